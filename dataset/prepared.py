@@ -1,0 +1,186 @@
+"""The prepared data set: 256x256 images as JPEG in parts, their labels, the mean image and the colour PCA.
+
+OUT/part-00000.bin (JPEGs end to end) and .parquet (where each lies), index.parquet (all parts), statistics.safetensors,
+and prepared.json, written last: a folder without it is unfinished and `prepare` goes on where it stopped.
+"""
+
+import io
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+from safetensors.numpy import load_file, save_file
+
+from dataset.holdout import held_out
+from dataset.layouts import Entry, Folder
+from model.contract import Contract
+from model.errors import BadInput
+from model.preprocess import ImageError, decode
+from model.statistics import Statistics
+from model.strict import dump, parse
+
+DOCUMENT, INDEX, STATISTICS = "prepared.json", "index.parquet", "statistics.safetensors"
+PART = 1000  # images a part
+QUALITY = 95  # JPEG quality of the cache, chroma at full resolution
+SCHEMA = pa.schema(
+    {"id": pa.string(), "label": pa.int32(), "validation": pa.bool_(), "part": pa.int32(), "start": pa.int64(), "bytes": pa.int32()}
+)  # bytes 0: the original could not be decoded
+
+
+def prepare(source: Folder, out: Path, holdout: float, progress: Callable[[int], None]) -> dict[str, Any]:
+    """Write the prepared form of `source`, or finish one that was begun; `progress` hears how many images are done.
+
+    The statistics are those of the training images, before JPEG. Returns prepared.json.
+    Raises BadInput where `out` holds another data set.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    contract = Contract(labels=source.labels)
+    plan = {"contract": dump(contract), "holdout": holdout, "images": len(source.entries), "quality": QUALITY, "part": PART}
+    _claim(out / "plan.json", plan)
+    held = held_out(source.entries, holdout)
+    sums = [np.zeros(1, np.int64), np.zeros((contract.resize, contract.resize, 3)), np.zeros((3, 3))]
+    tables = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for part, start in enumerate(range(0, len(source.entries), PART)):
+            chunk = slice(start, start + PART)
+            table, part_sums = _part(source, source.entries[chunk], held[chunk], part, out, contract, pool)
+            tables.append(table)
+            for total, value in zip(sums, part_sums, strict=True):
+                total += value
+            progress(start + table.num_rows)
+    index = pa.concat_tables(tables)
+    statistics = Statistics.of_sums(int(sums[0][0]), sums[1], sums[2])
+    save_file(statistics.to_tensors(), out / STATISTICS)
+    pq.write_table(index, out / INDEX)
+    return _finish(out, plan, index)
+
+
+def _claim(file: Path, plan: dict[str, Any]) -> None:
+    """Remember what is being prepared, so that another data set never mixes into the same folder."""
+    text = json.dumps(plan, indent=1, ensure_ascii=False)
+    if file.exists() and file.read_text(encoding="utf-8") != text:
+        raise BadInput(f"{file.parent}: holds another prepared data set (or other settings); choose an empty folder")
+    file.write_text(text, encoding="utf-8")
+
+
+def _finish(out: Path, plan: dict[str, Any], index: pa.Table) -> dict[str, Any]:
+    sizes = index["bytes"].to_numpy()
+    good = sizes > 0
+    document = plan | {
+        "training": int((good & ~index["validation"].to_numpy()).sum()),
+        "validation": int((good & index["validation"].to_numpy()).sum()),
+        "undecodable": [id for id, ok in zip(index["id"].to_pylist(), good, strict=True) if not ok],
+        "bytes_per_image": round(float(sizes[good].mean())),
+    }
+    aside = out / (DOCUMENT + ".partial")
+    aside.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    aside.rename(out / DOCUMENT)
+    return document
+
+
+def _part(
+    source: Folder, entries: Sequence[Entry], held: np.ndarray, part: int, out: Path, contract: Contract, pool: ThreadPoolExecutor
+) -> tuple[pa.Table, list[np.ndarray]]:
+    """One part: read back where it is complete (its .parquet is written last), else made."""
+    name = out / f"part-{part:05d}"
+    listing, sums_file = name.with_suffix(".parquet"), name.with_suffix(".npz")
+    if listing.exists():
+        with np.load(sums_file) as stored:
+            return pq.read_table(listing), [stored["n"], stored["image"], stored["colour"]]
+    n, image, colour = np.zeros(1, np.int64), np.zeros((contract.resize, contract.resize, 3)), np.zeros((3, 3))
+    rows: list[tuple[str, int, bool, int, int, int]] = []
+    start = 0
+    with name.with_suffix(".bin").open("wb") as packed:
+        results = pool.map(lambda entry: _prepare_one(source, entry, contract), entries)
+        for entry, validation, (pixels, jpeg) in zip(entries, held, results, strict=True):
+            packed.write(jpeg)
+            rows.append((entry.id, entry.label, bool(validation), part, start, len(jpeg)))
+            start += len(jpeg)
+            if pixels is not None and not validation:
+                flat = pixels.reshape(-1, 3).astype(np.float64)
+                n, image, colour = n + 1, image + pixels, colour + flat.T @ flat
+    table = pa.Table.from_arrays([pa.array(column, field.type) for column, field in zip(zip(*rows), SCHEMA)], schema=SCHEMA)
+    np.savez(sums_file, n=n, image=image, colour=colour)
+    aside = listing.with_suffix(".partial")
+    pq.write_table(table, aside)
+    aside.rename(listing)
+    return table, [n, image, colour]
+
+
+def _prepare_one(source: Folder, entry: Entry, contract: Contract) -> tuple[np.ndarray | None, bytes]:
+    """Pixels and their JPEG; (None, b"") for an image that cannot be decoded."""
+    try:
+        pixels, _ = decode(source.read(entry), contract)
+    except ImageError:
+        return None, b""
+    packed = io.BytesIO()
+    Image.fromarray(pixels).save(packed, "JPEG", quality=QUALITY, subsampling=0)
+    return pixels, packed.getvalue()
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A finished prepared data set, read at random; undecodable originals are left out."""
+
+    root: Path
+    contract: Contract
+    labels: np.ndarray  # int32 [n], index of the class
+    validation: np.ndarray  # bool [n]
+    where: np.ndarray  # int64 [n,3]: part, start, bytes
+
+    @classmethod
+    def open(cls, root: Path) -> "Prepared":
+        """Raises BadInput where the folder is unfinished, truncated or not a prepared data set."""
+        if not (root / DOCUMENT).is_file():
+            raise BadInput(f"{root}: not a finished prepared data set; run: tencrop prepare DATA {root}")
+        try:
+            document = json.loads((root / DOCUMENT).read_text(encoding="utf-8"))
+            index = pq.read_table(root / INDEX)
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise BadInput(f"{root}: damaged prepared data set ({error}); prepare it again") from None
+        columns = {name: index[name].to_numpy() for name in SCHEMA.names if name != "id"}
+        good = columns["bytes"] > 0
+        where = np.stack([columns[name][good].astype(np.int64) for name in ("part", "start", "bytes")], axis=1)
+        for part in np.unique(where[:, 0]):
+            file = root / f"part-{part:05d}.bin"
+            needed = (where[where[:, 0] == part, 1:].sum(1)).max()
+            if not file.is_file() or file.stat().st_size < needed:
+                raise BadInput(f"{file}: truncated or missing; delete {file.with_suffix('.parquet').name} and prepare again")
+        contract = parse(Contract, document["contract"], f"{root / DOCUMENT}: contract")
+        return cls(root, contract, columns["label"][good], columns["validation"][good], where)
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        """Mean image and colour PCA of the training images."""
+        return Statistics(**load_file(self.root / STATISTICS))
+
+    @cached_property
+    def _parts(self) -> dict[int, np.memmap]:
+        return {int(p): np.memmap(self.root / f"part-{p:05d}.bin", np.uint8, "r") for p in np.unique(self.where[:, 0])}
+
+    def pixels(self, index: int) -> np.ndarray:
+        """uint8 [R,R,3]."""
+        part, start, size = self.where[index]
+        with Image.open(io.BytesIO(self._parts[int(part)][start : start + size].tobytes())) as image:
+            return np.asarray(image)
+
+    def batches(self, indices: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """(uint8 [n,R,R,3], labels [n]) in order, n = size but for the last; decoded one batch ahead by threads."""
+        groups = [indices[start : start + size] for start in range(0, len(indices), size)]
+        with ThreadPoolExecutor(1) as ahead:
+            waiting = [ahead.submit(self._stack, group) for group in groups[:1]]
+            for position, group in enumerate(groups):
+                waiting += [ahead.submit(self._stack, following) for following in groups[position + 1 : position + 2]]
+                yield waiting.pop(0).result(), self.labels[group]
+
+    def _stack(self, group: np.ndarray) -> np.ndarray:
+        return np.stack([self.pixels(int(index)) for index in group])

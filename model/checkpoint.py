@@ -1,0 +1,95 @@
+"""Checkpoint: one folder with weights.safetensors and checkpoint.json (recipe, contract, statistics); never pickle."""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from model.config import NetConfig
+from model.contract import Contract
+from model.errors import BadInput
+from model.statistics import Statistics
+from model.strict import dump, parse
+
+WEIGHTS = "weights.safetensors"
+DOCUMENT = "checkpoint.json"
+TRAINING = "training.safetensors"  # momentum and random state, present only where a run can be resumed
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained net with all that it takes to use it.
+
+    weights: parameters by the names of model/net.py, fp32 or fp16; recipe: as resolved, plain data with the keys
+    `net` and `mean`; training: arrays that resume a run; progress: epoch and history, plain data.
+    """
+
+    recipe: Mapping[str, Any]
+    contract: Contract
+    statistics: Statistics
+    weights: Mapping[str, np.ndarray]
+    progress: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def net(self) -> NetConfig:
+        """The net's numbers."""
+        return parse(NetConfig, self.recipe["net"], f"{DOCUMENT}: recipe.net")
+
+    @property
+    def mean(self) -> np.ndarray:
+        """What is subtracted from the pixels: float32 [3,R,R] (aligned) or [3,crop,crop] (center)."""
+        return self.statistics.subtracted(self.recipe["mean"], self.contract.crop)
+
+    def save(self, folder: Path) -> None:
+        """Write aside, sync, rename: the folder is there whole or not at all, whatever happens in between."""
+        aside = folder.with_name(folder.name + ".partial")
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True)
+        tensors = {f"net.{k}": v for k, v in self.weights.items()}
+        tensors |= {f"statistics.{k}": v for k, v in self.statistics.to_tensors().items()}
+        save_file(_contiguous(tensors), aside / WEIGHTS)
+        if self.training:
+            save_file(_contiguous(self.training), aside / TRAINING)
+        document = {"recipe": self.recipe, "contract": dump(self.contract), "progress": self.progress}
+        (aside / DOCUMENT).write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        for file in aside.iterdir():
+            with file.open("rb") as opened:
+                os.fsync(opened.fileno())
+        shutil.rmtree(folder, ignore_errors=True)
+        aside.rename(folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> "Checkpoint":
+        """Raises BadInput where the folder is no checkpoint or one of its files is damaged."""
+        if not (folder / DOCUMENT).is_file():
+            raise BadInput(f"{folder}: no checkpoint here ({DOCUMENT} is missing); name a checkpoint-* folder of a run")
+        try:
+            document = json.loads((folder / DOCUMENT).read_text(encoding="utf-8"))
+            tensors = load_file(folder / WEIGHTS)
+            training = load_file(folder / TRAINING) if (folder / TRAINING).is_file() else {}
+            return cls(
+                recipe=document["recipe"],
+                contract=parse(Contract, document["contract"], f"{folder / DOCUMENT}: contract"),
+                statistics=Statistics(**_part(tensors, "statistics.")),
+                weights=_part(tensors, "net."),
+                progress=document["progress"],
+                training=training,
+            )
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise BadInput(f"{folder}: damaged checkpoint ({error})") from None
+
+
+def _part(tensors: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _contiguous(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: np.ascontiguousarray(value) for name, value in tensors.items()}

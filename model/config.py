@@ -1,0 +1,156 @@
+"""NetConfig: the numbers of the 2012 net, read like the paper's section 3.5, and the rows that torch and ONNX both follow."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from pydantic.dataclasses import dataclass
+
+from model.errors import BadInput
+from model.strict import STRICT
+
+Shape = tuple[int, ...]  # (channels, height, width), or (units,) behind the first fully connected layer
+
+
+@dataclass(frozen=True, config=STRICT)
+class Conv:
+    """A convolutional layer. `pad` is the zeros before (top, left) and behind (bottom, right)."""
+
+    channels: int
+    kernel: int
+    stride: int = 1
+    pad: tuple[int, int] = (0, 0)
+    columns: int = 1  # 2: each half of the kernels sees its own column only
+    init_std: float = 0.01
+    init_bias: float = 0.0
+
+
+@dataclass(frozen=True, config=STRICT)
+class Linear:
+    """A fully connected layer; with a `rank` its matrix is the product of two, [units, rank] by [rank, inputs]."""
+
+    units: int
+    init_std: float = 0.01
+    init_bias: float = 0.0
+    rank: int = 0
+
+
+@dataclass(frozen=True, config=STRICT)
+class LRN:
+    """Local response normalization, section 3.3: b = a / (k + alpha * sum of n squares)^beta.
+
+    The 2012 program divides alpha by n (as ONNX's LRN does), the paper's formula does not; `columns` > 1
+    normalises inside each column, as that program did, instead of over all kernels of the layer.
+    """
+
+    size: int = 5
+    alpha: float = 1e-4
+    beta: float = 0.75
+    k: float = 2.0
+    alpha_divided: bool = True
+    columns: int = 1
+
+    @property
+    def alpha_each(self) -> float:
+        """The factor of one square in the sum."""
+        return self.alpha / self.size if self.alpha_divided else self.alpha
+
+
+@dataclass(frozen=True, config=STRICT)
+class SameMap:
+    """The 2012 program's normalization over a size x size window of the same map; alpha is divided by size^2."""
+
+    size: int = 5
+    alpha: float = 1e-3
+    beta: float = 0.75
+    k: float = 1.0
+
+
+@dataclass(frozen=True, config=STRICT)
+class Pool:
+    """Max pooling; overlapping where stride < size (section 3.4). The output size is rounded up, as in 2012."""
+
+    size: int = 3
+    stride: int = 2
+
+
+@dataclass(frozen=True, config=STRICT)
+class Dropout:
+    """Section 4.2, not inverted: a mask in training, times 1 - p at test."""
+
+    p: float = 0.5
+
+
+@dataclass(frozen=True, config=STRICT)
+class NetConfig:
+    """The paper's net (figure 2). A variant is this with a few fields changed; `layers` is the order of the operations."""
+
+    input: int = 224
+    conv1: Conv = Conv(96, 11, stride=4, pad=(0, 3))  # 55x55: the output size rounded up
+    conv2: Conv = Conv(256, 5, pad=(2, 2), columns=2, init_bias=1.0)
+    conv3: Conv = Conv(384, 3, pad=(1, 1))
+    conv4: Conv = Conv(384, 3, pad=(1, 1), columns=2, init_bias=1.0)
+    conv5: Conv = Conv(256, 3, pad=(1, 1), columns=2, init_bias=1.0)
+    fc6: Linear = Linear(4096, init_bias=1.0)
+    fc7: Linear = Linear(4096, init_bias=1.0)
+    fc8: Linear = Linear(1000)
+    lrn: LRN = LRN()
+    samemap: SameMap = SameMap()
+    pool: Pool = Pool()
+    dropout: Dropout = Dropout()
+    layers: tuple[str, ...] = (
+        "conv1 relu lrn pool",
+        "conv2 relu lrn pool",
+        "conv3 relu",
+        "conv4 relu",
+        "conv5 relu pool",
+        "fc6 relu dropout",
+        "fc7 relu dropout",
+        "fc8",
+    )
+
+
+class Row(NamedTuple):
+    """One operation of the net: `spec` is its part of the NetConfig (None where it has no numbers)."""
+
+    name: str  # conv1, relu1, lrn1, pool1, conv2, ...
+    op: str  # conv, fc, relu, tanh, lrn, samemap, pool, dropout
+    spec: Any
+    before: Shape
+    after: Shape
+
+
+def rows(config: NetConfig) -> Iterator[Row]:
+    """The net as a table, one row an operation, with the shapes that go in and come out.
+
+    Raises BadInput for an operation that is not one of the net's.
+    """
+    shape: Shape = (3, config.input, config.input)
+    for stage in config.layers:
+        layer, *rest = stage.split()
+        number = layer[-1]
+        for token in (layer, *rest):
+            op = token.rstrip("0123456789")
+            if op not in _AFTER:
+                raise BadInput(f"net.layers: {token!r} in {stage!r} is none of {', '.join(_AFTER)}")
+            spec = getattr(config, token, None)
+            after = _AFTER[op](shape, spec)
+            yield Row(op + number, op, spec, shape, after)
+            shape = after
+
+
+def _conv_after(shape: Shape, conv: Conv) -> Shape:
+    side = (shape[1] + sum(conv.pad) - conv.kernel) // conv.stride + 1
+    return conv.channels, side, side
+
+
+def _pool_after(shape: Shape, pool: Pool) -> Shape:
+    side = -((pool.size - shape[1]) // pool.stride) + 1  # rounded up
+    return shape[0], side, side
+
+
+_AFTER: dict[str, Any] = {
+    "conv": _conv_after,
+    "fc": lambda _, fc: (fc.units,),
+    "pool": _pool_after,
+    **{op: lambda shape, _: shape for op in ("relu", "tanh", "lrn", "samemap", "dropout")},
+}

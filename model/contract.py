@@ -1,0 +1,61 @@
+"""Contract: what turns a photograph into the net's ten inputs and its outputs into words. It travels with the weights."""
+
+import hashlib
+import json
+from dataclasses import field
+from typing import Literal, NamedTuple
+
+from pydantic.dataclasses import dataclass
+
+from model.strict import STRICT, dump, parse
+
+CENTER_VIEW = 2  # index of the center crop among the ten views
+
+
+class View(NamedTuple):
+    """A square crop of the resized image: its corner in pixels, and whether the crop is then mirrored."""
+
+    top: int
+    left: int
+    mirrored: bool
+
+
+@dataclass(frozen=True, config=STRICT)
+class Label:
+    """One class: `id` is the wnid or the folder's name, `name` the words for a person."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, config=STRICT)
+class Contract:
+    """Preprocessing, views and labels of one classifier (sections 3 and 5.1 of the paper)."""
+
+    resize: int = 256  # the shorter side, then the central square of this size
+    crop: int = 224
+    filter: Literal["bilinear"] = "bilinear"  # antialiased, Pillow's
+    channels: Literal["rgb"] = "rgb"
+    labels: tuple[Label, ...] = field(default=())
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """The ten views in the order of the 2012 program: five crops, then the same five mirrored."""
+        far = self.resize - self.crop
+        mid = far // 2
+        corners = ((0, 0), (0, far), (mid, mid), (far, 0), (far, far))
+        return tuple(View(top, left, mirrored) for mirrored in (False, True) for top, left in corners)
+
+    def to_json(self) -> str:
+        """Canonical JSON: the same contract always gives the same text."""
+        return json.dumps(dump(self), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str, source: str) -> "Contract":
+        """Raises BadInput naming `source` where the text is no contract."""
+        return parse(cls, json.loads(text), source)
+
+    @property
+    def sha256(self) -> str:
+        """The hash that a report quotes: two reports with the same one saw the same pixels and labels."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()

@@ -1,0 +1,191 @@
+"""AlexNet in torch: the rows of model/config.py, each as a module. Exact in fp32, fast in bf16."""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model import config
+from model.config import NetConfig, Row, rows
+
+
+class Convolution(nn.Conv2d):
+    """A row "conv"; what the padding behind exceeds the padding before is added as zeros first. [N,C,H,W] -> [N,K,H',W']"""
+
+    def __init__(self, row: Row) -> None:
+        spec: config.Conv = row.spec
+        before, behind = spec.pad
+        super().__init__(row.before[0], spec.channels, spec.kernel, spec.stride, before, groups=spec.columns)
+        self.behind = behind - before
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(F.pad(x, (0, self.behind, 0, self.behind)) if self.behind else x)
+
+
+class FullyConnected(nn.Linear):
+    """A row "fc" over all values of its input. [N,...] -> [N,units]"""
+
+    def __init__(self, row: Row) -> None:
+        super().__init__(prod(row.before), row.spec.units)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.flatten(1))
+
+
+class LowRank(nn.Module):
+    """A row "fc" with a rank: `up` @ `down` in place of one matrix. [N,...] -> [N,units]"""
+
+    def __init__(self, row: Row) -> None:
+        super().__init__()
+        self.down = nn.Linear(prod(row.before), row.spec.rank, bias=False)
+        self.up = nn.Linear(row.spec.rank, row.spec.units)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.up(self.down(x.flatten(1)))  # type: ignore[no-any-return]
+
+
+class LocalResponseNorm(nn.Module):
+    """Section 3.3. The sum over neighbours is a 1x1 convolution with a banded matrix; s^-3/4 = r * sqrt(r), r = rsqrt(s)."""
+
+    band: Tensor
+
+    def __init__(self, row: Row) -> None:
+        super().__init__()
+        spec: config.LRN = row.spec
+        kernel = torch.arange(row.before[0])
+        column = kernel // (row.before[0] // spec.columns)
+        near = (kernel[:, None] - kernel[None, :]).abs() <= spec.size // 2
+        band = (near & (column[:, None] == column[None, :])).float() * spec.alpha_each
+        self.register_buffer("band", band[:, :, None, None], persistent=False)
+        self.k, self.beta = spec.k, spec.beta
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * _power(self.k + F.conv2d(x * x, self.band).float(), self.beta).to(x.dtype)
+
+
+class SameMapNorm(nn.Module):
+    """The 2012 program's second norm of stage 2, over a window of the same map; zeros beyond the edge count."""
+
+    def __init__(self, row: Row) -> None:
+        super().__init__()
+        self.spec: config.SameMap = row.spec
+
+    def forward(self, x: Tensor) -> Tensor:
+        spec = self.spec
+        mean = F.avg_pool2d((x * x).float(), spec.size, 1, spec.size // 2)
+        return x * _power(spec.k + spec.alpha * mean, spec.beta).to(x.dtype)
+
+
+class MaxPool(nn.Module):
+    """A row "pool", its output size rounded up. [N,C,H,W] -> [N,C,H',W']"""
+
+    def __init__(self, row: Row) -> None:
+        super().__init__()
+        self.spec: config.Pool = row.spec
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _max_pool(x, self.spec.size, self.spec.stride)[0]
+
+
+# Max pooling as an operator that torch.compile does not look into: on a CPU torch's own gradient takes half the time of
+# the scatter that the compiler makes of it.
+@torch.library.custom_op("tencrop::max_pool", mutates_args=())
+def _max_pool(x: Tensor, size: int, stride: int) -> tuple[Tensor, Tensor]:
+    return torch.ops.aten.max_pool2d_with_indices(x, [size, size], [stride, stride], [0, 0], [1, 1], True)  # type: ignore[no-any-return]
+
+
+@torch.library.custom_op("tencrop::max_pool_gradient", mutates_args=())
+def _max_pool_gradient(up: Tensor, x: Tensor, indices: Tensor, size: int, stride: int) -> Tensor:
+    up = up.contiguous(memory_format=torch.channels_last) if x.is_contiguous(memory_format=torch.channels_last) else up
+    return torch.ops.aten.max_pool2d_with_indices_backward(  # type: ignore[no-any-return]
+        up, x, [size, size], [stride, stride], [0, 0], [1, 1], True, indices
+    )
+
+
+@_max_pool.register_fake
+def _(x: Tensor, size: int, stride: int) -> tuple[Tensor, Tensor]:
+    return torch.ops.aten.max_pool2d_with_indices(x, [size, size], [stride, stride], [0, 0], [1, 1], True)  # type: ignore[no-any-return]
+
+
+@_max_pool_gradient.register_fake
+def _(up: Tensor, x: Tensor, indices: Tensor, size: int, stride: int) -> Tensor:
+    return torch.empty_like(x)
+
+
+def _save_pooled(ctx: Any, inputs: tuple[Tensor, int, int], output: tuple[Tensor, Tensor]) -> None:
+    ctx.save_for_backward(inputs[0], output[1])
+    ctx.window = inputs[1:]
+    ctx.mark_non_differentiable(output[1])
+
+
+def _pooled_gradient(ctx: Any, up: Tensor, _: Tensor) -> tuple[Tensor, None, None]:
+    return _max_pool_gradient(up, *ctx.saved_tensors, *ctx.window), None, None
+
+
+_max_pool.register_autograd(_pooled_gradient, setup_context=_save_pooled)
+
+
+class Dropout(nn.Module):
+    """Section 4.2 as written, not inverted: masks without scaling in training, times 1 - p at test."""
+
+    def __init__(self, row: Row) -> None:
+        super().__init__()
+        self.p: float = row.spec.p
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            return x * (torch.rand_like(x, dtype=torch.float32) >= self.p)
+        return x * (1 - self.p)
+
+
+def _power(scale: Tensor, beta: float) -> Tensor:
+    """scale^-beta, without pow for the beta of 2012."""
+    if beta != 0.75:
+        return scale.pow(-beta)
+    root = scale.rsqrt()
+    return root * root.sqrt()
+
+
+MODULES = {
+    "conv": Convolution,
+    "fc": lambda row: LowRank(row) if row.spec.rank else FullyConnected(row),
+    "relu": lambda row: nn.ReLU(),
+    "tanh": lambda row: nn.Tanh(),
+    "lrn": LocalResponseNorm,
+    "samemap": SameMapNorm,
+    "pool": MaxPool,
+    "dropout": Dropout,
+}
+
+
+class AlexNet(nn.Sequential):
+    """Crops with the mean subtracted, float [N,3,224,224] on the 0..255 scale -> logits [N,units of fc8]."""
+
+    def __init__(self, net: NetConfig) -> None:
+        super().__init__(OrderedDict((row.name, MODULES[row.op](row)) for row in rows(net)))
+        self.config = net
+
+    @classmethod
+    def of(cls, net: NetConfig, weights: Mapping[str, np.ndarray]) -> "AlexNet":
+        """The net with these weights (names as in `state_dict`), in fp32 and ready to predict."""
+        alexnet = cls(net)
+        alexnet.load_state_dict({name: torch.from_numpy(np.asarray(w, np.float32)) for name, w in weights.items()})
+        return alexnet.eval()
+
+    def init(self, seed: int) -> None:
+        """Section 5: zero-mean Gaussian weights and constant biases, layer by layer as the config says."""
+        generator = torch.Generator().manual_seed(seed)
+        for row in rows(self.config):
+            if row.op in ("conv", "fc"):
+                layer = self.get_submodule(row.name)
+                layer.weight.data.normal_(0, row.spec.init_std, generator=generator)  # type: ignore[union-attr, operator]
+                layer.bias.data.fill_(row.spec.init_bias)  # type: ignore[union-attr, operator]
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """The parameters by name, as arrays that do not change when training goes on."""
+        return {name: p.detach().cpu().numpy().copy() for name, p in self.named_parameters()}

@@ -1,0 +1,127 @@
+"""Image bytes -> uint8 [R,R,3]: the only decoder of the project. Bit-equal to torchvision's Resize(R) + CenterCrop(R)."""
+
+import io
+import struct
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageCms, UnidentifiedImageError
+
+from model.contract import Contract
+from model.errors import BadInput
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+MAX_PIXELS = 1 << 26  # 67 megapixels; checked before anything is decoded
+MAX_ASPECT = 100  # longer : shorter side; beyond it the resized image alone would fill memory
+ORIENTATION = 0x0112  # the EXIF tag
+UPRIGHT = {  # EXIF orientation -> what turns the image upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+WHITE = (255, 255, 255, 255)
+
+warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
+
+
+class ImageError(BadInput):
+    """An image that cannot be answered; `code` is its name in the HTTP interface."""
+
+    code = "damaged_image"
+
+
+class UnsupportedImage(ImageError):
+    """Not one of FORMATS."""
+
+    code = "unsupported_format"
+
+
+class ImageTooLarge(ImageError):
+    """More pixels than MAX_PIXELS."""
+
+    code = "image_too_large"
+
+
+class ImageInfo(NamedTuple):
+    """What the file said it was; width and height as a person sees the picture, after its EXIF turn."""
+
+    format: str
+    mode: str
+    width: int
+    height: int
+    exif_rotated: bool
+
+
+def decode(data: bytes, contract: Contract) -> tuple[np.ndarray, ImageInfo]:
+    """The first frame of an encoded image as the net's R x R square, uint8 [R,R,3] RGB, and what the file was.
+
+    Raises UnsupportedImage, ImageTooLarge, or ImageError where the bytes are damaged.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
+            _check_size(*opened.size)
+            opened.load()
+            image, turned = _upright(opened)
+            info = ImageInfo(opened.format or "", opened.mode, *image.size, turned)
+            return _square(_rgb(image), contract.resize), info
+    except ImageError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise ImageTooLarge(f"image of more than {MAX_PIXELS} pixels") from None
+    except UnidentifiedImageError:
+        raise UnsupportedImage(f"not an image of a known format ({', '.join(FORMATS)})") from None
+    except Exception as error:  # Pillow's decoders raise nearly anything on hostile bytes
+        raise ImageError(f"damaged image ({type(error).__name__}: {error})") from None
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise ImageTooLarge(f"image of {width}x{height} pixels; at most {MAX_PIXELS} in all")
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise ImageError(f"image of {width}x{height} pixels is longer than {MAX_ASPECT}:1")
+
+
+def _upright(image: Image.Image) -> tuple[Image.Image, bool]:
+    """Turned as EXIF says; damaged EXIF counts as none (Pillow turns TIFF itself and removes the tag)."""
+    try:
+        turn = UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
+    except (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, struct.error):
+        turn = None
+    return (image, False) if turn is None else (image.transpose(turn), True)
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """Every Pillow mode as RGB.
+
+    Transparency is laid on white; 16-bit grey is divided by 257; 32-bit grey is read as 16-bit and clipped; float grey
+    is clipped to 0..255; CIELAB goes through its colour profile; the rest is Pillow's own conversion.
+    """
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode.startswith("I") or image.mode == "F":
+        full = 255.0 if image.mode == "F" else 65535.0
+        grey = np.nan_to_num(np.asarray(image).astype(np.float64), posinf=full).clip(0, full)
+        return Image.fromarray(np.rint(grey * (255 / full)).astype(np.uint8)).convert("RGB")
+    if image.mode == "LAB":
+        profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        return ImageCms.profileToProfile(image, *profiles, outputMode="RGB") or image
+    if image.mode in ("RGBa", "La"):
+        image = image.convert(image.mode.upper())
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, WHITE), image).convert("RGB")
+    return image.convert("RGB")
+
+
+def _square(image: Image.Image, side: int) -> np.ndarray:
+    """The shorter side resized to `side`, the longer rounded down, then the central square (section 2)."""
+    width, height = image.size
+    short = min(width, height)
+    image = image.resize((side * width // short, side * height // short), Image.Resampling.BILINEAR)
+    left, top = round((image.width - side) / 2), round((image.height - side) / 2)
+    return np.asarray(image.crop((left, top, left + side, top + side)))

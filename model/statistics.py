@@ -1,0 +1,39 @@
+"""Statistics of a training set: the mean image (section 2 of the paper) and the colour PCA (section 4.1)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """mean: float32 [3,R,R] on the 0..255 scale; colour_std: [3], standard deviations along colour_vectors: [3,3],
+    one principal direction of RGB a row, largest first."""
+
+    mean: np.ndarray
+    colour_std: np.ndarray
+    colour_vectors: np.ndarray
+
+    def to_tensors(self) -> dict[str, np.ndarray]:
+        """For a safetensors file."""
+        return {"mean": self.mean, "colour_std": self.colour_std, "colour_vectors": self.colour_vectors}
+
+    def subtracted(self, reading: str, crop: int) -> np.ndarray:
+        """The mean as a recipe reads it: "aligned" the whole image, "center" its central crop x crop."""
+        if reading == "aligned":
+            return self.mean
+        edge = (self.mean.shape[-1] - crop) // 2
+        return np.ascontiguousarray(self.mean[:, edge : edge + crop, edge : edge + crop])
+
+    @classmethod
+    def of_sums(cls, n: int, image_sum: np.ndarray, colour_products: np.ndarray) -> "Statistics":
+        """From sums over n uint8 images: image_sum float64 [R,R,3] and colour_products [3,3] (sum of pixel x pixel^T)."""
+        pixels = n * image_sum.shape[0] * image_sum.shape[1]
+        colour_mean = image_sum.sum((0, 1)) / pixels
+        covariance = colour_products / pixels - np.outer(colour_mean, colour_mean)
+        variances, vectors = np.linalg.eigh(covariance)  # ascending, vectors in columns
+        return cls(
+            mean=np.ascontiguousarray((image_sum / n).transpose(2, 0, 1), np.float32),
+            colour_std=np.sqrt(np.maximum(variances[::-1], 0)).astype(np.float32),
+            colour_vectors=np.ascontiguousarray(vectors.T[::-1], np.float32),
+        )

@@ -1,0 +1,31 @@
+"""Strict configuration: frozen dataclasses read from TOML or JSON, where an unknown or mistyped key is an error."""
+
+import json
+from typing import Any, TypeVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from model.errors import BadInput
+
+STRICT = ConfigDict(extra="forbid", strict=True)
+
+T = TypeVar("T")
+
+
+def parse(kind: type[T], data: Any, source: str) -> T:
+    """Turn plain data (dicts, lists, numbers) into the dataclass `kind`.
+
+    Goes through JSON, where a list is read as a tuple but nothing else is coerced.
+    Raises BadInput with the key and what is wrong with it; `source` names the file in that line.
+    """
+    try:
+        return TypeAdapter(kind).validate_json(json.dumps(data))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "document"
+        raise BadInput(f"{source}: {key}: {first['msg'].lower()}") from None
+
+
+def dump(value: Any) -> Any:
+    """The inverse of `parse`: plain data that JSON and TOML can hold."""
+    return TypeAdapter(type(value)).dump_python(value, mode="json")

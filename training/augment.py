@@ -1,0 +1,64 @@
+"""Section 4.1: random crops, mirrorings and colour noise. What is drawn depends on (seed, epoch, sample) alone."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from model.contract import Contract
+from model.statistics import Statistics
+from training.recipe import Augment
+
+
+class Draw(NamedTuple):
+    """One image's luck: the crop's corner, whether it is mirrored, and z ~ N(0,1) for each colour direction."""
+
+    top: int
+    left: int
+    mirrored: bool
+    z: np.ndarray  # float32 [3]
+
+
+def draw(augment: Augment, contract: Contract, seed: int, epoch: int, sample: int) -> Draw:
+    """The same arguments give the same draw on any machine, rank or worker."""
+    random = np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, epoch, sample]))
+    far = contract.resize - contract.crop
+    top, left = random.integers(0, far + 1, 2) if augment.crops else (far // 2, far // 2)
+    mirrored = bool(random.random() < 0.5) and augment.mirror
+    return Draw(int(top), int(left), mirrored, random.standard_normal(3, np.float32))
+
+
+def crop(pixels: np.ndarray, chance: Draw, size: int) -> np.ndarray:
+    """uint8 [R,R,3] -> uint8 [size,size,3]."""
+    cut = pixels[chance.top : chance.top + size, chance.left : chance.left + size]
+    return cut[:, ::-1] if chance.mirrored else cut
+
+
+class Normalize(nn.Module):
+    """uint8 crops [N,size,size,3] and their draws -> float [N,3,size,size]: mean subtracted, colour noise added, divided.
+
+    An aligned mean is cut and mirrored with its image; a center mean is subtracted as it is.
+    """
+
+    mean: Tensor
+    directions: Tensor
+
+    def __init__(self, augment: Augment, statistics: Statistics, reading: str, size: int) -> None:
+        super().__init__()
+        self.size, self.aligned, self.divide = size, reading == "aligned", augment.noise_divide
+        self.register_buffer("mean", torch.from_numpy(statistics.subtracted(reading, size)))
+        scaled = augment.noise * statistics.colour_std[:, None] * statistics.colour_vectors
+        self.register_buffer("directions", torch.from_numpy(scaled))  # [3 directions, RGB]
+
+    def forward(self, crops: Tensor, corners: Tensor, mirrored: Tensor, z: Tensor) -> Tensor:
+        """corners int64 [N,2], mirrored bool [N], z float32 [N,3] (zeros switch the noise off)."""
+        x = crops.permute(0, 3, 1, 2).float() - (self._cut(corners, mirrored) if self.aligned else self.mean)
+        return (x + (z @ self.directions)[:, :, None, None]) / self.divide
+
+    def _cut(self, corners: Tensor, mirrored: Tensor) -> Tensor:
+        """The mean under each crop, [N,3,size,size]."""
+        along = torch.arange(self.size, device=corners.device)
+        rows = corners[:, :1] + along
+        columns = corners[:, 1:] + torch.where(mirrored[:, None], self.size - 1 - along, along)
+        return self.mean[:, rows[:, :, None], columns[:, None, :]].transpose(0, 1)

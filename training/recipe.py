@@ -1,0 +1,138 @@
+"""Recipe: one training as frozen dataclasses, read from TOML; unknown or mistyped keys are errors."""
+
+import dataclasses
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic.dataclasses import dataclass
+
+from model.config import NetConfig
+from model.errors import BadInput
+from model.strict import STRICT, dump, parse
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+@dataclass(frozen=True, config=STRICT)
+class Augment:
+    """Section 4.1. `noise` multiplies the standard deviations of the colour PCA; 0 leaves it out."""
+
+    crops: bool = True  # random 224 crops; else the center
+    mirror: bool = True
+    noise: float = 0.1
+    noise_divide: float = 1.0  # the 2012 program divides the noisy image by 1.1
+
+
+@dataclass(frozen=True, config=STRICT)
+class Optim:
+    """Section 5: v = momentum v - decay lr w - lr g; w = w + v."""
+
+    batch: int = 128
+    momentum: float = 0.9
+    lr: float = 0.01
+    decay: float = 0.0005
+    bias_lr: float = 0.01
+    bias_decay: float = 0.0005
+    bias_drops: bool = True  # the schedule's drops hold for biases too
+
+
+@dataclass(frozen=True, config=STRICT)
+class Event:
+    """What changes once `after` epochs are done; it stays so until another event changes it."""
+
+    after: int
+    divide: float = 1.0  # every later rate, on top of earlier drops
+    layer_lr: dict[str, float] = dataclasses.field(default_factory=dict)  # weights of a layer at a rate of their own
+    frozen: tuple[str, ...] = ()  # layers whose update is skipped, biases included
+    noise: bool = True
+
+
+@dataclass(frozen=True, config=STRICT)
+class Plateau:
+    """The paper's rule: divide when the validation error stops improving; after `drops` times, end."""
+
+    divide: float = 10.0
+    drops: int = 3
+    patience: int = 5  # epochs without a new lowest error that count as "stopped improving"
+
+
+@dataclass(frozen=True, config=STRICT)
+class Recipe:
+    """One training from start to end."""
+
+    name: str
+    about: str
+    epochs: int
+    mean: Literal["aligned", "center"] = "aligned"
+    seed: int = 0
+    start: str = ""  # a checkpoint to fine-tune, its matrices factorised to this recipe's ranks
+    precision: Literal["bf16", "fp32"] = "bf16"
+    compile: bool = True
+    net: NetConfig = NetConfig()
+    augment: Augment = Augment()
+    optim: Optim = Optim()
+    events: tuple[Event, ...] = ()
+    plateau: Plateau | None = None
+
+
+def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
+    """A recipe by its name in training/recipes or by the path of a TOML file, with "key=value" overrides.
+
+    `epochs=` scales an event schedule as a whole. Raises BadInput for an unknown name, key or value.
+    """
+    table = _merge({"net": dump(NetConfig())}, _table(name))
+    epochs = int(table.get("epochs", 0))
+    for override in overrides:
+        _set(table, override)
+    recipe = parse(Recipe, table, f"recipe {name}")
+    if recipe.epochs < 1 or recipe.optim.batch < 1:
+        raise BadInput(f"recipe {name}: epochs and optim.batch must be at least 1")
+    if not any(override.startswith("events") for override in overrides):
+        scaled = [dataclasses.replace(event, after=round(event.after * recipe.epochs / epochs)) for event in recipe.events]
+        recipe = dataclasses.replace(recipe, events=tuple(scaled))
+    return recipe
+
+
+def to_plain(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as plain data, every default written out."""
+    plain: dict[str, Any] = dump(recipe)
+    return {key: value for key, value in plain.items() if value is not None}
+
+
+def _table(name: str) -> dict[str, Any]:
+    """The TOML of a recipe laid over that of its `base`."""
+    named = RECIPES / f"{name}.toml"
+    file = named if named.is_file() else Path(name)
+    if not file.is_file():
+        known = ", ".join(sorted(path.stem for path in RECIPES.glob("*.toml")))
+        raise BadInput(f"{name}: no such recipe; known are {known}, or name a TOML file")
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadInput(f"{file}: not TOML: {error}") from None
+    base = table.pop("base", None)
+    return _merge(_table(base), table) if base else table
+
+
+def _merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    both = {k: _merge(base[k], v) for k, v in change.items() if isinstance(v, dict) and isinstance(base.get(k), dict)}
+    return base | change | both
+
+
+def _set(table: dict[str, Any], override: str) -> None:
+    """Lay "a.b=value" over the table; the value is TOML, or a bare word as a string."""
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise BadInput(f"--set {override}: expected key=value, as in --set optim.batch=64")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *path, last = key.split(".")
+    for part in path:
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            raise BadInput(f"--set {override}: {part!r} has no fields")
+    table[last] = value
