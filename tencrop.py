@@ -4,11 +4,20 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from model.errors import BadInput, WorkFailed
+
+if TYPE_CHECKING:
+    from model.engine import EngineOptions
+
+EMBEDDED = Path(__file__).parent / "server" / "models" / "caltech101"  # the compact checkpoint and its tencrop.onnx
+
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
+EngineChoice = Annotated[str, typer.Option(help="auto, onnxruntime, tensorrt or openvino")]
+PrecisionChoice = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16")]
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 
@@ -60,6 +69,138 @@ def train(
         history = run(plan, prepared, out, resume, workers, progress)
     last = history[-1]
     typer.echo(f"{out}: {len(history)} epochs, center top-1 error {last['center_top1_error']:.2%}, top-5 {last['center_top5_error']:.2%}")
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="a checkpoint folder; the embedded one where none is named")] = EMBEDDED / "checkpoint",
+    out: Annotated[Path, typer.Argument(help="where the files go")] = Path("out"),
+    weights: Annotated[str, typer.Option(help="fp32 or fp16")] = "fp32",
+    fc_rank: Annotated[int, typer.Option(min=0, help="factorise fc6 and fc7 to this rank; 0 leaves them")] = 0,
+    images: Annotated[Path | None, typer.Option(help="a folder of photographs to compare on")] = None,
+) -> None:
+    """Write net.onnx and tencrop.onnx and prove them equal to torch on every engine here."""
+    from export.files import export as run
+
+    if weights not in ("fp32", "fp16"):
+        raise BadInput(f"--weights {weights}: expected fp32 or fp16")
+    _print_parity(run(checkpoint, out, weights, fc_rank, images), out)
+
+
+def _print_parity(parity: Mapping[str, Any], out: Path) -> None:
+    typer.echo(f"{'engine':<12} {'images':>6} {'logits, relative':>17} {'probabilities':>14} {'top-1 agrees':>13}")
+    for row in parity["compared"]:
+        differences = f"{row['logits_relative']:>17.1e} {row['probabilities']:>14.1e}"
+        typer.echo(f"{row['engine']:<12} {row['batch']:>6} {differences} {row['top1_agreement']:>13.0%}")
+    largest = ", ".join(f"{value:.0f} before {name}" for name, value in parity["largest_before_lrn"].items())
+    typer.echo(f"{parity['lrn_nodes']} LRN nodes; largest activation {largest or 'not applicable'}")
+    for name in ("net.onnx", "tencrop.onnx"):
+        typer.echo(f"{out / name}: {(out / name).stat().st_size / 1e6:.1f} MB")
+
+
+@app.command()
+def serve(
+    models: Annotated[
+        list[Path] | None, typer.Argument(metavar="[MODEL]...", help="tencrop.onnx files; the embedded one by default")
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="127.0.0.1 where nothing is said")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="8000 where nothing is said")] = None,
+    device: Device = "auto",
+    engine: EngineChoice = "auto",
+    precision: PrecisionChoice = "auto",
+) -> None:
+    """Answer POSTed images with their five labels."""
+    from pydantic import ValidationError
+
+    from server.run import serve as run
+    from server.settings import Settings
+
+    flags: dict[str, Any] = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
+    try:
+        settings = Settings(**flags)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BadInput(f"setting {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    run(models or (), _options(device, engine, precision), settings)
+
+
+@app.command()
+def predict(
+    images: Annotated[list[Path], typer.Argument(help="image files")],
+    model: Annotated[Path, typer.Option(help="a tencrop.onnx")] = EMBEDDED / "tencrop.onnx",
+    top: Annotated[int, typer.Option(min=1, help="how many labels")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object a line")] = False,
+    device: Device = "auto",
+    engine: EngineChoice = "auto",
+    precision: PrecisionChoice = "auto",
+) -> None:
+    """Name what is in images."""
+    import json
+
+    from model.classifier import open_classifier
+    from model.metrics import top_k
+    from model.preprocess import ImageError, decode
+
+    classifier = open_classifier(model, _options(device, engine, precision))
+    labels = classifier.file.card.labels
+    for path in images:
+        try:
+            pixels, _ = decode(path.read_bytes(), classifier.file.card.contract)
+        except (ImageError, OSError) as error:
+            raise BadInput(f"{path}: {error.strerror if isinstance(error, OSError) else error}") from None
+        probabilities = classifier.predict(pixels[None])[0][0]
+        guesses = [{"id": labels[i].id, "label": labels[i].name, "probability": float(probabilities[i])} for i in top_k(probabilities, top)]
+        if as_json:
+            typer.echo(json.dumps({"image": str(path), "top": guesses}, ensure_ascii=False))
+        else:
+            typer.echo(f"{path}")
+            for guess in guesses:
+                typer.echo(f"  {guess['probability']:6.1%}  {guess['label']}")
+
+
+@app.command()
+def evaluate(
+    data: Annotated[Path, typer.Argument(help="a folder of class folders")],
+    model: Annotated[Path, typer.Option(help="a tencrop.onnx")] = EMBEDDED / "tencrop.onnx",
+    out: Annotated[Path | None, typer.Option(help="the report's folder; without one nothing is kept")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="this many images, evenly spread")] = None,
+    holdout: Annotated[float, typer.Option(min=0, max=1, help="only the share that `prepare --holdout` keeps for validation")] = 1,
+    resume: Annotated[bool, typer.Option(help="go on with a run that was stopped")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print summary.json")] = False,
+    device: Device = "auto",
+    engine: EngineChoice = "auto",
+    precision: PrecisionChoice = "auto",
+) -> None:
+    """State center-crop and ten-crop errors over a labelled folder."""
+    import json
+    from tempfile import TemporaryDirectory
+
+    from dataset.holdout import held_out
+    from dataset.layouts import open_folder
+    from model.classifier import open_classifier
+    from server.validation.run import evaluate as run
+    from server.validation.run import plan
+
+    source = open_folder(data)
+    chosen = [entry for entry, held in zip(source.entries, held_out(source.entries, holdout), strict=True) if held]
+    classifier = open_classifier(model, _options(device, engine, precision))
+    work = plan(source, chosen, classifier, limit)
+    with TemporaryDirectory() as scratch, _bar("evaluating", len(work.entries)) as progress:
+        summary = run(work, classifier, out or Path(scratch) / "run", resume, progress)
+    if as_json:
+        typer.echo(json.dumps(summary, indent=1))
+        return
+    typer.echo(
+        f"{summary['n']} images ({summary['undecodable']} undecodable), {summary['engine']} on {summary['device']}, {summary['precision']}"
+    )
+    for kind, words in (("center", "center crop"), ("ten_crop", "ten views")):
+        typer.echo(f"{words:<12} top-1 error {summary[kind]['top1_error']:7.2%}   top-5 error {summary[kind]['top5_error']:7.2%}")
+
+
+def _options(device: str, engine: str, precision: str) -> "EngineOptions":
+    from model.engine import EngineOptions
+
+    return EngineOptions(device, engine, precision)  # type: ignore[arg-type]
 
 
 @contextmanager

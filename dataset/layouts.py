@@ -8,7 +8,7 @@ from typing import NamedTuple
 from model.contract import Label
 from model.errors import BadInput
 
-SUFFIXES = frozenset(".jpg .jpeg .png .webp .gif .bmp .tif .tiff".split())
+SUFFIXES = frozenset([".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"])
 
 
 class Entry(NamedTuple):

@@ -108,7 +108,7 @@ def _part(
             if pixels is not None and not validation:
                 flat = pixels.reshape(-1, 3).astype(np.float64)
                 n, image, colour = n + 1, image + pixels, colour + flat.T @ flat
-    table = pa.Table.from_arrays([pa.array(column, field.type) for column, field in zip(zip(*rows), SCHEMA)], schema=SCHEMA)
+    table = pa.Table.from_pylist([dict(zip(SCHEMA.names, row, strict=True)) for row in rows], schema=SCHEMA)
     np.savez(sums_file, n=n, image=image, colour=colour)
     aside = listing.with_suffix(".partial")
     pq.write_table(table, aside)

@@ -24,7 +24,7 @@ class Convolution(nn.Conv2d):
         self.behind = behind - before
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(F.pad(x, (0, self.behind, 0, self.behind)) if self.behind else x)
+        return super().forward(_pad_behind(x, self.behind) if self.behind else x)
 
 
 class FullyConnected(nn.Linear):
@@ -89,7 +89,31 @@ class MaxPool(nn.Module):
         self.spec: config.Pool = row.spec
 
     def forward(self, x: Tensor) -> Tensor:
-        return _max_pool(x, self.spec.size, self.spec.stride)[0]
+        values: Tensor = _max_pool(x, self.spec.size, self.spec.stride)[0]
+        return values
+
+
+# Zeros to the right and below, as an operator that torch.compile does not look into: fused on a CPU, its loads for 3
+# channels run up to 13 elements past the end of the batch (torch 2.14), which crashes where that is the end of a mapping.
+@torch.library.custom_op("tencrop::pad_behind", mutates_args=())
+def _pad_behind(x: Tensor, zeros: int) -> Tensor:
+    return F.pad(x, (0, zeros, 0, zeros))
+
+
+@_pad_behind.register_fake
+def _(x: Tensor, zeros: int) -> Tensor:
+    return F.pad(x, (0, zeros, 0, zeros))
+
+
+def _save_zeros(ctx: Any, inputs: tuple[Tensor, int], output: Tensor) -> None:
+    ctx.zeros = inputs[1]
+
+
+def _padded_gradient(ctx: Any, up: Tensor) -> tuple[Tensor, None]:
+    return up[:, :, : -ctx.zeros, : -ctx.zeros], None
+
+
+_pad_behind.register_autograd(_padded_gradient, setup_context=_save_zeros)
 
 
 # Max pooling as an operator that torch.compile does not look into: on a CPU torch's own gradient takes half the time of
@@ -183,8 +207,8 @@ class AlexNet(nn.Sequential):
         for row in rows(self.config):
             if row.op in ("conv", "fc"):
                 layer = self.get_submodule(row.name)
-                layer.weight.data.normal_(0, row.spec.init_std, generator=generator)  # type: ignore[union-attr, operator]
-                layer.bias.data.fill_(row.spec.init_bias)  # type: ignore[union-attr, operator]
+                layer.weight.data.normal_(0, row.spec.init_std, generator=generator)  # type: ignore[operator]
+                layer.bias.data.fill_(row.spec.init_bias)  # type: ignore[operator]
 
     def weights(self) -> dict[str, np.ndarray]:
         """The parameters by name, as arrays that do not change when training goes on."""

@@ -38,8 +38,8 @@ class TenCropNet(nn.Module):
     def view_probabilities(self, images: Tensor, views: tuple[View, ...]) -> Tensor:
         """Softmax of each of these views, [N,len(views),C]."""
         crops = self.inputs(images, views)
-        logits = self.net(crops.flatten(0, 1)).float()
-        return logits.softmax(-1).unflatten(0, crops.shape[:2])
+        logits: Tensor = self.net(crops.flatten(0, 1)).float()
+        return logits.softmax(-1).view(*crops.shape[:2], -1)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         each = self.view_probabilities(images, self.contract.views)

@@ -67,9 +67,9 @@ class Loader:
         self.order = EpochOrder(prepared, recipe)
         self.batches = DataLoader(
             Crops(prepared, recipe),
-            batch_sampler=self.order,  # type: ignore[arg-type]
+            batch_sampler=self.order,
             num_workers=workers,
-            collate_fn=_as_made,
+            collate_fn=_as_made,  # type: ignore[arg-type]
             pin_memory=torch.cuda.is_available(),
             persistent_workers=workers > 0,
             prefetch_factor=4 if workers else None,

@@ -50,7 +50,7 @@ class Training:
         classes = len(prepared.contract.labels)
         recipe = replace(recipe, net=replace(recipe.net, fc8=replace(recipe.net.fc8, units=classes)))
         self.recipe, self.prepared, self.device = recipe, prepared, device
-        self.net = _begin(recipe).to(device, memory_format=torch.channels_last)
+        self.net = _begin(recipe).to(device).to(memory_format=torch.channels_last)
         self.optim = Momentum(self.net, recipe.optim)
         size = prepared.contract.crop
         statistics = prepared.statistics

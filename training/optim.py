@@ -41,7 +41,7 @@ class Momentum:
                 self._update(names, lr, decay)
 
     def _update(self, names: Iterable[str], lr: float, decay: float) -> None:
-        w = [self.parameters[name] for name in names]
+        w: list[Tensor] = [self.parameters[name] for name in names]
         v = [self.velocity[name] for name in names]
         g: list[Tensor] = [p.grad for p in w if p.grad is not None]
         torch._foreach_mul_(v, self.optim.momentum)

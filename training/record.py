@@ -16,7 +16,7 @@ from model.kernels import kernels_png
 from training.recipe import Recipe, to_plain
 
 matplotlib.use("Agg")
-from matplotlib import pyplot  # noqa: E402  (after the backend is chosen)
+from matplotlib import pyplot
 
 KEEP = 2  # checkpoints; the newest and the one before it
 CURVES = {"train_error": "training", "center_top1_error": "validation, center crop", "center_top5_error": "validation, top-5"}

@@ -1,0 +1,132 @@
+"""checkpoint -> net.onnx: the rows of the net, each as standard ONNX nodes. Float crop in, logits out.
+
+Written from the same table as the torch net and not traced from it, so that export/verify.py compares two readings of one
+recipe; no tracer's leftovers (stack traces, paths, shape arithmetic) can be in the file.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from model.checkpoint import Checkpoint
+from model.config import LRN, Conv, Dropout, Linear, Pool, Row, SameMap, rows
+
+OPSET = 20
+IR_VERSION = 10
+
+
+class Graph:
+    """Nodes and initializers under construction. Weights in fp16 are stored so, with a Cast to fp32 behind them."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.initializers: list[onnx.TensorProto] = []
+
+    def node(self, op: str, name: str, *inputs: str, **attributes: Any) -> str:
+        """Append a node; its output carries its name."""
+        self.nodes.append(helper.make_node(op, list(inputs), [name], name=name, **attributes))
+        return name
+
+    def constant(self, name: str, value: np.ndarray) -> str:
+        """Append an initializer; returns what to use it by."""
+        value = np.asarray(value)
+        stored = f"{name}.fp16" if value.dtype == np.float16 else name
+        self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(value), stored))
+        return self.node("Cast", name, stored, to=TensorProto.FLOAT) if stored != name else name
+
+    def model(self, name: str, inputs: list[onnx.ValueInfoProto], outputs: list[onnx.ValueInfoProto]) -> onnx.ModelProto:
+        """The finished model, checked."""
+        graph = helper.make_graph(self.nodes, name, inputs, outputs, self.initializers)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="tencrop")
+        model.ir_version = IR_VERSION
+        onnx.checker.check_model(model, full_check=True)
+        return model
+
+
+def net_onnx(checkpoint: Checkpoint) -> onnx.ModelProto:
+    """`input` float32 [N,3,crop,crop], mean subtracted -> `logits` float32 [N,C]."""
+    graph = Graph()
+    value = "input"
+    config = checkpoint.net
+    table = list(rows(config))
+    for row in table:
+        value = EMITTERS[row.op](graph, row, value, checkpoint.weights)
+    graph.node("Identity", "logits", value)
+    side = config.input
+    return graph.model(
+        "net",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", 3, side, side])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", *table[-1].after])],
+    )
+
+
+def _conv(graph: Graph, row: Row, x: str, weights: Any) -> str:
+    conv: Conv = row.spec
+    kernel, bias = _parameters(graph, row.name, weights)
+    before, behind = conv.pad
+    pads = [before, before, behind, behind]
+    stride = [conv.stride] * 2
+    return graph.node("Conv", row.name, x, kernel, bias, kernel_shape=[conv.kernel] * 2, strides=stride, pads=pads, group=conv.columns)
+
+
+def _fc(graph: Graph, row: Row, x: str, weights: Any) -> str:
+    fc: Linear = row.spec
+    flat = graph.node("Flatten", f"{row.name}.flat", x, axis=1) if len(row.before) > 1 else x
+    if not fc.rank:
+        return graph.node("Gemm", row.name, flat, *_parameters(graph, row.name, weights), transB=1)
+    down = graph.constant(f"{row.name}.down.weight", weights[f"{row.name}.down.weight"])
+    thin = graph.node("Gemm", f"{row.name}.down", flat, down, transB=1)
+    return graph.node("Gemm", row.name, thin, *_parameters(graph, f"{row.name}.up", weights), transB=1)
+
+
+def _lrn(graph: Graph, row: Row, x: str, weights: Any) -> str:
+    lrn: LRN = row.spec
+    channels, height, width = row.before
+    numbers = {"size": lrn.size, "alpha": lrn.alpha_each * lrn.size, "beta": lrn.beta, "bias": lrn.k}
+    if lrn.columns == 1:
+        return graph.node("LRN", row.name, x, **numbers)
+    apart = graph.constant(f"{row.name}.apart", np.array([-1, channels // lrn.columns, height, width]))
+    together = graph.constant(f"{row.name}.together", np.array([-1, channels, height, width]))
+    folded = graph.node("Reshape", f"{row.name}.columns", x, apart)
+    normed = graph.node("LRN", f"{row.name}.norm", folded, **numbers)
+    return graph.node("Reshape", row.name, normed, together)
+
+
+def _samemap(graph: Graph, row: Row, x: str, weights: Any) -> str:
+    norm: SameMap = row.spec
+    window, pad = [norm.size] * 2, [norm.size // 2] * 4
+    square = graph.node("Mul", f"{row.name}.square", x, x)
+    mean = graph.node("AveragePool", f"{row.name}.mean", square, kernel_shape=window, pads=pad, count_include_pad=1)
+    scaled = graph.node("Mul", f"{row.name}.scaled", mean, graph.constant(f"{row.name}.alpha", np.array(norm.alpha, np.float32)))
+    scale = graph.node("Add", f"{row.name}.scale", scaled, graph.constant(f"{row.name}.k", np.array(norm.k, np.float32)))
+    power = graph.node("Pow", f"{row.name}.power", scale, graph.constant(f"{row.name}.beta", np.array(norm.beta, np.float32)))
+    return graph.node("Div", row.name, x, power)
+
+
+def _pool(graph: Graph, row: Row, x: str, weights: Any) -> str:
+    pool: Pool = row.spec
+    return graph.node("MaxPool", row.name, x, kernel_shape=[pool.size] * 2, strides=[pool.stride] * 2, ceil_mode=1)
+
+
+def _dropout(graph: Graph, row: Row, x: str, weights: Any) -> str:
+    dropout: Dropout = row.spec  # at test all neurons, times 1 - p (section 4.2)
+    return graph.node("Mul", row.name, x, graph.constant(f"{row.name}.keep", np.array(1 - dropout.p, np.float32)))
+
+
+def _parameters(graph: Graph, layer: str, weights: Any) -> tuple[str, str]:
+    return tuple(graph.constant(f"{layer}.{part}", weights[f"{layer}.{part}"]) for part in ("weight", "bias"))  # type: ignore[return-value]
+
+
+EMITTERS: dict[str, Callable[[Graph, Row, str, Any], str]] = {
+    "conv": _conv,
+    "fc": _fc,
+    "relu": lambda graph, row, x, _: graph.node("Relu", row.name, x),
+    "tanh": lambda graph, row, x, _: graph.node("Tanh", row.name, x),
+    "lrn": _lrn,
+    "samemap": _samemap,
+    "pool": _pool,
+    "dropout": _dropout,
+}

@@ -1,0 +1,111 @@
+"""The parity gate: torch against every engine of this machine, on logits and on the ten-crop probabilities."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+
+from model.checkpoint import Checkpoint
+from model.config import rows
+from model.contract import Contract
+from model.engine import Choice, open_engine
+from model.errors import BadInput, WorkFailed
+from model.net import AlexNet
+from model.preprocess import ImageError, decode
+from model.probe import formula_png
+from model.tencropfile import OUTPUTS
+from model.views import TenCropNet
+
+BATCHES = (1, 2, 5)
+ENGINES = (Choice("onnxruntime", "cpu", "fp32"), Choice("openvino", "cpu", "fp32"))
+LOGITS_RELATIVE = 1e-4  # largest difference over the largest logit
+PROBABILITIES = 1e-4  # largest difference
+FORBIDDEN = ("Dropout", "Shape", "Size", "NonZero")
+
+
+def verify(checkpoint: Checkpoint, net: onnx.ModelProto, tencrop: onnx.ModelProto, images: np.ndarray) -> dict[str, Any]:
+    """Compare both files with torch on uint8 images [n,R,R,3], n >= 1; returns what parity.json holds.
+
+    Raises WorkFailed with the first thing that does not fit.
+    """
+    check_structure(checkpoint, net)
+    torch_net = AlexNet.of(checkpoint.net, checkpoint.weights)
+    reference = TenCropNet(torch_net, checkpoint.contract, checkpoint.mean)
+    compared = list(_compare(reference, net.SerializeToString(), tencrop.SerializeToString(), images))
+    for row in compared:
+        what = f"{row['engine']} at batch {row['batch']}"
+        if not row["logits_relative"] <= LOGITS_RELATIVE:  # a NaN fails too
+            raise WorkFailed(f"parity: {what}: net.onnx differs from torch by {row['logits_relative']:.1e} of the largest logit")
+        if not row["probabilities"] <= PROBABILITIES:
+            raise WorkFailed(f"parity: {what}: tencrop.onnx differs from torch by {row['probabilities']:.1e} in a probability")
+    return {
+        "images": len(images),
+        "limits": {"logits_relative": LOGITS_RELATIVE, "probabilities": PROBABILITIES},
+        "lrn_nodes": Counter(node.op_type for node in net.graph.node)["LRN"],
+        "largest_before_lrn": largest_before_lrn(reference, images),
+        "compared": compared,
+    }
+
+
+def check_structure(checkpoint: Checkpoint, net: onnx.ModelProto) -> None:
+    """One standard LRN node for each of the recipe's, and none of the nodes that a careless export leaves. Raises WorkFailed."""
+    found = Counter(node.op_type for node in net.graph.node)
+    wanted = sum(row.op == "lrn" for row in rows(checkpoint.net))
+    if found["LRN"] != wanted:
+        raise WorkFailed(f"parity: net.onnx has {found['LRN']} LRN nodes, its recipe {wanted}")
+    for op in FORBIDDEN:
+        if found[op]:
+            raise WorkFailed(f"parity: net.onnx has a {op} node")
+
+
+@torch.inference_mode()
+def _compare(reference: TenCropNet, net: bytes, tencrop: bytes, images: np.ndarray) -> Iterator[dict[str, Any]]:
+    for choice in ENGINES:
+        bare, whole = open_engine(net, choice), open_engine(tencrop, choice)
+        for size in BATCHES:
+            batch = np.resize(images, (size, *images.shape[1:]))  # repeats images where there are fewer
+            crops = reference.inputs(torch.from_numpy(batch), reference.contract.views).flatten(0, 1)
+            logits = reference.net(crops).numpy()
+            mean, each = (part.numpy() for part in reference(torch.from_numpy(batch)))
+            got_logits = bare.run(np.ascontiguousarray(crops.numpy()))["logits"]
+            got = whole.run(batch)
+            yield {
+                "engine": choice.engine,
+                "batch": size,
+                "logits_relative": float(np.abs(got_logits - logits).max() / np.abs(logits).max()),
+                "probabilities": float(max(np.abs(got[OUTPUTS[0]] - mean).max(), np.abs(got[OUTPUTS[1]] - each).max())),
+                "top1_agreement": float((got[OUTPUTS[0]].argmax(1) == mean.argmax(1)).mean()),
+            }
+
+
+@torch.inference_mode()
+def largest_before_lrn(reference: TenCropNet, images: np.ndarray) -> dict[str, float]:
+    """The largest activation that goes into each LRN: onnxruntime's kernel loses digits above 1e4."""
+    x = reference.inputs(torch.from_numpy(images), reference.contract.views).flatten(0, 1)
+    largest = {}
+    for name, module in reference.net.named_children():
+        if name.startswith("lrn"):
+            largest[name] = float(x.abs().max())
+        x = module(x)
+    return largest
+
+
+def parity_images(folder: Path | None, contract: Contract) -> np.ndarray:
+    """The images to compare on: the first of a folder, else formula-made ones. uint8 [n,R,R,3]. Raises BadInput."""
+    n = max(BATCHES)
+    if folder is None:
+        return np.stack([decode(formula_png(seed), contract)[0] for seed in range(100, 100 + n)])
+    found: list[np.ndarray] = []
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and len(found) < n:
+            try:
+                found.append(decode(path.read_bytes(), contract)[0])
+            except ImageError:
+                continue
+    if not found:
+        raise BadInput(f"--images {folder}: no image there that can be decoded")
+    return np.stack(found)

@@ -1,0 +1,60 @@
+"""Classifier: a tencrop.onnx on an engine that has proven itself on the probe. Server and evaluation both predict with it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from model.engine import Choice, Engine, EngineOptions, choices, open_engine
+from model.errors import WorkFailed
+from model.preprocess import decode
+from model.probe import formula_png
+from model.tencropfile import TenCropFile
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """Ready to answer: what it is (file) and what runs it (engine)."""
+
+    file: TenCropFile
+    engine: Engine
+
+    @property
+    def name(self) -> str:
+        """What requests and reports call it."""
+        return self.file.name
+
+    def predict(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """uint8 [N,R,R,3] from `decode` -> (probabilities [N,C], view_probabilities [N,10,C]), float32. One caller at a time."""
+        outputs = self.engine.run(images)
+        return outputs["probabilities"], outputs["view_probabilities"]
+
+    def prove(self) -> None:
+        """Answer the probe through preprocessing and engine. Raises WorkFailed where it comes out wrong."""
+        card = self.file.card
+        pixels, _ = decode(formula_png(card.probe.seed), card.contract)
+        missed = card.probe.missed(self.predict(pixels[None])[0][0], self.engine.precision)
+        if missed:
+            raise WorkFailed(f"{self.name}: {self.engine.name} on {self.engine.device} fails the model's probe: {missed}")
+
+
+def open_classifier(path: Path, options: EngineOptions) -> Classifier:
+    """The first of `choices` that runs the file and answers its probe; what was asked for by name has no second choice.
+
+    Raises BadInput for a bad file or options, WorkFailed where nothing that was asked for works here.
+    """
+    possible = choices(options)
+    file = TenCropFile.read(path)
+    failures = []
+    for choice in possible:
+        try:
+            return _proven(file, choice)
+        except WorkFailed as failure:
+            failures.append(str(failure))
+    raise WorkFailed(f"{file.name}: {'; '.join(failures)}")
+
+
+def _proven(file: TenCropFile, choice: Choice) -> Classifier:
+    classifier = Classifier(file, open_engine(file.graph, choice))
+    classifier.prove()
+    return classifier

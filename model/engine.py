@@ -1,0 +1,169 @@
+"""Engines: a graph made ready on one device. onnxruntime (CUDA, TensorRT, CPU) and OpenVINO (CPU), imported only when asked for."""
+
+import ctypes
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Protocol, get_args
+
+import numpy as np
+
+from model.errors import BadInput, WorkFailed
+
+EngineName = Literal["auto", "onnxruntime", "tensorrt", "openvino"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+OPENVINO_PRECISION = {"fp32": "f32", "bf16": "bf16"}
+QUIET = 4  # onnxruntime's log level "fatal": what goes wrong is said once, by us
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """What the user asked for: --device auto|cpu|cuda|cuda:N, --engine, --precision."""
+
+    device: str = "auto"
+    engine: EngineName = "auto"
+    precision: Precision = "auto"
+
+
+class Engine(Protocol):
+    """A graph on a device. One caller at a time."""
+
+    name: str  # onnxruntime, tensorrt, openvino
+    device: str  # cpu, cuda:0, ...
+    precision: str  # fp32, bf16, fp16
+
+    def run(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+        """The graph's one input -> its outputs by name."""
+        ...
+
+
+class Choice(NamedTuple):
+    """One engine on one device at one precision ("own": the file's own)."""
+
+    engine: str
+    device: str
+    precision: str
+
+
+def choices(options: EngineOptions) -> list[Choice]:
+    """What to try, in order: a fixed order, never a timing. Raises BadInput where nothing fits what was asked for."""
+    kind, _, number = options.device.partition(":")
+    if kind not in ("auto", "cpu", "cuda") or (number and not (kind == "cuda" and number.isdigit())):
+        raise BadInput(f"--device {options.device}: expected auto, cpu, cuda or cuda:N")
+    for flag, value, known in (("engine", options.engine, EngineName), ("precision", options.precision, Precision)):
+        if value not in get_args(known):
+            raise BadInput(f"--{flag} {value}: expected {', '.join(get_args(known))}")
+    cuda = f"cuda:{number or 0}"
+    order = [
+        Choice("onnxruntime", cuda, "own"),
+        Choice("openvino", "cpu", "auto"),
+        Choice("onnxruntime", "cpu", "own"),
+        Choice("tensorrt", cuda, "auto"),  # only when asked for
+    ]
+    on_device = [c for c in order if kind == "auto" or c.device.startswith(kind)]
+    by_engine = [c for c in on_device if c.engine == options.engine or (options.engine == "auto" and c.engine != "tensorrt")]
+    if not by_engine:
+        raise BadInput(f"--engine {options.engine} does not run on --device {options.device}")
+    if options.precision == "auto":
+        return by_engine
+    able = {"openvino": ("fp32", "bf16"), "tensorrt": ("fp32", "fp16"), "onnxruntime": ("fp32",)}
+    fitting = [c._replace(precision=options.precision) for c in by_engine if options.precision in able[c.engine]]
+    if not fitting:
+        asked = f"--engine {options.engine} --device {options.device}"
+        raise BadInput(f"--precision {options.precision}: not offered by {asked} (onnxruntime runs the file's own, fp32)")
+    return fitting
+
+
+def open_engine(graph: bytes, choice: Choice) -> Engine:
+    """Make an ONNX file ready. Raises WorkFailed, one line, where this device or engine cannot run it."""
+    try:
+        return OPENERS[choice.engine](graph, choice)
+    except WorkFailed:
+        raise
+    except Exception as error:  # both runtimes raise types of their own
+        why = " ".join(str(error).split())[:200]
+        raise WorkFailed(f"{choice.engine} on {choice.device} cannot run this file: {why}") from None
+
+
+class OnnxRuntime:
+    """onnxruntime with one provider; no node may fall back to another device in silence."""
+
+    precision = "fp32"
+
+    def __init__(self, graph: bytes, choice: Choice) -> None:
+        import onnxruntime as ort
+
+        self.name, self.device = choice.engine, choice.device
+        provider, settings = _provider(choice)
+        if self.device != "cpu":
+            _need_nvidia_driver(self.device)
+            if provider not in ort.get_available_providers():
+                raise WorkFailed(f"--device {self.device}: this onnxruntime has no {provider}; install onnxruntime-gpu[cuda,cudnn]")
+            ort.preload_dlls()  # without torch nothing else finds the CUDA libraries that pip installed
+        session_options = ort.SessionOptions()
+        session_options.log_severity_level = QUIET
+        if self.device != "cpu":
+            session_options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        if choice.engine == "tensorrt":
+            self.precision = "fp16" if choice.precision == "fp16" else "fp32"
+        self._session = ort.InferenceSession(graph, session_options, providers=[(provider, settings)])
+        if self._session.get_providers()[0] != provider:
+            raise WorkFailed(f"--device {self.device}: onnxruntime fell back to {self._session.get_providers()[0]}")
+        self._input = self._session.get_inputs()[0].name
+        self._outputs = [output.name for output in self._session.get_outputs()]
+
+    def run(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+        return dict(zip(self._outputs, self._session.run(None, {self._input: batch}), strict=True))
+
+
+class OpenVino:
+    """OpenVINO on the CPU: bf16 where the CPU has it and nothing else was asked for, else fp32."""
+
+    name, device = "openvino", "cpu"
+
+    def __init__(self, graph: bytes, choice: Choice) -> None:
+        import openvino as ov
+
+        core = ov.Core()
+        has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        if choice.precision == "bf16" and not has_bf16:
+            raise WorkFailed("--precision bf16: this CPU has no bf16 instructions; use fp32")
+        self.precision = ("bf16" if has_bf16 else "fp32") if choice.precision == "auto" else choice.precision
+        hints = {"INFERENCE_PRECISION_HINT": OPENVINO_PRECISION[self.precision], "PERFORMANCE_HINT": "LATENCY"}
+        model = core.read_model(graph)
+        self._outputs = [output.get_any_name() for output in model.outputs]  # compiling adds inner names to them
+        self._request = core.compile_model(model, "CPU", hints).create_infer_request()
+
+    def run(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+        results = self._request.infer([batch], share_inputs=True)
+        return {name: np.array(results[index]) for index, name in enumerate(self._outputs)}
+
+
+OPENERS: Mapping[str, Callable[[bytes, Choice], Engine]] = {
+    "onnxruntime": OnnxRuntime,
+    "tensorrt": OnnxRuntime,
+    "openvino": OpenVino,
+}
+
+
+def _provider(choice: Choice) -> tuple[str, dict[str, Any]]:
+    """onnxruntime's provider and its options."""
+    number = choice.device.partition(":")[2]
+    if choice.engine == "tensorrt":
+        return "TensorrtExecutionProvider", {"device_id": number, "trt_fp16_enable": str(choice.precision == "fp16")}
+    if choice.device == "cpu":
+        return "CPUExecutionProvider", {}
+    return "CUDAExecutionProvider", {"device_id": number, "use_tf32": "0"}  # fp32 means fp32
+
+
+def _need_nvidia_driver(device: str) -> None:
+    """Ask the driver itself, so that the refusal names the reason. Raises WorkFailed."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        raise WorkFailed(f"--device {device}: no NVIDIA driver on this machine (libcuda.so.1 is not found)") from None
+    count = ctypes.c_int()
+    if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
+        raise WorkFailed(f"--device {device}: the NVIDIA driver is installed but finds no usable GPU")
+    if int(device.partition(":")[2]) >= count.value:
+        raise WorkFailed(f"--device {device}: the NVIDIA driver sees {count.value} GPU(s)")

@@ -1,0 +1,64 @@
+"""Pictures made by a formula, with the 1/f spectrum of photographs: what a server proves itself on, and what parity falls back on."""
+
+import io
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from pydantic.dataclasses import dataclass
+
+from model.strict import STRICT
+
+WIDTH, HEIGHT = 320, 288  # not square, larger than 256: the probe is resized and cropped like any photograph
+CONTRAST = 55.0  # standard deviation of a channel's grey levels
+TOLERANCE = {"fp32": 1e-3, "fp16": 5e-3, "bf16": 2e-2}
+
+
+def formula_image(seed: int, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
+    """uint8 [height,width,3]: noise whose amplitude falls as 1/frequency, its channels alike as in photographs."""
+    random = np.random.Generator(np.random.Philox(key=seed))
+    fy, fx = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None, :]
+    amplitude = 1 / np.maximum(np.hypot(fy, fx), 1 / max(width, height))
+    planes = [np.fft.irfft2(np.fft.rfft2(random.standard_normal((height, width))) * amplitude, (height, width)) for _ in range(3)]
+    common, *own = [plane / plane.std() for plane in planes]
+    channels = [common, common + 0.4 * own[0], common + 0.4 * own[1]]
+    pixels = np.stack([128 + CONTRAST * channel / channel.std() for channel in channels], axis=-1)
+    return np.asarray(np.rint(pixels.clip(0, 255)), np.uint8)
+
+
+def formula_png(seed: int) -> bytes:
+    """The same as a PNG file, to be decoded like what a client sends."""
+    packed = io.BytesIO()
+    Image.fromarray(formula_image(seed)).save(packed, "PNG")
+    return packed.getvalue()
+
+
+@dataclass(frozen=True, config=STRICT)
+class Probe:
+    """What the formula image of `seed` must give: the classes and probabilities of its top five, by torch in fp32."""
+
+    seed: int
+    classes: tuple[int, ...]
+    probabilities: tuple[float, ...]
+
+    def missed(self, probabilities: np.ndarray, precision: str) -> str | None:
+        """None where an engine's answer [C] reproduces the probe; else what is wrong with it."""
+        if not np.isfinite(probabilities).all():
+            return "its probabilities are not numbers"
+        if int(probabilities.argmax()) != self.classes[0]:
+            return f"its top class is {int(probabilities.argmax())} instead of {self.classes[0]}"
+        difference = float(np.abs(probabilities[list(self.classes)] - self.probabilities).max())
+        allowed = TOLERANCE[precision]
+        return f"a probability is off by {difference:.1e} (allowed {allowed:.0e} in {precision})" if difference > allowed else None
+
+    @classmethod
+    def of(cls, predict: Any, seeds: range = range(16)) -> "Probe":
+        """The clearest of several formula images, so that rounding cannot swap its top two; predict: PNG bytes -> [C]."""
+        best, margin = cls(0, (), ()), -1.0
+        for seed in seeds:
+            probabilities = predict(formula_png(seed))
+            top = np.argsort(-probabilities, kind="stable")[:5]
+            gap = float(probabilities[top[0]] - probabilities[top[1]]) if len(top) > 1 else 1.0
+            if gap > margin:
+                best, margin = cls(seed, tuple(map(int, top)), tuple(float(p) for p in probabilities[top])), gap
+        return best

@@ -1,0 +1,55 @@
+"""Records of a validation: one row an image, written in parts as chunks complete, merged into predictions.parquet."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dataset.layouts import Entry
+from model.contract import CENTER_VIEW
+from model.metrics import TOP, Counts, top_k
+
+FIVE_INDICES, FIVE_PROBABILITIES = pa.list_(pa.int32()), pa.list_(pa.float32())
+SCHEMA = pa.schema(
+    {
+        "id": pa.string(),  # path within the data set
+        "label": pa.int32(),  # index of the true class in the model's labels
+        "undecodable": pa.bool_(),
+        "center_indices": FIVE_INDICES,  # empty where undecodable
+        "center_probabilities": FIVE_PROBABILITIES,
+        "ten_crop_indices": FIVE_INDICES,
+        "ten_crop_probabilities": FIVE_PROBABILITIES,
+    }
+)
+
+
+def chunk_table(entries: Sequence[Entry], labels: Sequence[int], decoded: Sequence[bool], mean: np.ndarray, each: np.ndarray) -> pa.Table:
+    """The rows of one chunk: mean [n,C] and each [n,10,C] for its n entries; rows of undecodable images are ignored."""
+    columns: dict[str, list[object]] = {
+        "id": [entry.id for entry in entries],
+        "label": list(labels),
+        "undecodable": [not ok for ok in decoded],
+    }
+    for kind, probabilities in (("center", each[:, CENTER_VIEW]), ("ten_crop", mean)):
+        top = top_k(probabilities)
+        best = np.take_along_axis(probabilities, top, axis=1)
+        columns[f"{kind}_indices"] = [row.tolist() if ok else [] for row, ok in zip(top, decoded, strict=True)]
+        columns[f"{kind}_probabilities"] = [row.tolist() if ok else [] for row, ok in zip(best, decoded, strict=True)]
+    return pa.table(columns, schema=SCHEMA)
+
+
+def write_whole(table: pa.Table, path: Path) -> None:
+    """Aside, then renamed: the file is there complete or not at all."""
+    aside = path.with_suffix(".partial")
+    pq.write_table(table, aside)
+    aside.rename(path)
+
+
+def counts(table: pa.Table, kind: str) -> Counts:
+    """Errors by "center" or "ten_crop" over all rows."""
+    top = np.full((table.num_rows, TOP), -1)
+    for row, indices in enumerate(table[f"{kind}_indices"].to_pylist()):
+        top[row, : len(indices)] = indices
+    return Counts.of(top, table["label"].to_numpy())
