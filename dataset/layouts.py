@@ -50,6 +50,9 @@ def open_folder(root: Path, names: Path | None = None) -> Folder:
         found = [Entry(path.relative_to(root).as_posix(), index) for path in sorted((root / name).rglob("*")) if _is_image(path)]
         if not found:
             raise BadInput(f"{root / name}: a class without an image; add some or remove the folder")
+        unreadable = next((entry.id for entry in found if not entry.id.isprintable()), None)
+        if unreadable:
+            raise BadInput(f"{root}: the name {unreadable!a} is not plain UTF-8 text; rename it")
         entries += found
     return Folder(root, tuple(Label(name, words[name]) for name in classes), entries)
 
@@ -57,7 +60,7 @@ def open_folder(root: Path, names: Path | None = None) -> Folder:
 def read_names(file: Path) -> dict[str, str]:
     """Lines "id words" (as Kaggle's LOC_synset_mapping.txt) -> {id: words}. Raises BadInput."""
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{file}: cannot be read as text ({error})") from None
     pairs = [line.split(maxsplit=1) for line in lines if line.strip()]

@@ -4,6 +4,7 @@ OUT/part-00000.bin (JPEGs end to end) and .parquet (where each lies), index.parq
 and prepared.json, written last: a folder without it is unfinished and `prepare` goes on where it stopped.
 """
 
+import hashlib
 import io
 import json
 import os
@@ -18,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from dataset.holdout import held_out
@@ -44,7 +46,8 @@ def prepare(source: Folder, out: Path, holdout: float, progress: Callable[[int],
     """
     out.mkdir(parents=True, exist_ok=True)
     contract = Contract(labels=source.labels)
-    plan = {"contract": dump(contract), "holdout": holdout, "images": len(source.entries), "quality": QUALITY, "part": PART}
+    ids = hashlib.sha256("\n".join(entry.id for entry in source.entries).encode()).hexdigest()
+    plan = {"contract": dump(contract), "holdout": holdout, "images": len(source.entries), "ids": ids, "quality": QUALITY, "part": PART}
     _claim(out / "plan.json", plan)
     held = held_out(source.entries, holdout)
     sums = [np.zeros(1, np.int64), np.zeros((contract.resize, contract.resize, 3)), np.zeros((3, 3))]
@@ -58,6 +61,8 @@ def prepare(source: Folder, out: Path, holdout: float, progress: Callable[[int],
                 total += value
             progress(start + table.num_rows)
     index = pa.concat_tables(tables)
+    if not sums[0][0]:
+        raise BadInput(f"{source.root}: no training image can be decoded; check the files and --holdout")
     statistics = Statistics.of_sums(int(sums[0][0]), sums[1], sums[2])
     save_file(statistics.to_tensors(), out / STATISTICS)
     pq.write_table(index, out / INDEX)
@@ -136,6 +141,7 @@ class Prepared:
     labels: np.ndarray  # int32 [n], index of the class
     validation: np.ndarray  # bool [n]
     where: np.ndarray  # int64 [n,3]: part, start, bytes
+    statistics: Statistics  # mean image and colour PCA of the training images
 
     @classmethod
     def open(cls, root: Path) -> "Prepared":
@@ -144,8 +150,12 @@ class Prepared:
             raise BadInput(f"{root}: not a finished prepared data set; run: tencrop prepare DATA {root}")
         try:
             document = json.loads((root / DOCUMENT).read_text(encoding="utf-8"))
-            index = pq.read_table(root / INDEX)
-        except (OSError, ValueError, pa.ArrowException) as error:
+            index = pq.read_table(root / INDEX, columns=SCHEMA.names)
+            if index.schema != SCHEMA:
+                raise ValueError(f"{INDEX} has other columns")
+            contract = parse(Contract, document["contract"], f"{root / DOCUMENT}: contract")
+            statistics = Statistics(**load_file(root / STATISTICS))
+        except (OSError, ValueError, KeyError, TypeError, pa.ArrowException, SafetensorError) as error:
             raise BadInput(f"{root}: damaged prepared data set ({error}); prepare it again") from None
         columns = {name: index[name].to_numpy() for name in SCHEMA.names if name != "id"}
         good = columns["bytes"] > 0
@@ -155,13 +165,7 @@ class Prepared:
             needed = (where[where[:, 0] == part, 1:].sum(1)).max()
             if not file.is_file() or file.stat().st_size < needed:
                 raise BadInput(f"{file}: truncated or missing; delete {file.with_suffix('.parquet').name} and prepare again")
-        contract = parse(Contract, document["contract"], f"{root / DOCUMENT}: contract")
-        return cls(root, contract, columns["label"][good], columns["validation"][good], where)
-
-    @cached_property
-    def statistics(self) -> Statistics:
-        """Mean image and colour PCA of the training images."""
-        return Statistics(**load_file(self.root / STATISTICS))
+        return cls(root, contract, columns["label"][good], columns["validation"][good], where, statistics)
 
     @cached_property
     def _parts(self) -> dict[int, np.memmap]:

@@ -1,6 +1,5 @@
 """checkpoint folder -> OUT: net.onnx, tencrop.onnx, parity.json, and the checkpoint itself where it was made smaller."""
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from export.onnx import net_onnx
 from export.pipeline import tencrop_onnx, with_card
 from export.precision import half, low_rank
 from export.verify import parity_images, verify
-from model.checkpoint import WEIGHTS, Checkpoint
+from model.checkpoint import Checkpoint, weights_sha256
 from model.kernels import kernels_png
 from model.net import AlexNet
 from model.preprocess import decode
@@ -41,7 +40,7 @@ def export(source: Path, out: Path, weights: str, fc_rank: int, images: Path | N
         contract=checkpoint.contract,
         recipe=checkpoint.recipe,
         parity=parity,
-        checkpoint_sha256=hashlib.sha256((source / WEIGHTS).read_bytes()).hexdigest(),
+        checkpoint_sha256=weights_sha256(source),
         kernels=kernels_png(checkpoint.weights["conv1.weight"]),
         probe=_probe(checkpoint),
     )

@@ -1,5 +1,6 @@
 """Checkpoint: one folder with weights.safetensors and checkpoint.json (recipe, contract, statistics); never pickle."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -63,8 +64,17 @@ class Checkpoint:
         for file in aside.iterdir():
             with file.open("rb") as opened:
                 os.fsync(opened.fileno())
-        shutil.rmtree(folder, ignore_errors=True)
-        aside.rename(folder)
+        old = folder.with_name(folder.name + ".old.partial")
+        shutil.rmtree(old, ignore_errors=True)
+        if folder.exists():
+            folder.rename(old)
+        try:
+            aside.rename(folder)
+        except BaseException:
+            if old.exists():
+                old.rename(folder)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
 
     @classmethod
     def load(cls, folder: Path) -> "Checkpoint":
@@ -75,7 +85,7 @@ class Checkpoint:
             document = json.loads((folder / DOCUMENT).read_text(encoding="utf-8"))
             tensors = load_file(folder / WEIGHTS)
             training = load_file(folder / TRAINING) if (folder / TRAINING).is_file() else {}
-            return cls(
+            saved = cls(
                 recipe=document["recipe"],
                 contract=parse(Contract, document["contract"], f"{folder / DOCUMENT}: contract"),
                 statistics=Statistics(**_part(tensors, "statistics.")),
@@ -83,8 +93,18 @@ class Checkpoint:
                 progress=document["progress"],
                 training=training,
             )
+            if saved.recipe["mean"] not in ("aligned", "center"):
+                raise ValueError(f"recipe.mean is {saved.recipe['mean']!r}")
+            parse(NetConfig, saved.recipe["net"], f"{folder / DOCUMENT}: recipe.net")
+            return saved
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            raise BadInput(f"{folder}: damaged checkpoint ({error})") from None
+            raise BadInput(f"{folder}: damaged checkpoint ({error!r}, of its recipe, contract, statistics or weights)") from None
+
+
+def weights_sha256(folder: Path) -> str:
+    """What identifies a checkpoint: the hash of its weights file."""
+    with (folder / WEIGHTS).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _part(tensors: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

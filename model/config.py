@@ -125,16 +125,23 @@ def rows(config: NetConfig) -> Iterator[Row]:
     Raises BadInput for an operation that is not one of the net's.
     """
     shape: Shape = (3, config.input, config.input)
+    seen: set[str] = set()
     for stage in config.layers:
-        layer, *rest = stage.split()
-        number = layer[-1]
-        for token in (layer, *rest):
+        number = (stage.split() or [" "])[0][-1]
+        for token in stage.split() or [""]:
             op = token.rstrip("0123456789")
             if op not in _AFTER:
                 raise BadInput(f"net.layers: {token!r} in {stage!r} is none of {', '.join(_AFTER)}")
-            spec = getattr(config, token, None)
+            spec, name = getattr(config, token, None), op + number
+            if spec is None and op not in _PLAIN:
+                raise BadInput(f"net.layers: the net has no {token!r} (in {stage!r})")
+            if name in seen:
+                raise BadInput(f"net.layers: {token!r} stands twice in {stage!r}")
+            if len(shape) == 1 and op in ("conv", "pool", "lrn", "samemap"):
+                raise BadInput(f"net.layers: {token!r} in {stage!r} stands behind a fully connected layer")
+            seen.add(name)
             after = _AFTER[op](shape, spec)
-            yield Row(op + number, op, spec, shape, after)
+            yield Row(name, op, spec, shape, after)
             shape = after
 
 
@@ -147,6 +154,8 @@ def _pool_after(shape: Shape, pool: Pool) -> Shape:
     side = -((pool.size - shape[1]) // pool.stride) + 1  # rounded up
     return shape[0], side, side
 
+
+_PLAIN = ("relu", "tanh")  # operations without numbers
 
 _AFTER: dict[str, Any] = {
     "conv": _conv_after,

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 from pydantic.dataclasses import dataclass
 
+from model.errors import BadInput
 from model.strict import STRICT, dump, parse
 
 CENTER_VIEW = 2  # index of the center crop among the ten views
@@ -30,7 +31,7 @@ class Label:
 
 @dataclass(frozen=True, config=STRICT)
 class Contract:
-    """Preprocessing, views and labels of one classifier (sections 3 and 5.1 of the paper)."""
+    """Preprocessing, views and labels of one classifier (sections 2 and 4.1 of the paper)."""
 
     resize: int = 256  # the shorter side, then the central square of this size
     crop: int = 224
@@ -53,7 +54,11 @@ class Contract:
     @classmethod
     def from_json(cls, text: str, source: str) -> "Contract":
         """Raises BadInput naming `source` where the text is no contract."""
-        return parse(cls, json.loads(text), source)
+        try:
+            document = json.loads(text)
+        except ValueError as error:
+            raise BadInput(f"{source}: not JSON: {error}") from None
+        return parse(cls, document, source)
 
     @property
     def sha256(self) -> str:

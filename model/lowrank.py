@@ -6,6 +6,7 @@ import numpy as np
 from scipy.linalg import eigh
 
 from model.config import NetConfig, rows
+from model.errors import BadInput
 
 TINY = 1e-30  # keeps a matrix of lower rank from dividing by 0
 
@@ -19,6 +20,9 @@ def factorised(weights: Mapping[str, np.ndarray], net: NetConfig) -> dict[str, n
     result = dict(weights)
     for row in rows(net):
         if row.op == "fc" and row.spec.rank and f"{row.name}.weight" in result:
+            most = min(result[f"{row.name}.weight"].shape)
+            if row.spec.rank > most:
+                raise BadInput(f"net.{row.name}.rank is {row.spec.rank}; its matrix has at most {most}")
             full = result.pop(f"{row.name}.weight").astype(np.float64)
             squares, left = eigh(full @ full.T, subset_by_index=[len(full) - row.spec.rank, len(full) - 1])
             root = np.maximum(squares, TINY) ** 0.25  # of the singular values; an eighth of a full SVD's time

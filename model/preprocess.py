@@ -24,6 +24,7 @@ UPRIGHT = {  # EXIF orientation -> what turns the image upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM", b"II*\0", b"MM\0*")  # WebP: RIFF....WEBP
 WHITE = (255, 255, 255, 255)
 
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
@@ -65,18 +66,26 @@ def decode(data: bytes, contract: Contract) -> tuple[np.ndarray, ImageInfo]:
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
             _check_size(*opened.size)
+            tagged = _orientation(opened) in UPRIGHT  # before load: Pillow turns TIFF itself and removes the tag
             opened.load()
-            image, turned = _upright(opened)
-            info = ImageInfo(opened.format or "", opened.mode, *image.size, turned)
+            image = _upright(opened)
+            info = ImageInfo(opened.format or "", opened.mode, *image.size, tagged)
             return _square(_rgb(image), contract.resize), info
     except ImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ImageTooLarge(f"image of more than {MAX_PIXELS} pixels") from None
     except UnidentifiedImageError:
+        if _signed(data):
+            raise ImageError("damaged image (its header cannot be read)") from None
         raise UnsupportedImage(f"not an image of a known format ({', '.join(FORMATS)})") from None
     except Exception as error:  # Pillow's decoders raise nearly anything on hostile bytes
         raise ImageError(f"damaged image ({type(error).__name__}: {error})") from None
+
+
+def _signed(data: bytes) -> bool:
+    """Whether the bytes begin as a file of one of FORMATS does."""
+    return data.startswith(SIGNATURES) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")
 
 
 def _check_size(width: int, height: int) -> None:
@@ -86,13 +95,19 @@ def _check_size(width: int, height: int) -> None:
         raise ImageError(f"image of {width}x{height} pixels is longer than {MAX_ASPECT}:1")
 
 
-def _upright(image: Image.Image) -> tuple[Image.Image, bool]:
-    """Turned as EXIF says; damaged EXIF counts as none (Pillow turns TIFF itself and removes the tag)."""
+def _orientation(image: Image.Image) -> int:
+    """EXIF's orientation; damaged EXIF counts as none."""
     try:
-        turn = UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
+        value = image.getexif().get(ORIENTATION, 1)
+        return value if isinstance(value, int) else 1
     except (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, struct.error):
-        turn = None
-    return (image, False) if turn is None else (image.transpose(turn), True)
+        return 1
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned as EXIF says."""
+    turn = UPRIGHT.get(_orientation(image))
+    return image if turn is None else image.transpose(turn)
 
 
 def _rgb(image: Image.Image) -> Image.Image:
@@ -106,6 +121,7 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
         full = 255.0 if image.mode == "F" else 65535.0
         grey = np.nan_to_num(np.asarray(image).astype(np.float64), posinf=full).clip(0, full)
+        grey[np.asarray(image) == image.info.get("transparency")] = full  # a PNG's transparent grey, on white
         return Image.fromarray(np.rint(grey * (255 / full)).astype(np.uint8)).convert("RGB")
     if image.mode == "LAB":
         profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")

@@ -19,7 +19,11 @@ def parse(kind: type[T], data: Any, source: str) -> T:
     Raises BadInput with the key and what is wrong with it; `source` names the file in that line.
     """
     try:
-        return TypeAdapter(kind).validate_json(json.dumps(data))
+        text = json.dumps(data, allow_nan=False)
+    except (TypeError, ValueError) as error:  # TOML has dates, nan and inf
+        raise BadInput(f"{source}: holds a value that JSON cannot ({error})") from None
+    try:
+        return TypeAdapter(kind).validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "document"

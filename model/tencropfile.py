@@ -58,7 +58,7 @@ class Card:
                 recipe=json.loads(values["recipe"]),
                 parity=json.loads(values["parity"]),
                 checkpoint_sha256=values["checkpoint_sha256"],
-                kernels=base64.b64decode(values["kernels"]),
+                kernels=base64.b64decode(values["kernels"], validate=True),
                 probe=parse(Probe, json.loads(values["probe"]), f"{source}: probe"),
             )
         except KeyError as error:

@@ -38,6 +38,8 @@ def crop(pixels: np.ndarray, chance: Draw, size: int) -> np.ndarray:
 class Normalize(nn.Module):
     """uint8 crops [N,size,size,3] and their draws -> float [N,3,size,size]: mean subtracted, colour noise added, divided.
 
+    The division belongs to the noise: once a schedule switches the noise off, the 2012 program divides no more.
+
     An aligned mean is cut and mirrored with its image; a center mean is subtracted as it is.
     """
 
@@ -51,10 +53,10 @@ class Normalize(nn.Module):
         scaled = augment.noise * statistics.colour_std[:, None] * statistics.colour_vectors
         self.register_buffer("directions", torch.from_numpy(scaled))  # [3 directions, RGB]
 
-    def forward(self, crops: Tensor, corners: Tensor, mirrored: Tensor, z: Tensor) -> Tensor:
-        """corners int64 [N,2], mirrored bool [N], z float32 [N,3] (zeros switch the noise off)."""
+    def forward(self, crops: Tensor, corners: Tensor, mirrored: Tensor, z: Tensor, noise: bool) -> Tensor:
+        """corners int64 [N,2], mirrored bool [N], z float32 [N,3]."""
         x = crops.permute(0, 3, 1, 2).float() - (self._cut(corners, mirrored) if self.aligned else self.mean)
-        return (x + (z @ self.directions)[:, :, None, None]) / self.divide
+        return (x + (z @ self.directions)[:, :, None, None]) / self.divide if noise else x
 
     def _cut(self, corners: Tensor, mirrored: Tensor) -> Tensor:
         """The mean under each crop, [N,3,size,size]."""

@@ -69,6 +69,7 @@ class Loader:
             Crops(prepared, recipe),
             batch_sampler=self.order,
             num_workers=workers,
+            generator=torch.Generator(),  # its own: the dropout masks are drawn from torch's, and a run must resume bit for bit
             collate_fn=_as_made,  # type: ignore[arg-type]
             pin_memory=torch.cuda.is_available(),
             persistent_workers=workers > 0,

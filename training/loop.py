@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dataset.prepared import Prepared
-from model.checkpoint import Checkpoint
+from model.checkpoint import Checkpoint, weights_sha256
 from model.errors import BadInput, WorkFailed
 from model.lowrank import factorised
 from model.metrics import Counts, top_k
@@ -32,14 +32,15 @@ Progress = Callable[[int, float, Mapping[str, float]], None]  # epoch, share of 
 
 
 class Objective(nn.Module):
-    """Section 5's objective, multinomial logistic regression: a batch -> (mean loss, number of wrong top-1 guesses)."""
+    """Section 3.5's objective, multinomial logistic regression: a batch -> (mean loss, number of wrong top-1 guesses)."""
 
     def __init__(self, normalize: Normalize, net: AlexNet) -> None:
         super().__init__()
         self.normalize, self.net = normalize, net
 
-    def forward(self, crops: Tensor, corners: Tensor, mirrored: Tensor, z: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        logits = self.net(self.normalize(crops, corners, mirrored, z)).float()
+    def forward(self, batch: Batch, noise: bool) -> tuple[Tensor, Tensor]:
+        crops, corners, mirrored, z, labels = batch
+        logits = self.net(self.normalize(crops, corners, mirrored, z, noise)).float()
         return F.cross_entropy(logits, labels), (logits.argmax(1) != labels).sum()
 
 
@@ -49,8 +50,10 @@ class Training:
     def __init__(self, recipe: Recipe, prepared: Prepared, device: torch.device) -> None:
         classes = len(prepared.contract.labels)
         recipe = replace(recipe, net=replace(recipe.net, fc8=replace(recipe.net.fc8, units=classes)))
-        self.recipe, self.prepared, self.device = recipe, prepared, device
-        self.net = _begin(recipe).to(device).to(memory_format=torch.channels_last)
+        self.prepared, self.device = prepared, device
+        net = _begin(recipe, prepared)
+        self.recipe = replace(recipe, start=weights_sha256(Path(recipe.start))) if recipe.start else recipe  # no path in a checkpoint
+        self.net = net.to(device).to(memory_format=torch.channels_last)
         self.optim = Momentum(self.net, recipe.optim)
         size = prepared.contract.crop
         statistics = prepared.statistics
@@ -79,9 +82,9 @@ class Training:
         return {"train_loss": mean_loss, "train_error": float(wrong_sum) / images, "images_per_s": images / seconds}
 
     def _step(self, batch: Batch, now: Phase) -> tuple[Tensor, Tensor]:
-        crops, corners, mirrored, z, labels = (part.to(self.device, non_blocking=True) for part in batch)
+        batch = Batch(*(part.to(self.device, non_blocking=True) for part in batch))
         with self._autocast():
-            loss, wrong = self.compiled(crops, corners, mirrored, z if now.noise else torch.zeros_like(z), labels)
+            loss, wrong = self.compiled(batch, now.noise)
         self.net.zero_grad()
         loss.backward()
         self.optim.step(now)
@@ -139,13 +142,15 @@ def train(recipe: Recipe, prepared: Prepared, out: Path, resume: bool, workers: 
     """Train to the end of the recipe's schedule; returns the history, one row an epoch. Raises BadInput, WorkFailed."""
     if not prepared.validation.any():
         raise BadInput(f"{prepared.root}: holds no validation images; prepare it with --holdout 0.15")
+    if prepared.validation.all():
+        raise BadInput(f"{prepared.root}: holds no training images; prepare it with a smaller --holdout")
     keep_freed_memory()
     torch.manual_seed(recipe.seed)
-    run = Run(out, recipe, resume)
     training = Training(recipe, prepared, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     saved = Run.checkpoints(out)
-    if saved:
+    if saved and resume:
         training.restore(Checkpoint.load(saved[-1]))
+    run = Run(out, recipe, resume)  # writes, so only after every refusal
     loader = Loader(prepared, recipe, workers)
     while now := phase(recipe, [row["center_top1_error"] for row in training.history]):
         started = time.perf_counter()
@@ -158,11 +163,17 @@ def train(recipe: Recipe, prepared: Prepared, out: Path, resume: bool, workers: 
     return training.history
 
 
-def _begin(recipe: Recipe) -> AlexNet:
-    """A fresh net, or the one to fine-tune."""
+def _begin(recipe: Recipe, prepared: Prepared) -> AlexNet:
+    """A fresh net, or the one to fine-tune. Raises BadInput where that is of another net or data set."""
     net = recipe.net
     if recipe.start:
-        return AlexNet.of(net, factorised(Checkpoint.load(Path(recipe.start)).weights, net)).train()
+        start = Checkpoint.load(Path(recipe.start))
+        if start.contract != prepared.contract:
+            raise BadInput(f"{recipe.start}: trained on other classes than {prepared.root} has")
+        try:
+            return AlexNet.of(net, factorised(start.weights, net))
+        except RuntimeError:  # names or shapes that do not fit
+            raise BadInput(f"{recipe.start}: not a checkpoint of the net that recipe {recipe.name} describes") from None
     if any(layer.rank for layer in (net.fc6, net.fc7, net.fc8)):
         raise BadInput(f"recipe {recipe.name}: low-rank layers are fine-tuned from a trained net: --set start=CHECKPOINT")
     alexnet = AlexNet(net)

@@ -83,13 +83,15 @@ def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
     `epochs=` scales an event schedule as a whole. Raises BadInput for an unknown name, key or value.
     """
     table = _merge({"net": dump(NetConfig())}, _table(name))
-    epochs = int(table.get("epochs", 0))
+    epochs = table.get("epochs")
     for override in overrides:
         _set(table, override)
     recipe = parse(Recipe, table, f"recipe {name}")
-    if recipe.epochs < 1 or recipe.optim.batch < 1:
-        raise BadInput(f"recipe {name}: epochs and optim.batch must be at least 1")
-    if not any(override.startswith("events") for override in overrides):
+    if recipe.epochs < 1 or recipe.optim.batch < 1 or recipe.seed < 0:
+        raise BadInput(f"recipe {name}: epochs and optim.batch must be at least 1, seed at least 0")
+    if recipe.events and not any(override.startswith("events") for override in overrides):
+        if not isinstance(epochs, int) or epochs < 1:
+            raise BadInput(f"recipe {name}: events without epochs of its own to scale them from")
         scaled = [dataclasses.replace(event, after=round(event.after * recipe.epochs / epochs)) for event in recipe.events]
         recipe = dataclasses.replace(recipe, events=tuple(scaled))
     return recipe
@@ -101,8 +103,8 @@ def to_plain(recipe: Recipe) -> dict[str, Any]:
     return {key: value for key, value in plain.items() if value is not None}
 
 
-def _table(name: str) -> dict[str, Any]:
-    """The TOML of a recipe laid over that of its `base`."""
+def _table(name: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The TOML of a recipe laid over that of its `base`; `above` are the files that led here."""
     named = RECIPES / f"{name}.toml"
     file = named if named.is_file() else Path(name)
     if not file.is_file():
@@ -112,8 +114,10 @@ def _table(name: str) -> dict[str, Any]:
         table = tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadInput(f"{file}: not TOML: {error}") from None
-    base = table.pop("base", None)
-    return _merge(_table(base), table) if base else table
+    base = table.pop("base", "")
+    if not isinstance(base, str) or base in above:
+        raise BadInput(f"{file}: base must name another recipe, it is {base!r}")
+    return _merge(_table(base, (*above, base)), table) if base else table
 
 
 def _merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:

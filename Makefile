@@ -1,0 +1,55 @@
+# Each target makes what it needs in .venv. README.md says what they are for.
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+GPU := $(shell nvidia-smi -L >/dev/null 2>&1 && echo [gpu])
+OUT ?= out
+RECIPE ?= caltech101
+ARGS ?=
+
+.PHONY: serve test test-all export train evaluate check docker
+
+serve: $(VENV)/.base
+	exec $(BIN)/tencrop serve $(ARGS)
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+test-all: $(VENV)/.dev
+	$(BIN)/python -m pytest $(ARGS)
+
+export: $(VENV)/.train
+	$(BIN)/tencrop export $(if $(CHECKPOINT),$(CHECKPOINT),server/models/caltech101/checkpoint) $(OUT) $(ARGS)
+
+evaluate: $(VENV)/.base
+	@test -n "$(DATA)" || { echo "usage: make evaluate DATA=<folder of class folders>" >&2; exit 2; }
+	$(BIN)/tencrop evaluate $(DATA) $(ARGS)
+
+train: $(VENV)/.train
+	@test -n "$(DATA)" || { echo "usage: make train DATA=<folder of class folders> [RECIPE=caltech101]" >&2; exit 2; }
+	$(BIN)/tencrop prepare $(DATA) runs/prepared
+	$(BIN)/tencrop train $(RECIPE) --data runs/prepared --out runs/$(RECIPE) $(ARGS)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docker:
+	docker build -t tencrop $(ARGS) .
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.base: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --editable ".$(GPU)"
+	touch $@
+
+$(VENV)/.train: $(VENV)/.base
+	$(BIN)/pip install --quiet --editable ".[train]"
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.train
+	$(BIN)/pip install --quiet --editable ".[dev]"
+	touch $@

@@ -1,0 +1,88 @@
+"""Fixtures that several files share: the two photographs of scikit-learn's wheel and a tiny data set, raw and prepared."""
+
+import importlib.util
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dataset.layouts import open_folder
+from dataset.prepared import Prepared, prepare
+from model.checkpoint import Checkpoint
+from model.classifier import Classifier, open_classifier
+from model.config import Linear
+from model.contract import Contract, Label
+from model.engine import EngineOptions
+from model.net import AlexNet
+from model.statistics import Statistics
+from tencrop import EMBEDDED
+from training.recipe import load, to_plain
+
+
+@pytest.fixture(scope="session")
+def photographs() -> dict[str, Path]:
+    """Name -> path of the JPEGs china.jpg and flower.jpg, where scikit-learn's wheel has them."""
+    spec = importlib.util.find_spec("sklearn")
+    assert spec is not None
+    assert spec.origin is not None
+    images = Path(spec.origin).parent / "datasets" / "images"
+    return {name: images / f"{name}.jpg" for name in ("china", "flower")}
+
+
+def stripes(label: int, number: int) -> np.ndarray:
+    """A formula-made picture, uint8 [60,80,3]: the class sets its colour and the way its stripes run."""
+    y, x = np.mgrid[0:60, 0:80]
+    along = (x, y, x + y)[label % 3]
+    wave = 100 + 80 * np.sin(along / (3 + label) + number)
+    tint = np.array([(1.0, 0.4, 0.2), (0.2, 1.0, 0.4), (0.3, 0.4, 1.0)][label % 3])
+    return np.asarray(wave[:, :, None] * tint + number % 7, np.uint8)
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three classes of ten PNGs, one of them, ant/broken.png, no image."""
+    root = tmp_path_factory.mktemp("tiny_folder")
+    for label, name in enumerate(("ant", "bee_hive", "cat")):
+        (root / name).mkdir()
+        for number in range(10):
+            Image.fromarray(stripes(label, number)).save(root / name / f"{number}.png")
+    (root / "ant" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnot a picture")
+    return root
+
+
+@pytest.fixture(scope="session")
+def tiny_prepared(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    """The tiny folder, prepared, a fifth of each class held out."""
+    out = tmp_path_factory.mktemp("tiny_prepared")
+    prepare(open_folder(tiny_folder), out, 0.2, lambda done: None)
+    return Prepared.open(out)
+
+
+@pytest.fixture(scope="session")
+def embedded() -> Checkpoint:
+    """The checkpoint that ships with the server."""
+    return Checkpoint.load(EMBEDDED / "checkpoint")
+
+
+@pytest.fixture(scope="session")
+def classifier() -> Classifier:
+    """The embedded model in fp32."""
+    return open_classifier(EMBEDDED, EngineOptions("cpu", "auto", "fp32"))
+
+
+@pytest.fixture(scope="session")
+def source145() -> Checkpoint:
+    """Recipe source145 with narrow fully connected layers, ten classes, and seeded weights that keep activations large."""
+    recipe = load("source145")
+    net = replace(recipe.net, fc6=Linear(64), fc7=Linear(64), fc8=Linear(10))
+    random = np.random.default_rng(145)
+    weights = {}
+    for name, value in AlexNet(net).weights().items():
+        spread = np.sqrt(2 / np.prod(value.shape[1:])) if name.endswith("weight") else 0.1
+        weights[name] = random.normal(0, spread, value.shape).astype(np.float32)
+    statistics = Statistics(random.uniform(90, 140, (3, 256, 256)).astype(np.float32), np.ones(3, np.float32), np.eye(3, dtype=np.float32))
+    labels = tuple(Label(f"class{i}", f"class {i}") for i in range(10))
+    plain = to_plain(replace(recipe, net=net))
+    return Checkpoint(plain, Contract(labels=labels), statistics, weights)

@@ -1,0 +1,51 @@
+"""dataset/holdout.py: the same images are held out everywhere, a fixed share of each class."""
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from dataset.holdout import held_out
+from dataset.layouts import Entry
+
+ENTRIES = [Entry(f"class{label}/{number}.jpg", label) for label, size in enumerate((40, 7, 1, 13)) for number in range(size)]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.15, 0.5, 0.9])
+def test_each_class_gives_its_share(share: float) -> None:
+    mask = held_out(ENTRIES, share)
+    assert mask.dtype == bool
+    assert mask.shape == (61,)
+    for label, size in enumerate((40, 7, 1, 13)):
+        assert sum(mask[i] for i, entry in enumerate(ENTRIES) if entry.label == label) == round(share * size)
+
+
+def test_the_lowest_hashes_are_held_out() -> None:
+    mask = held_out(ENTRIES, 0.25)
+    of_class = [
+        (hashlib.sha256(entry.id.encode()).hexdigest(), held) for entry, held in zip(ENTRIES, mask, strict=True) if entry.label == 0
+    ]
+    assert [held for _, held in sorted(of_class)] == [True] * 10 + [False] * 30
+
+
+def test_order_has_no_say() -> None:
+    order = np.random.default_rng(0).permutation(len(ENTRIES))
+    shuffled = held_out([ENTRIES[i] for i in order], 0.3)
+    np.testing.assert_array_equal(shuffled, held_out(ENTRIES, 0.3)[order])
+
+
+def test_other_classes_have_no_say() -> None:
+    mask = held_out(ENTRIES, 0.3)
+    np.testing.assert_array_equal(held_out(ENTRIES[:40], 0.3), mask[:40])
+
+
+def test_a_larger_share_keeps_what_a_smaller_one_held_out() -> None:
+    small, large = held_out(ENTRIES, 0.1), held_out(ENTRIES, 0.4)
+    assert (large[small]).all()
+    assert large.sum() > small.sum()
+
+
+def test_the_choice_is_the_same_for_ever() -> None:
+    """Numbers written down once: a change would move images from validation into training."""
+    mask = held_out([Entry(f"ant/{number}.png", 0) for number in range(10)], 0.2)
+    assert np.flatnonzero(mask).tolist() == [4, 6]

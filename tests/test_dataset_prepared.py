@@ -1,0 +1,262 @@
+"""dataset/prepared.py: the cache of 256x256 images, resumable and checked, with the statistics of what is trained on."""
+
+import io
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from dataset import prepared as room
+from dataset.holdout import held_out
+from dataset.layouts import Entry, Folder, open_folder
+from dataset.prepared import DOCUMENT, INDEX, STATISTICS, Prepared, prepare
+from model.contract import Contract
+from model.errors import BadInput
+from model.preprocess import decode
+
+
+def quiet(done: int) -> None:
+    pass
+
+
+def originals(source: Folder) -> list[np.ndarray | None]:
+    """Decoded, in order; None for the broken one."""
+    return [None if "broken" in entry.id else decode(source.read(entry), Contract())[0] for entry in source.entries]
+
+
+@pytest.fixture(scope="module")
+def source(tiny_folder: Path) -> Folder:
+    return open_folder(tiny_folder)
+
+
+@pytest.fixture
+def parts_of_8(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "PART", 8)
+
+
+def test_undecodable_images_are_listed_and_left_out(tiny_prepared: Prepared) -> None:
+    document = json.loads((tiny_prepared.root / DOCUMENT).read_text())
+    assert document["undecodable"] == ["ant/broken.png"]
+    assert (document["images"], document["training"] + document["validation"]) == (31, 30)
+    assert len(tiny_prepared.labels) == len(tiny_prepared.validation) == len(tiny_prepared.where) == 30
+
+
+def test_labels_and_holdout_are_the_sources(tiny_prepared: Prepared, source: Folder) -> None:
+    good = np.array(["broken" not in entry.id for entry in source.entries])
+    assert tiny_prepared.contract == Contract(labels=source.labels)
+    np.testing.assert_array_equal(tiny_prepared.labels, np.array([entry.label for entry in source.entries])[good])
+    np.testing.assert_array_equal(tiny_prepared.validation, held_out(source.entries, 0.2)[good])
+    assert 0 < tiny_prepared.validation.sum() < 10
+
+
+def test_the_document_counts_training_and_validation_images(tiny_prepared: Prepared) -> None:
+    document = json.loads((tiny_prepared.root / DOCUMENT).read_text())
+    assert document["validation"] == tiny_prepared.validation.sum()
+    assert document["training"] == (~tiny_prepared.validation).sum()
+    assert document["bytes_per_image"] == round(tiny_prepared.where[:, 2].mean())
+
+
+def test_statistics_are_those_of_the_decoded_training_images(tiny_prepared: Prepared, source: Folder) -> None:
+    held = held_out(source.entries, 0.2)
+    training = [x for x, out in zip(originals(source), held, strict=True) if x is not None and not out]
+    stack = np.stack(training).astype(np.float64)
+    statistics = tiny_prepared.statistics
+    np.testing.assert_allclose(statistics.mean, stack.mean(0).transpose(2, 0, 1), rtol=1e-5, atol=1e-4)
+    variances, vectors = np.linalg.eigh(np.cov(stack.reshape(-1, 3).T, bias=True))
+    np.testing.assert_allclose(statistics.colour_std, np.sqrt(variances[::-1]), rtol=1e-4)
+    np.testing.assert_allclose(np.abs(statistics.colour_vectors @ vectors[:, ::-1]), np.eye(3), atol=1e-4)
+
+
+def test_pixels_are_close_to_the_originals(tiny_prepared: Prepared, source: Folder) -> None:
+    for index, original in enumerate(x for x in originals(source) if x is not None):
+        pixels = tiny_prepared.pixels(index)
+        assert pixels.shape == (256, 256, 3)
+        assert pixels.dtype == np.uint8
+        assert np.abs(pixels.astype(int) - original).mean() < 1.5
+
+
+def test_photographs_survive_the_cache_nearly_untouched(photographs: dict[str, Path], tmp_path: Path) -> None:
+    for name, path in photographs.items():
+        (tmp_path / "data" / name).mkdir(parents=True)
+        shutil.copy(path, tmp_path / "data" / name / "1.jpg")
+    prepare(open_folder(tmp_path / "data"), tmp_path / "out", 0.0, quiet)
+    prepared = Prepared.open(tmp_path / "out")
+    for index, path in enumerate(photographs.values()):
+        original = decode(path.read_bytes(), Contract())[0].astype(float)
+        assert np.sqrt(((prepared.pixels(index) - original) ** 2).mean()) < 3.0  # above 38 dB
+
+
+def test_chroma_is_kept_at_full_resolution(tiny_prepared: Prepared) -> None:
+    part, start, size = tiny_prepared.where[0]
+    data = (tiny_prepared.root / f"part-{part:05d}.bin").read_bytes()[start : start + size]
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.format == "JPEG"
+        assert [layer[1:3] for layer in image.layer] == [(1, 1)] * 3  # type: ignore[attr-defined]
+
+
+def test_batches_come_in_order_with_their_labels(tiny_prepared: Prepared) -> None:
+    indices = np.random.default_rng(0).permutation(30)[:17]
+    batches = list(tiny_prepared.batches(indices, 5))
+    assert [len(images) for images, _ in batches] == [5, 5, 5, 2]
+    np.testing.assert_array_equal(np.concatenate([labels for _, labels in batches]), tiny_prepared.labels[indices])
+    expected = np.stack([tiny_prepared.pixels(int(index)) for index in indices])
+    np.testing.assert_array_equal(np.concatenate([images for images, _ in batches]), expected)
+
+
+def test_no_indices_give_no_batches(tiny_prepared: Prepared) -> None:
+    assert list(tiny_prepared.batches(np.array([], np.int64), 5)) == []
+
+
+@pytest.mark.usefixtures("parts_of_8")
+def test_cutting_into_parts_changes_nothing_that_is_read(tiny_prepared: Prepared, source: Folder, tmp_path: Path) -> None:
+    prepare(source, tmp_path, 0.2, quiet)
+    cut = Prepared.open(tmp_path)
+    assert sorted(path.name for path in tmp_path.glob("*.bin")) == [f"part-0000{part}.bin" for part in range(4)]
+    np.testing.assert_array_equal(cut.labels, tiny_prepared.labels)
+    np.testing.assert_array_equal(cut.validation, tiny_prepared.validation)
+    assert all(np.array_equal(cut.pixels(index), tiny_prepared.pixels(index)) for index in range(30))
+    np.testing.assert_allclose(cut.statistics.mean, tiny_prepared.statistics.mean, rtol=1e-6)
+
+
+@pytest.mark.usefixtures("parts_of_8")
+def test_progress_hears_how_many_images_are_done(source: Folder, tmp_path: Path) -> None:
+    heard: list[int] = []
+    prepare(source, tmp_path, 0.2, heard.append)
+    assert heard == [8, 16, 24, 31]
+
+
+def snapshot(root: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in root.iterdir() if path.suffix != ".npz"}
+
+
+@pytest.mark.usefixtures("parts_of_8")
+@pytest.mark.parametrize("part", range(4))
+def test_a_part_that_was_not_finished_is_made_again_the_same(source: Folder, tmp_path: Path, part: int) -> None:
+    prepare(source, tmp_path, 0.2, quiet)
+    whole = snapshot(tmp_path)
+    (tmp_path / DOCUMENT).unlink()
+    (tmp_path / f"part-0000{part}.parquet").unlink()
+    (tmp_path / f"part-0000{part}.bin").write_bytes(b"half")
+    prepare(source, tmp_path, 0.2, quiet)
+    assert snapshot(tmp_path) == whole
+
+
+@pytest.mark.usefixtures("parts_of_8")
+def test_finished_parts_are_not_decoded_again(source: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare(source, tmp_path, 0.2, quiet)
+    (tmp_path / "part-00002.parquet").unlink()
+    seen: list[str] = []
+    original = room._prepare_one
+
+    def counted(source: Folder, entry: Entry, contract: Contract) -> tuple[np.ndarray | None, bytes]:
+        seen.append(entry.id)
+        return original(source, entry, contract)
+
+    monkeypatch.setattr(room, "_prepare_one", counted)
+    prepare(source, tmp_path, 0.2, quiet)
+    assert sorted(seen) == sorted(entry.id for entry in source.entries[16:24])
+
+
+@pytest.mark.usefixtures("parts_of_8")
+def test_an_interrupted_prepare_is_not_a_prepared_data_set_and_can_be_finished(
+    source: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(source, tmp_path / "whole", 0.2, quiet)
+    original, calls = room._prepare_one, 0
+
+    def failing(source: Folder, entry: Entry, contract: Contract) -> tuple[np.ndarray | None, bytes]:
+        nonlocal calls
+        calls += 1
+        if calls == 20:
+            raise KeyboardInterrupt
+        return original(source, entry, contract)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(room, "_prepare_one", failing)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(source, tmp_path / "begun", 0.2, quiet)
+    with pytest.raises(BadInput, match="tencrop prepare"):
+        Prepared.open(tmp_path / "begun")
+    prepare(source, tmp_path / "begun", 0.2, quiet)
+    assert snapshot(tmp_path / "begun") == snapshot(tmp_path / "whole")
+
+
+def copy_of(prepared: Prepared, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(prepared.root, tmp_path / "copy"))
+
+
+@pytest.mark.parametrize("change", ["holdout", "fewer images", "other classes", "other files"])
+def test_another_data_set_does_not_go_into_the_same_folder(tiny_folder: Path, tmp_path: Path, change: str) -> None:
+    data, out = Path(shutil.copytree(tiny_folder, tmp_path / "data")), tmp_path / "out"
+    prepare(open_folder(data), out, 0.2, quiet)
+    before = snapshot(out)
+    if change == "fewer images":
+        (data / "cat" / "3.png").unlink()
+    if change == "other classes":
+        (data / "cat").rename(data / "dog")
+    if change == "other files":
+        (data / "cat" / "3.png").rename(data / "cat" / "13.png")
+    with pytest.raises(BadInput, match=f"{out}: holds another"):
+        prepare(open_folder(data), out, 0.3 if change == "holdout" else 0.2, quiet)
+    assert snapshot(out) == before
+
+
+def truncate(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def without(file: Path, key: str) -> None:
+    file.write_text(json.dumps({k: v for k, v in json.loads(file.read_text()).items() if k != key}))
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "truncated part": lambda root: truncate(root / "part-00000.bin"),
+    "missing part": lambda root: (root / "part-00000.bin").unlink(),
+    "no document": lambda root: (root / DOCUMENT).unlink(),
+    "truncated document": lambda root: truncate(root / DOCUMENT),
+    "document without contract": lambda root: without(root / DOCUMENT, "contract"),
+    "document of another shape": lambda root: (root / DOCUMENT).write_text("[]"),
+    "truncated index": lambda root: truncate(root / INDEX),
+    "missing index": lambda root: (root / INDEX).unlink(),
+    "index without labels": lambda root: pq.write_table(pq.read_table(root / INDEX).drop_columns(["label"]), root / INDEX),
+    "truncated statistics": lambda root: truncate(root / STATISTICS),
+    "missing statistics": lambda root: (root / STATISTICS).unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_prepared_data_set_is_bad_input_naming_it(tiny_prepared: Prepared, tmp_path: Path, damage: str) -> None:
+    root = copy_of(tiny_prepared, tmp_path)
+    DAMAGES[damage](root)
+    with pytest.raises(BadInput, match=str(root)):
+        assert Prepared.open(root).statistics.mean.shape == (3, 256, 256)
+
+
+def test_the_index_tells_where_each_image_lies(tiny_prepared: Prepared, source: Folder) -> None:
+    index = pq.read_table(tiny_prepared.root / INDEX)
+    assert index.schema.equals(room.SCHEMA)
+    assert isinstance(index, pa.Table)
+    assert index["id"].to_pylist() == [entry.id for entry in source.entries]
+    sizes = index["bytes"].to_numpy()
+    assert sizes[index["id"].to_pylist().index("ant/broken.png")] == 0
+    np.testing.assert_array_equal(index["start"].to_numpy(), np.concatenate([[0], np.cumsum(sizes)[:-1]]))
+
+
+def test_a_data_set_without_one_decodable_image_is_bad_input(tmp_path: Path) -> None:
+    (tmp_path / "data" / "a").mkdir(parents=True)
+    (tmp_path / "data" / "a" / "1.jpg").write_bytes(b"no image")
+    with pytest.raises(BadInput):
+        prepare(open_folder(tmp_path / "data"), tmp_path / "out", 0.0, quiet)
+
+
+def test_a_data_set_without_one_training_image_is_bad_input(tmp_path: Path) -> None:
+    (tmp_path / "data" / "a").mkdir(parents=True)
+    Image.new("RGB", (9, 9)).save(tmp_path / "data" / "a" / "1.png")
+    with pytest.raises(BadInput):
+        prepare(open_folder(tmp_path / "data"), tmp_path / "out", 0.9, quiet)

@@ -1,0 +1,146 @@
+"""docs/paper.md: follows the paper's sections, and every file and name that it points at is there."""
+
+import ast
+import re
+import tomllib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "docs" / "paper.md").read_text(encoding="utf-8")
+
+SECTIONS = {
+    "1": "Introduction",
+    "2": "The Dataset",
+    "3": "The Architecture",
+    "3.1": "ReLU Nonlinearity",
+    "3.2": "Training on Multiple GPUs",
+    "3.3": "Local Response Normalization",
+    "3.4": "Overlapping Pooling",
+    "3.5": "Overall Architecture",
+    "4": "Reducing Overfitting",
+    "4.1": "Data Augmentation",
+    "4.2": "Dropout",
+    "5": "Details of learning",
+    "6": "Results",
+    "6.1": "Qualitative Evaluations",
+}
+WITH_REFERENCES = [number for number in SECTIONS if number not in ("3", "4")]  # those two hold nothing but subsections
+HEADING = re.compile(r"^#{2,3} (\d(?:\.\d)?) (.+)$", re.MULTILINE)
+CODE = re.compile(r"`([^`]+)`")
+REFERENCE = re.compile(r"[\w./-]+\.(?:py|toml):\w+(?:\.\w+)*")
+
+
+def references(text: str) -> list[str]:
+    """Everything in backticks that speaks of a .py or .toml file."""
+    return [code for code in CODE.findall(text) if ".py" in code or ".toml" in code]
+
+
+def sections(text: str) -> dict[str, str]:
+    """Number of a section -> its text, up to the next heading."""
+    parts = re.split(r"^#{1,3} ", text, flags=re.MULTILINE)
+    return {match[1]: part for part in parts if (match := re.match(r"(\d(?:\.\d)?) ", part))}
+
+
+def problem(reference: str) -> str | None:
+    """What is wrong with a reference `path:name`; None where the file exists and has the name."""
+    if not REFERENCE.fullmatch(reference):
+        return "not of the form path/file.py:Name or path/recipe.toml:key.subkey"
+    path, name = reference.split(":")
+    file = ROOT / path
+    if not file.is_file():
+        return f"no file {path}"
+    source = file.read_text(encoding="utf-8")
+    keys = name.split(".")
+    found = in_python(ast.parse(source).body, keys) if file.suffix == ".py" else in_toml(tomllib.loads(source), keys)
+    return None if found else f"no {name} in {path}"
+
+
+def in_python(body: Sequence[ast.stmt], keys: Sequence[str]) -> bool:
+    """Whether these statements define keys[0], and its class body the rest."""
+    name, *rest = keys
+    for statement in body:
+        if name in defined(statement):
+            return not rest or (isinstance(statement, ast.ClassDef) and in_python(statement.body, rest))
+    return False
+
+
+def defined(statement: ast.stmt) -> Iterator[str]:
+    """The names that a statement gives to its module or class."""
+    match statement:
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+            yield name
+        case ast.AnnAssign(target=ast.Name(id=name)):
+            yield name
+        case ast.Assign(targets=targets):
+            yield from (node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name))
+
+
+def in_toml(table: Any, keys: Sequence[str]) -> bool:
+    """Whether the keys lead somewhere through nested tables; a list, as [[events]] makes, can only be the end."""
+    for key in keys:
+        if not isinstance(table, dict) or key not in table:
+            return False
+        table = table[key]
+    return True
+
+
+def test_the_sections_are_the_papers_in_its_order() -> None:
+    assert [(number, title) for number, title in HEADING.findall(TEXT) if number in SECTIONS] == list(SECTIONS.items())
+
+
+def test_the_last_section_is_on_what_cannot_be_meant_literally() -> None:
+    assert "cannot be meant literally" in re.findall(r"^## (.+)$", TEXT, re.MULTILINE)[-1]
+
+
+@pytest.mark.parametrize("number", WITH_REFERENCES)
+def test_a_section_points_into_the_code(number: str) -> None:
+    assert references(sections(TEXT)[number])
+
+
+@pytest.mark.parametrize("reference", sorted(set(references(TEXT))))
+def test_what_is_pointed_at_is_there(reference: str) -> None:
+    assert problem(reference) is None
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "model/config.py:NetConfig",
+        "model/config.py:NetConfig.conv1",
+        "model/config.py:LRN.alpha_each",
+        "model/metrics.py:TOP",
+        "model/config.py:rows",
+        "dataset/prepared.py:INDEX",
+        "training/recipes/source145.toml:events",
+        "training/recipes/paper.toml:net.lrn.alpha_divided",
+    ],
+)
+def test_each_kind_of_name_is_found(reference: str) -> None:
+    assert problem(reference) is None
+
+
+@pytest.mark.parametrize(
+    ("reference", "wrong"),
+    [
+        ("model/nothing.py:Net", "no file"),
+        ("model/config.py:NetConfiguration", "no NetConfiguration"),
+        ("model/config.py:NetConfig.conv6", "no NetConfig.conv6"),
+        ("model/config.py:rows.shape", "no rows.shape"),
+        ("model/config.py:conv1", "no conv1"),
+        ("model/config.py:Any", "no Any"),
+        ("training/recipes/paper.toml:optim.rate", "no optim.rate"),
+        ("training/recipes/paper.toml:optim.lr.x", "no optim.lr.x"),
+        ("training/recipes/source145.toml:events.after", "no events.after"),
+        ("model/config.py", "not of the form"),
+        ("model/config.py:NetConfig.", "not of the form"),
+        ("model/config.py: NetConfig", "not of the form"),
+    ],
+)
+def test_a_wrong_reference_is_rejected(reference: str, wrong: str) -> None:
+    message = problem(reference)
+    assert message is not None
+    assert message.startswith(wrong)

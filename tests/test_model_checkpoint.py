@@ -1,0 +1,190 @@
+"""model/checkpoint.py: a folder that is there whole or not at all, and says so when it is damaged."""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model import checkpoint as room
+from model.checkpoint import DOCUMENT, TRAINING, WEIGHTS, Checkpoint
+from model.config import Conv, Linear, NetConfig
+from model.contract import Contract, Label
+from model.errors import BadInput
+from model.net import AlexNet
+from model.statistics import Statistics
+from model.strict import dump
+
+NET = NetConfig(input=12, conv1=Conv(4, 3), fc8=Linear(2), layers=("conv1 relu", "fc8"))
+
+
+def made(mean: str = "aligned") -> Checkpoint:
+    random = np.random.default_rng(0)
+    net = AlexNet(NET)
+    net.init(1)
+    return Checkpoint(
+        recipe={"name": "tiny", "net": dump(NET), "mean": mean},
+        contract=Contract(resize=16, crop=12, labels=(Label("a", "ant"), Label("é", "bee 猫"))),
+        statistics=Statistics(
+            mean=random.random((3, 16, 16), np.float32),
+            colour_std=np.array([3, 2, 1], np.float32),
+            colour_vectors=np.eye(3, dtype=np.float32)[::-1],  # not contiguous as it comes
+        ),
+        weights=net.weights(),
+        progress={"history": [{"epoch": 1, "lr": 0.01, "loss": 1 / 3}]},
+        training={"velocity.fc8.bias": np.array([1.5, -2], np.float32), "random": np.arange(7, dtype=np.uint8)},
+    )
+
+
+def same(a: Checkpoint, b: Checkpoint) -> bool:
+    arrays = [(x.weights, y.weights) for x, y in ((a, b), (b, a))]
+    arrays += [(x.training, y.training) for x, y in ((a, b), (b, a))]
+    arrays += [(x.statistics.to_tensors(), y.statistics.to_tensors()) for x, y in ((a, b), (b, a))]
+    equal = all(name in y and x[name].dtype == y[name].dtype and np.array_equal(x[name], y[name]) for x, y in arrays for name in x)
+    return equal and (a.recipe, a.contract, a.progress) == (b.recipe, b.contract, b.progress)
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+    saved = made()
+    saved.save(tmp_path / "checkpoint-0001")
+    assert same(Checkpoint.load(tmp_path / "checkpoint-0001"), saved)
+
+
+def test_half_precision_stays_half_precision(tmp_path: Path) -> None:
+    saved = made()
+    saved = replace(saved, weights={name: value.astype(np.float16) for name, value in saved.weights.items()})
+    saved.save(tmp_path / "c")
+    loaded = Checkpoint.load(tmp_path / "c")
+    assert same(loaded, saved)
+    assert {value.dtype for value in loaded.weights.values()} == {np.dtype(np.float16)}
+
+
+def test_a_loaded_checkpoint_makes_the_net_that_was_saved(tmp_path: Path) -> None:
+    made().save(tmp_path / "c")
+    loaded = Checkpoint.load(tmp_path / "c")
+    assert loaded.net == NET
+    again = AlexNet.of(loaded.net, loaded.weights).weights()
+    assert all(np.array_equal(again[name], value) for name, value in made().weights.items())
+
+
+def test_mean_is_read_as_the_recipe_says() -> None:
+    whole = made().statistics.mean
+    np.testing.assert_array_equal(made("aligned").mean, whole)
+    np.testing.assert_array_equal(made("center").mean, whole[:, 2:14, 2:14])
+
+
+def test_a_checkpoint_only_to_predict_with_has_no_training_file(tmp_path: Path) -> None:
+    replace(made(), training={}).save(tmp_path / "c")
+    assert sorted(path.name for path in (tmp_path / "c").iterdir()) == sorted([DOCUMENT, WEIGHTS])
+    assert Checkpoint.load(tmp_path / "c").training == {}
+
+
+def test_saving_over_a_checkpoint_leaves_nothing_of_the_old_one(tmp_path: Path) -> None:
+    made().save(tmp_path / "c")
+    replace(made(), training={}, progress={"history": []}).save(tmp_path / "c")
+    assert not (tmp_path / "c" / TRAINING).exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
+@pytest.mark.parametrize("step", ["weights", "document", "sync", "rename"])
+def test_an_interrupted_save_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    rename = Path.rename
+
+    def interrupt_the_last(path: Path, target: Path) -> Path:
+        if (path.name, target) == ("c.partial", tmp_path / "c"):
+            interrupt()
+        return rename(path, target)
+
+    made().save(tmp_path / "c")
+    places = {"weights": (room, "save_file"), "document": (json, "dumps"), "sync": (os, "fsync"), "rename": (Path, "rename")}
+    owner, name = places[step]
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, interrupt_the_last if step == "rename" else interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            replace(made(), progress={"history": []}).save(tmp_path / "c")
+    assert same(Checkpoint.load(tmp_path / "c"), made())
+
+
+def test_a_save_goes_on_over_the_remains_of_an_interrupted_one(tmp_path: Path) -> None:
+    (tmp_path / "c.partial").mkdir()
+    (tmp_path / "c.partial" / TRAINING).write_bytes(b"half a file")
+    replace(made(), training={}).save(tmp_path / "c")
+    assert Checkpoint.load(tmp_path / "c").training == {}
+    assert not (tmp_path / "c.partial").exists()
+
+
+def test_missing_folders_are_made(tmp_path: Path) -> None:
+    made().save(tmp_path / "runs" / "a" / "c")
+    assert same(Checkpoint.load(tmp_path / "runs" / "a" / "c"), made())
+
+
+def truncate(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def edit(change: Callable[[dict[str, object]], object]) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        document = json.loads((folder / DOCUMENT).read_text())
+        (folder / DOCUMENT).write_text(json.dumps(change(document)))
+
+    return damage
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "no document": lambda folder: (folder / DOCUMENT).unlink(),
+    "no weights": lambda folder: (folder / WEIGHTS).unlink(),
+    "truncated document": lambda folder: truncate(folder / DOCUMENT),
+    "truncated weights": lambda folder: truncate(folder / WEIGHTS),
+    "truncated training": lambda folder: truncate(folder / TRAINING),
+    "empty weights": lambda folder: (folder / WEIGHTS).write_bytes(b""),
+    "rubbish in weights": lambda folder: (folder / WEIGHTS).write_bytes(b"\xff" * 999),
+    "rubbish in document": lambda folder: (folder / DOCUMENT).write_bytes(b"\xff\xfe\x00"),
+    "a list": edit(lambda document: [document]),
+    "no recipe": edit(lambda document: {k: v for k, v in document.items() if k != "recipe"}),
+    "no progress": edit(lambda document: {k: v for k, v in document.items() if k != "progress"}),
+    "bad contract": edit(lambda document: document | {"contract": {"resize": "256"}}),
+    "unknown key in contract": edit(lambda document: document | {"contract": {"colour": "rgb"}}),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_is_bad_input_naming_the_folder(tmp_path: Path, damage: str) -> None:
+    folder = tmp_path / "checkpoint-0007"
+    made().save(folder)
+    DAMAGES[damage](folder)
+    with pytest.raises(BadInput, match=str(folder)):
+        Checkpoint.load(folder)
+
+
+def used(checkpoint: Checkpoint) -> tuple[NetConfig, np.ndarray]:
+    return checkpoint.net, checkpoint.mean
+
+
+NETLESS: dict[str, Callable[[Path], None]] = {
+    "recipe without net": edit(lambda document: document | {"recipe": {"mean": "center"}}),
+    "recipe without mean": edit(lambda document: document | {"recipe": {"net": dump(NET)}}),
+    "recipe is null": edit(lambda document: document | {"recipe": None}),
+    "recipe with another mean": edit(lambda document: document | {"recipe": {"net": dump(NET), "mean": "none"}}),
+}
+
+
+@pytest.mark.parametrize("damage", NETLESS)
+def test_a_recipe_that_tells_no_net_or_mean_is_bad_input(tmp_path: Path, damage: str) -> None:
+    folder = tmp_path / "checkpoint-0007"
+    made().save(folder)
+    NETLESS[damage](folder)
+    with pytest.raises(BadInput, match="recipe"):
+        used(Checkpoint.load(folder))
+
+
+@pytest.mark.parametrize("name", ["nowhere", "file"])
+def test_a_folder_that_is_none_is_bad_input(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(BadInput, match=str(tmp_path / name)):
+        Checkpoint.load(tmp_path / name)

@@ -1,0 +1,118 @@
+"""model/config.py: the table of the net has the shapes and the parameters of the paper."""
+
+from dataclasses import replace
+from itertools import pairwise
+from math import prod
+
+import numpy as np
+import oracles
+import pytest
+
+from model.config import LRN, NetConfig, Pool, Row, rows
+from model.errors import BadInput
+from training.recipe import load
+
+SHAPES = {  # figure 2, with the 2012 program's rounding up
+    "conv1": (96, 55, 55),
+    "pool1": (96, 27, 27),
+    "conv2": (256, 27, 27),
+    "pool2": (256, 13, 13),
+    "conv3": (384, 13, 13),
+    "conv4": (384, 13, 13),
+    "conv5": (256, 13, 13),
+    "pool5": (256, 6, 6),
+    "fc6": (4096,),
+    "fc7": (4096,),
+    "fc8": (1000,),
+}
+
+
+def parameters(table: list[Row]) -> int:
+    total = 0
+    for row in table:
+        if row.op == "conv":
+            total += row.spec.channels * (row.before[0] // row.spec.columns * row.spec.kernel**2 + 1)
+        if row.op == "fc":
+            total += row.spec.units * (prod(row.before) + 1)
+    return total
+
+
+@pytest.mark.parametrize("recipe", ["paper", "source145", "caltech101"])
+def test_the_shapes_are_the_papers(recipe: str) -> None:
+    shapes = {row.name: row.after for row in rows(load(recipe).net)}
+    assert {name: shapes[name] for name in SHAPES} == SHAPES
+
+
+@pytest.mark.parametrize("recipe", ["paper", "source145"])
+def test_the_net_has_60965224_parameters_at_1000_classes(recipe: str) -> None:
+    assert parameters(list(rows(load(recipe).net))) == 60_965_224
+
+
+@pytest.mark.parametrize("recipe", ["paper", "source145"])
+def test_each_row_begins_with_the_shape_that_the_row_before_ends_with(recipe: str) -> None:
+    table = list(rows(load(recipe).net))
+    assert table[0].before == (3, 224, 224)
+    assert all(row.before == previous.after for previous, row in pairwise(table))
+
+
+def test_rows_follow_layers_and_carry_their_numbers() -> None:
+    net = load("source145").net
+    table = list(rows(net))
+    assert [row.name for row in table][:9] == ["conv1", "lrn1", "pool1", "relu1", "conv2", "relu2", "lrn2", "samemap2", "pool2"]
+    assert [row.op for row in table][-7:] == ["fc", "relu", "dropout", "fc", "relu", "dropout", "fc"]
+    specs = {row.name: row.spec for row in table}
+    assert specs["conv4"] is net.conv4
+    assert specs["lrn2"] is net.lrn
+    assert specs["samemap2"] is net.samemap
+    assert specs["dropout7"] is net.dropout
+    assert specs["relu3"] is None
+
+
+def test_paper_has_no_same_map_norm_and_relu_comes_before_the_norm() -> None:
+    names = [row.name for row in rows(load("paper").net)]
+    assert "samemap2" not in names
+    assert names.index("relu1") < names.index("lrn1") < names.index("pool1")
+
+
+@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_pooling_rounds_up(size: int, stride: int) -> None:
+    for side in range(4, 15):
+        net = NetConfig(input=8 + side, layers=("conv3 pool",), pool=Pool(size, stride))
+        pool = list(rows(replace(net, conv3=replace(net.conv3, kernel=9, pad=(0, 0)))))[1]
+        assert pool.before[1:] == (side, side)
+        assert pool.after[1:] == oracles.max_pool(np.zeros((1, 1, side, side)), size, stride).shape[2:]
+
+
+def test_two_by_two_pooling_rounds_55_up_to_28() -> None:
+    shapes = {row.name: row.after for row in rows(NetConfig(pool=Pool(2, 2)))}
+    assert (shapes["pool1"], shapes["pool2"], shapes["pool5"]) == ((96, 28, 28), (256, 14, 14), (256, 7, 7))
+
+
+@pytest.mark.parametrize("stage", ["conv1 gelu", "softmax1", "Conv1 relu", "conv1 -relu", "12"])
+def test_an_unknown_operation_is_bad_input(stage: str) -> None:
+    with pytest.raises(BadInput, match=r"net\.layers"):
+        list(rows(NetConfig(layers=(stage,))))
+
+
+@pytest.mark.parametrize("stage", ["conv9 relu", "fc1", "conv relu", "conv1 pool7", ""])
+def test_an_operation_without_numbers_is_bad_input(stage: str) -> None:
+    with pytest.raises(BadInput, match=r"net\.layers"):
+        list(rows(NetConfig(layers=(stage,))))
+
+
+@pytest.mark.parametrize("layers", [("conv1 relu lrn relu",), ("conv3 relu", "conv3 relu"), ("fc6 relu", "fc6 relu")])
+def test_an_operation_named_twice_is_bad_input(layers: tuple[str, ...]) -> None:
+    """Two rows of one name would be one module in torch and two nodes in ONNX."""
+    with pytest.raises(BadInput, match=r"net\.layers"):
+        list(rows(NetConfig(layers=layers)))
+
+
+def test_pooling_behind_a_fully_connected_layer_is_bad_input() -> None:
+    with pytest.raises(BadInput, match=r"net\.layers"):
+        list(rows(NetConfig(layers=("fc6 pool",))))
+
+
+def test_the_papers_alpha_is_five_times_the_divided_one() -> None:
+    assert LRN(alpha_divided=False).alpha_each == pytest.approx(5 * LRN().alpha_each)
+    assert LRN().alpha_each == pytest.approx(1e-4 / 5)

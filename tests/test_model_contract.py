@@ -1,0 +1,99 @@
+"""model/contract.py: the ten views, the JSON that travels, the hash that a report quotes."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from model.contract import CENTER_VIEW, Contract, Label, View
+from model.errors import BadInput
+
+LABELS = (Label("n01440764", "tench"), Label("n01443537", "goldfish, Carassius auratus"), Label("ñ", "naïve 猫"))
+
+
+def test_the_ten_views_are_the_2012_programs_in_its_order() -> None:
+    corners = [(0, 0), (0, 32), (16, 16), (32, 0), (32, 32)]
+    expected = [View(*corner, False) for corner in corners] + [View(*corner, True) for corner in corners]
+    assert list(Contract().views) == expected
+
+
+def test_the_center_view_is_the_unmirrored_central_crop() -> None:
+    assert Contract().views[CENTER_VIEW] == View(16, 16, False)
+
+
+def test_an_odd_margin_puts_the_center_at_its_floor() -> None:
+    views = Contract(resize=257, crop=224).views
+    assert views[CENTER_VIEW] == View(16, 16, False)
+    assert views[4] == View(33, 33, False)
+
+
+def test_defaults_are_those_of_section_two() -> None:
+    contract = Contract()
+    assert (contract.resize, contract.crop, contract.filter, contract.channels) == (256, 224, "bilinear", "rgb")
+
+
+def test_json_round_trip_keeps_everything() -> None:
+    contract = Contract(resize=200, crop=180, labels=LABELS)
+    assert Contract.from_json(contract.to_json(), "x") == contract
+
+
+def test_json_is_canonical_whatever_the_order_of_the_keys() -> None:
+    contract = Contract(labels=LABELS)
+    shuffled = dict(reversed(list(json.loads(contract.to_json()).items())))
+    assert Contract.from_json(json.dumps(shuffled, indent=2), "x").to_json() == contract.to_json()
+
+
+def test_labels_keep_their_order_and_unicode_in_json() -> None:
+    document = json.loads(Contract(labels=LABELS).to_json())
+    assert document["labels"] == [{"id": label.id, "name": label.name} for label in LABELS]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"labels": LABELS[:2]},
+        {"labels": (LABELS[1], LABELS[0], LABELS[2])},
+        {"labels": (Label("n01440764", "Tench"), *LABELS[1:])},
+        {"labels": (Label("n01440765", "tench"), *LABELS[1:])},
+        {"resize": 257},
+        {"crop": 223},
+    ],
+)
+def test_the_hash_changes_with_anything_in_the_contract(change: dict[str, object]) -> None:
+    contract = Contract(labels=LABELS)
+    assert replace(contract, **change).sha256 != contract.sha256  # type: ignore[arg-type]
+
+
+def test_equal_contracts_have_equal_hashes() -> None:
+    again = Contract(labels=tuple(Label(label.id, label.name) for label in LABELS))
+    assert Contract(labels=LABELS).sha256 == again.sha256
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"resize": "256"}',
+        '{"resize": 256.5}',
+        '{"filter": "bicubic"}',
+        '{"channels": "bgr"}',
+        '{"labels": ["tench"]}',
+        '{"labels": [{"id": "a"}]}',
+        '{"resize": 256, "colour": "rgb"}',
+        "[]",
+        "null",
+    ],
+)
+def test_a_document_that_is_no_contract_is_bad_input_naming_the_source(text: str) -> None:
+    with pytest.raises(BadInput, match=r"somewhere\.onnx"):
+        Contract.from_json(text, "somewhere.onnx")
+
+
+@pytest.mark.parametrize("text", ["", "{", "not json", '{"resize": 256'])
+def test_text_that_is_no_json_is_bad_input_naming_the_source(text: str) -> None:
+    with pytest.raises(BadInput, match=r"somewhere\.onnx"):
+        Contract.from_json(text, "somewhere.onnx")
+
+
+def test_an_unknown_key_is_named() -> None:
+    with pytest.raises(BadInput, match="colour"):
+        Contract.from_json('{"colour": "rgb"}', "x")

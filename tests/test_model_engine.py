@@ -1,0 +1,69 @@
+"""Engines: the fixed order of `auto`, what is refused, and that no device is faked."""
+
+import numpy as np
+import pytest
+
+from export.onnx import net_onnx
+from model.checkpoint import Checkpoint
+from model.engine import Choice, EngineOptions, choices, open_engine
+from model.errors import BadInput, WorkFailed
+
+CUDA, OPENVINO, CPU = Choice("onnxruntime", "cuda:0", "own"), Choice("openvino", "cpu", "auto"), Choice("onnxruntime", "cpu", "own")
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (EngineOptions(), [CUDA, OPENVINO, CPU]),
+        (EngineOptions("cpu"), [OPENVINO, CPU]),
+        (EngineOptions("cuda"), [CUDA]),
+        (EngineOptions("cuda:3"), [CUDA._replace(device="cuda:3")]),
+        (EngineOptions(engine="onnxruntime"), [CUDA, CPU]),
+        (EngineOptions(engine="tensorrt"), [Choice("tensorrt", "cuda:0", "auto")]),
+        (EngineOptions(precision="bf16"), [OPENVINO._replace(precision="bf16")]),
+        (EngineOptions("cpu", precision="fp32"), [OPENVINO._replace(precision="fp32"), CPU._replace(precision="fp32")]),
+    ],
+)
+def test_auto_is_a_fixed_order(options: EngineOptions, expected: list[Choice]) -> None:
+    assert choices(options) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (EngineOptions("gpu"), "--device gpu"),
+        (EngineOptions("cpu:1"), "--device cpu:1"),
+        (EngineOptions("cuda:x"), "--device cuda:x"),
+        (EngineOptions(engine="torch"), "--engine torch"),  # type: ignore[arg-type]
+        (EngineOptions(precision="int8"), "--precision int8"),  # type: ignore[arg-type]
+        (EngineOptions("cpu", "tensorrt"), "--engine tensorrt does not run on --device cpu"),
+        (EngineOptions("cuda", "openvino"), "--engine openvino does not run on --device cuda"),
+        (EngineOptions("cpu", "onnxruntime", "bf16"), "--precision bf16"),
+        (EngineOptions("cuda", "auto", "fp16"), "--precision fp16"),
+    ],
+)
+def test_what_nothing_can_do_is_refused_in_one_line(options: EngineOptions, message: str) -> None:
+    with pytest.raises(BadInput, match=message) as refused:
+        choices(options)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "tensorrt"])
+def test_gpu_that_is_not_there_is_refused_with_the_reason(engine: str) -> None:
+    with pytest.raises(WorkFailed, match="NVIDIA driver") as refused:  # no machine has a hundred GPUs
+        open_engine(b"", Choice(engine, "cuda:99", "own"))
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_file_that_an_engine_cannot_run_is_one_line(engine: str) -> None:
+    with pytest.raises(WorkFailed, match=f"{engine} on cpu cannot run this file") as refused:
+        open_engine(b"not an onnx file", Choice(engine, "cpu", "fp32"))
+    assert "\n" not in str(refused.value)
+
+
+def test_engines_agree_on_a_net(source145: Checkpoint) -> None:
+    graph = net_onnx(source145).SerializeToString()
+    crops = np.random.default_rng(0).normal(0, 60, (2, 3, 224, 224)).astype(np.float32)
+    one, two = (open_engine(graph, Choice(engine, "cpu", "fp32")).run(crops)["logits"] for engine in ("onnxruntime", "openvino"))
+    assert np.abs(one - two).max() < 1e-4 * np.abs(one).max()

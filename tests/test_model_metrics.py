@@ -1,0 +1,59 @@
+"""model/metrics.py: counts of wrong answers that add up exactly."""
+
+import numpy as np
+import pytest
+
+from model.metrics import Counts, top_k
+
+
+def test_ties_go_to_the_lower_index() -> None:
+    row = np.array([[0.1, 0.3, 0.3, 0.0, 0.3]])
+    assert top_k(row).tolist() == [[1, 2, 4, 0, 3]]
+    assert top_k(np.zeros((1, 50)), 5).tolist() == [[0, 1, 2, 3, 4]]
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.float16])
+def test_top_k_sorts_each_row_by_its_own_values(kind: type) -> None:
+    values: np.ndarray = np.random.default_rng(0).integers(0, 6, (40, 9)).astype(kind)  # many ties
+    for row, top in zip(values, top_k(values, 4), strict=True):
+        expected = sorted(range(9), key=lambda i: (-row[i], i))[:4]
+        assert top.tolist() == expected
+
+
+def test_fewer_classes_than_k_give_them_all() -> None:
+    assert top_k(np.array([[0.2, 0.5, 0.3]])).tolist() == [[1, 2, 0]]
+
+
+def test_counts_say_how_many_missed_the_first_and_the_first_five() -> None:
+    top = np.array([[7, 1, 2, 3, 4], [1, 7, 2, 3, 4], [1, 2, 3, 4, 7], [1, 2, 3, 4, 5]])
+    assert Counts.of(top, np.array([7, 7, 7, 7])) == Counts(n=4, top1_wrong=3, top5_wrong=1)
+
+
+def test_an_undecodable_image_is_wrong_in_both() -> None:
+    top = np.array([[0, 1, 2, 3, 4], [-1, -1, -1, -1, -1]])
+    assert Counts.of(top, np.array([0, 0])) == Counts(2, 1, 1)
+
+
+def test_a_sixth_guess_does_not_count() -> None:
+    assert Counts.of(np.array([[0, 1, 2, 3, 4, 5]]), np.array([5])) == Counts(1, 1, 1)
+
+
+def test_top5_of_three_classes_misses_nothing() -> None:
+    assert Counts.of(top_k(np.array([[0.2, 0.5, 0.3]])), np.array([0])) == Counts(1, 1, 0)
+
+
+def test_merging_parts_equals_counting_the_whole() -> None:
+    random = np.random.default_rng(0)
+    top, labels = top_k(random.random((100, 10))), random.integers(0, 10, 100)
+    merged = sum((Counts.of(top[start : start + 7], labels[start : start + 7]) for start in range(0, 100, 7)), Counts())
+    assert merged == Counts.of(top, labels)
+    assert merged.n == 100
+
+
+def test_errors_are_fractions_of_every_listed_image() -> None:
+    counts = Counts(8, 6, 2)
+    assert counts.to_dict() == {"top1_error": 0.75, "top5_error": 0.25}
+
+
+def test_nothing_seen_is_no_error() -> None:
+    assert Counts().to_dict() == {"top1_error": 0.0, "top5_error": 0.0}

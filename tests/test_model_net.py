@@ -1,0 +1,383 @@
+"""model/net.py: every layer and the whole net against plain numpy, and against torch's own where torch has it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import oracles
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from model import net as room
+from model.config import LRN, Conv, Dropout, Linear, NetConfig, Pool, Row, SameMap, rows
+from model.net import AlexNet, Convolution, FullyConnected, LocalResponseNorm, LowRank, MaxPool, SameMapNorm
+from training.recipe import load
+
+SMALL: dict[str, Any] = {  # the nets of the recipes on 67x67, thinner
+    "input": 67,
+    "conv1": Conv(8, 11, stride=4, pad=(0, 3)),
+    "conv2": Conv(12, 5, pad=(2, 2), columns=2, init_bias=1.0),
+    "conv3": Conv(16, 3, pad=(1, 1)),
+    "conv4": Conv(16, 3, pad=(1, 1), columns=2, init_bias=1.0),
+    "conv5": Conv(8, 3, pad=(1, 1), columns=2, init_bias=1.0),
+    "fc6": Linear(20, init_bias=1.0),
+    "fc7": Linear(18, init_bias=1.0),
+    "fc8": Linear(7),
+}
+
+
+def row(op: str, spec: Any, before: tuple[int, ...], after: tuple[int, ...] = ()) -> Row:
+    return Row(f"{op}1", op, spec, before, after)
+
+
+def numbers(*shape: int, seed: int = 0, scale: float = 1.0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0, scale, shape).astype(np.float32)
+
+
+def run(module: Callable[[Tensor], Tensor], x: np.ndarray) -> np.ndarray:
+    with torch.no_grad():
+        return module(torch.from_numpy(x)).numpy()
+
+
+def parameters(layer: torch.nn.Module) -> dict[str, np.ndarray]:
+    return {name: p.detach().double().numpy() for name, p in layer.named_parameters()}
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        Conv(4, 11, stride=4, pad=(0, 3)),
+        Conv(6, 5, pad=(2, 2), columns=2),
+        Conv(6, 3, pad=(1, 1)),
+        Conv(4, 3, stride=2, pad=(0, 1), columns=2),
+    ],
+)
+def test_convolution_equals_a_sum_over_windows(spec: Conv) -> None:
+    x = numbers(2, 4, 20, 20)
+    layer = Convolution(row("conv", spec, (4, 20, 20)))
+    weights = parameters(layer)
+    expected = oracles.conv(x.astype(np.float64), weights["weight"], weights["bias"], spec.stride, spec.pad, spec.columns)
+    np.testing.assert_allclose(run(layer, x), expected, atol=1e-5)
+
+
+def test_conv1_pads_zeros_on_the_right_and_the_bottom_only() -> None:
+    layer = Convolution(row("conv", Conv(1, 11, stride=4, pad=(0, 3)), (1, 224, 224)))
+    for name, value in (("weight", 1), ("bias", 0)):
+        torch.nn.init.constant_(layer.get_parameter(name), value)
+    sums = run(layer, np.ones((1, 1, 224, 224), np.float32))[0, 0]
+    assert sums.shape == (55, 55)
+    assert sums[0, 0] == 11 * 11  # nothing before the first pixel
+    assert sums[54, 0] == sums[0, 54] == 11 * 8
+    assert sums[54, 54] == 8 * 8
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_gradients_pass_through_the_padding(layout: torch.memory_format) -> None:
+    layer = Convolution(row("conv", Conv(4, 5, stride=4, pad=(0, 3)), (3, 14, 14)))
+    ours = torch.from_numpy(numbers(2, 3, 14, 14)).contiguous(memory_format=layout).requires_grad_()
+    theirs = ours.detach().clone().requires_grad_()
+    y = layer(ours)
+    z = F.conv2d(F.pad(theirs, (0, 3, 0, 3)), layer.weight, layer.bias, 4)
+    up = torch.from_numpy(numbers(*y.shape, seed=1))
+    gradients = torch.autograd.grad(y, [ours, layer.weight], up)
+    for one, other in zip(gradients, torch.autograd.grad(z, [theirs, layer.weight], up), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_padding_operator_keeps_torch_librarys_promises(layout: torch.memory_format) -> None:
+    x = torch.from_numpy(numbers(2, 3, 7, 7)).contiguous(memory_format=layout).requires_grad_()
+    torch.library.opcheck(room._pad_behind, (x, 3), test_utils=("test_schema", "test_faketensor", "test_autograd_registration"))
+
+
+def test_a_column_sees_only_its_own_half() -> None:
+    layer = Convolution(row("conv", Conv(6, 3, pad=(1, 1), columns=2), (4, 9, 9)))
+    x = numbers(1, 4, 9, 9)
+    changed = x.copy()
+    changed[:, 2:] += 1  # the second column's maps
+    difference = np.abs(run(layer, changed) - run(layer, x)).max((0, 2, 3))
+    assert (difference[:3] == 0).all()
+    assert (difference[3:] > 0).all()
+
+
+def test_conv3_and_the_fully_connected_layers_see_both_columns() -> None:
+    net = NetConfig()
+    assert [spec.columns for spec in (net.conv1, net.conv2, net.conv3, net.conv4, net.conv5)] == [1, 2, 1, 2, 2]
+
+
+def test_fully_connected_flattens_channel_by_channel() -> None:
+    layer = FullyConnected(row("fc", Linear(5), (3, 2, 2)))
+    weights, x = parameters(layer), numbers(4, 3, 2, 2)
+    expected = np.stack([[(w.reshape(3, 2, 2) * image).sum() for w in weights["weight"]] for image in x]) + weights["bias"]
+    np.testing.assert_allclose(run(layer, x), expected, atol=1e-6)
+
+
+def test_low_rank_equals_the_product_of_its_matrices() -> None:
+    layer, x = LowRank(row("fc", Linear(7, rank=3), (2, 4, 4))), numbers(5, 2, 4, 4)
+    weights = parameters(layer)
+    assert set(weights) == {"down.weight", "up.weight", "up.bias"}
+    product = weights["up.weight"] @ weights["down.weight"]
+    assert np.linalg.matrix_rank(product) == 3
+    np.testing.assert_allclose(run(layer, x), x.reshape(5, -1) @ product.T + weights["up.bias"], atol=1e-6)
+
+
+LRNS = [
+    LRN(),
+    LRN(alpha_divided=False),
+    LRN(columns=2),
+    LRN(alpha=0.3),
+    LRN(alpha=0.3, columns=2, alpha_divided=False),
+    LRN(size=3, alpha=0.5, beta=0.6, k=1.0),
+]
+
+
+@pytest.mark.parametrize("spec", LRNS)
+def test_local_response_norm_equals_the_formula(spec: LRN) -> None:
+    x = numbers(2, 12, 3, 3, scale=20)
+    expected = oracles.lrn(x.astype(np.float64), spec.size, spec.alpha_each, spec.beta, spec.k, spec.columns)
+    np.testing.assert_allclose(run(LocalResponseNorm(row("lrn", spec, (12, 3, 3))), x), expected, rtol=2e-6)
+
+
+@pytest.mark.parametrize("spec", [spec for spec in LRNS if spec.columns == 1])
+def test_local_response_norm_equals_torchs_own(spec: LRN) -> None:
+    x = numbers(2, 12, 3, 3, scale=20)
+    alpha = spec.alpha if spec.alpha_divided else spec.alpha * spec.size  # torch divides
+    expected = F.local_response_norm(torch.from_numpy(x), spec.size, alpha, spec.beta, spec.k).numpy()
+    np.testing.assert_allclose(run(LocalResponseNorm(row("lrn", spec, (12, 3, 3))), x), expected, rtol=2e-6)
+
+
+def test_the_norm_inside_columns_does_not_cross_them() -> None:
+    x = numbers(1, 8, 2, 2, scale=50)
+    louder = x.copy()
+    louder[:, 4:] *= 3
+    for columns, crosses in ((1, True), (2, False)):
+        layer = LocalResponseNorm(row("lrn", LRN(alpha=0.3, columns=columns), (8, 2, 2)))
+        changed = (run(layer, louder) != run(layer, x)).any((0, 2, 3))
+        assert changed[2:4].all() == crosses
+        assert not changed[:2].any()
+
+
+def test_gradient_of_local_response_norm_equals_torchs_own() -> None:
+    ours = torch.from_numpy(numbers(2, 8, 3, 3, scale=20)).requires_grad_()
+    theirs = ours.detach().clone().requires_grad_()
+    up = torch.from_numpy(numbers(2, 8, 3, 3, seed=1))
+    LocalResponseNorm(row("lrn", LRN(alpha=0.1), (8, 3, 3)))(ours).backward(up)
+    F.local_response_norm(theirs, 5, 0.1, 0.75, 2.0).backward(up)  # type: ignore[no-untyped-call]
+    assert ours.grad is not None
+    assert theirs.grad is not None
+    torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("spec", [SameMap(), SameMap(alpha=5.0), SameMap(size=3, alpha=2.0, beta=0.5, k=2.0)])
+def test_same_map_norm_equals_the_formula_up_to_the_edge(spec: SameMap) -> None:
+    x = numbers(2, 3, 7, 7, scale=20)
+    expected = oracles.same_map_norm(x.astype(np.float64), spec.size, spec.alpha, spec.beta, spec.k)
+    np.testing.assert_allclose(run(SameMapNorm(row("samemap", spec, (3, 7, 7))), x), expected, rtol=2e-6)
+
+
+def test_same_map_norm_counts_the_zeros_beyond_the_edge() -> None:
+    x = np.full((1, 1, 9, 9), 10.0, np.float32)
+    y = run(SameMapNorm(row("samemap", SameMap(), (1, 9, 9))), x)[0, 0]
+    assert y[0, 0] == pytest.approx(10 / (1 + 1e-3 / 25 * 9 * 100) ** 0.75)  # 3x3 of the window lie inside
+    assert y[4, 4] == pytest.approx(10 / (1 + 1e-3 / 25 * 25 * 100) ** 0.75)
+
+
+POOLS = [(Pool(3, 2), 13), (Pool(3, 2), 12), (Pool(2, 2), 9), (Pool(2, 2), 8), (Pool(3, 1), 6)]
+
+
+@pytest.mark.parametrize(("spec", "side"), POOLS)
+def test_max_pool_equals_a_maximum_over_windows(spec: Pool, side: int) -> None:
+    x = numbers(2, 3, side, side) - 5  # all negative: a zero of the padding would win
+    expected = oracles.max_pool(x.astype(np.float64), spec.size, spec.stride)
+    np.testing.assert_array_equal(run(MaxPool(row("pool", spec, (3, side, side))), x), expected.astype(np.float32))
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(("spec", "side"), POOLS)
+def test_values_and_gradients_of_max_pool_equal_torchs_own(spec: Pool, side: int, layout: torch.memory_format) -> None:
+    x = torch.from_numpy(numbers(2, 3, side, side)).round(decimals=1).contiguous(memory_format=layout)  # with ties
+    ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
+    y = MaxPool(row("pool", spec, (3, side, side)))(ours)
+    z = F.max_pool2d(theirs, spec.size, spec.stride, ceil_mode=True)
+    torch.testing.assert_close(y, z, rtol=0, atol=0)
+    up = torch.from_numpy(numbers(*y.shape, seed=1))
+    y.backward(up)
+    z.backward(up)  # type: ignore[no-untyped-call]
+    assert ours.grad is not None
+    assert theirs.grad is not None
+    torch.testing.assert_close(ours.grad, theirs.grad, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_pooling_operator_keeps_torch_librarys_promises(layout: torch.memory_format) -> None:
+    """Shapes and strides that the compiler is told are the ones that come; nothing is written to; autograd is registered."""
+    x = torch.from_numpy(numbers(2, 3, 7, 7)).contiguous(memory_format=layout).requires_grad_()
+    torch.library.opcheck(room._max_pool, (x, 3, 2), test_utils=("test_schema", "test_faketensor", "test_autograd_registration"))
+    plain = x.detach()
+    pooled, indices = room._max_pool(plain, 3, 2)
+    arguments = (torch.ones_like(pooled), plain, indices, 3, 2)
+    torch.library.opcheck(room._max_pool_gradient, arguments, test_utils=("test_schema", "test_faketensor"))
+
+
+def test_dropout_is_not_inverted() -> None:
+    dropout = room.Dropout(row("dropout", Dropout(0.5), (10_000,)))
+    x = torch.full((1, 10_000), 3.0)
+    torch.manual_seed(0)
+    kept = dropout(x)
+    assert set(kept.unique().tolist()) == {0.0, 3.0}  # masked, not scaled
+    assert (dropout.eval()(x) == 1.5).all()  # scaled, not masked
+
+
+@pytest.mark.parametrize("p", [0.2, 0.5])
+def test_dropout_masks_a_share_of_p_and_its_mean_is_that_of_the_test(p: float) -> None:
+    dropout = room.Dropout(row("dropout", Dropout(p), (100_000,)))
+    x = torch.ones(1, 100_000)
+    torch.manual_seed(0)
+    assert float(dropout(x).mean()) == pytest.approx(1 - p, abs=0.01)
+    assert float(dropout.eval()(x).mean()) == pytest.approx(1 - p)
+
+
+def test_dropout_draws_anew_for_each_image_and_each_call() -> None:
+    dropout = room.Dropout(row("dropout", Dropout(), (64,)))
+    torch.manual_seed(0)
+    first, second = dropout(torch.ones(2, 64)), dropout(torch.ones(2, 64))
+    assert not torch.equal(first[0], first[1])
+    assert not torch.equal(first, second)
+
+
+def test_dropout_passes_gradient_through_kept_units_only() -> None:
+    dropout = room.Dropout(row("dropout", Dropout(), (64,)))
+    x = torch.ones(1, 64, requires_grad=True)
+    y = dropout(x)
+    y.sum().backward()
+    assert x.grad is not None
+    torch.testing.assert_close(x.grad, y.detach())
+
+
+def forward(net: NetConfig, weights: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
+    """The net at test time, by the oracles alone; the order is written out here, not read from the rows."""
+    w = {name: value.astype(np.float64) for name, value in weights.items()}
+
+    def conv(x: np.ndarray, name: str, spec: Conv) -> np.ndarray:
+        return oracles.conv(x, w[f"{name}.weight"], w[f"{name}.bias"], spec.stride, spec.pad, spec.columns)
+
+    def norm(x: np.ndarray) -> np.ndarray:
+        return oracles.lrn(x, 5, net.lrn.alpha_each, 0.75, 2.0, net.lrn.columns)
+
+    def pool(x: np.ndarray) -> np.ndarray:
+        return oracles.max_pool(x, 3, 2)
+
+    def fc(x: np.ndarray, name: str) -> np.ndarray:
+        return np.asarray(x.reshape(len(x), -1) @ w[f"{name}.weight"].T + w[f"{name}.bias"])
+
+    def relu(x: np.ndarray) -> np.ndarray:
+        return np.asarray(np.maximum(x, 0))
+
+    x = conv(x.astype(np.float64), "conv1", net.conv1)
+    if net.lrn.columns == 2:  # source145
+        x = relu(pool(norm(x)))
+        x = norm(relu(conv(x, "conv2", net.conv2)))
+        x = pool(oracles.same_map_norm(x, 5, 1e-3, 0.75, 1.0))
+    else:
+        x = pool(norm(relu(x)))
+        x = pool(norm(relu(conv(x, "conv2", net.conv2))))
+    x = relu(conv(x, "conv3", net.conv3))
+    x = relu(conv(x, "conv4", net.conv4))
+    x = pool(relu(conv(x, "conv5", net.conv5)))
+    x = 0.5 * relu(fc(x, "fc6"))
+    x = 0.5 * relu(fc(x, "fc7"))
+    return fc(x, "fc8")
+
+
+@pytest.mark.parametrize("recipe", ["paper", "source145", "caltech101"])
+def test_the_whole_net_equals_numpy(recipe: str) -> None:
+    net = replace(load(recipe).net, **SMALL)
+    alexnet = AlexNet(net)
+    alexnet.init(5)
+    for p in alexnet.parameters():
+        p.data *= 4  # so that both norms have something to do
+    x = numbers(2, 3, 67, 67, scale=60)
+    expected = forward(net, alexnet.weights(), x)
+    assert np.ptp(expected) > 0.01
+    np.testing.assert_allclose(run(alexnet.eval(), x), expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("recipe", ["paper", "source145", "caltech101"])
+def test_initial_weights_and_biases_are_the_recipes(recipe: str) -> None:
+    narrow = {name: replace(getattr(load(recipe).net, name), units=units) for name, units in (("fc6", 64), ("fc7", 600), ("fc8", 300))}
+    alexnet = AlexNet(replace(load(recipe).net, **narrow))
+    alexnet.init(0)
+    weights = alexnet.weights()
+    wide = () if recipe == "paper" else ("conv3", "conv4", "conv5")
+    for name in ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"):
+        weight, std = weights[f"{name}.weight"], 0.03 if name in wide else 0.01
+        assert weight.std() == pytest.approx(std, rel=0.02), name
+        assert abs(weight.mean()) < 5 * std / np.sqrt(weight.size), name
+        assert np.abs(weight).max() > 3.4 * std, name  # a Gaussian's tail, not a uniform's
+        expected_bias = 1 if name in ("conv2", "conv4", "conv5", "fc6", "fc7") else 0
+        assert (weights[f"{name}.bias"] == expected_bias).all(), name
+
+
+def test_the_seed_decides_the_initial_weights() -> None:
+    net = NetConfig(**SMALL)
+    a, b, c = AlexNet(net), AlexNet(net), AlexNet(net)
+    a.init(1)
+    torch.manual_seed(99)  # torch's own state has no say
+    b.init(1)
+    c.init(2)
+    assert all(np.array_equal(a.weights()[name], b.weights()[name]) for name in a.weights())
+    assert not np.array_equal(a.weights()["fc7.weight"], c.weights()["fc7.weight"])
+
+
+def test_two_layers_of_one_shape_begin_with_different_weights() -> None:
+    net = replace(NetConfig(**SMALL), fc6=Linear(32), fc7=Linear(32), fc8=Linear(32))
+    alexnet = AlexNet(net)
+    alexnet.init(1)
+    assert not np.array_equal(alexnet.weights()["fc7.weight"], alexnet.weights()["fc8.weight"])
+
+
+@pytest.mark.parametrize("recipe", ["paper", "source145"])
+def test_the_module_has_60965224_parameters_at_1000_classes(recipe: str) -> None:
+    with torch.device("meta"):
+        alexnet = AlexNet(load(recipe).net)
+    assert sum(p.numel() for p in alexnet.parameters()) == 60_965_224
+
+
+def test_weights_are_the_parameters_alone() -> None:
+    alexnet = AlexNet(NetConfig(**SMALL))
+    layers = [row.name for row in rows(alexnet.config) if row.op in ("conv", "fc")]
+    assert set(alexnet.weights()) == {f"{layer}.{part}" for layer in layers for part in ("weight", "bias")}
+    assert set(alexnet.state_dict()) == set(alexnet.weights())
+
+
+def test_weights_do_not_change_when_training_goes_on() -> None:
+    alexnet = AlexNet(NetConfig(**SMALL))
+    before = alexnet.weights()["fc8.bias"]
+    kept = before.copy()
+    with torch.no_grad():
+        alexnet.get_parameter("fc8.bias").add_(1)
+    np.testing.assert_array_equal(before, kept)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float16])
+def test_of_gives_the_same_net_back_in_fp32_and_ready_to_predict(kind: type) -> None:
+    alexnet = AlexNet(NetConfig(**SMALL))
+    weights: dict[str, np.ndarray] = {name: value.astype(kind) for name, value in alexnet.weights().items()}
+    again = AlexNet.of(alexnet.config, weights)
+    assert not again.training
+    for name, value in again.weights().items():
+        assert value.dtype == np.float32
+        np.testing.assert_array_equal(value, weights[name].astype(np.float32))
+
+
+def test_bfloat16_stays_close_to_fp32() -> None:
+    alexnet = AlexNet(replace(load("source145").net, **SMALL)).eval()
+    alexnet.init(5)
+    x = numbers(2, 3, 67, 67, scale=60)
+    exact = run(alexnet, x)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = run(lambda x: alexnet(x).float(), x)
+    assert 0 < np.abs(rough - exact).max() < 0.05 * np.abs(exact).max()

@@ -1,0 +1,98 @@
+"""tencrop.onnx as a file: what is missing, truncated or foreign is refused in one line that names it."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from model.classifier import Classifier, open_classifier
+from model.engine import EngineOptions
+from model.errors import BadInput, WorkFailed
+from model.preprocess import decode
+from model.probe import Probe, formula_image, formula_png
+from model.tencropfile import TenCropFile
+from tencrop import EMBEDDED
+
+FILE = EMBEDDED / "tencrop.onnx"
+FP32 = EngineOptions("cpu", "auto", "fp32")
+
+
+def test_card_survives_the_round_trip() -> None:
+    card = TenCropFile.read(FILE).card
+    assert type(card).from_metadata(card.to_metadata(), "test") == card
+    assert len(card.labels) == 101 and card.kernels.startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("keep", [0, 1, 1000, 1_000_000, -1])
+def test_truncated_file_is_refused(keep: int, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.onnx"
+    cut.write_bytes(FILE.read_bytes()[:keep])
+    with pytest.raises(BadInput, match=r"cut\.onnx: not an ONNX file"):
+        open_classifier(cut, FP32)
+
+
+@pytest.mark.parametrize("content", [b"hello", b"\x89PNG\r\n\x1a\n" + bytes(100), b'{"json": 1}'])
+def test_file_that_is_not_onnx_is_refused(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "no.onnx").write_bytes(content)
+    with pytest.raises(BadInput, match=r"no\.onnx: not an ONNX file"):
+        TenCropFile.read(tmp_path / "no.onnx")
+
+
+def test_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="cannot be read"):
+        TenCropFile.read(tmp_path / "none.onnx")
+
+
+def changed(tmp_path: Path, **metadata: str) -> Path:
+    model = onnx.load(FILE)
+    for entry in model.metadata_props:
+        entry.value = metadata.get(entry.key.removeprefix("tencrop."), entry.value)
+    onnx.save(model, tmp_path / "changed.onnx")
+    return tmp_path / "changed.onnx"
+
+
+def test_label_count_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="1 labels for 101 classes"):
+        TenCropFile.read(changed(tmp_path, labels='[{"id": "a", "name": "a"}]'))
+
+
+@pytest.mark.parametrize(("key", "value"), [("contract", '{"zoom": 2}'), ("probe", "[]"), ("labels", "{"), ("kernels", "%")])
+def test_damaged_metadata_is_refused(key: str, value: str, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"changed\.onnx"):
+        TenCropFile.read(changed(tmp_path, **{key: value}))
+
+
+def test_graph_of_other_inputs_is_refused(tmp_path: Path) -> None:
+    model = onnx.load(FILE)
+    model.graph.input[0].name = "pictures"
+    onnx.save(model, tmp_path / "other.onnx")
+    with pytest.raises(BadInput, match="takes images"):
+        TenCropFile.read(tmp_path / "other.onnx")
+
+
+def test_model_that_misses_its_probe_is_not_served(tmp_path: Path) -> None:
+    with pytest.raises(WorkFailed, match="fails the model's probe"):
+        open_classifier(changed(tmp_path, probe='{"seed": 0, "classes": [100], "probabilities": [0.99]}'), FP32)
+
+
+def test_probe_allows_what_the_precision_allows() -> None:
+    probe = Probe(0, (1, 0), (0.6, 0.4))
+    assert probe.missed(np.array([0.4, 0.6]), "fp32") is None
+    assert "off by" in (probe.missed(np.array([0.41, 0.59]), "fp32") or "")
+    assert probe.missed(np.array([0.41, 0.59]), "bf16") is None
+    assert "top class" in (probe.missed(np.array([0.6, 0.4]), "bf16") or "")
+    assert "not numbers" in (probe.missed(np.array([np.nan, 0.4]), "bf16") or "")
+
+
+def test_formula_image_is_the_same_everywhere() -> None:
+    image = formula_image(3)
+    assert image.shape == (288, 320, 3) and image.dtype == np.uint8
+    assert np.array_equal(image, formula_image(3)) and not np.array_equal(image, formula_image(4))
+    assert 100 < image.mean() < 156 and image.std() > 40
+
+
+def test_default_precision_answers_like_fp32(classifier: Classifier) -> None:
+    default = open_classifier(FILE, EngineOptions("cpu"))
+    pixels = decode(formula_png(7), classifier.file.card.contract)[0][None]
+    assert np.abs(default.predict(pixels)[0] - classifier.predict(pixels)[0]).max() < 2e-2

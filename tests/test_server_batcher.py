@@ -1,0 +1,154 @@
+"""The batcher: every caller gets its own row, whatever others do, and the queue is bounded."""
+
+import asyncio
+import threading
+import time
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from model.classifier import Classifier
+from model.contract import Contract
+from server.batcher import Batcher
+from server.errors import Refusal
+
+
+class Echo:
+    """Answers each image with its own first pixel; `gate` holds the engine back."""
+
+    name = "echo"
+
+    def __init__(self) -> None:
+        self.file = SimpleNamespace(card=SimpleNamespace(contract=Contract()))
+        self.gate = threading.Event()
+        self.gate.set()
+        self.sizes: list[int] = []
+        self.fail_next = False
+
+    def predict(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        self.gate.wait()
+        self.sizes.append(len(images))
+        if self.fail_next:
+            self.fail_next = False
+            raise RuntimeError("engine broke")
+        first = images[:, 0, 0, :1].astype(np.float32)
+        return first, np.repeat(first[:, None], 10, 1)
+
+
+def image(value: int) -> np.ndarray:
+    return np.full((4, 4, 3), value, np.uint8)
+
+
+def batcher(engine: Echo, forward_images: int = 4, queue_images: int = 1000) -> Batcher:
+    return Batcher(cast(Classifier, cast(Any, engine)), 10 * forward_images, 10 * queue_images)
+
+
+async def until(condition: Any) -> None:
+    due = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < due, "waited 10 s in vain"
+        await asyncio.sleep(0.005)
+
+
+def test_each_caller_gets_its_own_row() -> None:
+    engine = Echo()
+    running = batcher(engine)
+
+    async def ask() -> list[float]:
+        results = await asyncio.gather(*(running.predict(image(value)) for value in range(100)))
+        return [float(result.probabilities[0]) for result in results]
+
+    assert asyncio.run(ask()) == list(range(100))
+    running.stop()
+    assert max(engine.sizes) <= 4 and sum(engine.sizes) == 100
+
+
+def test_what_waits_goes_together_up_to_the_budget() -> None:
+    engine = Echo()
+    running = batcher(engine)
+
+    async def ask() -> None:
+        engine.gate.clear()
+        tasks = [asyncio.create_task(running.predict(image(value))) for value in range(9)]
+        await until(lambda: len(running._queue) >= 5)
+        engine.gate.set()
+        await asyncio.gather(*tasks)
+
+    asyncio.run(ask())
+    running.stop()
+    assert sum(engine.sizes) == 9 and 4 in engine.sizes
+
+
+def test_full_queue_is_refused_with_retry_after() -> None:
+    engine = Echo()
+    running = batcher(engine, forward_images=1, queue_images=2)
+
+    async def ask() -> Refusal:
+        engine.gate.clear()
+        first = asyncio.create_task(running.predict(image(0)))
+        await until(lambda: not running._queue and first)
+        await asyncio.sleep(0.05)  # the engine has taken the first
+        rest = [asyncio.create_task(running.predict(image(value))) for value in (1, 2)]
+        await until(lambda: len(running._queue) == 2)
+        with pytest.raises(Refusal) as refused:
+            await running.predict(image(3))
+        engine.gate.set()
+        assert [float((await task).probabilities[0]) for task in (first, *rest)] == [0, 1, 2]
+        return refused.value
+
+    refusal = asyncio.run(ask())
+    running.stop()
+    assert refusal.status == 429 and refusal.headers == {"Retry-After": "1"}
+
+
+def test_cancelled_caller_is_dropped_before_its_forward() -> None:
+    engine = Echo()
+    running = batcher(engine, forward_images=1)
+
+    async def ask() -> None:
+        engine.gate.clear()
+        first = asyncio.create_task(running.predict(image(1)))
+        await asyncio.sleep(0.05)
+        gone, last = (asyncio.create_task(running.predict(image(value))) for value in (2, 3))
+        await until(lambda: len(running._queue) == 2)
+        gone.cancel()
+        await asyncio.sleep(0)
+        engine.gate.set()
+        assert float((await last).probabilities[0]) == 3 and float((await first).probabilities[0]) == 1
+
+    asyncio.run(ask())
+    running.stop()
+    assert engine.sizes == [1, 1]
+
+
+def test_engine_error_reaches_its_callers_and_the_thread_lives_on() -> None:
+    engine = Echo()
+    running = batcher(engine)
+    engine.fail_next = True
+
+    async def ask() -> float:
+        with pytest.raises(RuntimeError, match="engine broke"):
+            await running.predict(image(1))
+        return float((await running.predict(image(2))).probabilities[0])
+
+    assert asyncio.run(ask()) == 2
+    assert running.alive
+    running.stop()
+    assert not running.alive
+
+
+def test_stop_finishes_what_waits() -> None:
+    engine = Echo()
+    running = batcher(engine, forward_images=1)
+
+    async def ask() -> list[float]:
+        engine.gate.clear()
+        tasks = [asyncio.create_task(running.predict(image(value))) for value in range(3)]
+        await until(lambda: len(running._queue) >= 2)
+        engine.gate.set()
+        await asyncio.get_running_loop().run_in_executor(None, running.stop)
+        return [float((await task).probabilities[0]) for task in tasks]
+
+    assert asyncio.run(ask()) == [0, 1, 2]

@@ -1,0 +1,152 @@
+"""POST /v1/predict and its neighbours, through the whole application: answers, error objects, never a 500."""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from model.classifier import Classifier
+from server.app import create_app
+from server.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def client(classifier: Classifier) -> Iterator[TestClient]:
+    with TestClient(create_app([classifier], Settings(max_body_bytes=2_000_000)), raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def jpeg(photographs: dict[str, Path]) -> bytes:
+    return photographs["china"].read_bytes()
+
+
+def encoded(pixels: np.ndarray, kind: str = "PNG", mode: str | None = None) -> bytes:
+    packed = io.BytesIO()
+    image = Image.fromarray(pixels)
+    (image.convert(mode) if mode else image).save(packed, kind)
+    return packed.getvalue()
+
+
+def test_form_upload_gets_five_labels(client: TestClient, jpeg: bytes) -> None:
+    reply = client.post("/v1/predict", files={"image": ("photo.jpg", jpeg)})
+    answer = reply.json()
+    assert reply.status_code == 200
+    assert (answer["model"], answer["engine"], answer["device"], answer["precision"]) == ("caltech101", "openvino", "cpu", "fp32")
+    assert answer["input"] == {"format": "JPEG", "mode": "RGB", "width": 640, "height": 427, "exif_rotated": False}
+    probabilities = [guess["probability"] for guess in answer["top"]]
+    assert len(probabilities) == 5 and probabilities == sorted(probabilities, reverse=True)
+    assert set(answer["timing_ms"]) == {"decode", "queue", "engine"} and "views" not in answer
+
+
+@pytest.mark.parametrize("kind", ["image/jpeg", "application/x-www-form-urlencoded", "text/plain", "application/octet-stream", ""])
+def test_any_body_is_taken_as_the_image(kind: str, client: TestClient, jpeg: bytes) -> None:
+    raw = client.post("/v1/predict", content=jpeg, headers={"content-type": kind})
+    form = client.post("/v1/predict", files={"image": ("x", jpeg, "text/html")})
+    assert raw.status_code == 200 and raw.json()["top"] == form.json()["top"]
+
+
+def test_top_says_how_many(client: TestClient, jpeg: bytes) -> None:
+    assert len(client.post("/v1/predict?top=1", content=jpeg).json()["top"]) == 1
+    everything = client.post("/v1/predict?top=1000", content=jpeg).json()["top"]
+    assert len(everything) == 101 and abs(sum(guess["probability"] for guess in everything) - 1) < 1e-4
+
+
+def test_views_show_ten_verdicts_whose_mean_is_the_answer(client: TestClient, jpeg: bytes, classifier: Classifier) -> None:
+    views = client.post("/v1/predict?views=true", content=jpeg).json()["views"]
+    corners = [(0, 0), (0, 32), (16, 16), (32, 0), (32, 32)]
+    assert [(v["top"], v["left"], v["mirrored"], v["size"]) for v in views] == [(t, le, m, 224) for m in (False, True) for t, le in corners]
+    assert all(0 < view["probability"] <= 1 and view["label"] for view in views)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
+def test_every_format_is_answered(kind: str, client: TestClient) -> None:
+    reply = client.post("/v1/predict", content=encoded(np.zeros((30, 40, 3), np.uint8), kind))
+    assert reply.status_code == 200 and reply.json()["input"]["format"] == kind
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "headers", "status", "code"),
+    [
+        ("/v1/predict", b"no image at all", {}, 415, "unsupported_format"),
+        ("/v1/predict", b"", {}, 400, "damaged_image"),
+        ("/v1/predict", b'{"image": 1}', {"content-type": "application/json"}, 415, "unsupported_format"),
+        ("/v1/predict", b"x", {"content-type": "multipart/form-data"}, 400, "bad_request"),
+        ("/v1/predict", b"x", {"content-type": "multipart/form-data; boundary=a"}, 400, "bad_request"),
+        ("/v1/predict?top=0", b"x", {}, 422, "bad_parameter"),
+        ("/v1/predict?top=many", b"x", {}, 422, "bad_parameter"),
+        ("/v1/predict?views=perhaps", b"x", {}, 422, "bad_parameter"),
+        ("/v1/predict?model=other", b"x", {}, 422, "unknown_model"),
+        ("/v1/predict", bytes(2_000_001), {}, 413, "body_too_large"),
+        ("/v1/elsewhere", b"x", {}, 404, "not_found"),
+    ],
+)
+def test_bad_request_is_an_error_object(
+    path: str, body: bytes, headers: dict[str, str], status: int, code: str, client: TestClient
+) -> None:
+    reply = client.post(path, content=body, headers=headers)
+    assert (reply.status_code, reply.json()["error"]["code"]) == (status, code), reply.text
+    assert reply.json()["error"]["message"]
+
+
+def test_truncated_image_is_400(client: TestClient, jpeg: bytes) -> None:
+    reply = client.post("/v1/predict", content=jpeg[: len(jpeg) // 2])
+    assert (reply.status_code, reply.json()["error"]["code"]) == (400, "damaged_image")
+
+
+def test_too_many_pixels_are_413(client: TestClient) -> None:
+    reply = client.post("/v1/predict", content=encoded(np.zeros((8200, 8200), np.uint8)))
+    assert (reply.status_code, reply.json()["error"]["code"]) == (413, "image_too_large")
+
+
+@pytest.mark.parametrize("form", [{"photo": b"x"}, {"image": b""}])
+def test_form_without_an_image_is_refused(form: dict[str, bytes], client: TestClient) -> None:
+    assert client.post("/v1/predict", files=form).status_code in (400, 422)
+
+
+def test_form_with_text_for_an_image_is_refused(client: TestClient) -> None:
+    reply = client.post("/v1/predict", files={"other": b"x"}, data={"image": "photo.jpg"})
+    assert (reply.status_code, reply.json()["error"]["code"]) == (422, "bad_parameter")
+
+
+def test_two_images_are_refused(client: TestClient, jpeg: bytes) -> None:
+    reply = client.post("/v1/predict", files=[("image", jpeg), ("image", jpeg)])
+    assert reply.status_code in (400, 422) and reply.json()["error"]["message"]
+
+
+def test_wrong_method_is_an_error_object(client: TestClient) -> None:
+    assert client.get("/v1/predict").json()["error"]["code"] == "method_not_allowed"
+
+
+def test_health_and_readiness(client: TestClient) -> None:
+    assert client.get("/healthz").json() == {"status": "alive"}
+    assert client.get("/readyz").json() == {
+        "status": "ready",
+        "models": [{"name": "caltech101", "engine": "openvino", "device": "cpu", "precision": "fp32"}],
+    }
+
+
+def test_draining_server_is_not_ready_and_takes_nothing_new(classifier: Classifier, jpeg: bytes) -> None:
+    with TestClient(create_app([classifier], Settings())) as client:
+        client.app.state.serving.draining = True  # type: ignore[attr-defined]
+        assert client.get("/healthz").status_code == 200
+        for reply in (client.get("/readyz"), client.post("/v1/predict", content=jpeg)):
+            assert (reply.status_code, reply.json()["error"]["code"]) == (503, "shutting_down")
+
+
+def test_answer_that_takes_too_long_is_504(classifier: Classifier, jpeg: bytes) -> None:
+    with TestClient(create_app([classifier], Settings(deadline_seconds=1e-6))) as client:
+        reply = client.post("/v1/predict", content=jpeg)
+    assert (reply.status_code, reply.json()["error"]["code"]) == (504, "deadline")
+
+
+def test_page_and_its_assets_are_served(client: TestClient) -> None:
+    page = client.get("/")
+    assert page.headers["content-type"].startswith("text/html") and "/page/page.js" in page.text
+    assert client.get("/page/page.js").status_code == client.get("/page/page.css").status_code == 200
+    assert client.get("/page/kernels.png").content.startswith(b"\x89PNG")
+    assert client.get("/page/secret.txt").status_code == client.get("/page/..%2fapp.py").status_code == 404

@@ -1,0 +1,95 @@
+"""`tencrop serve` as a process: light, without torch, honest about its device, and gone cleanly at SIGTERM."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SERVE = [sys.executable, "-m", "tencrop", "serve"]
+MAX_RESIDENT_MIB = 700
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A serving process on a free port, and its address."""
+    with subprocess.Popen([*SERVE, "--port", "0"], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        seen = []
+        for line in process.stderr:
+            seen.append(line)
+            if "startup complete" in line:
+                break
+        address = re.search(r"listening on (http://\S+)", "".join(seen))
+        assert address, "".join(seen)
+        yield process, address[1]
+        process.kill()
+
+
+def test_server_answers_without_torch_in_little_memory(server: tuple[subprocess.Popen[str], str], photographs: dict[str, Path]) -> None:
+    process, address = server
+    for _ in range(20):
+        with urllib.request.urlopen(f"{address}/v1/predict", photographs["flower"].read_bytes(), timeout=60) as reply:
+            answer = json.load(reply)
+    assert len(answer["top"]) == 5
+    mapped = Path(f"/proc/{process.pid}/maps").read_text()
+    assert "libtorch" not in mapped and "openvino" in mapped
+    peak = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text())
+    assert peak and int(peak[1]) < MAX_RESIDENT_MIB * 1024
+
+
+def test_sigterm_ends_with_exit_code_0(server: tuple[subprocess.Popen[str], str]) -> None:
+    process, _ = server
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) == 0
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*SERVE, *arguments], capture_output=True, text=True, timeout=120, check=False, env=os.environ | {"NO_COLOR": "1"}
+    )
+
+
+def one_line(result: subprocess.CompletedProcess[str]) -> str:
+    assert result.stderr.count("\n") == 1 and result.stderr.startswith("tencrop: "), result.stderr
+    return result.stderr
+
+
+def test_device_that_is_not_there_is_refused_before_the_port_is_bound() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        result = run("--device", "cuda:99", "--port", str(taken.getsockname()[1]))  # no machine has a hundred GPUs
+    assert result.returncode == 1
+    assert "NVIDIA driver" in one_line(result)
+
+
+def test_taken_port_is_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        result = run("--port", str(taken.getsockname()[1]))
+    assert result.returncode == 1 and "choose another --port" in one_line(result)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--device", "gpu"), "expected auto, cpu, cuda"),
+        (("--engine", "onnxruntime", "--precision", "bf16"), "--precision bf16"),
+        (("no-such-model.onnx",), "cannot be read"),
+        ((str(Path(__file__)),), "not an ONNX file"),
+    ],
+)
+def test_bad_input_is_exit_2_and_one_line(arguments: tuple[str, ...], message: str) -> None:
+    result = run(*arguments)
+    assert result.returncode == 2 and message in one_line(result)
+
+
+def test_bad_environment_is_exit_2(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TENCROP_QUEUE_VIEWS", "plenty")
+    result = run()
+    assert result.returncode == 2 and "queue_views" in one_line(result)

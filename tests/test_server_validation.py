@@ -1,0 +1,142 @@
+"""Batch validation: the served answer, the evaluated answer and torch's are one; a run resumes; bad input is one line."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from fastapi.testclient import TestClient
+from PIL import Image
+from torchvision.transforms import v2
+
+import server.validation.run as run_file
+from dataset.layouts import open_folder
+from model.checkpoint import Checkpoint
+from model.classifier import Classifier
+from model.errors import BadInput, WorkFailed
+from model.metrics import Counts
+from model.net import AlexNet
+from server.app import create_app
+from server.settings import Settings
+from server.validation.records import counts
+from server.validation.report import interval
+from server.validation.run import Plan, evaluate, plan
+
+
+@pytest.fixture
+def folder(tmp_path: Path, photographs: dict[str, Path]) -> Path:
+    """Cuts of the two photographs under two of the model's classes, 19 images, one of them broken."""
+    root = tmp_path / "photos"
+    for label, (name, source) in zip(("pagoda", "sunflower"), photographs.items(), strict=True):
+        (root / label).mkdir(parents=True)
+        with Image.open(source) as image:
+            for number in range(9):
+                image.crop((10 * number, 5 * number, 400 + 20 * number, 380)).save(root / label / f"{name}{number}.jpg", quality=90)
+    (root / "pagoda" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no more")
+    return root
+
+
+def whole(root: Path, classifier: Classifier, limit: int | None = None) -> Plan:
+    data = open_folder(root)
+    return plan(data, data.entries, classifier, limit)
+
+
+def torch_answer(path: Path, checkpoint: Checkpoint) -> np.ndarray:
+    """The ten-crop probabilities by torchvision and torch, no code of ours but the net and its weights."""
+    with Image.open(path) as opened:
+        square = v2.functional.pil_to_tensor(v2.CenterCrop(256)(v2.Resize(256)(opened.convert("RGB")))).float()
+    centered = square - torch.from_numpy(checkpoint.statistics.mean)
+    crops = torch.stack(v2.functional.ten_crop(centered, [224, 224]))
+    with torch.inference_mode():
+        return np.asarray(AlexNet.of(checkpoint.net, checkpoint.weights)(crops).softmax(-1).mean(0).numpy())
+
+
+def test_served_evaluated_and_torch_answers_are_one(folder: Path, classifier: Classifier, embedded: Checkpoint, tmp_path: Path) -> None:
+    evaluate(whole(folder, classifier), classifier, tmp_path / "run", False, lambda done: None)
+    rows = {row["id"]: row for row in pq.read_table(tmp_path / "run/predictions.parquet").to_pylist()}
+    with TestClient(create_app([classifier], Settings())) as client:
+        for name in ("pagoda/china0.jpg", "sunflower/flower8.jpg"):
+            torch_probabilities = torch_answer(folder / name, embedded)
+            served = client.post("/v1/predict", content=(folder / name).read_bytes()).json()["top"]
+            evaluated = rows[name]
+            assert [guess["index"] for guess in served] == evaluated["ten_crop_indices"]
+            for guess, p in zip(served, evaluated["ten_crop_probabilities"], strict=True):
+                assert abs(guess["probability"] - p) < 1e-4
+                assert abs(guess["probability"] - torch_probabilities[guess["index"]]) < 1e-4
+
+
+def test_report_counts_what_the_records_say(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    summary = evaluate(whole(folder, classifier), classifier, out, False, lambda done: None)
+    rows = pq.read_table(out / "predictions.parquet").to_pylist()
+    assert json.loads((out / "summary.json").read_text()) == summary
+    assert (summary["n"], summary["undecodable"], len(rows)) == (19, 1, 19)
+    for kind in ("center", "ten_crop"):
+        wrong = sum(row["label"] not in row[f"{kind}_indices"][:1] for row in rows)
+        assert summary[kind]["top1_error"] == wrong / 19
+    assert [row["id"] for row in rows if row["undecodable"]] == ["pagoda/broken.jpg"]
+    page = (out / "report.html").read_text()
+    assert page.count("<img") == 8 and "pagoda" in page and "http" not in page
+    assert set(json.loads((out / "run.json").read_text())) == {"started", "seconds", "images", "images_per_s", "cores"}
+    assert not (out / "parts").exists()
+
+
+def test_resumed_run_equals_undisturbed_run(folder: Path, classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_file, "CHUNK", 4)
+    work = whole(folder, classifier)
+    evaluate(work, classifier, tmp_path / "undisturbed", False, lambda done: None)
+
+    def interrupt(done: int) -> None:
+        if done >= 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(work, classifier, tmp_path / "resumed", False, interrupt)
+    assert not (tmp_path / "resumed/summary.json").exists()
+    with pytest.raises(BadInput, match="--resume"):
+        evaluate(work, classifier, tmp_path / "resumed", False, lambda done: None)
+    seen: list[int] = []
+    evaluate(work, classifier, tmp_path / "resumed", True, seen.append)
+    assert seen == [12, 16, 19]  # eight were kept
+    for name in ("predictions.parquet", "summary.json"):
+        assert (tmp_path / "resumed" / name).read_bytes() == (tmp_path / "undisturbed" / name).read_bytes()
+
+
+def test_resume_refuses_another_list_of_images(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
+    evaluate(whole(folder, classifier, 3), classifier, tmp_path / "run", False, lambda done: None)
+    with pytest.raises(BadInput, match="another model, engine"):
+        evaluate(whole(folder, classifier, 4), classifier, tmp_path / "run", True, lambda done: None)
+
+
+def test_image_that_vanishes_is_one_line_and_nothing_is_lost(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
+    work = whole(folder, classifier)
+    shutil.rmtree(folder / "sunflower")
+    with pytest.raises(WorkFailed, match=r"sunflower/flower\d\.jpg is listed but No such file"):
+        evaluate(work, classifier, tmp_path / "run", False, lambda done: None)
+
+
+def test_class_that_the_model_does_not_know_is_refused(folder: Path, classifier: Classifier) -> None:
+    (folder / "sunflower").rename(folder / "n11939491")
+    with pytest.raises(BadInput, match="'n11939491' is none of the model's"):
+        whole(folder, classifier)
+
+
+def test_limit_spreads_evenly_over_the_classes(folder: Path, classifier: Classifier) -> None:
+    work = whole(folder, classifier, 4)
+    assert [entry.label for entry in work.entries] == [0, 0, 1, 1] or sorted({entry.label for entry in work.entries}) == [0, 1]
+    assert len(work.entries) == 4
+
+
+def test_counts_of_merged_parts_are_the_sum(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
+    evaluate(whole(folder, classifier), classifier, tmp_path / "run", False, lambda done: None)
+    table = pq.read_table(tmp_path / "run/predictions.parquet")
+    parts = [counts(table.slice(start, 7), "center") for start in range(0, 19, 7)]
+    assert sum(parts, Counts()) == counts(table, "center")
+
+
+def test_interval_is_wilsons() -> None:
+    low, high = interval(0.1, 100)  # Wilson 1927: 0.0552 to 0.1744
+    assert abs(low - 0.0552) < 1e-4 and abs(high - 0.1744) < 1e-4

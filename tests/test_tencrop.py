@@ -1,0 +1,87 @@
+"""The command line: each command does its job end to end, and bad input is exit code 2 with one line."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import tencrop
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """The exit code of `tencrop ARGUMENTS`."""
+    monkeypatch.setattr("sys.argv", ["tencrop", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        tencrop.main()
+    return int(ended.value.code or 0)
+
+
+def test_predict_names_images(photographs: dict[str, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    files = [str(path) for path in photographs.values()]
+    assert call(monkeypatch, "predict", *files, "--json", "--top", "3") == 0
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [answer["image"] for answer in answers] == files and all(len(answer["top"]) == 3 for answer in answers)
+
+
+def test_evaluate_prints_both_errors(
+    tmp_path: Path, photographs: dict[str, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "pagoda").mkdir()
+    (tmp_path / "pagoda/china.jpg").write_bytes(photographs["china"].read_bytes())
+    assert call(monkeypatch, "evaluate", str(tmp_path)) == 0
+    printed = capsys.readouterr().out
+    assert "1 images (0 undecodable)" in printed and "center crop  top-1 error" in printed and "ten views    top-1 error" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("predict", "missing.jpg"), "missing.jpg: No such file"),
+        (("predict", __file__), "not an image"),
+        (("evaluate", "missing"), "no such folder"),
+        (("export", "missing", "out"), "no checkpoint here"),
+        (("export", "missing", "out", "--weights", "int4"), "--weights int4"),
+        (("prepare", "missing", "out"), "no such folder"),
+        (("train", "caltech101", "--data", "missing", "--out", "x"), "not a finished prepared data set"),
+        (("train", "nonsense", "--data", "missing", "--out", "x"), "no such recipe"),
+        (("train", "paper", "--data", "x", "--out", "x", "--set", "optim.lr=fast"), "optim.lr"),
+        (("serve", "--device", "tpu"), "--device tpu"),
+    ],
+)
+def test_bad_input_is_one_line(
+    arguments: tuple[str, ...], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert call(monkeypatch, *arguments) == 2
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1 and said.startswith("tencrop: ")
+    assert not list(tmp_path.iterdir())
+
+
+def test_unknown_flag_is_exit_2(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert call(monkeypatch, "serve", "--fast") == 2
+
+
+def test_whole_path_from_photographs_to_errors(
+    tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """prepare, train, export, evaluate: the files of each are what the next one reads."""
+    recipe = tmp_path / "tiny.toml"
+    settings = (
+        'base = "caltech101"',
+        "epochs = 1",
+        'precision = "fp32"',
+        "compile = false",
+        "[net]",
+        "fc6 = {units = 8}",
+        "fc7 = {units = 8}",
+    )
+    recipe.write_text("\n".join((*settings, "[optim]", "batch = 4", "")))
+    data, run, out = (str(tmp_path / name) for name in ("data", "run", "out"))
+    assert call(monkeypatch, "prepare", str(tiny_folder), data, "--holdout", "0.2") == 0
+    assert call(monkeypatch, "train", str(recipe), "--data", data, "--out", run, "--workers", "0") == 0
+    assert call(monkeypatch, "export", f"{run}/checkpoint-0001", out) == 0
+    assert call(monkeypatch, "evaluate", str(tiny_folder), "--model", out, "--holdout", "0.2", "--json") == 0
+    printed = capsys.readouterr().out
+    summary = json.loads(printed[printed.index('{\n "n"') :])
+    assert summary["n"] == 6 and summary["model"]["name"] == "out"

@@ -1,0 +1,157 @@
+"""training/augment.py: draws depend on (seed, epoch, sample) alone; the normalisation is section 4.1's, in plain numpy."""
+
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+
+from model.contract import Contract
+from model.statistics import Statistics
+from training.augment import Draw, Normalize, crop, draw
+from training.recipe import Augment
+
+CONTRACT = Contract()
+AUGMENT = Augment()
+
+
+def same(a: Draw, b: Draw) -> bool:
+    return a[:3] == b[:3] and np.array_equal(a.z, b.z)
+
+
+def many(augment: Augment = AUGMENT, n: int = 3000) -> list[Draw]:
+    return [draw(augment, CONTRACT, 5, sample % 7, sample) for sample in range(n)]
+
+
+def test_a_draw_depends_on_seed_epoch_and_sample_alone() -> None:
+    keys = list(product((0, 1), (1, 2), (0, 1, 77)))
+    first = [draw(Augment(), CONTRACT, *key) for key in keys]
+    np.random.seed(3)  # the old global state has no say
+    torch.manual_seed(3)
+    again = [draw(Augment(), CONTRACT, *key) for key in reversed(keys)][::-1]
+    assert all(same(a, b) for a, b in zip(first, again, strict=True))
+
+
+def test_no_two_samples_epochs_or_seeds_share_a_draw() -> None:
+    draws = [draw(Augment(), CONTRACT, *key) for key in product((0, 1, 2), range(1, 8), range(30))]
+    assert len({d.z.tobytes() for d in draws}) == len(draws)
+
+
+def test_corners_reach_both_ends_and_are_uniform() -> None:
+    draws = many()
+    for values in ([d.top for d in draws], [d.left for d in draws]):
+        counts = np.bincount(values, minlength=33)
+        assert len(counts) == 33  # 0 to 32, both included
+        assert counts.min() > 3000 / 33 * 0.6
+        assert counts.max() < 3000 / 33 * 1.5
+
+
+def test_top_and_left_are_drawn_apart() -> None:
+    draws = many()
+    assert abs(np.corrcoef([d.top for d in draws], [d.left for d in draws])[0, 1]) < 0.06
+
+
+def test_half_of_the_crops_are_mirrored() -> None:
+    assert np.mean([d.mirrored for d in many()]) == pytest.approx(0.5, abs=0.03)
+
+
+def test_z_is_standard_normal_for_each_direction() -> None:
+    z = np.stack([d.z for d in many()])
+    assert z.shape == (3000, 3)
+    assert z.dtype == np.float32
+    np.testing.assert_allclose(z.mean(0), 0, atol=0.07)
+    np.testing.assert_allclose(np.cov(z.T), np.eye(3), atol=0.1)
+
+
+def test_without_crops_all_are_central_and_without_mirroring_none_is_mirrored() -> None:
+    assert {(d.top, d.left) for d in many(Augment(crops=False), 100)} == {(16, 16)}
+    assert {d.mirrored for d in many(Augment(mirror=False), 100)} == {False}
+    assert {d.mirrored for d in many(Augment(crops=False), 100)} == {False, True}
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_crop_cuts_at_the_corner_and_then_mirrors(mirrored: bool) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 20, 3), dtype=np.uint8)
+    cut = crop(pixels, Draw(2, 5, mirrored, np.zeros(3, np.float32)), 14)
+    for y, x in ((0, 0), (13, 0), (4, 13)):
+        np.testing.assert_array_equal(cut[y, 13 - x if mirrored else x], pixels[2 + y, 5 + x])
+    assert cut.shape == (14, 14, 3)
+
+
+@pytest.fixture
+def statistics() -> Statistics:
+    random = np.random.default_rng(1)
+    vectors, _ = np.linalg.qr(random.normal(size=(3, 3)))
+    mean = random.uniform(60, 180, (3, 20, 20)).astype(np.float32)
+    return Statistics(mean, np.array([120, 37, 20], np.float32), vectors.astype(np.float32))
+
+
+DRAWS = [
+    Draw(top, left, mirrored, np.random.default_rng(top + left).normal(size=3).astype(np.float32))
+    for top, left, mirrored in ((0, 0, False), (6, 6, True), (3, 5, False), (1, 4, True), (6, 0, True))
+]
+IMAGES = np.random.default_rng(2).integers(0, 256, (len(DRAWS), 20, 20, 3), dtype=np.uint8)
+
+
+def by_hand(augment: Augment, statistics: Statistics, reading: str) -> np.ndarray:
+    """One image at a time: the aligned mean leaves before the crop, the center mean after the mirroring."""
+    out = []
+    for image, d in zip(IMAGES.astype(np.float64), DRAWS, strict=True):
+        x = image - statistics.mean.transpose(1, 2, 0) if reading == "aligned" else image
+        x = x[d.top : d.top + 14, d.left : d.left + 14]
+        x = x[:, ::-1] if d.mirrored else x
+        x = x - statistics.mean[:, 3:17, 3:17].transpose(1, 2, 0) if reading == "center" else x
+        noise = sum(p * (augment.noise * z * s) for p, z, s in zip(statistics.colour_vectors, d.z, statistics.colour_std, strict=True))
+        out.append(((x + noise) / augment.noise_divide).transpose(2, 0, 1))
+    return np.stack(out)
+
+
+def normalized(augment: Augment, statistics: Statistics, reading: str, noise: bool = True) -> np.ndarray:
+    crops = torch.from_numpy(np.stack([crop(image, d, 14) for image, d in zip(IMAGES, DRAWS, strict=True)]))
+    corners, mirrored = torch.tensor([(d.top, d.left) for d in DRAWS]), torch.tensor([d.mirrored for d in DRAWS])
+    z = torch.from_numpy(np.stack([d.z for d in DRAWS]))
+    result: torch.Tensor = Normalize(augment, statistics, reading, 14)(crops, corners, mirrored, z, noise)
+    assert result.dtype == torch.float32
+    return result.numpy()
+
+
+@pytest.mark.parametrize("reading", ["aligned", "center"])
+@pytest.mark.parametrize("augment", [Augment(noise=0), Augment(noise=0.1), Augment(noise=0.1, noise_divide=1.1), Augment(noise=2.5)])
+def test_normalized_crops_equal_plain_numpy(augment: Augment, statistics: Statistics, reading: str) -> None:
+    np.testing.assert_allclose(normalized(augment, statistics, reading), by_hand(augment, statistics, reading), atol=1e-3)
+
+
+@pytest.mark.parametrize("reading", ["aligned", "center"])
+def test_without_noise_nothing_is_added_and_nothing_divided(statistics: Statistics, reading: str) -> None:
+    expected = by_hand(Augment(noise=0, noise_divide=1), statistics, reading)
+    switched_off = normalized(Augment(noise=0.1, noise_divide=1.1), statistics, reading, noise=False)
+    np.testing.assert_allclose(switched_off, expected, atol=1e-4)
+
+
+def test_noise_moves_every_pixel_of_an_image_by_one_colour(statistics: Statistics) -> None:
+    difference = normalized(Augment(noise=0.1), statistics, "center") - normalized(Augment(noise=0), statistics, "center")
+    np.testing.assert_allclose(difference, np.broadcast_to(difference[:, :, :1, :1], difference.shape), atol=1e-4)
+    assert len({tuple(np.round(colour, 2)) for colour in difference[:, :, 0, 0]}) == len(DRAWS)
+
+
+def test_noise_has_the_standard_deviations_of_the_colours_not_their_variances(statistics: Statistics) -> None:
+    z = torch.from_numpy(np.random.default_rng(0).normal(size=(4000, 3)).astype(np.float32))
+    normalize = Normalize(Augment(noise=0.1), statistics, "center", 14)
+    noise = (z @ normalize.directions).numpy() @ statistics.colour_vectors.T
+    np.testing.assert_allclose(noise.std(0), [12, 3.7, 2], rtol=0.05)
+
+
+def test_the_division_is_by_the_recipes_number(statistics: Statistics) -> None:
+    plain = normalized(Augment(noise=0.1), statistics, "center")
+    np.testing.assert_allclose(
+        normalized(replace(Augment(noise=0.1), noise_divide=1.1), statistics, "center"), plain / 1.1, rtol=1e-5, atol=1e-5
+    )
+
+
+def test_an_image_that_is_the_mean_leaves_nothing_in_any_aligned_crop(statistics: Statistics) -> None:
+    image = np.rint(statistics.mean).astype(np.uint8).transpose(1, 2, 0)
+    crops = torch.from_numpy(np.stack([crop(image, d, 14) for d in DRAWS]))
+    corners, mirrored = torch.tensor([(d.top, d.left) for d in DRAWS]), torch.tensor([d.mirrored for d in DRAWS])
+    left = Normalize(Augment(noise=0), statistics, "aligned", 14)(crops, corners, mirrored, torch.zeros(len(DRAWS), 3), False)
+    assert float(left.abs().max()) <= 0.5

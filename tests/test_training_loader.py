@@ -1,0 +1,112 @@
+"""training/loader.py: every training image once an epoch, in another order each time, whoever decodes."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from dataset.prepared import Prepared
+from training.augment import crop, draw
+from training.loader import Batch, EpochOrder, Loader
+from training.recipe import Recipe, load
+
+
+def recipe(batch: int = 8, seed: int = 0) -> Recipe:
+    base = load("caltech101")
+    return replace(base, seed=seed, optim=replace(base.optim, batch=batch))
+
+
+def keys(prepared: Prepared, recipe: Recipe, epoch: int) -> list[list[tuple[int, int]]]:
+    order = EpochOrder(prepared, recipe)
+    order.epoch = epoch
+    return list(order)
+
+
+def equal(a: Batch, b: Batch) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+@pytest.mark.parametrize("batch", [1, 5, 8])
+def test_every_training_image_comes_at_most_once_and_no_other(tiny_prepared: Prepared, batch: int) -> None:
+    training = set(np.flatnonzero(~tiny_prepared.validation).tolist())
+    batches = keys(tiny_prepared, recipe(batch), 1)
+    samples = [sample for group in batches for _, sample in group]
+    assert len(set(samples)) == len(samples)
+    assert set(samples) <= training
+    assert {len(group) for group in batches} == {batch}
+    assert len(training) - len(samples) == len(training) % batch  # only the last incomplete batch is left out
+
+
+def test_keys_carry_the_epoch(tiny_prepared: Prepared) -> None:
+    assert {epoch for group in keys(tiny_prepared, recipe(), 7) for epoch, _ in group} == {7}
+
+
+def test_each_epoch_has_its_own_order_and_each_seed_its_own(tiny_prepared: Prepared) -> None:
+    orders = [
+        tuple(sample for group in keys(tiny_prepared, recipe(1, seed), epoch) for _, sample in group)
+        for seed in (0, 1)
+        for epoch in (1, 2, 3)
+    ]
+    assert len(set(orders)) == 6
+    assert len({frozenset(order) for order in orders}) == 1
+
+
+def test_the_order_of_an_epoch_does_not_depend_on_the_epochs_before(tiny_prepared: Prepared) -> None:
+    order = EpochOrder(tiny_prepared, recipe())
+    for epoch in (1, 2):
+        order.epoch = epoch
+        list(order)
+    order.epoch = 3
+    assert list(order) == keys(tiny_prepared, recipe(), 3)
+
+
+def test_what_one_epoch_leaves_out_another_takes(tiny_prepared: Prepared) -> None:
+    seen = {sample for epoch in range(1, 9) for group in keys(tiny_prepared, recipe(10), epoch) for _, sample in group}
+    assert seen == set(np.flatnonzero(~tiny_prepared.validation).tolist())
+
+
+def test_a_batch_larger_than_the_data_set_becomes_all_of_it(tiny_prepared: Prepared) -> None:
+    training = int((~tiny_prepared.validation).sum())
+    assert [len(group) for group in keys(tiny_prepared, recipe(1000), 1)] == [training]
+
+
+def test_a_batch_holds_the_drawn_crops_of_its_images(tiny_prepared: Prepared) -> None:
+    plan = recipe()
+    batches = list(Loader(tiny_prepared, plan, 0).epoch(4))
+    groups = keys(tiny_prepared, plan, 4)
+    assert len(batches) == len(groups) == len(Loader(tiny_prepared, plan, 0))
+    for batch, group in zip(batches, groups, strict=True):
+        for i, (epoch, sample) in enumerate(group):
+            chance = draw(plan.augment, tiny_prepared.contract, plan.seed, epoch, sample)
+            np.testing.assert_array_equal(batch.crops[i].numpy(), crop(tiny_prepared.pixels(sample), chance, 224))
+            assert batch.corners[i].tolist() == [chance.top, chance.left]
+            assert bool(batch.mirrored[i]) == chance.mirrored
+            np.testing.assert_array_equal(batch.z[i].numpy(), chance.z)
+            assert int(batch.labels[i]) == tiny_prepared.labels[sample]
+
+
+def test_types_are_those_that_the_objective_takes(tiny_prepared: Prepared) -> None:
+    batch = next(Loader(tiny_prepared, recipe(), 0).epoch(1))
+    assert [part.dtype for part in batch] == [torch.uint8, torch.int64, torch.bool, torch.float32, torch.int64]
+    assert [tuple(part.shape) for part in batch] == [(8, 224, 224, 3), (8, 2), (8,), (8, 3), (8,)]
+
+
+def test_with_and_without_workers_the_batches_are_the_same(tiny_prepared: Prepared) -> None:
+    alone, helped = Loader(tiny_prepared, recipe(), 0), Loader(tiny_prepared, recipe(), 1)
+    for epoch in (1, 2):
+        pairs = list(zip(alone.epoch(epoch), helped.epoch(epoch), strict=True))
+        assert len(pairs) == len(alone) == len(helped)
+        assert all(equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_loading_leaves_torchs_random_state_alone(tiny_prepared: Prepared, workers: int) -> None:
+    """Else a resumed run, which starts its workers anew, would draw other dropout masks than an uninterrupted one."""
+    loader = Loader(tiny_prepared, recipe(), workers)
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    for epoch in (1, 2):
+        for _ in loader.epoch(epoch):
+            pass
+    assert torch.equal(torch.get_rng_state(), before)

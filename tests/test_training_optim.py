@@ -1,0 +1,142 @@
+"""training/optim.py: the paper's update rule against numpy, and where it is not torch's SGD."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from training.optim import Momentum
+from training.recipe import Optim, load
+from training.schedule import Phase
+
+OPTIM = Optim(momentum=0.9, lr=0.01, decay=0.0005, bias_lr=0.02, bias_decay=0.0, bias_drops=False)
+STEPS = [Phase()] * 3 + [Phase(scale=0.1)] * 3 + [Phase(scale=0.01)] * 2
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(2, 3, 3)
+        self.fc8 = nn.Linear(4, 5)
+
+
+@pytest.fixture
+def net() -> Net:
+    torch.manual_seed(0)
+    return Net()
+
+
+def gradients(net: Net, step: int) -> dict[str, np.ndarray]:
+    """Set new gradients on the net, and return them."""
+    random = np.random.default_rng(step)
+    for p in net.parameters():
+        p.grad = torch.from_numpy(random.normal(size=p.shape).astype(np.float32))
+    return {name: p.grad.double().numpy() for name, p in net.named_parameters() if p.grad is not None}
+
+
+def values(net: Net) -> dict[str, np.ndarray]:
+    return {name: p.detach().double().numpy().copy() for name, p in net.named_parameters()}
+
+
+def by_hand(w: dict[str, np.ndarray], optim: Optim, phases: list[Phase], grads: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Section 5: v <- .9 v - decay lr w - lr g; w <- w + v."""
+    v = {name: np.zeros_like(value) for name, value in w.items()}
+    for phase, g in zip(phases, grads, strict=True):
+        for name in w:
+            if name.endswith("bias"):
+                lr, decay = optim.bias_lr * (phase.scale if optim.bias_drops else 1), optim.bias_decay
+            else:
+                lr, decay = optim.lr * phase.scale, optim.decay
+            v[name] = optim.momentum * v[name] - decay * lr * w[name] - lr * g[name]
+            w[name] = w[name] + v[name]
+    return w
+
+
+@pytest.mark.parametrize(
+    "optim", [OPTIM, Optim(), Optim(decay=0.5, bias_decay=0.3, momentum=0.5), load("paper").optim, load("source145").optim]
+)
+def test_the_update_is_the_papers_also_across_drops_of_the_rate(net: Net, optim: Optim) -> None:
+    start, momentum, grads = values(net), Momentum(net, optim), []
+    for step, now in enumerate(STEPS):
+        grads.append(gradients(net, step))
+        momentum.step(now)
+    expected = by_hand(start, optim, STEPS, grads)
+    for name, value in values(net).items():
+        np.testing.assert_allclose(value, expected[name], rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+def against_sgd(net: Net, phases: list[Phase]) -> float:
+    """The largest difference from torch.optim.SGD of the same rates."""
+    other = Net()
+    other.load_state_dict(net.state_dict())
+    optim = Optim(bias_lr=0.01, bias_decay=0.0005)
+    momentum, sgd = Momentum(net, optim), torch.optim.SGD(other.parameters(), 0.01, momentum=0.9, weight_decay=0.0005)
+    for step, now in enumerate(phases):
+        gradients(net, step)
+        gradients(other, step)
+        momentum.step(now)
+        sgd.param_groups[0]["lr"] = 0.01 * now.scale
+        sgd.step()
+    return max(float(np.abs(values(net)[name] - values(other)[name]).max()) for name in values(net))
+
+
+def test_it_is_torchs_sgd_while_the_rate_stays(net: Net) -> None:
+    assert against_sgd(net, [Phase()] * 6) < 1e-6
+
+
+def test_it_differs_from_torchs_sgd_at_a_drop_of_the_rate(net: Net) -> None:
+    assert against_sgd(net, [Phase()] * 3 + [Phase(scale=0.1)]) > 1e-3
+
+
+def test_where_the_rate_is_0_the_update_is_skipped_momentum_included(net: Net) -> None:
+    momentum = Momentum(net, OPTIM)
+    gradients(net, 0)
+    momentum.step(Phase())
+    before, velocity = values(net), {name: v.clone() for name, v in momentum.velocity.items()}
+    gradients(net, 1)
+    momentum.step(Phase(frozen=frozenset({"conv1"})))
+    for name in ("conv1.weight", "conv1.bias"):
+        np.testing.assert_array_equal(values(net)[name], before[name])
+        assert torch.equal(momentum.velocity[name], velocity[name])
+        assert bool(velocity[name].any())
+    assert (values(net)["fc8.weight"] != before["fc8.weight"]).all()
+    momentum.step(Phase())  # thawed, it goes on with the velocity that it had
+    assert (values(net)["conv1.weight"] != before["conv1.weight"]).all()
+
+
+def test_a_weight_rate_of_0_leaves_the_biases_moving(net: Net) -> None:
+    momentum, before = Momentum(net, Optim(lr=0.0, bias_lr=0.02)), values(net)
+    gradients(net, 0)
+    momentum.step(Phase())
+    assert np.array_equal(values(net)["fc8.weight"], before["fc8.weight"])
+    assert (values(net)["fc8.bias"] != before["fc8.bias"]).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "optim", "phase", "expected"),
+    [
+        ("conv1.weight", OPTIM, Phase(), (0.01, 0.0005)),
+        ("conv1.weight", OPTIM, Phase(scale=0.1), (0.001, 0.0005)),
+        ("conv1.bias", OPTIM, Phase(), (0.02, 0.0)),
+        ("conv1.bias", OPTIM, Phase(scale=0.01), (0.02, 0.0)),  # .02 to the end
+        ("conv1.bias", Optim(), Phase(scale=0.1), (0.001, 0.0005)),  # the paper's drops with the rest
+        ("conv1.weight", OPTIM, Phase(scale=0.01, layer_lr={"conv1": 1e-5}), (1e-5, 0.0005)),
+        ("conv1.bias", OPTIM, Phase(layer_lr={"conv1": 1e-5}), (0.02, 0.0)),
+        ("fc8.weight", OPTIM, Phase(layer_lr={"conv1": 1e-5}), (0.01, 0.0005)),
+        ("conv1.weight", OPTIM, Phase(frozen=frozenset({"conv1"})), (0.0, 0.0)),
+        ("conv1.bias", OPTIM, Phase(frozen=frozenset({"conv1"})), (0.0, 0.0)),
+        ("fc6.up.weight", OPTIM, Phase(layer_lr={"fc6": 0.5}), (0.5, 0.0005)),
+        ("fc6.up.bias", OPTIM, Phase(), (0.02, 0.0)),
+    ],
+)
+def test_rates_and_decays_are_the_recipes(net: Net, name: str, optim: Optim, phase: Phase, expected: tuple[float, float]) -> None:
+    assert Momentum(net, optim).rates(name, phase) == pytest.approx(expected)
+
+
+def test_biases_do_not_decay_in_the_2012_program(net: Net) -> None:
+    momentum, before = Momentum(net, load("source145").optim), values(net)
+    for p in net.parameters():
+        p.grad = torch.zeros_like(p)
+    momentum.step(Phase())
+    np.testing.assert_array_equal(values(net)["fc8.bias"], before["fc8.bias"])
+    np.testing.assert_allclose(values(net)["fc8.weight"], before["fc8.weight"] * (1 - 0.01 * 0.0005), rtol=1e-7)

@@ -1,0 +1,259 @@
+"""training/recipe.py: recipes load, their numbers are recipe-facts', and every mistake is one line of BadInput."""
+
+from pathlib import Path
+
+import pytest
+import tomli_w
+
+from model.config import LRN, Conv, Linear, NetConfig
+from model.errors import BadInput
+from training.recipe import RECIPES, Augment, Event, Optim, Plateau, load, to_plain
+
+ALL = sorted(path.stem for path in RECIPES.glob("*.toml"))
+MINIMAL = 'name = "x"\nabout = "y"\nepochs = 10\n'
+
+
+def written(tmp_path: Path, text: str) -> str:
+    (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
+    return str(tmp_path / "mine.toml")
+
+
+def one_line(error: BadInput) -> str:
+    message = str(error)
+    assert "\n" not in message
+    assert 10 < len(message) < 400
+    return message
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_recipe_loads_under_its_own_name(name: str) -> None:
+    recipe = load(name)
+    assert recipe.name == name
+    assert recipe.about
+    assert recipe.epochs > 0
+
+
+def test_the_three_recipes_of_the_design_are_there() -> None:
+    assert {"paper", "source145", "caltech101"} <= set(ALL)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_resolved_recipe_is_a_recipe(name: str, tmp_path: Path) -> None:
+    recipe = load(name)
+    assert load(written(tmp_path, tomli_w.dumps(to_plain(recipe)))) == recipe
+
+
+def test_source145_is_the_2012_programs_net_145() -> None:
+    recipe = load("source145")
+    assert recipe.epochs == 91
+    assert recipe.mean == "center"
+    assert recipe.plateau is None
+    assert recipe.start == ""
+    assert recipe.optim == Optim(128, 0.9, 0.01, 0.0005, bias_lr=0.02, bias_decay=0.0, bias_drops=False)
+    assert recipe.augment == Augment(crops=True, mirror=True, noise=0.1, noise_divide=1.1)
+    assert recipe.events == (
+        Event(25, divide=10),
+        Event(51, divide=10),
+        Event(67, layer_lr={"conv1": 1e-5}, noise=False),
+        Event(72, frozen=("conv1",), noise=False),
+        Event(79, divide=10, frozen=("conv1",), noise=False),
+    )
+
+
+def test_source145_has_the_layers_of_the_2012_program() -> None:
+    net = load("source145").net
+    assert net.conv1 == Conv(96, 11, 4, (0, 3), 1, 0.01, 0.0)
+    assert net.conv2 == Conv(256, 5, 1, (2, 2), 2, 0.01, 1.0)
+    assert net.conv3 == Conv(384, 3, 1, (1, 1), 1, 0.03, 0.0)
+    assert net.conv4 == Conv(384, 3, 1, (1, 1), 2, 0.03, 1.0)
+    assert net.conv5 == Conv(256, 3, 1, (1, 1), 2, 0.03, 1.0)
+    assert (net.fc6, net.fc7, net.fc8) == (Linear(4096, 0.01, 1.0), Linear(4096, 0.01, 1.0), Linear(1000, 0.01, 0.0))
+    assert net.lrn == LRN(size=5, alpha=1e-4, beta=0.75, k=2.0, alpha_divided=True, columns=2)
+    assert (net.samemap.k, net.samemap.size, net.samemap.alpha, net.samemap.beta) == (1.0, 5, 1e-3, 0.75)
+    assert (net.pool.size, net.pool.stride, net.dropout.p, net.input) == (3, 2, 0.5, 224)
+    assert net.layers[:2] == ("conv1 lrn pool relu", "conv2 relu lrn samemap pool")
+
+
+def test_paper_is_the_papers_text() -> None:
+    recipe = load("paper")
+    assert recipe.mean == "aligned"
+    assert recipe.events == ()
+    assert recipe.epochs == 90
+    assert recipe.optim == Optim(128, 0.9, 0.01, 0.0005, bias_lr=0.01, bias_decay=0.0005, bias_drops=True)
+    assert recipe.augment == Augment(noise=0.1, noise_divide=1.0)
+    assert recipe.plateau is not None
+    assert (recipe.plateau.divide, recipe.plateau.drops) == (10.0, 3)
+    assert recipe.net.lrn == LRN(alpha_divided=False, columns=1)
+    assert {layer.init_std for layer in (recipe.net.conv1, recipe.net.conv3, recipe.net.conv5, recipe.net.fc6)} == {0.01}
+    assert not any("samemap" in stage for stage in recipe.net.layers)
+
+
+def test_a_file_says_only_what_it_changes(tmp_path: Path) -> None:
+    recipe = load(written(tmp_path, MINIMAL + "[net]\nconv3 = { init_std = 0.03 }\n"))
+    assert recipe.net.conv3 == Conv(384, 3, pad=(1, 1), init_std=0.03)
+    assert recipe.net.conv4 == NetConfig().conv4
+    assert recipe.optim == Optim()
+
+
+def test_a_base_is_laid_under_a_file(tmp_path: Path) -> None:
+    recipe = load(written(tmp_path, 'base = "source145"\nname = "x"\n[optim]\nlr = 0.005\n'))
+    base = load("source145")
+    assert (recipe.name, recipe.about, recipe.events, recipe.net) == ("x", base.about, base.events, base.net)
+    assert recipe.optim == Optim(128, 0.9, 0.005, 0.0005, bias_lr=0.02, bias_decay=0.0, bias_drops=False)
+
+
+def test_a_missing_base_is_bad_input(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="no such recipe"):
+        load(written(tmp_path, 'base = "nothing"\n'))
+
+
+def test_a_recipe_that_is_its_own_base_is_bad_input(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    with pytest.raises(BadInput, match="base"):
+        load(written(tmp_path, f'base = "{path}"\n' + MINIMAL))
+
+
+MISTAKES = {
+    "unknown key": MINIMAL + "colour = 1\n",
+    "unknown key in a table": MINIMAL + "[optim]\nlearning_rate = 0.1\n",
+    "unknown layer": MINIMAL + "[net]\nconv6 = { channels = 3 }\n",
+    "unknown table": MINIMAL + "[optimizer]\nlr = 0.1\n",
+    "number as text": MINIMAL + '[optim]\nlr = "0.1"\n',
+    "number as truth": MINIMAL + "[optim]\nlr = true\n",
+    "fraction of a whole": MINIMAL + "[optim]\nbatch = 12.5\n",
+    "truth as number": MINIMAL + "compile = 1\n",
+    "text as number": MINIMAL.replace('"x"', "5"),
+    "another mean": MINIMAL + 'mean = "middle"\n',
+    "another precision": MINIMAL + 'precision = "fp8"\n',
+    "layers as text": MINIMAL + '[net]\nlayers = "conv1 relu"\n',
+    "net as number": MINIMAL + "net = 5\n",
+    "event without after": MINIMAL + "[[events]]\ndivide = 10.0\n",
+    "epochs as text": MINIMAL.replace("10", '"ten"'),
+    "epochs as a list": MINIMAL.replace("10", "[10]"),
+    "epochs as a fraction": MINIMAL.replace("10", "9.5"),
+    "epochs endless": MINIMAL.replace("10", "inf"),
+    "no epochs": MINIMAL.replace("epochs = 10\n", ""),
+    "no epochs but events": MINIMAL.replace("epochs = 10\n", "") + "[[events]]\nafter = 3\n",
+    "zero epochs": MINIMAL.replace("10", "0"),
+    "zero epochs and events": MINIMAL.replace("10", "0") + "[[events]]\nafter = 3\n",
+    "negative epochs": MINIMAL.replace("10", "-1"),
+    "batch of nothing": MINIMAL + "[optim]\nbatch = 0\n",
+    "a date": MINIMAL + "seed = 2012-12-03\n",
+    "no number": MINIMAL + "[optim]\nlr = nan\n",
+    "negative seed": MINIMAL + "seed = -1\n",
+    "base as number": MINIMAL + "base = 5\n",
+    "no toml": "epochs: 10\n",
+    "twice": MINIMAL + "epochs = 11\n",
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_in_a_file_is_one_line_naming_it(tmp_path: Path, mistake: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        load(written(tmp_path, MISTAKES[mistake]))
+    assert "mine.toml" in one_line(caught.value) or mistake == "base as number"
+
+
+def test_a_file_that_is_no_text_is_bad_input(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(BadInput, match="not TOML"):
+        load(str(tmp_path / "mine.toml"))
+
+
+@pytest.mark.parametrize("name", ["papers", "/nowhere/mine.toml", "", ".."])
+def test_an_unknown_recipe_is_bad_input_listing_the_known(name: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        load(name)
+    assert ", ".join(ALL) in one_line(caught.value)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "epochs",
+        "",
+        "=5",
+        "epochs=",
+        "epochs=abc",
+        "epochs=0",
+        "epochs=1.5",
+        "optim.batch=0",
+        "optim.rate=1",
+        "optim=5",
+        "optim.lr.x=5",
+        "name.x=5",
+        "net.layers.0=conv1",
+        "net.conv9.channels=5",
+        "mean=middle",
+        "seed=2012-12-03",
+        "compile=yes",
+        "..=1",
+    ],
+)
+def test_a_bad_override_is_one_line(override: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        load("source145", [override])
+    one_line(caught.value)
+
+
+def test_overrides_are_toml_or_bare_words() -> None:
+    recipe = load(
+        "source145",
+        [
+            "optim.batch=64",
+            "optim.lr=1e-3",
+            "compile=false",
+            "precision=fp32",
+            'mean="aligned"',
+            "net.conv1.channels=48",
+            "net.layers=['conv1 tanh']",
+        ],
+    )
+    assert (recipe.optim.batch, recipe.optim.lr, recipe.compile, recipe.precision, recipe.mean) == (
+        64,
+        1e-3,
+        False,
+        "fp32",
+        "aligned",
+    )
+    assert recipe.net.conv1 == Conv(48, 11, 4, (0, 3))
+    assert recipe.net.layers == ("conv1 tanh",)
+    assert recipe.events == load("source145").events
+
+
+def test_the_last_of_two_overrides_counts() -> None:
+    assert load("paper", ["seed=1", "seed=2"]).seed == 2
+
+
+def test_a_value_may_hold_an_equals_sign() -> None:
+    assert load("paper", ["start=runs/a=b/checkpoint-0001"]).start == "runs/a=b/checkpoint-0001"
+
+
+@pytest.mark.parametrize(("epochs", "expected"), [(182, [50, 102, 134, 144, 158]), (91, [25, 51, 67, 72, 79]), (45, [12, 25, 33, 36, 39])])
+def test_epochs_scale_the_events_as_a_whole(epochs: int, expected: list[int]) -> None:
+    recipe = load("source145", [f"epochs={epochs}"])
+    assert recipe.epochs == epochs
+    assert [event.after for event in recipe.events] == expected
+    assert [event.divide for event in recipe.events] == [10, 10, 1, 1, 10]
+
+
+@pytest.mark.parametrize("epochs", ["", "epochs = 0\n"])
+def test_events_without_epochs_to_scale_from_are_bad_input(tmp_path: Path, epochs: str) -> None:
+    text = MINIMAL.replace("epochs = 10\n", epochs) + "[[events]]\nafter = 3\n"
+    with pytest.raises(BadInput, match="epochs"):
+        load(written(tmp_path, text), ["epochs=5"])
+
+
+def test_events_that_are_set_are_taken_as_they_are() -> None:
+    recipe = load("source145", ["epochs=10", "events=[{after=4, divide=10.0}]"])
+    assert recipe.events == (Event(4, divide=10.0),)
+
+
+def test_a_plateau_rule_can_be_set_and_is_not_scaled() -> None:
+    recipe = load("paper", ["epochs=30", "plateau.patience=2"])
+    assert recipe.plateau == Plateau(10.0, 3, 2)
+
+
+def test_plain_data_leaves_out_what_is_not_set() -> None:
+    assert "plateau" not in to_plain(load("source145"))
+    assert to_plain(load("paper"))["plateau"] == {"divide": 10.0, "drops": 3, "patience": 5}

@@ -1,0 +1,114 @@
+"""training/schedule.py: what holds in each epoch of the 2012 program and under the paper's plateau rule."""
+
+from dataclasses import replace
+
+import pytest
+
+from training.recipe import Event, Plateau, Recipe, load
+from training.schedule import Phase, phase, plateau_drops
+
+CONV1_SLOW = {"conv1": 1e-5}
+CONV1 = frozenset({"conv1"})
+
+
+def at(recipe: Recipe, done: int) -> Phase | None:
+    return phase(recipe, [0.5] * done)
+
+
+@pytest.mark.parametrize(
+    ("done", "scale", "layer_lr", "frozen", "noise"),
+    [
+        (0, 1, {}, frozenset(), True),
+        (24, 1, {}, frozenset(), True),
+        (25, 0.1, {}, frozenset(), True),
+        (50, 0.1, {}, frozenset(), True),
+        (51, 0.01, {}, frozenset(), True),
+        (66, 0.01, {}, frozenset(), True),
+        (67, 0.01, CONV1_SLOW, frozenset(), False),
+        (71, 0.01, CONV1_SLOW, frozenset(), False),
+        (72, 0.01, {}, CONV1, False),
+        (78, 0.01, {}, CONV1, False),
+        (79, 0.001, {}, CONV1, False),
+        (90, 0.001, {}, CONV1, False),
+    ],
+)
+def test_source145_goes_through_the_2012_programs_phases(
+    done: int, scale: float, layer_lr: dict[str, float], frozen: frozenset[str], noise: bool
+) -> None:
+    now = at(load("source145"), done)
+    assert now is not None
+    assert now.scale == pytest.approx(scale)
+    assert (dict(now.layer_lr), now.frozen, now.noise) == (layer_lr, frozen, noise)
+
+
+def test_source145_ends_after_91_epochs() -> None:
+    assert at(load("source145"), 90) is not None
+    assert at(load("source145"), 91) is None
+    assert at(load("source145"), 95) is None
+
+
+def test_events_may_stand_in_any_order() -> None:
+    recipe = load("source145")
+    reverse = replace(recipe, events=recipe.events[::-1])
+    assert all(at(reverse, done) == at(recipe, done) for done in range(92))
+
+
+def test_validation_errors_have_no_say_without_a_plateau_rule() -> None:
+    recipe = load("source145")
+    assert phase(recipe, [0.9 - 0.001 * i for i in range(60)]) == phase(recipe, [0.5] * 60)
+
+
+PLATEAU = Plateau(divide=10.0, drops=3, patience=3)
+
+
+def test_an_error_that_keeps_falling_never_drops_the_rate() -> None:
+    assert plateau_drops(PLATEAU, [1 - 0.01 * i for i in range(90)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("errors", "drops"),
+    [
+        ([], 0),
+        ([0.9, 0.8, 0.8, 0.8], 0),  # two epochs without a new lowest
+        ([0.9, 0.8, 0.8, 0.8, 0.8], 1),  # three
+        ([0.9, 0.8, 0.85, 0.84, 0.81], 1),  # falling, but not below the lowest
+        ([0.9, 0.8, 0.8, 0.8, 0.79, 0.79, 0.79], 0),  # a new lowest counts anew
+        ([0.9, 0.8, 0.8, 0.8, 0.8, 0.8, 0.8], 1),  # counted anew after the drop
+        ([0.9, 0.8, 0.8, 0.8, 0.8, 0.8, 0.8, 0.8], 2),
+        ([0.9, 0.8, 0.8, 0.8, 0.8, 0.7, 0.7, 0.7, 0.7], 2),
+    ],
+)
+def test_the_rate_drops_when_the_error_stopped_improving_for_patience_epochs(errors: list[float], drops: int) -> None:
+    assert plateau_drops(PLATEAU, errors) == drops
+
+
+def test_the_plateau_rule_divides_three_times_and_then_ends() -> None:
+    recipe = replace(load("paper"), plateau=PLATEAU)
+    scales = []
+    for done in range(30):
+        now = phase(recipe, [0.5] * done)
+        if now is None:
+            break
+        scales.append(now.scale)
+    # the first epoch is a new lowest; then three without, four times over
+    assert scales == pytest.approx([1.0] * 4 + [0.1] * 3 + [0.01] * 3 + [0.001] * 3)
+
+
+def test_epochs_end_a_plateau_schedule_too() -> None:
+    recipe = replace(load("paper"), epochs=5)
+    falling = [0.9, 0.8, 0.7, 0.6, 0.5]
+    assert phase(recipe, falling[:4]) is not None
+    assert phase(recipe, falling) is None
+
+
+def test_events_divide_on_top_of_a_plateaus_drops() -> None:
+    recipe = replace(load("paper"), plateau=PLATEAU, events=(Event(2, divide=2.0),))
+    now = phase(recipe, [0.5] * 4)
+    assert now is not None
+    assert now.scale == pytest.approx(0.05)
+
+
+def test_the_phase_depends_on_the_past_alone_so_resuming_needs_no_state() -> None:
+    recipe = replace(load("paper"), plateau=PLATEAU)
+    errors = [0.9, 0.8, 0.8, 0.8, 0.8, 0.7]
+    assert phase(recipe, errors) == phase(recipe, list(errors)) == Phase(pytest.approx(0.1))  # type: ignore[arg-type]
