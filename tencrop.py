@@ -13,13 +13,15 @@ from model.errors import BadInput, WorkFailed
 if TYPE_CHECKING:
     from model.engine import EngineOptions
 
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # of all wrong flags; typer exports only this child of it
+
 EMBEDDED = Path(__file__).parent / "server" / "models" / "caltech101"  # the compact checkpoint and its tencrop.onnx
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
 EngineChoice = Annotated[str, typer.Option(help="auto, onnxruntime, tensorrt or openvino")]
 PrecisionChoice = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16")]
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
 
 @app.command()
@@ -110,17 +112,10 @@ def serve(
     precision: PrecisionChoice = "auto",
 ) -> None:
     """Answer POSTed images with their five labels."""
-    from pydantic import ValidationError
-
     from server.run import serve as run
-    from server.settings import Settings
+    from server.settings import read_settings
 
-    flags: dict[str, Any] = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
-    try:
-        settings = Settings(**flags)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise BadInput(f"setting {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    settings = read_settings(host=host, port=port)
     run(models or (), _options(device, engine, precision), settings)
 
 
@@ -218,14 +213,21 @@ def _bar(doing: str, total: int) -> Iterator[Callable[..., None]]:
 def main() -> None:
     """Run a command; bad input and failed work are one line on stderr and an exit code."""
     try:
-        app()
+        code = app(args=sys.argv[1:] or ["--help"], standalone_mode=False)
+    except UsageError as error:
+        sys.exit(_fail(error.format_message(), 2))  # type: ignore[attr-defined]
     except BadInput as error:
         sys.exit(_fail(error, 2))
     except WorkFailed as error:
         sys.exit(_fail(error, 1))
+    except OSError as error:  # a disk that is full, an --out that cannot be written
+        sys.exit(_fail(f"{error.filename or 'a file'}: {error.strerror or error}", 1))
+    except (typer.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    sys.exit(code or 0)
 
 
-def _fail(error: Exception, code: int) -> int:
+def _fail(error: object, code: int) -> int:
     print(f"tencrop: {' '.join(str(error).split())}", file=sys.stderr)
     return code
 

@@ -50,9 +50,9 @@ def open_folder(root: Path, names: Path | None = None) -> Folder:
         found = [Entry(path.relative_to(root).as_posix(), index) for path in sorted((root / name).rglob("*")) if _is_image(path)]
         if not found:
             raise BadInput(f"{root / name}: a class without an image; add some or remove the folder")
-        unreadable = next((entry.id for entry in found if not entry.id.isprintable()), None)
-        if unreadable:
-            raise BadInput(f"{root}: the name {unreadable!a} is not plain UTF-8 text; rename it")
+        unwritable = next((entry.id for entry in found if not _is_text(entry.id)), None)
+        if unwritable:
+            raise BadInput(f"{root}: the name {unwritable!a} is not UTF-8 text; rename it")
         entries += found
     return Folder(root, tuple(Label(name, words[name]) for name in classes), entries)
 
@@ -68,6 +68,14 @@ def read_names(file: Path) -> dict[str, str]:
     if short:
         raise BadInput(f"{file}: {short[0]!r} has no words behind it; expected lines of the form: id words")
     return {id: words.strip() for id, words in pairs}
+
+
+def _is_text(name: str) -> bool:
+    """Whether it can be written down; a file name on Linux may be any bytes."""
+    try:
+        return bool(name.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def _is_image(path: Path) -> bool:

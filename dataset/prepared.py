@@ -44,7 +44,10 @@ def prepare(source: Folder, out: Path, holdout: float, progress: Callable[[int],
     The statistics are those of the training images, before JPEG. Returns prepared.json.
     Raises BadInput where `out` holds another data set.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"{out}: cannot be used ({error.strerror}); choose another folder") from None
     contract = Contract(labels=source.labels)
     ids = hashlib.sha256("\n".join(entry.id for entry in source.entries).encode()).hexdigest()
     plan = {"contract": dump(contract), "holdout": holdout, "images": len(source.entries), "ids": ids, "quality": QUALITY, "part": PART}

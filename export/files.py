@@ -13,6 +13,7 @@ from export.pipeline import tencrop_onnx, with_card
 from export.precision import half, low_rank
 from export.verify import parity_images, verify
 from model.checkpoint import Checkpoint, weights_sha256
+from model.errors import BadInput
 from model.kernels import kernels_png
 from model.net import AlexNet
 from model.preprocess import decode
@@ -26,6 +27,8 @@ def export(source: Path, out: Path, weights: str, fc_rank: int, images: Path | N
 
     Raises BadInput for a bad checkpoint or option, WorkFailed where the gate refuses.
     """
+    if out.exists() and not out.is_dir():
+        raise BadInput(f"{out}: is a file; name a folder for the export")
     checkpoint = original = Checkpoint.load(source)
     checkpoint = low_rank(checkpoint, fc_rank) if fc_rank else checkpoint
     checkpoint = half(checkpoint) if weights == "fp16" else checkpoint

@@ -45,16 +45,21 @@ def open_classifier(path: Path, options: EngineOptions) -> Classifier:
     """
     possible = choices(options)
     file = TenCropFile.read(path)
-    failures = []
+    last = WorkFailed(f"{file.name}: no engine to try")
     for choice in possible:
         try:
             return _proven(file, choice)
         except WorkFailed as failure:
-            failures.append(str(failure))
-    raise WorkFailed(f"{file.name}: {'; '.join(failures)}")
+            last = failure
+    raise last
 
 
 def _proven(file: TenCropFile, choice: Choice) -> Classifier:
     classifier = Classifier(file, open_engine(file.graph, choice))
-    classifier.prove()
+    try:
+        classifier.prove()
+    except WorkFailed:
+        raise
+    except Exception as error:  # both runtimes raise types of their own
+        raise WorkFailed(f"{file.name}: {choice.engine} on {choice.device} cannot run it: {' '.join(str(error).split())[:200]}") from None
     return classifier

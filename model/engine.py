@@ -1,6 +1,7 @@
 """Engines: a graph made ready on one device. onnxruntime (CUDA, TensorRT, CPU) and OpenVINO (CPU), imported only when asked for."""
 
 import ctypes
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, get_args
@@ -48,7 +49,7 @@ class Choice(NamedTuple):
 def choices(options: EngineOptions) -> list[Choice]:
     """What to try, in order: a fixed order, never a timing. Raises BadInput where nothing fits what was asked for."""
     kind, _, number = options.device.partition(":")
-    if kind not in ("auto", "cpu", "cuda") or (number and not (kind == "cuda" and number.isdigit())):
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", options.device):
         raise BadInput(f"--device {options.device}: expected auto, cpu, cuda or cuda:N")
     for flag, value, known in (("engine", options.engine, EngineName), ("precision", options.precision, Precision)):
         if value not in get_args(known):

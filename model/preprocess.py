@@ -26,7 +26,9 @@ UPRIGHT = {  # EXIF orientation -> what turns the image upright
 }
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM", b"II*\0", b"MM\0*")  # WebP: RIFF....WEBP
 WHITE = (255, 255, 255, 255)
+STRIP = 64  # rows
 
+warnings.filterwarnings("ignore", category=UserWarning, module="PIL")  # "Corrupt EXIF data": counts as no EXIF here
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
 
@@ -119,10 +121,8 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode.startswith("I") or image.mode == "F":
-        full = 255.0 if image.mode == "F" else 65535.0
-        grey = np.nan_to_num(np.asarray(image).astype(np.float64), posinf=full).clip(0, full)
-        grey[np.asarray(image) == image.info.get("transparency")] = full  # a PNG's transparent grey, on white
-        return Image.fromarray(np.rint(grey * (255 / full)).astype(np.uint8)).convert("RGB")
+        full = 255 if image.mode == "F" else 65535
+        return Image.fromarray(_grey(np.asarray(image), full, image.info.get("transparency"))).convert("RGB")
     if image.mode == "LAB":
         profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
         return ImageCms.profileToProfile(image, *profiles, outputMode="RGB") or image
@@ -132,6 +132,17 @@ def _rgb(image: Image.Image) -> Image.Image:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, WHITE), image).convert("RGB")
     return image.convert("RGB")
+
+
+def _grey(values: np.ndarray, full: int, transparent: int | None) -> np.ndarray:
+    """Grey [H,W] of any type on 0..full -> uint8; a PNG's transparent grey is white. By strips: an image may be large."""
+    result = np.empty(values.shape, np.uint8)
+    for top in range(0, len(values), STRIP):
+        strip = values[top : top + STRIP]
+        clipped = np.nan_to_num(strip.astype(np.float64), posinf=full).clip(0, full)
+        clipped[strip == transparent] = full
+        result[top : top + STRIP] = np.rint(clipped * (255 / full))
+    return result
 
 
 def _square(image: Image.Image, side: int) -> np.ndarray:

@@ -1,12 +1,14 @@
 """Pictures made by a formula, with the 1/f spectrum of photographs: what a server proves itself on, and what parity falls back on."""
 
 import io
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from PIL import Image
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from model.metrics import top_k
 from model.strict import STRICT
 
 WIDTH, HEIGHT = 320, 288  # not square, larger than 256: the probe is resized and cropped like any photograph
@@ -37,8 +39,8 @@ def formula_png(seed: int) -> bytes:
 class Probe:
     """What the formula image of `seed` must give: the classes and probabilities of its top five, by torch in fp32."""
 
-    seed: int
-    classes: tuple[int, ...]
+    seed: Annotated[int, Field(ge=0)]
+    classes: Annotated[tuple[int, ...], Field(min_length=1)]
     probabilities: tuple[float, ...]
 
     def missed(self, probabilities: np.ndarray, precision: str) -> str | None:
@@ -54,11 +56,11 @@ class Probe:
     @classmethod
     def of(cls, predict: Any, seeds: range = range(16)) -> "Probe":
         """The clearest of several formula images, so that rounding cannot swap its top two; predict: PNG bytes -> [C]."""
-        best, margin = cls(0, (), ()), -1.0
-        for seed in seeds:
-            probabilities = predict(formula_png(seed))
-            top = np.argsort(-probabilities, kind="stable")[:5]
-            gap = float(probabilities[top[0]] - probabilities[top[1]]) if len(top) > 1 else 1.0
-            if gap > margin:
-                best, margin = cls(seed, tuple(map(int, top)), tuple(float(p) for p in probabilities[top])), gap
-        return best
+        answers = {seed: predict(formula_png(seed)) for seed in seeds}
+
+        def margin(seed: int) -> float:
+            return float(np.diff(np.sort(answers[seed])[-2:]).sum())
+
+        clearest = max(seeds, key=margin)
+        top = top_k(answers[clearest])
+        return cls(clearest, tuple(map(int, top)), tuple(float(p) for p in answers[clearest][top]))

@@ -10,6 +10,7 @@ from typing import Any
 
 import onnx
 from google.protobuf.message import DecodeError
+from onnx import TensorProto
 
 from model.contract import Contract, Label
 from model.errors import BadInput
@@ -63,7 +64,7 @@ class Card:
             )
         except KeyError as error:
             raise BadInput(f"{source}: not made by `tencrop export` (no metadata {PREFIX}{error.args[0]})") from None
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise BadInput(f"{source}: damaged metadata ({error})") from None
 
     @property
@@ -90,15 +91,32 @@ class TenCropFile:
         except OSError as error:
             raise BadInput(f"{path}: cannot be read ({error.strerror})") from None
         model = parse_onnx(graph, str(path))
-        inputs, outputs = [i.name for i in model.graph.input], tuple(o.name for o in model.graph.output)
-        if inputs != [INPUT] or outputs != OUTPUTS:
-            raise BadInput(f"{path}: takes {inputs} and gives {list(outputs)}; a tencrop.onnx takes {INPUT} and gives {list(OUTPUTS)}")
         card = Card.from_metadata({p.key: p.value for p in model.metadata_props}, str(path))
-        classes = model.graph.output[0].type.tensor_type.shape.dim[-1].dim_value
-        if classes != len(card.labels):
-            raise BadInput(f"{path}: {len(card.labels)} labels for {classes} classes")
+        _check_interface(model, card, str(path))
         name = path.stem if path.stem != "tencrop" else path.resolve().parent.name
         return cls(name, hashlib.sha256(graph).hexdigest(), graph, card)
+
+
+def _check_interface(model: onnx.ModelProto, card: Card, source: str) -> None:
+    """The graph takes and gives what the contract says, for any number of images. Raises BadInput."""
+    side, classes, views = card.contract.resize, len(card.labels), len(card.contract.views)
+    wanted = {
+        INPUT: (TensorProto.UINT8, [0, side, side, 3]),
+        OUTPUTS[0]: (TensorProto.FLOAT, [0, classes]),
+        OUTPUTS[1]: (TensorProto.FLOAT, [0, views, classes]),
+    }
+    found = {
+        value.name: (value.type.tensor_type.elem_type, [dim.dim_value for dim in value.type.tensor_type.shape.dim])
+        for value in (*model.graph.input, *model.graph.output)
+    }
+    if found != wanted:
+        shapes = ", ".join(f"{name} {shape}" for name, (_, shape) in found.items())
+        raise BadInput(
+            f"{source}: has {shapes} (0: any); its contract and {classes} labels want "
+            f"{INPUT} uint8 [0, {side}, {side}, 3], {OUTPUTS[0]} [0, {classes}], {OUTPUTS[1]} [0, {views}, {classes}]"
+        )
+    if max(card.probe.classes) >= classes or len(card.probe.classes) != len(card.probe.probabilities):
+        raise BadInput(f"{source}: its probe names classes that it does not have")
 
 
 def parse_onnx(graph: bytes, source: str) -> onnx.ModelProto:

@@ -4,6 +4,8 @@ import asyncio
 import threading
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -36,6 +38,7 @@ class Batcher:
         self.classifier = classifier
         self.forward_images, self.queue_images = max(1, forward_views // views), max(1, queue_views // views)
         self._queue: deque[_Waiting] = deque()
+        self._admitted = 0
         self._wake = threading.Condition()
         self._stopping = False
         self._thread = threading.Thread(target=self._work, name=f"engine {classifier.name}", daemon=True)
@@ -46,13 +49,25 @@ class Batcher:
         """The engine's thread runs."""
         return self._thread.is_alive()
 
+    @contextmanager
+    def admitted(self) -> Iterator[None]:
+        """A place for one image, held from before its body is read until it is answered.
+
+        Raises Refusal 429 where none is free. For the event loop's thread.
+        """
+        if self._admitted >= self.queue_images:
+            raise Refusal(HTTPStatus.TOO_MANY_REQUESTS, "queue_full", "too many images are waiting; try again", {"Retry-After": "1"})
+        self._admitted += 1
+        try:
+            yield
+        finally:
+            self._admitted -= 1
+
     async def predict(self, pixels: np.ndarray) -> Prediction:
-        """uint8 [R,R,3] -> its prediction. Raises Refusal 429 where the queue is full; a cancelled caller is dropped."""
+        """uint8 [R,R,3] -> its prediction; a caller that is cancelled is dropped before its forward."""
         loop = asyncio.get_running_loop()
         waiting = _Waiting(pixels, loop.create_future(), time.perf_counter())
         with self._wake:
-            if len(self._queue) >= self.queue_images:
-                raise Refusal(HTTPStatus.TOO_MANY_REQUESTS, "queue_full", "too many images are waiting; try again", {"Retry-After": "1"})
             self._queue.append(waiting)
             self._wake.notify()
         return await waiting.future
@@ -69,12 +84,11 @@ class Batcher:
             started = time.perf_counter()
             try:
                 mean, views = self.classifier.predict(np.stack([waiting.pixels for waiting in batch]))
+                took = time.perf_counter() - started
+                rows = zip(batch, mean, views, strict=True)
+                self._deliver(batch, [Prediction(p, each, started - waiting.since, took) for waiting, p, each in rows])
             except Exception as error:  # whatever the engine raises goes to those who asked; the thread lives on
                 self._deliver(batch, [error] * len(batch))
-                continue
-            took = time.perf_counter() - started
-            rows = zip(batch, mean, views, strict=True)
-            self._deliver(batch, [Prediction(p, each, started - waiting.since, took) for waiting, p, each in rows])
 
     def _take(self) -> list[_Waiting]:
         """The next batch, without those whose client left; empty once stopped and done."""

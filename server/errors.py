@@ -7,6 +7,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from model.preprocess import ImageError
 
@@ -40,6 +41,14 @@ def answer_errors(app: FastAPI) -> None:
     @app.exception_handler(Refusal)
     async def refused(_: Request, error: Refusal) -> JSONResponse:
         return error.response()
+
+    @app.exception_handler(ClientDisconnect)
+    async def left(_: Request, __: ClientDisconnect) -> JSONResponse:
+        return error_response(HTTPStatus.BAD_REQUEST, "client_left", "the client left")  # nobody reads it, nothing is logged
+
+    @app.exception_handler(Exception)
+    async def broke(_: Request, __: Exception) -> JSONResponse:
+        return error_response(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "the server failed; its log says why")
 
     @app.exception_handler(ImageError)
     async def bad_image(_: Request, error: ImageError) -> JSONResponse:

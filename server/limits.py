@@ -19,21 +19,26 @@ class BodyLimits:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        started = False
+        announced = dict(scope["headers"]).get(b"content-length", b"0")
+        answered = False
 
-        async def watched_send(message: Message) -> None:
-            nonlocal started
-            started = True
+        async def watched(message: Message) -> None:
+            nonlocal answered
+            answered = True
             await send(message)
 
         try:
-            announced = dict(scope["headers"]).get(b"content-length", b"0")
             self._count(int(announced) if announced.isdigit() else 0)
-            await self.app(scope, self._bounded(receive), watched_send)
+            await self.app(scope, self._bounded(receive), watched)
         except Refusal as refusal:
-            if started:
+            if answered:
                 raise
             await refusal.response()(scope, receive, send)
+        except asyncio.CancelledError:  # the drain's time is over
+            if answered:
+                raise
+            late = Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "shutting_down", "the server is shutting down", CLOSE)
+            await late.response()(scope, receive, send)
 
     def _bounded(self, receive: Receive) -> Receive:
         """`receive` that counts bytes and seconds until the body is complete."""

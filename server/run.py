@@ -1,6 +1,7 @@
 """`tencrop serve`: prove the models, then bind the port, then answer until SIGTERM or Ctrl-C."""
 
 import logging
+import os
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -43,7 +44,7 @@ def serve(models: Sequence[Path], options: EngineOptions, settings: Settings) ->
     if len(set(names)) < len(names):
         raise BadInput(f"two models are named {max(names, key=names.count)!r}; rename a file")
     app = create_app(classifiers, settings)
-    config = uvicorn.Config(app, timeout_graceful_shutdown=settings.drain_seconds, server_header=False)
+    config = uvicorn.Config(app, timeout_graceful_shutdown=settings.drain_seconds, server_header=False, ws="none")
     listening = _bind(settings)
     for classifier in classifiers:
         engine = classifier.engine
@@ -55,7 +56,10 @@ def serve(models: Sequence[Path], options: EngineOptions, settings: Settings) ->
 
 def _bind(settings: Settings) -> socket.socket:
     try:
-        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+        family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
+    except socket.gaierror:
+        raise BadInput(f"--host {settings.host}: not an address of this machine") from None
     except OSError as error:
-        raise WorkFailed(f"cannot listen on {settings.host}:{settings.port} ({error.strerror}); choose another --port") from None
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise WorkFailed(f"cannot listen on {settings.host}:{settings.port} ({why}); choose another --port or --host") from None

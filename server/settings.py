@@ -1,15 +1,22 @@
 """Settings of the server: sane by default, changed by flag or by environment (TENCROP_QUEUE_VIEWS=...)."""
 
-from pydantic import Field
+import os
+from typing import Any
+
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from model.errors import BadInput
+
+PREFIX = "TENCROP_"
 
 
 class Settings(BaseSettings):
     """Limits in views where the cost is in views: one image is ten."""
 
-    model_config = SettingsConfigDict(env_prefix="TENCROP_", extra="forbid")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid")
 
-    host: str = "127.0.0.1"
+    host: str = Field(default="127.0.0.1", min_length=1)
     port: int = Field(default=8000, ge=0, le=65535)
     forward_views: int = Field(default=80, ge=10)  # at most this many in one forward
     queue_views: int = Field(default=2560, ge=10)  # more waiting than this is answered 429
@@ -17,3 +24,17 @@ class Settings(BaseSettings):
     body_seconds: float = Field(default=20, gt=0)  # a body that takes longer is cut off
     deadline_seconds: float = Field(default=30, gt=0)  # an answer that takes longer is 504
     drain_seconds: int = Field(default=20, ge=0)  # what is admitted at SIGTERM may take this long
+
+
+def read_settings(**flags: str | int | None) -> Settings:
+    """Flags that were given, over the environment, over the defaults. Raises BadInput, for an unknown variable too."""
+    known = {(PREFIX + name).upper() for name in Settings.model_fields}
+    unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
+    if unknown:
+        raise BadInput(f"{unknown[0]}: no such setting; known are {', '.join(sorted(known))}")
+    given: dict[str, Any] = {key: value for key, value in flags.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BadInput(f"setting {'.'.join(map(str, first['loc']))}: {first['msg'].lower()}") from None

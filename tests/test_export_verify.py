@@ -64,7 +64,8 @@ def edited(edit: Callable[[onnx.ModelProto], None]) -> Mutation:
 
 
 def node(model: onnx.ModelProto, name: str) -> onnx.NodeProto:
-    return next(node for node in model.graph.node if node.name == name)
+    found: onnx.NodeProto = next(node for node in model.graph.node if node.name == name)
+    return found
 
 
 def bgr(model: onnx.ModelProto) -> None:

@@ -34,6 +34,8 @@ def test_auto_is_a_fixed_order(options: EngineOptions, expected: list[Choice]) -
         (EngineOptions("gpu"), "--device gpu"),
         (EngineOptions("cpu:1"), "--device cpu:1"),
         (EngineOptions("cuda:x"), "--device cuda:x"),
+        (EngineOptions("cuda:"), "--device cuda:"),
+        (EngineOptions("cuda:\u00b2"), "--device cuda:"),
         (EngineOptions(engine="torch"), "--engine torch"),  # type: ignore[arg-type]
         (EngineOptions(precision="int8"), "--precision int8"),  # type: ignore[arg-type]
         (EngineOptions("cpu", "tensorrt"), "--engine tensorrt does not run on --device cpu"),

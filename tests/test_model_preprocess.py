@@ -12,7 +12,7 @@ import numpy as np
 import oracles
 import pytest
 from PIL import Image, ImageOps
-from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize  # type: ignore[import-untyped]
+from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
 from model.contract import Contract
 from model.preprocess import FORMATS, MAX_ASPECT, MAX_PIXELS, ImageError, ImageTooLarge, UnsupportedImage, _rgb, decode

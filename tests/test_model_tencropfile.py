@@ -53,11 +53,24 @@ def changed(tmp_path: Path, **metadata: str) -> Path:
 
 
 def test_label_count_that_does_not_fit_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="1 labels for 101 classes"):
+    with pytest.raises(BadInput, match="its contract and 1 labels want"):
         TenCropFile.read(changed(tmp_path, labels='[{"id": "a", "name": "a"}]'))
 
 
-@pytest.mark.parametrize(("key", "value"), [("contract", '{"zoom": 2}'), ("probe", "[]"), ("labels", "{"), ("kernels", "%")])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("contract", '{"zoom": 2}'),
+        ("contract", "[]"),
+        ("contract", '{"resize": 128}'),
+        ("probe", "[]"),
+        ("probe", '{"seed": -1, "classes": [0], "probabilities": [1.0]}'),
+        ("probe", '{"seed": 0, "classes": [], "probabilities": []}'),
+        ("probe", '{"seed": 0, "classes": [101], "probabilities": [1.0]}'),
+        ("labels", "{"),
+        ("kernels", "%"),
+    ],
+)
 def test_damaged_metadata_is_refused(key: str, value: str, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"changed\.onnx"):
         TenCropFile.read(changed(tmp_path, **{key: value}))
@@ -67,8 +80,16 @@ def test_graph_of_other_inputs_is_refused(tmp_path: Path) -> None:
     model = onnx.load(FILE)
     model.graph.input[0].name = "pictures"
     onnx.save(model, tmp_path / "other.onnx")
-    with pytest.raises(BadInput, match="takes images"):
+    with pytest.raises(BadInput, match="has pictures"):
         TenCropFile.read(tmp_path / "other.onnx")
+
+
+def test_graph_of_a_fixed_batch_is_refused(tmp_path: Path) -> None:
+    model = onnx.load(FILE)
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    onnx.save(model, tmp_path / "fixed.onnx")
+    with pytest.raises(BadInput, match=r"images \[1, 256"):
+        TenCropFile.read(tmp_path / "fixed.onnx")
 
 
 def test_model_that_misses_its_probe_is_not_served(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import oracles
 import pytest
 import torch
 from torch import Tensor, nn
-from torchvision.transforms import functional as TF  # type: ignore[import-untyped]
+from torchvision.transforms import functional as TF
 
 from model.contract import CENTER_VIEW, Contract, Label, View
 from model.views import TenCropNet

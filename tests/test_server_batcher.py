@@ -81,26 +81,15 @@ def test_what_waits_goes_together_up_to_the_budget() -> None:
     assert sum(engine.sizes) == 9 and 4 in engine.sizes
 
 
-def test_full_queue_is_refused_with_retry_after() -> None:
-    engine = Echo()
-    running = batcher(engine, forward_images=1, queue_images=2)
-
-    async def ask() -> Refusal:
-        engine.gate.clear()
-        first = asyncio.create_task(running.predict(image(0)))
-        await until(lambda: not running._queue and first)
-        await asyncio.sleep(0.05)  # the engine has taken the first
-        rest = [asyncio.create_task(running.predict(image(value))) for value in (1, 2)]
-        await until(lambda: len(running._queue) == 2)
-        with pytest.raises(Refusal) as refused:
-            await running.predict(image(3))
-        engine.gate.set()
-        assert [float((await task).probabilities[0]) for task in (first, *rest)] == [0, 1, 2]
-        return refused.value
-
-    refusal = asyncio.run(ask())
+def test_full_house_is_refused_with_retry_after_and_places_come_back() -> None:
+    running = batcher(Echo(), queue_images=2)
+    with running.admitted():
+        with running.admitted(), pytest.raises(Refusal) as refused, running.admitted():
+            pass
+        with running.admitted():
+            pass
     running.stop()
-    assert refusal.status == 429 and refusal.headers == {"Retry-After": "1"}
+    assert refused.value.status == 429 and refused.value.headers == {"Retry-After": "1"}
 
 
 def test_cancelled_caller_is_dropped_before_its_forward() -> None:

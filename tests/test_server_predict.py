@@ -13,6 +13,8 @@ from model.classifier import Classifier
 from server.app import create_app
 from server.settings import Settings
 
+FORM = b'--B\r\nContent-Disposition: form-data; name="imag\xc3\xa9"; filename="x"\r\n\r\nx\r\n--B--\r\n'
+
 
 @pytest.fixture(scope="module")
 def client(classifier: Classifier) -> Iterator[TestClient]:
@@ -77,6 +79,8 @@ def test_every_format_is_answered(kind: str, client: TestClient) -> None:
         ("/v1/predict", b'{"image": 1}', {"content-type": "application/json"}, 415, "unsupported_format"),
         ("/v1/predict", b"x", {"content-type": "multipart/form-data"}, 400, "bad_request"),
         ("/v1/predict", b"x", {"content-type": "multipart/form-data; boundary=a"}, 400, "bad_request"),
+        ("/v1/predict", FORM, {"content-type": "multipart/form-data; boundary=B; charset=undefined"}, 400, "bad_request"),
+        ("/v1/predict", FORM, {"content-type": "multipart/form-data; boundary=B; charset=punycode"}, 400, "bad_request"),
         ("/v1/predict?top=0", b"x", {}, 422, "bad_parameter"),
         ("/v1/predict?top=many", b"x", {}, 422, "bad_parameter"),
         ("/v1/predict?views=perhaps", b"x", {}, 422, "bad_parameter"),
@@ -115,7 +119,23 @@ def test_form_with_text_for_an_image_is_refused(client: TestClient) -> None:
 
 def test_two_images_are_refused(client: TestClient, jpeg: bytes) -> None:
     reply = client.post("/v1/predict", files=[("image", jpeg), ("image", jpeg)])
-    assert reply.status_code in (400, 422) and reply.json()["error"]["message"]
+    assert (reply.status_code, reply.json()["error"]["code"]) == (422, "bad_parameter")
+
+
+def test_more_than_fits_is_429(classifier: Classifier, jpeg: bytes) -> None:
+    with TestClient(create_app([classifier], Settings(queue_views=10))) as client:
+        batcher = client.app.state.serving.batchers["caltech101"]  # type: ignore[attr-defined]
+        with batcher.admitted():
+            reply = client.post("/v1/predict", content=jpeg)
+        assert (reply.status_code, reply.json()["error"]["code"], reply.headers["retry-after"]) == (429, "queue_full", "1")
+        assert client.post("/v1/predict", content=jpeg).status_code == 200
+
+
+def test_failure_of_our_own_is_an_error_object(classifier: Classifier, jpeg: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    with TestClient(create_app([classifier], Settings()), raise_server_exceptions=False) as client:
+        monkeypatch.setattr(Classifier, "predict", lambda *_: 1 / 0)
+        reply = client.post("/v1/predict", content=jpeg)
+    assert (reply.status_code, reply.json()["error"]["code"]) == (500, "internal")
 
 
 def test_wrong_method_is_an_error_object(client: TestClient) -> None:

@@ -81,6 +81,7 @@ def test_taken_port_is_one_line() -> None:
         (("--device", "gpu"), "expected auto, cpu, cuda"),
         (("--engine", "onnxruntime", "--precision", "bf16"), "--precision bf16"),
         (("no-such-model.onnx",), "cannot be read"),
+        (("--host", "999.1.1.1"), "not an address"),
         ((str(Path(__file__)),), "not an ONNX file"),
     ],
 )
@@ -89,7 +90,8 @@ def test_bad_input_is_exit_2_and_one_line(arguments: tuple[str, ...], message: s
     assert result.returncode == 2 and message in one_line(result)
 
 
-def test_bad_environment_is_exit_2(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TENCROP_QUEUE_VIEWS", "plenty")
+@pytest.mark.parametrize(("name", "value", "message"), [("QUEUE_VIEWS", "plenty", "queue_views"), ("QUEU_VIEWS", "7", "no such setting")])
+def test_bad_environment_is_exit_2(name: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"TENCROP_{name}", value)
     result = run()
-    assert result.returncode == 2 and "queue_views" in one_line(result)
+    assert result.returncode == 2 and message in one_line(result)

@@ -105,6 +105,49 @@ def test_resumed_run_equals_undisturbed_run(folder: Path, classifier: Classifier
         assert (tmp_path / "resumed" / name).read_bytes() == (tmp_path / "undisturbed" / name).read_bytes()
 
 
+def test_resume_redoes_damaged_and_foreign_parts(
+    folder: Path, classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_file, "CHUNK", 4)
+    work, out = whole(folder, classifier), tmp_path / "run"
+
+    def interrupt(done: int) -> None:
+        if done >= 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(work, classifier, out, False, interrupt)
+    (out / "parts/0000000.parquet").write_bytes(b"PAR1 no more")
+    shutil.copy(out / "parts/0000001.parquet", out / "parts/0000002.parquet")
+    seen: list[int] = []
+    assert evaluate(work, classifier, out, True, seen.append)["n"] == 19
+    assert seen == [8, 12, 16, 19]
+
+
+def test_finished_run_is_not_run_again(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
+    work = whole(folder, classifier, 3)
+    summary = evaluate(work, classifier, tmp_path / "run", False, lambda done: None)
+    seen: list[int] = []
+    assert evaluate(work, classifier, tmp_path / "run", True, seen.append) == summary and seen == []
+
+
+def test_folder_of_somebody_else_is_left_alone(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/summary.json").write_text("keep")
+    (tmp_path / "file").write_text("keep")
+    for out in ("mine", "file", "file/x"):
+        with pytest.raises(BadInput, match="choose another"):
+            evaluate(whole(folder, classifier, 1), classifier, tmp_path / out, False, lambda done: None)
+    assert (tmp_path / "mine/summary.json").read_text() == "keep"
+
+
+def test_damaged_claim_is_one_line(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/claim.json").write_bytes(b"\xff\xfe{")
+    with pytest.raises(BadInput, match="damaged"):
+        evaluate(whole(folder, classifier, 1), classifier, tmp_path / "run", True, lambda done: None)
+
+
 def test_resume_refuses_another_list_of_images(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
     evaluate(whole(folder, classifier, 3), classifier, tmp_path / "run", False, lambda done: None)
     with pytest.raises(BadInput, match="another model, engine"):

@@ -58,8 +58,38 @@ def test_bad_input_is_one_line(
     assert not list(tmp_path.iterdir())
 
 
-def test_unknown_flag_is_exit_2(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert call(monkeypatch, "serve", "--fast") == 2
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("serve", "--fast"),
+        ("evaluate", ".", "--limit", "0"),
+        ("evaluate", ".", "--holdout", "2"),
+        ("predict",),
+        ("dance",),
+        ("serve", "--port", "x"),
+    ],
+)
+def test_wrong_usage_is_one_line(arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(monkeypatch, *arguments) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert said.startswith("tencrop: ")
+
+
+def test_no_command_is_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(monkeypatch) == 0
+    assert "evaluate" in capsys.readouterr().out
+
+
+def test_full_disk_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "part-00000.bin")
+
+    monkeypatch.setattr("dataset.layouts.open_folder", full)
+    assert call(monkeypatch, "prepare", str(tmp_path / "data"), str(tmp_path / "out")) == 1
+    assert capsys.readouterr().err == "tencrop: part-00000.bin: No space left on device\n"
 
 
 def test_whole_path_from_photographs_to_errors(

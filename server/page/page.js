@@ -53,7 +53,10 @@ function fail(message) {
   at("answer").hidden = true;
 }
 
+let asked = 0; // only the newest image's answer is shown
+
 async function predict(file) {
+  const turn = ++asked;
   at("error").hidden = true;
   const form = new FormData();
   form.append("image", file);
@@ -64,6 +67,7 @@ async function predict(file) {
   } catch {
     return fail("The server does not answer.");
   }
+  if (turn !== asked) return;
   if (!reply.ok) return fail(answer.error.message);
   const bitmap = await createImageBitmap(file).catch(() => createImageBitmap(new ImageData(SIDE, SIDE))); // a TIFF, say
   const { input, timing_ms: ms } = answer;
@@ -74,7 +78,10 @@ async function predict(file) {
   at("answer").hidden = false;
 }
 
-at("file").addEventListener("change", (event) => event.target.files[0] && predict(event.target.files[0]));
+at("file").addEventListener("change", (event) => {
+  if (event.target.files[0]) predict(event.target.files[0]);
+  event.target.value = ""; // so that the same file can be picked again
+});
 document.addEventListener("paste", (event) => event.clipboardData.files[0] && predict(event.clipboardData.files[0]));
 document.addEventListener("dragover", (event) => { event.preventDefault(); at("drop").classList.add("over"); });
 document.addEventListener("dragleave", () => at("drop").classList.remove("over"));

@@ -11,13 +11,13 @@ from server.state import Serving
 router = APIRouter()
 
 
-@router.get("/healthz")
+@router.api_route("/healthz", methods=["GET", "HEAD"])
 async def healthz() -> dict[str, str]:
     """Always answered while the process lives."""
     return {"status": "alive"}
 
 
-@router.get("/readyz")
+@router.api_route("/readyz", methods=["GET", "HEAD"])
 async def readyz(serving: Serving) -> Readiness:
     """Which models are served, and what runs each of them at what precision."""
     if serving.draining:

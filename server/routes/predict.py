@@ -32,18 +32,19 @@ async def predict(
 ) -> Answer:
     """Ten-crop prediction of one image: multipart with one `image`, or the image's bytes as the whole body."""
     batcher = serving.batcher(model)
-    data = await image_bytes(request)
     contract = batcher.classifier.file.card.contract
-    started = time.perf_counter()
-    try:
-        async with asyncio.timeout(serving.settings.deadline_seconds):
-            loop = asyncio.get_running_loop()
-            pixels, info = await loop.run_in_executor(serving.decoders, decode, data, contract)
-            decoded = time.perf_counter()
-            prediction = await batcher.predict(pixels)
-    except TimeoutError:
-        seconds = serving.settings.deadline_seconds
-        raise Refusal(HTTPStatus.GATEWAY_TIMEOUT, "deadline", f"no answer within {seconds:g} s; try again") from None
+    seconds = serving.settings.deadline_seconds
+    with batcher.admitted():
+        data = await image_bytes(request)
+        started = time.perf_counter()
+        try:
+            async with asyncio.timeout(seconds):
+                loop = asyncio.get_running_loop()
+                pixels, info = await loop.run_in_executor(serving.decoders, decode, data, contract)
+                decoded = time.perf_counter()
+                prediction = await batcher.predict(pixels)
+        except TimeoutError:
+            raise Refusal(HTTPStatus.GATEWAY_TIMEOUT, "deadline", f"no answer within {seconds:g} s; try again") from None
     return _answer(batcher, prediction, info, top, decoded - started, views)
 
 
@@ -55,14 +56,22 @@ async def image_bytes(request: Request) -> bytes:
     if kind != "multipart/form-data":
         body = await request.body()
     else:
-        async with request.form(max_files=1, max_fields=8) as form:
-            images = form.getlist("image")
-            if len(images) != 1 or not isinstance(images[0], UploadFile):
-                raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_parameter", "the form must have one file field named `image`")
-            body = await images[0].read()
+        body = await _form_image(request)
     if not body:
         raise Refusal(HTTPStatus.BAD_REQUEST, "damaged_image", "the image is empty (0 bytes)")
     return body
+
+
+async def _form_image(request: Request) -> bytes:
+    """The file `image` of a form. Raises Refusal."""
+    try:
+        async with request.form(max_files=2, max_fields=8) as form:
+            images = form.getlist("image")
+            if len(images) != 1 or not isinstance(images[0], UploadFile):
+                raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_parameter", "the form must have one file field named `image`")
+            return await images[0].read()
+    except ValueError:  # a boundary, charset or field name that is none
+        raise Refusal(HTTPStatus.BAD_REQUEST, "bad_request", "the form cannot be read") from None
 
 
 def _answer(batcher: Batcher, prediction: Prediction, info: ImageInfo, top: int, decode_seconds: float, views: bool) -> Answer:

@@ -7,7 +7,6 @@ was stopped and resumed repeats no float differently.
 import hashlib
 import json
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,7 +22,7 @@ from dataset.layouts import Entry, Folder
 from model.classifier import Classifier
 from model.errors import BadInput, WorkFailed
 from model.preprocess import ImageError, decode
-from server.validation.records import chunk_table, counts, write_whole
+from server.validation.records import SCHEMA, chunk_table, counts, write_whole
 from server.validation.report import html_report
 
 CHUNK = 16  # images a forward
@@ -58,31 +57,50 @@ def plan(data: Folder, entries: Sequence[Entry], classifier: Classifier, limit: 
 def evaluate(work: Plan, classifier: Classifier, out: Path, resume: bool, progress: Callable[[int], None]) -> dict[str, Any]:
     """Run the plan and write predictions.parquet, summary.json, run.json and report.html; returns the summary.
 
-    Raises BadInput where `out` holds another run, or this one and `resume` was not asked for.
+    `resume` goes on with a run that was stopped; of a finished one it gives the summary.
+    Raises BadInput where `out` holds anything else, or this run and `resume` was not asked for; WorkFailed where an image is gone.
     """
-    parts = out / "parts"
-    _claim(out, work, classifier, resume)
-    parts.mkdir(exist_ok=True)
+    if not _claim(out, work, classifier, resume):
+        summary: dict[str, Any] = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+        return summary
+    parts = [out / "parts" / f"{chunk:07d}.parquet" for chunk in range(-(-len(work.entries) // CHUNK))]
     started, fresh = time.time(), 0
-    todo = [chunk for chunk in range(-(-len(work.entries) // CHUNK)) if not _part(parts, chunk).exists()]
-    done = len(work.entries) - sum(len(_slice(work.entries, chunk)) for chunk in todo)
+    todo = [chunk for chunk, part in enumerate(parts) if not _complete(part, _slice(work.entries, chunk))]
+    kept = len(work.entries) - sum(len(_slice(work.entries, chunk)) for chunk in todo)
     for chunk, images, decoded in _decoded_ahead(work, classifier, todo):
         entries = _slice(work.entries, chunk)
         mean, each = classifier.predict(images)
         table = chunk_table(entries, _slice(work.labels, chunk), decoded, mean[: len(entries)], each[: len(entries)])
-        write_whole(table, _part(parts, chunk))
+        write_whole(table, parts[chunk])
         fresh += len(entries)
-        progress(done + fresh)
+        progress(kept + fresh)
     seconds = time.time() - started
-    table = pa.concat_tables([pq.read_table(path) for path in sorted(parts.iterdir()) if path.suffix == ".parquet"])
+    run = {"started": started, "seconds": seconds, "images": fresh, "images_per_s": fresh / max(seconds, 1e-9), "cores": os.cpu_count()}
+    return _write_report(out, work, classifier, pa.concat_tables([pq.read_table(part) for part in parts]), run, parts)
+
+
+def _write_report(
+    out: Path, work: Plan, classifier: Classifier, table: pa.Table, run: dict[str, Any], parts: Sequence[Path]
+) -> dict[str, Any]:
+    """The four files, summary.json last: where it is, the run is finished. Then the parts go."""
     summary = _summary(work, classifier, table)
     write_whole(table, out / "predictions.parquet")
-    _write(out / "summary.json", json.dumps(summary, indent=1) + "\n")
-    run = {"started": started, "seconds": seconds, "images": fresh, "images_per_s": fresh / max(seconds, 1e-9), "cores": os.cpu_count()}
     _write(out / "run.json", json.dumps(run, indent=1) + "\n")
     _write(out / "report.html", html_report(summary, run, table, classifier.file.card.labels, work.data))
-    shutil.rmtree(parts)
+    _write(out / "summary.json", json.dumps(summary, indent=1) + "\n")
+    for part in parts:
+        part.unlink()
+    (out / "parts").rmdir()
     return summary
+
+
+def _complete(part: Path, entries: Sequence[Entry]) -> bool:
+    """Whether a part is there, whole, and of these entries."""
+    try:
+        table = pq.read_table(part)
+    except (OSError, pa.ArrowException):
+        return False
+    return bool(table.schema == SCHEMA and table["id"].to_pylist() == [entry.id for entry in entries])
 
 
 def _decoded_ahead(work: Plan, classifier: Classifier, chunks: Sequence[int]) -> Iterator[tuple[int, np.ndarray, list[bool]]]:
@@ -110,25 +128,37 @@ def _decoded_ahead(work: Plan, classifier: Classifier, chunks: Sequence[int]) ->
             yield chunk, images, [square is not None for square in squares]
 
 
-def _claim(out: Path, work: Plan, classifier: Classifier, resume: bool) -> None:
-    """Remember in `out` what is run there, with everything that could change a float or a count."""
+def _claim(out: Path, work: Plan, classifier: Classifier, resume: bool) -> bool:
+    """Remember in `out` what is run there, with everything that could change a float or a count; False: it is finished.
+
+    Raises BadInput where the folder cannot be used for it.
+    """
     engine = classifier.engine
-    listing = hashlib.sha256("\n".join(f"{entry.id}\t{label}" for entry, label in zip(work.entries, work.labels, strict=True)).encode())
+    images = json.dumps([[entry.id, label] for entry, label in zip(work.entries, work.labels, strict=True)])
     claim = {
         "model": classifier.file.sha256,
         "engine": [engine.name, engine.device, engine.precision],
         "cores": os.cpu_count(),
         "chunk": CHUNK,
-        "images": listing.hexdigest(),
+        "images": hashlib.sha256(images.encode()).hexdigest(),
     }
     file = out / "claim.json"
-    if file.exists():
-        if not resume:
-            raise BadInput(f"{out}: holds a run already; add --resume to go on with it, or choose another --out")
-        if json.loads(file.read_text(encoding="utf-8")) != claim:
-            raise BadInput(f"{out}: --resume: the run there is of another model, engine, machine size or list of images")
-    out.mkdir(parents=True, exist_ok=True)
-    _write(file, json.dumps(claim, indent=1) + "\n")
+    try:
+        if file.exists():
+            if not resume:
+                raise BadInput(f"{out}: holds a run already; add --resume to go on with it, or choose another --out")
+            if json.loads(file.read_text(encoding="utf-8")) != claim:
+                raise BadInput(f"{out}: --resume: the run there is of another model, engine, machine size or list of images")
+            return not (out / "summary.json").exists()
+        if out.is_dir() and any(out.iterdir()):
+            raise BadInput(f"{out}: not empty and no run of ours; choose another --out")
+        (out / "parts").mkdir(parents=True)
+        _write(file, json.dumps(claim, indent=1) + "\n")
+    except ValueError:
+        raise BadInput(f"{file}: damaged; remove {out} or choose another --out") from None
+    except OSError as error:
+        raise BadInput(f"--out {out}: cannot be used ({error.strerror}); choose another folder") from None
+    return True
 
 
 def _summary(work: Plan, classifier: Classifier, table: pa.Table) -> dict[str, Any]:
@@ -145,10 +175,6 @@ def _summary(work: Plan, classifier: Classifier, table: pa.Table) -> dict[str, A
         "contract_sha256": classifier.file.card.contract.sha256,
         "dataset": work.data.root.resolve().name,
     }
-
-
-def _part(parts: Path, chunk: int) -> Path:
-    return parts / f"{chunk:07d}.parquet"
 
 
 def _slice(items: Sequence[Any], chunk: int) -> Sequence[Any]:

@@ -1,0 +1,66 @@
+"""python -m bench.startup [MODEL]: seconds from start to ready, and resident memory when ready and after 200 photographs."""
+
+import io
+import re
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+from PIL import Image
+
+from model.probe import formula_image
+
+RUNS = 5
+POSTS = 200
+SIZE = (500, 375)  # pixels, an ImageNet photograph's usual size
+
+
+def start(model: list[str]) -> tuple[subprocess.Popen[str], str, float]:
+    """A server that is ready: its process, its address, and the seconds that it took."""
+    began = time.perf_counter()
+    process = subprocess.Popen([sys.executable, "-m", "tencrop", "serve", *model, "--port", "0"], stderr=subprocess.PIPE, text=True)
+    said = ""
+    assert process.stderr is not None
+    while not (address := re.search(r"listening on (http://\S+)", said)):
+        line = process.stderr.readline()
+        if not line:
+            sys.exit(said)
+        said += line
+    while True:
+        try:
+            with urllib.request.urlopen(f"{address[1]}/readyz", timeout=1):
+                return process, address[1], time.perf_counter() - began
+        except OSError:
+            time.sleep(0.005)
+
+
+def resident_mib(process: subprocess.Popen[str], field: str) -> float:
+    """VmRSS (now) or VmHWM (at most, so far) of a process."""
+    match = re.search(rf"{field}:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text())
+    assert match
+    return int(match[1]) / 1024
+
+
+def main() -> None:
+    """Print the medians of RUNS starts, and the memory of the last."""
+    packed = io.BytesIO()
+    Image.fromarray(formula_image(0, *SIZE)).save(packed, "JPEG", quality=90)
+    seconds = []
+    for _ in range(RUNS):
+        process, address, took = start(sys.argv[1:])
+        seconds.append(took)
+        ready = resident_mib(process, "VmRSS")
+        for _ in range(POSTS):
+            urllib.request.urlopen(f"{address}/v1/predict", packed.getvalue(), timeout=60).read()
+        peak = resident_mib(process, "VmHWM")
+        process.terminate()
+        process.wait()
+    print(f"start to ready: median {statistics.median(seconds):.2f} s, at most {max(seconds):.2f} s of {RUNS}")
+    print(f"resident: {ready:.0f} MiB when ready, at most {peak:.0f} MiB over {POSTS} photographs")
+
+
+if __name__ == "__main__":
+    main()
