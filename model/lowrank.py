@@ -25,7 +25,7 @@ def factorised(weights: Mapping[str, np.ndarray], net: NetConfig) -> dict[str, n
                 raise BadInput(f"net.{row.name}.rank is {row.spec.rank}; its matrix has at most {most}")
             full = result.pop(f"{row.name}.weight").astype(np.float64)
             squares, left = eigh(full @ full.T, subset_by_index=[len(full) - row.spec.rank, len(full) - 1])
-            root = np.maximum(squares, TINY) ** 0.25  # of the singular values; an eighth of a full SVD's time
+            root = np.maximum(squares, TINY) ** 0.25  # of the singular values; far cheaper than a full SVD
             result[f"{row.name}.up.weight"] = (left * root).astype(np.float32)
             result[f"{row.name}.down.weight"] = ((left / root).T @ full).astype(np.float32)
             result[f"{row.name}.up.bias"] = result.pop(f"{row.name}.bias")
