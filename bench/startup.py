@@ -21,7 +21,8 @@ SIZE = (500, 375)  # pixels, an ImageNet photograph's usual size
 def start(model: list[str]) -> tuple[subprocess.Popen[str], str, float]:
     """A server that is ready: its process, its address, and the seconds that it took."""
     began = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", "tencrop", "serve", *model, "--port", "0"], stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "tencrop", "serve", *model, "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     said = ""
     assert process.stderr is not None
     while not (address := re.search(r"listening on (http://\S+)", said)):
