@@ -170,6 +170,10 @@ class Prepared:
                 raise BadInput(f"{file}: truncated or missing; delete {file.with_suffix('.parquet').name} and prepare again")
         return cls(root, contract, columns["label"][good], columns["validation"][good], where, statistics)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A worker process opens the folder itself; the mapped parts do not travel."""
+        return Prepared.open, (self.root,)
+
     @cached_property
     def _parts(self) -> dict[int, np.memmap]:
         return {int(p): np.memmap(self.root / f"part-{p:05d}.bin", np.uint8, "r") for p in np.unique(self.where[:, 0])}
