@@ -222,6 +222,8 @@ def main() -> None:
         sys.exit(_fail(error, 1))
     except OSError as error:  # a disk that is full, an --out that cannot be written
         sys.exit(_fail(f"{error.filename or 'a file'}: {error.strerror or error}", 1))
+    except ModuleNotFoundError as error:
+        sys.exit(_fail(f"this command needs {error.name}, which is not installed: pip install 'tencrop[train]'", 1))
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
     sys.exit(code or 0)

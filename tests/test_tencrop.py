@@ -1,6 +1,7 @@
 """The command line: each command does its job end to end, and bad input is exit code 2 with one line."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,12 @@ def test_wrong_usage_is_one_line(arguments: tuple[str, ...], monkeypatch: pytest
 def test_no_command_is_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(monkeypatch) == 0
     assert "evaluate" in capsys.readouterr().out
+
+
+def test_training_without_torch_says_what_to_install(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, "training.loop", None)
+    assert call(monkeypatch, "train", "paper", "--data", "x", "--out", "x") == 1
+    assert capsys.readouterr().err == "tencrop: this command needs training.loop, which is not installed: pip install 'tencrop[train]'\n"
 
 
 def test_full_disk_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

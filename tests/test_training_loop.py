@@ -294,27 +294,31 @@ def test_the_objective_is_the_mean_cross_entropy(training: Training, tiny_prepar
     assert int(wrong) == (logits.argmax(1) != labels).sum()
 
 
-def test_validation_counts_are_those_of_the_ten_crop_net(training: Training, finished: Path, tiny_prepared: Prepared) -> None:
+def test_validation_counts_are_those_of_the_center_crop(training: Training, finished: Path, tiny_prepared: Prepared) -> None:
     saved = last(finished)
     net = TenCropNet(AlexNet.of(saved.net, saved.weights), saved.contract, saved.mean)
     indices = np.flatnonzero(tiny_prepared.validation)
     images = torch.from_numpy(np.stack([tiny_prepared.pixels(int(index)) for index in indices]))
     with torch.no_grad():
-        ten, each = (part.numpy() for part in net(images))
+        center = net(images)[1][:, 2].numpy()
     labels = tiny_prepared.labels[indices]
-    for counts, probabilities in ((training.center_counts(), each[:, 2]), (training.ten_crop_counts(), ten)):
-        assert counts.n == len(indices)
-        assert counts.top1_wrong == (probabilities.argmax(1) != labels).sum()
-        assert counts.top5_wrong == 0  # of three classes
+    counts = training.validate()
+    assert counts.n == len(indices)
+    assert counts.top1_wrong == (center.argmax(1) != labels).sum()
+    assert counts.top5_wrong == 0  # of three classes
 
 
 @pytest.mark.parametrize("batch", [1, 4, 5, 64])
-def test_padding_of_the_last_batch_is_never_counted(training: Training, tiny_prepared: Prepared, batch: int) -> None:
+def test_padding_of_the_last_batch_is_never_counted(
+    training: Training, tiny_prepared: Prepared, batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def sure_of_class_1(images: torch.Tensor) -> torch.Tensor:
         assert len(images) == batch
         return torch.tensor([[0.0, 1.0, 0.0]]).repeat(batch, 1)
 
-    counts = training.validate(sure_of_class_1, batch)
+    monkeypatch.setattr("training.loop.EVAL_BATCH", batch)
+    monkeypatch.setattr(training, "center", sure_of_class_1)
+    counts = training.validate()
     labels = tiny_prepared.labels[tiny_prepared.validation]
     assert (counts.n, counts.top1_wrong) == (len(labels), (labels != 1).sum())
 
@@ -328,7 +332,7 @@ def test_the_phase_switches_the_colour_noise(training: Training, tiny_prepared: 
 
 
 def test_training_is_in_train_mode_and_validation_in_eval_mode(training: Training, tiny_prepared: Prepared, recipe: Recipe) -> None:
-    training.center_counts()
+    training.validate()
     assert not training.net.training
     training.epoch(Loader(tiny_prepared, recipe, 0), Phase(), quiet)
     assert training.net.training

@@ -26,7 +26,7 @@ from training.recipe import Recipe, to_plain
 from training.record import Run
 from training.schedule import Phase, phase
 
-EVAL_BATCH = 64  # images of the center crop; a tenth of it with ten views
+EVAL_BATCH = 64  # images
 
 Progress = Callable[[int, float, Mapping[str, float]], None]  # epoch, share of it done, what to show
 
@@ -94,25 +94,17 @@ class Training:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16")
 
     @torch.no_grad()
-    def validate(self, predict: Callable[[Tensor], Tensor], batch: int) -> Counts:
-        """Counts over the validation images; `predict` is uint8 [N,R,R,3] -> probabilities [N,C]."""
+    def validate(self) -> Counts:
+        """Counts over the validation images, by the center crop."""
         self.net.eval()
         counts = Counts()
-        for images, labels in self.prepared.batches(np.flatnonzero(self.prepared.validation), batch):
-            padded = np.zeros((batch, *images.shape[1:]), np.uint8)  # one shape, compiled once
+        for images, labels in self.prepared.batches(np.flatnonzero(self.prepared.validation), EVAL_BATCH):
+            padded = np.zeros((EVAL_BATCH, *images.shape[1:]), np.uint8)  # one shape, compiled once
             padded[: len(images)] = images
             with self._autocast():
-                probabilities = predict(torch.from_numpy(padded).to(self.device))[: len(images)]
+                probabilities = self.center(torch.from_numpy(padded).to(self.device))[: len(images)]
             counts += Counts.of(top_k(probabilities.cpu().numpy()), labels)
         return counts
-
-    def center_counts(self) -> Counts:
-        """By the center crop."""
-        return self.validate(self.center, EVAL_BATCH)
-
-    def ten_crop_counts(self) -> Counts:
-        """By the mean of the ten softmaxes."""
-        return self.validate(lambda images: self.views(images)[0], EVAL_BATCH // 10)
 
     def checkpoint(self) -> Checkpoint:
         """Everything that a later process needs to predict or to go on."""
@@ -156,7 +148,7 @@ def train(recipe: Recipe, prepared: Prepared, out: Path, resume: bool, workers: 
         started = time.perf_counter()
         row: dict[str, Any] = {"epoch": len(training.history) + 1, "lr": recipe.optim.lr * now.scale}
         row |= training.epoch(loader, now, progress)
-        counts = training.center_counts()
+        counts = training.validate()
         row |= {"center_top1_error": counts.top1_error, "center_top5_error": counts.top5_error}
         training.history.append(row | {"seconds": time.perf_counter() - started})
         run.epoch(training.history, training.checkpoint())
