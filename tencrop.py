@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -83,19 +83,11 @@ def export(
 ) -> None:
     """Write net.onnx and tencrop.onnx and prove them equal to torch on every engine here."""
     from export.files import export as run
+    from export.verify import parity_table
 
     if weights not in ("fp32", "fp16"):
         raise BadInput(f"--weights {weights}: expected fp32 or fp16")
-    _print_parity(run(checkpoint, out, weights, fc_rank, images), out)
-
-
-def _print_parity(parity: Mapping[str, Any], out: Path) -> None:
-    typer.echo(f"{'engine':<12} {'images':>6} {'logits, relative':>17} {'probabilities':>14} {'top-1 agrees':>13}")
-    for row in parity["compared"]:
-        differences = f"{row['logits_relative']:>17.1e} {row['probabilities']:>14.1e}"
-        typer.echo(f"{row['engine']:<12} {row['batch']:>6} {differences} {row['top1_agreement']:>13.0%}")
-    largest = ", ".join(f"{value:.0f} before {name}" for name, value in parity["largest_before_lrn"].items())
-    typer.echo(f"{parity['lrn_nodes']} LRN nodes; largest activation {largest or 'not applicable'}")
+    typer.echo(parity_table(run(checkpoint, out, weights, fc_rank, images)))
     for name in ("net.onnx", "tencrop.onnx"):
         typer.echo(f"{out / name}: {(out / name).stat().st_size / 1e6:.1f} MB")
 
@@ -195,7 +187,7 @@ def evaluate(
 def _options(device: str, engine: str, precision: str) -> "EngineOptions":
     from model.engine import EngineOptions
 
-    return EngineOptions(device, engine, precision)  # type: ignore[arg-type]
+    return EngineOptions(device, engine, precision)
 
 
 @contextmanager

@@ -4,14 +4,14 @@ import ctypes
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol, get_args
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from model.errors import BadInput, WorkFailed
 
-EngineName = Literal["auto", "onnxruntime", "tensorrt", "openvino"]
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
+ENGINES = ("auto", "onnxruntime", "tensorrt", "openvino")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 OPENVINO_PRECISION = {"fp32": "f32", "bf16": "bf16"}
 QUIET = 4  # onnxruntime's log level "fatal": what goes wrong is said once, by us
@@ -22,8 +22,8 @@ class EngineOptions:
     """What the user asked for: --device auto|cpu|cuda|cuda:N, --engine, --precision."""
 
     device: str = "auto"
-    engine: EngineName = "auto"
-    precision: Precision = "auto"
+    engine: str = "auto"
+    precision: str = "auto"
 
 
 class Engine(Protocol):
@@ -51,9 +51,9 @@ def choices(options: EngineOptions) -> list[Choice]:
     kind, _, number = options.device.partition(":")
     if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", options.device):
         raise BadInput(f"--device {options.device}: expected auto, cpu, cuda or cuda:N")
-    for flag, value, known in (("engine", options.engine, EngineName), ("precision", options.precision, Precision)):
-        if value not in get_args(known):
-            raise BadInput(f"--{flag} {value}: expected {', '.join(get_args(known))}")
+    for flag, value, known in (("engine", options.engine, ENGINES), ("precision", options.precision, PRECISIONS)):
+        if value not in known:
+            raise BadInput(f"--{flag} {value}: expected {', '.join(known)}")
     cuda = f"cuda:{number or 0}"
     order = [
         Choice("onnxruntime", cuda, "own"),

@@ -36,8 +36,8 @@ def test_auto_is_a_fixed_order(options: EngineOptions, expected: list[Choice]) -
         (EngineOptions("cuda:x"), "--device cuda:x"),
         (EngineOptions("cuda:"), "--device cuda:"),
         (EngineOptions("cuda:\u00b2"), "--device cuda:"),
-        (EngineOptions(engine="torch"), "--engine torch"),  # type: ignore[arg-type]
-        (EngineOptions(precision="int8"), "--precision int8"),  # type: ignore[arg-type]
+        (EngineOptions(engine="torch"), "--engine torch"),
+        (EngineOptions(precision="int8"), "--precision int8"),
         (EngineOptions("cpu", "tensorrt"), "--engine tensorrt does not run on --device cpu"),
         (EngineOptions("cuda", "openvino"), "--engine openvino does not run on --device cuda"),
         (EngineOptions("cpu", "onnxruntime", "bf16"), "--precision bf16"),

@@ -69,7 +69,7 @@ class Loader:
             Crops(prepared, recipe),
             batch_sampler=self.order,
             num_workers=workers,
-            multiprocessing_context="forkserver" if workers else None,  # a plain fork would inherit other threads' locks
+            multiprocessing_context="forkserver" if workers else None,  # a plain fork inherits engines and locks of other threads
             generator=torch.Generator(),  # its own: the dropout masks are drawn from torch's, and a run must resume bit for bit
             collate_fn=_as_made,  # type: ignore[arg-type]
             pin_memory=torch.cuda.is_available(),

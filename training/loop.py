@@ -115,7 +115,7 @@ class Training:
             statistics=self.prepared.statistics,
             weights=self.net.weights(),
             progress={"history": self.history},
-            training=velocity | {"random": torch.get_rng_state().numpy()},
+            training=velocity | {"random": self._random_state().numpy()},
         )
 
     def restore(self, saved: Checkpoint) -> None:
@@ -126,8 +126,16 @@ class Training:
             for name, parameter in self.net.named_parameters():
                 parameter.copy_(torch.from_numpy(saved.weights[name]))
                 self.optim.velocity[name].copy_(torch.from_numpy(saved.training[f"velocity.{name}"]))
-        torch.set_rng_state(torch.from_numpy(saved.training["random"]))
+        random = torch.from_numpy(saved.training["random"])
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(random, self.device)
+        else:
+            torch.set_rng_state(random)
         self.history = list(saved.progress["history"])
+
+    def _random_state(self) -> Tensor:
+        """Of the generator that the dropout masks are drawn from: the device's own."""
+        return torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else torch.get_rng_state()
 
 
 def train(recipe: Recipe, prepared: Prepared, out: Path, resume: bool, workers: int, progress: Progress) -> list[dict[str, Any]]:
