@@ -45,7 +45,7 @@ class UnsupportedImage(ImageError):
 
 
 class ImageTooLarge(ImageError):
-    """More pixels than MAX_PIXELS."""
+    """More pixels than MAX_PIXELS, or longer than MAX_ASPECT:1."""
 
     code = "image_too_large"
 
@@ -94,7 +94,7 @@ def _check_size(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         raise ImageTooLarge(f"image of {width}x{height} pixels; at most {MAX_PIXELS} in all")
     if max(width, height) > MAX_ASPECT * min(width, height):
-        raise ImageError(f"image of {width}x{height} pixels is longer than {MAX_ASPECT}:1")
+        raise ImageTooLarge(f"image of {width}x{height} pixels is longer than {MAX_ASPECT}:1")
 
 
 def _orientation(image: Image.Image) -> int:
