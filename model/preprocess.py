@@ -2,7 +2,9 @@
 
 import io
 import struct
+import threading
 import warnings
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +14,8 @@ from model.contract import Contract
 from model.errors import BadInput
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-MAX_PIXELS = 1 << 26  # 67 megapixels; checked before anything is decoded
+MAX_PIXELS = 50_000_000  # what telephones make; checked before anything is decoded
+LARGE = 8_000_000  # pixels; images beyond it are decoded one at a time, so that memory stays bounded
 MAX_ASPECT = 100  # longer : shorter side; beyond it the resized image alone would fill memory
 ORIENTATION = 0x0112  # the EXIF tag
 UPRIGHT = {  # EXIF orientation -> what turns the image upright
@@ -27,6 +30,8 @@ UPRIGHT = {  # EXIF orientation -> what turns the image upright
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM", b"II*\0", b"MM\0*")  # WebP: RIFF....WEBP
 WHITE = (255, 255, 255, 255)
 STRIP = 64  # rows
+
+_one_large = threading.Lock()
 
 warnings.filterwarnings("ignore", category=UserWarning, module="PIL")  # "Corrupt EXIF data": counts as no EXIF here
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
@@ -68,11 +73,12 @@ def decode(data: bytes, contract: Contract) -> tuple[np.ndarray, ImageInfo]:
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
             _check_size(*opened.size)
-            tagged = _orientation(opened) in UPRIGHT  # before load: Pillow turns TIFF itself and removes the tag
-            opened.load()
-            image = _upright(opened)
-            info = ImageInfo(opened.format or "", opened.mode, *image.size, tagged)
-            return _square(_rgb(image), contract.resize), info
+            with _one_large if opened.width * opened.height > LARGE else nullcontext():
+                tagged = _orientation(opened) in UPRIGHT  # before load: Pillow turns TIFF itself and removes the tag
+                opened.load()
+                image = _upright(opened)
+                info = ImageInfo(opened.format or "", opened.mode, *image.size, tagged)
+                return _square(_rgb(image), contract.resize), info
     except ImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -113,13 +119,22 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """Every Pillow mode as RGB.
+    """Every Pillow mode as RGB, by strips of rows: an image may be large, and what is converted stands beside it."""
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    whole = Image.new("RGB", image.size)
+    for top in range(0, image.height, STRIP):
+        strip = image.crop((0, top, image.width, min(top + STRIP, image.height)))
+        whole.paste(_strip_rgb(strip), (0, top))
+    return whole
+
+
+def _strip_rgb(image: Image.Image) -> Image.Image:
+    """The rule of each mode.
 
     Transparency is laid on white; 16-bit grey is divided by 257; 32-bit grey is read as 16-bit and clipped; float grey
     is clipped to 0..255; CIELAB goes through its colour profile; the rest is Pillow's own conversion.
     """
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image
     if image.mode.startswith("I") or image.mode == "F":
         full = 255 if image.mode == "F" else 65535
         return Image.fromarray(_grey(np.asarray(image), full, image.info.get("transparency"))).convert("RGB")
@@ -135,14 +150,10 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _grey(values: np.ndarray, full: int, transparent: int | None) -> np.ndarray:
-    """Grey [H,W] of any type on 0..full -> uint8; a PNG's transparent grey is white. By strips: an image may be large."""
-    result = np.empty(values.shape, np.uint8)
-    for top in range(0, len(values), STRIP):
-        strip = values[top : top + STRIP]
-        clipped = np.nan_to_num(strip.astype(np.float64), posinf=full).clip(0, full)
-        clipped[strip == transparent] = full
-        result[top : top + STRIP] = np.rint(clipped * (255 / full))
-    return result
+    """Grey [H,W] of any type on 0..full -> uint8; a PNG's transparent grey is white."""
+    clipped = np.nan_to_num(values.astype(np.float64), posinf=full).clip(0, full)
+    clipped[values == transparent] = full
+    return np.asarray(np.rint(clipped * (255 / full)), np.uint8)
 
 
 def _square(image: Image.Image, side: int) -> np.ndarray:

@@ -18,7 +18,7 @@ class Settings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", min_length=1)
     port: int = Field(default=8000, ge=0, le=65535)
-    forward_views: int = Field(default=80, ge=10)  # at most this many in one forward
+    forward_views: int = Field(default=40, ge=10)  # at most this many in one forward
     queue_views: int = Field(default=2560, ge=10)  # more waiting than this is answered 429
     max_body_bytes: int = Field(default=32 << 20, ge=1)
     body_seconds: float = Field(default=20, gt=0)  # a body that takes longer is cut off
