@@ -74,12 +74,26 @@ def _conv(graph: Graph, row: Row, x: str, weights: Any) -> str:
 
 def _fc(graph: Graph, row: Row, x: str, weights: Any) -> str:
     fc: Linear = row.spec
+    if fc.columns > 1:
+        return _fc_columns(graph, row, x, weights)
     flat = graph.node("Flatten", f"{row.name}.flat", x, axis=1) if len(row.before) > 1 else x
     if not fc.rank:
         return graph.node("Gemm", row.name, flat, *_parameters(graph, row.name, weights), transB=1)
     down = graph.constant(f"{row.name}.down.weight", weights[f"{row.name}.down.weight"])
     thin = graph.node("Gemm", f"{row.name}.down", flat, down, transB=1)
     return graph.node("Gemm", row.name, thin, *_parameters(graph, f"{row.name}.up", weights), transB=1)
+
+
+def _fc_columns(graph: Graph, row: Row, x: str, weights: Any) -> str:
+    """A product for each column: [N,inputs] -> [columns,N,inputs/columns] @ [columns,inputs/columns,units/columns]."""
+    columns, units = row.spec.columns, row.spec.units
+    matrix, bias = weights[f"{row.name}.weight"], graph.constant(f"{row.name}.bias", weights[f"{row.name}.bias"])
+    matrices = graph.constant(f"{row.name}.weight", matrix.reshape(columns, units // columns, -1).transpose(0, 2, 1))
+    apart = graph.constant(f"{row.name}.apart", np.array([-1, columns, matrix.shape[1]]))
+    own = graph.node("Transpose", f"{row.name}.own", graph.node("Reshape", f"{row.name}.columns", x, apart), perm=[1, 0, 2])
+    product = graph.node("Transpose", f"{row.name}.products", graph.node("MatMul", f"{row.name}.matmul", own, matrices), perm=[1, 0, 2])
+    together = graph.constant(f"{row.name}.together", np.array([-1, units]))
+    return graph.node("Add", row.name, graph.node("Reshape", f"{row.name}.flat", product, together), bias)
 
 
 def _lrn(graph: Graph, row: Row, x: str, weights: Any) -> str:

@@ -32,6 +32,7 @@ class Linear:
     init_std: float = 0.01
     init_bias: float = 0.0
     rank: int = 0
+    columns: int = 1  # 2: each half of the units sees its own column only
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -139,6 +140,8 @@ def rows(config: NetConfig) -> Iterator[Row]:
                 raise BadInput(f"net.layers: {token!r} stands twice in {stage!r}")
             if len(shape) == 1 and op in ("conv", "pool", "lrn", "samemap"):
                 raise BadInput(f"net.layers: {token!r} in {stage!r} stands behind a fully connected layer")
+            if op == "fc" and spec.rank and spec.columns > 1:
+                raise BadInput(f"net.{token}: a layer whose columns do not see each other has no low-rank form")
             seen.add(name)
             after = _AFTER[op](shape, spec)
             yield Row(name, op, spec, shape, after)

@@ -37,6 +37,19 @@ class FullyConnected(nn.Linear):
         return super().forward(x.flatten(1))
 
 
+class FullyConnectedColumns(nn.Linear):
+    """A row "fc" whose columns do not see each other: a matrix for each, one above the other. [N,...] -> [N,units]"""
+
+    def __init__(self, row: Row) -> None:
+        self.columns: int = row.spec.columns
+        super().__init__(prod(row.before) // self.columns, row.spec.units)
+
+    def forward(self, x: Tensor) -> Tensor:
+        own = x.reshape(len(x), self.columns, self.in_features).transpose(0, 1)  # [columns,N,inputs]
+        matrices = self.weight.view(self.columns, -1, self.in_features).transpose(1, 2)
+        return torch.bmm(own, matrices.to(own.dtype)).transpose(0, 1).flatten(1) + self.bias
+
+
 class LowRank(nn.Module):
     """A row "fc" with a rank: `up` @ `down` in place of one matrix. [N,...] -> [N,units]"""
 
@@ -177,7 +190,7 @@ def _power(scale: Tensor, beta: float) -> Tensor:
 
 MODULES = {
     "conv": Convolution,
-    "fc": lambda row: LowRank(row) if row.spec.rank else FullyConnected(row),
+    "fc": lambda row: (LowRank if row.spec.rank else FullyConnectedColumns if row.spec.columns > 1 else FullyConnected)(row),
     "relu": lambda row: nn.ReLU(),
     "tanh": lambda row: nn.Tanh(),
     "lrn": LocalResponseNorm,

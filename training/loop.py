@@ -152,7 +152,7 @@ def train(recipe: Recipe, prepared: Prepared, out: Path, resume: bool, workers: 
         training.restore(Checkpoint.load(saved[-1]))
     run = Run(out, recipe, resume)  # writes, so only after every refusal
     loader = Loader(prepared, recipe, workers)
-    while now := phase(recipe, [row["center_top1_error"] for row in training.history]):
+    while now := phase(recipe, training.history):
         started = time.perf_counter()
         row: dict[str, Any] = {"epoch": len(training.history) + 1, "lr": recipe.optim.lr * now.scale}
         row |= training.epoch(loader, now, progress)

@@ -59,6 +59,16 @@ class Plateau:
 
 
 @dataclass(frozen=True, config=STRICT)
+class Expect:
+    """What this recipe's net reached in 2012, in percent; a report prints it beside what it got."""
+
+    data: str
+    views: Literal["center", "ten_crop"]
+    top1: float
+    top5: float
+
+
+@dataclass(frozen=True, config=STRICT)
 class Recipe:
     """One training from start to end."""
 
@@ -68,13 +78,15 @@ class Recipe:
     mean: Literal["aligned", "center"] = "aligned"
     seed: int = 0
     start: str = ""  # a checkpoint to fine-tune, its matrices factorised to this recipe's ranks
-    precision: Literal["bf16", "fp32"] = "bf16"
+    precision: Literal["bf16", "fp16", "fp32"] = "bf16"  # of the layers; weights, norms and the update are fp32
     compile: bool = True
     net: NetConfig = NetConfig()
     augment: Augment = Augment()
     optim: Optim = Optim()
     events: tuple[Event, ...] = ()
     plateau: Plateau | None = None
+    until_train_error: float = 0.0  # end after an epoch with a training error of at most this (figure 1); 0: go on
+    expect: tuple[Expect, ...] = ()
 
 
 def load(name: str, overrides: Sequence[str] = ()) -> Recipe:

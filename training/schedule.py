@@ -16,10 +16,15 @@ class Phase:
     noise: bool = True
 
 
-def phase(recipe: Recipe, errors: Sequence[float]) -> Phase | None:
-    """The phase of the next epoch after len(errors) epochs with these top-1 validation errors; None: training is over."""
-    done = len(errors)
-    drops = plateau_drops(recipe.plateau, errors) if recipe.plateau else 0
+def phase(recipe: Recipe, history: Sequence[Mapping[str, float]]) -> Phase | None:
+    """The phase of the next epoch after these epochs; None: training is over.
+
+    Of each epoch it reads `center_top1_error` (validation) and `train_error`, both fractions.
+    """
+    done = len(history)
+    drops = plateau_drops(recipe.plateau, [row["center_top1_error"] for row in history]) if recipe.plateau else 0
+    if done and recipe.until_train_error and history[-1]["train_error"] <= recipe.until_train_error:
+        return None
     if done >= recipe.epochs or (recipe.plateau and drops > recipe.plateau.drops):
         return None
     scale = recipe.plateau.divide**-drops if recipe.plateau else 1.0
