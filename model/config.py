@@ -140,7 +140,7 @@ def rows(config: NetConfig) -> Iterator[Row]:
                 raise BadInput(f"net.layers: {token!r} stands twice in {stage!r}")
             if len(shape) == 1 and op in ("conv", "pool", "lrn", "samemap"):
                 raise BadInput(f"net.layers: {token!r} in {stage!r} stands behind a fully connected layer")
-            if op == "fc" and spec.rank and spec.columns > 1:
+            if isinstance(spec, Linear) and spec.rank and spec.columns > 1:
                 raise BadInput(f"net.{token}: a layer whose columns do not see each other has no low-rank form")
             seen.add(name)
             after = _AFTER[op](shape, spec)

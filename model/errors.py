@@ -1,4 +1,4 @@
-"""The two ways a command ends badly, each one line: the caller's input (exit 2) or the work itself (exit 1)."""
+"""How a command ends before it is done, each one line: the caller's input (exit 2), the work itself (exit 1), or a wish (exit 0)."""
 
 
 class BadInput(Exception):
@@ -7,3 +7,7 @@ class BadInput(Exception):
 
 class WorkFailed(Exception):
     """The input was fine but the work could not be done here (no such device, probe missed). Exit code 1."""
+
+
+class Stopped(Exception):
+    """The work was asked to end and has saved what it takes to go on. Exit code 0."""

@@ -63,7 +63,10 @@ class LowRank(nn.Module):
 
 
 class LocalResponseNorm(nn.Module):
-    """Section 3.3. The sum over neighbours is a 1x1 convolution with a banded matrix; s^-3/4 = r * sqrt(r), r = rsqrt(s)."""
+    """Section 3.3. The sum over neighbours is a 1x1 convolution with a banded matrix; s^-3/4 = r * sqrt(r), r = rsqrt(s).
+
+    Activations are scaled by sqrt(alpha) before they are squared: the square of 300 is beyond fp16.
+    """
 
     band: Tensor
 
@@ -73,12 +76,13 @@ class LocalResponseNorm(nn.Module):
         kernel = torch.arange(row.before[0])
         column = kernel // (row.before[0] // spec.columns)
         near = (kernel[:, None] - kernel[None, :]).abs() <= spec.size // 2
-        band = (near & (column[:, None] == column[None, :])).float() * spec.alpha_each
+        band = (near & (column[:, None] == column[None, :])).float()
         self.register_buffer("band", band[:, :, None, None], persistent=False)
-        self.k, self.beta = spec.k, spec.beta
+        self.k, self.beta, self.root = spec.k, spec.beta, spec.alpha_each**0.5
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * _power(self.k + F.conv2d(x * x, self.band).float(), self.beta).to(x.dtype)
+        scaled = x * self.root
+        return x * _power(self.k + F.conv2d(scaled * scaled, self.band).float(), self.beta).to(x.dtype)
 
 
 class SameMapNorm(nn.Module):

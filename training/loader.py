@@ -1,5 +1,7 @@
 """Training batches: workers decode, crop and mirror on the CPU while the device trains on the batch before (section 4.1)."""
 
+import os
+import signal
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -9,8 +11,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from dataset.prepared import Prepared
+from model.errors import BadInput
 from training.augment import crop, draw
 from training.recipe import Recipe
+
+
+def spare_cores() -> int:
+    """How many workers suit this process: its share of the cores, one left to the training itself; at least 1."""
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    return max(1, len(os.sched_getaffinity(0)) // processes - 1) if hasattr(os, "sched_getaffinity") else 1
 
 
 class Batch(NamedTuple):
@@ -43,12 +52,18 @@ class Crops(Dataset[Batch]):
 
 
 class EpochOrder:
-    """Each epoch's batches: its own shuffle of the training images, the last incomplete batch left out."""
+    """Each epoch's batches: its own shuffle of the training images, the last incomplete batch left out.
 
-    def __init__(self, prepared: Prepared, recipe: Recipe) -> None:
+    `share` (i, n) takes every n-th image of each batch, from the i-th. Raises BadInput where a batch has no n equal shares.
+    """
+
+    def __init__(self, prepared: Prepared, recipe: Recipe, share: tuple[int, int]) -> None:
         self.samples = np.flatnonzero(~prepared.validation)
         self.seed, self.batch = recipe.seed, min(recipe.optim.batch, len(self.samples))
-        self.epoch = 0
+        self.index, self.shares = share
+        if self.batch % self.shares:
+            raise BadInput(f"a batch of {self.batch} does not divide among {self.shares} processes; change --nproc-per-node or optim.batch")
+        self.epoch, self.done = 0, 0  # batches of the epoch that are done already
 
     def __len__(self) -> int:
         return len(self.samples) // self.batch
@@ -56,22 +71,23 @@ class EpochOrder:
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         random = np.random.Generator(np.random.Philox(key=self.seed, counter=[0, 1, self.epoch, 0]))
         order = random.permutation(self.samples)
-        for start in range(0, len(self) * self.batch, self.batch):
-            yield [(self.epoch, int(sample)) for sample in order[start : start + self.batch]]
+        for start in range(self.done * self.batch, len(self) * self.batch, self.batch):
+            yield [(self.epoch, int(sample)) for sample in order[start : start + self.batch][self.index :: self.shares]]
 
 
 class Loader:
-    """`epoch(e)` yields the batches of epoch e; the workers live as long as the loader."""
+    """`epoch(e)` yields the batches of epoch e, this process's share of each; the workers live as long as the loader."""
 
-    def __init__(self, prepared: Prepared, recipe: Recipe, workers: int) -> None:
-        self.order = EpochOrder(prepared, recipe)
+    def __init__(self, prepared: Prepared, recipe: Recipe, workers: int, share: tuple[int, int] = (0, 1)) -> None:
+        self.order = EpochOrder(prepared, recipe, share)
         self.batches = DataLoader(
             Crops(prepared, recipe),
             batch_sampler=self.order,
             num_workers=workers,
             multiprocessing_context="forkserver" if workers else None,  # a plain fork inherits engines and locks of other threads
-            generator=torch.Generator(),  # its own: the dropout masks are drawn from torch's, and a run must resume bit for bit
+            generator=torch.Generator(),  # its own, so that loading leaves torch's alone
             collate_fn=_as_made,  # type: ignore[arg-type]
+            worker_init_fn=_deaf_to_ctrl_c,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=workers > 0,
             prefetch_factor=4 if workers else None,
@@ -80,10 +96,16 @@ class Loader:
     def __len__(self) -> int:
         return len(self.order)
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        self.order.epoch = epoch
+    def epoch(self, epoch: int, done: int = 0) -> Iterator[Batch]:
+        """Its batches behind the first `done`."""
+        self.order.epoch, self.order.done = epoch, done
         return iter(self.batches)
 
 
 def _as_made(batch: Batch) -> Batch:
     return batch
+
+
+def _deaf_to_ctrl_c(worker: int) -> None:
+    """The training decides what Ctrl-C means; it needs its workers to end well."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -13,10 +13,14 @@ from training.recipe import Optim
 from training.schedule import Phase
 
 
-class Momentum:
-    """The velocities of a net's parameters, by name, and the step that moves both."""
+class Momentum(torch.optim.Optimizer):
+    """The velocities of a net's parameters, by name, and the step that moves both.
+
+    One of torch's optimizers only so that its loss scaling for fp16 knows how to step it.
+    """
 
     def __init__(self, net: nn.Module, optim: Optim) -> None:
+        super().__init__(net.parameters(), {})
         self.optim = optim
         self.parameters = dict(net.named_parameters())
         self.velocity = {name: torch.zeros_like(p) for name, p in self.parameters.items()}
@@ -31,7 +35,7 @@ class Momentum:
         return phase.layer_lr.get(layer, self.optim.lr * phase.scale), self.optim.decay
 
     @torch.no_grad()
-    def step(self, phase: Phase) -> None:
+    def step(self, phase: Phase) -> None:  # type: ignore[override]
         """One update from the gradients; parameters of one (lr, decay) go together."""
         groups: dict[tuple[float, float], list[str]] = {}
         for name in self.parameters:
@@ -43,7 +47,7 @@ class Momentum:
     def _update(self, names: Iterable[str], lr: float, decay: float) -> None:
         w: list[Tensor] = [self.parameters[name] for name in names]
         v = [self.velocity[name] for name in names]
-        g: list[Tensor] = [p.grad for p in w if p.grad is not None]
+        g: list[Tensor] = [p.grad for p in w]  # type: ignore[misc]
         torch._foreach_mul_(v, self.optim.momentum)
         if decay:
             torch._foreach_add_(v, w, alpha=-decay * lr)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +13,9 @@ from model.errors import BadInput
 from model.strict import STRICT, dump, parse
 
 RECIPES = Path(__file__).parent / "recipes"
+FREE_TO_CHANGE = frozenset(  # in a run that is resumed: what it does next, not what it did
+    ["name", "about", "epochs", "events", "plateau", "until_train_error", "expect", "compile"]
+)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -113,6 +116,16 @@ def to_plain(recipe: Recipe) -> dict[str, Any]:
     """The recipe as plain data, every default written out."""
     plain: dict[str, Any] = dump(recipe)
     return {key: value for key, value in plain.items() if value is not None}
+
+
+def differences(was: Mapping[str, Any], now: Mapping[str, Any], under: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """(dotted key, old value, new value) wherever two plain recipes differ; None where one has no such key."""
+    for key in sorted({*was, *now}):
+        old, new = was.get(key), now.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from differences(old, new, f"{under}{key}.")
+        elif old != new:
+            yield f"{under}{key}", old, new
 
 
 def _table(name: str, above: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -25,26 +25,44 @@ CURVES = {"train_error": "training", "center_top1_error": "validation, center cr
 class Run:
     """One run folder, opened for writing."""
 
-    def __init__(self, out: Path, recipe: Recipe, resume: bool) -> None:
-        """Raises BadInput where `out` holds a run and `resume` was not asked for."""
-        if self.checkpoints(out) and not resume:
-            raise BadInput(f"{out}: holds a run already; add --resume to go on with it, or choose another folder")
+    def __init__(self, out: Path, recipe: Recipe) -> None:
         out.mkdir(parents=True, exist_ok=True)
         (out / "recipe.toml").write_text(tomli_w.dumps(to_plain(recipe)), encoding="utf-8")
         self.out = out
         self.events = SummaryWriter(str(out))
+
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.events.close()
+
+    @classmethod
+    def begun(cls, out: Path, resume: bool) -> list[Path]:
+        """The checkpoints that are there to go on from. Raises BadInput where there are some and `resume` was not asked for."""
+        found = cls.checkpoints(out)
+        if found and not resume:
+            raise BadInput(f"{out}: holds a run already; add --resume to go on with it, or choose another folder")
+        return found
 
     @staticmethod
     def checkpoints(out: Path) -> list[Path]:
         """Complete checkpoints of a run folder, oldest first."""
         return sorted(path for path in out.glob("checkpoint-*") if path.suffix != ".partial")
 
-    def epoch(self, history: Sequence[Mapping[str, Any]], checkpoint: Checkpoint) -> None:
-        """Write what an epoch brought: its checkpoint first, then all that is drawn from the history."""
-        epoch = len(history)
-        checkpoint.save(self.out / f"checkpoint-{epoch:04d}")
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint (in the middle of an epoch: checkpoint-EPOCHS+BATCHES), then what is drawn from the history."""
+        history: Sequence[Mapping[str, Any]] = checkpoint.progress["history"]
+        part = checkpoint.progress.get("part")
+        name = f"checkpoint-{len(history):04d}" + (f"+{part['steps']:06d}" if part else "")
+        checkpoint.save(self.out / name)
         for old in self.checkpoints(self.out)[:-KEEP]:
             shutil.rmtree(old)
+        if not part:
+            self._epoch(history, checkpoint)
+
+    def _epoch(self, history: Sequence[Mapping[str, Any]], checkpoint: Checkpoint) -> None:
+        epoch = len(history)
         with (self.out / "metrics.csv").open("w", newline="", encoding="utf-8") as file:
             table = csv.DictWriter(file, fieldnames=list(history[-1]), lineterminator="\n")
             table.writeheader()

@@ -1,0 +1,214 @@
+"""Training: the net, its update and its validation; everything that an epoch changes, and how to write it down."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dataset.prepared import Prepared
+from model.checkpoint import Checkpoint, weights_sha256
+from model.errors import BadInput, Stopped, WorkFailed
+from model.lowrank import factorised
+from model.metrics import Counts, top_k
+from model.net import AlexNet
+from model.views import TenCropNet
+from training.augment import Normalize
+from training.columns import TwoColumns
+from training.loader import Batch, Loader
+from training.optim import Momentum
+from training.parallel import WholeNet, World
+from training.recipe import FREE_TO_CHANGE, Recipe, differences, to_plain
+from training.schedule import Phase
+from training.stop import Stop
+
+EVAL_BATCH = 64  # images
+REPORT = 10  # steps between two looks at the loss: each waits for the device
+
+Progress = Callable[[int, float, Mapping[str, float]], None]  # epoch, share of it done, what to show
+
+
+class Objective(nn.Module):
+    """Section 3.5's objective, multinomial logistic regression: a batch -> (mean loss, number of wrong top-1 guesses)."""
+
+    def __init__(self, normalize: Normalize, net: nn.Module) -> None:
+        super().__init__()
+        self.normalize, self.net = normalize, net
+
+    def forward(self, batch: Batch, noise: bool) -> tuple[Tensor, Tensor]:
+        crops, corners, mirrored, z, labels = batch
+        logits = self.net(self.normalize(crops, corners, mirrored, z, noise)).float()
+        return F.cross_entropy(logits, labels), (logits.argmax(1) != labels).sum()
+
+
+@dataclass
+class Part:
+    """The epoch that a run is in: how far it is, and its sums so far, the mean over the processes."""
+
+    steps: int = 0
+    loss: float = 0.0
+    wrong: float = 0.0
+    seconds: float = 0.0
+
+
+class Training:
+    """A net in training: everything that an epoch changes, and how to write it down."""
+
+    def __init__(self, recipe: Recipe, prepared: Prepared, world: World, columns: bool = False) -> None:
+        classes = len(prepared.contract.labels)
+        recipe = replace(recipe, net=replace(recipe.net, fc8=replace(recipe.net.fc8, units=classes)))
+        self.prepared, self.world, self.device = prepared, world, world.device
+        check_precision(recipe, world.device, columns)
+        self.layout = TwoColumns(recipe.net, world) if columns else WholeNet(recipe.net, world)
+        self.net = self.layout.build()
+        self._set(_begin(recipe, prepared))
+        self.recipe = replace(recipe, start=weights_sha256(Path(recipe.start))) if recipe.start else recipe  # no path in a checkpoint
+        self.net = self.net.to(self.device).to(memory_format=torch.channels_last)
+        self.optim = Momentum(self.net, recipe.optim)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "fp16")
+        size = prepared.contract.crop
+        statistics = prepared.statistics
+        self.objective = Objective(Normalize(recipe.augment, statistics, recipe.mean, size), self.net).to(self.device)
+        self.views = TenCropNet(self.net, prepared.contract, statistics.subtracted(recipe.mean, size)).to(self.device)
+        self.history: list[dict[str, Any]] = []
+        self.part = Part()
+        if recipe.compile:
+            self.objective.compile()
+        self.averaged = self.layout.averaged(self.objective)
+        self.center = torch.compile(self.views.center, disable=not recipe.compile)
+
+    @property
+    def number(self) -> int:
+        """Of the epoch that is being trained, from 1."""
+        return len(self.history) + 1
+
+    def epoch(self, loader: Loader, now: Phase, stop: Stop, progress: Progress) -> dict[str, float]:
+        """The rest of a pass over the training images -> its mean loss, top-1 error and speed.
+
+        Raises WorkFailed where the loss is no number, and Stopped where `stop` was requested; `part` says how far it came.
+        """
+        self.net.train()
+        before, started = self.part, time.perf_counter()
+        sums = torch.tensor([before.loss, before.wrong], dtype=torch.float64, device=self.device)
+        for step, batch in enumerate(loader.epoch(self.number, before.steps), before.steps + 1):
+            sums += self._step(batch, now, step)
+            halt = self.world.any(stop.requested)
+            if step % REPORT == 0 or step == len(loader) or halt:
+                seconds = before.seconds + time.perf_counter() - started
+                self.part = Part(step, *self.world.mean(sums), seconds)
+                self._check_loss()
+                speed = step * loader.order.batch / seconds
+                progress(self.number, step / len(loader), {"loss": self.part.loss / step, "images_per_s": speed})
+            if halt and step < len(loader):
+                raise Stopped(f"stopped in epoch {self.number} after {step} of {len(loader)} batches")
+        images = len(loader) * loader.order.batch // self.layout.share[1]  # that a process saw
+        return {"train_loss": self.part.loss / len(loader), "train_error": self.part.wrong / images, "images_per_s": speed}
+
+    def _step(self, batch: Batch, now: Phase, step: int) -> Tensor:
+        """One update; the batch's mean loss and number of wrong guesses, [2]."""
+        batch = Batch(*(part.to(self.device, non_blocking=True) for part in batch))
+        torch.manual_seed(mask_seed(self.recipe.seed, self.number, step, self.world.rank))
+        with self._autocast():
+            loss, wrong = self.averaged(batch, now.noise)
+        self.net.zero_grad()
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.optim, now)
+        self.scaler.update()
+        return torch.stack([loss.detach(), wrong]).double()
+
+    def _check_loss(self) -> None:
+        if not math.isfinite(self.part.loss):
+            raise WorkFailed(
+                f"epoch {self.number}: the loss is {self.part.loss} after {self.part.steps} batches; "
+                f"lower optim.lr (it is {self.recipe.optim.lr}) and start again"
+            )
+
+    def _autocast(self) -> torch.autocast:
+        dtype = torch.float16 if self.recipe.precision == "fp16" else torch.bfloat16
+        return torch.autocast(self.device.type, dtype, enabled=self.recipe.precision != "fp32")
+
+    @torch.no_grad()
+    def validate(self) -> Counts:
+        """Counts over the validation images, by the center crop."""
+        self.net.eval()
+        counts = Counts()
+        index, shares = self.layout.share
+        for images, labels in self.prepared.batches(np.flatnonzero(self.prepared.validation)[index::shares], EVAL_BATCH):
+            padded = np.zeros((EVAL_BATCH, *images.shape[1:]), np.uint8)  # one shape, compiled once
+            padded[: len(images)] = images
+            with self._autocast():
+                probabilities = self.center(torch.from_numpy(padded).to(self.device))[: len(images)]
+            counts += Counts.of(top_k(probabilities.cpu().numpy()), labels)
+        if shares == 1:
+            return counts
+        return Counts(*(int(n) for n in self.world.sum(torch.tensor(list(asdict(counts).values())))))
+
+    def checkpoint(self) -> Checkpoint:
+        """Everything that a later process needs to predict or to go on; every process must ask."""
+        velocity = {f"velocity.{name}": v for name, v in self.layout.whole(self.optim.velocity).items()}
+        progress: dict[str, Any] = {"history": self.history, "scaler": self.scaler.state_dict()}
+        return Checkpoint(
+            recipe=to_plain(self.recipe),
+            contract=self.prepared.contract,
+            statistics=self.prepared.statistics,
+            weights=self.layout.whole(dict(self.net.named_parameters())),
+            progress=progress | ({"part": asdict(self.part)} if self.part.steps else {}),
+            training=velocity,
+        )
+
+    def restore(self, saved: Checkpoint) -> None:
+        """Go on where a checkpoint stopped. Raises BadInput where it is of another recipe or data set."""
+        if saved.contract != self.prepared.contract or saved.net != self.recipe.net:
+            raise BadInput("--resume: the run's checkpoint is of another net or data set; choose another --out")
+        for key, was, now in differences(saved.recipe, to_plain(self.recipe)):
+            if key.split(".")[0] not in FREE_TO_CHANGE:
+                raise BadInput(f"--resume: the run was begun with {key} = {was}, now it is {now}; keep it, or choose another --out")
+        self._set(saved.weights)
+        with torch.no_grad():
+            for name, velocity in self.optim.velocity.items():
+                velocity.copy_(torch.from_numpy(self.layout.own(name, saved.training[f"velocity.{name}"])))
+        self.scaler.load_state_dict(saved.progress["scaler"])
+        self.history = list(saved.progress["history"])
+        self.part = Part(**saved.progress.get("part", {}))
+
+    @torch.no_grad()
+    def _set(self, weights: Mapping[str, np.ndarray]) -> None:
+        for name, parameter in self.net.named_parameters():
+            parameter.copy_(torch.from_numpy(self.layout.own(name, weights[name])))
+
+
+def check_precision(recipe: Recipe, device: torch.device, columns: bool) -> None:
+    """Raises BadInput where the device or the layout cannot compute in the recipe's precision."""
+    if recipe.precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise BadInput("this GPU does not compute in bf16; add --set precision=fp16 (with loss scaling) or fp32")
+    if recipe.precision == "fp16" and columns:
+        raise BadInput("--columns: the columns would scale their losses apart in fp16; add --set precision=bf16 or fp32")
+
+
+def mask_seed(seed: int, epoch: int, step: int, rank: int) -> int:
+    """What the dropout masks of a step are drawn from, so that resuming needs no random state."""
+    return int(np.random.SeedSequence([seed, epoch, step, rank]).generate_state(1, np.uint64)[0])
+
+
+def _begin(recipe: Recipe, prepared: Prepared) -> Mapping[str, np.ndarray]:
+    """The whole net's first weights: drawn, or those of the net to fine-tune. Raises BadInput where that is of another net or data set."""
+    net = recipe.net
+    alexnet = AlexNet(net)
+    if recipe.start:
+        start = Checkpoint.load(Path(recipe.start))
+        if start.contract != prepared.contract:
+            raise BadInput(f"{recipe.start}: trained on other classes than {prepared.root} has")
+        try:
+            return AlexNet.of(net, factorised(start.weights, net)).weights()
+        except RuntimeError:  # names or shapes that do not fit
+            raise BadInput(f"{recipe.start}: not a checkpoint of the net that recipe {recipe.name} describes") from None
+    if any(layer.rank for layer in (net.fc6, net.fc7, net.fc8)):
+        raise BadInput(f"recipe {recipe.name}: low-rank layers are fine-tuned from a trained net: --set start=CHECKPOINT")
+    alexnet.init(recipe.seed)
+    return alexnet.weights()
