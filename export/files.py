@@ -22,8 +22,10 @@ from model.tencropfile import Card
 from model.views import TenCropNet
 
 
-def export(source: Path, out: Path, weights: str, fc_rank: int, images: Path | None) -> dict[str, Any]:
+def export(source: Path, out: Path, weights: str, fc_rank: int, images: Path | None, plain: bool = False) -> dict[str, Any]:
     """Write the files, each whole or not at all, once the parity gate has passed; returns the parity.
+
+    plain: every view by itself, even where they could share their first layers (export/stem.py).
 
     Raises BadInput for a bad checkpoint or option, WorkFailed where the gate refuses.
     """
@@ -33,7 +35,7 @@ def export(source: Path, out: Path, weights: str, fc_rank: int, images: Path | N
     checkpoint = low_rank(checkpoint, fc_rank) if fc_rank else checkpoint
     checkpoint = half(checkpoint) if weights == "fp16" else checkpoint
     net = net_onnx(checkpoint)
-    tencrop = tencrop_onnx(net, checkpoint.contract, checkpoint.mean)
+    tencrop = tencrop_onnx(net, checkpoint.contract, checkpoint.mean, plain)
     parity = verify(checkpoint, net, tencrop, parity_images(images, checkpoint.contract))
     out.mkdir(parents=True, exist_ok=True)
     if checkpoint is not original:

@@ -4,7 +4,7 @@ Written from the same table as the torch net and not traced from it, so that exp
 recipe; no tracer's leftovers (stack traces, paths, shape arithmetic) can be in the file.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,11 @@ class Graph:
         stored = f"{name}.fp16" if value.dtype == np.float16 else name
         self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(value), stored))
         return self.node("Cast", name, stored, to=TensorProto.FLOAT) if stored != name else name
+
+    def slice(self, name: str, x: str, starts: Sequence[int], ends: Sequence[int], axes: Sequence[int], steps: Sequence[int]) -> str:
+        """A part of `x`."""
+        parts = zip(("starts", "ends", "axes", "steps"), (starts, ends, axes, steps), strict=True)
+        return self.node("Slice", name, x, *(self.constant(f"{name}.{key}", np.array(value)) for key, value in parts))
 
     def model(self, name: str, inputs: list[onnx.ValueInfoProto], outputs: list[onnx.ValueInfoProto]) -> onnx.ModelProto:
         """The finished model, checked."""

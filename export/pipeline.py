@@ -8,24 +8,30 @@ import onnx
 from onnx import TensorProto, helper
 
 from export.onnx import Graph
+from export.stem import FRONT, Stem, cut, find_stem, shared_stem
 from model.contract import Contract
 from model.tencropfile import INPUT, OUTPUTS, Card
 
-FRONT, BACK = "tencrop/", "net/"  # prefixes of our own nodes and of the net's
+BACK = "net/"  # prefix of the net's own nodes
 
 
-def tencrop_onnx(net: onnx.ModelProto, contract: Contract, mean: np.ndarray) -> onnx.ModelProto:
+def tencrop_onnx(net: onnx.ModelProto, contract: Contract, mean: np.ndarray, plain: bool = False) -> onnx.ModelProto:
     """`images` uint8 [N,R,R,3] -> `probabilities` [N,C] and `view_probabilities` [N,10,C], both float32.
 
     mean: float32 [3,R,R], subtracted before cropping (aligned), or [3,crop,crop], subtracted from every view (center).
+    The views share the net's stem where that is exact (export/stem.py); `plain` computes each view by itself.
     """
     graph = Graph()
-    views = _views(graph, contract, mean)
     prefixed = onnx.compose.add_prefix(net, BACK)
     (taken,), (given,) = prefixed.graph.input, prefixed.graph.output
-    graph.nodes.append(helper.make_node("Identity", [views], [taken.name], name=f"{FRONT}crops"))
-    graph.nodes.extend(prefixed.graph.node)
     graph.initializers.extend(prefixed.graph.initializer)
+    graph.nodes.extend(_take_constants(prefixed))
+    stem = None if plain else _shareable(prefixed, contract, mean)
+    if stem:
+        _rename(prefixed, stem.output, _shared(graph, stem, contract, mean))
+    else:
+        _rename(prefixed, taken.name, _views(graph, contract, mean))
+    graph.nodes.extend(node for node in prefixed.graph.node if not stem or node not in stem.nodes)
     classes = given.type.tensor_type.shape.dim[-1].dim_value
     softmax = graph.node("Softmax", f"{FRONT}softmax", given.name, axis=-1)
     apart = graph.constant(f"{FRONT}view_shape", np.array([len(contract.views), -1, classes]))
@@ -43,27 +49,68 @@ def tencrop_onnx(net: onnx.ModelProto, contract: Contract, mean: np.ndarray) -> 
     )
 
 
-def _views(graph: Graph, contract: Contract, mean: np.ndarray) -> str:
-    """All views, the view outermost: float [10N,3,crop,crop]."""
-    size, side = contract.crop, contract.resize
-    aligned = mean.shape[-1] != size
+def _shareable(net: onnx.ModelProto, contract: Contract, mean: np.ndarray) -> Stem | None:
+    """The net's stem, if its views may share it."""
+    stem = find_stem(net, contract.crop)
+    if stem is None or not _aligned(contract, mean):
+        return None
+    return stem if all(place % stem.stride == 0 for _, *corner in _corners(contract) for place in corner) else None
+
+
+def _aligned(contract: Contract, mean: np.ndarray) -> bool:
+    return bool(mean.shape[-1] != contract.crop)
+
+
+def _corners(contract: Contract) -> list[tuple[bool, int, int]]:
+    """(whether from the mirror image, top, left) of each view, left as it lies in the image that it is cut from."""
+    far = contract.resize - contract.crop
+    return [(view.mirrored, view.top, far - view.left if view.mirrored else view.left) for view in contract.views]
+
+
+def _images(graph: Graph, contract: Contract, mean: np.ndarray | None) -> tuple[str, str]:
+    """The image and its mirror image, float [N,3,R,R], the mean subtracted where it is aligned."""
+    side = contract.resize
     planes = graph.node("Transpose", f"{FRONT}planes", INPUT, perm=[0, 3, 1, 2])
     pixels = graph.node("Cast", f"{FRONT}float", planes, to=TensorProto.FLOAT)
-    subtracted = graph.constant(f"{FRONT}mean", mean)
-    upright = graph.node("Sub", f"{FRONT}centered", pixels, subtracted) if aligned else pixels
-    mirror = _slice(graph, "mirror", upright, [side - 1], [-side - 1], [3], [-1])
-    crops = []
-    for index, view in enumerate(contract.views):
-        left = side - size - view.left if view.mirrored else view.left  # where the crop lies in the mirrored image
-        source = mirror if view.mirrored else upright
-        crops.append(_slice(graph, f"view{index}", source, [view.top, left], [view.top + size, left + size], [2, 3], [1, 1]))
+    upright = pixels if mean is None else graph.node("Sub", f"{FRONT}centered", pixels, graph.constant(f"{FRONT}mean", mean))
+    return upright, graph.slice(f"{FRONT}mirror", upright, [side - 1], [-side - 1], [3], [-1])
+
+
+def _shared(graph: Graph, stem: Stem, contract: Contract, mean: np.ndarray) -> str:
+    """What the stem gives of all views, the view outermost."""
+    both = _images(graph, contract, mean)
+    corners = [(both[mirrored], top, left) for mirrored, top, left in _corners(contract)]
+    return shared_stem(graph, stem, both, corners, contract.crop)
+
+
+def _views(graph: Graph, contract: Contract, mean: np.ndarray) -> str:
+    """All views, the view outermost: float [10N,3,crop,crop]."""
+    size, aligned = contract.crop, _aligned(contract, mean)
+    both = _images(graph, contract, mean if aligned else None)
+    corners = enumerate(_corners(contract))
+    crops = [cut(graph, f"view{i}", both[mirrored], top, left, top + size, left + size) for i, (mirrored, top, left) in corners]
     views = graph.node("Concat", f"{FRONT}views", *crops, axis=0)
-    return views if aligned else graph.node("Sub", f"{FRONT}centered", views, subtracted)
+    return views if aligned else graph.node("Sub", f"{FRONT}centered", views, graph.constant(f"{FRONT}mean", mean))
 
 
-def _slice(graph: Graph, name: str, x: str, starts: list[int], ends: list[int], axes: list[int], steps: list[int]) -> str:
-    parts = zip(("starts", "ends", "axes", "steps"), (starts, ends, axes, steps), strict=True)
-    return graph.node("Slice", FRONT + name, x, *(graph.constant(f"{FRONT}{name}.{key}", np.array(value)) for key, value in parts))
+def _take_constants(net: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """Take out the nodes that no image goes through, as a Cast of weights, in their order."""
+    known = {value.name for value in net.graph.initializer}
+    taken = []
+    for node in list(net.graph.node):
+        if known.issuperset(node.input):
+            known.update(node.output)
+            taken.append(node)
+            net.graph.node.remove(node)
+    return taken
+
+
+def _rename(net: onnx.ModelProto, value: str, name: str) -> None:
+    """Let every node that takes `value` take `name`."""
+    for node in net.graph.node:
+        for position, taken in enumerate(node.input):
+            if taken == value:
+                node.input[position] = name
 
 
 def with_card(model: onnx.ModelProto, card: Card) -> onnx.ModelProto:
