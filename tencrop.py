@@ -1,5 +1,6 @@
 """The front door: `tencrop COMMAND`. Each room is imported only when its command runs."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -8,15 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from model.errors import BadInput, WorkFailed
+from model.errors import BadInput, Stopped, WorkFailed
 
 if TYPE_CHECKING:
+    from dataset.source import Source
     from model.engine import EngineOptions
 
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # of all wrong flags; typer exports only this child of it
 
 EMBEDDED = Path(__file__).parent / "server" / "models" / "caltech101"  # the compact checkpoint and its tencrop.onnx
 
+Data = Annotated[Path, typer.Argument(help="a folder per class, ILSVRC-2012's tars, Kaggle's folders, parquet, or WebDataset tars")]
+Words = Annotated[Path | None, typer.Option(help='the classes, a file of lines "id words"')]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
 EngineChoice = Annotated[str, typer.Option(help="auto, onnxruntime, tensorrt or openvino")]
 PrecisionChoice = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16")]
@@ -26,51 +30,53 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__d
 
 @app.command()
 def prepare(
-    data: Annotated[Path, typer.Argument(help="a folder of class folders")],
+    data: Data,
     out: Annotated[Path, typer.Argument(help="where the prepared form goes; begun ones are finished")],
-    labels: Annotated[Path | None, typer.Option(help='a file of lines "id words"')] = None,
-    holdout: Annotated[float, typer.Option(min=0, max=0.9, help="share of each class kept for validation")] = 0.15,
+    labels: Words = None,
+    holdout: Annotated[float, typer.Option(min=0, max=0.9, help="share of each class for validation, if DATA has no split")] = 0.15,
 ) -> None:
     """Turn a data set into 256x256 JPEGs with its mean image and colour PCA."""
-    from dataset.layouts import open_folder
     from dataset.prepared import prepare as run
 
-    source = open_folder(data, labels)
+    source = _listed(data, labels)
     with _bar("preparing", len(source.entries)) as progress:
         document = run(source, out, holdout, progress)
     typer.echo(
         f"{out}: {document['training']} training and {document['validation']} validation images, "
-        f"{len(document['undecodable'])} undecodable, {document['bytes_per_image']} bytes an image"
+        f"{len(document['undecodable'])} undecodable, {document['bytes_per_image']} bytes an image as JPEG of quality {document['quality']}"
     )
 
 
 @app.command()
 def train(
-    recipe: Annotated[str, typer.Argument(help="paper, source145, caltech101, or a TOML file")],
+    recipe: Annotated[str, typer.Argument(help="one of training/recipes (paper, source145, caltech101, ...) or a TOML file")],
     data: Annotated[Path, typer.Option(help="a prepared data set")],
     out: Annotated[Path, typer.Option(help="the run folder")],
     resume: Annotated[bool, typer.Option(help="go on after the run's last checkpoint")] = False,
     set: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="change a field of the recipe")] = None,
-    workers: Annotated[int, typer.Option(min=0, help="processes that decode")] = 1,
+    workers: Annotated[int | None, typer.Option(min=0, help="processes that decode; as many as there are cores to spare")] = None,
+    columns: Annotated[bool, typer.Option("--columns", help="the net's two columns on two devices, under torchrun")] = False,
 ) -> None:
-    """Train by the paper's regimen."""
+    """Train by the paper's regimen; under torchrun on several devices."""
     from dataset.prepared import Prepared
     from training.loop import train as run
     from training.recipe import load
 
     plan = load(recipe, set or ())
     prepared = Prepared.open(data)
-    with _bar("training", plan.epochs) as bar:
+    first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started; the one that reports
+    with _bar("training", plan.epochs, first) as bar:
 
         def progress(epoch: int, share: float, shown: Mapping[str, float]) -> None:
             bar(epoch - 1 + share, f"loss {shown['loss']:.3f}, {shown['images_per_s']:.0f} images/s")
-
             if share == 1:
                 typer.echo(f"epoch {epoch}: loss {shown['loss']:.3f}, {shown['images_per_s']:.0f} images/s", err=True)
 
-        history = run(plan, prepared, out, resume, workers, progress)
+        history = run(plan, prepared, out, resume, workers, progress, columns)
     last = history[-1]
-    typer.echo(f"{out}: {len(history)} epochs, center top-1 error {last['center_top1_error']:.2%}, top-5 {last['center_top5_error']:.2%}")
+    if first:
+        errors = f"center top-1 error {last['center_top1_error']:.2%}, top-5 {last['center_top5_error']:.2%}"
+        typer.echo(f"{out}: {len(history)} epochs, {errors}")
 
 
 @app.command()
@@ -80,6 +86,7 @@ def export(
     weights: Annotated[str, typer.Option(help="fp32 or fp16")] = "fp32",
     fc_rank: Annotated[int, typer.Option(min=0, help="factorise fc6 and fc7 to this rank; 0 leaves them")] = 0,
     images: Annotated[Path | None, typer.Option(help="a folder of photographs to compare on")] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="compute each view by itself, even where they can share the first layers")] = False,
 ) -> None:
     """Write net.onnx and tencrop.onnx and prove them equal to torch on every engine here."""
     from export.files import export as run
@@ -87,9 +94,23 @@ def export(
 
     if weights not in ("fp32", "fp16"):
         raise BadInput(f"--weights {weights}: expected fp32 or fp16")
-    typer.echo(parity_table(run(checkpoint, out, weights, fc_rank, images)))
+    typer.echo(parity_table(run(checkpoint, out, weights, fc_rank, images, plain)))
     for name in ("net.onnx", "tencrop.onnx"):
         typer.echo(f"{out / name}: {(out / name).stat().st_size / 1e6:.1f} MB")
+
+
+@app.command()
+def info(
+    file: Annotated[Path, typer.Argument(help="an ONNX file, a folder with a tencrop.onnx, or a checkpoint folder")],
+    as_json: Annotated[bool, typer.Option("--json", help="as one JSON object")] = False,
+) -> None:
+    """Tell what a file is: contract, labels, recipe, parity, norms, opset, bytes, parameters."""
+    import json
+
+    from export.info import describe, text
+
+    described = describe(file)
+    typer.echo(json.dumps(described, indent=1, ensure_ascii=False) if as_json else "\n".join(text(described)))
 
 
 @app.command()
@@ -147,29 +168,30 @@ def predict(
 
 @app.command()
 def evaluate(
-    data: Annotated[Path, typer.Argument(help="a folder of class folders")],
+    data: Data,
     model: Annotated[Path, typer.Option(help="a tencrop.onnx")] = EMBEDDED / "tencrop.onnx",
+    labels: Words = None,
     out: Annotated[Path | None, typer.Option(help="the report's folder; without one nothing is kept")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="this many images, evenly spread")] = None,
-    holdout: Annotated[float, typer.Option(min=0, max=1, help="only the share that `prepare --holdout` keeps for validation")] = 1,
+    holdout: Annotated[float, typer.Option(min=0, max=1, help="only the share that `prepare --holdout` keeps, if DATA has no split")] = 1,
     resume: Annotated[bool, typer.Option(help="go on with a run that was stopped")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print summary.json")] = False,
     device: Device = "auto",
     engine: EngineChoice = "auto",
     precision: PrecisionChoice = "auto",
 ) -> None:
-    """State center-crop and ten-crop errors over a labelled folder."""
+    """State center-crop and ten-crop errors over labelled images: the data set's own validation images where it has some."""
     import json
     from tempfile import TemporaryDirectory
 
     from dataset.holdout import held_out
-    from dataset.layouts import open_folder
     from model.classifier import open_classifier
+    from server.validation.report import text_report
     from server.validation.run import evaluate as run
     from server.validation.run import plan
 
-    source = open_folder(data)
-    chosen = [entry for entry, held in zip(source.entries, held_out(source.entries, holdout), strict=True) if held]
+    source = _listed(data, labels)
+    chosen = source.entries.chosen(held_out(source.entries, holdout))
     classifier = open_classifier(model, _options(device, engine, precision))
     work = plan(source, chosen, classifier, limit)
     with TemporaryDirectory() as scratch, _bar("evaluating", len(work.entries)) as progress:
@@ -177,11 +199,14 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps(summary, indent=1))
         return
-    typer.echo(
-        f"{summary['n']} images ({summary['undecodable']} undecodable), {summary['engine']} on {summary['device']}, {summary['precision']}"
-    )
-    for kind, words in (("center", "center crop"), ("ten_crop", "ten views")):
-        typer.echo(f"{words:<12} top-1 error {summary[kind]['top1_error']:7.2%}   top-5 error {summary[kind]['top5_error']:7.2%}")
+    typer.echo(text_report(summary))
+
+
+def _listed(data: Path, labels: Path | None) -> "Source":
+    from dataset.layouts import open_source
+
+    with _bar("listing", None) as progress:
+        return open_source(data, labels, progress)
 
 
 def _options(device: str, engine: str, precision: str) -> "EngineOptions":
@@ -191,13 +216,17 @@ def _options(device: str, engine: str, precision: str) -> "EngineOptions":
 
 
 @contextmanager
-def _bar(doing: str, total: int) -> Iterator[Callable[..., None]]:
-    """A progress bar on stderr; the function it gives hears how many are done, and a note to show."""
+def _bar(doing: str, total: int | None, shown: bool = True) -> Iterator[Callable[..., None]]:
+    """A progress bar on stderr; the function it gives hears how many are done, and a note to show. Without a total it leaves no trace."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
-    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True)) as progress:
+    console = Console(stderr=True)
+    times = (TimeElapsedColumn(), TimeRemainingColumn())
+    passing = total is None
+    shown = shown and (console.is_terminal or not passing)
+    with Progress(*columns, *times, console=console, transient=passing, disable=not shown) as progress:
         task = progress.add_task(doing, total=total, note="")
         yield lambda done, note="": progress.update(task, completed=done, note=note)
 
@@ -212,6 +241,8 @@ def main() -> None:
         sys.exit(_fail(error, 2))
     except WorkFailed as error:
         sys.exit(_fail(error, 1))
+    except Stopped as end:
+        sys.exit(_fail(f"{end}; what was done is saved: go on with --resume", 0))
     except OSError as error:  # a disk that is full, an --out that cannot be written
         sys.exit(_fail(f"{error.filename or 'a file'}: {error.strerror or error}", 1))
     except ModuleNotFoundError as error:

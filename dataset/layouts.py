@@ -1,82 +1,41 @@
-"""Where labelled images come from: folder per class -> (id, bytes, label)."""
+"""Where labelled images come from: the place that sees by what lies in a folder which layout it has."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
 from pathlib import Path
-from typing import NamedTuple
 
-from model.contract import Label
+from dataset.folder import open_folder
+from dataset.ilsvrc import DEVKIT, TRAIN, VALIDATION, open_ilsvrc
+from dataset.kaggle import IMAGES, open_kaggle
+from dataset.parquet import open_parquet
+from dataset.source import Listing, Source, unheard
+from dataset.webdataset import open_webdataset
 from model.errors import BadInput
 
-SUFFIXES = frozenset([".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"])
 
+def open_source(root: Path, names: Path | None = None, listing: Listing = unheard) -> Source:
+    """List a data set; `names` is a file of lines "id words" that tells the classes' words, `listing` hears how far it is.
 
-class Entry(NamedTuple):
-    """One image: `id` is its path within the data set, `label` the index of its class."""
-
-    id: str
-    label: int
-
-
-@dataclass(frozen=True)
-class Folder:
-    """DATA/<class>/.../<image>: classes sorted by folder name, images by path."""
-
-    root: Path
-    labels: tuple[Label, ...]
-    entries: Sequence[Entry]
-
-    def read(self, entry: Entry) -> bytes:
-        """The file as it lies there. Raises OSError where it is gone."""
-        return (self.root / entry.id).read_bytes()
-
-
-def open_folder(root: Path, names: Path | None = None) -> Folder:
-    """List a folder of class folders; `names` is a file of lines "id words" that tells the classes' words.
-
-    Raises BadInput where there is no class folder, where a class has no image, or where `names` misses a class.
+    Raises BadInput where the folder holds none of the layouts or one that is damaged.
     """
     if not root.is_dir():
-        raise BadInput(f"{root}: no such folder; give a folder that holds one folder of images per class")
-    classes = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
-    if not classes:
-        raise BadInput(f"{root}: holds no class folders; expected {root}/<class>/<image>")
-    words = read_names(names) if names else {name: name.replace("_", " ") for name in classes}
-    missing = [name for name in classes if name not in words]
-    if missing:
-        raise BadInput(f"{names}: no words for {missing[0]!r} ({len(missing)} of {len(classes)} classes are missing)")
-    entries: list[Entry] = []
-    for index, name in enumerate(classes):
-        found = [Entry(path.relative_to(root).as_posix(), index) for path in sorted((root / name).rglob("*")) if _is_image(path)]
-        if not found:
-            raise BadInput(f"{root / name}: a class without an image; add some or remove the folder")
-        unwritable = next((entry.id for entry in found if not _is_text(entry.id)), None)
-        if unwritable:
-            raise BadInput(f"{root}: the name {unwritable!a} is not UTF-8 text; rename it")
-        entries += found
-    return Folder(root, tuple(Label(name, words[name]) for name in classes), entries)
+        raise BadInput(f"{root}: no such folder; give one that holds a folder per class, ILSVRC's or WebDataset tars, or parquet files")
+    if any((root / name).is_file() for name in (TRAIN, VALIDATION, DEVKIT)):
+        return open_ilsvrc(root, names, listing)
+    if (root / IMAGES).is_dir():
+        return open_kaggle(root, names, listing)
+    parquet = _parquet_files(root)
+    if parquet:
+        return open_parquet(root, parquet, names, listing)
+    if any(root.glob("*.tar")):
+        return open_webdataset(root, names, listing)
+    return open_folder(root, names, listing)
 
 
-def read_names(file: Path) -> dict[str, str]:
-    """Lines "id words" (as Kaggle's LOC_synset_mapping.txt) -> {id: words}. Raises BadInput."""
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{file}: cannot be read as text ({error})") from None
-    pairs = [line.split(maxsplit=1) for line in lines if line.strip()]
-    short = next((pair for pair in pairs if len(pair) < 2), None)
-    if short:
-        raise BadInput(f"{file}: {short[0]!r} has no words behind it; expected lines of the form: id words")
-    return {id: words.strip() for id, words in pairs}
-
-
-def _is_text(name: str) -> bool:
-    """Whether it can be written down; a file name on Linux may be any bytes."""
-    try:
-        return bool(name.encode())
-    except UnicodeEncodeError:
-        return False
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+def _parquet_files(root: Path) -> list[str]:
+    """Paths below `root`, hidden folders and files left out."""
+    found = []
+    for place, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        inside = Path(place).relative_to(root)
+        found += [(inside / name).as_posix() for name in files if name.endswith(".parquet") and not name.startswith(".")]
+    return found

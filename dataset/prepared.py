@@ -1,7 +1,9 @@
 """The prepared data set: 256x256 images as JPEG in parts, their labels, the mean image and the colour PCA.
 
-OUT/part-00000.bin (JPEGs end to end) and .parquet (where each lies), index.parquet (all parts), statistics.safetensors,
-and prepared.json, written last: a folder without it is unfinished and `prepare` goes on where it stopped.
+OUT/plan.json says what is prepared. For each 1000 images part-00000.bin (their JPEGs end to end), part-00000.npz (their sums for
+the statistics) and part-00000.parquet (where each lies), written in this order: a part without its .parquet is made again. Then
+statistics.safetensors, index.parquet (all parts) and prepared.json, written last: a folder without it is unfinished and `prepare`
+goes on where it stopped. Originals are decoded once, here; memory does not grow with the number of images but by the index.
 """
 
 import hashlib
@@ -11,7 +13,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ from PIL import Image
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from dataset.extent import read_at
 from dataset.holdout import held_out
-from dataset.layouts import Entry, Folder
+from dataset.source import Entries, Entry, Source
 from model.contract import Contract
 from model.errors import BadInput
 from model.preprocess import ImageError, decode
@@ -38,27 +40,31 @@ SCHEMA = pa.schema(
 )  # bytes 0: the original could not be decoded
 
 
-def prepare(source: Folder, out: Path, holdout: float, progress: Callable[[int], None]) -> dict[str, Any]:
+def prepare(source: Source, out: Path, holdout: float, progress: Callable[[int], None]) -> dict[str, Any]:
     """Write the prepared form of `source`, or finish one that was begun; `progress` hears how many images are done.
 
+    `holdout` is the share that is kept for validation where the data set has no validation images of its own.
     The statistics are those of the training images, before JPEG. Returns prepared.json.
-    Raises BadInput where `out` holds another data set.
+    Raises BadInput where `out` holds another data set, or where a class has no training image.
     """
+    entries = source.entries
+    held = held_out(entries, holdout)
+    _check_classes(source, held)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BadInput(f"{out}: cannot be used ({error.strerror}); choose another folder") from None
     contract = Contract(labels=source.labels)
-    ids = hashlib.sha256("\n".join(entry.id for entry in source.entries).encode()).hexdigest()
-    plan = {"contract": dump(contract), "holdout": holdout, "images": len(source.entries), "ids": ids, "quality": QUALITY, "part": PART}
+    share = holdout if entries.validation is None else None
+    plan = {"contract": dump(contract), "holdout": share, "images": len(entries), "ids": _digest(entries)}
+    plan |= {"quality": QUALITY, "part": PART}
     _claim(out / "plan.json", plan)
-    held = held_out(source.entries, holdout)
     sums = [np.zeros(1, np.int64), np.zeros((contract.resize, contract.resize, 3)), np.zeros((3, 3))]
     tables = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for part, start in enumerate(range(0, len(source.entries), PART)):
+        for part, start in enumerate(range(0, len(entries), PART)):
             chunk = slice(start, start + PART)
-            table, part_sums = _part(source, source.entries[chunk], held[chunk], part, out, contract, pool)
+            table, part_sums = _part(source, entries[chunk], held[chunk], part, out, contract, pool)
             tables.append(table)
             for total, value in zip(sums, part_sums, strict=True):
                 total += value
@@ -70,6 +76,24 @@ def prepare(source: Folder, out: Path, holdout: float, progress: Callable[[int],
     save_file(statistics.to_tensors(), out / STATISTICS)
     pq.write_table(index, out / INDEX)
     return _finish(out, plan, index)
+
+
+def _check_classes(source: Source, held: np.ndarray) -> None:
+    """Each class needs something to learn from."""
+    if held.all():
+        raise BadInput(f"{source.root}: holds no training images, only those for validation; add them, or lower --holdout")
+    without = np.setdiff1d(np.arange(len(source.labels)), source.entries.labels[~held])
+    if len(without):
+        label = source.labels[without[0]]
+        raise BadInput(f"{source.root}: class {label.id!r} ({label.name}) has no training image ({len(without)} such classes)")
+
+
+def _digest(entries: Entries) -> str:
+    """What tells one list of images from another: ids, labels and the data set's own split."""
+    digest = hashlib.sha256()
+    for entry in entries:
+        digest.update(f"{entry.id}\t{entry.label}\t{entry.validation}\n".encode())
+    return digest.hexdigest()
 
 
 def _claim(file: Path, plan: dict[str, Any]) -> None:
@@ -86,7 +110,7 @@ def _finish(out: Path, plan: dict[str, Any], index: pa.Table) -> dict[str, Any]:
     document = plan | {
         "training": int((good & ~index["validation"].to_numpy()).sum()),
         "validation": int((good & index["validation"].to_numpy()).sum()),
-        "undecodable": [id for id, ok in zip(index["id"].to_pylist(), good, strict=True) if not ok],
+        "undecodable": index["id"].filter(pa.array(~good)).to_pylist(),
         "bytes_per_image": round(float(sizes[good].mean())),
     }
     aside = out / (DOCUMENT + ".partial")
@@ -96,7 +120,7 @@ def _finish(out: Path, plan: dict[str, Any], index: pa.Table) -> dict[str, Any]:
 
 
 def _part(
-    source: Folder, entries: Sequence[Entry], held: np.ndarray, part: int, out: Path, contract: Contract, pool: ThreadPoolExecutor
+    source: Source, entries: Sequence[Entry], held: np.ndarray, part: int, out: Path, contract: Contract, pool: ThreadPoolExecutor
 ) -> tuple[pa.Table, list[np.ndarray]]:
     """One part: read back where it is complete (its .parquet is written last), else made."""
     name = out / f"part-{part:05d}"
@@ -124,7 +148,7 @@ def _part(
     return table, [n, image, colour]
 
 
-def _prepare_one(source: Folder, entry: Entry, contract: Contract) -> tuple[np.ndarray | None, bytes]:
+def _prepare_one(source: Source, entry: Entry, contract: Contract) -> tuple[np.ndarray | None, bytes]:
     """Pixels and their JPEG; (None, b"") for an image that cannot be decoded."""
     try:
         pixels, _ = decode(source.read(entry), contract)
@@ -163,25 +187,22 @@ class Prepared:
         columns = {name: index[name].to_numpy() for name in SCHEMA.names if name != "id"}
         good = columns["bytes"] > 0
         where = np.stack([columns[name][good].astype(np.int64) for name in ("part", "start", "bytes")], axis=1)
-        for part in np.unique(where[:, 0]):
+        needed = np.zeros(where[:, 0].max(initial=-1) + 1, np.int64)
+        np.maximum.at(needed, where[:, 0], where[:, 1] + where[:, 2])
+        for part, size in enumerate(needed.tolist()):
             file = root / f"part-{part:05d}.bin"
-            needed = (where[where[:, 0] == part, 1:].sum(1)).max()
-            if not file.is_file() or file.stat().st_size < needed:
+            if size and (not file.is_file() or file.stat().st_size < size):
                 raise BadInput(f"{file}: truncated or missing; delete {file.with_suffix('.parquet').name} and prepare again")
         return cls(root, contract, columns["label"][good], columns["validation"][good], where, statistics)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A worker process opens the folder itself; the mapped parts do not travel."""
+        """A worker process opens the folder itself; the index does not travel."""
         return Prepared.open, (self.root,)
 
-    @cached_property
-    def _parts(self) -> dict[int, np.memmap]:
-        return {int(p): np.memmap(self.root / f"part-{p:05d}.bin", np.uint8, "r") for p in np.unique(self.where[:, 0])}
-
     def pixels(self, index: int) -> np.ndarray:
-        """uint8 [R,R,3]."""
-        part, start, size = self.where[index]
-        with Image.open(io.BytesIO(self._parts[int(part)][start : start + size].tobytes())) as image:
+        """uint8 [R,R,3]. Parts are opened for each image: 1300 of them at once are more files than a process may hold."""
+        part, start, size = self.where[index].tolist()
+        with Image.open(io.BytesIO(read_at(self.root / f"part-{part:05d}.bin", start, size))) as image:
             return np.asarray(image)
 
     def batches(self, indices: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -34,7 +34,7 @@ class Graph:
         """Append an initializer; returns what to use it by."""
         value = np.asarray(value)
         stored = f"{name}.fp16" if value.dtype == np.float16 else name
-        self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(value), stored))
+        self.initializers.append(numpy_helper.from_array(np.asarray(value, order="C"), stored))
         return self.node("Cast", name, stored, to=TensorProto.FLOAT) if stored != name else name
 
     def slice(self, name: str, x: str, starts: Sequence[int], ends: Sequence[int], axes: Sequence[int], steps: Sequence[int]) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dataset.layouts import open_folder
+from dataset.layouts import open_source
 from dataset.prepared import Prepared, prepare
 from model.checkpoint import Checkpoint
 from model.classifier import Classifier, open_classifier
@@ -56,7 +56,7 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_prepared(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     """The tiny folder, prepared, a fifth of each class held out."""
     out = tmp_path_factory.mktemp("tiny_prepared")
-    prepare(open_folder(tiny_folder), out, 0.2, lambda done: None)
+    prepare(open_source(tiny_folder), out, 0.2, lambda done: None)
     return Prepared.open(out)
 
 

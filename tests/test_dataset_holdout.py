@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dataset.holdout import held_out
-from dataset.layouts import Entry
+from dataset.source import Entry
 
 ENTRIES = [Entry(f"class{label}/{number}.jpg", label) for label, size in enumerate((40, 7, 1, 13)) for number in range(size)]
 

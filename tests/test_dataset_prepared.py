@@ -3,6 +3,10 @@
 import io
 import json
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,12 +14,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from archives import ilsvrc, jpeg, tar, validation_images
 from PIL import Image
 
 from dataset import prepared as room
 from dataset.holdout import held_out
-from dataset.layouts import Entry, Folder, open_folder
+from dataset.layouts import open_source
 from dataset.prepared import DOCUMENT, INDEX, STATISTICS, Prepared, prepare
+from dataset.source import Entry, Source
 from model.contract import Contract
 from model.errors import BadInput
 from model.preprocess import decode
@@ -25,14 +31,14 @@ def quiet(done: int) -> None:
     pass
 
 
-def originals(source: Folder) -> list[np.ndarray | None]:
+def originals(source: Source) -> list[np.ndarray | None]:
     """Decoded, in order; None for the broken one."""
     return [None if "broken" in entry.id else decode(source.read(entry), Contract())[0] for entry in source.entries]
 
 
 @pytest.fixture(scope="module")
-def source(tiny_folder: Path) -> Folder:
-    return open_folder(tiny_folder)
+def source(tiny_folder: Path) -> Source:
+    return open_source(tiny_folder)
 
 
 @pytest.fixture
@@ -47,7 +53,7 @@ def test_undecodable_images_are_listed_and_left_out(tiny_prepared: Prepared) -> 
     assert len(tiny_prepared.labels) == len(tiny_prepared.validation) == len(tiny_prepared.where) == 30
 
 
-def test_labels_and_holdout_are_the_sources(tiny_prepared: Prepared, source: Folder) -> None:
+def test_labels_and_holdout_are_the_sources(tiny_prepared: Prepared, source: Source) -> None:
     good = np.array(["broken" not in entry.id for entry in source.entries])
     assert tiny_prepared.contract == Contract(labels=source.labels)
     np.testing.assert_array_equal(tiny_prepared.labels, np.array([entry.label for entry in source.entries])[good])
@@ -62,7 +68,7 @@ def test_the_document_counts_training_and_validation_images(tiny_prepared: Prepa
     assert document["bytes_per_image"] == round(tiny_prepared.where[:, 2].mean())
 
 
-def test_statistics_are_those_of_the_decoded_training_images(tiny_prepared: Prepared, source: Folder) -> None:
+def test_statistics_are_those_of_the_decoded_training_images(tiny_prepared: Prepared, source: Source) -> None:
     held = held_out(source.entries, 0.2)
     training = [x for x, out in zip(originals(source), held, strict=True) if x is not None and not out]
     stack = np.stack(training).astype(np.float64)
@@ -73,7 +79,7 @@ def test_statistics_are_those_of_the_decoded_training_images(tiny_prepared: Prep
     np.testing.assert_allclose(np.abs(statistics.colour_vectors @ vectors[:, ::-1]), np.eye(3), atol=1e-4)
 
 
-def test_pixels_are_close_to_the_originals(tiny_prepared: Prepared, source: Folder) -> None:
+def test_pixels_are_close_to_the_originals(tiny_prepared: Prepared, source: Source) -> None:
     for index, original in enumerate(x for x in originals(source) if x is not None):
         pixels = tiny_prepared.pixels(index)
         assert pixels.shape == (256, 256, 3)
@@ -85,7 +91,7 @@ def test_photographs_survive_the_cache_nearly_untouched(photographs: dict[str, P
     for name, path in photographs.items():
         (tmp_path / "data" / name).mkdir(parents=True)
         shutil.copy(path, tmp_path / "data" / name / "1.jpg")
-    prepare(open_folder(tmp_path / "data"), tmp_path / "out", 0.0, quiet)
+    prepare(open_source(tmp_path / "data"), tmp_path / "out", 0.0, quiet)
     prepared = Prepared.open(tmp_path / "out")
     for index, path in enumerate(photographs.values()):
         original = decode(path.read_bytes(), Contract())[0].astype(float)
@@ -114,7 +120,7 @@ def test_no_indices_give_no_batches(tiny_prepared: Prepared) -> None:
 
 
 @pytest.mark.usefixtures("parts_of_8")
-def test_cutting_into_parts_changes_nothing_that_is_read(tiny_prepared: Prepared, source: Folder, tmp_path: Path) -> None:
+def test_cutting_into_parts_changes_nothing_that_is_read(tiny_prepared: Prepared, source: Source, tmp_path: Path) -> None:
     prepare(source, tmp_path, 0.2, quiet)
     cut = Prepared.open(tmp_path)
     assert sorted(path.name for path in tmp_path.glob("*.bin")) == [f"part-0000{part}.bin" for part in range(4)]
@@ -125,7 +131,7 @@ def test_cutting_into_parts_changes_nothing_that_is_read(tiny_prepared: Prepared
 
 
 @pytest.mark.usefixtures("parts_of_8")
-def test_progress_hears_how_many_images_are_done(source: Folder, tmp_path: Path) -> None:
+def test_progress_hears_how_many_images_are_done(source: Source, tmp_path: Path) -> None:
     heard: list[int] = []
     prepare(source, tmp_path, 0.2, heard.append)
     assert heard == [8, 16, 24, 31]
@@ -137,7 +143,7 @@ def snapshot(root: Path) -> dict[str, bytes]:
 
 @pytest.mark.usefixtures("parts_of_8")
 @pytest.mark.parametrize("part", range(4))
-def test_a_part_that_was_not_finished_is_made_again_the_same(source: Folder, tmp_path: Path, part: int) -> None:
+def test_a_part_that_was_not_finished_is_made_again_the_same(source: Source, tmp_path: Path, part: int) -> None:
     prepare(source, tmp_path, 0.2, quiet)
     whole = snapshot(tmp_path)
     (tmp_path / DOCUMENT).unlink()
@@ -148,13 +154,13 @@ def test_a_part_that_was_not_finished_is_made_again_the_same(source: Folder, tmp
 
 
 @pytest.mark.usefixtures("parts_of_8")
-def test_finished_parts_are_not_decoded_again(source: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_finished_parts_are_not_decoded_again(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare(source, tmp_path, 0.2, quiet)
     (tmp_path / "part-00002.parquet").unlink()
     seen: list[str] = []
     original = room._prepare_one
 
-    def counted(source: Folder, entry: Entry, contract: Contract) -> tuple[np.ndarray | None, bytes]:
+    def counted(source: Source, entry: Entry, contract: Contract) -> tuple[np.ndarray | None, bytes]:
         seen.append(entry.id)
         return original(source, entry, contract)
 
@@ -165,12 +171,12 @@ def test_finished_parts_are_not_decoded_again(source: Folder, tmp_path: Path, mo
 
 @pytest.mark.usefixtures("parts_of_8")
 def test_an_interrupted_prepare_is_not_a_prepared_data_set_and_can_be_finished(
-    source: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepare(source, tmp_path / "whole", 0.2, quiet)
     original, calls = room._prepare_one, 0
 
-    def failing(source: Folder, entry: Entry, contract: Contract) -> tuple[np.ndarray | None, bytes]:
+    def failing(source: Source, entry: Entry, contract: Contract) -> tuple[np.ndarray | None, bytes]:
         nonlocal calls
         calls += 1
         if calls == 20:
@@ -194,7 +200,7 @@ def copy_of(prepared: Prepared, tmp_path: Path) -> Path:
 @pytest.mark.parametrize("change", ["holdout", "fewer images", "other classes", "other files"])
 def test_another_data_set_does_not_go_into_the_same_folder(tiny_folder: Path, tmp_path: Path, change: str) -> None:
     data, out = Path(shutil.copytree(tiny_folder, tmp_path / "data")), tmp_path / "out"
-    prepare(open_folder(data), out, 0.2, quiet)
+    prepare(open_source(data), out, 0.2, quiet)
     before = snapshot(out)
     if change == "fewer images":
         (data / "cat" / "3.png").unlink()
@@ -203,7 +209,7 @@ def test_another_data_set_does_not_go_into_the_same_folder(tiny_folder: Path, tm
     if change == "other files":
         (data / "cat" / "3.png").rename(data / "cat" / "13.png")
     with pytest.raises(BadInput, match=f"{out}: holds another"):
-        prepare(open_folder(data), out, 0.3 if change == "holdout" else 0.2, quiet)
+        prepare(open_source(data), out, 0.3 if change == "holdout" else 0.2, quiet)
     assert snapshot(out) == before
 
 
@@ -238,7 +244,7 @@ def test_a_damaged_prepared_data_set_is_bad_input_naming_it(tiny_prepared: Prepa
         assert Prepared.open(root).statistics.mean.shape == (3, 256, 256)
 
 
-def test_the_index_tells_where_each_image_lies(tiny_prepared: Prepared, source: Folder) -> None:
+def test_the_index_tells_where_each_image_lies(tiny_prepared: Prepared, source: Source) -> None:
     index = pq.read_table(tiny_prepared.root / INDEX)
     assert index.schema.equals(room.SCHEMA)
     assert isinstance(index, pa.Table)
@@ -252,11 +258,119 @@ def test_a_data_set_without_one_decodable_image_is_bad_input(tmp_path: Path) -> 
     (tmp_path / "data" / "a").mkdir(parents=True)
     (tmp_path / "data" / "a" / "1.jpg").write_bytes(b"no image")
     with pytest.raises(BadInput):
-        prepare(open_folder(tmp_path / "data"), tmp_path / "out", 0.0, quiet)
+        prepare(open_source(tmp_path / "data"), tmp_path / "out", 0.0, quiet)
 
 
 def test_a_data_set_without_one_training_image_is_bad_input(tmp_path: Path) -> None:
     (tmp_path / "data" / "a").mkdir(parents=True)
     Image.new("RGB", (9, 9)).save(tmp_path / "data" / "a" / "1.png")
     with pytest.raises(BadInput):
-        prepare(open_folder(tmp_path / "data"), tmp_path / "out", 0.9, quiet)
+        prepare(open_source(tmp_path / "data"), tmp_path / "out", 0.9, quiet)
+
+
+def test_a_class_without_a_training_image_is_bad_input_naming_it(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "train.tar").write_bytes(tar({"1.jpg": jpeg(1), "1.cls": b"0"}))
+    (tmp_path / "data" / "classes.txt").write_text("ant\nbee\n")
+    with pytest.raises(BadInput, match=r"class 'bee' .* has no training image"):
+        prepare(open_source(tmp_path / "data"), tmp_path / "out", 0.0, quiet)
+    assert not (tmp_path / "out").exists()
+
+
+def test_ilsvrc_is_prepared_with_its_own_split(tmp_path: Path) -> None:
+    source = open_source(ilsvrc(tmp_path / "data"))
+    document = prepare(source, tmp_path / "out", 0.15, quiet)
+    prepared = Prepared.open(tmp_path / "out")
+    assert (document["training"], document["validation"], document["holdout"]) == (12, 5, None)
+    np.testing.assert_array_equal(prepared.validation, source.entries.validation)
+    np.testing.assert_array_equal(prepared.labels, source.entries.labels)
+    expected = [decode(data, Contract())[0] for data in validation_images().values()]
+    for index, pixels in zip(np.flatnonzero(prepared.validation), expected, strict=True):
+        assert np.abs(prepared.pixels(int(index)).astype(int) - pixels).max() <= 2
+
+
+def test_validation_images_alone_are_not_prepared(tmp_path: Path) -> None:
+    (ilsvrc(tmp_path / "data") / "ILSVRC2012_img_train.tar").unlink()
+    with pytest.raises(BadInput, match="holds no training images"):
+        prepare(open_source(tmp_path / "data"), tmp_path / "out", 0.15, quiet)
+
+
+def test_other_labels_of_the_same_images_do_not_go_into_the_same_folder(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "classes.txt").write_text("ant\nbee\n")
+    for labels in ("01", "10"):
+        samples = {f"{n}.{kind}": content for n in range(2) for kind, content in (("jpg", jpeg(n)), ("cls", labels[n].encode()))}
+        (tmp_path / "data" / "x.tar").write_bytes(tar(samples))
+        if labels == "01":
+            prepare(open_source(tmp_path / "data"), tmp_path / "out", 0.0, quiet)
+    with pytest.raises(BadInput, match="holds another"):
+        prepare(open_source(tmp_path / "data"), tmp_path / "out", 0.0, quiet)
+
+
+STUCK = """
+import itertools, sys, time
+from pathlib import Path
+from dataset import prepared
+from dataset.layouts import open_source
+prepared.PART, original, calls = 8, prepared._prepare_one, itertools.count()
+def stuck(*arguments):
+    if next(calls) >= 20:
+        time.sleep(600)
+    return original(*arguments)
+prepared._prepare_one = stuck
+prepared.prepare(open_source(Path(sys.argv[1])), Path(sys.argv[2]), 0.2, lambda done: None)
+"""
+
+
+@pytest.mark.usefixtures("parts_of_8")
+def test_a_prepare_that_was_killed_is_finished_the_same(source: Source, tiny_folder: Path, tmp_path: Path) -> None:
+    """SIGKILL in the middle of the third part: the two finished ones are kept as they are."""
+    prepare(source, tmp_path / "whole", 0.2, quiet)
+    out = tmp_path / "killed"
+    child = subprocess.Popen([sys.executable, "-c", STUCK, str(tiny_folder), str(out)], cwd=Path(__file__).parent.parent)
+    deadline = time.monotonic() + 60
+    while not (out / "part-00002.bin").exists() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    child.kill()
+    assert child.wait() == -signal.SIGKILL
+    finished = sorted(out.glob("part-*.parquet"))
+    assert [path.name for path in finished] == ["part-00000.parquet", "part-00001.parquet"]
+    before = {path: path.stat().st_mtime_ns for path in (*finished, out / "part-00000.bin", out / "part-00001.bin")}
+    prepare(source, out, 0.2, quiet)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert snapshot(out) == snapshot(tmp_path / "whole")
+
+
+PREPARE = """
+import resource, sys
+from pathlib import Path
+from dataset.layouts import open_source
+from dataset.prepared import prepare
+source = open_source(Path(sys.argv[1]))
+prepare(source, Path(sys.argv[2]), 0.15, lambda done: None)
+print(len(source.entries), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def peak_memory(root: Path, images: int) -> float:
+    """MiB that a process of its own needs at most to prepare a WebDataset of so many images."""
+    data, picture = root / f"data{images}", jpeg(0)
+    data.mkdir()
+    (data / "classes.txt").write_text("ant\nbee\n")
+    for shard in range(0, images, 1000):
+        samples = (
+            (f"{n:06d}.{kind}", content)
+            for n in range(shard, shard + 1000)
+            for kind, content in (("jpg", picture), ("cls", b"01"[n % 2 :][:1]))
+        )
+        (data / f"{shard:06d}.tar").write_bytes(tar(list(samples)))
+    command = [sys.executable, "-c", PREPARE, str(data), str(root / f"out{images}")]
+    done = subprocess.run(command, cwd=Path(__file__).parent.parent, capture_output=True, text=True, check=True)
+    listed, kilobytes = map(int, done.stdout.split())
+    assert listed == images
+    return kilobytes / 1024
+
+
+@pytest.mark.slow
+def test_twenty_thousand_images_need_little_more_memory_than_one_thousand(tmp_path: Path) -> None:
+    assert peak_memory(tmp_path, 20_000) - peak_memory(tmp_path, 1000) < 200

@@ -1,10 +1,13 @@
 """net.onnx is what DESIGN promises: standard nodes, one file, nothing left over, for every recipe."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
+import torch
 from onnx import TensorProto
 
 from export.onnx import net_onnx
@@ -12,6 +15,9 @@ from export.pipeline import tencrop_onnx
 from export.precision import half, low_rank
 from model.checkpoint import Checkpoint
 from model.errors import BadInput
+from model.net import AlexNet
+from model.strict import dump
+from training.recipe import load
 
 
 def test_net_has_exactly_its_lrn_nodes_with_the_paper_numbers(embedded: Checkpoint) -> None:
@@ -64,3 +70,19 @@ def test_low_rank_shrinks_both_hidden_layers(source145: Checkpoint) -> None:
         low_rank(small, 4)
     with pytest.raises(BadInput, match="between 1 and"):
         low_rank(source145, 10**6)
+
+
+def test_columns_without_communication_equal_torch_on_onnxruntime(source145: Checkpoint) -> None:
+    net = load("no_communication").net
+    net = replace(net, input=99, fc6=replace(net.fc6, units=64), fc7=replace(net.fc7, units=48), fc8=replace(net.fc8, units=10))
+    random = np.random.default_rng(150)
+    shapes = {name: value.shape for name, value in AlexNet(net).weights().items()}
+    weights = {name: random.normal(0, np.prod(shape[1:]) ** -0.5, shape).astype(np.float32) for name, shape in shapes.items()}
+    model = net_onnx(Checkpoint({"net": dump(net), "mean": "center"}, source145.contract, source145.statistics, weights))
+    assert Counter(node.op_type for node in model.graph.node)["MatMul"] == 2  # fc6 and fc7; fc8 sees both columns
+    x = random.normal(0, 60, (3, 3, 99, 99)).astype(np.float32)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    with torch.no_grad():
+        expected = AlexNet.of(net, weights)(torch.from_numpy(x)).numpy()
+    assert np.ptp(expected) > 1
+    np.testing.assert_allclose(session.run(None, {"input": x})[0], expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())

@@ -1,4 +1,4 @@
-"""export/stem.py: the views of a graph that shares its stem are those of the plain graph, and where sharing would not be exact it is not done."""
+"""export/stem.py: views that share their stem are those of the plain graph, and where that would not be exact they do not share."""
 
 from dataclasses import replace
 
@@ -36,7 +36,7 @@ def checkpoint(net: NetConfig, contract: Contract, mean: str = "aligned") -> Che
         random.uniform(90, 140, (3, side, side)).astype(np.float32), np.ones(3, np.float32), np.eye(3, dtype=np.float32)
     )
     contract = replace(contract, labels=tuple(Label(f"{i}", f"{i}") for i in range(5)))
-    recipe = to_plain(replace(load("caltech101"), net=net, mean=mean))
+    recipe = to_plain(replace(load("caltech101"), net=net)) | {"mean": mean}
     return Checkpoint(recipe, contract, statistics, weights)
 
 

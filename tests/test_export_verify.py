@@ -84,16 +84,27 @@ def constant(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[
     return edit
 
 
+PARTS = ("body", "right", "bottom")  # that a view is put together from (export/stem.py)
+
+
 def one_view_wrong(model: onnx.ModelProto) -> None:
     """The lower left crop taken where the upper right one lies."""
+    for part in PARTS:
+        for place in (1, 2):
+            node(model, f"tencrop/{part}3").input[place] = node(model, f"tencrop/{part}1").input[place]
+
+
+def strip_wrong(model: onnx.ModelProto) -> None:
+    """The edge of one view taken from another."""
     for place in (1, 2):
-        node(model, "tencrop/view3").input[place] = node(model, "tencrop/view1").input[place]
+        node(model, "tencrop/right0").input[place] = node(model, "tencrop/right1").input[place]
 
 
 def mirrored_twice(model: onnx.ModelProto) -> None:
     """The mirrored views, mirrored back."""
-    for index in range(5, 10):
-        node(model, f"tencrop/view{index}").input[0] = node(model, "tencrop/view0").input[0]
+    for part in PARTS:
+        for index in range(5, 10):
+            node(model, f"tencrop/{part}{index}").input[0] = node(model, f"tencrop/{part}0").input[0]
 
 
 def softmax_after_mean(model: onnx.ModelProto) -> None:
@@ -116,6 +127,7 @@ MUTANTS: dict[str, Mutation] = {
     "BGR for RGB": edited(bgr),
     "mean not subtracted": edited(constant("tencrop/mean", np.zeros_like)),
     "one view wrong": edited(one_view_wrong),
+    "one view's edge wrong": edited(strip_wrong),
     "mirrored twice": edited(mirrored_twice),
     "softmax after the mean": edited(softmax_after_mean),
 }

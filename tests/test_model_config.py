@@ -8,7 +8,7 @@ import numpy as np
 import oracles
 import pytest
 
-from model.config import LRN, NetConfig, Pool, Row, rows
+from model.config import LRN, Linear, NetConfig, Pool, Row, rows
 from model.errors import BadInput
 from training.recipe import load
 
@@ -33,7 +33,7 @@ def parameters(table: list[Row]) -> int:
         if row.op == "conv":
             total += row.spec.channels * (row.before[0] // row.spec.columns * row.spec.kernel**2 + 1)
         if row.op == "fc":
-            total += row.spec.units * (prod(row.before) + 1)
+            total += row.spec.units * (prod(row.before) // row.spec.columns + 1)
     return total
 
 
@@ -43,9 +43,35 @@ def test_the_shapes_are_the_papers(recipe: str) -> None:
     assert {name: shapes[name] for name in SHAPES} == SHAPES
 
 
-@pytest.mark.parametrize("recipe", ["paper", "source145"])
-def test_the_net_has_60965224_parameters_at_1000_classes(recipe: str) -> None:
-    assert parameters(list(rows(load(recipe).net))) == 60_965_224
+COUNTS = {
+    **dict.fromkeys(["paper", "source145", "tanh", "no_lrn", "no_overlap", "no_noise", "no_dropout", "no_crops"], 60_965_224),
+    "one_column": 59_798_312,  # halves of conv1 to conv4; fc6 to fc8 as they were
+    "no_communication": 60_965_224 - 384 * 128 * 9 - 4096 * (4608 + 2048),  # conv3, fc6 and fc7 see half
+}
+
+
+@pytest.mark.parametrize("recipe", COUNTS)
+def test_parameters_are_counted_as_published_at_1000_classes(recipe: str) -> None:
+    """60,965,224: what the 2012 program's net 145 has."""
+    assert parameters(list(rows(load(recipe).net))) == COUNTS[recipe]
+
+
+def test_without_overlap_the_maps_are_55_28_26_13_11_6() -> None:
+    shapes = {row.name: row.after for row in rows(load("no_overlap").net)}
+    assert [shapes[name][1] for name in ("conv1", "pool1", "conv2", "pool2", "conv5", "pool5")] == [55, 28, 26, 13, 11, 6]
+    assert shapes["pool5"] == (256, 6, 6)  # what fc6 takes in net 145
+
+
+def test_one_column_is_half_as_wide_up_to_conv5() -> None:
+    shapes = {row.name: row.after for row in rows(load("one_column").net)}
+    assert [shapes[f"conv{i}"][0] for i in (1, 2, 3, 4, 5)] == [48, 128, 192, 192, 256]
+    assert [shapes[f"fc{i}"] for i in (6, 7, 8)] == [(4096,), (4096,), (1000,)]
+
+
+def test_columns_without_communication_have_no_low_rank_form() -> None:
+    net = NetConfig(fc7=Linear(4096, rank=5, columns=2))
+    with pytest.raises(BadInput, match=r"net\.fc7: .*no low-rank form"):
+        list(rows(net))
 
 
 @pytest.mark.parametrize("recipe", ["paper", "source145"])

@@ -13,20 +13,21 @@ from torch.nn import functional as F
 
 from model import net as room
 from model.config import LRN, Conv, Dropout, Linear, NetConfig, Pool, Row, SameMap, rows
-from model.net import AlexNet, Convolution, FullyConnected, LocalResponseNorm, LowRank, MaxPool, SameMapNorm
+from model.net import MODULES, AlexNet, Convolution, FullyConnected, LocalResponseNorm, LowRank, MaxPool, SameMapNorm
 from training.recipe import load
 
-SMALL: dict[str, Any] = {  # the nets of the recipes on 67x67, thinner
-    "input": 67,
-    "conv1": Conv(8, 11, stride=4, pad=(0, 3)),
-    "conv2": Conv(12, 5, pad=(2, 2), columns=2, init_bias=1.0),
-    "conv3": Conv(16, 3, pad=(1, 1)),
-    "conv4": Conv(16, 3, pad=(1, 1), columns=2, init_bias=1.0),
-    "conv5": Conv(8, 3, pad=(1, 1), columns=2, init_bias=1.0),
-    "fc6": Linear(20, init_bias=1.0),
-    "fc7": Linear(18, init_bias=1.0),
-    "fc8": Linear(7),
-}
+CHANNELS = {"conv1": 8, "conv2": 12, "conv3": 16, "conv4": 16, "conv5": 8}
+UNITS = {"fc6": 20, "fc7": 18, "fc8": 7}
+
+
+def thin(net: NetConfig, side: int = 67) -> NetConfig:
+    """The net of a recipe on smaller images, thinner."""
+    convs = {name: replace(getattr(net, name), channels=channels) for name, channels in CHANNELS.items()}
+    fcs = {name: replace(getattr(net, name), units=units) for name, units in UNITS.items()}
+    return replace(net, input=side, **convs, **fcs)
+
+
+SMALL = thin(NetConfig())
 
 
 def row(op: str, spec: Any, before: tuple[int, ...], after: tuple[int, ...] = ()) -> Row:
@@ -115,6 +116,25 @@ def test_fully_connected_flattens_channel_by_channel() -> None:
     np.testing.assert_allclose(run(layer, x), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("before", [(4, 3, 3), (36,)])
+def test_fully_connected_columns_equal_a_product_for_each_half(before: tuple[int, ...]) -> None:
+    layer = MODULES["fc"](row("fc", Linear(6, columns=2), before))
+    weights, x = parameters(layer), numbers(5, *before)
+    assert weights["weight"].shape == (6, 18)
+    first, second = x.reshape(5, 2, 18).astype(np.float64).transpose(1, 0, 2)
+    expected = np.hstack([first @ weights["weight"][:3].T, second @ weights["weight"][3:].T]) + weights["bias"]
+    np.testing.assert_allclose(run(layer, x), expected, atol=1e-6)
+
+
+def test_a_fully_connected_column_sees_only_its_own_half() -> None:
+    layer = MODULES["fc"](row("fc", Linear(6, columns=2), (4, 3, 3)))
+    x = numbers(1, 4, 3, 3)
+    for maps, changes in ((slice(0, 2), [True] * 3 + [False] * 3), (slice(2, 4), [False] * 3 + [True] * 3)):
+        changed = x.copy()
+        changed[:, maps] += 1
+        assert (run(layer, changed) != run(layer, x))[0].tolist() == changes
+
+
 def test_low_rank_equals_the_product_of_its_matrices() -> None:
     layer, x = LowRank(row("fc", Linear(7, rank=3), (2, 4, 4))), numbers(5, 2, 4, 4)
     weights = parameters(layer)
@@ -147,6 +167,17 @@ def test_local_response_norm_equals_torchs_own(spec: LRN) -> None:
     alpha = spec.alpha if spec.alpha_divided else spec.alpha * spec.size  # torch divides
     expected = F.local_response_norm(torch.from_numpy(x), spec.size, alpha, spec.beta, spec.k).numpy()
     np.testing.assert_allclose(run(LocalResponseNorm(row("lrn", spec, (12, 3, 3))), x), expected, rtol=2e-6)
+
+
+@pytest.mark.parametrize("spec", [LRN(), LRN(alpha_divided=False)])
+def test_local_response_norm_of_activations_of_900_is_finite_in_fp16(spec: LRN) -> None:
+    """Their squares, 810,000, are beyond fp16's 65,504."""
+    x = np.random.default_rng(0).choice([-900, 900, 300, 1], (2, 12, 3, 3)).astype(np.float32)
+    expected = oracles.lrn(x.astype(np.float64), 5, spec.alpha_each, 0.75, 2.0, 1)
+    norm = LocalResponseNorm(row("lrn", spec, (12, 3, 3)))
+    np.testing.assert_allclose(run(norm.half(), x.astype(np.float16)), expected, rtol=5e-3)
+    with torch.autocast("cpu", torch.float16):  # as in training: the activations are fp16, the module is not
+        np.testing.assert_allclose(run(norm.float(), x.astype(np.float16)), expected, rtol=5e-3)
 
 
 def test_the_norm_inside_columns_does_not_cross_them() -> None:
@@ -268,13 +299,14 @@ def forward(net: NetConfig, weights: dict[str, np.ndarray], x: np.ndarray) -> np
         return oracles.lrn(x, 5, net.lrn.alpha_each, 0.75, 2.0, net.lrn.columns)
 
     def pool(x: np.ndarray) -> np.ndarray:
-        return oracles.max_pool(x, 3, 2)
+        return oracles.max_pool(x, net.pool.size, 2)
 
-    def fc(x: np.ndarray, name: str) -> np.ndarray:
-        return np.asarray(x.reshape(len(x), -1) @ w[f"{name}.weight"].T + w[f"{name}.bias"])
+    def fc(x: np.ndarray, name: str, columns: int = 1) -> np.ndarray:
+        pairs = zip(np.split(x.reshape(len(x), -1), columns, 1), np.split(w[f"{name}.weight"], columns), strict=True)
+        return np.concatenate([own @ weight.T for own, weight in pairs], 1) + w[f"{name}.bias"]
 
     def relu(x: np.ndarray) -> np.ndarray:
-        return np.asarray(np.maximum(x, 0))
+        return np.asarray(np.tanh(x) if "tanh" in net.layers[0] else np.maximum(x, 0))
 
     x = conv(x.astype(np.float64), "conv1", net.conv1)
     if net.lrn.columns == 2:  # source145
@@ -287,19 +319,19 @@ def forward(net: NetConfig, weights: dict[str, np.ndarray], x: np.ndarray) -> np
     x = relu(conv(x, "conv3", net.conv3))
     x = relu(conv(x, "conv4", net.conv4))
     x = pool(relu(conv(x, "conv5", net.conv5)))
-    x = 0.5 * relu(fc(x, "fc6"))
-    x = 0.5 * relu(fc(x, "fc7"))
+    x = 0.5 * relu(fc(x, "fc6", net.fc6.columns))
+    x = 0.5 * relu(fc(x, "fc7", net.fc7.columns))
     return fc(x, "fc8")
 
 
-@pytest.mark.parametrize("recipe", ["paper", "source145", "caltech101"])
+@pytest.mark.parametrize("recipe", ["paper", "source145", "caltech101", "no_communication", "no_overlap", "tanh"])
 def test_the_whole_net_equals_numpy(recipe: str) -> None:
-    net = replace(load(recipe).net, **SMALL)
+    net = thin(load(recipe).net, 99 if recipe == "no_overlap" else 67)
     alexnet = AlexNet(net)
     alexnet.init(5)
     for p in alexnet.parameters():
-        p.data *= 4  # so that both norms have something to do
-    x = numbers(2, 3, 67, 67, scale=60)
+        p.data *= 16 if recipe == "tanh" else 4  # so that both norms have something to do
+    x = numbers(2, 3, net.input, net.input, scale=60)
     expected = forward(net, alexnet.weights(), x)
     assert np.ptp(expected) > 0.01
     np.testing.assert_allclose(run(alexnet.eval(), x), expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
@@ -321,8 +353,24 @@ def test_initial_weights_and_biases_are_the_recipes(recipe: str) -> None:
         assert (weights[f"{name}.bias"] == expected_bias).all(), name
 
 
+@pytest.mark.parametrize("recipe", ["tanh", "figure1_tanh"])
+def test_biases_of_a_tanh_net_begin_at_0(recipe: str) -> None:
+    alexnet = AlexNet(thin(load(recipe).net))
+    alexnet.init(0)
+    assert not any(value.any() for name, value in alexnet.weights().items() if name.endswith("bias"))
+
+
+def test_columns_without_communication_begin_like_any_other_layer() -> None:
+    net = load("no_communication").net
+    alexnet = AlexNet(replace(thin(net), fc6=replace(net.fc6, units=64), fc7=replace(net.fc7, units=600)))
+    alexnet.init(0)
+    assert alexnet.weights()["fc7.weight"].shape == (600, 32)
+    assert alexnet.weights()["fc7.weight"].std() == pytest.approx(0.01, rel=0.02)
+    assert (alexnet.weights()["fc7.bias"] == 1).all()
+
+
 def test_the_seed_decides_the_initial_weights() -> None:
-    net = NetConfig(**SMALL)
+    net = SMALL
     a, b, c = AlexNet(net), AlexNet(net), AlexNet(net)
     a.init(1)
     torch.manual_seed(99)  # torch's own state has no say
@@ -333,28 +381,31 @@ def test_the_seed_decides_the_initial_weights() -> None:
 
 
 def test_two_layers_of_one_shape_begin_with_different_weights() -> None:
-    net = replace(NetConfig(**SMALL), fc6=Linear(32), fc7=Linear(32), fc8=Linear(32))
+    net = replace(SMALL, fc6=Linear(32), fc7=Linear(32), fc8=Linear(32))
     alexnet = AlexNet(net)
     alexnet.init(1)
     assert not np.array_equal(alexnet.weights()["fc7.weight"], alexnet.weights()["fc8.weight"])
 
 
-@pytest.mark.parametrize("recipe", ["paper", "source145"])
-def test_the_module_has_60965224_parameters_at_1000_classes(recipe: str) -> None:
+COUNTS = [("paper", 60_965_224), ("source145", 60_965_224), ("no_overlap", 60_965_224), ("one_column", 59_798_312)]
+
+
+@pytest.mark.parametrize(("recipe", "count"), [*COUNTS, ("no_communication", 33_259_880)])
+def test_the_module_has_its_parameters_at_1000_classes(recipe: str, count: int) -> None:
     with torch.device("meta"):
         alexnet = AlexNet(load(recipe).net)
-    assert sum(p.numel() for p in alexnet.parameters()) == 60_965_224
+    assert sum(p.numel() for p in alexnet.parameters()) == count
 
 
 def test_weights_are_the_parameters_alone() -> None:
-    alexnet = AlexNet(NetConfig(**SMALL))
+    alexnet = AlexNet(SMALL)
     layers = [row.name for row in rows(alexnet.config) if row.op in ("conv", "fc")]
     assert set(alexnet.weights()) == {f"{layer}.{part}" for layer in layers for part in ("weight", "bias")}
     assert set(alexnet.state_dict()) == set(alexnet.weights())
 
 
 def test_weights_do_not_change_when_training_goes_on() -> None:
-    alexnet = AlexNet(NetConfig(**SMALL))
+    alexnet = AlexNet(SMALL)
     before = alexnet.weights()["fc8.bias"]
     kept = before.copy()
     with torch.no_grad():
@@ -364,7 +415,7 @@ def test_weights_do_not_change_when_training_goes_on() -> None:
 
 @pytest.mark.parametrize("kind", [np.float32, np.float16])
 def test_of_gives_the_same_net_back_in_fp32_and_ready_to_predict(kind: type) -> None:
-    alexnet = AlexNet(NetConfig(**SMALL))
+    alexnet = AlexNet(SMALL)
     weights: dict[str, np.ndarray] = {name: value.astype(kind) for name, value in alexnet.weights().items()}
     again = AlexNet.of(alexnet.config, weights)
     assert not again.training
@@ -374,7 +425,7 @@ def test_of_gives_the_same_net_back_in_fp32_and_ready_to_predict(kind: type) -> 
 
 
 def test_bfloat16_stays_close_to_fp32() -> None:
-    alexnet = AlexNet(replace(load("source145").net, **SMALL)).eval()
+    alexnet = AlexNet(thin(load("source145").net)).eval()
     alexnet.init(5)
     x = numbers(2, 3, 67, 67, scale=60)
     exact = run(alexnet, x)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 import server.validation.run as run_file
-from dataset.layouts import open_folder
+from dataset.layouts import open_source
 from model.checkpoint import Checkpoint
 from model.classifier import Classifier
 from model.errors import BadInput, WorkFailed
@@ -22,7 +23,7 @@ from model.net import AlexNet
 from server.app import create_app
 from server.settings import Settings
 from server.validation.records import counts
-from server.validation.report import interval
+from server.validation.report import interval, text_report
 from server.validation.run import Plan, evaluate, plan
 
 
@@ -40,7 +41,7 @@ def folder(tmp_path: Path, photographs: dict[str, Path]) -> Path:
 
 
 def whole(root: Path, classifier: Classifier, limit: int | None = None) -> Plan:
-    data = open_folder(root)
+    data = open_source(root)
     return plan(data, data.entries, classifier, limit)
 
 
@@ -66,6 +67,19 @@ def test_served_evaluated_and_torch_answers_are_one(folder: Path, classifier: Cl
             for guess, p in zip(served, evaluated["ten_crop_probabilities"], strict=True):
                 assert abs(guess["probability"] - p) < 1e-4
                 assert abs(guess["probability"] - torch_probabilities[guess["index"]]) < 1e-4
+
+
+def test_a_report_prints_what_the_recipe_reached_in_2012_beside_what_it_got(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
+    card = classifier.file.card
+    then = {"data": "ILSVRC-2012 validation", "views": "ten_crop", "top1": 40.66, "top5": 18.21}
+    known = replace(classifier, file=replace(classifier.file, card=replace(card, recipe={**card.recipe, "expect": [then]})))
+    summary = evaluate(whole(folder, known), known, tmp_path / "run", False, lambda done: None)
+    assert summary["expect"] == [then]
+    assert "<td>2012, ten views, ILSVRC-2012 validation</td><td>40.66%</td><td>18.21%</td>" in (tmp_path / "run/report.html").read_text()
+    assert text_report(summary).splitlines()[-1].split() == [
+        *("ten", "views", "top-1", "error", "40.66%", "top-5", "error", "18.21%"),
+        *("(this", "recipe's", "net", "in", "2012,", "ILSVRC-2012", "validation)"),
+    ]
 
 
 def test_report_counts_what_the_records_say(folder: Path, classifier: Classifier, tmp_path: Path) -> None:

@@ -34,6 +34,17 @@ def test_evaluate_prints_both_errors(
     assert "1 images (0 undecodable)" in printed and "center crop  top-1 error" in printed and "ten views    top-1 error" in printed
 
 
+def test_evaluate_measures_a_data_sets_own_validation_images(
+    tmp_path: Path, photographs: dict[str, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("train/pagoda/1.jpg", "train/sunflower/1.jpg", "val/pagoda/2.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_bytes(photographs["china"].read_bytes())
+    assert call(monkeypatch, "evaluate", str(tmp_path), "--holdout", "0.9", "--json") == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["n"] == 1 and "listing" not in printed.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -94,7 +105,7 @@ def test_full_disk_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device", "part-00000.bin")
 
-    monkeypatch.setattr("dataset.layouts.open_folder", full)
+    monkeypatch.setattr("dataset.layouts.open_source", full)
     assert call(monkeypatch, "prepare", str(tmp_path / "data"), str(tmp_path / "out")) == 1
     assert capsys.readouterr().err == "tencrop: part-00000.bin: No space left on device\n"
 

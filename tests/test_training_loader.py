@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from dataset.prepared import Prepared
+from model.errors import BadInput
 from training.augment import crop, draw
 from training.loader import Batch, EpochOrder, Loader
 from training.recipe import Recipe, load
@@ -18,7 +19,7 @@ def recipe(batch: int = 8, seed: int = 0) -> Recipe:
 
 
 def keys(prepared: Prepared, recipe: Recipe, epoch: int) -> list[list[tuple[int, int]]]:
-    order = EpochOrder(prepared, recipe)
+    order = EpochOrder(prepared, recipe, (0, 1))
     order.epoch = epoch
     return list(order)
 
@@ -53,7 +54,7 @@ def test_each_epoch_has_its_own_order_and_each_seed_its_own(tiny_prepared: Prepa
 
 
 def test_the_order_of_an_epoch_does_not_depend_on_the_epochs_before(tiny_prepared: Prepared) -> None:
-    order = EpochOrder(tiny_prepared, recipe())
+    order = EpochOrder(tiny_prepared, recipe(), (0, 1))
     for epoch in (1, 2):
         order.epoch = epoch
         list(order)
@@ -69,6 +70,34 @@ def test_what_one_epoch_leaves_out_another_takes(tiny_prepared: Prepared) -> Non
 def test_a_batch_larger_than_the_data_set_becomes_all_of_it(tiny_prepared: Prepared) -> None:
     training = int((~tiny_prepared.validation).sum())
     assert [len(group) for group in keys(tiny_prepared, recipe(1000), 1)] == [training]
+
+
+@pytest.mark.parametrize("shares", [2, 4])
+def test_the_shares_part_each_batch_equally_and_without_overlap(tiny_prepared: Prepared, shares: int) -> None:
+    orders = [EpochOrder(tiny_prepared, recipe(), (index, shares)) for index in range(shares)]
+    for order in orders:
+        order.epoch = 2
+    whole = keys(tiny_prepared, recipe(), 2)
+    assert {len(order) for order in orders} == {len(whole)}
+    for batch, *parts in zip(whole, *orders, strict=True):
+        assert {len(part) for part in parts} == {8 // shares}
+        assert sorted(key for part in parts for key in part) == sorted(batch)
+
+
+def test_shares_that_do_not_divide_a_batch_are_bad_input(tiny_prepared: Prepared) -> None:
+    with pytest.raises(BadInput, match="a batch of 8 does not divide among 3 processes"):
+        EpochOrder(tiny_prepared, recipe(), (0, 3))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_epoch_that_was_begun_goes_on_with_the_very_next_batch(tiny_prepared: Prepared, workers: int) -> None:
+    loader = Loader(tiny_prepared, recipe(), workers)
+    whole = list(loader.epoch(2))
+    for done in (1, 2, 3):
+        rest = list(loader.epoch(2, done))
+        assert len(rest) == 3 - done
+        assert all(equal(a, b) for a, b in zip(rest, whole[done:], strict=True))
+    assert len(list(loader.epoch(3))) == 3  # the next one is whole again
 
 
 def test_a_batch_holds_the_drawn_crops_of_its_images(tiny_prepared: Prepared) -> None:

@@ -1,47 +1,27 @@
-"""training/loop.py: a thin net on a tiny data set learns, validates as it should, and resumes bit for bit."""
+"""training/loop.py: a thin net on a tiny data set learns, stops, resumes bit for bit, and refuses what cannot be resumed."""
 
 import hashlib
 import math
 import shutil
+import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import oracles
 import pytest
 import torch
+from thin import OVERRIDES, TIMES, assert_equal, last, quiet
 
-from dataset.layouts import open_folder
+from dataset.layouts import open_source
 from dataset.prepared import Prepared, prepare
 from model.checkpoint import Checkpoint
 from model.contract import Label
-from model.errors import BadInput, WorkFailed
-from model.net import AlexNet
-from model.views import TenCropNet
+from model.errors import BadInput, Stopped, WorkFailed
 from training import loop
-from training.loader import Loader
-from training.loop import Training, train
+from training.loop import FLAT, FLAT_AFTER, train
 from training.recipe import Event, Recipe, load
-from training.record import Run
-from training.schedule import Phase
-
-OVERRIDES = [
-    "compile=false",
-    "precision=fp32",
-    "optim.batch=8",
-    "optim.lr=0.003",
-    "optim.bias_lr=0.003",
-    "net.dropout.p=0.2",
-    "epochs=4",
-    "events=[{after = 1, divide = 2.0}, {after = 3, divide = 5.0, noise = false, frozen = ['conv1']}]",
-    *(f"net.conv{i}.channels={channels}" for i, channels in ((1, 8), (2, 16), (3, 16), (4, 16), (5, 16))),
-    *(f"net.conv{i}.init_std=0.08" for i in (2, 3, 4, 5)),
-    *(f"net.fc{i}.units=64" for i in (6, 7)),
-    *(f"net.fc{i}.init_std=0.1" for i in (6, 7, 8)),
-]
-TIMES = ("seconds", "images_per_s")
+from training.record import KEEP, Run
 
 
 @pytest.fixture(autouse=True)
@@ -57,16 +37,10 @@ def recipe() -> Recipe:
     return load("caltech101", OVERRIDES)
 
 
-def quiet(epoch: int, share: float, shown: Mapping[str, float]) -> None:
-    pass
-
-
-def untimed(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{key: value for key, value in row.items() if key not in TIMES} for row in history]
-
-
-def last(out: Path) -> Checkpoint:
-    return Checkpoint.load(Run.checkpoints(out)[-1])
+@pytest.fixture
+def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Progress hears of each of an epoch's three steps."""
+    monkeypatch.setattr("training.training.REPORT", 1)
 
 
 @pytest.fixture(scope="module")
@@ -85,12 +59,32 @@ def copied(finished: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished, tmp_path / "copied"))
 
 
-def test_the_loss_falls(tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path) -> None:
+def flat_epochs(caplog: pytest.LogCaptureFixture) -> list[int]:
+    """The epochs that a warning calls flat."""
+    return [int(record.getMessage().split()[1].rstrip(":")) for record in caplog.records if "that of guessing" in record.getMessage()]
+
+
+def test_the_loss_falls_and_is_not_called_flat_then(
+    tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     history = train(replace(recipe, epochs=10, events=()), tiny_prepared, tmp_path, False, 0, quiet)
     losses = [row["train_loss"] for row in history]
     assert losses[0] > math.log(3) > 2 * losses[-1]  # ln 3 is what knowing nothing costs
     assert history[-1]["train_error"] < 0.3
     assert history[-1]["center_top1_error"] < 0.3
+    assert flat_epochs(caplog) == [epoch for epoch, loss in enumerate(losses, 1) if epoch >= FLAT_AFTER and loss > FLAT * math.log(3)]
+    assert 10 not in flat_epochs(caplog)
+
+
+def test_a_loss_that_stays_at_ln_c_is_a_warning_that_says_what_to_try(
+    tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    optim = replace(recipe.optim, lr=0.0, bias_lr=0.0)
+    net = replace(recipe.net, fc8=replace(recipe.net.fc8, init_std=1e-6))
+    train(replace(recipe, epochs=3, net=net, optim=optim), tiny_prepared, tmp_path, False, 0, quiet)
+    assert flat_epochs(caplog) == [2, 3]
+    assert "1.10 is still that of guessing (ln 3 = 1.10)" in caplog.messages[0]
+    assert all(hint in caplog.messages[0] for hint in ("optim.lr", "init_std = 0.03", "labels"))
 
 
 def test_a_run_folder_holds_what_the_design_lists(finished: Path, recipe: Recipe) -> None:
@@ -122,26 +116,51 @@ class Interrupted(Exception):
     pass
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-@pytest.mark.parametrize("stop", [(2, 0.4), (4, 1.0)])
-def test_a_resumed_run_equals_an_uninterrupted_run(
-    finished: Path, tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path, workers: int, stop: tuple[int, float]
+@pytest.mark.parametrize(("at", "workers"), [((1, 2 / 3), 0), ((2, 1 / 3), 1), ((4, 1.0), 0)])
+def test_an_interrupted_run_resumed_equals_an_uninterrupted_run(
+    finished: Path, tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path, every_step: None, at: tuple[int, float], workers: int
 ) -> None:
     def interrupt(epoch: int, share: float, shown: Mapping[str, float]) -> None:
-        if epoch == stop[0] and share >= stop[1]:
+        if (epoch, share) == at:
             raise Interrupted
 
     with pytest.raises(Interrupted):
         train(recipe, tiny_prepared, tmp_path, False, workers, interrupt)
-    assert len(last(tmp_path).progress["history"]) == stop[0] - 1
+    assert len(Run.checkpoints(tmp_path)) == min(at[0] - 1, KEEP)
     torch.manual_seed(12345)  # another process
-    history = train(recipe, tiny_prepared, tmp_path, True, workers, quiet)
-    expected, resumed = last(finished), last(tmp_path)
-    assert untimed(history) == untimed(expected.progress["history"])
-    for name, value in expected.weights.items():
-        np.testing.assert_array_equal(resumed.weights[name], value, err_msg=name)
-    for name, value in expected.training.items():
-        np.testing.assert_array_equal(resumed.training[name], value, err_msg=name)
+    train(recipe, tiny_prepared, tmp_path, True, workers, quiet)
+    assert_equal(last(tmp_path), last(finished))
+
+
+@pytest.mark.parametrize(
+    ("heard", "saved", "message"),
+    [
+        ((1, 1 / 3), "checkpoint-0000+000002", "stopped in epoch 1 after 2 of 3 batches"),
+        ((3, 1.0), "checkpoint-0003", "stopped after epoch 3"),
+    ],
+)
+def test_a_stopped_run_resumed_equals_an_uninterrupted_run(
+    finished: Path,
+    tiny_prepared: Prepared,
+    recipe: Recipe,
+    tmp_path: Path,
+    every_step: None,
+    heard: tuple[int, float],
+    saved: str,
+    message: str,
+) -> None:
+    """Progress tells of a step that is done: the signal that comes then ends the run behind the next one."""
+
+    def ask(epoch: int, share: float, shown: Mapping[str, float]) -> None:
+        if (epoch, share) == heard:
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(Stopped, match=message):
+        train(recipe, tiny_prepared, tmp_path, False, 0, ask)
+    assert Run.checkpoints(tmp_path)[-1].name == saved
+    torch.manual_seed(12345)
+    train(recipe, tiny_prepared, tmp_path, True, 0, quiet)
+    assert_equal(last(tmp_path), last(finished))
 
 
 def test_resuming_a_finished_run_changes_nothing(copied: Path, tiny_prepared: Prepared, recipe: Recipe) -> None:
@@ -168,11 +187,24 @@ def test_frozen_layers_stay_as_they_were(finished: Path) -> None:
         assert np.array_equal(fourth[name], value) == name.startswith("conv1."), name
 
 
-def test_progress_hears_of_every_step(tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path) -> None:
+def test_progress_hears_of_every_tenth_step_and_of_the_last(tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path) -> None:
     heard: list[tuple[int, float]] = []
-    train(replace(recipe, epochs=2), tiny_prepared, tmp_path, False, 0, lambda epoch, share, shown: heard.append((epoch, share)))
-    steps = int((~tiny_prepared.validation).sum()) // 8
-    assert heard == [(epoch, step / steps) for epoch in (1, 2) for step in range(1, steps + 1)]
+    shown: list[Mapping[str, float]] = []
+
+    def progress(epoch: int, share: float, now: Mapping[str, float]) -> None:
+        heard.append((epoch, share))
+        shown.append(now)
+
+    small = replace(recipe, epochs=1, optim=replace(recipe.optim, batch=2))  # 12 batches
+    history = train(small, tiny_prepared, tmp_path, False, 0, progress)
+    assert heard == [(1, 10 / 12), (1, 1.0)]
+    assert shown[-1]["loss"] == history[0]["train_loss"]  # the mean so far
+
+
+def test_a_run_ends_at_the_training_error_of_its_recipe(tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path) -> None:
+    """As figure 1's do; here the first epoch is good enough."""
+    history = train(replace(recipe, until_train_error=1.0), tiny_prepared, tmp_path, False, 0, quiet)
+    assert len(history) == len(Run.checkpoints(tmp_path)) == 1
 
 
 # ---- refusals
@@ -186,18 +218,49 @@ def test_resuming_with_another_net_is_bad_input_and_leaves_the_runs_recipe(copie
     assert (copied / "recipe.toml").read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("override", "was", "now"),
+    [
+        ("optim.lr=0.5", 0.003, 0.5),
+        ("optim.batch=4", 8, 4),
+        ("seed=7", 0, 7),
+        ("augment.noise=0.0", 0.1, 0.0),
+        ("precision=bf16", "fp32", "bf16"),
+        ("mean=center", "aligned", "center"),
+    ],
+)
+def test_resuming_with_another_recipe_is_one_line_naming_the_key_and_both_values(
+    copied: Path, tiny_prepared: Prepared, override: str, was: object, now: object
+) -> None:
+    before = {path: path.read_bytes() for path in copied.rglob("*") if path.is_file()}
+    with pytest.raises(BadInput) as caught:
+        train(load("caltech101", [*OVERRIDES, override]), tiny_prepared, copied, True, 0, quiet)
+    key = override.partition("=")[0]
+    assert str(caught.value).startswith(f"--resume: the run was begun with {key} = {was}, now it is {now};")
+    assert "\n" not in str(caught.value)
+    assert {path: path.read_bytes() for path in copied.rglob("*") if path.is_file()} == before
+
+
+def test_what_a_run_does_next_may_change_when_it_is_resumed(copied: Path, tiny_prepared: Prepared) -> None:
+    changed = [*OVERRIDES, "epochs=5", "events=[{after = 4, divide = 30.0}]", "name=other", "plateau.patience=50", "expect=[]"]
+    history = train(load("caltech101", changed), tiny_prepared, copied, True, 0, quiet)
+    assert [row["lr"] for row in history][3:] == pytest.approx([0.0003, 0.0001])
+    assert load(str(copied / "recipe.toml")).epochs == last(copied).recipe["epochs"] == 5
+    train(load("caltech101", [*changed, "compile=true"]), tiny_prepared, copied, True, 0, quiet)
+
+
 def test_resuming_with_another_data_set_is_bad_input(copied: Path, tiny_folder: Path, recipe: Recipe, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     for name, new in (("ant", "ant"), ("bee_hive", "wasp"), ("cat", "cat")):
         (tmp_path / "data" / new).symlink_to(tiny_folder / name)
-    source = open_folder(tmp_path / "data")
+    source = open_source(tmp_path / "data")
     prepare(source, tmp_path / "other", 0.2, lambda done: None)
     with pytest.raises(BadInput, match="--resume"):
         train(recipe, Prepared.open(tmp_path / "other"), copied, True, 0, quiet)
 
 
 def test_a_data_set_without_validation_images_is_bad_input(tiny_folder: Path, recipe: Recipe, tmp_path: Path) -> None:
-    prepare(open_folder(tiny_folder), tmp_path / "data", 0.0, lambda done: None)
+    prepare(open_source(tiny_folder), tmp_path / "data", 0.0, lambda done: None)
     with pytest.raises(BadInput, match="no validation images"):
         train(recipe, Prepared.open(tmp_path / "data"), tmp_path / "run", False, 0, quiet)
     assert not (tmp_path / "run").exists()
@@ -209,9 +272,9 @@ def test_a_data_set_without_training_images_is_bad_input(tiny_prepared: Prepared
         train(recipe, held, tmp_path / "run", False, 0, quiet)
 
 
-def test_a_loss_that_is_no_number_is_failed_work(tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path) -> None:
-    wild = replace(recipe, optim=replace(recipe.optim, lr=1e20, bias_lr=1e20))
-    with pytest.raises(WorkFailed, match=r"epoch 1: the loss is (nan|inf).*lower optim\.lr"):
+def test_a_loss_that_is_no_number_is_named_within_ten_batches(tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path) -> None:
+    wild = replace(recipe, optim=replace(recipe.optim, batch=2, lr=1e20, bias_lr=1e20))
+    with pytest.raises(WorkFailed, match=r"^epoch 1: the loss is (nan|inf) after 10 batches; lower optim\.lr \(it is 1e\+20\)"):
         train(wild, tiny_prepared, tmp_path, False, 0, quiet)
     assert Run.checkpoints(tmp_path) == []
 
@@ -271,80 +334,3 @@ def test_a_start_of_another_net_is_bad_input(finished: Path, tiny_prepared: Prep
     fc6 = replace(recipe.net.fc6, units=65) if change == "units" else replace(recipe.net.fc6, rank=65)
     with pytest.raises(BadInput):
         train(replace(recipe, net=replace(recipe.net, fc6=fc6), start=start), tiny_prepared, tmp_path, False, 0, quiet)
-
-
-# ---- the parts
-
-
-@pytest.fixture
-def training(finished: Path, tiny_prepared: Prepared, recipe: Recipe) -> Training:
-    training = Training(recipe, tiny_prepared, torch.device("cpu"))
-    training.restore(last(finished))
-    return training
-
-
-def test_the_objective_is_the_mean_cross_entropy(training: Training, tiny_prepared: Prepared, recipe: Recipe) -> None:
-    batch = next(Loader(tiny_prepared, recipe, 0).epoch(1))
-    training.net.eval()
-    with torch.no_grad():
-        loss, wrong = training.objective(batch, True)
-        logits = training.net(training.objective.normalize(*batch[:4], True)).double().numpy()
-    labels = batch.labels.numpy()
-    assert float(loss) == pytest.approx(-np.log(oracles.softmax(logits)[range(8), labels]).mean(), rel=1e-5)
-    assert int(wrong) == (logits.argmax(1) != labels).sum()
-
-
-def test_validation_counts_are_those_of_the_center_crop(training: Training, finished: Path, tiny_prepared: Prepared) -> None:
-    saved = last(finished)
-    net = TenCropNet(AlexNet.of(saved.net, saved.weights), saved.contract, saved.mean)
-    indices = np.flatnonzero(tiny_prepared.validation)
-    images = torch.from_numpy(np.stack([tiny_prepared.pixels(int(index)) for index in indices]))
-    with torch.no_grad():
-        center = net(images)[1][:, 2].numpy()
-    labels = tiny_prepared.labels[indices]
-    counts = training.validate()
-    assert counts.n == len(indices)
-    assert counts.top1_wrong == (center.argmax(1) != labels).sum()
-    assert counts.top5_wrong == 0  # of three classes
-
-
-@pytest.mark.parametrize("batch", [1, 4, 5, 64])
-def test_padding_of_the_last_batch_is_never_counted(
-    training: Training, tiny_prepared: Prepared, batch: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def sure_of_class_1(images: torch.Tensor) -> torch.Tensor:
-        assert len(images) == batch
-        return torch.tensor([[0.0, 1.0, 0.0]]).repeat(batch, 1)
-
-    monkeypatch.setattr("training.loop.EVAL_BATCH", batch)
-    monkeypatch.setattr(training, "center", sure_of_class_1)
-    counts = training.validate()
-    labels = tiny_prepared.labels[tiny_prepared.validation]
-    assert (counts.n, counts.top1_wrong) == (len(labels), (labels != 1).sum())
-
-
-@pytest.mark.parametrize("noise", [True, False])
-def test_the_phase_switches_the_colour_noise(training: Training, tiny_prepared: Prepared, recipe: Recipe, noise: bool) -> None:
-    heard: list[bool] = []
-    training.objective.normalize.register_forward_pre_hook(lambda _, arguments: heard.append(arguments[4]))
-    training.epoch(Loader(tiny_prepared, recipe, 0), Phase(noise=noise), quiet)
-    assert heard == [noise] * 3
-
-
-def test_training_is_in_train_mode_and_validation_in_eval_mode(training: Training, tiny_prepared: Prepared, recipe: Recipe) -> None:
-    training.validate()
-    assert not training.net.training
-    training.epoch(Loader(tiny_prepared, recipe, 0), Phase(), quiet)
-    assert training.net.training
-
-
-@pytest.mark.parametrize("reading", ["aligned", "center"])
-def test_training_and_validation_subtract_the_same_mean(tiny_prepared: Prepared, recipe: Recipe, reading: str) -> None:
-    """A central crop, not mirrored and without noise, reaches the net alike on both ways."""
-    training = Training(replace(recipe, mean=reading), tiny_prepared, torch.device("cpu"))  # type: ignore[arg-type]
-    image = torch.from_numpy(tiny_prepared.pixels(0)[None].copy())
-    normalize = training.objective.normalize
-    middle = image[:, 16:240, 16:240]
-    trained = normalize(middle, torch.tensor([[16, 16]]), torch.tensor([False]), torch.zeros(1, 3), False)
-    validated = training.views.inputs(image, (tiny_prepared.contract.views[2],))[:, 0]
-    torch.testing.assert_close(trained, validated, rtol=0, atol=1e-4)

@@ -7,7 +7,7 @@ from torch import nn
 
 from training.optim import Momentum
 from training.recipe import Optim, load
-from training.schedule import Phase
+from training.schedule import Phase, phase
 
 OPTIM = Optim(momentum=0.9, lr=0.01, decay=0.0005, bias_lr=0.02, bias_decay=0.0, bias_drops=False)
 STEPS = [Phase()] * 3 + [Phase(scale=0.1)] * 3 + [Phase(scale=0.01)] * 2
@@ -41,12 +41,12 @@ def values(net: Net) -> dict[str, np.ndarray]:
 def by_hand(w: dict[str, np.ndarray], optim: Optim, phases: list[Phase], grads: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """Section 5: v <- .9 v - decay lr w - lr g; w <- w + v."""
     v = {name: np.zeros_like(value) for name, value in w.items()}
-    for phase, g in zip(phases, grads, strict=True):
+    for now, g in zip(phases, grads, strict=True):
         for name in w:
             if name.endswith("bias"):
-                lr, decay = optim.bias_lr * (phase.scale if optim.bias_drops else 1), optim.bias_decay
+                lr, decay = optim.bias_lr * (now.scale if optim.bias_drops else 1), optim.bias_decay
             else:
-                lr, decay = optim.lr * phase.scale, optim.decay
+                lr, decay = optim.lr * now.scale, optim.decay
             v[name] = optim.momentum * v[name] - decay * lr * w[name] - lr * g[name]
             w[name] = w[name] + v[name]
     return w
@@ -140,3 +140,56 @@ def test_biases_do_not_decay_in_the_2012_program(net: Net) -> None:
     momentum.step(Phase())
     np.testing.assert_array_equal(values(net)["fc8.bias"], before["fc8.bias"])
     np.testing.assert_allclose(values(net)["fc8.weight"], before["fc8.weight"] * (1 - 0.01 * 0.0005), rtol=1e-7)
+
+
+def rates_of_2012(name: str, epoch: int) -> tuple[float, float]:
+    """(lr, decay) after `epoch` epochs, as the 2012 program's files say, written out."""
+    if name.startswith("conv1") and epoch >= 72:
+        return 0.0, 0.0
+    if name.endswith("bias"):
+        return 0.02, 0.0
+    if name == "conv1.weight" and epoch >= 67:
+        return 1e-5, 0.0005
+    return (0.01, 0.001, 0.0001, 0.00001)[(epoch >= 25) + (epoch >= 51) + (epoch >= 79)], 0.0005
+
+
+def test_source145s_whole_schedule_updates_as_the_2012_program_did(net: Net) -> None:
+    recipe = load("source145")
+    momentum = Momentum(net, recipe.optim)
+    w = values(net)
+    v = {name: np.zeros_like(value) for name, value in w.items()}
+    for epoch in range(91):
+        now = phase(recipe, [{"center_top1_error": 0.5, "train_error": 0.5}] * epoch)
+        assert now is not None
+        g = gradients(net, epoch)
+        momentum.step(now)
+        for name in w:
+            lr, decay = rates_of_2012(name, epoch)
+            if lr:  # else skipped, momentum included
+                v[name] = 0.9 * v[name] - decay * lr * w[name] - lr * g[name]
+                w[name] = w[name] + v[name]
+    for name, value in values(net).items():
+        np.testing.assert_allclose(value, w[name], rtol=1e-5, atol=2e-6, err_msg=name)
+
+
+def test_it_is_an_optimizer_that_loss_scaling_knows_how_to_step(net: Net) -> None:
+    """The scaler divides the gradients itself, and skips the step where one is no number."""
+    momentum, scaler = Momentum(net, OPTIM), torch.amp.GradScaler("cpu", init_scale=8.0)
+    scaler.scale(torch.ones(()))  # begins
+    start, grads = values(net), [gradients(net, 0)]
+    for p in net.parameters():
+        assert p.grad is not None
+        p.grad.mul_(8)
+    scaler.step(momentum, Phase())
+    scaler.update()
+    expected = by_hand(start, OPTIM, [Phase()], grads)
+    for name, value in values(net).items():
+        np.testing.assert_allclose(value, expected[name], rtol=1e-5, atol=1e-6, err_msg=name)
+    gradients(net, 1)
+    assert net.fc8.bias.grad is not None
+    net.fc8.bias.grad[0] = float("inf")
+    before = values(net)
+    scaler.step(momentum, Phase())
+    scaler.update()
+    assert all(np.array_equal(value, before[name]) for name, value in values(net).items())
+    assert scaler.get_scale() == 4.0

@@ -7,7 +7,7 @@ import tomli_w
 
 from model.config import LRN, Conv, Linear, NetConfig
 from model.errors import BadInput
-from training.recipe import RECIPES, Augment, Event, Optim, Plateau, load, to_plain
+from training.recipe import RECIPES, Augment, Event, Optim, Plateau, differences, load, to_plain
 
 ALL = sorted(path.stem for path in RECIPES.glob("*.toml"))
 MINIMAL = 'name = "x"\nabout = "y"\nepochs = 10\n'
@@ -88,6 +88,66 @@ def test_paper_is_the_papers_text() -> None:
     assert not any("samemap" in stage for stage in recipe.net.layers)
 
 
+NO_BIAS: dict[str, tuple[object, object]] = {f"net.{layer}.init_bias": (1.0, 0.0) for layer in ("conv2", "conv4", "conv5", "fc6", "fc7")}
+ABLATIONS: dict[str, dict[str, tuple[object, object]]] = {  # what differs from source145: its value there, and here
+    "no_communication": {f"net.{layer}.columns": (1, 2) for layer in ("conv3", "fc6", "fc7")},
+    "no_crops": {"augment.crops": (True, False), "augment.mirror": (True, False)},
+    "no_dropout": {"net.dropout.p": (0.5, 0.0)},
+    "no_lrn": {},  # and the layers
+    "no_noise": {"augment.noise": (0.1, 0.0), "augment.noise_divide": (1.1, 1.0)},
+    "no_overlap": {"net.pool.size": (3, 2), "net.conv2.pad": ([2, 2], [1, 1]), "net.conv5.pad": ([1, 1], [0, 0])},
+    "one_column": {
+        "net.conv1.channels": (96, 48),
+        "net.conv2.channels": (256, 128),
+        "net.conv3.channels": (384, 192),
+        "net.conv4.channels": (384, 192),
+        **{f"net.{layer}.columns": (2, 1) for layer in ("conv2", "conv4", "conv5", "lrn")},
+    },
+    "tanh": NO_BIAS,  # and the layers
+}
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_an_ablation_is_source145_but_for_what_its_sentence_says(name: str) -> None:
+    base, recipe = to_plain(load("source145")), to_plain(load(name))
+    found = {key: (was, now) for key, was, now in differences(base, recipe)}
+    layers = found.pop("net.layers", None)
+    assert {key: value for key, value in found.items() if key not in ("name", "about", "expect")} == ABLATIONS[name]
+    without_norms = [" ".join(op for op in stage.split() if op not in ("lrn", "samemap")) for stage in base["net"]["layers"]]
+    expected = {"no_lrn": without_norms, "tanh": [stage.replace("relu", "tanh") for stage in base["net"]["layers"]]}.get(name)
+    assert (layers[1] if layers else None) == expected
+
+
+def test_figure_1s_two_nets_differ_in_the_nonlinearity_and_its_bias_alone() -> None:
+    relu, tanh = to_plain(load("figure1_relu")), to_plain(load("figure1_tanh"))
+    found = {key: (was, now) for key, was, now in differences(relu, tanh) if key not in ("name", "about")}
+    assert found.pop("net.conv2.init_bias") == (1.0, 0.0)
+    assert found == {"net.layers": (relu["net"]["layers"], [stage.replace("relu", "tanh") for stage in relu["net"]["layers"]])}
+    assert (relu["optim"]["decay"], relu["optim"]["bias_decay"], relu["augment"]["noise"]) == (0, 0, 0)  # unregularized
+    assert not (relu["augment"]["crops"] or relu["augment"]["mirror"] or "dropout" in " ".join(relu["net"]["layers"]))
+    assert relu["until_train_error"] == 0.25
+
+
+TEST_2010, VALIDATION_2012 = "ILSVRC-2010 test", "ILSVRC-2012 validation"
+LOGGED = {  # by the 2012 program's nets; the paper gives one decimal
+    "source145": {
+        (TEST_2010, "center", 39.02, 18.30),
+        (TEST_2010, "ten_crop", 37.47, 17.00),
+        (VALIDATION_2012, "ten_crop", 40.66, 18.21),
+    },
+    "paper": {(TEST_2010, "center", 39.0, 18.3), (TEST_2010, "ten_crop", 37.5, 17.0), (VALIDATION_2012, "ten_crop", 40.7, 18.2)},
+    "no_overlap": {(VALIDATION_2012, "ten_crop", 41.06, 18.51)},  # 147
+    "no_lrn": {(VALIDATION_2012, "ten_crop", 42.03, 19.36)},  # 148
+    "one_column": {(TEST_2010, "ten_crop", 39.17, 18.23)},  # 145-half
+    "no_communication": {(VALIDATION_2012, "ten_crop", 41.83, 19.33)},  # 150
+}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_recipe_expects_what_its_net_logged_in_2012_and_else_nothing(name: str) -> None:
+    assert {(e.data, e.views, e.top1, e.top5) for e in load(name).expect} == LOGGED.get(name, set())
+
+
 def test_a_file_says_only_what_it_changes(tmp_path: Path) -> None:
     recipe = load(written(tmp_path, MINIMAL + "[net]\nconv3 = { init_std = 0.03 }\n"))
     assert recipe.net.conv3 == Conv(384, 3, pad=(1, 1), init_std=0.03)
@@ -138,6 +198,8 @@ MISTAKES = {
     "zero epochs and events": MINIMAL.replace("10", "0") + "[[events]]\nafter = 3\n",
     "negative epochs": MINIMAL.replace("10", "-1"),
     "batch of nothing": MINIMAL + "[optim]\nbatch = 0\n",
+    "another view": MINIMAL + 'expect = [{ data = "x", views = "all", top1 = 1.0, top5 = 1.0 }]\n',
+    "half an expectation": MINIMAL + 'expect = [{ data = "x", views = "center", top1 = 1.0 }]\n',
     "a date": MINIMAL + "seed = 2012-12-03\n",
     "no number": MINIMAL + "[optim]\nlr = nan\n",
     "negative seed": MINIMAL + "seed = -1\n",
@@ -252,6 +314,12 @@ def test_events_that_are_set_are_taken_as_they_are() -> None:
 def test_a_plateau_rule_can_be_set_and_is_not_scaled() -> None:
     recipe = load("paper", ["epochs=30", "plateau.patience=2"])
     assert recipe.plateau == Plateau(10.0, 3, 2)
+
+
+def test_differences_are_dotted_keys_with_both_values() -> None:
+    was = {"a": 1, "b": {"c": 2, "d": {"e": [3]}}, "only": True, "same": {"x": 1}}
+    now = {"a": 1, "b": {"c": 5, "d": {"e": [4]}}, "new": {"y": 1}, "same": {"x": 1}}
+    assert list(differences(was, now)) == [("b.c", 2, 5), ("b.d.e", [3], [4]), ("new", None, {"y": 1}), ("only", True, None)]
 
 
 def test_plain_data_leaves_out_what_is_not_set() -> None:

@@ -2,16 +2,18 @@
 
 import csv
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors import SafetensorError
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from model.checkpoint import Checkpoint
 from model.contract import Contract
-from model.errors import BadInput
+from model.errors import BadInput, WorkFailed
 from model.kernels import kernels_png
 from model.statistics import Statistics
 from training.recipe import load, to_plain
@@ -27,40 +29,66 @@ def history(epochs: int) -> list[dict[str, float]]:
     ]
 
 
-def checkpoint(epoch: int) -> Checkpoint:
-    weights = {"conv1.weight": np.random.default_rng(epoch).normal(size=(20, 3, 5, 5)).astype(np.float32)}
+def checkpoint(epochs: int, **part: float) -> Checkpoint:
+    weights = {"conv1.weight": np.random.default_rng(epochs).normal(size=(20, 3, 5, 5)).astype(np.float32)}
     statistics = Statistics(np.zeros((3, 4, 4), np.float32), np.ones(3, np.float32), np.eye(3, dtype=np.float32))
-    return Checkpoint(to_plain(RECIPE), Contract(), statistics, weights, {"epoch": epoch})
+    progress = {"history": history(epochs), **({"part": part} if part else {})}
+    return Checkpoint(to_plain(RECIPE), Contract(), statistics, weights, progress)
 
 
-def written(out: Path, epochs: int) -> Run:
-    run = Run(out, RECIPE, resume=False)
-    for epoch in range(1, epochs + 1):
-        run.epoch(history(epoch), checkpoint(epoch))
-    return run
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Run]:
+    with Run(tmp_path, RECIPE) as run:
+        yield run
+
+
+def names(out: Path) -> list[str]:
+    return [path.name for path in Run.checkpoints(out)]
 
 
 def test_the_recipe_is_written_as_resolved(tmp_path: Path) -> None:
-    Run(tmp_path / "run", RECIPE, resume=False)
-    assert load(str(tmp_path / "run" / "recipe.toml")) == RECIPE
+    with Run(tmp_path / "run", RECIPE):
+        assert load(str(tmp_path / "run" / "recipe.toml")) == RECIPE
 
 
-def test_the_newest_two_checkpoints_stay(tmp_path: Path) -> None:
-    written(tmp_path, 4)
-    assert [path.name for path in Run.checkpoints(tmp_path)] == ["checkpoint-0003", "checkpoint-0004"]
-    assert Checkpoint.load(tmp_path / "checkpoint-0004").progress == {"epoch": 4}
+def test_the_newest_two_checkpoints_stay(run: Run, tmp_path: Path) -> None:
+    for epochs in (1, 2, 3, 4):
+        run.save(checkpoint(epochs))
+    assert names(tmp_path) == ["checkpoint-0003", "checkpoint-0004"]
+    assert Checkpoint.load(tmp_path / "checkpoint-0004").progress == {"history": history(4)}
 
 
-def test_metrics_csv_has_a_line_an_epoch(tmp_path: Path) -> None:
-    written(tmp_path, 3)
+def test_checkpoints_in_the_middle_of_an_epoch_stand_between_those_of_its_ends(run: Run, tmp_path: Path) -> None:
+    run.save(checkpoint(0, steps=7))
+    assert names(tmp_path) == ["checkpoint-0000+000007"]
+    run.save(checkpoint(1))
+    run.save(checkpoint(1, steps=120))
+    assert names(tmp_path) == ["checkpoint-0001", "checkpoint-0001+000120"]
+    run.save(checkpoint(1, steps=1200))
+    assert names(tmp_path) == ["checkpoint-0001+000120", "checkpoint-0001+001200"]
+    run.save(checkpoint(2))
+    assert names(tmp_path) == ["checkpoint-0001+001200", "checkpoint-0002"]
+
+
+def test_an_epoch_that_is_not_over_adds_no_line_and_no_point(run: Run, tmp_path: Path) -> None:
+    run.save(checkpoint(1))
+    before = {name: (tmp_path / name).read_bytes() for name in ("metrics.csv", "curves.png", "conv1.png")}
+    run.save(checkpoint(1, steps=120))
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+
+
+def test_metrics_csv_has_a_line_an_epoch(run: Run, tmp_path: Path) -> None:
+    for epochs in (1, 2, 3):
+        run.save(checkpoint(epochs))
     text = (tmp_path / "metrics.csv").read_text()
     assert "\r" not in text
     rows = list(csv.DictReader(io.StringIO(text)))
     assert [{key: float(value) for key, value in row.items()} for row in rows] == history(3)
 
 
-def test_tensorboard_reads_the_same_numbers(tmp_path: Path) -> None:
-    written(tmp_path, 3)
+def test_tensorboard_reads_the_same_numbers(run: Run, tmp_path: Path) -> None:
+    for epochs in (1, 2, 3):
+        run.save(checkpoint(epochs))
     events = EventAccumulator(str(tmp_path))
     events.Reload()
     scalars = events.Scalars("center_top1_error")
@@ -68,39 +96,58 @@ def test_tensorboard_reads_the_same_numbers(tmp_path: Path) -> None:
     assert [scalar.value for scalar in scalars] == pytest.approx([0.8 / epoch for epoch in (1, 2, 3)])
 
 
-def test_conv1_png_shows_the_newest_kernels(tmp_path: Path) -> None:
-    written(tmp_path, 2)
+def test_conv1_png_shows_the_newest_kernels(run: Run, tmp_path: Path) -> None:
+    for epochs in (1, 2):
+        run.save(checkpoint(epochs))
     assert (tmp_path / "conv1.png").read_bytes() == kernels_png(checkpoint(2).weights["conv1.weight"])
 
 
-def test_curves_png_is_a_picture_that_changes_with_the_history(tmp_path: Path) -> None:
-    run = written(tmp_path, 1)
+def test_curves_png_is_a_picture_that_changes_with_the_history(run: Run, tmp_path: Path) -> None:
+    run.save(checkpoint(1))
     first = (tmp_path / "curves.png").read_bytes()
-    run.epoch(history(2), checkpoint(2))
+    run.save(checkpoint(2))
     assert (tmp_path / "curves.png").read_bytes() != first
     with Image.open(tmp_path / "curves.png") as image:
         assert image.size == (840, 480)
 
 
-def test_a_folder_that_holds_a_run_is_refused_unless_it_is_resumed(tmp_path: Path) -> None:
-    written(tmp_path, 1)
-    recipe = (tmp_path / "recipe.toml").read_bytes()
+def test_a_folder_that_holds_a_run_is_refused_unless_it_is_resumed(run: Run, tmp_path: Path) -> None:
+    run.save(checkpoint(1))
     with pytest.raises(BadInput, match=f"{tmp_path}.*--resume"):
-        Run(tmp_path, load("paper"), resume=False)
-    assert (tmp_path / "recipe.toml").read_bytes() == recipe
-    Run(tmp_path, RECIPE, resume=True).epoch(history(2), checkpoint(2))
-    assert len(Run.checkpoints(tmp_path)) == 2
+        Run.begun(tmp_path, resume=False)
+    assert Run.begun(tmp_path, resume=True) == [tmp_path / "checkpoint-0001"]
 
 
-def test_a_folder_without_a_checkpoint_may_be_used_and_resumed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_folder_without_a_checkpoint_may_be_used_and_resumed(tmp_path: Path, resume: bool) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    Run(tmp_path, RECIPE, resume=False)
-    Run(tmp_path, RECIPE, resume=True)
-    assert Run.checkpoints(tmp_path) == []
-    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert Run.begun(tmp_path, resume) == []
+    with Run(tmp_path, RECIPE):
+        assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
-def test_half_written_checkpoints_are_not_counted(tmp_path: Path) -> None:
-    written(tmp_path, 1)
-    (tmp_path / "checkpoint-0002.partial").mkdir()
-    assert [path.name for path in Run.checkpoints(tmp_path)] == ["checkpoint-0001"]
+def test_to_ask_whether_a_run_is_begun_writes_nothing(tmp_path: Path) -> None:
+    assert Run.begun(tmp_path / "run", resume=True) == []
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("half", ["checkpoint-0002.partial", "checkpoint-0001+000120.partial", "checkpoint-0001.old.partial"])
+def test_half_written_checkpoints_are_not_counted(run: Run, tmp_path: Path, half: str) -> None:
+    run.save(checkpoint(1))
+    (tmp_path / half).mkdir()
+    assert names(tmp_path) == ["checkpoint-0001"]
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), SafetensorError("No space left on device")])
+def test_a_checkpoint_that_cannot_be_written_is_failed_work_and_the_one_before_stays(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def full(*_: object) -> None:
+        raise error
+
+    run.save(checkpoint(1))
+    monkeypatch.setattr("model.checkpoint.save_file", full)
+    with pytest.raises(WorkFailed, match=r"checkpoint-0002: .*No space left on device.*--resume"):
+        run.save(checkpoint(2))
+    assert names(tmp_path) == ["checkpoint-0001"]
+    assert Checkpoint.load(tmp_path / "checkpoint-0001").progress == {"history": history(1)}

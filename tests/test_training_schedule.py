@@ -1,5 +1,6 @@
 """training/schedule.py: what holds in each epoch of the 2012 program and under the paper's plateau rule."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -11,8 +12,13 @@ CONV1_SLOW = {"conv1": 1e-5}
 CONV1 = frozenset({"conv1"})
 
 
+def rows(errors: Sequence[float]) -> list[dict[str, float]]:
+    """A history of these validation errors."""
+    return [{"center_top1_error": error, "train_error": 0.3} for error in errors]
+
+
 def at(recipe: Recipe, done: int) -> Phase | None:
-    return phase(recipe, [0.5] * done)
+    return phase(recipe, rows([0.5] * done))
 
 
 @pytest.mark.parametrize(
@@ -55,7 +61,7 @@ def test_events_may_stand_in_any_order() -> None:
 
 def test_validation_errors_have_no_say_without_a_plateau_rule() -> None:
     recipe = load("source145")
-    assert phase(recipe, [0.9 - 0.001 * i for i in range(60)]) == phase(recipe, [0.5] * 60)
+    assert phase(recipe, rows([0.9 - 0.001 * i for i in range(60)])) == at(recipe, 60)
 
 
 PLATEAU = Plateau(divide=10.0, drops=3, patience=3)
@@ -86,7 +92,7 @@ def test_the_plateau_rule_divides_three_times_and_then_ends() -> None:
     recipe = replace(load("paper"), plateau=PLATEAU)
     scales = []
     for done in range(30):
-        now = phase(recipe, [0.5] * done)
+        now = at(recipe, done)
         if now is None:
             break
         scales.append(now.scale)
@@ -96,19 +102,30 @@ def test_the_plateau_rule_divides_three_times_and_then_ends() -> None:
 
 def test_epochs_end_a_plateau_schedule_too() -> None:
     recipe = replace(load("paper"), epochs=5)
-    falling = [0.9, 0.8, 0.7, 0.6, 0.5]
+    falling = rows([0.9, 0.8, 0.7, 0.6, 0.5])
     assert phase(recipe, falling[:4]) is not None
     assert phase(recipe, falling) is None
 
 
 def test_events_divide_on_top_of_a_plateaus_drops() -> None:
     recipe = replace(load("paper"), plateau=PLATEAU, events=(Event(2, divide=2.0),))
-    now = phase(recipe, [0.5] * 4)
+    now = at(recipe, 4)
     assert now is not None
     assert now.scale == pytest.approx(0.05)
 
 
 def test_the_phase_depends_on_the_past_alone_so_resuming_needs_no_state() -> None:
     recipe = replace(load("paper"), plateau=PLATEAU)
-    errors = [0.9, 0.8, 0.8, 0.8, 0.8, 0.7]
-    assert phase(recipe, errors) == phase(recipe, list(errors)) == Phase(pytest.approx(0.1))  # type: ignore[arg-type]
+    history = rows([0.9, 0.8, 0.8, 0.8, 0.8, 0.7])
+    assert phase(recipe, history) == phase(recipe, list(history)) == Phase(pytest.approx(0.1))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("errors", "over"), [([], False), ([0.251], False), ([0.25], True), ([0.6, 0.2], True), ([0.2, 0.6], False)])
+def test_figure_1_ends_behind_the_first_epoch_at_25_percent_training_error(errors: list[float], over: bool) -> None:
+    recipe = load("figure1_relu")
+    history = [{"center_top1_error": 0.1, "train_error": error} for error in errors]
+    assert (phase(recipe, history) is None) == over
+
+
+def test_a_training_error_of_0_ends_no_other_run() -> None:
+    assert phase(load("source145"), [{"center_top1_error": 0.0, "train_error": 0.0}]) is not None

@@ -72,7 +72,7 @@ class Column(nn.Sequential):
         modules: OrderedDict[str, nn.Module] = OrderedDict()
         for position, row in enumerate(table):
             last = position == len(table) - 1
-            if position and row.op in HALVES and row.spec.columns == 1:
+            if position and row.op in HALVES and (last or row.spec.columns == 1):
                 modules[f"exchange_{row.name}"] = Exchange(rank, alike=last)
             modules[row.name] = MODULES[row.op](row if last else _half(row))
         super().__init__(modules)

@@ -14,6 +14,7 @@ from dataset.prepared import Prepared
 from model.errors import BadInput
 from training.augment import crop, draw
 from training.recipe import Recipe
+from training.stop import SIGNALS
 
 
 def spare_cores() -> int:
@@ -87,7 +88,7 @@ class Loader:
             multiprocessing_context="forkserver" if workers else None,  # a plain fork inherits engines and locks of other threads
             generator=torch.Generator(),  # its own, so that loading leaves torch's alone
             collate_fn=_as_made,  # type: ignore[arg-type]
-            worker_init_fn=_deaf_to_ctrl_c,
+            worker_init_fn=_deaf_to_signals,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=workers > 0,
             prefetch_factor=4 if workers else None,
@@ -106,6 +107,7 @@ def _as_made(batch: Batch) -> Batch:
     return batch
 
 
-def _deaf_to_ctrl_c(worker: int) -> None:
-    """The training decides what Ctrl-C means; it needs its workers to end well."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _deaf_to_signals(worker: int) -> None:
+    """A terminal's Ctrl-C and torchrun's SIGTERM reach the workers too; the training decides, and needs them to end well."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)

@@ -40,7 +40,7 @@ class World:
 
     def mean(self, values: Tensor) -> list[float]:
         """Over all processes."""
-        return (self.sum(values) / self.size).tolist()  # type: ignore[no-any-return]
+        return (self.sum(values) / self.size).tolist()
 
 
 @contextmanager

@@ -8,10 +8,11 @@ from typing import Any
 
 import matplotlib
 import tomli_w
+from safetensors import SafetensorError
 from torch.utils.tensorboard import SummaryWriter
 
 from model.checkpoint import Checkpoint
-from model.errors import BadInput
+from model.errors import BadInput, WorkFailed
 from model.kernels import kernels_png
 from training.recipe import Recipe, to_plain
 
@@ -51,11 +52,17 @@ class Run:
         return sorted(path for path in out.glob("checkpoint-*") if path.suffix != ".partial")
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint (in the middle of an epoch: checkpoint-EPOCHS+BATCHES), then what is drawn from the history."""
+        """Write a checkpoint (in the middle of an epoch: checkpoint-EPOCHS+BATCHES), then what is drawn from the history.
+
+        Raises WorkFailed where it cannot be written.
+        """
         history: Sequence[Mapping[str, Any]] = checkpoint.progress["history"]
         part = checkpoint.progress.get("part")
         name = f"checkpoint-{len(history):04d}" + (f"+{part['steps']:06d}" if part else "")
-        checkpoint.save(self.out / name)
+        try:
+            checkpoint.save(self.out / name)
+        except (OSError, SafetensorError) as error:  # a full disk
+            raise WorkFailed(f"{self.out / name}: {error}; the checkpoint before it is whole: make room and go on with --resume") from None
         for old in self.checkpoints(self.out)[:-KEEP]:
             shutil.rmtree(old)
         if not part:

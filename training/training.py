@@ -18,6 +18,7 @@ from model.errors import BadInput, Stopped, WorkFailed
 from model.lowrank import factorised
 from model.metrics import Counts, top_k
 from model.net import AlexNet
+from model.strict import parse
 from model.views import TenCropNet
 from training.augment import Normalize
 from training.columns import TwoColumns
@@ -49,7 +50,7 @@ class Objective(nn.Module):
 
 @dataclass
 class Part:
-    """The epoch that a run is in: how far it is, and its sums so far, the mean over the processes."""
+    """The epoch that a run is in: how far it is, and its sums so far over whole batches."""
 
     steps: int = 0
     loss: float = 0.0
@@ -94,20 +95,21 @@ class Training:
         Raises WorkFailed where the loss is no number, and Stopped where `stop` was requested; `part` says how far it came.
         """
         self.net.train()
-        before, started = self.part, time.perf_counter()
-        sums = torch.tensor([before.loss, before.wrong], dtype=torch.float64, device=self.device)
+        before, started, shares = self.part, time.perf_counter(), self.layout.share[1]
+        sums = torch.tensor([before.loss, before.wrong / shares], dtype=torch.float64, device=self.device)
         for step, batch in enumerate(loader.epoch(self.number, before.steps), before.steps + 1):
             sums += self._step(batch, now, step)
             halt = self.world.any(stop.requested)
             if step % REPORT == 0 or step == len(loader) or halt:
                 seconds = before.seconds + time.perf_counter() - started
-                self.part = Part(step, *self.world.mean(sums), seconds)
+                loss, wrong = self.world.mean(sums)
+                self.part = Part(step, loss, wrong * shares, seconds)
                 self._check_loss()
                 speed = step * loader.order.batch / seconds
-                progress(self.number, step / len(loader), {"loss": self.part.loss / step, "images_per_s": speed})
+                progress(self.number, step / len(loader), {"loss": loss / step, "images_per_s": speed})
             if halt and step < len(loader):
                 raise Stopped(f"stopped in epoch {self.number} after {step} of {len(loader)} batches")
-        images = len(loader) * loader.order.batch // self.layout.share[1]  # that a process saw
+        images = len(loader) * loader.order.batch
         return {"train_loss": self.part.loss / len(loader), "train_error": self.part.wrong / images, "images_per_s": speed}
 
     def _step(self, batch: Batch, now: Phase, step: int) -> Tensor:
@@ -166,7 +168,8 @@ class Training:
         """Go on where a checkpoint stopped. Raises BadInput where it is of another recipe or data set."""
         if saved.contract != self.prepared.contract or saved.net != self.recipe.net:
             raise BadInput("--resume: the run's checkpoint is of another net or data set; choose another --out")
-        for key, was, now in differences(saved.recipe, to_plain(self.recipe)):
+        begun = to_plain(parse(Recipe, saved.recipe, "--resume: the checkpoint's recipe"))
+        for key, was, now in differences(begun, to_plain(self.recipe)):
             if key.split(".")[0] not in FREE_TO_CHANGE:
                 raise BadInput(f"--resume: the run was begun with {key} = {was}, now it is {now}; keep it, or choose another --out")
         self._set(saved.weights)

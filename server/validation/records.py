@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dataset.layouts import Entry
+from dataset.source import Entry
 from model.contract import CENTER_VIEW
 from model.metrics import TOP, Counts, top_k
 

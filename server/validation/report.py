@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 from PIL import Image
 
-from dataset.layouts import Entry, Folder
+from dataset.source import Entry, Source
 from model.contract import Contract, Label
 from model.preprocess import ImageError, decode
 
@@ -19,6 +19,7 @@ PANEL = 8  # images shown, as in the paper's figure 4
 THUMBNAIL = 160  # pixels
 PAIRS = 15  # most confused
 Z = 1.96  # 95 %
+VIEWS = {"center": "center crop", "ten_crop": "ten views"}
 
 STYLE = """
 :root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
@@ -29,8 +30,23 @@ td.n{text-align:right;font-variant-numeric:tabular-nums}.panel{display:grid;grid
 """
 
 
-def html_report(summary: Mapping[str, Any], run: Mapping[str, Any], table: pa.Table, labels: Sequence[Label], data: Folder) -> str:
-    """The page; `table` as in records.SCHEMA."""
+def text_report(summary: Mapping[str, Any]) -> str:
+    """A few lines for a terminal: the errors, and beside them what the recipe's net reached in 2012."""
+    lines = [
+        f"{summary['n']} images ({summary['undecodable']} undecodable), {summary['engine']} on {summary['device']}, {summary['precision']}"
+    ]
+    for kind, words in VIEWS.items():
+        lines.append(f"{words:<12} top-1 error {summary[kind]['top1_error']:7.2%}   top-5 error {summary[kind]['top5_error']:7.2%}")
+    for then in summary["expect"]:
+        error = f"top-1 error {then['top1']:6.2f}%   top-5 error {then['top5']:6.2f}%"
+        lines.append(f"{VIEWS[then['views']]:<12} {error}   (this recipe's net in 2012, {then['data']})")
+    return "\n".join(lines)
+
+
+def html_report(
+    summary: Mapping[str, Any], run: Mapping[str, Any], table: pa.Table, labels: Sequence[Label], data: Source, entries: Sequence[Entry]
+) -> str:
+    """The page; `table` as in records.SCHEMA, its rows those of `entries`."""
     rows = table.to_pylist()
     model = summary["model"]
     parts = [
@@ -39,7 +55,7 @@ def html_report(summary: Mapping[str, Any], run: Mapping[str, Any], table: pa.Ta
         f"{summary['engine']} on {summary['device']}, {summary['precision']}; {run['images_per_s']:.1f} images/s. "
         f"<small>Model {model['sha256'][:12]}, contract {summary['contract_sha256'][:12]}.</small></p>",
         _errors(summary),
-        f'<h2>Images with their five most probable labels</h2><div class="panel">{"".join(_panel(rows, labels, data))}</div>',
+        f'<h2>Images with their five most probable labels</h2><div class="panel">{"".join(_panel(rows, labels, data, entries))}</div>',
         "<h2>Most confused</h2>",
         _table(("true class", "taken for", "images"), _confusions(rows, labels)),
         "<h2>Classes</h2>",
@@ -59,13 +75,16 @@ def interval(error: float, n: int) -> tuple[float, float]:
 
 def _errors(summary: Mapping[str, Any]) -> str:
     body = []
-    for kind, words in (("center", "center crop"), ("ten_crop", "ten views")):
+    for kind, words in VIEWS.items():
         cells = []
         for which in ("top1_error", "top5_error"):
             error = summary[kind][which]
             low, high = interval(error, summary["n"])
             cells.append(f"{error:.2%} <small>({low:.1%} to {high:.1%})</small>")
         body.append((words, *cells))
+    for then in summary["expect"]:
+        words = f"2012, {VIEWS[then['views']]}, {escape(then['data'])}"
+        body.append((words, f"{then['top1']:.2f}%", f"{then['top5']:.2f}%"))
     return _table(("prediction by", "top-1 error (95 %)", "top-5 error (95 %)"), body, plain=True)
 
 
@@ -99,12 +118,12 @@ def _classes(rows: Sequence[Mapping[str, Any]], labels: Sequence[Label]) -> list
     return sorted(table, key=lambda row: (-row[2], row[0]))
 
 
-def _panel(rows: Sequence[Mapping[str, Any]], labels: Sequence[Label], data: Folder) -> Iterator[str]:
-    shown = [row for row in rows if not row["undecodable"]]
-    for row in [shown[i * len(shown) // PANEL] for i in range(min(PANEL, len(shown)))]:
+def _panel(rows: Sequence[Mapping[str, Any]], labels: Sequence[Label], data: Source, entries: Sequence[Entry]) -> Iterator[str]:
+    shown = [(row, entry) for row, entry in zip(rows, entries, strict=True) if not row["undecodable"]]
+    for row, entry in [shown[i * len(shown) // PANEL] for i in range(min(PANEL, len(shown)))]:
         guesses = zip(row["ten_crop_indices"], row["ten_crop_probabilities"], strict=True)
         bars = [_bar(labels[index].name, p, index == row["label"]) for index, p in guesses]
-        picture = _thumbnail(data, row)
+        picture = _thumbnail(data, entry)
         yield f"<div>{picture}<h3>{escape(labels[row['label']].name)}</h3>{''.join(bars)}</div>"
 
 
@@ -113,12 +132,12 @@ def _bar(name: str, probability: float, true: bool) -> str:
     return f'<div class="{kind}" style="--p:{100 * probability:.0f}%">{escape(name)} {probability:.0%}</div>'
 
 
-def _thumbnail(data: Folder, row: Mapping[str, Any]) -> str:
+def _thumbnail(data: Source, entry: Entry) -> str:
     try:
-        pixels, _ = decode(data.read(Entry(row["id"], row["label"])), Contract(resize=THUMBNAIL, crop=THUMBNAIL))
+        pixels, _ = decode(data.read(entry), Contract(resize=THUMBNAIL, crop=THUMBNAIL))
     except (ImageError, OSError):  # it was there a moment ago; the report does without its picture
         return ""
     packed = io.BytesIO()
     Image.fromarray(pixels).save(packed, "JPEG", quality=80)
     source = base64.b64encode(packed.getvalue()).decode()
-    return f'<img alt="{escape(row["id"])}" src="data:image/jpeg;base64,{source}">'
+    return f'<img alt="{escape(entry.id)}" src="data:image/jpeg;base64,{source}">'

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dataset.layouts import Entry, Folder
+from dataset.source import Entry, Source
 from model.classifier import Classifier
 from model.errors import BadInput, WorkFailed
 from model.preprocess import ImageError, decode
@@ -33,12 +33,12 @@ AHEAD = 2  # chunks that are decoded while the engine works on one
 class Plan:
     """What is evaluated: some entries of a data set and, for each, the index of its class in the model's labels."""
 
-    data: Folder
+    data: Source
     entries: Sequence[Entry]
     labels: Sequence[int]
 
 
-def plan(data: Folder, entries: Sequence[Entry], classifier: Classifier, limit: int | None) -> Plan:
+def plan(data: Source, entries: Sequence[Entry], classifier: Classifier, limit: int | None) -> Plan:
     """Match the data set's classes with the model's by id; `limit` keeps that many images, evenly spread.
 
     Raises BadInput where a class of the data set is none of the model's, or where nothing is left to evaluate.
@@ -86,7 +86,7 @@ def _write_report(
     summary = _summary(work, classifier, table)
     write_whole(table, out / "predictions.parquet")
     _write(out / "run.json", json.dumps(run, indent=1) + "\n")
-    _write(out / "report.html", html_report(summary, run, table, classifier.file.card.labels, work.data))
+    _write(out / "report.html", html_report(summary, run, table, classifier.file.card.labels, work.data, work.entries))
     _write(out / "summary.json", json.dumps(summary, indent=1) + "\n")
     for part in parts:
         part.unlink()
@@ -174,6 +174,7 @@ def _summary(work: Plan, classifier: Classifier, table: pa.Table) -> dict[str, A
         "model": {"name": classifier.name, "sha256": classifier.file.sha256},
         "contract_sha256": classifier.file.card.contract.sha256,
         "dataset": work.data.root.resolve().name,
+        "expect": list(classifier.file.card.recipe.get("expect", ())),  # what the recipe's net reached in 2012, in percent
     }
 
 

@@ -1,0 +1,189 @@
+"""Training speed: `tencrop train` beside what one writes from pytorch/examples' imagenet script, and where its time goes.
+
+python -m bench.training --data PREPARED --photos FOLDER [--seconds 60] [--rounds 2] [--rows NAME ...] [--json FILE]
+"""
+
+import argparse
+import json
+import os
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from itertools import chain, count, product, repeat
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from bench import imagenet_script
+from bench.clock import Clock, Measured
+from dataset.prepared import Prepared
+from model.config import NetConfig, rows
+from model.errors import Stopped
+from training.loader import Batch, Loader, spare_cores
+from training.memory import keep_freed_memory
+from training.parallel import join
+from training.recipe import load
+from training.schedule import Phase
+from training.stop import Stop
+from training.training import Part, Training
+
+RECIPE = "caltech101"
+STOCK = 4  # batches that a loader's worker may hold ready; they are made while the step compiles
+WARM_UP = 10  # batches that do not count, besides the stock; compilation is among them
+GOALS = {("ours", "script"): 3.5, ("loader", "step"): 3.0}  # ratios to reach
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A way to run `tencrop train`, one change away from how it ships."""
+
+    about: str
+    overrides: tuple[str, ...] = ()  # of the recipe
+    kept: bool = False  # one batch, over and over
+    torch_lrn: bool = False
+    keep_freed: bool = True
+
+
+VARIANTS = {
+    "ours": Variant("`tencrop train` as shipped, data loading included"),
+    "step": Variant("its step alone: one batch, over and over", kept=True),
+    "eager": Variant("ours, not compiled", ("compile=false",)),
+    "fp32": Variant("ours, fp32 instead of bf16", ("precision=fp32",)),
+    "lrn": Variant("ours, with torch's LocalResponseNorm", torch_lrn=True),
+    "malloc": Variant("ours, with glibc's allocator as it comes", keep_freed=False),
+}
+ABOUT = {
+    "ours": VARIANTS["ours"].about,
+    "script": "pytorch/examples' imagenet script: same net and batch, eager fp32",
+    "loader": "its loader alone: nothing is trained",
+    **{name: variant.about for name, variant in VARIANTS.items()},
+}
+
+
+class Kept(Loader):
+    """Its first batch, over and over."""
+
+    first: Batch | None = None
+
+    def epoch(self, epoch: int, done: int = 0) -> Iterator[Batch]:
+        """As many batches as an epoch has, all the same."""
+        self.first = self.first or next(super().epoch(1))
+        return repeat(self.first, len(self) - done)
+
+
+def run(name: str, data: Path, photos: Path, clock: Clock) -> None:
+    """Do what row `name` does until the clock says stop."""
+    recipe = load(RECIPE)
+    if name == "script":
+        clock.count(imagenet_script.steps(photos, recipe.optim, spare_cores()))
+    elif name == "loader":
+        loader = Loader(Prepared.open(data), recipe, spare_cores())
+        clock.count(len(batch.labels) for batch in chain.from_iterable(map(loader.epoch, count(1))))
+    else:
+        train(VARIANTS[name], Prepared.open(data), clock)
+
+
+def train(variant: Variant, prepared: Prepared, clock: Clock) -> None:
+    """Epoch after epoch as training/loop.py, without the validation and the checkpoint between them."""
+    recipe = load(RECIPE, variant.overrides)
+    if variant.keep_freed:
+        keep_freed_memory()
+    with join() as world:
+        training = Training(recipe, prepared, world)
+        if variant.torch_lrn:
+            use_torch_lrn(training.net, training.recipe.net)
+        loader = Kept(prepared, recipe, 0) if variant.kept else Loader(prepared, recipe, spare_cores())
+        stop = Stop()
+
+        def progress(epoch: int, share: float, shown: Mapping[str, float]) -> None:
+            stop.requested = clock.over(round((epoch - 1 + share) * len(loader)) * loader.order.batch)
+
+        while not stop.requested:
+            try:
+                training.history.append(training.epoch(loader, Phase(), stop, progress))
+            except Stopped:
+                return
+            training.part = Part()
+
+
+def use_torch_lrn(net: nn.Module, config: NetConfig) -> None:
+    """Put torch's module in the place of ours; it too divides alpha by the window's size."""
+    for name, spec in ((row.name, row.spec) for row in rows(config) if row.op == "lrn"):
+        setattr(net, name, nn.LocalResponseNorm(spec.size, spec.alpha_each * spec.size, spec.beta, spec.k))
+
+
+def measure(name: str, options: argparse.Namespace) -> Measured:
+    """A row in a process of its own, which compiles anew."""
+    arguments = ["--data", options.data, "--photos", options.photos, "--seconds", str(options.seconds), "--row", name]
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache:
+        done = subprocess.run(
+            [sys.executable, "-m", "bench.training", *arguments],
+            stdout=subprocess.PIPE,
+            env=os.environ | {"TORCHINDUCTOR_CACHE_DIR": cache},
+        )
+    if done.returncode:
+        sys.exit(f"row {name} failed")
+    measured: Measured = json.loads(done.stdout)
+    return measured
+
+
+def machine() -> str:
+    """What a reader needs to know to compare."""
+    cpu = dict(re.findall(r"^(model name|flags)\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE))
+    units = [unit for unit in ("avx512_bf16", "amx_bf16") if unit in cpu.get("flags", "").split()]
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    cores = f"{len(os.sched_getaffinity(0))} cores, {spare_cores()} of them loading"
+    return ", ".join([cpu.get("model name", platform.machine()), *units, cores, device, f"torch {torch.__version__}", f"{date.today()}"])
+
+
+def report(rounds: Mapping[str, Sequence[Measured]], where: str) -> str:
+    """Markdown: the median of each row and its range over the rounds, and the ratios to reach."""
+    speeds = {name: [measured["images_per_s"] for measured in measurements] for name, measurements in rounds.items()}
+    middle = {name: statistics.median(values) for name, values in speeds.items()}
+    lines = [f"{where}; batches of {load(RECIPE).optim.batch}", "", "| row | | images/s | from, to | ours is |", "|---|---|---|---|---|"]
+    for name, values in speeds.items():
+        times = f"{middle['ours'] / middle[name]:.2f} x" if "ours" in middle else ""
+        lines.append(f"| {name} | {ABOUT[name]} | {middle[name]:.1f} | {min(values):.1f}, {max(values):.1f} | {times} |")
+    for (above, below), goal in GOALS.items():
+        if above in speeds and below in speeds:
+            each = ", ".join(f"{a / b:.2f}" for a, b in zip(speeds[above], speeds[below], strict=True))
+            lines += ["", f"{above} / {below}: {middle[above] / middle[below]:.2f} (each round: {each}); to reach: {goal}"]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure the rows in turns, round by round, and print the report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="a prepared data set")
+    parser.add_argument("--photos", type=Path, required=True, help="the photographs that it was prepared from, a folder per class")
+    parser.add_argument("--seconds", type=float, default=60, help="that a row is measured for, after its warm-up")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rows", nargs="+", choices=ABOUT, default=list(ABOUT))
+    parser.add_argument("--json", type=Path, help="where to write every measurement")
+    parser.add_argument("--row", choices=ABOUT, help="measure this one here, and print it as a line of JSON")
+    options = parser.parse_args()
+    if options.row:
+        clock = Clock(options.seconds, load(RECIPE).optim.batch * (WARM_UP + STOCK * spare_cores()))
+        run(options.row, options.data, options.photos, clock)
+        print(json.dumps(clock.measured()))
+        return
+    rounds: dict[str, list[Measured]] = {name: [] for name in options.rows}
+    for number, name in product(range(1, options.rounds + 1), options.rows):
+        rounds[name].append(measured := measure(name, options))
+        speed, warm_up = measured["images_per_s"], measured["warm_up_seconds"]
+        print(f"round {number} of {options.rounds}: {name} {speed:.1f} images/s, {warm_up:.0f} s to warm up", file=sys.stderr)
+    where = machine()
+    if options.json:
+        options.json.write_text(json.dumps({"machine": where, "rows": rounds}, indent=1) + "\n")
+    print(report(rounds, where))
+
+
+if __name__ == "__main__":
+    main()

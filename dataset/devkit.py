@@ -1,0 +1,77 @@
+"""ILSVRC2012_devkit_t12.tar.gz: the classes (meta.mat) and the classes of the validation images."""
+
+import io
+import tarfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
+
+from model.contract import Label
+from model.errors import BadInput
+
+META, TRUTH = "data/meta.mat", "data/ILSVRC2012_validation_ground_truth.txt"
+
+
+@dataclass(frozen=True)
+class Devkit:
+    """Classes in the order of labels, and for each validation image, by its number from 1, the index of its class."""
+
+    file: Path
+    labels: tuple[Label, ...]
+    truth: tuple[int, ...]
+
+
+def read_devkit(file: Path) -> Devkit:
+    """Read the two files that count, in memory.
+
+    A label is the position of its wnid among the sorted wnids. The devkit's ILSVRC2012_ID counts in an order of its own, and
+    the ground truth is written in it: whoever mixes the two measures an accuracy of 0.1 % and sees no error.
+    Raises BadInput.
+    """
+    data = _unpacked(file)
+    try:
+        words, wnids = _leaves(data[META])
+        numbers = [int(line) for line in data[TRUTH].split()]
+    except (MatReadError, ValueError, TypeError, KeyError, IndexError, OSError, NotImplementedError, zlib.error) as error:
+        raise BadInput(f"{file}: its meta.mat or ground truth cannot be read ({error}); fetch it again") from None
+    index = {wnid: label for label, wnid in enumerate(sorted(words))}
+    unknown = [number for number in numbers if number not in wnids]
+    if unknown:
+        raise BadInput(f"{file}: the ground truth speaks of class {unknown[0]}, which meta.mat does not have; fetch it again")
+    labels = tuple(Label(wnid, words[wnid]) for wnid in index)
+    return Devkit(file, labels, tuple(index[wnids[number]] for number in numbers))
+
+
+def _unpacked(file: Path) -> dict[str, bytes]:
+    """The two files' contents."""
+    if not file.is_file():
+        raise BadInput(f"{file}: missing; it names the classes: put the devkit beside the image tars")
+    found: dict[str, bytes] = {}
+    try:
+        with tarfile.open(file, "r:*") as tar:
+            for info in tar:
+                wanted = next((end for end in (META, TRUTH) if f"/{info.name}".endswith(f"/{end}")), None)
+                opened = tar.extractfile(info) if wanted else None
+                if wanted and opened:
+                    found[wanted] = opened.read()
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+        raise BadInput(f"{file}: cannot be read as a tar ({error}); fetch it again") from None
+    missing = [name for name in (META, TRUTH) if name not in found]
+    if missing:
+        raise BadInput(f"{file}: holds no {missing[0]}; fetch the devkit of tasks 1 and 2 again")
+    return found
+
+
+def _leaves(meta: bytes) -> tuple[dict[str, str], dict[int, str]]:
+    """({wnid: words}, {ILSVRC2012_ID: wnid}) of the synsets without children: those that images are labelled with."""
+    synsets: Any = np.atleast_1d(loadmat(io.BytesIO(meta), squeeze_me=True)["synsets"])
+    leaves = [synset for synset in synsets if int(synset["num_children"]) == 0]
+    words = {str(synset["WNID"]): str(synset["words"]) for synset in leaves}
+    if not words:
+        raise ValueError("no synset without children")
+    return words, {int(synset["ILSVRC2012_ID"]): str(synset["WNID"]) for synset in leaves}

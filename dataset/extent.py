@@ -1,0 +1,17 @@
+"""A stretch of bytes in a file."""
+
+import errno
+import os
+from pathlib import Path
+
+
+def read_at(file: Path, start: int, size: int) -> bytes:
+    """`size` bytes from `start`; each call has its own open file, so threads and forks share nothing.
+
+    Raises OSError where the file is gone or ends before.
+    """
+    with file.open("rb", buffering=0) as opened:
+        data = os.pread(opened.fileno(), size, start)
+    if len(data) != size:
+        raise OSError(errno.EIO, "shorter than it was when it was listed", str(file))
+    return data

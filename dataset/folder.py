@@ -1,0 +1,88 @@
+"""Folder per class: DATA/<class>/.../<image>, or DATA/train/<class>/... with DATA/val/<class>/... beside it."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dataset.source import Entries, Entry, Listing, is_image
+from dataset.split import WORDS, held_split
+from dataset.words import labels_by_id, names_file
+from model.contract import Label
+from model.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Images that are files of their own; an entry's id is the path below `root`."""
+
+    root: Path
+    labels: tuple[Label, ...]
+    entries: Entries
+
+    def read(self, entry: Entry) -> bytes:
+        """The file as it lies there. Raises OSError where it is gone."""
+        return (self.root / entry.id).read_bytes()
+
+
+def open_folder(root: Path, names: Path | None, listing: Listing) -> Folder:
+    """List class folders, sorted by name, and their images, sorted by path.
+
+    Raises BadInput where there is no class folder, where a class has no image, or where the file of names misses a class.
+    """
+    tops = _tops(root)
+    for top in tops:
+        if not subfolders(top):
+            raise BadInput(f"{top}: holds no class folders; expected {top}/<class>/<image>")
+    training = [top for top, held in tops.items() if not held]
+    classes = sorted({name for top in training or tops for name in subfolders(top)})
+    labels = labels_by_id(classes, names_file(root, names))
+    index = {name: label for label, name in enumerate(classes)}
+
+    def found() -> Iterator[Entry]:
+        for top, held in tops.items():
+            for name in subfolders(top):
+                if name not in index:
+                    raise BadInput(f"{top / name}: no such class in {training[0]}; move or remove it")
+                yield from (Entry(id, index[name], held) for id in class_images(root, top / name))
+
+    return Folder(root, labels, Entries.of(root, found(), listing))
+
+
+def _tops(root: Path) -> dict[Path, bool]:
+    """The folders that hold class folders, and whether those are for validation: train/ and val/, or just `root`."""
+    names = subfolders(root)
+    splits = {name: WORDS.get(name.lower()) for name in names}
+    deep = [name for name in names if subfolders(root / name)]
+    if None in splits.values() or not any(splits[name] != "test" for name in deep):
+        return {root: False}
+    held = held_split(splits.values())
+    wanted = [name for name in names if splits[name] in ("train", held) and (name in deep or splits[name] != "test")]
+    return {root / name: splits[name] == held for name in wanted}
+
+
+def subfolders(folder: Path) -> list[str]:
+    """Names of the folders in it that are not hidden, sorted."""
+    return sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def class_images(root: Path, folder: Path) -> list[str]:
+    """Paths below `root` of all images in a class folder, sorted. Raises BadInput where there is none."""
+    found = []
+    for place, _, files in os.walk(folder):
+        inside = Path(place).relative_to(root).as_posix()
+        found += [f"{inside}/{name}" for name in files if is_image(name) and os.path.isfile(f"{place}/{name}")]
+    if not found:
+        raise BadInput(f"{folder}: a class without an image; add some or remove the folder")
+    unwritable = next((id for id in found if not _is_text(id)), None)
+    if unwritable:
+        raise BadInput(f"{root}: the name {unwritable!a} is not UTF-8 text; rename it")
+    return sorted(found, key=lambda id: id.split("/"))
+
+
+def _is_text(name: str) -> bool:
+    """Whether it can be written down; a file name on Linux may be any bytes."""
+    try:
+        return bool(name.encode())
+    except UnicodeEncodeError:
+        return False

@@ -1,0 +1,64 @@
+"""ILSVRC-2012 as downloaded: the tar of a thousand tars, the validation tar and the devkit, none of them unpacked."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from dataset.devkit import Devkit, read_devkit
+from dataset.source import Entries, Entry, Listing, is_image
+from dataset.tar import Member, Tars, members
+from dataset.words import labels_by_id
+from model.errors import BadInput
+
+TRAIN, VALIDATION, DEVKIT = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", "ILSVRC2012_devkit_t12.tar.gz"
+NUMBERED = re.compile(r"ILSVRC2012_val_(\d{8})\.JPEG")
+
+
+def open_ilsvrc(root: Path, names: Path | None, listing: Listing) -> Tars:
+    """List the training and the validation tar, whichever is there; ids are train/<wnid>/<image> and val/<image>.
+
+    Raises BadInput where the devkit is missing or does not fit the tars.
+    """
+    files = tuple(root / name for name in (TRAIN, VALIDATION) if (root / name).is_file())
+    if not files:
+        raise BadInput(f"{root}: holds the devkit, but neither {TRAIN} nor {VALIDATION}; put them beside it")
+    devkit = read_devkit(root / DEVKIT)
+
+    def found() -> Iterator[Entry]:
+        for place, file in enumerate(files):
+            yield from (_training if file.name == TRAIN else _validation)(file, place, devkit)
+
+    labels = labels_by_id([label.id for label in devkit.labels], names) if names else devkit.labels
+    return Tars(root, labels, Entries.of(root, found(), listing), files)
+
+
+def _training(file: Path, place: int, devkit: Devkit) -> Iterator[Entry]:
+    """A tar of tars, each named after its wnid."""
+    index = {label.id: label_index for label_index, label in enumerate(devkit.labels)}
+    seen = set()
+    for inner in members(file):
+        path = PurePosixPath(inner.name)
+        if path.suffix != ".tar":
+            continue
+        if path.stem not in index:
+            raise BadInput(f"{file}: {inner.name} is no class of {devkit.file.name}; the two do not belong together")
+        for member in members(file, inner):
+            if is_image(member.name):
+                seen.add(path.stem)
+                yield Entry(f"train/{path.stem}/{member.name}", index[path.stem], False, (place, member.start, member.size))
+    without = sorted(index.keys() - seen)
+    if without:
+        raise BadInput(f"{file}: holds no image of {without[0]} ({len(without)} of {len(index)} classes are missing); fetch it again")
+
+
+def _validation(file: Path, place: int, devkit: Devkit) -> Iterator[Entry]:
+    """A flat tar; the n-th line of the ground truth is the class of image number n, wherever in the tar it lies."""
+    images: list[tuple[int, Member]] = []
+    for member in members(file):
+        match = NUMBERED.fullmatch(member.name.rpartition("/")[2])
+        if match:
+            images.append((int(match[1]), member))
+    if sorted(number for number, _ in images) != list(range(1, len(devkit.truth) + 1)):
+        raise BadInput(f"{file}: holds {len(images)} images, the ground truth of {devkit.file.name} is of images 1 to {len(devkit.truth)}")
+    for number, member in images:
+        yield Entry(f"val/{member.name.rpartition('/')[2]}", devkit.truth[number - 1], True, (place, member.start, member.size))

@@ -1,0 +1,57 @@
+"""Kaggle's imagenet-object-localization-challenge, unpacked: images under ILSVRC/Data/CLS-LOC, validation classes in a csv."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+from dataset.folder import Folder, class_images, subfolders
+from dataset.source import Entries, Entry, Listing
+from dataset.words import labels_by_id, names_file, read_names
+from model.errors import BadInput
+
+IMAGES, SOLUTION = "ILSVRC/Data/CLS-LOC", "LOC_val_solution.csv"
+
+
+def open_kaggle(root: Path, names: Path | None, listing: Listing) -> Folder:
+    """List train/<wnid>/ and val/, whichever is there. Raises BadInput where the csv does not fit the validation images."""
+    training, held = root / IMAGES / "train", root / IMAGES / "val"
+    names = names_file(root, names)
+    classes = subfolders(training) if training.is_dir() else sorted(read_names(names)) if names else []
+    if not classes:
+        raise BadInput(f"{training}: no class folders; unpack the training images, or give the classes by --labels FILE")
+    index = {wnid: label for label, wnid in enumerate(classes)}
+
+    def found() -> Iterator[Entry]:
+        for wnid in classes if training.is_dir() else ():
+            yield from (Entry(id, index[wnid], False) for id in class_images(root, training / wnid))
+        if held.is_dir():
+            yield from _validation(root, held, index)
+
+    return Folder(root, labels_by_id(classes, names), Entries.of(root, found(), listing))
+
+
+def _validation(root: Path, held: Path, index: dict[str, int]) -> Iterator[Entry]:
+    """val/*.JPEG, each with a line in the csv."""
+    file = root / SOLUTION
+    wnids = _solution(file)
+    ids = class_images(root, held)
+    stems = {Path(id).stem for id in ids}
+    if stems != wnids.keys():
+        odd = sorted(stems ^ wnids.keys())[0]
+        raise BadInput(f"{file}: lists {len(wnids)} images, {held} holds {len(ids)}; {odd} is in only one of the two")
+    unknown = sorted(set(wnids.values()) - index.keys())
+    if unknown:
+        raise BadInput(f"{file}: {unknown[0]!r} is none of the {len(index)} classes of {root / IMAGES / 'train'}")
+    for id in ids:
+        yield Entry(id, index[wnids[Path(id).stem]], True)
+
+
+def _solution(file: Path) -> dict[str, str]:
+    """Lines "ILSVRC2012_val_00048981,n03995372 85 1 499 272" -> {image: wnid}; boxes are not ours. Raises BadInput."""
+    try:
+        with file.open(newline="", encoding="utf-8") as lines:
+            return {row["ImageId"]: row["PredictionString"].split()[0] for row in csv.DictReader(lines)}
+    except FileNotFoundError:
+        raise BadInput(f"{file}: missing; it holds the classes of the validation images: put it there") from None
+    except (OSError, UnicodeDecodeError, csv.Error, KeyError, IndexError, AttributeError) as error:
+        raise BadInput(f"{file}: expected the columns ImageId and PredictionString ({type(error).__name__}: {error})") from None

@@ -1,0 +1,122 @@
+"""What every layout gives: labelled images that are listed once, split, and read at random."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple, Protocol, overload
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from model.contract import Label
+from model.errors import BadInput
+
+BLOCK = 10_000  # entries that exist as Python objects at a time
+SUFFIXES = frozenset([".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"])
+
+Listing = Callable[[int], None]  # hears how many images have been listed so far
+
+
+class Entry(NamedTuple):
+    """One image: `id` is its path within the data set, `label` the index of its class."""
+
+    id: str
+    label: int
+    validation: bool | None = None  # None: the data set has no validation images of its own
+    place: tuple[int, ...] = ()  # where its bytes lie, as its source understands it
+
+
+@dataclass(frozen=True, eq=False)
+class Entries(Sequence[Entry]):
+    """All images of a data set by columns: about 70 bytes an image, which 1.3 million of them need."""
+
+    ids: pa.Array  # string [n], each once
+    labels: np.ndarray  # int32 [n]
+    validation: np.ndarray | None  # bool [n]
+    places: np.ndarray  # int64 [n,k]
+
+    @classmethod
+    def of(cls, root: Path, found: Iterable[Entry], listing: Listing) -> "Entries":
+        """Take entries from a generator. Raises BadInput as `checked` does."""
+        stream, ids, columns = iter(found), [], []
+        count = 0
+        while block := list(islice(stream, BLOCK)):
+            ids.append(pa.array([entry.id for entry in block], pa.string()))
+            labels = np.array([entry.label for entry in block], np.int32)
+            validation = np.array([bool(entry.validation) for entry in block])
+            columns.append((labels, validation, np.array([entry.place for entry in block], np.int64)))
+            listing(count := count + len(block))
+        if not columns:
+            raise BadInput(f"{root}: holds no images ({', '.join(sorted(SUFFIXES))})")
+        labels, validation, places = (np.concatenate(column) for column in zip(*columns, strict=True))
+        return cls.checked(root, pa.concat_arrays(ids), labels, validation, places)
+
+    @classmethod
+    def checked(cls, root: Path, ids: pa.Array, labels: np.ndarray, validation: np.ndarray, places: np.ndarray) -> "Entries":
+        """Raises BadInput where two images have one id. Without a validation image there is no split."""
+        blocks = (ids[start : start + BLOCK].to_pylist() for start in range(0, len(ids), BLOCK))
+        hashes = np.concatenate([np.fromiter(map(hash, block), np.int64, len(block)) for block in blocks])
+        if len(np.unique(hashes)) < len(ids):  # an id twice; or, hardly ever, two ids with one hash
+            counts = pc.value_counts(ids)
+            twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
+            if len(twice):
+                raise BadInput(f"{root}: holds {twice[0].as_py()!r} twice; remove one of them")
+        return cls(ids, labels, validation if validation.any() else None, places)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @overload
+    def __getitem__(self, index: int) -> Entry: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Entries": ...
+    def __getitem__(self, index: int | slice) -> "Entry | Entries":
+        validation = None if self.validation is None else self.validation[index]
+        if isinstance(index, slice):
+            return Entries(self.ids[index], self.labels[index], validation, self.places[index])
+        held = None if validation is None else bool(validation)
+        return Entry(self.ids[index].as_py(), int(self.labels[index]), held, tuple(self.places[index].tolist()))
+
+    def __iter__(self) -> Iterator[Entry]:
+        for start in range(0, len(self), BLOCK):
+            block = self[start : start + BLOCK]
+            validation = [None] * len(block) if block.validation is None else block.validation.tolist()
+            places = map(tuple, block.places.tolist())
+            yield from map(Entry, block.ids.to_pylist(), block.labels.tolist(), validation, places)
+
+    def chosen(self, mask: np.ndarray) -> "Entries":
+        """Those where the mask, bool [n], is True."""
+        validation = None if self.validation is None else self.validation[mask]
+        return Entries(self.ids.filter(pa.array(mask)), self.labels[mask], validation, self.places[mask])
+
+
+class Source(Protocol):
+    """A labelled data set, whatever its layout."""
+
+    @property
+    def root(self) -> Path:
+        """What the user named."""
+
+    @property
+    def labels(self) -> tuple[Label, ...]:
+        """The classes; an entry's label is an index into them."""
+
+    @property
+    def entries(self) -> Entries:
+        """The images, in the order in which they are read fastest."""
+
+    def read(self, entry: Entry) -> bytes:
+        """The image as it was stored; several threads may ask at once. Raises OSError where it is gone."""
+
+
+def is_image(name: str) -> bool:
+    """Whether a path names an image that is not hidden."""
+    base = name.rpartition("/")[2]
+    stem, dot, suffix = base.rpartition(".")
+    return bool(stem) and not base.startswith(".") and (dot + suffix).lower() in SUFFIXES
+
+
+def unheard(count: int) -> None:
+    """A listing that nobody follows."""

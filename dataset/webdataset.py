@@ -1,0 +1,80 @@
+"""WebDataset: tars of samples, key.jpg beside key.cls (its label's number) or key.json (with a "label")."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from dataset.extent import read_at
+from dataset.source import SUFFIXES, Entries, Entry, Listing
+from dataset.split import Split, held_split, split_of
+from dataset.tar import Member, Tars, members
+from dataset.words import WNID, checked_with_files, labels_by_index, names_file, read_lines
+from model.contract import Label
+from model.errors import BadInput
+
+CLASSES = ("classes.txt", "classnames.txt")  # one name a line, beside the tars
+LABELS = ("cls", "json")  # the first that a sample has counts
+
+
+def open_webdataset(root: Path, names: Path | None, listing: Listing) -> Tars:
+    """List ROOT/*.tar; an image's id is <tar>/<key>.<suffix>. Raises BadInput where a sample has no label or no image."""
+    splits = {file: split_of(file.name) for file in sorted(root.glob("*.tar"))}
+    held = held_split(splits.values())
+    files = tuple(file for file, split in splits.items() if split in ("train", held))
+    labels = _labels(root, names)
+    seen: dict[int, set[str]] = defaultdict(set)
+
+    def found() -> Iterator[Entry]:
+        for place, file in enumerate(files):
+            for entry in _samples(file, place, splits[file], splits[file] == held):
+                if entry.label >= len(labels):
+                    raise BadInput(f"{root}: {entry.id} has label {entry.label}, but only {len(labels)} classes are named")
+                wnids = WNID.findall(entry.id.rpartition("/")[2])
+                seen[entry.label].update(wnids[-1:])
+                yield entry
+
+    entries = Entries.of(root, found(), listing)
+    return Tars(root, checked_with_files(root, labels, seen), entries, files)
+
+
+def _labels(root: Path, names: Path | None) -> tuple[Label, ...]:
+    """From --labels or Kaggle's mapping, else from classes.txt."""
+    names = names_file(root, names)
+    if names:
+        return labels_by_index((), names)
+    beside = next((root / name for name in CLASSES if (root / name).is_file()), None)
+    if beside is None:
+        raise BadInput(f"{root}: its labels are numbers; name the classes by --labels FILE, or in {root / CLASSES[0]}, one a line")
+    return labels_by_index(read_lines(beside), None)
+
+
+def _samples(file: Path, place: int, split: Split, held: bool) -> Iterator[Entry]:
+    """The images of one tar. Only a test split may be without labels; it is then left out."""
+    samples: dict[str, dict[str, Member]] = defaultdict(dict)  # of one tar: a shard is small
+    for member in members(file):
+        folder, slash, base = member.name.rpartition("/")
+        stem, _, extension = base.partition(".")
+        if extension.lower() in samples[folder + slash + stem]:
+            raise BadInput(f"{file}: holds {member.name} twice; write the tar again")
+        samples[folder + slash + stem][extension.lower()] = member
+    for key, parts in samples.items():
+        image = next((part for extension, part in parts.items() if f".{extension}" in SUFFIXES), None)
+        label = next((parts[kind] for kind in LABELS if kind in parts), None)
+        if label is None and (split == "test" or image is None):
+            continue
+        if label is None or image is None:
+            raise BadInput(f"{file}: sample {key!r} has no {'image' if label else 'label (.cls or .json)'}; write the tar again")
+        yield Entry(f"{file.name}/{image.name}", _label(file, label), held, (place, image.start, image.size))
+
+
+def _label(file: Path, member: Member) -> int:
+    """A whole number from 0 up. Raises BadInput."""
+    try:
+        text = read_at(file, member.start, member.size).decode()
+        label = json.loads(text)["label"] if member.name.endswith("json") else int(text)
+        if isinstance(label, int) and 0 <= label < 1 << 31:
+            return label
+    except (ValueError, KeyError, TypeError, OSError):
+        pass
+    raise BadInput(f"{file}: {member.name} holds no label; expected a whole number from 0 up")

@@ -1,0 +1,147 @@
+"""dataset/ilsvrc.py: ILSVRC-2012's two tars and devkit, read where they lie."""
+
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from archives import SORTED, SYNSETS, TRUE_LABELS, WORDS, devkit, ilsvrc, read_by_threads, tar, training_images, validation_images
+
+from dataset.holdout import held_out
+from dataset.ilsvrc import DEVKIT, TRAIN, VALIDATION
+from dataset.layouts import open_source
+from model.contract import Label
+from model.errors import BadInput
+
+LABELS = tuple(Label(wnid, words) for wnid, words in zip(SORTED, WORDS, strict=True))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return ilsvrc(tmp_path / "ilsvrc")
+
+
+def expected(train: bool = True, validation: bool = True) -> dict[str, tuple[int, bool | None, bytes]]:
+    found: dict[str, tuple[int, bool | None, bytes]] = {}
+    for wnid, images in training_images().items() if train else ():
+        found |= {f"train/{wnid}/{name}": (SORTED.index(wnid), False if validation else None, data) for name, data in images.items()}
+    for name, data in validation_images().items() if validation else ():
+        found[f"val/{name}"] = (TRUE_LABELS[int(name[15:23]) - 1], True, data)
+    return found
+
+
+def test_every_image_is_read_as_it_was_packed_by_several_threads(root: Path) -> None:
+    assert read_by_threads(open_source(root)) == expected()
+
+
+def test_labels_are_positions_among_the_sorted_wnids_not_the_devkits_ids(root: Path) -> None:
+    """The classic mistake: the kit fox has ILSVRC2012_ID 1 and label 1 here, the tench has ID 2 and label 0."""
+    source = open_source(root)
+    assert source.labels == LABELS
+    assert [number for number, *_ in SYNSETS[:3]] != [SORTED.index(wnid) + 1 for _, wnid, *_ in SYNSETS[:3]]
+    labels = {entry.id: entry.label for entry in source.entries}
+    assert [labels[f"val/ILSVRC2012_val_{number:08d}.JPEG"] for number in range(1, 6)] == [0, 1, 2, 0, 2]
+
+
+def test_its_own_validation_images_are_held_out_whatever_the_share(root: Path) -> None:
+    entries = open_source(root).entries
+    for share in (0.0, 0.5):
+        np.testing.assert_array_equal(held_out(entries, share), [entry.id.startswith("val/") for entry in entries])
+
+
+def test_without_the_training_tar_it_can_be_evaluated_on(root: Path) -> None:
+    (root / TRAIN).unlink()
+    source = open_source(root)
+    assert source.labels == LABELS
+    assert read_by_threads(source) == expected(train=False)
+    assert held_out(source.entries, 1).all()
+
+
+def test_without_the_validation_tar_a_share_is_held_out(root: Path) -> None:
+    (root / VALIDATION).unlink()
+    source = open_source(root)
+    assert read_by_threads(source) == expected(validation=False)
+    assert held_out(source.entries, 0.25).sum() == 3
+
+
+def test_tars_are_not_unpacked_and_nothing_is_written(root: Path) -> None:
+    read_by_threads(open_source(root))
+    assert sorted(path.name for path in root.iterdir()) == sorted([TRAIN, VALIDATION, DEVKIT])
+
+
+def test_a_labels_file_may_give_other_words(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text("n01440764 Schleie\nn02119789 Kitfuchs\nn03000684 Kettensäge\n")
+    assert [label.name for label in open_source(root, tmp_path / "words.txt").labels] == ["Schleie", "Kitfuchs", "Kettensäge"]
+
+
+def inner(**changes: bytes) -> bytes:
+    """The training tar with some of its tars changed."""
+    return tar({f"{wnid}.tar": tar(images) for wnid, images in training_images().items()} | {f"{k}.tar": v for k, v in changes.items()})
+
+
+MISFITS = {
+    "no devkit": (DEVKIT, None, "devkit_t12.tar.gz: missing"),
+    "devkit that is no tar": (DEVKIT, b"no tar", "devkit_t12.tar.gz: cannot be read as a tar"),
+    "half a devkit": (DEVKIT, devkit()[:400], "devkit_t12.tar.gz: "),
+    "devkit of other tasks": (DEVKIT, tar({"x/readme.txt": b""}, mode="w:gz"), "holds no data/meta.mat"),
+    "short ground truth": (DEVKIT, devkit(truth=(1, 2, 3)), "holds 5 images, the ground truth .* is of images 1 to 3"),
+    "ground truth of no class": (DEVKIT, devkit(truth=(1, 2, 3, 4, 1)), "class 4, which meta.mat does not have"),
+    "ground truth of no numbers": (DEVKIT, devkit(truth=(1, 2, "x")), "ground truth cannot be read"),  # type: ignore[arg-type]
+    "meta.mat without leaves": (DEVKIT, devkit(synsets=SYNSETS[3:]), "no synset without children"),
+    "validation images twice": (VALIDATION, tar([*validation_images().items(), *validation_images().items()]), "holds 10 images"),
+    "validation tar cut short": (VALIDATION, tar(validation_images())[:2000], "img_val.tar: not a whole"),
+    "validation tar cut at a header": (VALIDATION, tar(validation_images())[:1536], "img_val.tar: not a whole"),
+    "unknown class": (TRAIN, inner(n09999999=tar({"a.JPEG": b""})), r"n09999999.tar is no class of ILSVRC2012_devkit"),
+    "class without images": (TRAIN, inner(n03000684=tar({"readme.txt": b""})), "holds no image of n03000684"),
+    "class that is missing": (TRAIN, tar({"n01440764.tar": tar(training_images()["n01440764"])}), r"no image of n02119789 \(2 of 3"),
+    "class tar cut short": (TRAIN, inner(n02119789=tar(training_images()["n02119789"])[:1000]), "n02119789.tar: not a whole"),
+    "class tar that is none": (TRAIN, inner(n02119789=b"\xff" * 4000), "n02119789.tar: not a whole"),
+    "training tar cut short": (TRAIN, inner()[:15000], "img_train.tar: (n.*tar: )?not a whole"),
+    "empty training tar": (TRAIN, b"", "img_train.tar: not a whole"),
+    "gzipped training tar": (TRAIN, tar({}, mode="w:gz"), "img_train.tar: not a whole, uncompressed"),
+    "an image twice": (TRAIN, inner(n02119789=tar([("a.JPEG", b"1"), ("a.JPEG", b"2")])), "'train/n02119789/a.JPEG' twice"),
+}
+
+
+@pytest.mark.parametrize("misfit", MISFITS)
+def test_what_does_not_fit_is_one_line_of_bad_input(root: Path, misfit: str) -> None:
+    name, content, message = MISFITS[misfit]
+    (root / name).unlink()
+    if content is not None:
+        (root / name).write_bytes(content)
+    with pytest.raises(BadInput, match=message):
+        open_source(root)
+
+
+def test_the_devkit_alone_is_bad_input(root: Path) -> None:
+    (root / TRAIN).unlink()
+    (root / VALIDATION).unlink()
+    with pytest.raises(BadInput, match="put them beside it"):
+        open_source(root)
+
+
+@pytest.mark.parametrize("format", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_folders_hidden_and_other_files_are_passed_over_and_long_or_odd_names_kept(root: Path, format: int) -> None:
+    long = "x" * 180 + ".JPEG"
+    files = {"./": b"", ".hidden.JPEG": b"0", "._a.JPEG": b"0", "notes.txt": b"0", "./b.JPEG": b"1", long: b"2", "caf\udce9.JPEG": b"3"}
+    (root / TRAIN).write_bytes(inner(n02119789=tar(files, format)))
+    source = open_source(root)
+    read = {entry.id: source.read(entry) for entry in source.entries if "/n02119789/" in entry.id}
+    assert read == {
+        "train/n02119789/b.JPEG": b"1",
+        f"train/n02119789/{long}": b"2",
+        "train/n02119789/caf\\xe9.JPEG": b"3",
+    }
+
+
+def test_listing_is_heard(root: Path) -> None:
+    heard: list[int] = []
+    open_source(root, None, heard.append)
+    assert heard == [17]
+
+
+def test_a_tar_that_is_cut_after_it_was_listed_is_an_os_error(root: Path) -> None:
+    source = open_source(root)
+    (root / VALIDATION).write_bytes(b"")
+    with pytest.raises(OSError, match="shorter"):
+        source.read(source.entries[-1])

@@ -1,0 +1,68 @@
+"""dataset/source.py: entries by columns are the entries that were put in, and small."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dataset import source
+from dataset.source import Entries, Entry, is_image, unheard
+from model.errors import BadInput
+
+ENTRIES = [Entry(f"naïve/{n}.jpg", n % 3, n % 5 == 0, (n, 10 * n, 2**40 + n)) for n in range(25)]
+
+
+@pytest.mark.parametrize("block", [1, 7, 25, 1000])
+def test_entries_come_out_as_they_went_in(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    monkeypatch.setattr(source, "BLOCK", block)
+    entries = Entries.of(Path("x"), iter(ENTRIES), unheard)
+    assert len(entries) == 25
+    assert list(entries) == ENTRIES == [entries[i] for i in range(25)]
+    assert entries[-1] == ENTRIES[-1]
+    assert list(entries[3:20:4]) == ENTRIES[3:20:4]
+    assert list(entries.chosen(entries.labels == 1)) == ENTRIES[1::3]
+    with pytest.raises(IndexError):
+        entries[25]
+
+
+def test_without_one_validation_image_there_is_no_split() -> None:
+    entries = Entries.of(Path("x"), (entry._replace(validation=False) for entry in ENTRIES), unheard)
+    assert entries.validation is None and entries[0].validation is None and next(iter(entries)).validation is None
+
+
+def test_a_slice_of_training_images_keeps_its_split() -> None:
+    entries = Entries.of(Path("x"), ENTRIES, unheard)
+    assert [entry.validation for entry in entries[1:3]] == [False, False]
+
+
+def test_listing_hears_every_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "BLOCK", 10)
+    heard: list[int] = []
+    Entries.of(Path("x"), ENTRIES, heard.append)
+    assert heard == [10, 20, 25]
+
+
+def test_an_id_twice_is_bad_input_naming_it() -> None:
+    with pytest.raises(BadInput, match=r"x: holds 'naïve/7\.jpg' twice"):
+        Entries.of(Path("x"), [*ENTRIES, ENTRIES[7]], unheard)
+
+
+def test_no_entry_is_bad_input() -> None:
+    with pytest.raises(BadInput, match=r"x: holds no images \(\.bmp, "):
+        Entries.of(Path("x"), [], unheard)
+
+
+def test_a_million_entries_take_less_than_a_hundred_bytes_each() -> None:
+    def many() -> Iterator[Entry]:
+        yield from (Entry(f"train/n01440764/n01440764_{n}.JPEG", n % 1000, False, (0, 110_000 * n, 110_000)) for n in range(100_000))
+
+    entries = Entries.of(Path("x"), many(), unheard)
+    assert entries.ids.nbytes + entries.labels.nbytes + entries.places.nbytes + sys.getsizeof(entries) < 100 * len(entries)
+    assert isinstance(entries.places, np.ndarray)
+
+
+def test_images_are_known_by_their_suffix() -> None:
+    assert all(map(is_image, ("a.jpg", "d/a.JPEG", "d.e/a.b.webp")))
+    assert not any(map(is_image, ("a", "jpg", ".jpg", "d/.a.jpg", "d/._a.jpg", "a.txt", "a.jpg/b", "d/.jpg")))

@@ -1,0 +1,132 @@
+"""dataset/webdataset.py: tars of samples, their labels beside the images."""
+
+import json
+from pathlib import Path
+
+import pytest
+from archives import SORTED, jpeg, read_by_threads, tar
+
+from dataset.layouts import open_source
+from model.contract import Label
+from model.errors import BadInput
+
+
+def shard(first: int, count: int, suffix: str = "jpg") -> dict[str, bytes]:
+    """Images of two classes by turns; every third label is in a json."""
+    files: dict[str, bytes] = {}
+    for n in range(first, first + count):
+        label = (
+            {f"{n:05d}.json": json.dumps({"label": n % 2, "width": 3}).encode()} if n % 3 == 0 else {f"{n:05d}.cls": f"{n % 2}\n".encode()}
+        )
+        files |= {f"{n:05d}.{suffix}": jpeg(n), f"{n:05d}.txt": b"a caption"} | label
+    return files
+
+
+def write(root: Path, tars: dict[str, dict[str, bytes]], classes: str | None = "ant\nbumble bee\n") -> Path:
+    for name, files in tars.items():
+        (root / name).write_bytes(tar(files))
+    if classes is not None:
+        (root / "classes.txt").write_text(classes)
+    return root
+
+
+def test_every_image_is_read_as_it_was_packed_by_several_threads(tmp_path: Path) -> None:
+    root = write(tmp_path, {"train-000.tar": shard(0, 5), "train-001.tar": shard(5, 4, "PNG"), "val-000.tar": shard(50, 3)})
+    expected = {f"train-000.tar/{n:05d}.jpg": (n % 2, False, jpeg(n)) for n in range(5)}
+    expected |= {f"train-001.tar/{n:05d}.PNG": (n % 2, False, jpeg(n)) for n in range(5, 9)}
+    expected |= {f"val-000.tar/{n:05d}.jpg": (n % 2, True, jpeg(n)) for n in range(50, 53)}
+    source = open_source(root)
+    assert source.labels == (Label("ant", "ant"), Label("bumble bee", "bumble bee"))
+    assert read_by_threads(source) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "validation"),
+    [("val-0.tar", True), ("validation_0.tar", True), ("imagenet1k-validation-00.tar", True), ("valley-0.tar", False), ("x.tar", False)],
+)
+def test_a_tars_name_says_its_split(tmp_path: Path, name: str, validation: bool) -> None:
+    entries = open_source(write(tmp_path, {"train-0.tar": shard(0, 2), name: shard(2, 2)})).entries
+    assert {bool(entry.validation) for entry in entries if entry.id.startswith(name)} == {validation}
+
+
+def test_a_test_split_without_labels_is_left_out(tmp_path: Path) -> None:
+    root = write(tmp_path, {"train-0.tar": shard(0, 4), "test-0.tar": {"a.jpg": jpeg(0)}})
+    assert [(entry.id, entry.validation) for entry in open_source(root).entries] == [(f"train-0.tar/{n:05d}.jpg", None) for n in range(4)]
+
+
+def test_files_of_a_sample_may_lie_anywhere_in_its_tar(tmp_path: Path) -> None:
+    files = {"b/1.cls": b"1", "a/1.jpg": b"A", "b/1.jpg": b"B", "a/1.cls": b"0", "./c.d.jpg": b"passed over: its key is c"}
+    source = open_source(write(tmp_path, {"x.tar": files}))
+    assert [(entry.id, entry.label, source.read(entry)) for entry in source.entries] == [
+        ("x.tar/b/1.jpg", 1, b"B"),
+        ("x.tar/a/1.jpg", 0, b"A"),
+    ]
+
+
+def test_classnames_txt_is_read_as_well(tmp_path: Path) -> None:
+    root = write(tmp_path, {"x.tar": shard(0, 2)}, None)
+    (root / "classnames.txt").write_text("one\ntwo\n")
+    assert [label.name for label in open_source(root).labels] == ["one", "two"]
+
+
+def test_a_labels_file_names_the_classes_by_its_lines(tmp_path: Path) -> None:
+    root = write(tmp_path, {"x.tar": shard(0, 2)}, None)
+    (tmp_path / "words").write_text("n01440764 tench\nn02119789 kit fox\n")
+    assert open_source(root, tmp_path / "words").labels == (Label("n01440764", "tench"), Label("n02119789", "kit fox"))
+
+
+def test_a_labels_file_in_the_devkits_order_is_bad_input(tmp_path: Path) -> None:
+    root = write(tmp_path, {"x.tar": shard(0, 2)}, None)
+    (tmp_path / "words").write_text("n02119789 kit fox\nn01440764 tench\n")
+    with pytest.raises(BadInput, match="words: n01440764 stands behind n02119789"):
+        open_source(root, tmp_path / "words")
+
+
+def named_after_wnids(*labels: int) -> dict[str, bytes]:
+    files: dict[str, bytes] = {}
+    for wnid, label in zip(SORTED, labels, strict=True):
+        files |= {f"{wnid}_1.jpg": jpeg(label), f"{wnid}_1.cls": str(label).encode()}
+    return files
+
+
+def test_labels_are_checked_against_wnids_in_the_images_names(tmp_path: Path) -> None:
+    names = tmp_path / "words"
+    names.write_text("".join(f"{wnid} words\n" for wnid in SORTED))
+    write(tmp_path, {"train-0.tar": named_after_wnids(0, 1, 2)}, "a\nb\nc\n")
+    assert open_source(tmp_path, names).labels == tuple(Label(wnid, "words") for wnid in SORTED)
+    assert open_source(tmp_path).labels == tuple(map(Label, SORTED, "abc"))
+    write(tmp_path, {"train-0.tar": named_after_wnids(1, 0, 2)})
+    with pytest.raises(BadInput, match="label 0 is said to be n01440764, but its images are named n02119789"):
+        open_source(tmp_path, names)
+
+
+MISFITS: dict[str, tuple[dict[str, bytes], str]] = {
+    "no label": ({"1.jpg": b"0"}, "sample '1' has no label"),
+    "no image": ({"1.cls": b"0"}, "sample '1' has no image"),
+    "class that is not named": ({"1.jpg": b"0", "1.cls": b"2"}, "1.jpg has label 2, but only 2 classes"),
+    "negative label": ({"1.jpg": b"0", "1.cls": b"-1"}, "1.cls holds no label"),
+    "label of words": ({"1.jpg": b"0", "1.cls": b"ant"}, "1.cls holds no label"),
+    "label of bytes": ({"1.jpg": b"0", "1.cls": b"\xff"}, "1.cls holds no label"),
+    "json without label": ({"1.jpg": b"0", "1.json": b"{}"}, "1.json holds no label"),
+    "json that is a list": ({"1.jpg": b"0", "1.json": b"[]"}, "1.json holds no label"),
+    "nothing": ({}, "holds no images"),
+}
+
+
+@pytest.mark.parametrize("misfit", MISFITS)
+def test_what_does_not_fit_is_one_line_of_bad_input(tmp_path: Path, misfit: str) -> None:
+    files, message = MISFITS[misfit]
+    with pytest.raises(BadInput, match=message):
+        open_source(write(tmp_path, {"train.tar": files}))
+
+
+def test_a_file_twice_is_bad_input(tmp_path: Path) -> None:
+    write(tmp_path, {})
+    (tmp_path / "x.tar").write_bytes(tar([("1.jpg", b"0"), ("1.cls", b"0"), ("1.jpg", b"1")]))
+    with pytest.raises(BadInput, match=r"x\.tar: holds 1\.jpg twice"):
+        open_source(tmp_path)
+
+
+def test_tars_without_names_of_classes_are_bad_input(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"--labels FILE, or in .*classes\.txt"):
+        open_source(write(tmp_path, {"x.tar": shard(0, 2)}, None))

@@ -1,0 +1,189 @@
+"""training/parallel.py under torchrun, two processes on the CPU: the training of one process, stopped, killed and gone on with."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torchrun import EXACT, NOISY, STEPS, Job, furthest, in_one, last, run_jobs, same, smooth_noise, told, untimed
+
+from dataset.prepared import Prepared
+from model.checkpoint import Checkpoint
+from model.errors import BadInput, Stopped
+from model.net import AlexNet
+from model.views import TenCropNet
+from training.loader import EpochOrder, Loader
+from training.parallel import World
+from training.recipe import load
+from training.record import Run
+from training.training import Training, mask_seed
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    return smooth_noise(tmp_path_factory.mktemp("noise"))
+
+
+@pytest.fixture(scope="module")
+def one(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """20 steps of one process."""
+    out = tmp_path_factory.mktemp("one")
+    in_one(prepared, Job(str(out), EXACT))
+    return out
+
+
+@pytest.fixture(scope="module")
+def halfway(prepared: Prepared, one: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same training, stopped by one process in the middle of its last epoch."""
+    out = tmp_path_factory.mktemp("halfway")
+    shutil.copytree(one / "checkpoint-0003", out / "checkpoint-0003")
+    with pytest.raises(Stopped):
+        in_one(prepared, Job(str(out), EXACT, resume=True), stop_at=(4, 2))
+    return out
+
+
+@pytest.fixture(scope="module")
+def two(prepared: Prepared, halfway: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of runs of two processes."""
+    runs = tmp_path_factory.mktemp("two")
+    shutil.copytree(halfway, runs / "begun_by_one")
+    jobs = [
+        Job(str(runs / "exact"), EXACT),
+        Job(str(runs / "begun_by_one"), EXACT, resume=True),
+        Job(str(runs / "noisy"), NOISY),
+        Job(str(runs / "again"), NOISY),
+        Job(str(runs / "stopped"), NOISY, term=(2, 2, 1)),
+        Job(str(runs / "stopped"), NOISY, resume=True),
+        Job(str(runs / "odd"), (*NOISY, "optim.batch=15")),
+    ]
+    run_jobs(prepared, jobs)
+    return runs
+
+
+# ---- as one process
+
+
+def test_two_processes_train_as_one_does(one: Path, two: Path) -> None:
+    """After 20 steps; what is left is the order of summation, and here and there a switched maximum."""
+    of_weights, of_movement = furthest(last(one), last(two / "exact"))
+    assert of_weights < 1e-5
+    assert of_movement < 1e-2
+
+
+def test_the_history_tells_the_whole_batchs_loss_and_error(one: Path, two: Path) -> None:
+    for alone, together in zip(untimed(last(one)), untimed(last(two / "exact")), strict=True):
+        assert together["train_loss"] == pytest.approx(alone["train_loss"], rel=1e-5)
+        assert together["train_error"] * 16 * STEPS == pytest.approx(alone["train_error"] * 16 * STEPS, abs=1.01)  # one guess may differ
+
+
+def test_validation_counts_every_image_once(prepared: Prepared, two: Path) -> None:
+    saved = last(two / "noisy")
+    images = int(prepared.validation.sum())
+    assert images % 2
+    training = Training(load("source145", NOISY), prepared, World(0, 1, CPU))
+    training.restore(saved)
+    counts = training.validate()
+    row = saved.progress["history"][-1]
+    assert counts.n == images
+    assert (row["center_top1_error"] * images, row["center_top5_error"] * images) == pytest.approx((counts.top1_wrong, counts.top5_wrong))
+
+
+@pytest.mark.parametrize("shares", [2, 4])
+def test_the_processes_batches_together_are_one_process_batch(prepared: Prepared, shares: int) -> None:
+    recipe = load("source145", NOISY)
+    whole = list(Loader(prepared, recipe, 0).epoch(3))
+    parts = [list(Loader(prepared, recipe, 0, (rank, shares)).epoch(3)) for rank in range(shares)]
+    assert len(whole) == STEPS
+    for step, batch in enumerate(whole):
+        for field, value in batch._asdict().items():
+            together = torch.stack([getattr(part[step], field) for part in parts], 1).flatten(0, 1)
+            torch.testing.assert_close(together, value, rtol=0, atol=0, msg=field)
+
+
+# ---- checkpoints
+
+
+def test_a_checkpoint_is_the_whole_net(one: Path, two: Path) -> None:
+    alone, together = last(one), last(two / "exact")
+    for pair in ((alone.weights, together.weights), (alone.training, together.training)):
+        assert [{name: value.shape for name, value in part.items()} for part in pair][0] == {n: v.shape for n, v in pair[1].items()}
+    net = TenCropNet(AlexNet.of(together.net, together.weights), together.contract, together.mean)
+    assert net(torch.zeros(1, 256, 256, 3, dtype=torch.uint8))[0].shape == (1, 7)
+
+
+def test_two_processes_finish_the_epoch_that_one_began(one: Path, halfway: Path, two: Path) -> None:
+    assert halfway.joinpath("checkpoint-0003+000002").is_dir()
+    assert told(two / "begun_by_one", 0)[0]["ended"] == "well"
+    of_weights, of_movement = furthest(last(one), last(two / "begun_by_one"))
+    assert of_weights < 1e-5
+    assert of_movement < 1e-2
+    alone, together = untimed(last(one))[-1], untimed(last(two / "begun_by_one"))[-1]
+    assert together["train_loss"] == pytest.approx(alone["train_loss"], rel=1e-5)
+    assert together["train_error"] * 16 * STEPS == pytest.approx(alone["train_error"] * 16 * STEPS, abs=1.01)
+
+
+# ---- dropout
+
+
+def test_the_same_seed_gives_the_same_weights(two: Path) -> None:
+    assert same(last(two / "noisy"), last(two / "again"))
+    assert untimed(last(two / "noisy")) == untimed(last(two / "again"))
+
+
+def test_each_process_draws_masks_of_its_own(two: Path) -> None:
+    first, second = (told(two / "noisy", rank)[0]["masks"] for rank in (0, 1))
+    assert len(first) == 2 * 2 * STEPS  # dropouts, epochs, steps
+    assert len({*first, *second}) == 2 * len(first)
+    assert first == told(two / "again", 0)[0]["masks"]
+
+
+def test_mask_seeds_do_not_repeat() -> None:
+    assert len({mask_seed(*key) for key in np.ndindex(3, 5, 20, 4)}) == 3 * 5 * 20 * 4
+
+
+# ---- ends and new beginnings
+
+
+def test_a_signal_to_one_process_stops_both(two: Path) -> None:
+    for rank in (0, 1):
+        first = told(two / "stopped", rank)[0]
+        assert first["ended"] == f"Stopped: stopped in epoch 2 after 2 of {STEPS} batches"
+        assert first["checkpoints"] == ["checkpoint-0001", "checkpoint-0001+000002"]
+
+
+def test_a_stopped_run_goes_on_as_if_it_had_not_been(two: Path) -> None:
+    assert told(two / "stopped", 1)[1]["ended"] == "well"
+    assert same(last(two / "stopped"), last(two / "noisy"))
+    assert untimed(last(two / "stopped")) == untimed(last(two / "noisy"))
+
+
+@pytest.mark.slow
+def test_a_killed_process_costs_a_restart_and_changes_nothing(prepared: Prepared, two: Path, tmp_path: Path) -> None:
+    out = tmp_path / "killed"
+    said = run_jobs(prepared, [Job(str(out), NOISY, resume=True, kill=(2, 3, 1))], restarts=1)
+    assert (tmp_path / "killed.killed").exists()
+    assert "SIGKILL" in said or "exitcode: -9" in said
+    assert len(told(out, 0)[0]["masks"]) == 2 * STEPS  # of the second epoch alone: the first was not trained again
+    assert same(last(out), last(two / "noisy"))
+    assert untimed(last(out)) == untimed(last(two / "noisy"))
+
+
+def test_a_batch_that_does_not_divide_is_bad_input_in_both_processes(two: Path) -> None:
+    for rank in (0, 1):
+        assert told(two / "odd", rank)[0]["ended"].startswith("BadInput: a batch of 15 does not divide among 2 processes")
+    assert not (two / "odd").exists()
+
+
+def test_a_data_set_smaller_than_a_batch_must_divide_too(prepared: Prepared) -> None:
+    few = replace(prepared, validation=np.arange(len(prepared.labels)) >= 9)
+    with pytest.raises(BadInput, match="a batch of 9 does not divide among 2 processes"):
+        EpochOrder(few, load("source145", NOISY), (0, 2))
+
+
+def test_a_checkpoint_loads_without_a_process_group(two: Path) -> None:
+    assert not torch.distributed.is_initialized()
+    assert Checkpoint.load(Run.checkpoints(two / "exact")[0]).progress["history"]

@@ -1,0 +1,218 @@
+"""Trainings in two processes on CPUs, as torchrun starts them, for the tests: images, recipes, and the worker that torchrun runs.
+
+python -m torch.distributed.run --standalone --nproc-per-node=2 tests/torchrun.py PREPARED JOBS.json
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from dataset.layouts import open_source
+from dataset.prepared import Prepared, prepare
+from model.checkpoint import Checkpoint
+from model.errors import BadInput, Stopped
+from model.net import AlexNet
+from training import loop, parallel
+from training.loader import Batch
+from training.recipe import load
+from training.record import Run
+from training.schedule import Phase
+from training.training import Training
+
+CLASSES, EACH, HELD = 7, 15, 3  # 84 training images, 5 batches of 16 an epoch; 21 validation images, which 2 does not divide
+STEPS = 5
+PLAIN = ("compile=false", "precision=fp32", "optim.batch=16", "events=[]")
+# Two orders of summation differ by 1e-7. Where an activation is that close to 0, or two in a pooling window are that close to
+# each other, they switch: small steps and no dropout keep this from growing.
+EXACT = (
+    *PLAIN,
+    *("epochs=4", "net.dropout.p=0.0", "optim.lr=0.0003", "optim.bias_lr=0.0001"),
+    *(f"net.conv{i}.channels={channels}" for i, channels in ((1, 16), (2, 32), (3, 48), (4, 48), (5, 32))),
+    *(f"net.fc{i}.units=256" for i in (6, 7)),
+)
+NOISY = (  # with dropout
+    *PLAIN,
+    *("epochs=2", "optim.lr=0.001", "optim.bias_lr=0.0001"),
+    *(f"net.conv{i}.channels={channels}" for i, channels in ((1, 8), (2, 16), (3, 16), (4, 16), (5, 16))),
+    *(f"net.fc{i}.units=64" for i in (6, 7)),
+)
+TIMES = ("seconds", "images_per_s")
+STEP, RAND_LIKE = Training._step, torch.rand_like  # as they are before a test listens to them
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training. `kill` and `term` are the (epoch, step, rank) at which a process sends itself that signal, `kill` only once."""
+
+    out: str
+    set: Sequence[str]
+    recipe: str = "source145"
+    columns: bool = False
+    resume: bool = False
+    kill: Sequence[int] = ()
+    term: Sequence[int] = ()
+    masks: list[str] = field(default_factory=list)  # digests: of each dropout's mask
+    fc8: list[str] = field(default_factory=list)  # and of the last layer after each step
+
+
+def smooth_noise(root: Path) -> Prepared:
+    """Pictures in which no two neighbours are equal for long, so that no pooling window has two largest values."""
+    random = np.random.default_rng(0)
+    for label in range(CLASSES):
+        (root / "images" / f"class{label}").mkdir(parents=True)
+        for number in range(EACH):
+            coarse = Image.fromarray(random.integers(0, 256, (32, 32, 3), dtype=np.uint8))
+            coarse.resize((256, 256), Image.Resampling.BICUBIC).save(root / "images" / f"class{label}" / f"{number}.bmp")
+    prepare(open_source(root / "images"), root / "prepared", HELD / EACH, lambda done: None)
+    return Prepared.open(root / "prepared")
+
+
+def torchrun(*command: str, restarts: int = 0) -> list[str]:
+    """The command line of two processes."""
+    flags = ("--standalone", "--nproc-per-node=2", f"--max-restarts={restarts}")
+    return [sys.executable, "-m", "torch.distributed.run", *flags, *command]
+
+
+def environment() -> dict[str, str]:
+    """One thread a process, and the modules of this checkout."""
+    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
+
+
+def run_jobs(prepared: Prepared, jobs: Sequence[Job], restarts: int = 0) -> str:
+    """Do the jobs one after another in the same two processes -> what these said."""
+    plan = Path(f"{jobs[0].out}.jobs.json")
+    plan.write_text(json.dumps([dataclasses.asdict(job) for job in jobs]))
+    command = torchrun(__file__, str(prepared.root), str(plan), restarts=restarts)
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def in_one(prepared: Prepared, job: Job, stop_at: tuple[int, int] | None = None) -> None:
+    """Train in this process alone; `stop_at` (epoch, step) stops it in the middle."""
+    stops: list[loop.Stop] = []
+
+    class Heard(loop.Stop):
+        def __enter__(self) -> "Heard":
+            stops.append(self)
+            return self
+
+    def step(training: Training, batch: Batch, now: Phase, number: int) -> Tensor:
+        stops[-1].requested |= (training.number, number) == stop_at
+        return STEP(training, batch, now, number)
+
+    with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng():
+        patch.setattr(loop, "keep_freed_memory", lambda: None)  # the tests' process keeps its allocator
+        patch.setattr(loop, "Stop", Heard)
+        patch.setattr(Training, "_step", step)
+        loop.train(load(job.recipe, job.set), prepared, Path(job.out), job.resume, 0, lambda *_: None)
+
+
+def told(out: Path, rank: int) -> list[dict[str, Any]]:
+    """What a process tells of each job in this folder: how it ended, the checkpoints then, and its digests."""
+    return [json.loads(line) for line in Path(f"{out}.rank{rank}").read_text().splitlines()]
+
+
+def last(out: Path) -> Checkpoint:
+    return Checkpoint.load(Run.checkpoints(out)[-1])
+
+
+def untimed(checkpoint: Checkpoint) -> list[dict[str, Any]]:
+    """The history without what another run takes other seconds for."""
+    return [{key: value for key, value in row.items() if key not in TIMES} for row in checkpoint.progress["history"]]
+
+
+def same(one: Checkpoint, other: Checkpoint) -> bool:
+    """Whether weights and velocities are bit for bit alike."""
+    pairs = ((one.weights, other.weights), (one.training, other.training))
+    return all(a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a) for a, b in pairs)
+
+
+def furthest(one: Checkpoint, other: Checkpoint) -> tuple[float, float]:
+    """How far two trainings of one beginning have come apart, the worst over all parameters, by Euclidean norms:
+
+    |difference| / |weights| over the parameters that did not begin at 0, and |difference| / |movement since the beginning| over all
+    but the biases that began at 1, of whose movement fp32 keeps three digits.
+    """
+    begun = AlexNet(one.net)
+    begun.init(one.recipe["seed"])
+    of_weights, of_movement = [0.0], [0.0]
+    for name, start in begun.weights().items():
+        apart, moved = (float(np.linalg.norm(one.weights[name] - value)) for value in (other.weights[name], start))
+        if start.any():
+            of_weights.append(apart / float(np.linalg.norm(one.weights[name])))
+        if not (name.endswith("bias") and start.any()):
+            of_movement.append(apart / moved)
+    return max(of_weights), max(of_movement)
+
+
+# ---- what each of the processes does
+
+
+def main() -> None:
+    prepared = Prepared.open(Path(sys.argv[1]))
+    jobs = [Job(**job) for job in json.loads(Path(sys.argv[2]).read_text())]
+    with parallel.join() as world:
+        loop.join = lambda: nullcontext(world)  # type: ignore[assignment]
+        for job in jobs:
+            _hooked(job, world.rank)
+            ended = _train(job, prepared)
+            world.any(False)  # wait: the first process writes
+            checkpoints = [path.name for path in Run.checkpoints(Path(job.out))]
+            with Path(f"{job.out}.rank{world.rank}").open("a") as file:
+                print(json.dumps({"ended": ended, "checkpoints": checkpoints, "masks": job.masks, "fc8": job.fc8}), file=file)
+
+
+def _train(job: Job, prepared: Prepared) -> str:
+    recipe = load(job.recipe, job.set)
+    try:
+        loop.train(recipe, prepared, Path(job.out), job.resume, 0, lambda *_: None, job.columns)
+    except (BadInput, Stopped) as end:
+        return f"{type(end).__name__}: {end}"
+    return "well"
+
+
+def _hooked(job: Job, rank: int) -> None:
+    """Send the job's signals when their time comes, and listen to the dropout masks."""
+
+    def step(training: Training, batch: Batch, now: Phase, number: int) -> Tensor:
+        here, marker = [training.number, number, rank], Path(f"{job.out}.killed")
+        if here == list(job.kill) and not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if here == list(job.term):
+            os.kill(os.getpid(), signal.SIGTERM)
+        losses = STEP(training, batch, now, number)
+        job.fc8.append(_digest(training.net.get_parameter("fc8.weight")))
+        return losses
+
+    def rand_like(*arguments: Any, **named: Any) -> Tensor:
+        drawn = RAND_LIKE(*arguments, **named)
+        job.masks.append(_digest(drawn))
+        return drawn
+
+    Training._step = step  # type: ignore[method-assign]
+    torch.rand_like = rand_like
+
+
+def _digest(tensor: Tensor) -> str:
+    return hashlib.sha256(tensor.detach().numpy().tobytes()).hexdigest()
+
+
+if __name__ == "__main__":
+    main()
