@@ -110,7 +110,8 @@ def test_the_processes_batches_together_are_one_process_batch(prepared: Prepared
 def test_a_checkpoint_is_the_whole_net(one: Path, two: Path) -> None:
     alone, together = last(one), last(two / "exact")
     for pair in ((alone.weights, together.weights), (alone.training, together.training)):
-        assert [{name: value.shape for name, value in part.items()} for part in pair][0] == {n: v.shape for n, v in pair[1].items()}
+        mine, theirs = ({name: value.shape for name, value in part.items()} for part in pair)
+        assert mine == theirs
     net = TenCropNet(AlexNet.of(together.net, together.weights), together.contract, together.mean)
     assert net(torch.zeros(1, 256, 256, 3, dtype=torch.uint8))[0].shape == (1, 7)
 
@@ -159,6 +160,14 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(two: Path) -> None:
     assert told(two / "stopped", 1)[1]["ended"] == "well"
     assert same(last(two / "stopped"), last(two / "noisy"))
     assert untimed(last(two / "stopped")) == untimed(last(two / "noisy"))
+
+
+@pytest.mark.slow
+def test_a_signal_to_the_whole_process_group_leaves_the_loaders_workers_to_end_well(prepared: Prepared, tmp_path: Path) -> None:
+    run_jobs(prepared, [Job(str(tmp_path / "run"), NOISY, workers=1, term=(2, 0, 0))], alone=True)
+    (end,) = told(tmp_path / "run", 0)
+    assert end["ended"] == f"Stopped: stopped in epoch 2 after 1 of {STEPS} batches"
+    assert end["checkpoints"] == ["checkpoint-0001", "checkpoint-0001+000001"]
 
 
 @pytest.mark.slow

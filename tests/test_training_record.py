@@ -2,6 +2,7 @@
 
 import csv
 import io
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,9 +73,21 @@ def test_checkpoints_in_the_middle_of_an_epoch_stand_between_those_of_its_ends(r
 
 def test_an_epoch_that_is_not_over_adds_no_line_and_no_point(run: Run, tmp_path: Path) -> None:
     run.save(checkpoint(1))
-    before = {name: (tmp_path / name).read_bytes() for name in ("metrics.csv", "curves.png", "conv1.png")}
+    drawn = ("metrics.csv", "curves.png", "conv1.png")
+    for name in drawn:
+        (tmp_path / name).write_text("as it was")
     run.save(checkpoint(1, steps=120))
-    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+    assert {(tmp_path / name).read_text() for name in drawn} == {"as it was"}
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    assert [scalar.step for scalar in events.Scalars("center_top1_error")] == [1]
+
+
+def test_a_run_that_ends_leaves_no_thread_behind(tmp_path: Path) -> None:
+    before = threading.enumerate()
+    with Run(tmp_path, RECIPE):
+        assert threading.enumerate() != before  # TensorBoard's
+    assert threading.enumerate() == before
 
 
 def test_metrics_csv_has_a_line_an_epoch(run: Run, tmp_path: Path) -> None:

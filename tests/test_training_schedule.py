@@ -13,8 +13,8 @@ CONV1 = frozenset({"conv1"})
 
 
 def rows(errors: Sequence[float]) -> list[dict[str, float]]:
-    """A history of these validation errors."""
-    return [{"center_top1_error": error, "train_error": 0.3} for error in errors]
+    """A history of these validation errors; the training error falls all the time, which no plateau rule may read."""
+    return [{"center_top1_error": error, "train_error": 0.9 - 0.001 * i} for i, error in enumerate(errors)]
 
 
 def at(recipe: Recipe, done: int) -> Phase | None:

@@ -210,7 +210,7 @@ def test_the_scale_is_saved_and_restored(half: Training, tiny_prepared: Prepared
 
 def test_fp16_is_refused_for_columns_and_bf16_where_the_gpu_lacks_it(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
-    of = {name: replace(recipe, precision=name) for name in ("fp32", "bf16", "fp16")}  # type: ignore[arg-type]
+    of = {name: replace(recipe, precision=name) for name in ("fp32", "bf16", "fp16")}
     with pytest.raises(BadInput, match=r"--columns.*precision=bf16"):
         check_precision(of["fp16"], cpu, columns=True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation)

@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,10 +28,11 @@ from model.checkpoint import Checkpoint
 from model.errors import BadInput, Stopped
 from model.net import AlexNet
 from training import loop, parallel
-from training.loader import Batch
+from training.loader import Batch, Loader
 from training.recipe import load
 from training.record import Run
 from training.schedule import Phase
+from training.stop import Stop
 from training.training import Training
 
 CLASSES, EACH, HELD = 7, 15, 3  # 84 training images, 5 batches of 16 an epoch; 21 validation images, which 2 does not divide
@@ -52,18 +53,22 @@ NOISY = (  # with dropout
     *(f"net.fc{i}.units=64" for i in (6, 7)),
 )
 TIMES = ("seconds", "images_per_s")
-STEP, RAND_LIKE = Training._step, torch.rand_like  # as they are before a test listens to them
+STEP, EPOCH, RAND_LIKE = Training._step, Loader.epoch, torch.rand_like  # as they are before a test listens to them
 
 
 @dataclass(frozen=True)
 class Job:
-    """One training. `kill` and `term` are the (epoch, step, rank) at which a process sends itself that signal, `kill` only once."""
+    """One training. `kill` and `term` are the (epoch, step, rank) at which a process sends itself that signal.
+
+    It is killed only once. SIGTERM goes to its whole process group, as torchrun sends it; at step 0, while it waits for a batch.
+    """
 
     out: str
     set: Sequence[str]
     recipe: str = "source145"
     columns: bool = False
     resume: bool = False
+    workers: int = 0
     kill: Sequence[int] = ()
     term: Sequence[int] = ()
     masks: list[str] = field(default_factory=list)  # digests: of each dropout's mask
@@ -93,21 +98,22 @@ def environment() -> dict[str, str]:
     return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
 
 
-def run_jobs(prepared: Prepared, jobs: Sequence[Job], restarts: int = 0) -> str:
-    """Do the jobs one after another in the same two processes -> what these said."""
+def run_jobs(prepared: Prepared, jobs: Sequence[Job], restarts: int = 0, alone: bool = False) -> str:
+    """Do the jobs one after another in the same two processes, or in one alone -> what these said."""
     plan = Path(f"{jobs[0].out}.jobs.json")
     plan.write_text(json.dumps([dataclasses.asdict(job) for job in jobs]))
-    command = torchrun(__file__, str(prepared.root), str(plan), restarts=restarts)
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=300)
+    worker = (__file__, str(prepared.root), str(plan))
+    command = [sys.executable, *worker] if alone else torchrun(*worker, restarts=restarts)
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=300, start_new_session=True)
     assert done.returncode == 0, done.stderr
     return done.stderr
 
 
 def in_one(prepared: Prepared, job: Job, stop_at: tuple[int, int] | None = None) -> None:
     """Train in this process alone; `stop_at` (epoch, step) stops it in the middle."""
-    stops: list[loop.Stop] = []
+    stops: list[Stop] = []
 
-    class Heard(loop.Stop):
+    class Heard(Stop):
         def __enter__(self) -> "Heard":
             stops.append(self)
             return self
@@ -144,7 +150,7 @@ def same(one: Checkpoint, other: Checkpoint) -> bool:
 
 
 def furthest(one: Checkpoint, other: Checkpoint) -> tuple[float, float]:
-    """How far two trainings of one beginning have come apart, the worst over all parameters, by Euclidean norms:
+    """How far two trainings of one beginning have come apart, the worst over all parameters, by Euclidean norms.
 
     |difference| / |weights| over the parameters that did not begin at 0, and |difference| / |movement since the beginning| over all
     but the biases that began at 1, of whose movement fp32 keeps three digits.
@@ -168,45 +174,52 @@ def main() -> None:
     prepared = Prepared.open(Path(sys.argv[1]))
     jobs = [Job(**job) for job in json.loads(Path(sys.argv[2]).read_text())]
     with parallel.join() as world:
-        loop.join = lambda: nullcontext(world)  # type: ignore[assignment]
+        loop.join = lambda: nullcontext(world)  # type: ignore[assignment, attr-defined, return-value]
         for job in jobs:
             _hooked(job, world.rank)
             ended = _train(job, prepared)
             world.any(False)  # wait: the first process writes
             checkpoints = [path.name for path in Run.checkpoints(Path(job.out))]
             with Path(f"{job.out}.rank{world.rank}").open("a") as file:
-                print(json.dumps({"ended": ended, "checkpoints": checkpoints, "masks": job.masks, "fc8": job.fc8}), file=file)
+                file.write(json.dumps({"ended": ended, "checkpoints": checkpoints, "masks": job.masks, "fc8": job.fc8}) + "\n")
 
 
 def _train(job: Job, prepared: Prepared) -> str:
     recipe = load(job.recipe, job.set)
     try:
-        loop.train(recipe, prepared, Path(job.out), job.resume, 0, lambda *_: None, job.columns)
+        loop.train(recipe, prepared, Path(job.out), job.resume, job.workers, lambda *_: None, job.columns)
     except (BadInput, Stopped) as end:
         return f"{type(end).__name__}: {end}"
     return "well"
 
 
 def _hooked(job: Job, rank: int) -> None:
-    """Send the job's signals when their time comes, and listen to the dropout masks."""
+    """Send the job's signals when their time comes, and listen to the dropout masks and the last layer."""
 
-    def step(training: Training, batch: Batch, now: Phase, number: int) -> Tensor:
-        here, marker = [training.number, number, rank], Path(f"{job.out}.killed")
+    def _step(self: Training, batch: Batch, now: Phase, step: int) -> Tensor:
+        here, marker = [self.number, step, rank], Path(f"{job.out}.killed")
         if here == list(job.kill) and not marker.exists():
             marker.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         if here == list(job.term):
-            os.kill(os.getpid(), signal.SIGTERM)
-        losses = STEP(training, batch, now, number)
-        job.fc8.append(_digest(training.net.get_parameter("fc8.weight")))
+            os.killpg(0, signal.SIGTERM)
+        losses = STEP(self, batch, now, step)
+        job.fc8.append(_digest(self.net.get_parameter("fc8.weight")))
         return losses
+
+    def epoch(self: Loader, epoch: int, done: int = 0) -> Iterator[Batch]:
+        batches = EPOCH(self, epoch, done)
+        if [epoch, 0, rank] == list(job.term):
+            os.killpg(0, signal.SIGTERM)
+        return batches
 
     def rand_like(*arguments: Any, **named: Any) -> Tensor:
         drawn = RAND_LIKE(*arguments, **named)
         job.masks.append(_digest(drawn))
         return drawn
 
-    Training._step = step  # type: ignore[method-assign]
+    Training._step = _step  # type: ignore[method-assign]
+    Loader.epoch = epoch  # type: ignore[method-assign]
     torch.rand_like = rand_like
 
 

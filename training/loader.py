@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
+from multiprocessing import forkserver, resource_tracker
 from typing import NamedTuple
 
 import numpy as np
@@ -81,6 +82,8 @@ class Loader:
 
     def __init__(self, prepared: Prepared, recipe: Recipe, workers: int, share: tuple[int, int] = (0, 1)) -> None:
         self.order = EpochOrder(prepared, recipe, share)
+        if workers:
+            _start_forkserver()
         self.batches = DataLoader(
             Crops(prepared, recipe),
             batch_sampler=self.order,
@@ -107,7 +110,18 @@ def _as_made(batch: Batch) -> Batch:
     return batch
 
 
+def _start_forkserver() -> None:
+    """Torchrun sends SIGTERM to a training's whole process group, and the workers end with the server that forked them.
+
+    It inherits that SIGTERM and Ctrl-C are blocked.
+    """
+    resource_tracker.ensure_running()  # which the server needs, and which unblocks them
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    forkserver.ensure_running()
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _deaf_to_signals(worker: int) -> None:
-    """A terminal's Ctrl-C and torchrun's SIGTERM reach the workers too; the training decides, and needs them to end well."""
+    """The training decides what they mean; it needs its workers to end well."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
