@@ -1,5 +1,6 @@
 """Checkpoint: one folder with weights.safetensors and checkpoint.json (recipe, contract, statistics); never pickle."""
 
+import errno
 import hashlib
 import json
 import os
@@ -50,8 +51,32 @@ class Checkpoint:
         return self.statistics.subtracted(self.recipe["mean"], self.contract.crop)
 
     def save(self, folder: Path) -> None:
-        """Write aside, sync, rename: the folder is there whole or not at all, whatever happens in between."""
+        """Write aside, sync, rename: the folder is there whole or not at all, whatever happens in between.
+
+        Raises OSError where it cannot be written; what was written aside is then removed.
+        """
         aside = folder.with_name(folder.name + ".partial")
+        try:
+            self._write(aside)
+        except SafetensorError as error:  # its words for a full disk
+            shutil.rmtree(aside, ignore_errors=True)
+            raise OSError(errno.EIO, str(error), str(folder)) from None
+        except OSError:
+            shutil.rmtree(aside, ignore_errors=True)
+            raise
+        old = folder.with_name(folder.name + ".old.partial")
+        shutil.rmtree(old, ignore_errors=True)
+        if folder.exists():
+            folder.rename(old)
+        try:
+            aside.rename(folder)
+        except BaseException:
+            if old.exists():
+                old.rename(folder)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+
+    def _write(self, aside: Path) -> None:
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
         tensors = {f"net.{k}": v for k, v in self.weights.items()}
@@ -64,17 +89,6 @@ class Checkpoint:
         for file in aside.iterdir():
             with file.open("rb") as opened:
                 os.fsync(opened.fileno())
-        old = folder.with_name(folder.name + ".old.partial")
-        shutil.rmtree(old, ignore_errors=True)
-        if folder.exists():
-            folder.rename(old)
-        try:
-            aside.rename(folder)
-        except BaseException:
-            if old.exists():
-                old.rename(folder)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
 
     @classmethod
     def load(cls, folder: Path) -> "Checkpoint":

@@ -8,7 +8,6 @@ from typing import Any
 
 import matplotlib
 import tomli_w
-from safetensors import SafetensorError
 from torch.utils.tensorboard import SummaryWriter
 
 from model.checkpoint import Checkpoint
@@ -61,8 +60,8 @@ class Run:
         name = f"checkpoint-{len(history):04d}" + (f"+{part['steps']:06d}" if part else "")
         try:
             checkpoint.save(self.out / name)
-        except (OSError, SafetensorError) as error:  # a full disk
-            raise WorkFailed(f"{self.out / name}: {error}; the checkpoint before it is whole: make room and go on with --resume") from None
+        except OSError as error:  # a full disk
+            raise WorkFailed(f"{self.out / name}: {error.strerror}; the checkpoint before it is whole: make room and go on with --resume") from None
         for old in self.checkpoints(self.out)[:-KEEP]:
             shutil.rmtree(old)
         if not part:
