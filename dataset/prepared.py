@@ -31,6 +31,7 @@ from model.errors import BadInput
 from model.preprocess import ImageError, decode
 from model.statistics import Statistics
 from model.strict import dump, parse
+from model.whole import aside, write_whole
 
 DOCUMENT, INDEX, STATISTICS = "prepared.json", "index.parquet", "statistics.safetensors"
 PART = 1000  # images a part
@@ -113,9 +114,7 @@ def _finish(out: Path, plan: dict[str, Any], index: pa.Table) -> dict[str, Any]:
         "undecodable": index["id"].filter(pa.array(~good)).to_pylist(),
         "bytes_per_image": round(float(sizes[good].mean())),
     }
-    aside = out / (DOCUMENT + ".partial")
-    aside.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    aside.rename(out / DOCUMENT)
+    write_whole(out / DOCUMENT, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
     return document
 
 
@@ -142,9 +141,8 @@ def _part(
                 n, image, colour = n + 1, image + pixels, colour + flat.T @ flat
     table = pa.Table.from_pylist([dict(zip(SCHEMA.names, row, strict=True)) for row in rows], schema=SCHEMA)
     np.savez(sums_file, n=n, image=image, colour=colour)
-    aside = listing.with_suffix(".partial")
-    pq.write_table(table, aside)
-    aside.rename(listing)
+    with aside(listing) as partial:
+        pq.write_table(table, partial)
     return table, [n, image, colour]
 
 

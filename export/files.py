@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import torch
 
 from export.onnx import net_onnx
@@ -20,6 +19,7 @@ from model.preprocess import decode
 from model.probe import Probe
 from model.tencropfile import Card
 from model.views import TenCropNet
+from model.whole import write_whole
 
 
 def export(source: Path, out: Path, weights: str, fc_rank: int, images: Path | None, plain: bool = False) -> dict[str, Any]:
@@ -49,9 +49,9 @@ def export(source: Path, out: Path, weights: str, fc_rank: int, images: Path | N
         kernels=kernels_png(checkpoint.weights["conv1.weight"]),
         probe=_probe(checkpoint),
     )
-    _write(out / "net.onnx", net)
-    _write(out / "tencrop.onnx", with_card(tencrop, card))
-    (out / "parity.json").write_text(json.dumps(parity, indent=1) + "\n", encoding="utf-8")
+    write_whole(out / "net.onnx", net.SerializeToString())
+    write_whole(out / "tencrop.onnx", with_card(tencrop, card).SerializeToString())
+    write_whole(out / "parity.json", json.dumps(parity, indent=1) + "\n")
     return parity
 
 
@@ -64,9 +64,3 @@ def _probe(checkpoint: Checkpoint) -> Probe:
         return np.asarray(reference(torch.from_numpy(pixels.copy())[None])[0][0].numpy())
 
     return Probe.of(predict)
-
-
-def _write(path: Path, model: onnx.ModelProto) -> None:
-    aside = path.with_suffix(".partial")
-    aside.write_bytes(model.SerializeToString())
-    aside.rename(path)

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from dataset.source import Entry
 from model.contract import CENTER_VIEW
 from model.metrics import TOP, Counts, top_k
+from model.whole import aside
 
 FIVE_INDICES, FIVE_PROBABILITIES = pa.list_(pa.int32()), pa.list_(pa.float32())
 SCHEMA = pa.schema(
@@ -40,11 +41,10 @@ def chunk_table(entries: Sequence[Entry], labels: Sequence[int], decoded: Sequen
     return pa.table(columns, schema=SCHEMA)
 
 
-def write_whole(table: pa.Table, path: Path) -> None:
-    """Aside, then renamed: the file is there complete or not at all."""
-    aside = path.with_suffix(".partial")
-    pq.write_table(table, aside)
-    aside.rename(path)
+def write_records(path: Path, table: pa.Table) -> None:
+    """As parquet, whole or not at all."""
+    with aside(path) as partial:
+        pq.write_table(table, partial)
 
 
 def counts(table: pa.Table, kind: str) -> Counts:

@@ -22,7 +22,8 @@ from dataset.source import Entry, Source
 from model.classifier import Classifier
 from model.errors import BadInput, WorkFailed
 from model.preprocess import ImageError, decode
-from server.validation.records import SCHEMA, chunk_table, counts, write_whole
+from model.whole import write_whole
+from server.validation.records import SCHEMA, chunk_table, counts, write_records
 from server.validation.report import html_report
 
 CHUNK = 16  # images a forward
@@ -71,7 +72,7 @@ def evaluate(work: Plan, classifier: Classifier, out: Path, resume: bool, progre
         entries = _slice(work.entries, chunk)
         mean, each = classifier.predict(images)
         table = chunk_table(entries, _slice(work.labels, chunk), decoded, mean[: len(entries)], each[: len(entries)])
-        write_whole(table, parts[chunk])
+        write_records(parts[chunk], table)
         fresh += len(entries)
         progress(kept + fresh)
     seconds = time.time() - started
@@ -84,10 +85,10 @@ def _write_report(
 ) -> dict[str, Any]:
     """The four files, summary.json last: where it is, the run is finished. Then the parts go."""
     summary = _summary(work, classifier, table)
-    write_whole(table, out / "predictions.parquet")
-    _write(out / "run.json", json.dumps(run, indent=1) + "\n")
-    _write(out / "report.html", html_report(summary, run, table, classifier.file.card.labels, work.data, work.entries))
-    _write(out / "summary.json", json.dumps(summary, indent=1) + "\n")
+    write_records(out / "predictions.parquet", table)
+    write_whole(out / "run.json", json.dumps(run, indent=1) + "\n")
+    write_whole(out / "report.html", html_report(summary, run, table, classifier.file.card.labels, work.data, work.entries))
+    write_whole(out / "summary.json", json.dumps(summary, indent=1) + "\n")
     for part in parts:
         part.unlink()
     (out / "parts").rmdir()
@@ -153,7 +154,7 @@ def _claim(out: Path, work: Plan, classifier: Classifier, resume: bool) -> bool:
         if out.is_dir() and any(out.iterdir()):
             raise BadInput(f"{out}: not empty and no run of ours; choose another --out")
         (out / "parts").mkdir(parents=True)
-        _write(file, json.dumps(claim, indent=1) + "\n")
+        write_whole(file, json.dumps(claim, indent=1) + "\n")
     except ValueError:
         raise BadInput(f"{file}: damaged; remove {out} or choose another --out") from None
     except OSError as error:
@@ -180,9 +181,3 @@ def _summary(work: Plan, classifier: Classifier, table: pa.Table) -> dict[str, A
 
 def _slice(items: Sequence[Any], chunk: int) -> Sequence[Any]:
     return items[chunk * CHUNK : (chunk + 1) * CHUNK]
-
-
-def _write(path: Path, text: str) -> None:
-    aside = path.with_suffix(".partial")
-    aside.write_text(text, encoding="utf-8")
-    aside.rename(path)
