@@ -4,6 +4,7 @@ import ctypes
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -123,9 +124,7 @@ class OpenVino:
     name, device = "openvino", "cpu"
 
     def __init__(self, graph: bytes, choice: Choice) -> None:
-        import openvino as ov
-
-        core = ov.Core()
+        core = _openvino()
         has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if choice.precision == "bf16" and not has_bf16:
             raise WorkFailed("--precision bf16: this CPU has no bf16 instructions; use fp32")
@@ -145,6 +144,15 @@ OPENERS: Mapping[str, Callable[[bytes, Choice], Engine]] = {
     "tensorrt": OnnxRuntime,
     "openvino": OpenVino,
 }
+
+
+@cache
+def _openvino() -> Any:
+    """The one core of this process, which lives as long as it: a core that dies before another one leaves the main thread an
+    alternate signal stack that is no longer there, and the next signal ends the process."""
+    import openvino as ov
+
+    return ov.Core()
 
 
 def _provider(choice: Choice) -> tuple[str, dict[str, Any]]:

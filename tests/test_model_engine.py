@@ -1,5 +1,7 @@
 """Engines: the fixed order of `auto`, what is refused, and that no device is faked."""
 
+import signal
+
 import numpy as np
 import pytest
 
@@ -69,3 +71,18 @@ def test_engines_agree_on_a_net(source145: Checkpoint) -> None:
     crops = np.random.default_rng(0).normal(0, 60, (2, 3, 224, 224)).astype(np.float32)
     one, two = (open_engine(graph, Choice(engine, "cpu", "fp32")).run(crops)["logits"] for engine in ("onnxruntime", "openvino"))
     assert np.abs(one - two).max() < 1e-4 * np.abs(one).max()
+
+
+def test_engines_that_come_and_go_leave_signals_working(source145: Checkpoint) -> None:
+    """The alternate stack of the main thread, on which Python's handlers run, is still there."""
+    graph = net_onnx(source145).SerializeToString()
+    first = open_engine(graph, Choice("openvino", "cpu", "fp32"))
+    second = open_engine(graph, Choice("openvino", "cpu", "fp32"))
+    del first, second
+    heard: list[int] = []
+    before = signal.signal(signal.SIGUSR1, lambda number, frame: heard.append(number))
+    try:
+        signal.raise_signal(signal.SIGUSR1)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert heard == [signal.SIGUSR1]
