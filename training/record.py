@@ -61,7 +61,9 @@ class Run:
         try:
             checkpoint.save(self.out / name)
         except OSError as error:  # a full disk
-            raise WorkFailed(f"{self.out / name}: {error.strerror}; the checkpoint before it is whole: make room and go on with --resume") from None
+            raise WorkFailed(
+                f"{self.out / name}: {error.strerror}; the checkpoint before it is whole: make room and go on with --resume"
+            ) from None
         for old in self.checkpoints(self.out)[:-KEEP]:
             shutil.rmtree(old)
         if not part:
