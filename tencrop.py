@@ -90,11 +90,35 @@ def export(
 ) -> None:
     """Write net.onnx and tencrop.onnx and prove them equal to torch on every engine here."""
     from export.files import export as run
-    from export.verify import parity_table
+    from export.parity import parity_table
 
     if weights not in ("fp32", "fp16"):
         raise BadInput(f"--weights {weights}: expected fp32 or fp16")
     typer.echo(parity_table(run(checkpoint, out, weights, fc_rank, images, plain)))
+    for name in ("net.onnx", "tencrop.onnx"):
+        typer.echo(f"{out / name}: {(out / name).stat().st_size / 1e6:.1f} MB")
+
+
+@app.command("import")
+def import_(
+    source: Annotated[Path, typer.Argument(help="an ONNX classifier, torchvision's alexnet (.pth, .safetensors), or a .caffemodel")],
+    out: Annotated[Path, typer.Argument(help="where the files go")],
+    mean: Annotated[str | None, typer.Option(help="what is subtracted, as 0.485,0.456,0.406, or Caffe's .binaryproto")] = None,
+    std: Annotated[str | None, typer.Option(help="what the difference is divided by, as 0.229,0.224,0.225")] = None,
+    scale: Annotated[float | None, typer.Option(help="what pixels 0..255 are multiplied by first")] = None,
+    channels: Annotated[str | None, typer.Option(help="rgb or bgr; mean and std are in this order")] = None,
+    layout: Annotated[str | None, typer.Option(help="nchw or nhwc")] = None,
+    crop: Annotated[int | None, typer.Option(help="pixels a side of what the net sees, where the file does not tell")] = None,
+    resize: Annotated[int | None, typer.Option(help="pixels a side of the image that crops are cut from")] = None,
+    labels: Annotated[Path | None, typer.Option(help='the classes in the order of the outputs: lines "id words", or a name each')] = None,
+    output: Annotated[str | None, typer.Option(help="logits or probabilities")] = None,
+) -> None:
+    """Make a net that you already have into net.onnx and tencrop.onnx, proven equal to it on two engines."""
+    from export.importers.options import said
+    from export.importers.run import import_net, lines
+
+    options = said(mean, std, scale=scale, channels=channels, layout=layout, crop=crop, resize=resize, output=output)
+    typer.echo("\n".join(lines(import_net(source, out, options, labels))))
     for name in ("net.onnx", "tencrop.onnx"):
         typer.echo(f"{out / name}: {(out / name).stat().st_size / 1e6:.1f} MB")
 

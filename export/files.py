@@ -19,7 +19,7 @@ from model.preprocess import decode
 from model.probe import Probe
 from model.tencropfile import Card
 from model.views import TenCropNet
-from model.whole import write_whole
+from model.whole import write_all
 
 
 def export(source: Path, out: Path, weights: str, fc_rank: int, images: Path | None, plain: bool = False) -> dict[str, Any]:
@@ -37,7 +37,6 @@ def export(source: Path, out: Path, weights: str, fc_rank: int, images: Path | N
     net = net_onnx(checkpoint)
     tencrop = tencrop_onnx(net, checkpoint.contract, checkpoint.mean, plain)
     parity = verify(checkpoint, net, tencrop, parity_images(images, checkpoint.contract))
-    out.mkdir(parents=True, exist_ok=True)
     if checkpoint is not original:
         source = out / "checkpoint"
         Checkpoint(checkpoint.recipe, checkpoint.contract, checkpoint.statistics, checkpoint.weights).save(source)
@@ -49,9 +48,9 @@ def export(source: Path, out: Path, weights: str, fc_rank: int, images: Path | N
         kernels=kernels_png(checkpoint.weights["conv1.weight"]),
         probe=_probe(checkpoint),
     )
-    write_whole(out / "net.onnx", net.SerializeToString())
-    write_whole(out / "tencrop.onnx", with_card(tencrop, card).SerializeToString())
-    write_whole(out / "parity.json", json.dumps(parity, indent=1) + "\n")
+    models = {"net.onnx": net, "tencrop.onnx": with_card(tencrop, card)}
+    texts = {"parity.json": (json.dumps(parity, indent=1) + "\n").encode()}
+    write_all(out, {name: model.SerializeToString() for name, model in models.items()} | texts)
     return parity
 
 

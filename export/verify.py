@@ -1,7 +1,7 @@
 """The parity gate: torch against every engine of this machine, on logits and on the ten-crop probabilities."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +9,11 @@ import numpy as np
 import onnx
 import torch
 
+from export.parity import BATCHES, ENGINES
 from model.checkpoint import Checkpoint
 from model.config import rows
 from model.contract import Contract
-from model.engine import Choice, open_engine
+from model.engine import open_engine
 from model.errors import BadInput, WorkFailed
 from model.net import AlexNet
 from model.preprocess import ImageError, decode
@@ -20,8 +21,6 @@ from model.probe import formula_png
 from model.tencropfile import OUTPUTS
 from model.views import TenCropNet
 
-BATCHES = (1, 2, 5)
-ENGINES = (Choice("onnxruntime", "cpu", "fp32"), Choice("openvino", "cpu", "fp32"))
 LOGITS_RELATIVE = 1e-4  # largest difference over the largest logit
 PROBABILITIES = 1e-4  # largest difference
 FORBIDDEN = ("Dropout", "Shape", "Size", "NonZero")
@@ -50,16 +49,6 @@ def verify(checkpoint: Checkpoint, net: onnx.ModelProto, tencrop: onnx.ModelProt
         "largest_before_lrn": largest_before_lrn(reference, images),
         "compared": compared,
     }
-
-
-def parity_table(parity: Mapping[str, Any]) -> str:
-    """What `verify` found, for a person."""
-    lines = [f"{'engine':<12} {'images':>6} {'logits, relative':>17} {'probabilities':>14} {'top-1 agrees':>13}"]
-    for row in parity["compared"]:
-        differences = f"{row['logits_relative']:>17.1e} {row['probabilities']:>14.1e}"
-        lines.append(f"{row['engine']:<12} {row['batch']:>6} {differences} {row['top1_agreement']:>13.0%}")
-    largest = ", ".join(f"{value:.0f} before {name}" for name, value in parity["largest_before_lrn"].items())
-    return "\n".join([*lines, f"{parity['lrn_nodes']} LRN nodes; largest activation {largest or 'not applicable'}"])
 
 
 def check_structure(checkpoint: Checkpoint, net: onnx.ModelProto) -> None:

@@ -1,7 +1,7 @@
 """Files that are there whole or not at all: written aside, then renamed."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 
@@ -20,3 +20,11 @@ def write_whole(path: Path, content: str | bytes) -> None:
     """Text is written as UTF-8."""
     with aside(path) as partial:
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def write_all(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Several files of one folder, which is made: none takes its name before all are written aside."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        for partial, content in [(stack.enter_context(aside(folder / name)), content) for name, content in files.items()]:
+            partial.write_bytes(content)

@@ -1,0 +1,92 @@
+"""An ONNX file from anywhere -> Source, with its external data read from beside it and from nowhere else."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+from onnx import TensorProto
+from onnx.external_data_helper import load_external_data_for_tensor
+
+from export.importers.bvlc import BVLC, is_bvlc
+from export.importers.options import Options
+from export.importers.source import Source
+from model.errors import BadInput
+from model.tencropfile import PREFIX, parse_onnx
+
+MOST_BYTES = 2**31 - 1  # what one ONNX file can hold
+STANDARD = ("", "ai.onnx")
+
+
+def read_onnx(path: Path) -> Source:
+    """Raises BadInput, one line, for whatever is not a whole classifier in standard operators."""
+    try:
+        model = parse_onnx(path.read_bytes(), str(path))
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read ({error.strerror}); name an .onnx, .pth, .safetensors or .caffemodel") from None
+    if any(entry.key.startswith(PREFIX) for entry in model.metadata_props):
+        raise BadInput(f"{path}: is a tencrop.onnx already; serve it as it is")
+    _read_external(model, path)
+    _check(model, path)
+    known = BVLC if is_bvlc(model) else Options()
+    return Source(path, "ONNX Model Zoo's bvlcalexnet" if is_bvlc(model) else "ONNX", model, known)
+
+
+def _read_external(model: onnx.ModelProto, path: Path) -> None:
+    """Take in the tensors that lie in other files. Raises BadInput where one points outside the model's folder or past an end."""
+    folder, total = path.parent.resolve(), 0
+    for tensor in _tensors(model.graph):
+        if tensor.data_location != TensorProto.EXTERNAL:
+            continue
+        told = {entry.key: entry.value for entry in tensor.external_data}
+        where = told.get("location", "")
+        file = (folder / where).resolve()  # follows links: where it really lies
+        if not where or not file.is_relative_to(folder):
+            raise BadInput(f"{path}: the data of {tensor.name!r} lies outside the model's folder ({where!r}); refused")
+        if not file.is_file():
+            raise BadInput(f"{path}: {where!r}, which holds the data of {tensor.name!r}, is not there; put it beside the model")
+        try:
+            offset = int(told.get("offset", 0))
+            length = int(told.get("length", file.stat().st_size - offset))
+        except ValueError:
+            raise BadInput(f"{path}: {tensor.name!r} says no numbers where its data lies") from None
+        total += length
+        if offset < 0 or length < 0 or offset + length > file.stat().st_size:
+            raise BadInput(f"{path}: {where!r} ends before the data of {tensor.name!r} does; is it truncated?")
+        if total > MOST_BYTES:
+            raise BadInput(f"{path}: more than 2 GB of weights do not fit one ONNX file")
+        try:
+            load_external_data_for_tensor(tensor, str(folder))
+        except Exception as error:  # of several types
+            raise BadInput(f"{path}: the data of {tensor.name!r} cannot be read: {one_line(error)}") from None
+        tensor.data_location = TensorProto.DEFAULT
+        del tensor.external_data[:]
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+            if attribute.HasField("g"):
+                yield from _tensors(attribute.g)
+
+
+def _check(model: onnx.ModelProto, path: Path) -> None:
+    """Standard operators, each used as the standard says."""
+    foreign = next((node for node in model.graph.node if node.domain not in STANDARD), None)
+    if foreign and not model.functions:
+        raise BadInput(f"{path}: operator {foreign.op_type} of {foreign.domain!r} is not one of ONNX's own; export it with standard ones")
+    branching = next((n for n in model.graph.node if any(a.HasField("g") or a.graphs for a in n.attribute)), None)
+    if branching:
+        raise BadInput(f"{path}: operator {branching.op_type} branches; export the net with control flow resolved")
+    try:
+        onnx.checker.check_model(model)
+    except Exception as error:  # a type of its own for every fault
+        raise BadInput(f"{path}: not valid ONNX: {one_line(error)}") from None
+
+
+def one_line(error: object) -> str:
+    """The gist of another library's message."""
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,104 @@
+"""Pixels: the arithmetic between a view's uint8 pixels and what a net that was trained elsewhere sees."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from export.importers.options import Options, listed
+from model.contract import Contract
+from model.errors import BadInput
+
+PRESET = Options(scale=1 / 255, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))  # torchvision's, the most common one
+RESIZED_TO_256 = (224, 227)  # crops that everybody cuts from 256 pixels
+SHARE = 8 / 7  # of the resized image to any other crop, as 256 to 224
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """(pixel * scale - mean) / std in the net's order of channels.
+
+    mean: float64 [3,1,1]; [3,R,R], cropped with the image; or [3,crop,crop], subtracted from every view and never mirrored.
+    std: float64 [3,1,1].
+    """
+
+    channels: str
+    layout: str
+    scale: float
+    mean: np.ndarray
+    std: np.ndarray
+
+    @property
+    def subtracted(self) -> np.ndarray:
+        """The mean as export/pipeline.py takes it: RGB on the 0..255 scale; [3,1,1] where it is the same for all pixels."""
+        return np.ascontiguousarray(self._rgb(self.mean / self.scale), np.float32)
+
+    @property
+    def factor(self) -> np.ndarray:
+        """What is left to do behind the subtraction, float32 [1,3,1,1], RGB."""
+        return np.asarray(self._rgb(self.scale / self.std)[None], np.float32)
+
+    def inputs(self, images: np.ndarray, contract: Contract) -> np.ndarray:
+        """The definition, in numpy: uint8 [N,R,R,3] -> float32 [N,10,...] in the net's order of channels and layout."""
+        planes = images.transpose(0, 3, 1, 2).astype(np.float64)
+        own = planes[:, ::-1] if self.channels == "bgr" else planes
+        views = cut(own * self.scale, self.mean, contract) / self.std
+        return np.ascontiguousarray(views.transpose(0, 1, 3, 4, 2) if self.layout == "nhwc" else views, np.float32)
+
+    def _rgb(self, values: np.ndarray) -> np.ndarray:
+        return values[::-1] if self.channels == "bgr" else values
+
+    def describe(self) -> dict[str, object]:
+        """Plain data for the card."""
+        constant = self.mean.shape[-1] == 1
+        mean: object = self.mean.ravel().tolist() if constant else f"image {self.mean.shape[-1]}x{self.mean.shape[-1]}"
+        return {"channels": self.channels, "layout": self.layout, "scale": self.scale, "mean": mean, "std": self.std.ravel().tolist()}
+
+
+def cut(planes: np.ndarray, mean: np.ndarray, contract: Contract) -> np.ndarray:
+    """The ten views of [N,3,R,R], the mean subtracted: [N,10,3,crop,crop]."""
+    size, centered = contract.crop, mean.shape[-1] == contract.crop
+    planes = planes if centered else planes - mean
+    views = []
+    for top, left, mirrored in contract.views:
+        view = planes[:, :, top : top + size, left : left + size]
+        views.append(view[..., ::-1] if mirrored else view)
+    stacked = np.stack(views, 1)
+    return stacked - mean if centered else stacked
+
+
+def settle(options: Options, layout: str, crop: int) -> tuple[Pixels, int]:
+    """What is done with pixels, and the side of the resized image. Raises BadInput where the sides do not fit."""
+    image = options.mean_image
+    guessed = 256 if crop in RESIZED_TO_256 else round(crop * SHARE)
+    resize = options.resize or (image.shape[-1] if image is not None and image.shape[-1] > crop else guessed)
+    if resize < crop:
+        raise BadInput(f"--resize {resize}: is smaller than the net's crop of {crop} pixels")
+    if image is not None and image.shape[-1] not in (resize, crop):
+        raise BadInput(f"--mean: the mean image is {image.shape[-1]} pixels wide; it has to fit --resize {resize} or the crop of {crop}")
+    scale, mean, std = _numbers(options)
+    values = np.reshape(mean, (3, 1, 1)) if image is None else image.astype(np.float64) * scale
+    return Pixels(options.channels or "rgb", layout, scale, values, np.reshape(std, (3, 1, 1))), resize
+
+
+def _numbers(options: Options) -> tuple[float, tuple[float, ...], tuple[float, ...]]:
+    """Scale, mean and std; nothing said at all is torchvision's preset, numbers above 1 speak of pixels 0..255."""
+    if options.without_numbers:
+        options = options.over(PRESET)
+    large = options.mean_image is not None or max((*(options.mean or ()), *(options.std or ())), default=0) > 1
+    scale = options.scale or (1.0 if large else 1 / 255)
+    return scale, options.mean or (0.0,) * 3, options.std or (1.0,) * 3
+
+
+def assumptions(said: Options, known: Options, pixels: Pixels, contract: Contract) -> Iterator[str]:
+    """A line for each thing that neither the user nor the file said."""
+    both = said.over(known)
+    if both.channels is None:
+        yield "channels in the order RGB (--channels)"
+    if both.without_numbers:
+        preset = f"minus {listed(PRESET.mean or ())}, over {listed(PRESET.std or ())}"
+        yield f"torchvision's preset: pixels / 255, {preset} (--scale --mean --std)"
+    elif both.scale is None:
+        yield f"pixels times {pixels.scale:g}, going by the size of the other numbers (--scale)"
+    if both.resize is None:
+        yield f"crops of {contract.crop} from images resized to {contract.resize} (--resize)"

@@ -1,0 +1,121 @@
+"""source file -> OUT: net.onnx, tencrop.onnx, parity.json. `tencrop import SOURCE OUT`."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from export.importers.caffe import read_caffe
+from export.importers.classifier import Shape, first_kernels, image_shape, net_of
+from export.importers.gate import gate_images, prove
+from export.importers.labels import read_labels
+from export.importers.onnx_file import one_line, read_onnx
+from export.importers.options import Options
+from export.importers.pixels import Pixels, assumptions, settle
+from export.importers.reference import Reference, kind_of_output
+from export.importers.source import Source
+from export.importers.torchvision_alexnet import read_alexnet
+from export.parity import parity_table
+from export.pipeline import tencrop_onnx, with_card
+from model.contract import Contract
+from model.errors import BadInput
+from model.probe import Probe
+from model.tencropfile import Card
+from model.whole import write_all
+
+READERS: Mapping[str, Callable[[Path, Options], Source]] = {
+    ".pth": read_alexnet,
+    ".pt": read_alexnet,
+    ".safetensors": read_alexnet,
+    ".caffemodel": read_caffe,
+}
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What was made and what nobody had said."""
+
+    kind: str
+    pixels: Pixels
+    contract: Contract
+    output: str
+    assumed: tuple[str, ...]
+    parity: Mapping[str, Any]
+
+
+def import_net(path: Path, out: Path, said: Options, labels: Path | None) -> Imported:
+    """Write the files, each whole or not at all, once both engines agree with the source.
+
+    Raises BadInput for what is wrong with the source or the options, WorkFailed where the gate refuses.
+    """
+    if out.exists() and not out.is_dir():
+        raise BadInput(f"{out}: is a file; name a folder for the import")
+    said.check()
+    source = READERS[path.suffix](path, said) if path.suffix in READERS else read_onnx(path)
+    options = said.over(source.known)
+    shape = image_shape(source, options)
+    pixels, resize = settle(options, shape.layout, shape.crop)
+    contract = Contract(resize=resize, crop=shape.crop)
+    reference = Reference.of(source, shape, pixels, contract)
+    images = gate_images(contract)
+    answers, _ = reference.answers(images)
+    output, classes = kind_of_output(answers, options.output, path), answers.shape[-1]
+    contract = Contract(resize=resize, crop=shape.crop, labels=read_labels(labels, classes))
+    net = net_of(source, shape, pixels, classes, output)
+    tencrop = _behind_ten_views(net, contract, pixels, source, shape)
+    parity = prove(net, tencrop, reference, images, output)
+    assumed = (*assumptions(said, source.known, pixels, contract), *_assumed(labels, output, options))
+    card = Card(
+        contract=contract,
+        recipe=_recipe(source, shape, pixels, output, assumed),
+        parity=parity,
+        checkpoint_sha256=source.sha256,
+        kernels=first_kernels(source.model, pixels.channels),
+        probe=Probe.of(lambda png: reference.predict(png, output)),
+    )
+    texts = {"net.onnx": net, "tencrop.onnx": with_card(tencrop, card)}
+    write_all(out, {name: model.SerializeToString() for name, model in texts.items()} | {"parity.json": _json(parity)})
+    return Imported(source.kind, pixels, contract, output, assumed, parity)
+
+
+def _behind_ten_views(net: onnx.ModelProto, contract: Contract, pixels: Pixels, source: Source, shape: Shape) -> onnx.ModelProto:
+    try:
+        return tencrop_onnx(net, contract, pixels.subtracted)
+    except Exception as error:  # of several types: ten views are a batch that the graph does not take
+        raise BadInput(f"{source.path}: {shape.any_batch}: {one_line(error)}") from None
+
+
+def lines(made: Imported) -> Iterator[str]:
+    """What a person reads of an import."""
+    pixels, contract = made.pixels.describe(), made.contract
+    yield f"{made.kind}: {len(contract.labels)} classes, {made.output}; resize {contract.resize}, ten crops of {contract.crop}"
+    yield "pixels: " + ", ".join(f"{key} {value}" for key, value in pixels.items())
+    yield from (f"assumed: {line}" for line in made.assumed)
+    yield parity_table(made.parity)
+    yield f"compared with {made.parity['reference']}"
+
+
+def _assumed(labels: Path | None, output: str, options: Options) -> list[str]:
+    """A line for each, as `assumptions` of the pixels."""
+    numbered = [] if labels else ["classes numbered from 0, in the order of the outputs (--labels)"]
+    return numbered + ([] if options.output else [f"outputs that are {output}, going by their sums (--output)"])
+
+
+def _recipe(source: Source, shape: Shape, pixels: Pixels, output: str, assumed: tuple[str, ...]) -> dict[str, Any]:
+    """What the card tells where a net of ours has its recipe."""
+    return {
+        "name": source.path.stem,
+        "about": f"imported: {source.kind}",
+        "source": source.path.name,
+        "batch": shape.batch or "any",
+        "pixels": pixels.describe(),
+        "output": output,
+        "assumed": list(assumed),
+    }
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=1) + "\n").encode()

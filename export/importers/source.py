@@ -1,0 +1,25 @@
+"""Source: a classifier as it came, as an ONNX graph of any convention, with what its kind of file tells."""
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import onnx
+
+from export.importers.options import Options
+
+
+@dataclass(frozen=True)
+class Source:
+    """One float image tensor in, one score a class out."""
+
+    path: Path
+    kind: str  # for a person: "ONNX", "torchvision's alexnet", ...
+    model: onnx.ModelProto
+    known: Options = field(default=Options())
+
+    @property
+    def sha256(self) -> str:
+        """Of the file."""
+        with self.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,199 @@
+"""`tencrop import` of torchvision's alexnet: what it answers is what torchvision's own transforms and net answer."""
+
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fastapi.testclient import TestClient
+from PIL import Image
+from safetensors.torch import save_file
+from torch import nn
+from torchvision.models import alexnet
+from torchvision.transforms import v2
+
+import tencrop
+from export.importers.options import Options
+from export.importers.run import import_net
+from export.importers.torchvision_alexnet import read_alexnet
+from model.classifier import Classifier, open_classifier
+from model.engine import EngineOptions
+from model.errors import BadInput
+from model.preprocess import decode
+from server.app import create_app
+from server.settings import Settings
+
+CLASSES = 12
+NORMALIZE = v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))])
+
+
+@pytest.fixture(scope="module")
+def net() -> nn.Module:
+    """torchvision's alexnet, spread so that photographs get answers that differ."""
+    torch.manual_seed(2014)
+    made = alexnet(weights=None, num_classes=CLASSES)
+    for layer in made.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight)
+            assert layer.bias is not None
+            nn.init.normal_(layer.bias, 0, 0.1)
+    made.eval()
+    return made  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="module")
+def imported(net: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("torchvision")
+    torch.save(net.state_dict(), folder / "alexnet.pth")
+    (folder / "names.txt").write_text("".join(f"class{i} the {i}th\n" for i in range(CLASSES)))
+    made = import_net(folder / "alexnet.pth", folder / "mine", Options(), folder / "names.txt")
+    assert made.assumed == () and made.kind == "torchvision's alexnet"
+    return folder / "mine"
+
+
+@pytest.fixture(scope="module")
+def classifier(imported: Path) -> Classifier:
+    return open_classifier(imported, EngineOptions("cpu", "openvino", "fp32"))
+
+
+@torch.inference_mode()
+def test_center_view_is_torchvisions_preset(net: nn.Module, classifier: Classifier, photographs: dict[str, Path]) -> None:
+    preset = v2.Compose([v2.Resize(256), v2.CenterCrop(224), NORMALIZE])
+    for path in photographs.values():
+        want = net(preset(Image.open(path).convert("RGB"))[None]).softmax(-1)[0].numpy()
+        pixels, _ = decode(path.read_bytes(), classifier.file.card.contract)
+        _, each = classifier.predict(pixels[None])
+        np.testing.assert_allclose(each[0, 2], want, rtol=0, atol=1e-4)
+        assert 0.05 < want.max() < 0.999  # neither all alike nor all the same
+
+
+@torch.inference_mode()
+def test_mean_is_torchvisions_ten_crop(net: nn.Module, classifier: Classifier, photographs: dict[str, Path]) -> None:
+    ten = v2.Compose([v2.Resize(256), v2.CenterCrop(256), v2.TenCrop(224)])
+    for path in photographs.values():
+        crops = torch.stack([NORMALIZE(crop) for crop in ten(Image.open(path).convert("RGB"))])
+        want = net(crops).softmax(-1)
+        pixels, _ = decode(path.read_bytes(), classifier.file.card.contract)
+        mean, each = classifier.predict(pixels[None])
+        np.testing.assert_allclose(mean[0], want.mean(0).numpy(), rtol=0, atol=1e-4)
+        assert np.ptp(each[0], axis=0).max() > 1e-2  # views differ, so the mean of others would show
+
+
+def test_it_is_served_under_its_folders_name(classifier: Classifier, photographs: dict[str, Path]) -> None:
+    pixels, _ = decode(photographs["china"].read_bytes(), classifier.file.card.contract)
+    mean, _ = classifier.predict(pixels[None])
+    with TestClient(create_app([classifier], Settings())) as client:
+        reply = client.post("/v1/predict?top=1", content=photographs["china"].read_bytes()).json()
+        drawn = client.get("/page/kernels.png")
+    best = int(mean[0].argmax())
+    assert reply["model"] == "mine" and reply["top"][0]["id"] == f"class{best}" and reply["top"][0]["label"] == f"the {best}th"
+    assert drawn.status_code == 200 and drawn.content.startswith(b"\x89PNG")
+
+
+def test_it_is_evaluated(
+    imported: Path,
+    net: nn.Module,
+    photographs: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    preset = v2.Compose([v2.Resize(256), v2.CenterCrop(224), NORMALIZE])
+    right = {}
+    for name, path in photographs.items():  # china into the class that the net gives it, flower into another one
+        with torch.inference_mode():
+            best = int(net(preset(Image.open(path).convert("RGB"))[None]).argmax())
+        right[name] = best if name == "china" else (best + 1) % CLASSES
+        folder = tmp_path / "photos" / f"class{right[name]}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / path.name).write_bytes(path.read_bytes())
+    data = ["evaluate", str(tmp_path / "photos"), "--model", str(imported), "--precision", "fp32", "--json"]
+    monkeypatch.setattr("sys.argv", ["tencrop", *data])
+    with pytest.raises(SystemExit) as ended:
+        tencrop.main()
+    summary = json.loads(capsys.readouterr().out)
+    assert ended.value.code == 0 and summary["n"] == 2 and summary["center"]["top1_error"] == 0.5 and summary["model"]["name"] == "mine"
+
+
+def thin(**changes: tuple[int, ...]) -> dict[str, torch.Tensor]:
+    """A state dict of torchvision's layers, eight kernels each."""
+    generator = torch.Generator().manual_seed(1)
+    shapes = {
+        "features.0": (8, 3, 11, 11),
+        "features.3": (8, 8, 5, 5),
+        "classifier.1": (8, 288),
+        "classifier.4": (8, 8),
+        "classifier.6": (5, 8),
+    }
+    shapes |= {f"features.{i}": (8, 8, 3, 3) for i in (6, 8, 10)} | changes
+    made = {}
+    for layer, shape in shapes.items():
+        made[f"{layer}.weight"] = torch.randn(shape, generator=generator) * (2 / np.prod(shape[1:])) ** 0.5
+        made[f"{layer}.bias"] = torch.randn(shape[:1], generator=generator)
+    return made
+
+
+def test_every_file_of_the_same_weights_gives_the_same_net(tmp_path: Path) -> None:
+    weights = thin()
+    torch.save(weights, tmp_path / "a.pth")
+    torch.save({"model": {f"module.{name}": value for name, value in weights.items()}, "epoch": 3}, tmp_path / "b.pt")
+    torch.save({"state_dict": weights}, tmp_path / "c.pth", _use_new_zipfile_serialization=False)
+    save_file(weights, tmp_path / "d.safetensors")
+    graphs = {read_alexnet(path, Options()).model.SerializeToString() for path in sorted(tmp_path.iterdir())}
+    assert len(graphs) == 1
+
+
+class Harm:
+    """What a hostile pickle does."""
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
+        return exec, ("raise SystemExit(3)",)
+
+
+def saved(content: object) -> Callable[[Path], None]:
+    return lambda path: torch.save(content, path)
+
+
+def truncated(path: Path) -> None:
+    torch.save(thin(), path)
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+def truncated_safetensors(path: Path) -> None:
+    save_file(thin(), path)
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+REFUSED: dict[str, tuple[str, Callable[[Path], object], str]] = {
+    "another net": ("x.pth", saved({"conv.weight": torch.zeros(1)}), "not torchvision's alexnet"),
+    "a layer too many": ("x.pth", saved(thin() | {"classifier.9.weight": torch.zeros(1)}), "'classifier.9.weight' is not one"),
+    "wrong shapes": ("x.pth", saved(thin(**{"classifier.1": (8, 300)})), "classifier.1 has weights [8, 300]"),
+    "a whole module": ("x.pth", saved(nn.Linear(1, 1)), "weights only"),
+    "a list": ("x.pth", saved([torch.zeros(1)]), "no state dict"),
+    "hostile": ("x.pth", lambda path: path.write_bytes(pickle.dumps(Harm())), "weights only"),
+    "hostile archive": ("x.pth", saved({"features.0.weight": Harm()}), "weights only"),
+    "truncated": ("x.pth", truncated, "weights only"),
+    "missing": ("x.pth", lambda path: None, "No such file"),
+    "a text as safetensors": ("x.safetensors", lambda path: path.write_bytes(b"not at all"), "not a safetensors file"),
+    "truncated safetensors": ("x.safetensors", truncated_safetensors, "not a safetensors file"),
+    "missing safetensors": ("x.safetensors", lambda path: None, "not a safetensors file"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_bad_weights_are_refused_and_nothing_is_written(what: str, tmp_path: Path) -> None:
+    name, write, message = REFUSED[what]
+    write(tmp_path / name)
+    with pytest.raises(BadInput) as refused:
+        import_net(tmp_path / name, tmp_path / "out", Options(), None)
+    assert message in str(refused.value) and "\n" not in str(refused.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_crop_that_leaves_other_maps_is_refused(tmp_path: Path) -> None:
+    torch.save(thin(), tmp_path / "a.pth")
+    with pytest.raises(BadInput, match="maps of 8x8"):
+        import_net(tmp_path / "a.pth", tmp_path / "out", Options(crop=288), None)
