@@ -4,6 +4,7 @@ torchrun --standalone --nproc-per-node=2 -m tencrop train source145 --data PREPA
 """
 
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,10 @@ from torch.nn.parallel import DistributedDataParallel
 from model.config import NetConfig
 from model.errors import WorkFailed
 from model.net import AlexNet
+
+# Seconds for gloo's threads to let go of the last sum's tensors. They need the interpreter's lock for it, and one that still waits
+# for it when the interpreter ends takes the whole process down (SIGABRT).
+LET_GO = 0.2
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,7 @@ def join() -> Iterator[World]:
         yield World(rank, size, device)
     finally:
         if size > 1:
+            time.sleep(LET_GO)
             dist.destroy_process_group()
 
 
