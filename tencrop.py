@@ -83,17 +83,15 @@ def train(
 def export(
     checkpoint: Annotated[Path, typer.Argument(help="a checkpoint folder; the embedded one where none is named")] = EMBEDDED / "checkpoint",
     out: Annotated[Path, typer.Argument(help="where the files go")] = Path("out"),
-    weights: Annotated[str, typer.Option(help="fp32 or fp16")] = "fp32",
+    weights: Annotated[str, typer.Option(help="fp32 (as they are), fp16 or int8")] = "fp32",
     fc_rank: Annotated[int, typer.Option(min=0, help="factorise fc6 and fc7 to this rank; 0 leaves them")] = 0,
-    images: Annotated[Path | None, typer.Option(help="a folder of photographs to compare on")] = None,
+    images: Annotated[Path | None, typer.Option(help="a folder of photographs to compare on, and to calibrate int8 on")] = None,
     plain: Annotated[bool, typer.Option("--plain", help="compute each view by itself, even where they can share the first layers")] = False,
 ) -> None:
     """Write net.onnx and tencrop.onnx and prove them equal to torch on every engine here."""
     from export.files import export as run
     from export.parity import parity_table
 
-    if weights not in ("fp32", "fp16"):
-        raise BadInput(f"--weights {weights}: expected fp32 or fp16")
     typer.echo(parity_table(run(checkpoint, out, weights, fc_rank, images, plain)))
     for name in ("net.onnx", "tencrop.onnx"):
         typer.echo(f"{out / name}: {(out / name).stat().st_size / 1e6:.1f} MB")

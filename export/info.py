@@ -16,7 +16,8 @@ from model.errors import BadInput
 from model.strict import dump
 from model.tencropfile import TenCropFile, parse_onnx
 
-NUMBERS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT8, TensorProto.UINT8)  # types of weights
+NUMBERS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT8, TensorProto.INT32)  # types of weights and biases
+SCALING = ("_scale", "_zero_point")  # ends of the names of what int8 is scaled by
 
 
 def describe(path: Path) -> dict[str, Any]:
@@ -35,7 +36,7 @@ def describe(path: Path) -> dict[str, Any]:
 
 def _graph(model: onnx.ModelProto) -> dict[str, Any]:
     nodes = Counter(node.op_type for node in model.graph.node)
-    net = [value for value in model.graph.initializer if not value.name.startswith(FRONT) and value.data_type in NUMBERS]
+    net = [v for v in model.graph.initializer if v.data_type in NUMBERS and not (v.name.startswith(FRONT) or v.name.endswith(SCALING))]
     return {
         "opset": next((o.version for o in model.opset_import if not o.domain), None),
         "inputs": {value.name: _shape(value) for value in model.graph.input},

@@ -36,3 +36,8 @@ def half(checkpoint: Checkpoint) -> Checkpoint:
                 raise BadInput(f"--weights fp16: {name} exceeds fp16's range; use fp32")
             weights[name] = value.astype(np.float16)
     return replace(checkpoint, weights=weights)
+
+
+def single(checkpoint: Checkpoint) -> Checkpoint:
+    """All weights in fp32, whatever they are stored in."""
+    return replace(checkpoint, weights={name: value.astype(np.float32) for name, value in checkpoint.weights.items()})

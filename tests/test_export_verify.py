@@ -2,20 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 from onnx import helper, numpy_helper
 
+from export.images import formula_images
 from export.onnx import net_onnx
 from export.pipeline import tencrop_onnx
-from export.verify import parity_images, verify
+from export.verify import verify
 from model.checkpoint import Checkpoint
 from model.config import NetConfig
 from model.contract import Contract
-from model.errors import BadInput, WorkFailed
+from model.errors import WorkFailed
 from model.strict import dump
 
 Files = tuple[onnx.ModelProto, onnx.ModelProto]
@@ -141,7 +141,7 @@ SOURCE_MUTANTS: dict[str, Mutation] = {
 
 @pytest.fixture(scope="session")
 def images() -> np.ndarray:
-    return parity_images(None, Contract())
+    return formula_images(Contract(), 5)
 
 
 def test_true_files_pass_and_the_report_says_so(embedded: Checkpoint, images: np.ndarray) -> None:
@@ -174,8 +174,3 @@ def test_numbers_alone_reject_a_net_without_lrn(embedded: Checkpoint, images: np
     monkeypatch.setattr("export.verify.check_structure", lambda *_: None)
     with pytest.raises(WorkFailed, match="differs from torch"):
         verify(embedded, *MUTANTS["no LRN"](embedded), images[:1])
-
-
-def test_folder_without_an_image_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="no image"):
-        parity_images(tmp_path, Contract())

@@ -8,23 +8,16 @@ import numpy as np
 import onnx
 
 from export.importers.onnx_file import one_line
-from export.importers.pixels import cut
 from export.importers.reference import Reference, softmax
 from export.parity import BATCHES, ENGINES
-from model.contract import CENTER_VIEW, Contract
+from export.views import cut
+from model.contract import CENTER_VIEW
 from model.engine import Choice, Engine, open_engine
 from model.errors import BadInput, WorkFailed
-from model.preprocess import decode
-from model.probe import formula_png
 from model.tencropfile import OUTPUTS
 
 TINY = float(np.finfo(np.float32).tiny)  # below it a net answers nothing at all
 LIMIT = 1e-4  # largest difference: of a logit over the largest logit, of a probability as it is
-
-
-def gate_images(contract: Contract) -> np.ndarray:
-    """Formula-made pictures, uint8 [5,R,R,3]."""
-    return np.stack([decode(formula_png(seed), contract)[0] for seed in range(100, 100 + max(BATCHES))])
 
 
 def prove(net: onnx.ModelProto, tencrop: onnx.ModelProto, reference: Reference, images: np.ndarray, output: str) -> dict[str, Any]:

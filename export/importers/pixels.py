@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from export.importers.options import Options, listed
+from export.views import cut
 from model.contract import Contract
 from model.errors import BadInput
 
@@ -53,18 +54,6 @@ class Pixels:
         constant = self.mean.shape[-1] == 1
         mean: object = self.mean.ravel().tolist() if constant else f"image {self.mean.shape[-1]}x{self.mean.shape[-1]}"
         return {"channels": self.channels, "layout": self.layout, "scale": self.scale, "mean": mean, "std": self.std.ravel().tolist()}
-
-
-def cut(planes: np.ndarray, mean: np.ndarray, contract: Contract) -> np.ndarray:
-    """The ten views of [N,3,R,R], the mean subtracted: [N,10,3,crop,crop]."""
-    size, centered = contract.crop, mean.shape[-1] == contract.crop
-    planes = planes if centered else planes - mean
-    views = []
-    for top, left, mirrored in contract.views:
-        view = planes[:, :, top : top + size, left : left + size]
-        views.append(view[..., ::-1] if mirrored else view)
-    stacked = np.stack(views, 1)
-    return stacked - mean if centered else stacked
 
 
 def settle(options: Options, layout: str, crop: int) -> tuple[Pixels, int]:

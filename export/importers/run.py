@@ -8,9 +8,10 @@ from typing import Any
 
 import onnx
 
+from export.images import formula_images
 from export.importers.caffe import read_caffe
 from export.importers.classifier import Shape, first_kernels, image_shape, net_of
-from export.importers.gate import gate_images, prove
+from export.importers.gate import prove
 from export.importers.labels import read_labels
 from export.importers.onnx_file import one_line, read_onnx
 from export.importers.options import Options
@@ -18,7 +19,7 @@ from export.importers.pixels import Pixels, assumptions, settle
 from export.importers.reference import Reference, kind_of_output
 from export.importers.source import Source
 from export.importers.torchvision_alexnet import read_alexnet
-from export.parity import parity_table
+from export.parity import BATCHES, parity_table
 from export.pipeline import tencrop_onnx, with_card
 from model.contract import Contract
 from model.errors import BadInput
@@ -60,7 +61,7 @@ def import_net(path: Path, out: Path, said: Options, labels: Path | None) -> Imp
     pixels, resize = settle(options, shape.layout, shape.crop)
     contract = Contract(resize=resize, crop=shape.crop)
     reference = Reference.of(source, shape, pixels, contract)
-    images = gate_images(contract)
+    images = formula_images(contract, max(BATCHES))
     answers, _ = reference.answers(images)
     output, classes = kind_of_output(answers, options.output, path), answers.shape[-1]
     contract = Contract(resize=resize, crop=shape.crop, labels=read_labels(labels, classes))

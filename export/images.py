@@ -1,0 +1,29 @@
+"""Images that a gate compares on and that int8 is calibrated on: photographs of a folder, else pictures made by a formula."""
+
+from pathlib import Path
+
+import numpy as np
+
+from model.contract import Contract
+from model.errors import BadInput
+from model.preprocess import ImageError, decode
+from model.probe import formula_png
+
+
+def formula_images(contract: Contract, n: int) -> np.ndarray:
+    """With the 1/f spectrum of photographs, uint8 [n,R,R,3]."""
+    return np.stack([decode(formula_png(seed), contract)[0] for seed in range(100, 100 + n)])
+
+
+def photographs(folder: Path, contract: Contract, n: int) -> np.ndarray:
+    """At most n, spread evenly over the files of a folder and of those in it, uint8 [n,R,R,3]. Raises BadInput where there is none."""
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    found: list[np.ndarray] = []
+    for path in paths[:: max(1, len(paths) // n)][:n]:
+        try:
+            found.append(decode(path.read_bytes(), contract)[0])
+        except ImageError:
+            continue
+    if not found:
+        raise BadInput(f"--images {folder}: no image there that can be decoded")
+    return np.stack(found)

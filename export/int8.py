@@ -1,0 +1,61 @@
+"""int8: net.onnx with its products in 8 bits, calibrated on real images. onnxruntime's static quantization, as QDQ nodes.
+
+A scale for each kernel's weights, one for each activation, from the least and the largest value that calibration saw. The first
+convolution stays in floats: it sees pixels, costs little, and the ten views can go on to share it (export/stem.py).
+"""
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import shape_inference
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.quant_utils import add_pre_process_metadata
+
+from export.views import cut
+from model.checkpoint import Checkpoint
+
+PRODUCTS = ["Conv", "Gemm", "MatMul"]
+
+
+class Crops(CalibrationDataReader):  # type: ignore[misc]
+    """Batches of float crops, one after the other."""
+
+    def __init__(self, batches: Iterable[np.ndarray]) -> None:
+        self.batches = iter(batches)
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        batch = next(self.batches, None)
+        return None if batch is None else {"input": batch}
+
+
+def int8(net: onnx.ModelProto, batches: Iterable[np.ndarray]) -> onnx.ModelProto:
+    """batches: what the net sees of images to calibrate on, float32 [N,3,crop,crop] each."""
+    model = shape_inference.infer_shapes(net)
+    add_pre_process_metadata(model)  # a graph without dead nodes, its shapes told, is what the quantizer wants prepared
+    first = next(node.name for node in model.graph.node if node.op_type == "Conv")
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "net.onnx"
+        quantize_static(
+            model,
+            out,
+            Crops(batches),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=PRODUCTS,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            nodes_to_exclude=[first],
+        )
+        quantized = onnx.load(out)
+    del quantized.metadata_props[:]
+    return quantized
+
+
+def views_of(images: np.ndarray, checkpoint: Checkpoint) -> Iterator[np.ndarray]:
+    """What the net sees of uint8 [n,R,R,3], the ten views of each image in turn."""
+    for image in images:
+        planes = image.transpose(2, 0, 1)[None].astype(np.float32)
+        yield np.ascontiguousarray(cut(planes, checkpoint.mean, checkpoint.contract)[0], np.float32)

@@ -1,0 +1,41 @@
+"""export/images.py: photographs come from all over a folder, whatever else lies in it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from export.images import formula_images, photographs
+from model.contract import Contract
+from model.errors import BadInput
+
+CONTRACT = Contract(resize=32, crop=24)
+
+
+def test_photographs_are_spread_over_the_folders(tmp_path: Path) -> None:
+    for label in range(4):
+        (tmp_path / f"class{label}").mkdir()
+        for number in range(5):
+            Image.new("L", (40, 32), 10 * label + number).save(tmp_path / f"class{label}" / f"{number}.png")
+    assert photographs(tmp_path, CONTRACT, 4)[:, 0, 0, 0].tolist() == [0, 10, 20, 30]
+    assert len(photographs(tmp_path, CONTRACT, 7)) == 7
+    assert photographs(tmp_path, CONTRACT, 100).shape == (20, 32, 32, 3)
+
+
+def test_what_is_no_image_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("no image")
+    Image.new("RGB", (32, 32), (1, 2, 3)).save(tmp_path / "b.png")
+    assert photographs(tmp_path, CONTRACT, 5)[0, 0, 0].tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("folder", ["", "not there"])
+def test_folder_without_an_image_is_refused(folder: str, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="no image"):
+        photographs(tmp_path / folder, CONTRACT, 5)
+
+
+def test_formula_images_differ() -> None:
+    images = formula_images(Contract(), 3)
+    assert images.shape == (3, 256, 256, 3) and images.dtype == np.uint8
+    assert len({image.tobytes() for image in images}) == 3

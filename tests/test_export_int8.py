@@ -1,0 +1,114 @@
+"""int8: a third of the bytes, near to torch on both engines, and refused where it was calibrated on what the net never sees."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+from export import files
+from export.files import export
+from export.info import describe
+from export.int8 import int8, views_of
+from export.onnx import net_onnx
+from export.pipeline import tencrop_onnx
+from export.precision import single
+from export.verify import INT8, verify
+from model.checkpoint import Checkpoint
+from model.classifier import open_classifier
+from model.engine import EngineOptions
+from model.errors import BadInput, WorkFailed
+from model.preprocess import decode
+from tencrop import EMBEDDED
+
+
+@pytest.fixture(scope="module")
+def patches(photographs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The two photographs and parts of them, 24 in all."""
+    folder = tmp_path_factory.mktemp("patches")
+    for name, path in photographs.items():
+        whole = Image.open(path)
+        for number in range(12):
+            left, top = 32 * number, 12 * number
+            whole.crop((left, top, left + 280, top + 280)).save(folder / f"{name}{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(patches: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The embedded model in int8."""
+    out = tmp_path_factory.mktemp("int8") / "small"
+    export(EMBEDDED / "checkpoint", out, "int8", 0, patches)
+    return out
+
+
+def test_every_product_but_the_first_is_in_8_bits(exported: Path, embedded: Checkpoint) -> None:
+    net = onnx.load(exported / "net.onnx")
+    weights = {node.input[0] for node in net.graph.node if node.op_type == "DequantizeLinear"}
+    stored = {value.name: value.data_type for value in net.graph.initializer}
+    eight = [name for name in weights & stored.keys() if stored[name] == onnx.TensorProto.INT8]
+    products = [node.name for node in net.graph.node if node.op_type in ("Conv", "Gemm")]
+    assert len(eight) == len(products) - 1
+    assert stored["conv1.weight"] == onnx.TensorProto.FLOAT
+    assert (exported / "net.onnx").stat().st_size < 1.1 * sum(value.size for value in embedded.weights.values())
+
+
+def test_views_still_share_their_stem_and_norms_are_still_norms(exported: Path) -> None:
+    told = describe(exported)
+    assert (told["nodes"]["LRN"], told["nodes"]["MaxPool"]) == (5, 6)  # the stem four times, lrn2; pool2 and pool5
+    assert told["parameters"] == describe(EMBEDDED)["parameters"]
+
+
+def test_parity_tells_how_far_8_bits_are_and_that_the_exact_form_had_passed(exported: Path) -> None:
+    parity = json.loads((exported / "parity.json").read_text())
+    assert parity["limits"] == INT8._asdict() and parity["calibrated_on"] == 22
+    assert all(1e-4 < row["logits_relative"] < 0.1 for row in parity["compared"])
+    assert all(row["logits_relative"] < 1e-5 for row in parity["before_int8"])
+
+
+@pytest.mark.parametrize(("engine", "precision"), [("onnxruntime", "auto"), ("openvino", "fp32"), ("openvino", "auto")])
+def test_every_engine_answers_its_probe_and_agrees_with_the_full_model(
+    engine: str, precision: str, exported: Path, photographs: dict[str, Path]
+) -> None:
+    small, full = open_classifier(exported, EngineOptions("cpu", engine, precision)), open_classifier(EMBEDDED, EngineOptions("cpu"))
+    for path in photographs.values():
+        pixels, _ = decode(path.read_bytes(), small.file.card.contract)
+        got, want = small.predict(pixels[None])[0][0], full.predict(pixels[None])[0][0]
+        assert got.argmax() == want.argmax()
+        np.testing.assert_allclose(got, want, rtol=0, atol=0.1)
+
+
+def test_calibrated_on_nothing_like_photographs_it_is_rejected(embedded: Checkpoint, photographs: dict[str, Path]) -> None:
+    grey = np.full((2, 256, 256, 3), 128, np.uint8)
+    net = int8(net_onnx(single(embedded)), views_of(grey, embedded))
+    images = np.stack([decode(path.read_bytes(), embedded.contract)[0] for path in photographs.values()])
+    with pytest.raises(WorkFailed, match="differs from torch"):
+        verify(embedded, net, tencrop_onnx(net, embedded.contract, embedded.mean), images, INT8)
+
+
+def test_a_net_that_the_exact_gate_refuses_is_not_made_smaller(patches: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise WorkFailed("parity: no")
+
+    monkeypatch.setattr(files, "verify", refuse)
+    monkeypatch.setattr(files, "int8", lambda *_: pytest.fail("was called"))
+    with pytest.raises(WorkFailed, match="parity: no"):
+        export(EMBEDDED / "checkpoint", tmp_path / "out", "int8", 0, patches)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("weights", "said"), [("int8", "--images"), ("int4", "expected fp32, fp16, int8")])
+def test_what_cannot_be_made_is_refused(weights: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=said):
+        export(EMBEDDED / "checkpoint", tmp_path / "out", weights, 0, None)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_source_programs_net_with_its_columns_and_same_map_norm_too(source145: Checkpoint, patches: Path, tmp_path: Path) -> None:
+    source145.save(tmp_path / "checkpoint")
+    export(tmp_path / "checkpoint", tmp_path / "out", "int8", 0, patches)
+    kinds = Counter(node.op_type for node in onnx.load(tmp_path / "out/net.onnx").graph.node)
+    assert kinds["LRN"] == 2 and kinds["QuantizeLinear"] >= 7
