@@ -19,7 +19,7 @@ from training.recipe import load
 matplotlib.use("Agg")
 from matplotlib import pyplot
 
-RATES = {"relu": (0.003, 0.01, 0.03), "tanh": (0.003, 0.01, 0.03)}  # of weights and biases alike
+RATES = {"relu": (0.001, 0.003, 0.01, 0.03), "tanh": (0.001, 0.003, 0.01, 0.03)}  # of weights and biases alike
 GOAL = load("figure1_relu").until_train_error
 COLOURS = {"relu": "C0", "tanh": "C1"}
 
