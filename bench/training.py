@@ -6,15 +6,12 @@ python -m bench.training --data PREPARED --photos FOLDER [--seconds 60] [--round
 import argparse
 import json
 import os
-import platform
-import re
 import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from itertools import chain, count, product, repeat
 from pathlib import Path
 
@@ -23,6 +20,7 @@ from torch import nn
 
 from bench import imagenet_script
 from bench.clock import Clock, Measured
+from bench.machine import machine
 from dataset.prepared import Prepared
 from model.config import NetConfig, rows
 from model.errors import Stopped
@@ -134,15 +132,6 @@ def measure(name: str, options: argparse.Namespace) -> Measured:
     return measured
 
 
-def machine() -> str:
-    """What a reader needs to know to compare."""
-    cpu = dict(re.findall(r"^(model name|flags)\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE))
-    units = [unit for unit in ("avx512_bf16", "amx_bf16") if unit in cpu.get("flags", "").split()]
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    cores = f"{len(os.sched_getaffinity(0))} cores, {spare_cores()} of them loading"
-    return ", ".join([cpu.get("model name", platform.machine()), *units, cores, device, f"torch {torch.__version__}", f"{date.today()}"])
-
-
 def report(rounds: Mapping[str, Sequence[Measured]], where: str) -> str:
     """Markdown: the median of each row and its range over the rounds, and the ratios to reach."""
     speeds = {name: [measured["images_per_s"] for measured in measurements] for name, measurements in rounds.items()}
@@ -179,7 +168,7 @@ def main() -> None:
         rounds[name].append(measured := measure(name, options))
         speed, warm_up = measured["images_per_s"], measured["warm_up_seconds"]
         print(f"round {number} of {options.rounds}: {name} {speed:.1f} images/s, {warm_up:.0f} s to warm up", file=sys.stderr)
-    where = machine()
+    where = f"{machine()}, {spare_cores()} of the cores loading, torch {torch.__version__}"
     if options.json:
         options.json.write_text(json.dumps({"machine": where, "rows": rounds}, indent=1) + "\n")
     print(report(rounds, where))

@@ -1,0 +1,208 @@
+"""Every form of one net that `tencrop export` makes: bytes, parity, errors, and images/s on each engine of this machine.
+
+python -m bench.export --data DATA [--checkpoint FOLDER] [--holdout 0.15] [--seconds 2] [--rounds 5] [--json FILE]
+
+A full-rank checkpoint also gets rows of lower rank. Rows "seeded" are the same net at full rank with random weights: their speed
+is what a small form is compared with where no full-rank checkpoint is at hand.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from bench.machine import machine
+from dataset.holdout import held_out
+from dataset.layouts import open_source
+from dataset.source import Source
+from export.files import COMPARED, EACH, export
+from export.precision import single
+from model.checkpoint import Checkpoint
+from model.classifier import open_classifier
+from model.engine import Choice, EngineOptions, open_engine
+from model.errors import WorkFailed
+from model.net import AlexNet
+from model.strict import dump
+from server.run import EMBEDDED
+from server.settings import Settings
+from server.validation.run import evaluate, plan
+
+FORWARD = Settings().forward_views // 10  # images, as the server's
+BASELINE = "seeded, plain"
+
+Run = Callable[[np.ndarray], object]
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a checkpoint is exported."""
+
+    about: str
+    weights: str = "fp32"
+    plain: bool = False
+    rank: int = 0
+    seeded: bool = False
+
+
+FORMS = {
+    BASELINE: Form("full rank, random weights, each view by itself", plain=True, seeded=True),
+    "seeded": Form("full rank, random weights, the views share their stem", seeded=True),
+    "plain": Form("the checkpoint, each view by itself", plain=True),
+    "shared": Form("the checkpoint, the views share their stem: `tencrop export`"),
+    "fp16": Form("`--weights fp16`", weights="fp16"),
+    "int8, plain": Form("`--weights int8 --plain`", weights="int8", plain=True),
+    "int8": Form("`--weights int8`", weights="int8"),
+    **{f"rank {rank}": Form(f"`--fc-rank {rank} --weights fp16`, not fine-tuned", weights="fp16", rank=rank) for rank in (256, 128, 64)},
+    "int8, rank 256": Form("`--fc-rank 256 --weights int8`, not fine-tuned", weights="int8", rank=256),
+}
+ENGINES = {
+    "OpenVINO bf16": Choice("openvino", "cpu", "bf16"),
+    "OpenVINO fp32": Choice("openvino", "cpu", "fp32"),
+    "onnxruntime": Choice("onnxruntime", "cpu", "fp32"),
+    "its own LRN": None,  # onnxruntime without model/lrn.py
+    "CUDA": Choice("onnxruntime", "cuda:0", "own"),
+}
+
+
+def opened(name: str, graph: bytes) -> Run | None:
+    """A graph on one of ENGINES; None where this machine does not have it."""
+    choice = ENGINES[name]
+    if choice is None:
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+        return lambda images: session.run(None, {"images": images})
+    try:
+        return open_engine(graph, choice).run
+    except WorkFailed:
+        return None
+
+
+def speeds(files: Mapping[str, Path], side: int, seconds: float, rounds: int) -> dict[str, dict[str, float]]:
+    """images/s of each form on each engine, the median of `rounds` rounds in turns; a forward's time is the median of its round."""
+    images = np.random.default_rng(0).integers(0, 256, (FORWARD, side, side, 3), np.uint8)
+    found: dict[str, dict[str, float]] = {form: {} for form in files}
+    for engine in ENGINES:
+        runs = {form: run for form, file in files.items() if (run := opened(engine, (file / "tencrop.onnx").read_bytes()))}
+        measured: dict[str, list[float]] = {form: [] for form in runs}
+        for _ in range(rounds):
+            for form, run in runs.items():
+                measured[form].append(FORWARD / forward_seconds(run, images, seconds))
+        for form, values in measured.items():
+            found[form][engine] = statistics.median(values)
+        print(f"measured {engine}", file=sys.stderr)
+    return found
+
+
+def forward_seconds(run: Run, images: np.ndarray, seconds: float) -> float:
+    """The median over `seconds`, behind a warm-up."""
+    times: list[float] = []
+    run(images)
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        started = time.perf_counter()
+        run(images)
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+def errors(folder: Path, data: Source, mask: np.ndarray) -> dict[str, Any]:
+    """summary.json over the held-out images, in the default precision."""
+    classifier = open_classifier(folder, EngineOptions())
+    with TemporaryDirectory() as scratch:
+        return evaluate(
+            plan(data, data.entries.chosen(mask), classifier, None), classifier, Path(scratch) / "run", False, lambda done: None
+        )
+
+
+def seeded(checkpoint: Checkpoint) -> Checkpoint:
+    """Its net at full rank, with the recipe's own first weights."""
+    thick = {layer: replace(getattr(checkpoint.net, layer), rank=0) for layer in ("fc6", "fc7", "fc8")}
+    alexnet = AlexNet(replace(checkpoint.net, **thick))
+    alexnet.init(0)
+    return replace(checkpoint, recipe={**checkpoint.recipe, "net": dump(alexnet.config)}, weights=alexnet.weights())
+
+
+def made(checkpoint: Checkpoint, photos: Path, out: Path) -> dict[str, Path]:
+    """Export every form that this checkpoint has, through the gate."""
+    sources = {True: seeded(checkpoint), False: single(checkpoint)}
+    for is_seeded, source in sources.items():
+        source.save(out / f"checkpoint{is_seeded}")
+    forms = {name: form for name, form in FORMS.items() if not (form.rank and checkpoint.net.fc6.rank)}
+    for name, form in forms.items():
+        export(out / f"checkpoint{form.seeded}", out / name, form.weights, form.rank, photos, form.plain)
+        print(f"exported {name}", file=sys.stderr)
+    return {name: out / name for name in forms}
+
+
+def for_calibration(data: Source, mask: np.ndarray, folder: Path) -> Path:
+    """Some of the images that are not held out, spread evenly, as files."""
+    free = data.entries.chosen(mask if mask.all() else ~mask)
+    folder.mkdir()
+    for number in range(min(COMPARED * EACH, len(free))):
+        entry = free[number * len(free) // (COMPARED * EACH)]
+        (folder / f"{number:03}").write_bytes(data.read(entry))
+    return folder
+
+
+def row(name: str, folder: Path, found: Mapping[str, float], summary: Mapping[str, Any] | None) -> dict[str, Any]:
+    """All that is known of one form."""
+    parity = json.loads((folder / "parity.json").read_text())
+    return {
+        "form": name,
+        "about": FORMS[name].about,
+        "bytes": (folder / "tencrop.onnx").stat().st_size,
+        "logits_relative": max(compared["logits_relative"] for compared in parity["compared"]),
+        "images_per_s": dict(found),
+        "errors": summary and {kind: summary[kind] for kind in ("center", "ten_crop")},
+    }
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Markdown."""
+    engines = [engine for engine in ENGINES if engine in rows[0]["images_per_s"]]
+    base = next((row for row in rows if row["form"] == BASELINE), rows[0])["images_per_s"]
+    head = ("form", "", "MB", "logits, relative", "center top-1 / top-5", "ten views top-1 / top-5", *engines)
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for row in rows:
+        wrong = [f"{100 * e['top1_error']:.2f} / {100 * e['top5_error']:.2f}" for e in (row["errors"] or {}).values()] or ["", ""]
+        fast = [f"{row['images_per_s'][engine]:.1f} ({row['images_per_s'][engine] / base[engine]:.2f} x)" for engine in engines]
+        cells = (row["form"], row["about"], f"{row['bytes'] / 1e6:.1f}", f"{row['logits_relative']:.1e}", *wrong, *fast)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Export, evaluate and time every form; print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="labelled images, in any layout that `tencrop evaluate` reads")
+    parser.add_argument("--checkpoint", type=Path, default=EMBEDDED.parent / "checkpoint", help="the embedded one where none is named")
+    parser.add_argument("--holdout", type=float, default=0.15, help="as of `tencrop evaluate`")
+    parser.add_argument("--seconds", type=float, default=2, help="of each form and engine in each round")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=Path, help="where to write every figure")
+    options = parser.parse_args()
+    data = open_source(options.data)
+    mask = held_out(data.entries, options.holdout)
+    checkpoint = Checkpoint.load(options.checkpoint)
+    with TemporaryDirectory() as scratch:
+        files = made(checkpoint, for_calibration(data, mask, Path(scratch) / "photos"), Path(scratch))
+        fast = speeds(files, checkpoint.contract.resize, options.seconds, options.rounds)
+        wrong = {name: None if FORMS[name].seeded else errors(folder, data, mask) for name, folder in files.items()}
+        rows = [row(name, folder, fast[name], wrong[name]) for name, folder in files.items()]
+    precision = next((summary["precision"] for summary in wrong.values() if summary), "")
+    if options.json:
+        options.json.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
+    print(f"{machine()}; forwards of {FORWARD} images; errors over {int(mask.sum())} images, in {precision}\n\n{table(rows)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""What a reader needs to know of the machine to compare figures."""
+
+import os
+import platform
+import re
+import subprocess
+from datetime import date
+from pathlib import Path
+
+UNITS = ("avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8")  # instructions that decide how fast low precision is
+
+
+def cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def machine() -> str:
+    """One line: CPU, instructions, cores, GPU, day."""
+    cpu = dict(re.findall(r"^(model name|flags)\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE))
+    units = [unit for unit in UNITS if unit in cpu.get("flags", "").split()]
+    return ", ".join([cpu.get("model name", platform.machine()), *units, f"{cores()} cores", _gpus(), f"{date.today()}"])
+
+
+def _gpus() -> str:
+    try:
+        found = subprocess.run(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "no GPU"
+    return found.stdout.strip().replace("\n", ", ")

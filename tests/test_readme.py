@@ -1,0 +1,35 @@
+"""README.md: the ten lines that need nothing of ours give what the server would answer."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.classifier import open_classifier
+from model.engine import EngineOptions
+from model.preprocess import decode
+from tencrop import EMBEDDED
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+ALONE = "import sys; assert not {'torch', 'model', 'server', 'export'} & set(sys.modules)"
+
+
+@pytest.mark.parametrize("name", ["china", "flower"])
+def test_ten_lines_of_onnxruntime_numpy_and_pillow_predict_as_we_do(name: str, photographs: dict[str, Path], tmp_path: Path) -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert len(block.strip().splitlines()) == 10
+    (tmp_path / "photo.jpg").write_bytes(photographs[name].read_bytes())
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "mine").symlink_to(EMBEDDED)
+    done = subprocess.run([sys.executable, "-c", f"{block}\n{ALONE}"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    classifier = open_classifier(EMBEDDED, EngineOptions("cpu", "openvino", "fp32"))
+    pixels, _ = decode(photographs[name].read_bytes(), classifier.file.card.contract)
+    mean = classifier.predict(pixels[None])[0][0]
+    said = [line.rsplit(maxsplit=1) for line in done.stdout.splitlines()]
+    best = np.argsort(-mean)[:5]
+    assert [label for label, _ in said] == [classifier.file.card.labels[index].name for index in best]
+    np.testing.assert_allclose([float(p) for _, p in said], mean[best], rtol=0, atol=1e-4)
