@@ -53,6 +53,7 @@ sys.argv[0] = "tencrop"
 tencrop.main()
 """
 KILLED = "before(Training, '_step', 5, send(signal.SIGKILL))"
+BROKEN = "before(Training, '_step', 5, lambda *_: 1 / 0)"
 KILLED_WHILE_SAVING = "before(model.checkpoint, 'save_file', 3, half_written)"
 DISK_FULL = "before(model.checkpoint, 'save_file', 3, full)"
 STOPPED = "before(Training, '_step', 5, send(signal.SIGTERM))"
@@ -78,9 +79,9 @@ def undisturbed(tiny_prepared: Prepared, recipe: Recipe, tmp_path_factory: pytes
     return last(out)
 
 
-def train_in_a_process(prepared: Prepared, out: Path, misfortune: str, *more: str) -> "subprocess.CompletedProcess[str]":
+def train_in_a_process(prepared: Prepared, out: Path, misfortune: str, *more: str, workers: int = 0) -> "subprocess.CompletedProcess[str]":
     settings = [argument for override in [*OVERRIDES, "epochs=3"] for argument in ("--set", override)]
-    arguments = ["train", "caltech101", "--data", str(prepared.root), "--out", str(out), "--workers", "0", *settings, *more]
+    arguments = ["train", "caltech101", "--data", str(prepared.root), "--out", str(out), "--workers", str(workers), *settings, *more]
     command = [sys.executable, "-c", CHILD.replace("{misfortune}", misfortune), *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
 
@@ -131,6 +132,14 @@ def test_a_stopped_run_saves_where_it_is_and_goes_on_bit_for_bit(undisturbed: Ch
     ended = train_in_a_process(tiny_prepared, tmp_path, "", "--resume")
     assert (ended.returncode, "3 epochs" in ended.stdout) == (0, True)
     assert_equal(last(tmp_path), undisturbed)  # train_loss of the epoch in two parts too
+
+
+@pytest.mark.parametrize(("misfortune", "code"), [(KILLED, -signal.SIGKILL), (BROKEN, 1)])
+def test_the_loaders_workers_end_with_the_training_however_it_ends(
+    tiny_prepared: Prepared, tmp_path: Path, misfortune: str, code: int
+) -> None:
+    """They hold the other end of the training's stderr, so that its reader would wait for as long as one of them lives."""
+    assert train_in_a_process(tiny_prepared, tmp_path, misfortune, workers=1).returncode == code
 
 
 @pytest.mark.slow

@@ -2,14 +2,16 @@
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
-from multiprocessing import forkserver, resource_tracker
+from multiprocessing import forkserver, parent_process, resource_tracker
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from dataset.prepared import Prepared
 from model.errors import BadInput
@@ -91,7 +93,7 @@ class Loader:
             multiprocessing_context="forkserver" if workers else None,  # a plain fork inherits engines and locks of other threads
             generator=torch.Generator(),  # its own, so that loading leaves torch's alone
             collate_fn=_as_made,  # type: ignore[arg-type]
-            worker_init_fn=_deaf_to_signals,
+            worker_init_fn=_belong_to_the_training,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=workers > 0,
             prefetch_factor=4 if workers else None,
@@ -104,6 +106,12 @@ class Loader:
         """Its batches behind the first `done`."""
         self.order.epoch, self.order.done = epoch, done
         return iter(self.batches)
+
+    def close(self) -> None:
+        """End the workers now: they hear no signals, so an interpreter that ends on an exception would wait for them for ever."""
+        workers = self.batches._iterator
+        if isinstance(workers, _MultiProcessingDataLoaderIter):
+            workers._shutdown_workers()
 
 
 def _as_made(batch: Batch) -> Batch:
@@ -121,7 +129,16 @@ def _start_forkserver() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _deaf_to_signals(worker: int) -> None:
-    """The training decides what they mean; it needs its workers to end well."""
+def _belong_to_the_training(worker: int) -> None:
+    """It decides what signals mean and needs its workers to end well; they end with it."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_with_the_training, daemon=True).start()
+
+
+def _end_with_the_training() -> None:
+    """torch's own watch is on the fork server, which lives as long as its workers."""
+    training = parent_process()
+    if training:
+        training.join()
+        os._exit(1)

@@ -4,6 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,11 @@ def train(
         saved = Run.begun(out, resume)
         if saved:
             training.restore(Checkpoint.load(saved[-1]))
-        if world.rank:
-            return _epochs(training, loader, stop, _nothing, _nothing)
-        with Run(out, recipe) as run:  # writes, so only after every refusal
-            return _epochs(training, loader, stop, progress, run.save)
+        with closing(loader):
+            if world.rank:
+                return _epochs(training, loader, stop, _nothing, _nothing)
+            with Run(out, recipe) as run:  # writes, so only after every refusal
+                return _epochs(training, loader, stop, progress, run.save)
 
 
 def _epochs(training: Training, loader: Loader, stop: Stop, progress: Progress, save: Callable[[Checkpoint], None]) -> list[dict[str, Any]]:
