@@ -25,11 +25,12 @@ from model.preprocess import decode
 from model.probe import Probe
 from model.tencropfile import OUTPUTS, Card
 from model.views import TenCropNet
-from model.whole import write_all
+from model.whole import gathered
 
 WEIGHTS = ("fp32", "fp16", "int8")
 COMPARED = max(BATCHES)  # photographs that the gate compares on
 EACH = 14  # of so many photographs one is compared on; the others calibrate int8
+FEWEST = 20  # photographs to calibrate int8 on and to judge it by
 SLACK = 0.03  # of an int8 file's probe: two engines' answers to 21 images came 0.0135 apart in fp32
 
 
@@ -55,26 +56,32 @@ def export(source: Path, out: Path, weights: str, fc_rank: int, images: Path | N
         raise BadInput(f"--weights {weights}: expected {', '.join(WEIGHTS)}")
     if weights == "int8" and images is None:
         raise BadInput(f"--weights int8: is calibrated on photographs; name a folder of {COMPARED * EACH} or more with --images")
+    if (out / "checkpoint").resolve() == source.resolve():
+        raise BadInput(f"{out}: an export into it would replace the checkpoint that it is made from; name another folder")
     checkpoint = original = Checkpoint.load(source)
+    checkpoint.check(source)
     checkpoint = low_rank(checkpoint, fc_rank) if fc_rank else checkpoint
     checkpoint = half(checkpoint) if weights == "fp16" else checkpoint
     photos = photographs(images, checkpoint.contract, COMPARED * EACH) if images else formula_images(checkpoint.contract, COMPARED)
+    if weights == "int8" and len(photos) < FEWEST:
+        raise BadInput(f"--images {images}: {len(photos)} images there; int8 takes {FEWEST} at least, better {COMPARED * EACH}")
     made = _exact(checkpoint, photos[::EACH] if images else photos, plain)
     made = _in_int8(checkpoint, photos, plain, made.parity) if weights == "int8" else made
-    if checkpoint is not original:
-        source = out / "checkpoint"
-        Checkpoint(checkpoint.recipe, checkpoint.contract, checkpoint.statistics, checkpoint.weights).save(source)
-    card = Card(
-        contract=checkpoint.contract,
-        recipe=checkpoint.recipe,
-        parity=made.parity,
-        checkpoint_sha256=weights_sha256(source),
-        kernels=kernels_png(checkpoint.weights["conv1.weight"]),
-        probe=made.probe,
-    )
-    models = {"net.onnx": made.net, "tencrop.onnx": with_card(made.tencrop, card)}
-    texts = {"parity.json": (json.dumps(made.parity, indent=1) + "\n").encode()}
-    write_all(out, {name: model.SerializeToString() for name, model in models.items()} | texts)
+    with gathered(out) as folder:
+        if checkpoint is not original:
+            source = folder / "checkpoint"
+            Checkpoint(checkpoint.recipe, checkpoint.contract, checkpoint.statistics, checkpoint.weights).save(source)
+        card = Card(
+            contract=checkpoint.contract,
+            recipe=checkpoint.recipe,
+            parity=made.parity,
+            checkpoint_sha256=weights_sha256(source),
+            kernels=kernels_png(checkpoint.weights["conv1.weight"]),
+            probe=made.probe,
+        )
+        (folder / "net.onnx").write_bytes(made.net.SerializeToString())
+        (folder / "tencrop.onnx").write_bytes(with_card(made.tencrop, card).SerializeToString())
+        (folder / "parity.json").write_text(json.dumps(made.parity, indent=1) + "\n")
     return made.parity
 
 
@@ -93,7 +100,7 @@ def _exact(checkpoint: Checkpoint, compared: np.ndarray, plain: bool) -> Made:
 
 def _in_int8(checkpoint: Checkpoint, photos: np.ndarray, plain: bool, exact: Mapping[str, Any]) -> Made:
     """The same in int8, judged by how far it is from torch; its exact form has passed the gate, with `exact` for parity."""
-    rest = np.delete(photos, np.s_[::EACH], axis=0) if len(photos) > 1 else photos
+    rest = np.delete(photos, np.s_[::EACH], axis=0)
     net = int8(net_onnx(single(checkpoint)), views_of(rest, checkpoint))
     tencrop = tencrop_onnx(net, checkpoint.contract, checkpoint.mean, plain)
     parity = verify(checkpoint, net, tencrop, photos[::EACH], INT8) | {"calibrated_on": len(rest), "before_int8": exact["compared"]}

@@ -19,7 +19,7 @@ def photographs(folder: Path, contract: Contract, n: int) -> np.ndarray:
     """At most n, spread evenly over the files of a folder and of those in it, uint8 [n,R,R,3]. Raises BadInput where there is none."""
     paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     found: list[np.ndarray] = []
-    for path in paths[:: max(1, len(paths) // n)][:n]:
+    for path in [paths[i * len(paths) // n] for i in range(n)] if len(paths) > n else paths:
         try:
             found.append(decode(path.read_bytes(), contract)[0])
         except ImageError:

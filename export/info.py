@@ -17,6 +17,7 @@ from model.strict import dump
 from model.tencropfile import TenCropFile, parse_onnx
 
 NUMBERS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT8, TensorProto.INT32)  # types of weights and biases
+DIFFERENCES = ("logits_relative", "probabilities")  # that the gate measured
 SCALING = ("_scale", "_zero_point")  # ends of the names of what int8 is scaled by
 
 
@@ -50,14 +51,18 @@ def _graph(model: onnx.ModelProto) -> dict[str, Any]:
 def _shape(value: onnx.ValueInfoProto) -> str:
     tensor = value.type.tensor_type
     sides = ", ".join(str(dim.dim_value or dim.dim_param or "?") for dim in tensor.shape.dim)
-    return f"{TensorProto.DataType.Name(tensor.elem_type).lower()} [{sides}]"
+    known = tensor.elem_type in TensorProto.DataType.values()
+    return f"{TensorProto.DataType.Name(tensor.elem_type).lower() if known else f'type {tensor.elem_type}'} [{sides}]"
 
 
 def _card(file: Path) -> dict[str, Any]:
     read = TenCropFile.read(file)
     card = read.card
     parity = {key: value for key, value in card.parity.items() if key != "compared"}
-    worst = {key: max((row[key] for row in card.parity.get("compared", ())), default=None) for key in ("logits_relative", "probabilities")}
+    try:
+        worst = {key: max((row[key] for row in card.parity.get("compared", ())), default=None) for key in DIFFERENCES}
+    except (TypeError, KeyError):
+        raise BadInput(f"{file}: damaged metadata (parity tells no differences)") from None
     return {
         "sha256": read.sha256,
         "checkpoint_sha256": card.checkpoint_sha256,

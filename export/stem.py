@@ -44,7 +44,7 @@ class Stem:
 
 
 def find_stem(net: onnx.ModelProto, crop: int) -> Stem | None:
-    """The stem of a net that begins with one chain Conv, pointwise operations, MaxPool, padded behind only; else None."""
+    """The stem of a net that begins with one chain Conv, pointwise operations, MaxPool, padded behind and only there; else None."""
     chain: list[onnx.NodeProto] = []
     value = net.graph.input[0].name
     while not chain or chain[-1].op_type != "MaxPool":
@@ -64,7 +64,8 @@ def find_stem(net: onnx.ModelProto, crop: int) -> Stem | None:
     pooled = -((size - mapped) // step) + 1  # rounded up
     clean = (crop - kernel) // stride + 1  # that see no zeros
     inside = (clean - size) // step + 1
-    return Stem(tuple(chain), stride * step, inside, pooled - inside)
+    behind = pooled - inside
+    return Stem(tuple(chain), stride * step, inside, behind) if inside > 0 and behind > 0 else None
 
 
 def _window(node: onnx.NodeProto) -> tuple[int, int, tuple[int, ...]]:

@@ -14,7 +14,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from model.config import NetConfig
+from model.config import NetConfig, parameters, rows
 from model.contract import Contract
 from model.errors import BadInput
 from model.statistics import Statistics
@@ -90,6 +90,27 @@ class Checkpoint:
             with file.open("rb") as opened:
                 os.fsync(opened.fileno())
 
+    def check(self, source: Path) -> None:
+        """Its parts belong together: weights and net, net and contract, labels and outputs. Raises BadInput with what does not."""
+        net, side, classes = self.net, self.contract.resize, len(self.contract.labels)
+        wanted, outputs = parameters(net), [*rows(net)][-1].after
+        odd = sorted(wanted.keys() ^ self.weights.keys())
+        if odd:
+            raise BadInput(f"{source}: damaged checkpoint: {odd[0]} is {'missing' if odd[0] in wanted else 'none of its net'}")
+        for name, shape in wanted.items():
+            value = self.weights[name]
+            if value.shape != shape or value.dtype.kind != "f":
+                raise BadInput(
+                    f"{source}: damaged checkpoint: {name} is {value.dtype} {list(value.shape)}, its net's is float {list(shape)}"
+                )
+        if self.statistics.mean.shape != (3, side, side) or net.input != self.contract.crop:
+            mean = list(self.statistics.mean.shape)
+            raise BadInput(
+                f"{source}: a mean of {mean} and a net of {net.input} pixels do not fit its contract ({side}, {self.contract.crop})"
+            )
+        if outputs != (classes,):
+            raise BadInput(f"{source}: has {classes} labels for {outputs[0]} outputs")
+
     @classmethod
     def load(cls, folder: Path) -> "Checkpoint":
         """Raises BadInput where the folder is no checkpoint or one of its files is damaged."""
@@ -109,6 +130,8 @@ class Checkpoint:
             )
             if saved.recipe["mean"] not in ("aligned", "center"):
                 raise ValueError(f"recipe.mean is {saved.recipe['mean']!r}")
+            if not isinstance(saved.progress, dict):
+                raise ValueError("progress is no table")
             parse(NetConfig, saved.recipe["net"], f"{folder / DOCUMENT}: recipe.net")
             return saved
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:

@@ -1,6 +1,7 @@
 """NetConfig: the numbers of the 2012 net, read like the paper's section 3.5, and the rows that torch and ONNX both follow."""
 
 from collections.abc import Iterator
+from math import prod
 from typing import Any, NamedTuple
 
 from pydantic.dataclasses import dataclass
@@ -146,6 +147,23 @@ def rows(config: NetConfig) -> Iterator[Row]:
             after = _AFTER[op](shape, spec)
             yield Row(name, op, spec, shape, after)
             shape = after
+
+
+def parameters(config: NetConfig) -> dict[str, Shape]:
+    """The shape of each parameter, by its name in a checkpoint. Raises BadInput as `rows`."""
+    shapes: dict[str, Shape] = {}
+    for name, op, spec, before, after in rows(config):
+        if op == "conv":
+            shapes |= _layer(name, (spec.channels, before[0] // spec.columns, spec.kernel, spec.kernel))
+        elif op == "fc" and spec.rank:
+            shapes |= {f"{name}.down.weight": (spec.rank, prod(before))} | _layer(f"{name}.up", (*after, spec.rank))
+        elif op == "fc":
+            shapes |= _layer(name, (*after, prod(before) // spec.columns))
+    return shapes
+
+
+def _layer(name: str, weight: Shape) -> dict[str, Shape]:
+    return {f"{name}.weight": weight, f"{name}.bias": weight[:1]}
 
 
 def _conv_after(shape: Shape, conv: Conv) -> Shape:

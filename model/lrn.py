@@ -11,7 +11,7 @@ ROOTS = 0.75  # the paper's beta: its power is two square roots, cheaper than Po
 
 
 def decomposed(graph: bytes) -> bytes:
-    """The file with each LRN over a known number of maps as a 1x1 convolution of the squares, roots and a division."""
+    """The file with each LRN in fp32 over a known number of maps as a 1x1 convolution of the squares, roots and a division."""
     model = onnx.load_model_from_string(graph)
     if not any(node.op_type == "LRN" for node in model.graph.node):
         return graph
@@ -26,10 +26,11 @@ def decomposed(graph: bytes) -> bytes:
 
 
 def _maps(model: onnx.ModelProto) -> dict[str, int]:
-    """How many maps each image-shaped value has, where the file tells."""
+    """How many maps each image-shaped value in fp32 has, where the file tells."""
     inferred = shape_inference.infer_shapes(model).graph
-    shapes = {value.name: value.type.tensor_type.shape.dim for value in (*inferred.value_info, *inferred.input)}
-    return {name: sides[1].dim_value for name, sides in shapes.items() if len(sides) == 4}
+    types = {value.name: value.type.tensor_type for value in (*inferred.value_info, *inferred.input)}
+    floats = {name: kind.shape.dim for name, kind in types.items() if kind.elem_type == TensorProto.FLOAT}
+    return {name: sides[1].dim_value for name, sides in floats.items() if len(sides) == 4}
 
 
 def _norm(graph: onnx.GraphProto, node: onnx.NodeProto, maps: int) -> list[onnx.NodeProto]:

@@ -54,17 +54,20 @@ class Card:
         try:
             values = {key.removeprefix(PREFIX): value for key, value in metadata.items() if key.startswith(PREFIX)}
             bare = json.loads(values["contract"]) | {"labels": json.loads(values["labels"])}
+            recipe, parity = json.loads(values["recipe"]), json.loads(values["parity"])
+            if not isinstance(recipe, dict) or not isinstance(parity, dict):
+                raise ValueError("recipe or parity is no table")
             return cls(
                 contract=parse(Contract, bare, f"{source}: contract"),
-                recipe=json.loads(values["recipe"]),
-                parity=json.loads(values["parity"]),
+                recipe=recipe,
+                parity=parity,
                 checkpoint_sha256=values["checkpoint_sha256"],
                 kernels=base64.b64decode(values["kernels"], validate=True),
                 probe=parse(Probe, json.loads(values["probe"]), f"{source}: probe"),
             )
         except KeyError as error:
             raise BadInput(f"{source}: not made by `tencrop export` (no metadata {PREFIX}{error.args[0]})") from None
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise BadInput(f"{source}: damaged metadata ({error})") from None
 
     @property

@@ -1,8 +1,12 @@
 """`tencrop export`: the files it writes are whole, agree with each other, and nothing is written when the gate refuses."""
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from export import files
@@ -53,3 +57,44 @@ def test_refused_export_writes_nothing(tmp_path: Path, monkeypatch: pytest.Monke
 def test_folder_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no checkpoint here"):
         export(tmp_path, tmp_path / "out", "fp32", 0, None)
+
+
+MISFITS: dict[str, tuple[Callable[[Checkpoint], Checkpoint], str]] = {
+    "labels": (
+        lambda saved: replace(saved, contract=replace(saved.contract, labels=saved.contract.labels[:50])),
+        "50 labels for 101 outputs",
+    ),
+    "a weight missing": (lambda saved: without(saved, "fc8.bias"), "fc8.bias is missing"),
+    "a weight too many": (lambda saved: with_weight(saved, "fc9.bias", np.zeros(1, np.float32)), "fc9.bias is none of its net"),
+    "another shape": (lambda saved: with_weight(saved, "conv1.bias", np.zeros(95, np.float32)), r"conv1.bias is float32 \[95\]"),
+    "whole numbers": (lambda saved: with_weight(saved, "conv1.bias", np.zeros(96, np.int32)), "conv1.bias is int32"),
+    "another crop": (lambda saved: with_contract(saved, crop=227), "do not fit"),
+    "another resize": (lambda saved: with_contract(saved, resize=300), "do not fit"),
+}
+
+
+def with_contract(saved: Checkpoint, **changes: Any) -> Checkpoint:
+    return replace(saved, contract=replace(saved.contract, **changes))
+
+
+def without(saved: Checkpoint, name: str) -> Checkpoint:
+    return replace(saved, weights={key: value for key, value in saved.weights.items() if key != name})
+
+
+def with_weight(saved: Checkpoint, name: str, value: np.ndarray) -> Checkpoint:
+    return replace(saved, weights={**saved.weights, name: value})
+
+
+@pytest.mark.parametrize("misfit", MISFITS)
+def test_a_checkpoint_whose_parts_do_not_belong_together_is_refused(misfit: str, embedded: Checkpoint, tmp_path: Path) -> None:
+    change, said = MISFITS[misfit]
+    change(embedded).save(tmp_path / "checkpoint")
+    with pytest.raises(BadInput, match=said):
+        export(tmp_path / "checkpoint", tmp_path / "out", "fp32", 0, None)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_checkpoint_is_not_replaced_by_its_own_export(embedded: Checkpoint, tmp_path: Path) -> None:
+    embedded.save(tmp_path / "checkpoint")
+    with pytest.raises(BadInput, match="would replace the checkpoint"):
+        export(tmp_path / "checkpoint", tmp_path, "fp16", 0, None)

@@ -107,6 +107,13 @@ def test_what_cannot_be_made_is_refused(weights: str, said: str, tmp_path: Path)
     assert not (tmp_path / "out").exists()
 
 
+def test_too_few_photographs_are_refused(photographs: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "china.jpg").write_bytes(photographs["china"].read_bytes())
+    with pytest.raises(BadInput, match="1 images there; int8 takes 20"):
+        export(EMBEDDED / "checkpoint", tmp_path / "out", "int8", 0, tmp_path / "one")
+
+
 def test_the_source_programs_net_with_its_columns_and_same_map_norm_too(source145: Checkpoint, patches: Path, tmp_path: Path) -> None:
     source145.save(tmp_path / "checkpoint")
     export(tmp_path / "checkpoint", tmp_path / "out", "int8", 0, patches)

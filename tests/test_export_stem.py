@@ -77,8 +77,9 @@ def test_shared_and_plain_agree_on_every_view(net: NetConfig, batch: int) -> Non
         (NetConfig(), Contract(resize=250), "aligned"),
         (NetConfig(conv1=Conv(96, 11, stride=4, pad=(2, 1))), Contract(), "aligned"),
         (NetConfig(layers=("conv1 relu", *NetConfig().layers[1:])), Contract(), "aligned"),
+        (NetConfig(conv1=Conv(96, 8, stride=4)), Contract(), "aligned"),
     ],
-    ids=["a mean of its own for each place of a crop", "corners between the strides", "zeros before the crop", "two convolutions"],
+    ids=["a mean for each place of a crop", "corners between the strides", "zeros before the crop", "two convolutions", "none behind it"],
 )
 def test_where_it_would_not_be_exact_each_view_is_computed_by_itself(net: NetConfig, contract: Contract, mean: str) -> None:
     saved = checkpoint(net, contract, mean)

@@ -9,7 +9,9 @@ import oracles
 import pytest
 
 from model.config import LRN, Linear, NetConfig, Pool, Row, rows
+from model.config import parameters as shapes
 from model.errors import BadInput
+from model.net import AlexNet
 from training.recipe import load
 
 SHAPES = {  # figure 2, with the 2012 program's rounding up
@@ -142,3 +144,9 @@ def test_pooling_behind_a_fully_connected_layer_is_bad_input() -> None:
 def test_the_papers_alpha_is_five_times_the_divided_one() -> None:
     assert LRN(alpha_divided=False).alpha_each == pytest.approx(5 * LRN().alpha_each)
     assert LRN().alpha_each == pytest.approx(1e-4 / 5)
+
+
+@pytest.mark.parametrize("recipe", ["paper", "source145", "no_communication", "caltech101_compact", "one_column"])
+def test_parameters_are_those_of_the_torch_net(recipe: str) -> None:
+    config = load(recipe).net
+    assert shapes(config) == {name: tuple(value.shape) for name, value in AlexNet(config).named_parameters()}

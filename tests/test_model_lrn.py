@@ -67,6 +67,13 @@ def test_a_norm_over_maps_of_unknown_number_stays() -> None:
     assert operators(decomposed(norm(PAPER, "C"))) == ["LRN"]
 
 
+def test_a_norm_in_fp16_stays() -> None:
+    model = onnx.load_model_from_string(norm(PAPER))
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.elem_type = TensorProto.FLOAT16
+    assert operators(decomposed(model.SerializeToString())) == ["LRN"]
+
+
 def test_a_file_without_norms_stays_as_it_is() -> None:
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N"]) for name in ("x", "y"))
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "relu", [x], [y])

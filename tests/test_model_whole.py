@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from model.whole import aside, write_all, write_whole
+from model.errors import BadInput
+from model.whole import aside, gathered, write_all, write_whole
 
 
 def test_the_file_appears_at_the_end_and_takes_the_place_of_an_older_one(tmp_path: Path) -> None:
@@ -27,10 +28,31 @@ def test_text_is_utf8(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == b"\xc3\x84"
 
 
-def test_of_several_files_none_is_replaced_where_one_cannot_be_written(tmp_path: Path) -> None:
-    write_all(tmp_path / "new", {"a": b"old", "b": b"old"})
-    (tmp_path / "new" / "b.partial").mkdir()
-    with pytest.raises(OSError):  # noqa: PT011  # whatever the system says of writing to a folder
-        write_all(tmp_path / "new", {"a": b"new", "b": b"new"})
-    assert [(tmp_path / "new" / name).read_bytes() for name in "ab"] == [b"old", b"old"]
-    assert not (tmp_path / "new" / "a.partial").exists()
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_what_is_gathered_moves_in_together_and_replaces_files_and_folders(tmp_path: Path) -> None:
+    for content in (b"old", b"new"):
+        with gathered(tmp_path / "out") as folder:
+            (folder / "a").write_bytes(content)
+            (folder / "b").mkdir()
+            (folder / "b" / content.decode()).write_bytes(content)
+        (tmp_path / "out" / "mine").write_bytes(b"stays")
+    assert contents(tmp_path) == {"out/a": b"new", "out/b/new": b"new", "out/mine": b"stays"}
+
+
+def test_what_fails_while_it_is_gathered_changes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError), gathered(tmp_path / "out") as folder:
+        (folder / "a").write_bytes(b"new") and folder.write_bytes(b"fails")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("in_the_way", ["a", "b"])
+def test_of_several_files_none_is_replaced_where_one_cannot_be(in_the_way: str, tmp_path: Path) -> None:
+    write_all(tmp_path / "out", {name: b"old" for name in "ab" if name != in_the_way})
+    (tmp_path / "out" / in_the_way).mkdir()
+    before = contents(tmp_path)
+    with pytest.raises(BadInput, match=f"out/{in_the_way}: stands in the way"):
+        write_all(tmp_path / "out", {"a": b"new", "b": b"new"})
+    assert contents(tmp_path) == before and [path.name for path in tmp_path.iterdir()] == ["out"]
