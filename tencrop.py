@@ -191,7 +191,7 @@ def predict(
 @app.command()
 def evaluate(
     data: Data,
-    model: Annotated[Path, typer.Option(help="a tencrop.onnx")] = EMBEDDED / "tencrop.onnx",
+    model: Annotated[list[Path] | None, typer.Option(help="a tencrop.onnx; several are an ensemble; the embedded one if none")] = None,
     labels: Words = None,
     out: Annotated[Path | None, typer.Option(help="the report's folder; without one nothing is kept")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="this many images, evenly spread")] = None,
@@ -207,21 +207,38 @@ def evaluate(
     from tempfile import TemporaryDirectory
 
     from dataset.holdout import held_out
-    from model.classifier import open_classifier
+    from model.ensemble import open_predictor
     from server.validation.report import text_report
     from server.validation.run import evaluate as run
     from server.validation.run import plan
 
     source = _listed(data, labels)
     chosen = source.entries.chosen(held_out(source.entries, holdout))
-    classifier = open_classifier(model, _options(device, engine, precision))
-    work = plan(source, chosen, classifier, limit)
+    predictor = open_predictor(model or [EMBEDDED / "tencrop.onnx"], _options(device, engine, precision))
+    work = plan(source, chosen, predictor, limit)
     with TemporaryDirectory() as scratch, _bar("evaluating", len(work.entries)) as progress:
-        summary = run(work, classifier, out or Path(scratch) / "run", resume, progress)
+        summary = run(work, predictor, out or Path(scratch) / "run", resume, progress)
     if as_json:
         typer.echo(json.dumps(summary, indent=1))
         return
     typer.echo(text_report(summary))
+
+
+@app.command()
+def compare(
+    run_a: Annotated[Path, typer.Argument(help="a folder that `evaluate --out` wrote")],
+    run_b: Annotated[Path, typer.Argument(help="another one, of the same images")],
+    show: Annotated[int, typer.Option(min=0, help="this many of the images with another top-1 label")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="as one JSON object")] = False,
+) -> None:
+    """Tell how two validations of the same images differ: errors with intervals, McNemar's test, the images that changed."""
+    import json
+
+    from server.validation.compare import compare as run
+    from server.validation.compare import open_run, text_comparison
+
+    found = run(open_run(run_a), open_run(run_b), show)
+    typer.echo(json.dumps(found, indent=1, ensure_ascii=False) if as_json else text_comparison(found))
 
 
 def _listed(data: Path, labels: Path | None) -> "Source":

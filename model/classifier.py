@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from model.contract import Contract
 from model.engine import Choice, Engine, EngineOptions, choices, open_engine
 from model.errors import WorkFailed
 from model.preprocess import decode
@@ -23,6 +24,21 @@ class Classifier:
     def name(self) -> str:
         """What requests and reports call it."""
         return self.file.name
+
+    @property
+    def contract(self) -> Contract:
+        """How images become what the graph takes, and its classes."""
+        return self.file.card.contract
+
+    @property
+    def sha256(self) -> str:
+        """Of the file."""
+        return self.file.sha256
+
+    @property
+    def members(self) -> tuple["Classifier", ...]:
+        """Itself alone, where an Ensemble has several."""
+        return (self,)
 
     def predict(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """uint8 [N,R,R,3] from `decode` -> (probabilities [N,C], view_probabilities [N,10,C]), float32. One caller at a time."""

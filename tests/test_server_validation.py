@@ -13,7 +13,6 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from torchvision.transforms import v2
 
-import server.validation.run as run_file
 from dataset.layouts import open_source
 from model.checkpoint import Checkpoint
 from model.classifier import Classifier
@@ -22,9 +21,11 @@ from model.metrics import Counts
 from model.net import AlexNet
 from server.app import create_app
 from server.settings import Settings
+from server.validation import chunk as chunk_file
+from server.validation.chunk import Plan
 from server.validation.records import counts
-from server.validation.report import interval, text_report
-from server.validation.run import Plan, evaluate, plan
+from server.validation.report import MISTAKES, PANEL, interval, text_report
+from server.validation.run import evaluate, plan
 
 
 @pytest.fixture
@@ -75,7 +76,7 @@ def test_a_report_prints_what_the_recipe_reached_in_2012_beside_what_it_got(fold
     known = replace(classifier, file=replace(classifier.file, card=replace(card, recipe={**card.recipe, "expect": [then]})))
     summary = evaluate(whole(folder, known), known, tmp_path / "run", False, lambda done: None)
     assert summary["expect"] == [then]
-    assert "<td>2012, ten views, ILSVRC-2012 validation</td><td>40.66%</td><td>18.21%</td>" in (tmp_path / "run/report.html").read_text()
+    assert '<th scope="row">2012, ten views, ILSVRC-2012 validation</th><td>40.66%' in (tmp_path / "run/report.html").read_text()
     assert text_report(summary).splitlines()[-1].split() == [
         *("ten", "views", "top-1", "error", "40.66%", "top-5", "error", "18.21%"),
         *("(this", "recipe's", "net", "in", "2012,", "ILSVRC-2012", "validation)"),
@@ -93,13 +94,13 @@ def test_report_counts_what_the_records_say(folder: Path, classifier: Classifier
         assert summary[kind]["top1_error"] == wrong / 19
     assert [row["id"] for row in rows if row["undecodable"]] == ["pagoda/broken.jpg"]
     page = (out / "report.html").read_text()
-    assert page.count("<img") == 8 and "pagoda" in page and "http" not in page
+    assert page.count("<img") == PANEL + min(MISTAKES, wrong - 1) and "pagoda" in page and "://" not in page
     assert set(json.loads((out / "run.json").read_text())) == {"started", "seconds", "images", "images_per_s", "cores"}
     assert not (out / "parts").exists()
 
 
 def test_resumed_run_equals_undisturbed_run(folder: Path, classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_file, "CHUNK", 4)
+    monkeypatch.setattr(chunk_file, "CHUNK", 4)
     work = whole(folder, classifier)
     evaluate(work, classifier, tmp_path / "undisturbed", False, lambda done: None)
 
@@ -122,7 +123,7 @@ def test_resumed_run_equals_undisturbed_run(folder: Path, classifier: Classifier
 def test_resume_redoes_damaged_and_foreign_parts(
     folder: Path, classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_file, "CHUNK", 4)
+    monkeypatch.setattr(chunk_file, "CHUNK", 4)
     work, out = whole(folder, classifier), tmp_path / "run"
 
     def interrupt(done: int) -> None:
@@ -164,7 +165,7 @@ def test_damaged_claim_is_one_line(folder: Path, classifier: Classifier, tmp_pat
 
 def test_resume_refuses_another_list_of_images(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
     evaluate(whole(folder, classifier, 3), classifier, tmp_path / "run", False, lambda done: None)
-    with pytest.raises(BadInput, match="another model, engine"):
+    with pytest.raises(BadInput, match="another list of images"):
         evaluate(whole(folder, classifier, 4), classifier, tmp_path / "run", True, lambda done: None)
 
 

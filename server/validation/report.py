@@ -1,33 +1,29 @@
 """report.html: a validation in one file that opens anywhere. Errors, classes, confusions, and images with their five bars."""
 
 import base64
-import io
+import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from html import escape
 from math import sqrt
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from PIL import Image
 
 from dataset.source import Entry, Source
-from model.contract import Contract, Label
-from model.preprocess import ImageError, decode
+from model.contract import Label
+from server.validation.answers import Answers
+from server.validation.panel import panel
 
 PANEL = 8  # images shown, as in the paper's figure 4
-THUMBNAIL = 160  # pixels
+MISTAKES = 12  # the surest
 PAIRS = 15  # most confused
+LISTED = 100  # undecodable images
 Z = 1.96  # 95 %
 VIEWS = {"center": "center crop", "ten_crop": "ten views"}
-
-STYLE = """
-:root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
-table{border-collapse:collapse;margin:1rem 0}td,th{padding:.2rem .8rem;border-bottom:1px solid #8886;text-align:left}
-td.n{text-align:right;font-variant-numeric:tabular-nums}.panel{display:grid;grid-template-columns:repeat(auto-fill,minmax(11rem,1fr));gap:1.5rem}
-.panel img{width:100%}.bar{background:linear-gradient(90deg,#5aa0d088 var(--p),transparent 0);padding:0 .3rem;font-size:.85rem}
-.bar.true{background:linear-gradient(90deg,#e0885a88 var(--p),transparent 0)}h3{margin:.3rem 0;font-size:.95rem}small{opacity:.75}
-"""
+PAGE = Path(__file__).parent.parent / "page"
 
 
 def text_report(summary: Mapping[str, Any]) -> str:
@@ -46,24 +42,23 @@ def text_report(summary: Mapping[str, Any]) -> str:
 def html_report(
     summary: Mapping[str, Any], run: Mapping[str, Any], table: pa.Table, labels: Sequence[Label], data: Source, entries: Sequence[Entry]
 ) -> str:
-    """The page; `table` as in records.SCHEMA, its rows those of `entries`."""
-    rows = table.to_pylist()
-    model = summary["model"]
-    parts = [
-        f"<h1>{escape(model['name'])} on {escape(summary['dataset'])}</h1>",
-        f"<p>{summary['n']} images, {summary['undecodable']} of them undecodable (counted as wrong). "
-        f"{summary['engine']} on {summary['device']}, {summary['precision']}; {run['images_per_s']:.1f} images/s. "
-        f"<small>Model {model['sha256'][:12]}, contract {summary['contract_sha256'][:12]}.</small></p>",
-        _errors(summary),
-        f'<h2>Images with their five most probable labels</h2><div class="panel">{"".join(_panel(rows, labels, data, entries))}</div>',
-        "<h2>Most confused</h2>",
-        _table(("true class", "taken for", "images"), _confusions(rows, labels)),
-        "<h2>Classes</h2>",
-        _table(("class", "images", "top-1 error", "top-5 error"), _classes(rows, labels)),
-    ]
-    title = f"{escape(model['name'])} on {escape(summary['dataset'])}"
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title><style>{STYLE}</style>'
-    return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
+    """The page; `table` as in records.SCHEMA, its rows those of `entries`. Nothing in it is fetched from anywhere."""
+    answers, names = Answers.of(table), _names(labels)
+    mistakes = answers.surest_mistakes(MISTAKES)
+    sections = {  # anchor -> heading, HTML
+        "panel": ("Images with their five most probable labels", panel(answers.spread(PANEL), answers, names, data, entries)),
+        "mistakes": ("Surest mistakes", panel(mistakes, answers, names, data, entries) if mistakes else "<p>None.</p>"),
+        "confusions": ("Most confused", _confusions(answers, names)),
+        "classes": ("Classes", _classes(answers, labels)),
+    }
+    if summary["undecodable"]:
+        sections["undecodable"] = ("Undecodable images", _undecodable(table))
+    links = "".join(f'<li><a href="#{anchor}">{heading}</a></li>' for anchor, (heading, _) in sections.items())
+    body = "".join(f'<section id="{anchor}"><h2>{heading}</h2>{html}</section>' for anchor, (heading, html) in sections.items())
+    title = f"{escape(summary['model']['name'])} on {escape(summary['dataset'])}"
+    top = f'<section class="top"><div>{_errors(summary)}</div><div>{_run(summary, run)}</div></section>'
+    header = f'<header><h1>{title}</h1><nav aria-label="Parts of this report"><ul>{links}</ul></nav></header>'
+    return f'<!doctype html>\n<html lang="en"><head>{_head(title)}</head><body>{header}<main>{top}{body}</main>{_script()}</body></html>\n'
 
 
 def interval(error: float, n: int) -> tuple[float, float]:
@@ -73,71 +68,116 @@ def interval(error: float, n: int) -> tuple[float, float]:
     return (middle - spread) / scale, (middle + spread) / scale
 
 
+def _asset(name: str) -> str:
+    return (PAGE / name).read_text(encoding="utf-8")
+
+
+def _script() -> str:
+    return f"<script>{_asset('report.js')}</script>"
+
+
+def _head(title: str) -> str:
+    """Its policy lets the browser run our script, by its hash, and fetch nothing."""
+    ours = base64.b64encode(hashlib.sha256(_asset("report.js").encode()).digest()).decode()
+    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{ours}'"
+    return (
+        f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
+        f"<title>{title}</title><style>{_asset('report.css')}</style>"
+    )
+
+
+def _names(labels: Sequence[Label]) -> list[str]:
+    """The words of each class, with its id where several have the same ones (ImageNet has two cranes)."""
+    times = Counter(label.name for label in labels)
+    return [label.name if times[label.name] == 1 else f"{label.name} ({label.id})" for label in labels]
+
+
 def _errors(summary: Mapping[str, Any]) -> str:
-    body = []
+    """Ours, each followed by what 2012 logged for the same kind of prediction."""
+    n, rows = summary["n"], []
     for kind, words in VIEWS.items():
-        cells = []
-        for which in ("top1_error", "top5_error"):
-            error = summary[kind][which]
-            low, high = interval(error, summary["n"])
-            cells.append(f"{error:.2%} <small>({low:.1%} to {high:.1%})</small>")
-        body.append((words, *cells))
-    for then in summary["expect"]:
-        words = f"2012, {VIEWS[then['views']]}, {escape(then['data'])}"
-        body.append((words, f"{then['top1']:.2f}%", f"{then['top5']:.2f}%"))
-    return _table(("prediction by", "top-1 error (95 %)", "top-5 error (95 %)"), body, plain=True)
+        ours = "".join(_measured(summary[kind][which], n) for which in ("top1_error", "top5_error"))
+        rows.append(f'<tr><th scope="row">{words}</th>{ours}</tr>')
+        for then in summary["expect"]:
+            if then["views"] == kind:
+                logged = "".join(f"<td>{then[which]:.2f}%{_range(then[which])}</td>" for which in ("top1", "top5"))
+                rows.append(f'<tr class="then"><th scope="row">2012, {words}, {escape(then["data"])}</th>{logged}</tr>')
+    told = f"Wrong among all {n:,} images, with 95 % intervals (Wilson). Ten views: the mean over five crops and their mirror images"
+    if summary["undecodable"]:
+        told += f". Undecodable images ({summary['undecodable']:,}) count as wrong"
+    head = "<thead><tr><td></td><th>top-1 error</th><th>top-5 error</th></tr></thead>".replace("<th>", '<th scope="col">')
+    return f'<h2>Errors</h2><table class="errors"><caption>{told}.</caption>{head}<tbody>{"".join(rows)}</tbody></table>'
 
 
-def _table(head: Sequence[str], body: Sequence[Sequence[object]], plain: bool = False) -> str:
-    """`plain` cells are HTML already."""
-
-    def cell(value: object) -> str:
-        number = isinstance(value, int | float)
-        shown = f"{value:.1%}" if isinstance(value, float) else value if plain else escape(str(value))
-        return f"<td{' class=n' if number else ''}>{shown}</td>"
-
-    rows = "".join(f"<tr>{''.join(map(cell, row))}</tr>" for row in body)
-    return f"<table><thead><tr>{''.join(f'<th>{escape(name)}</th>' for name in head)}</tr></thead><tbody>{rows}</tbody></table>"
+def _measured(error: float, n: int) -> str:
+    low, high = (min(max(end, 0.0), 1.0) for end in interval(error, n))  # rounding may carry an end past what it cannot pass
+    shown = _range(100 * error, 100 * low, 100 * high)
+    return f"<td><strong>{error:.2%}</strong><small>{low:.2%} to {high:.2%}</small>{shown}</td>"
 
 
-def _confusions(rows: Sequence[Mapping[str, Any]], labels: Sequence[Label]) -> list[tuple[str, str, int]]:
-    pairs = Counter((row["label"], row["ten_crop_indices"][0]) for row in rows if not row["undecodable"])
-    wrong = [(pair, n) for pair, n in pairs.most_common() if pair[0] != pair[1]][:PAIRS]
-    return [(labels[true].name, labels[taken].name, n) for (true, taken), n in wrong]
+def _range(at: float, low: float | None = None, high: float | None = None) -> str:
+    """A mark on a line from 0 to 100 %, in its interval."""
+    low, high = at if low is None else low, at if high is None else high
+    return f'<span class="range" aria-hidden="true" style="--at:{at:.2f}%;--low:{low:.2f}%;--high:{high:.2f}%"></span>'
 
 
-def _classes(rows: Sequence[Mapping[str, Any]], labels: Sequence[Label]) -> list[tuple[str, int, float, float]]:
-    """(class, images, top-1 error, top-5 error) by ten views, the worst first."""
-    seen, first, five = Counter[int](), Counter[int](), Counter[int]()
-    for row in rows:
-        label = row["label"]
-        seen[label] += 1
-        first[label] += label not in row["ten_crop_indices"][:1]
-        five[label] += label not in row["ten_crop_indices"]
-    table = [(labels[label].name, n, first[label] / n, five[label] / n) for label, n in seen.items()]
-    return sorted(table, key=lambda row: (-row[2], row[0]))
+def _run(summary: Mapping[str, Any], run: Mapping[str, Any]) -> str:
+    """What was run, where and when."""
+    seconds = f"{run['seconds']:,.1f}"
+    if run["images"] != summary["n"]:
+        seconds += f" for {run['images']:,} images; the others were kept from an earlier go"
+    facts = {
+        "model": escape(summary["model"]["name"]),
+        "its sha256": f"<code>{escape(summary['model']['sha256'])}</code>",
+        **_members(summary["model"].get("members", ())),
+        "contract sha256": f"<code>{escape(summary['contract_sha256'])}</code>",
+        "engine": escape(f"{summary['engine']} on {summary['device']}, {summary['precision']}"),
+        "data set": escape(summary["dataset"]),
+        "images": f"{summary['n']:,}, of them {summary['undecodable']:,} undecodable",
+        "seconds": seconds,
+        "images/s": f"{run['images_per_s']:,.1f} on {run['cores']} cores",
+        "date": f"{datetime.fromtimestamp(run['started'], UTC):%Y-%m-%d %H:%M} UTC",
+    }
+    return f"<h2>What was run</h2><dl>{''.join(f'<dt>{name}</dt><dd>{value}</dd>' for name, value in facts.items())}</dl>"
 
 
-def _panel(rows: Sequence[Mapping[str, Any]], labels: Sequence[Label], data: Source, entries: Sequence[Entry]) -> Iterator[str]:
-    shown = [(row, entry) for row, entry in zip(rows, entries, strict=True) if not row["undecodable"]]
-    for row, entry in [shown[i * len(shown) // PANEL] for i in range(min(PANEL, len(shown)))]:
-        guesses = zip(row["ten_crop_indices"], row["ten_crop_probabilities"], strict=True)
-        bars = [_bar(labels[index].name, p, index == row["label"]) for index, p in guesses]
-        picture = _thumbnail(data, entry)
-        yield f"<div>{picture}<h3>{escape(labels[row['label']].name)}</h3>{''.join(bars)}</div>"
+def _members(members: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """The nets of an ensemble."""
+    return {f"net {i}": f"{escape(net['name'])} <code>{escape(net['sha256'])}</code>" for i, net in enumerate(members, 1)}
 
 
-def _bar(name: str, probability: float, true: bool) -> str:
-    kind = "bar true" if true else "bar"
-    return f'<div class="{kind}" style="--p:{100 * probability:.0f}%">{escape(name)} {probability:.0%}</div>'
+def _confusions(answers: Answers, names: Sequence[str]) -> str:
+    images = {row.label: row.images for row in answers.classes()}
+    rows = "".join(
+        f'<tr><td>{escape(names[pair.label])}</td><td>{escape(names[pair.taken])}</td><td class="n">{pair.images}</td>'
+        f'<td class="n">{images[pair.label]}</td></tr>'
+        for pair in answers.confusions(PAIRS)
+    )
+    head = '<th scope="col">true class</th><th scope="col">taken for</th><th scope="col" class="n">images</th>'
+    head += '<th scope="col" class="n">of its images</th>'
+    return f'<table class="confusions"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>' if rows else "<p>None.</p>"
 
 
-def _thumbnail(data: Source, entry: Entry) -> str:
-    try:
-        pixels, _ = decode(data.read(entry), Contract(resize=THUMBNAIL, crop=THUMBNAIL))
-    except (ImageError, OSError):  # it was there a moment ago; the report does without its picture
-        return ""
-    packed = io.BytesIO()
-    Image.fromarray(pixels).save(packed, "JPEG", quality=80)
-    source = base64.b64encode(packed.getvalue()).decode()
-    return f'<img alt="{escape(entry.id)}" src="data:image/jpeg;base64,{source}">'
+def _classes(answers: Answers, labels: Sequence[Label]) -> str:
+    """Sorted by report.js; without it, or before, the worst is first."""
+
+    def error(fraction: float) -> str:
+        return f'<td class="n error" data-value="{fraction:.6g}" style="--p:{fraction:.0%}">{fraction:.1%}</td>'
+
+    rows = "".join(
+        f"<tr><td>{escape(labels[row.label].id)}</td><td>{escape(labels[row.label].name)}</td>"
+        f'<td class="n">{row.images}</td>{error(row.top1_error)}{error(row.top5_error)}</tr>'
+        for row in answers.classes()
+    )
+    head = '<th scope="col">class</th><th scope="col">words</th><th scope="col" class="n">images</th>'
+    head += '<th scope="col" class="n" aria-sort="descending">top-1 error</th><th scope="col" class="n">top-5 error</th>'
+    hint = "<p>Errors by ten views.<span data-with-script hidden> A heading sorts by its column; once more turns the order.</span></p>"
+    table = f'<table class="sortable"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    return f'{hint}<div class="scroll" role="region" aria-label="Classes" tabindex="0">{table}</div>'
+
+
+def _undecodable(table: pa.Table) -> str:
+    ids = table["id"].filter(table["undecodable"])
+    more = f"<p>and {len(ids) - LISTED:,} more; predictions.parquet lists all.</p>" if len(ids) > LISTED else ""
+    return f"<ul>{''.join(f'<li><code>{escape(name)}</code></li>' for name in ids[:LISTED].to_pylist())}</ul>{more}"

@@ -1,0 +1,109 @@
+"""Chunks: a run's unit of work. CHUNK images by their index: decoded, predicted in forwards of a fixed size, one part file.
+
+The forwards of a chunk are the same whenever and wherever it is done, so no float depends on what was done before a stop.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dataset.source import Entry, Source
+from model.contract import Contract
+from model.engine import Engine
+from model.ensemble import Predictor
+from model.errors import WorkFailed
+from model.preprocess import ImageError, decode
+from server.validation.records import SCHEMA, chunk_table, write_records
+
+CHUNK = 64  # images, the last chunk fewer
+FORWARD = {"cpu": 4, "cuda": 32}  # images, by the kind of device; as fast as any on a CPU, on a GPU not yet measured
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is evaluated: some entries of a data set and, for each, the index of its class in the model's labels."""
+
+    data: Source
+    entries: Sequence[Entry]
+    labels: Sequence[int]
+
+    @property
+    def chunks(self) -> int:
+        """How many."""
+        return -(-len(self.entries) // CHUNK)
+
+    def of(self, chunk: int) -> tuple[Sequence[Entry], Sequence[int]]:
+        """Its entries and their labels."""
+        here = slice(chunk * CHUNK, (chunk + 1) * CHUNK)
+        return self.entries[here], self.labels[here]
+
+
+def part(out: Path, chunk: int) -> Path:
+    """Where the records of a chunk go."""
+    return out / "parts" / f"{chunk:07d}.parquet"
+
+
+def complete(out: Path, work: Plan, chunk: int) -> bool:
+    """Whether its part is there, whole, and of its images."""
+    try:
+        table = pq.read_table(part(out, chunk))
+    except (OSError, pa.ArrowException):
+        return False
+    return bool(table.schema == SCHEMA and table["id"].to_pylist() == [entry.id for entry in work.of(chunk)[0]])
+
+
+def cut(engine: Engine) -> list[int]:
+    """How many images a chunk and a forward hold."""
+    return [CHUNK, FORWARD[engine.device.partition(":")[0]]]
+
+
+def do_chunks(work: Plan, chunks: Sequence[int], out: Path, model: Predictor) -> Iterator[int]:
+    """Do these chunks, one being decoded while the engine works on the one before; after each, its number of images.
+
+    Raises WorkFailed where an image is gone or a part cannot be written; the parts before it stay.
+    """
+    side, (_, forward) = model.contract.resize, cut(model.engine)
+    for chunk, squares in _decoded(work, chunks, model.contract):
+        entries, labels = work.of(chunk)
+        images = np.zeros((-(-len(squares) // forward) * forward, side, side, 3), np.uint8)
+        for image, square in zip(images, squares, strict=False):
+            image[...] = 0 if square is None else square
+        answers = [model.predict(images[start : start + forward]) for start in range(0, len(images), forward)]
+        mean, each = (np.concatenate(parts)[: len(entries)] for parts in zip(*answers, strict=True))
+        table = chunk_table(entries, labels, [square is not None for square in squares], mean, each)
+        try:
+            write_records(part(out, chunk), table)
+        except OSError as error:
+            why = os.strerror(error.errno) if error.errno else error  # pyarrow has longer words for it
+            raise WorkFailed(f"{out}: cannot be written ({why}); what is done is kept: make room, then --resume") from None
+        yield len(entries)
+
+
+def _decoded(work: Plan, chunks: Sequence[int], contract: Contract) -> Iterator[tuple[int, list[np.ndarray | None]]]:
+    """(chunk, its images uint8 [R,R,3], None for what is no image), the next chunk on its way meanwhile."""
+
+    def pixels(entry: Entry) -> np.ndarray | None:
+        try:
+            return decode(work.data.read(entry), contract)[0]
+        except ImageError:
+            return None
+        except OSError as error:
+            why = error.strerror or error
+            raise WorkFailed(f"{work.data.root}: {entry.id} is listed but {why}; what is done is kept for --resume") from None
+
+    with ThreadPoolExecutor(os.cpu_count(), "decode") as pool:
+
+        def begun(chunk: int) -> list[Future[np.ndarray | None]]:
+            return [pool.submit(pixels, entry) for entry in work.of(chunk)[0]]
+
+        following: Any = begun(chunks[0]) if chunks else None
+        for chunk, later in zip(chunks, [*chunks[1:], None], strict=True):
+            now, following = following, None if later is None else begun(later)
+            yield chunk, [future.result() for future in now]

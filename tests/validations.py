@@ -1,0 +1,100 @@
+"""Made-up validations of any size, for the tests of their report."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from dataset.source import Entries, Entry
+from model.contract import Label
+from server.validation.records import SCHEMA
+from server.validation.report import html_report
+
+HOSTILE = '<img src=x onerror="hacked=1"></script><script>hacked=1</script> & \'quotes\' "and" ‮םולש‬ 🦎 ' + "w" * 300
+
+
+@dataclass(frozen=True)
+class Photographs:
+    """A data set of any size whose every image is the one photograph."""
+
+    root: Path
+    labels: tuple[Label, ...]
+    entries: Entries
+    photograph: bytes
+    gone: frozenset[str] = frozenset()  # ids
+
+    def read(self, entry: Entry) -> bytes:
+        if entry.id in self.gone:
+            raise FileNotFoundError(2, "No such file or directory")
+        return self.photograph
+
+
+@dataclass(frozen=True)
+class Validation:
+    """All that html_report is given."""
+
+    summary: dict[str, Any]
+    run: dict[str, Any]
+    table: pa.Table
+    data: Photographs
+
+    def page(self) -> str:
+        return html_report(self.summary, self.run, self.table, self.data.labels, self.data, self.data.entries)
+
+    def rows(self) -> list[dict[str, Any]]:
+        return list(self.table.to_pylist())
+
+
+def validation(photograph: bytes, n: int, classes: int, *, k: int = 5, undecodable: Sequence[int] = (), skill: float = 0.6) -> Validation:
+    """Seeded answers of k labels to n images; the first class is never guessed right, the last has no images."""
+    random = np.random.default_rng(n)
+    labels = np.sort((random.random(n) ** 3 * (classes - 1)).astype(np.int32))  # large classes and small ones
+    off = np.where((random.random(n) < skill) & (labels > 0), 0, random.integers(1, classes, n))
+    top = ((labels + off)[:, None] + np.arange(k)) % classes
+    probabilities = -np.sort(-random.dirichlet(np.ones(k + 1), n).astype(np.float32)[:, :k], axis=1)
+    broken = np.isin(np.arange(n), undecodable)
+    ids = [f"class{label:04d}/{i:06d}.jpg" for i, label in enumerate(labels)]
+    columns = {"id": pa.array(ids), "label": pa.array(labels), "undecodable": pa.array(broken)}
+    for kind in ("center", "ten_crop"):
+        columns[f"{kind}_indices"] = lists(top.astype(np.int32), broken)
+        columns[f"{kind}_probabilities"] = lists(probabilities, broken)
+    names = tuple(Label(f"n{c:08d}", f"words of {c}") for c in range(classes))
+    data = Photographs(Path("photos"), names, Entries(columns["id"], labels, None, np.zeros((n, 0), np.int64)), photograph)
+    return Validation(
+        {
+            "n": n,
+            "undecodable": len(undecodable),
+            "center": {"top1_error": 0.1, "top5_error": 0.05},
+            "ten_crop": {"top1_error": 0.08, "top5_error": 0.04},
+            "engine": "openvino",
+            "device": "cpu",
+            "precision": "bf16",
+            "model": {"name": "net", "sha256": "a1" * 32},
+            "contract_sha256": "b2" * 32,
+            "dataset": "photos",
+            "expect": [],
+        },
+        {"started": 1352937600.0, "seconds": 4000.0, "images": n, "images_per_s": n / 4000, "cores": 2},
+        pa.table(columns, schema=SCHEMA),
+        data,
+    )
+
+
+def hostile(photograph: bytes) -> Validation:
+    """A validation whose every text would be harmful as HTML."""
+    given = validation(photograph, 200, 12, undecodable=(7,))
+    labels = tuple(Label(f"{HOSTILE}{c}", f"{c}{HOSTILE}") for c in range(12))
+    ids = pa.array([f"{HOSTILE}/{i}.jpg" for i in range(200)])
+    expect = [{"data": HOSTILE, "views": "center", "top1": 39.0, "top5": 18.3}]
+    summary = given.summary | {"model": {"name": HOSTILE, "sha256": "a1" * 32}, "dataset": HOSTILE, "expect": expect}
+    data = replace(given.data, labels=labels, entries=replace(given.data.entries, ids=ids))
+    return Validation(summary, given.run, given.table.set_column(0, "id", ids), data)
+
+
+def lists(values: np.ndarray, broken: np.ndarray) -> pa.ListArray:
+    """The rows of [n,k] as lists, empty ones where broken."""
+    offsets = np.concatenate([[0], np.cumsum(np.where(broken, 0, values.shape[1]))])
+    return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), pa.array(values[~broken].ravel()))
