@@ -28,7 +28,7 @@ from export.precision import single
 from model.checkpoint import Checkpoint
 from model.classifier import open_classifier
 from model.engine import Choice, EngineOptions, open_engine
-from model.errors import WorkFailed
+from model.errors import BadInput, WorkFailed
 from model.net import AlexNet
 from model.strict import dump
 from server.run import EMBEDDED
@@ -144,11 +144,14 @@ def made(checkpoint: Checkpoint, photos: Path, out: Path) -> dict[str, Path]:
 
 
 def for_calibration(data: Source, mask: np.ndarray, folder: Path) -> Path:
-    """Some of the images that are not held out, spread evenly, as files."""
-    free = data.entries.chosen(mask if mask.all() else ~mask)
+    """Some of the images that are not held out, spread evenly, as files. Raises BadInput where all are."""
+    if mask.all():
+        raise BadInput(f"{data.root}: every image is for validation; int8 is calibrated on others: --holdout 0.15")
+    free = data.entries.chosen(~mask)
+    wanted = min(COMPARED * EACH, len(free))
     folder.mkdir()
-    for number in range(min(COMPARED * EACH, len(free))):
-        entry = free[number * len(free) // (COMPARED * EACH)]
+    for number in range(wanted):
+        entry = free[number * len(free) // wanted]
         (folder / f"{number:03}").write_bytes(data.read(entry))
     return folder
 
@@ -181,7 +184,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Export, evaluate and time every form; print the table."""
+    """Read the command line; what is wrong with it is one line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="labelled images, in any layout that `tencrop evaluate` reads")
     parser.add_argument("--checkpoint", type=Path, default=EMBEDDED.parent / "checkpoint", help="the embedded one where none is named")
@@ -189,7 +192,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2, help="of each form and engine in each round")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path, help="where to write every figure")
-    options = parser.parse_args()
+    try:
+        measure(parser.parse_args())
+    except (BadInput, WorkFailed) as error:
+        sys.exit(str(error))
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Export, evaluate and time every form; print the table."""
     data = open_source(options.data)
     mask = held_out(data.entries, options.holdout)
     checkpoint = Checkpoint.load(options.checkpoint)
