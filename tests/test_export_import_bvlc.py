@@ -144,7 +144,7 @@ MUTANTS: dict[str, tuple[Edit, Options]] = {
     "pool before norm": (pool_before_norm, BVLC),
     "zeros padded before": (last_pool_padded_before, BVLC),
     "BGR for RGB": (lambda model: None, replace(BVLC, channels="rgb")),
-    "pixels / 255": (lambda model: None, replace(BVLC, scale=1 / 255)),
+    "pixels / 2": (lambda model: None, replace(BVLC, scale=0.5)),
 }
 
 

@@ -11,7 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from export.importers.caffe import read_caffe
+from export.importers.caffe_pixels import MEAN
 from export.importers.options import Options, said
+from export.importers.pixels import settle
 from export.importers.run import import_net
 from model.classifier import open_classifier
 from model.contract import Contract
@@ -177,10 +180,76 @@ def test_wrong_readings_would_show(mean: np.ndarray, images: np.ndarray) -> None
 
 def test_without_a_mean_image_the_mean_colour_of_ilsvrc_is_taken(tmp_path: Path, images: np.ndarray) -> None:
     (tmp_path / "alexnet.caffemodel").write_bytes(caffemodel(old=True))
-    import_net(tmp_path / "alexnet.caffemodel", tmp_path / "out", Options(), None)
+    made = import_net(tmp_path / "alexnet.caffemodel", tmp_path / "out", Options(), None)
+    assert [line for line in made.assumed if "--mean" in line] == [f"{ILSVRC}; the file wants 'mean.binaryproto' (--mean)"]
+    assert made.parity["reference"] == "the graph that our reader wrote of Caffe's .caffemodel, run by onnxruntime"
     colour = np.reshape((104.00699, 116.66877, 122.67892), (3, 1, 1)).astype(np.float32)
     _, each = open_classifier(tmp_path / "out", EngineOptions("cpu", "onnxruntime", "fp32")).predict(images[:1])
     np.testing.assert_allclose(each[0], torch_probabilities(ten(images[0], colour, 227)), rtol=0, atol=1e-5)
+
+
+def data(transform: bytes | None) -> Callable[[bool], bytes]:
+    """A net whose data layer says this of pixels; without any it begins with an input, as for deployment."""
+
+    def write(old: bool) -> bytes:
+        if transform is None:
+            return caffemodel(old, data=b"", split=b"", loss=b"")
+        return caffemodel(old, data=layer(old, "data", "Data", [], "data", transform))
+
+    return write
+
+
+ILSVRC = "the mean colour of ILSVRC-2012, BGR 104.007, 116.669, 122.679"
+BGR = "channels in the order BGR, as Caffe reads images (--channels)"
+CROP = "views of 227 pixels, as Caffe's AlexNets take them (--crop)"
+SCALE = 1 / 64
+TOLD: dict[str, tuple[bytes | None, Options, float, tuple[float, ...], list[str]]] = {  # -> scale, mean, lines
+    "nothing": (None, Options(), 1.0, MEAN, [BGR, "pixels times 1 (--scale)", f"{ILSVRC} (--mean)", CROP]),
+    "crop": (whole(3, 227), Options(), 1.0, (0.0,) * 3, [BGR]),  # Caffe subtracts what it is told to
+    "one mean value": (real(5, 128.0), Options(), 1.0, (128.0,) * 3, [BGR, CROP]),
+    "three mean values": (whole(3, 227) + real(5, 104) + real(5, 117) + real(5, 123), Options(), 1.0, (104.0, 117.0, 123.0), [BGR]),
+    "packed mean values": (held(5, struct.pack("<3f", 104, 117, 123)), Options(), 1.0, (104.0, 117.0, 123.0), [BGR, CROP]),
+    "scale": (real(1, SCALE) + real(5, 128.0), Options(), SCALE, (2.0,) * 3, [BGR, CROP]),
+    "scale, and the user a mean": (real(1, SCALE), Options(mean=(1.5,) * 3), SCALE, (1.5,) * 3, [BGR, CROP]),
+    "nothing, and the user a scale": (None, Options(scale=0.5), 0.5, tuple(value / 2 for value in MEAN), [BGR, f"{ILSVRC} (--mean)", CROP]),
+    "a file": (held(4, "/a/b.binaryproto"), Options(), 1.0, MEAN, [BGR, f"{ILSVRC}; the file wants 'b.binaryproto' (--mean)", CROP]),
+    "a file, and the user a mean": (held(4, "/a/b.binaryproto"), Options(mean=(9.0,) * 3, crop=227), 1.0, (9.0,) * 3, [BGR]),
+}
+
+
+@pytest.mark.parametrize("old", [True, False], ids=["V1", "new"])
+@pytest.mark.parametrize("what", TOLD)
+def test_numbers_of_the_data_layer_are_taken_and_what_it_leaves_open_is_told(what: str, old: bool, tmp_path: Path) -> None:
+    transform, options, scale, mean_said, lines = TOLD[what]
+    (tmp_path / "net.caffemodel").write_bytes(data(transform)(old))
+    source = read_caffe(tmp_path / "net.caffemodel", options)
+    pixels, _ = settle(options.over(source.known), "nchw", 227)
+    assert pixels.scale == scale and list(source.assumed) == lines
+    np.testing.assert_allclose(pixels.mean.ravel(), mean_said, rtol=1e-6)
+
+
+def test_scale_and_mean_values_are_applied_as_caffe_does(tmp_path: Path, images: np.ndarray) -> None:
+    (tmp_path / "net.caffemodel").write_bytes(data(real(1, SCALE) + real(5, 104) + real(5, 117) + real(5, 123))(True))
+    import_net(tmp_path / "net.caffemodel", tmp_path / "out", Options(), None)
+    colour = np.reshape((104.0, 117.0, 123.0), (3, 1, 1)).astype(np.float32)
+    _, each = open_classifier(tmp_path / "out", EngineOptions("cpu", "onnxruntime", "fp32")).predict(images[:1])
+    np.testing.assert_allclose(each[0], torch_probabilities(ten(images[0], colour, 227) * np.float32(SCALE)), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("transform", "message"),
+    [
+        (real(5, 1.0) + real(5, 2.0), "2 mean values"),
+        (real(1, 0.0), "no float32 numbers"),
+        (real(1, float("nan")), "no float32 numbers"),
+        (real(5, 3e38), "beyond white"),
+    ],
+    ids=["two mean values", "no scale", "a scale that is no number", "a mean beyond all pixels"],
+)
+def test_data_layer_of_impossible_numbers_is_refused(transform: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / "net.caffemodel").write_bytes(data(transform)(True))
+    with pytest.raises(BadInput, match=message):
+        import_net(tmp_path / "net.caffemodel", tmp_path / "out", Options(), None)
 
 
 def other(name: str, *fields: Any) -> Callable[[], bytes]:

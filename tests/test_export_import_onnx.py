@@ -4,7 +4,6 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,15 +15,13 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-import tencrop
-from export.importers import classifier, run
-from export.importers.options import Options, said
+from export.importers.graphs import constants
+from export.importers.onnx_file import read_onnx
+from export.importers.options import Options
 from export.importers.run import import_net
-from export.pipeline import tencrop_onnx
 from model.classifier import open_classifier
 from model.contract import Contract
 from model.engine import EngineOptions
-from model.errors import BadInput, WorkFailed
 from model.preprocess import decode
 from model.tencropfile import TenCropFile
 
@@ -181,227 +178,46 @@ def test_weights_beside_the_file_are_taken_in(tmp_path: Path, images: np.ndarray
     assert (tmp_path / "a/net.onnx").read_bytes() == (tmp_path / "b/net.onnx").read_bytes()
 
 
-def edited(edit: Callable[[onnx.ModelProto], object], net: Tiny | None = None) -> Callable[[Path], Path]:
-    """A broken file."""
-
-    def write(folder: Path) -> Path:
-        model = (net or Tiny()).model()
-        edit(model)
-        (folder / "net.onnx").write_bytes(model.SerializeToString())
-        return folder / "net.onnx"
-
-    return write
+def test_fixed_batch_in_a_constant_of_whole_numbers_is_made_any(tmp_path: Path) -> None:
+    model = Tiny().model()
+    model.graph.initializer.remove(next(value for value in model.graph.initializer if value.name == "shape"))
+    model.graph.node.insert(0, helper.make_node("Constant", [], ["shape"], value_ints=[1, 196]))
+    onnx.save(model, tmp_path / "net.onnx")
+    made = import_net(tmp_path / "net.onnx", tmp_path / "out", Options(resize=RESIZE), None)
+    assert {row["batch"] for row in made.parity["compared"]} == {1, 2, 5}
 
 
-def external(location: str, **told: str) -> Callable[[Path], Path]:
-    def point(model: onnx.ModelProto) -> None:
-        tensor = model.graph.initializer[0]
-        tensor.ClearField("raw_data")
-        tensor.data_location = TensorProto.EXTERNAL
-        for key, value in {"location": location, **told}.items():
-            tensor.external_data.add(key=key, value=value)
-
-    return edited(point)
-
-
-def bytes_of(content: bytes) -> Callable[[Path], Path]:
-    def write(folder: Path) -> Path:
-        (folder / "net.onnx").write_bytes(content)
-        return folder / "net.onnx"
-
-    return write
+def test_constants_of_every_spelling_are_known() -> None:
+    model = Tiny().model()
+    told: dict[str, Any] = {
+        "value_int": 3,
+        "value_ints": [3, 4],
+        "value_float": 0.5,
+        "value_floats": [0.5, 0.25],
+        "value_string": "no number",
+    }
+    model.graph.node.extend(helper.make_node("Constant", [], [key], **{key: value}) for key, value in told.items())
+    stored = {name: numpy_helper.to_array(value) for name, value in constants(model).items()}
+    assert stored["value_int"].shape == () and stored["value_ints"].dtype == np.int64 and stored["value_floats"].dtype == np.float32
+    assert {name: stored[name].tolist() for name in told if name in stored} == {k: v for k, v in told.items() if k != "value_string"}
 
 
-def linked(folder: Path) -> Path:
-    """External data through a link that leads out of the folder."""
-    path = external("link.data", length="1200")(folder)
-    (folder / "link.data").symlink_to("/etc/passwd")
-    return path
+def test_nodes_in_any_order_are_read(tmp_path: Path) -> None:
+    model = Tiny().model()
+    onnx.save(model, tmp_path / "sorted.onnx")
+    nodes = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend(reversed(nodes))
+    (tmp_path / "reversed.onnx").write_bytes(model.SerializeToString())
+    assert read_onnx(tmp_path / "reversed.onnx").model == read_onnx(tmp_path / "sorted.onnx").model
 
 
-def short(folder: Path) -> Path:
-    (folder / "short.data").write_bytes(b"0" * 100)
-    return external("short.data", length="1200")(folder)
-
-
-def batch_in_a_concat(model: onnx.ModelProto) -> None:
-    """A stored row beside the values, as a vision transformer's class token stands there."""
-    model.graph.initializer.append(numpy_helper.from_array(np.ones((1, 4), np.float32), "token"))
-    model.graph.initializer[2].CopyFrom(numpy_helper.from_array(np.ones((CLASSES, 200), np.float32), "matrix"))
-    model.graph.node[4].input[0] = "joined"
-    model.graph.node.insert(4, helper.make_node("Concat", ["flat", "token"], ["joined"], axis=1))
-
-
-def named(domain: str, op: str) -> Callable[[onnx.ModelProto], None]:
-    def rename(model: onnx.ModelProto) -> None:
-        model.graph.node[1].op_type, model.graph.node[1].domain = op, domain
-        if domain:
-            model.opset_import.append(helper.make_opsetid(domain, 1))
-
-    return rename
-
-
-def second_input(model: onnx.ModelProto) -> None:
-    model.graph.input.append(helper.make_tensor_value_info("more", TensorProto.FLOAT, [1]))
-
-
-def sides(*shape: int, kind: int = TensorProto.FLOAT) -> Callable[[onnx.ModelProto], None]:
-    return lambda model: model.graph.input[0].CopyFrom(helper.make_tensor_value_info("picture", kind, shape))
-
-
-def no_matrix_fits(model: onnx.ModelProto) -> None:
-    model.graph.initializer[2].CopyFrom(numpy_helper.from_array(np.ones((CLASSES, 195), np.float32), "matrix"))
-
-
-def infinite(model: onnx.ModelProto) -> None:
-    model.graph.initializer[2].CopyFrom(numpy_helper.from_array(np.full((CLASSES, 196), np.nan, np.float32), "matrix"))
-
-
-def maps_for_an_answer(model: onnx.ModelProto) -> None:
-    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("pooled", TensorProto.FLOAT, [1, 4, 7, 7]))
-
-
-REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
-    "external data above the folder": (external("../secret.data"), "outside the model's folder"),
-    "external data at an absolute path": (external("/etc/passwd"), "outside the model's folder"),
-    "external data through a link": (linked, "outside the model's folder"),
-    "external data that is missing": (external("gone.data"), "not there"),
-    "external data that ends too soon": (short, "truncated"),
-    "external data at no number": (external("net.onnx", offset="x"), "no numbers"),
-    "external data without a place": (external(""), "outside the model's folder"),
-    "truncated": (lambda folder: bytes_of(Tiny().model().SerializeToString()[:-200])(folder), "truncated"),
-    "a picture": (bytes_of(b"\x89PNG\r\n\x1a\n" + bytes(100)), "not an ONNX file"),
-    "a text": (bytes_of(b"the weights are elsewhere\n"), "not an ONNX file"),
-    "nothing": (bytes_of(b""), "not an ONNX file"),
-    "missing": (lambda folder: folder / "net.onnx", "No such file"),
-    "another domain's operator": (edited(named("com.example", "Swirl")), "operator Swirl"),
-    "no such operator": (edited(named("", "Swirl")), "Swirl"),
-    "weights of another shape": (edited(no_matrix_fits), "net.onnx"),
-    "weights that are no numbers": (edited(infinite), "no numbers"),
-    "two inputs": (edited(second_input), "one input"),
-    "grey images": (edited(sides(1, 1, CROP, CROP)), "channels"),
-    "images that are no squares": (edited(sides(1, 3, CROP, CROP + 2)), "squares"),
-    "a row of pixels": (edited(sides(1, 3072)), "expected float images"),
-    "bytes": (edited(sides(1, 3, CROP, CROP, kind=TensorProto.UINT8)), "expected float images"),
-    "maps for an answer": (edited(maps_for_an_answer), "a row of scores"),
-    "a batch that cannot be made any": (edited(batch_in_a_concat), "batch is fixed to 1"),
-}
-
-
-@pytest.mark.parametrize("what", REFUSED)
-def test_bad_source_is_one_line_and_nothing_is_written(
-    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write, message = REFUSED[what]
-    (tmp_path / "models").mkdir()
-    (tmp_path / "secret.data").write_bytes(bytes(1200))
-    source, out = write(tmp_path / "models"), tmp_path / "out"
-    monkeypatch.setattr("sys.argv", ["tencrop", "import", str(source), str(out), "--resize", str(RESIZE)])
-    with pytest.raises(SystemExit) as ended:
-        tencrop.main()
-    told = capsys.readouterr().err
-    assert ended.value.code == 2 and told.count("\n") == 1 and told.startswith("tencrop: ") and message in told
-    assert not out.exists()
-
-
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        (("--channels", "grb"), "--channels grb"),
-        (("--layout", "hwc"), "--layout hwc"),
-        (("--output", "votes"), "--output votes"),
-        (("--output", "logits"), "they are probabilities"),
-        (("--mean", "1,2"), "--mean 1,2"),
-        (("--mean", "a,b,c"), "--mean a,b,c"),
-        (("--mean", "nan"), "--mean nan"),
-        (("--std", "0,1,1"), "--std"),
-        (("--scale", "0"), "--scale 0"),
-        (("--crop", "40"), "--crop the same"),
-        (("--crop", "100000"), "--crop 100000"),
-        (("--resize", "30"), "smaller than the net's crop"),
-        (("--layout", "nhwc"), "channels in layout nhwc"),
-        (("--labels", "three.txt"), "has 3 lines, the net 7"),
-        (("--labels", "missing.txt"), "missing.txt"),
-        (("--mean", "missing.binaryproto"), "missing.binaryproto"),
-    ],
-)
-def test_bad_option_is_one_line_and_nothing_is_written(
-    flags: tuple[str, str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("three.txt").write_text("a\nb\nc\n")
-    Tiny().save(Path("net.onnx"))
-    monkeypatch.setattr("sys.argv", ["tencrop", "import", "net.onnx", "out", *flags])
-    with pytest.raises(SystemExit) as ended:
-        tencrop.main()
-    told = capsys.readouterr().err
-    assert ended.value.code == 2 and told.count("\n") == 1 and message in told
-    assert not Path("out").exists()
-
-
-def test_what_is_served_already_is_not_imported(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"is a tencrop\.onnx already"):
-        import_net(tencrop.EMBEDDED / "tencrop.onnx", tmp_path / "out", Options(), None)
-
-
-def test_out_that_is_a_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="is a file"):
-        import_net(Tiny().save(tmp_path / "net.onnx"), tmp_path / "net.onnx", Options(), None)
-
-
-@pytest.mark.parametrize("wrong", ["mean", "views", "net"])
-def test_gate_refuses_what_differs_from_the_source(wrong: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    true, net_of = tencrop_onnx, classifier.net_of
-
-    def pipeline(net: onnx.ModelProto, contract: Contract, mean: np.ndarray) -> onnx.ModelProto:
-        made = true(net, contract, mean * 1.01 if wrong == "mean" else mean)
-        if wrong == "views":
-            ends = next(value for value in made.graph.initializer if value.name == "tencrop/view1.starts")
-            ends.CopyFrom(numpy_helper.from_array(np.array([0, 4]), ends.name))
-            ends = next(value for value in made.graph.initializer if value.name == "tencrop/view1.ends")
-            ends.CopyFrom(numpy_helper.from_array(np.array([CROP, CROP + 4]), ends.name))
-        return made
-
-    def net(*arguments: Any) -> onnx.ModelProto:
-        made = net_of(*arguments)
-        if wrong == "net":
-            next(node for node in made.graph.node if node.op_type == "Relu").op_type = "Tanh"
-        return made
-
-    monkeypatch.setattr(run, "tencrop_onnx", pipeline)
-    monkeypatch.setattr(run, "net_of", net)
-    with pytest.raises(WorkFailed, match="differs from"):
-        import_net(Tiny().save(tmp_path / "net.onnx"), tmp_path / "out", Options(resize=RESIZE), None)
-    assert not (tmp_path / "out").exists()
-
-
-def test_disk_that_fills_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    net, out = Tiny().save(tmp_path / "net.onnx"), tmp_path / "out"
-    import_net(net, out, Options(resize=RESIZE), None)
-    before = {path.name: path.read_bytes() for path in out.iterdir()}
-    write, written = Path.write_bytes, []
-
-    def fill(path: Path, content: bytes) -> int:
-        written.append(path)
-        if len(written) == 2:
-            raise OSError(28, "No space left on device", str(path))
-        return write(path, content)
-
-    monkeypatch.setattr(Path, "write_bytes", fill)
-    with pytest.raises(OSError, match="No space"):
-        import_net(Tiny(seed=1).save(tmp_path / "other.onnx"), out, Options(resize=RESIZE), None)
-    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
-
-
-def test_names_are_ids_and_lines_with_ids_are_read_as_such(tmp_path: Path) -> None:
-    net = Tiny().save(tmp_path / "net.onnx")
-    (tmp_path / "names.txt").write_text("tabby cat\ncrane\nred fox\ncrane\nant\nbee\ngnu\n")
-    labels = import_net(net, tmp_path / "out", Options(resize=RESIZE), tmp_path / "names.txt").contract.labels
-    assert [label.id for label in labels[:4]] == ["tabby cat", "crane #1", "red fox", "crane #3"] and labels[1].name == "crane"
-
-
-def test_numbers_of_the_command_line() -> None:
-    assert said("104,117,123", "1").mean == (104.0, 117.0, 123.0) and said(None, "0.5").std == (0.5, 0.5, 0.5)
-    known = Options(channels="bgr", scale=1.0, mean=(1.0, 2.0, 3.0), std=(4.0, 5.0, 6.0))
-    assert said("0.5", None).over(known) == Options(channels="bgr", mean=(0.5, 0.5, 0.5))
-    assert said(None, None, channels="rgb").over(known) == Options("rgb", None, 1.0, (1.0, 2.0, 3.0), (4.0, 5.0, 6.0))
+def test_functions_of_the_file_are_written_out(tmp_path: Path) -> None:
+    model = Tiny().model()
+    body = [helper.make_node("Relu", ["x"], ["y"])]
+    model.functions.append(helper.make_function("mine", "Rectify", ["x"], ["y"], body, [helper.make_opsetid("", 13)]))
+    model.opset_import.append(helper.make_opsetid("mine", 1))
+    model.graph.node[1].op_type, model.graph.node[1].domain = "Rectify", "mine"
+    onnx.save(model, tmp_path / "net.onnx")
+    written = read_onnx(tmp_path / "net.onnx").model
+    assert not written.functions and [node.op_type for node in written.graph.node][1] == "Relu"

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def net() -> nn.Module:
 def imported(net: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("torchvision")
     torch.save(net.state_dict(), folder / "alexnet.pth")
-    (folder / "names.txt").write_text("".join(f"class{i} the {i}th\n" for i in range(CLASSES)))
+    (folder / "names.txt").write_text("".join(f"n{i:08} the {i}th\n" for i in range(CLASSES)))
     made = import_net(folder / "alexnet.pth", folder / "mine", Options(), folder / "names.txt")
     assert made.assumed == () and made.kind == "torchvision's alexnet"
     return folder / "mine"
@@ -89,7 +90,7 @@ def test_it_is_served_under_its_folders_name(classifier: Classifier, photographs
         reply = client.post("/v1/predict?top=1", content=photographs["china"].read_bytes()).json()
         drawn = client.get("/page/kernels.png")
     best = int(mean[0].argmax())
-    assert reply["model"] == "mine" and reply["top"][0]["id"] == f"class{best}" and reply["top"][0]["label"] == f"the {best}th"
+    assert reply["model"] == "mine" and reply["top"][0]["id"] == f"n{best:08}" and reply["top"][0]["label"] == f"the {best}th"
     assert drawn.status_code == 200 and drawn.content.startswith(b"\x89PNG")
 
 
@@ -107,7 +108,7 @@ def test_it_is_evaluated(
         with torch.inference_mode():
             best = int(net(preset(Image.open(path).convert("RGB"))[None]).argmax())
         right[name] = best if name == "china" else (best + 1) % CLASSES
-        folder = tmp_path / "photos" / f"class{right[name]}"
+        folder = tmp_path / "photos" / f"n{right[name]:08}"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / path.name).write_bytes(path.read_bytes())
     data = ["evaluate", str(tmp_path / "photos"), "--model", str(imported), "--precision", "fp32", "--json"]
@@ -167,7 +168,28 @@ def truncated_safetensors(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:5000])
 
 
+def complex_safetensors(path: Path) -> None:
+    save_file(thin() | {"features.0.weight": torch.zeros(8, 3, 11, 11, dtype=torch.complex64)}, path)
+
+
+def with_first(change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Path], None]:
+    return lambda path: torch.save(thin() | {"features.0.weight": change(thin()["features.0.weight"])}, path)
+
+
+def quantised(kernels: torch.Tensor) -> torch.Tensor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch is about to give them up, but files have them
+        return torch.quantize_per_tensor(kernels, 0.1, 0, torch.qint8)
+
+
 REFUSED: dict[str, tuple[str, Callable[[Path], object], str]] = {
+    "another net in capitals": ("x.PTH", saved({"conv.weight": torch.zeros(1)}), "not torchvision's alexnet"),
+    "another net of a training script": ("x.pth.tar", saved({"state_dict": {"conv.weight": torch.zeros(1)}}), "not torchvision's alexnet"),
+    "weights of no device": ("x.pth", with_first(lambda kernels: kernels.to("meta")), "'features.0.weight' is meta"),
+    "sparse weights": ("x.pth", with_first(lambda kernels: kernels.to_sparse()), "'features.0.weight' is sparse_coo float32"),
+    "quantised weights": ("x.pth", with_first(quantised), "'features.0.weight' is strided qint8"),
+    "complex weights": ("x.pth", with_first(lambda kernels: kernels.to(torch.complex64)), "'features.0.weight' is strided complex64"),
+    "complex safetensors": ("x.safetensors", complex_safetensors, "'features.0.weight' is complex64"),
     "another net": ("x.pth", saved({"conv.weight": torch.zeros(1)}), "not torchvision's alexnet"),
     "a layer too many": ("x.pth", saved(thin() | {"classifier.9.weight": torch.zeros(1)}), "'classifier.9.weight' is not one"),
     "wrong shapes": ("x.pth", saved(thin(**{"classifier.1": (8, 300)})), "classifier.1 has weights [8, 300]"),

@@ -8,7 +8,7 @@ import onnx
 
 from export.importers.options import Options
 
-BVLC = Options(channels="bgr", layout="nchw", scale=1.0, mean=(103.939, 116.779, 123.68), crop=224, resize=256)
+BVLC = Options(channels="bgr", layout="nchw", scale=1.0, mean=(103.939, 116.779, 123.68), std=(1.0,) * 3, resize=256)
 OPERATORS = (
     *("Conv", "Relu", "LRN", "MaxPool") * 2,
     *("Conv", "Relu") * 3,

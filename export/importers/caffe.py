@@ -14,14 +14,13 @@ import onnx
 from onnx import TensorProto, helper
 
 from export.importers.caffe_file import array, parse
+from export.importers.caffe_pixels import caffe_pixels
 from export.importers.onnx_file import one_line
 from export.importers.options import Options
 from export.importers.source import Source
 from export.onnx import Graph
 from model.errors import BadInput
 
-CROP = 227  # of Caffe's AlexNets, where the file does not tell
-MEAN = (104.00699, 116.66877, 122.67892)  # BGR, of the mean image that Caffe's scripts make of ILSVRC-2012
 V1_TYPES = {  # V1LayerParameter.LayerType
     1: "Accuracy",
     4: "Convolution",
@@ -67,16 +66,15 @@ def read_caffe(path: Path, said: Options) -> Source:
     kinds = [layer.type if isinstance(layer.type, str) else V1_TYPES.get(layer.type, f"number {layer.type}") for layer in layers]
     inputs = [layer for layer, kind in zip(layers, kinds, strict=True) if kind in DATA]
     transform = next((layer.transform for layer in inputs if layer.HasField("transform")), None)
-    crop = said.crop or (transform.crop_size if transform else 0) or CROP
-    scale = transform.scale if transform else 1.0
-    known = Options("bgr", "nchw", scale, tuple(value * scale for value in MEAN), (1.0,) * 3, None, crop, 256)
+    known, assumed = caffe_pixels(path, transform, said)
+    crop = known.crop or 0
     net = Net(path, Graph())
     first = next((name for layer in layers for name in (*layer.bottom, *layer.top)), "")  # the data layer's first, or the blob given
     net.values[first] = ("image", (3, crop, crop))
     for layer, kind in zip(layers, kinds, strict=True):
         if kind not in BESIDE:
             _add(net, layer, kind)
-    return Source(path, "Caffe's .caffemodel", _finished(net, layers, kinds, crop), known)
+    return Source(path, "Caffe's .caffemodel", _finished(net, layers, kinds, crop), known, assumed, rebuilt=True)
 
 
 def _add(net: Net, layer: Any, kind: str) -> None:

@@ -30,7 +30,12 @@ MESSAGES: Mapping[
         "shape": (7, "BlobShape", None),
         "double_data": (8, "bytes", None),
     },
-    "Transformation": {"scale": (1, "float", "1"), "crop_size": (3, "uint32", "0")},
+    "Transformation": {
+        "scale": (1, "float", "1"),
+        "crop_size": (3, "uint32", "0"),
+        "mean_file": (4, "bytes", None),
+        "mean_value": (5, "float*", None),
+    },
     "Convolution": {
         "bias_term": (2, "bool", "true"),
         "pad": (3, "uint32*", None),

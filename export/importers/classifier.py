@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from export.importers.graphs import any_batch, bare, constants, image_input, modern, pruned, softmax_input, without_dropout
+from export.importers.graphs import any_batch, bare, constants, copied, image_input, modern, pruned, softmax_input, without_dropout
 from export.importers.onnx_file import one_line
 from export.importers.options import SIDES, Options
 from export.importers.pixels import Pixels
@@ -21,6 +21,8 @@ from model.kernels import kernels_png
 
 PREFIX = "source/"  # of the source's own nodes
 TINY = float(np.finfo(np.float32).tiny)  # stands for a probability of 0, which has no logarithm
+COMMON = 224  # pixels a side of what most nets see
+TYPES = {number: name for name, number in TensorProto.DataType.items()}
 DRAWABLE = (1024, 64)  # kernels and their side, at most
 NONE_TO_DRAW = np.zeros((1, 3, 8, 8), np.float32)
 
@@ -33,6 +35,7 @@ class Shape:
     batch: int  # 0: any
     layout: str
     crop: int
+    assumed: tuple[str, ...] = ()  # a line for each thing that neither the user nor the file said
 
     @property
     def any_batch(self) -> str:
@@ -50,19 +53,23 @@ def image_shape(source: Source, options: Options) -> Shape:
     tensor = inputs[0].type.tensor_type
     sides = [side.dim_value for side in tensor.shape.dim]
     if tensor.elem_type != TensorProto.FLOAT or len(sides) != 4:
-        kind = TensorProto.DataType.Name(tensor.elem_type).lower()
+        kind = TYPES.get(tensor.elem_type, f"of type {tensor.elem_type}").lower()
         raise BadInput(f"{path}: its input is {kind} {sides} (0: any); expected float images [N,3,height,width] or [N,height,width,3]")
     layout = options.layout or ("nhwc" if sides[3] == 3 and sides[1] != 3 else "nchw")
     channels, *square = (sides[1], sides[2], sides[3]) if layout == "nchw" else (sides[3], sides[1], sides[2])
     if channels not in (0, 3):
         raise BadInput(f"{path}: its input {sides} has {channels} channels in layout {layout}; expected 3")
-    known = {side for side in square if side}
-    crop = options.crop or next(iter(known), 224)
-    if not known <= {crop} or crop not in SIDES:
-        raise BadInput(
-            f"{path}: takes images of {square[0]}x{square[1]}; expected squares of {SIDES[0]} to {SIDES[-1]}, and --crop the same"
-        )
-    return Shape(inputs[0].name, sides[0], layout, crop)
+    told = {side for side in square if side}
+    if len(told) > 1 or not told <= set(SIDES):
+        raise BadInput(f"{path}: takes images of {square[0]}x{square[1]}; expected squares of {SIDES[0]} to {SIDES[-1]}")
+    crop = options.crop or next(iter(told), COMMON)
+    if not told <= {crop}:
+        raise BadInput(f"--crop {crop}: {path} takes images of {max(told)}x{max(told)}")
+    lines = (
+        (options.layout is None and not channels, f"images as [N,3,{crop},{crop}] (--layout)"),
+        (options.crop is None and not told, f"views of {crop} pixels (--crop)"),
+    )
+    return Shape(inputs[0].name, sides[0], layout, crop, tuple(line for assumed, line in lines if assumed))
 
 
 def _names(values: object) -> str:
@@ -79,8 +86,7 @@ def net_of(source: Source, shape: Shape, pixels: Pixels, classes: int, output: s
     answer = softmax_input(model) if output == "probabilities" else None
     strip = answer is not None
     answer = answer or model.graph.output[0].name
-    given = onnx.ModelProto()
-    given.CopyFrom(model)
+    given = copied(model)
     any_batch(given)
     pruned(given, answer)
     given.graph.output[0].name = answer

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import onnx
 
+from export.importers.classifier import TINY
+from export.importers.graphs import rounded
 from export.importers.onnx_file import one_line
-from export.importers.reference import Reference, softmax
+from export.importers.reference import Answers, Reference, softmax
 from export.parity import BATCHES, ENGINES
 from export.views import cut
 from model.contract import CENTER_VIEW
@@ -16,32 +18,38 @@ from model.engine import Choice, Engine, open_engine
 from model.errors import BadInput, WorkFailed
 from model.tencropfile import OUTPUTS
 
-TINY = float(np.finfo(np.float32).tiny)  # below it a net answers nothing at all
 LIMIT = 1e-4  # largest difference: of a logit over the largest logit, of a probability as it is
 
 
-def prove(net: onnx.ModelProto, tencrop: onnx.ModelProto, reference: Reference, images: np.ndarray, output: str) -> dict[str, Any]:
+def prove(net: onnx.ModelProto, tencrop: onnx.ModelProto, reference: Reference, answers: Answers, output: str) -> dict[str, Any]:
     """What parity.json holds. Raises WorkFailed where the numbers differ, BadInput where an engine or a batch is beyond the net."""
     compared = []
-    for row in _compare(net, tencrop, reference, images, output):
+    for row in _compare(net, tencrop, reference, answers, output):
         compared.append(row)
         for file, key in (("net.onnx", "logits_relative"), ("tencrop.onnx", "probabilities")):
             if not row[key] <= LIMIT:  # a NaN fails too
                 where = f"{row['engine']} at batch {row['batch']}"
-                raise WorkFailed(f"parity: {where}: {file} differs from {reference.source.path} by {row[key]:.1e} (allowed {LIMIT:.0e})")
+                by = f"{row[key]:.1e} (allowed {LIMIT:.0e}){_why(net)}"
+                raise WorkFailed(f"parity: {where}: {file} differs from {reference.source.path} by {by}")
     return {
-        "reference": f"{reference.source.kind}, run by onnxruntime at its own batch",
-        "images": len(images),
+        "reference": reference.source.reference,
+        "images": len(answers.images),
         "limits": {"logits_relative": LIMIT, "probabilities": LIMIT},
         "lrn_nodes": Counter(node.op_type for node in net.graph.node)["LRN"],
         "compared": compared,
     }
 
 
+def _why(net: onnx.ModelProto) -> str:
+    """Where that is no fault of the import."""
+    op = rounded(net)
+    return f"; it rounds to 8 or 16 bits ({op}), which no two engines do alike: import the float32 net that it was made from" if op else ""
+
+
 def _compare(
-    net: onnx.ModelProto, tencrop: onnx.ModelProto, reference: Reference, images: np.ndarray, output: str
+    net: onnx.ModelProto, tencrop: onnx.ModelProto, reference: Reference, answers: Answers, output: str
 ) -> Iterator[dict[str, Any]]:
-    said, before = reference.answers(images)
+    images, said, before = answers
     want = said if output == "probabilities" else softmax(said)
     logits = said if output == "logits" else before
     crops = _crops(reference, images)

@@ -4,19 +4,23 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, inliner, numpy_helper, shape_inference, version_converter
+from onnx import TensorProto, helper, numpy_helper, shape_inference, version_converter
 
 from export.importers.onnx_file import one_line
 from export.onnx import OPSET
 from model.errors import BadInput
 
 PASSING = ("Identity", "Flatten", "Reshape", "Squeeze")  # an answer may go through these behind its softmax
+SQUASHING = ("Softmax", "Sigmoid", "HardSigmoid")  # scores into 0..1
+WEIGHING = ("Conv", "Gemm", "MatMul", "Einsum")  # parts of the names of operators that scores come out of
+ROUNDING = ("Quantize", "QLinear", "Integer")  # parts of the names of operators on 8 bits
+HALVES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
+LITERALS: Mapping[str, type] = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
 
 
 def modern(model: onnx.ModelProto, source: str) -> onnx.ModelProto:
-    """The same net in opset 20, functions written out. Raises BadInput where an operator has no such form."""
+    """The same net in opset 20. Raises BadInput where an operator has no such form."""
     try:
-        model = inliner.inline_local_functions(model) if model.functions else model
         version = next((opset.version for opset in model.opset_import if opset.domain in ("", "ai.onnx")), 1)
         return model if version == OPSET else version_converter.convert_version(model, OPSET)
     except Exception as error:  # a type of its own for every operator
@@ -25,8 +29,14 @@ def modern(model: onnx.ModelProto, source: str) -> onnx.ModelProto:
 
 def constants(model: onnx.ModelProto) -> Mapping[str, TensorProto]:
     """Initializers and Constant nodes by name."""
-    nodes = [node for node in model.graph.node if node.op_type == "Constant" and node.attribute[0].HasField("t")]
-    return {value.name: value for value in model.graph.initializer} | {node.output[0]: node.attribute[0].t for node in nodes}
+    stored = {value.name: value for value in model.graph.initializer}
+    for node in model.graph.node:
+        told = node.attribute[0] if node.op_type == "Constant" else None
+        if told and told.HasField("t"):
+            stored[node.output[0]] = told.t
+        elif told and told.name in LITERALS:
+            stored[node.output[0]] = numpy_helper.from_array(np.array(helper.get_attribute_value(told), LITERALS[told.name]))
+    return stored
 
 
 def image_input(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
@@ -42,6 +52,30 @@ def softmax_input(model: onnx.ModelProto) -> str | None:
     while node is not None and node.op_type in PASSING:
         node = makers.get(node.input[0])
     return node.input[0] if node is not None and node.op_type == "Softmax" else None
+
+
+def squashed(model: onnx.ModelProto) -> str | None:
+    """The softmax or sigmoid that the answer goes through behind the last weights, if there is one."""
+    makers = {output: node for node in model.graph.node for output in node.output}
+    todo, seen = [model.graph.output[0].name], set[str]()
+    while todo:
+        name = todo.pop()
+        node = None if name in seen else makers.get(name)
+        seen.add(name)
+        if node is not None and node.op_type in SQUASHING:
+            return str(node.op_type)
+        if node is not None and not any(part in node.op_type for part in WEIGHING):
+            todo.extend(node.input)
+    return None
+
+
+def rounded(model: onnx.ModelProto) -> str | None:
+    """The first operator that works on 8 bits, or that takes numbers to 16."""
+    for node in model.graph.node:
+        to = next((attribute.i for attribute in node.attribute if attribute.name == "to"), 0)
+        if to in HALVES or any(part in node.op_type for part in ROUNDING):
+            return str(node.op_type)
+    return None
 
 
 def without_dropout(model: onnx.ModelProto) -> None:
@@ -113,9 +147,15 @@ def bare(nodes: Iterator[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
         yield node
 
 
-def with_output(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
-    """The model, telling one more of its values."""
+def copied(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same, to be changed."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
+    return copy
+
+
+def with_output(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
+    """The model, telling one more of its values."""
+    copy = copied(model)
     copy.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
     return copy

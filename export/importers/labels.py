@@ -1,17 +1,18 @@
 """The classes of an imported net, in the order of its outputs."""
 
+from collections import Counter
 from pathlib import Path
 
-from dataset.words import labels_by_index, read_lines, read_names
+from dataset.words import WNID, labels_by_index, read_lines
 from model.contract import Label
 from model.errors import BadInput
 
 
 def read_labels(file: Path | None, classes: int) -> tuple[Label, ...]:
-    """From lines "id words", or one name a line; without a file the classes are numbered from 0.
+    """From lines "wnid words" in any order of the wnids, or one name a line; without a file the classes are numbered from 0.
 
-    An id has a digit in it ("n01440764 tench"); where the first words have none, each line is a name and its own id.
-    Raises BadInput where the lines are not as many as the net's outputs.
+    Where the first word of any line is no wnid, each line is a name and its own id ("3d printer").
+    Raises BadInput where the lines are not as many as the net's outputs, or where a wnid stands there twice.
     """
     if file is None:
         return tuple(Label(str(index), f"class {index}") for index in range(classes))
@@ -19,6 +20,9 @@ def read_labels(file: Path | None, classes: int) -> tuple[Label, ...]:
     if len(lines) != classes:
         raise BadInput(f"{file}: has {len(lines)} lines, the net {classes} outputs; give one line a class, in the order of the outputs")
     pairs = [line.split(maxsplit=1) for line in lines]
-    if all(len(pair) == 2 and any(letter.isdigit() for letter in pair[0]) for pair in pairs):
-        return tuple(Label(id, words) for id, words in read_names(file).items())
-    return labels_by_index(lines, None)
+    if not all(len(pair) == 2 and WNID.fullmatch(pair[0]) for pair in pairs):
+        return labels_by_index(lines, None)
+    id, most = Counter(id for id, _ in pairs).most_common(1)[0]
+    if most > 1:
+        raise BadInput(f"{file}: {id!r} stands there twice; each output is a class of its own")
+    return tuple(Label(id, words) for id, words in pairs)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from math import isfinite
+from os.path import isfile
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from model.errors import BadInput
 
 CHANNELS, LAYOUTS, OUTPUTS = ("rgb", "bgr"), ("nchw", "nhwc"), ("logits", "probabilities")
 SIDES = range(16, 2049)  # pixels of a crop or a resized image
+LONG = 100  # letters of what was said that a line shows
 NUMBERS = ("scale", "mean", "std", "mean_image")  # of the arithmetic
 
 
@@ -24,7 +26,7 @@ class Options:
     scale: float | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
-    mean_image: np.ndarray | None = None  # float32 [3,S,S] on the 0..255 scale, in the net's order of channels
+    mean_image: np.ndarray | None = None  # float32 [3,S,S] on the 0..255 scale, BGR, as Caffe writes it
     crop: int | None = None
     resize: int | None = None
     output: str | None = None
@@ -35,16 +37,11 @@ class Options:
         return all(getattr(self, name) is None for name in NUMBERS)
 
     def over(self, known: "Options") -> "Options":
-        """These, and what is known where these are silent.
-
-        The arithmetic goes together: where any of its numbers is said, none of the others is taken from `known`; a mean image
-        alone replaces the known mean.
-        """
-        numbers = [name for name in NUMBERS if getattr(self, name) is not None]
-        if numbers == ["mean_image"]:
+        """These, and what is known where these are silent, its mean and std in these' order of channels."""
+        if None not in (self.channels, known.channels) and self.channels != known.channels:
+            known = replace(known, mean=known.mean and known.mean[::-1], std=known.std and known.std[::-1])
+        if self.mean_image is not None:
             known = replace(known, mean=None)
-        elif numbers:
-            known = replace(known, scale=None, mean=None, std=None, mean_image=None)
         silent = {f.name: getattr(known, f.name) for f in fields(self) if getattr(self, f.name) is None}
         return replace(self, **silent)
 
@@ -69,21 +66,21 @@ def three(flag: str, text: str) -> tuple[float, ...]:
     except ValueError:
         numbers = ()
     if len(numbers) not in (1, 3) or not all(map(isfinite, numbers)):
-        raise BadInput(f"--{flag} {text}: expected three numbers with commas between them, one a channel, in the net's order of channels")
+        raise BadInput(
+            f"--{flag} {text[:LONG]}: expected three numbers with commas between them, one a channel, in the net's order of channels"
+        )
     return numbers * (3 // len(numbers))
 
 
 def said(mean: str | None, std: str | None, **flags: str | float | int | None) -> Options:
     """From the command line; `mean` may name a Caffe .binaryproto. Raises BadInput."""
-    image = mean_image(Path(mean)) if mean and (mean.endswith(".binaryproto") or Path(mean).is_file()) else None
-    options = Options(
-        mean=three("mean", mean) if mean and image is None else None,
+    image = mean_image(Path(mean)) if mean and (mean.endswith(".binaryproto") or isfile(mean)) else None
+    return Options(
+        mean=three("mean", mean) if mean is not None and image is None else None,
         mean_image=image,
-        std=three("std", std) if std else None,
+        std=three("std", std) if std is not None else None,
         **flags,  # type: ignore[arg-type]
     )
-    options.check()
-    return options
 
 
 def listed(values: Sequence[float]) -> str:

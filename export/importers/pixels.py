@@ -5,12 +5,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from export.importers.options import Options, listed
+from export.importers.options import NUMBERS, Options, listed
 from export.views import cut
 from model.contract import Contract
 from model.errors import BadInput
 
-PRESET = Options(scale=1 / 255, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))  # torchvision's, the most common one
+WHITE = 255
+PRESET = Options(
+    channels="rgb", scale=1 / WHITE, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)
+)  # torchvision's, the most common one
 RESIZED_TO_256 = (224, 227)  # crops that everybody cuts from 256 pixels
 SHARE = 8 / 7  # of the resized image to any other crop, as 256 to 224
 
@@ -57,7 +60,7 @@ class Pixels:
 
 
 def settle(options: Options, layout: str, crop: int) -> tuple[Pixels, int]:
-    """What is done with pixels, and the side of the resized image. Raises BadInput where the sides do not fit."""
+    """What is done with pixels, and the side of the resized image. Raises BadInput where sides or numbers do not fit."""
     image = options.mean_image
     guessed = 256 if crop in RESIZED_TO_256 else round(crop * SHARE)
     resize = options.resize or (image.shape[-1] if image is not None and image.shape[-1] > crop else guessed)
@@ -65,9 +68,13 @@ def settle(options: Options, layout: str, crop: int) -> tuple[Pixels, int]:
         raise BadInput(f"--resize {resize}: is smaller than the net's crop of {crop} pixels")
     if image is not None and image.shape[-1] not in (resize, crop):
         raise BadInput(f"--mean: the mean image is {image.shape[-1]} pixels wide; it has to fit --resize {resize} or the crop of {crop}")
-    scale, mean, std = _numbers(options)
-    values = np.reshape(mean, (3, 1, 1)) if image is None else image.astype(np.float64) * scale
-    return Pixels(options.channels or "rgb", layout, scale, values, np.reshape(std, (3, 1, 1))), resize
+    channels, (scale, mean, std) = options.channels or "rgb", _numbers(options)
+    values = np.reshape(mean, (3, 1, 1))
+    if image is not None:
+        values = image[:: 1 if channels == "bgr" else -1].astype(np.float64) * scale
+    pixels = Pixels(channels, layout, scale, values, np.reshape(std, (3, 1, 1)))
+    _check(pixels)
+    return pixels, resize
 
 
 def _numbers(options: Options) -> tuple[float, tuple[float, ...], tuple[float, ...]]:
@@ -75,19 +82,37 @@ def _numbers(options: Options) -> tuple[float, tuple[float, ...], tuple[float, .
     if options.without_numbers:
         options = options.over(PRESET)
     large = options.mean_image is not None or max((*(options.mean or ()), *(options.std or ())), default=0) > 1
-    scale = options.scale or (1.0 if large else 1 / 255)
-    return scale, options.mean or (0.0,) * 3, options.std or (1.0,) * 3
+    guessed = 1.0 if large else 1 / WHITE
+    return guessed if options.scale is None else options.scale, options.mean or (0.0,) * 3, options.std or (1.0,) * 3
 
 
-def assumptions(said: Options, known: Options, pixels: Pixels, contract: Contract) -> Iterator[str]:
-    """A line for each thing that neither the user nor the file said."""
-    both = said.over(known)
-    if both.channels is None:
+def _check(pixels: Pixels) -> None:
+    """Raises BadInput for a mean beyond every pixel, and where black or white becomes no float32 number."""
+    said = ", ".join(f"{key} {value}" for key, value in pixels.describe().items() if key in NUMBERS)
+    with np.errstate(all="ignore"):
+        white = WHITE * pixels.scale
+        seen = [np.asarray((pixel - pixels.mean) / pixels.std, np.float32) for pixel in (0.0, white)]
+        fine = all(np.isfinite(values).all() for values in (*seen, pixels.subtracted, pixels.factor))
+        fine = fine and bool((pixels.factor > 0).all())
+    if not fine:
+        raise BadInput(f"--scale --mean --std: {said} make pixels that are no float32 numbers")
+    if pixels.mean.min() > white:
+        raise BadInput(f"--mean: {said}: the mean is beyond white, which is {white:g}; mean and std are of pixels times --scale")
+
+
+def assumptions(options: Options, pixels: Pixels, contract: Contract) -> Iterator[str]:
+    """A line for each thing that `options`, what the user and the file said, leaves open."""
+    mean, std = listed(pixels.mean.ravel()[:3].tolist()), listed(pixels.std.ravel().tolist())
+    if options.channels is None:
         yield "channels in the order RGB (--channels)"
-    if both.without_numbers:
-        preset = f"minus {listed(PRESET.mean or ())}, over {listed(PRESET.std or ())}"
-        yield f"torchvision's preset: pixels / 255, {preset} (--scale --mean --std)"
-    elif both.scale is None:
-        yield f"pixels times {pixels.scale:g}, going by the size of the other numbers (--scale)"
-    if both.resize is None:
+    if options.without_numbers:
+        yield f"torchvision's preset: pixels / 255, minus {mean}, over {std} (--scale --mean --std)"
+    else:
+        if options.scale is None:
+            yield f"pixels times {pixels.scale:g}, going by the size of the other numbers (--scale)"
+        if options.mean is None and options.mean_image is None:
+            yield f"a mean of {mean} (--mean)"
+        if options.std is None:
+            yield f"a std of {std} (--std)"
+    if options.resize is None and pixels.mean.shape[-1] != contract.resize:
         yield f"crops of {contract.crop} from images resized to {contract.resize} (--resize)"

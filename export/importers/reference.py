@@ -1,22 +1,31 @@
 """Reference: the source graph as it came, run by onnxruntime at its own batch on inputs that numpy makes by their definition."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from export.importers.classifier import Shape
-from export.importers.graphs import softmax_input, with_output
+from export.importers.graphs import softmax_input, squashed, with_output
 from export.importers.onnx_file import one_line
 from export.importers.pixels import Pixels
 from export.importers.source import Source
 from model.contract import Contract
-from model.engine import Choice, Engine, open_engine
-from model.errors import BadInput, WorkFailed
+from model.engine import QUIET
+from model.errors import BadInput
 from model.preprocess import decode
 
-RUNTIME = Choice("onnxruntime", "cpu", "fp32")
+SCORES = "tensor(float)"  # in onnxruntime's words
+STEADY = 1e-4  # of the largest score: how far apart two answers to the same images may be
 ONE = 1e-3  # how far from 1 the sum of an answer's probabilities may be
+
+
+class Answers(NamedTuple):
+    """What a source says of the ten views of images."""
+
+    images: np.ndarray  # uint8 [N,R,R,3]
+    said: np.ndarray  # [N,10,C]
+    before: np.ndarray | None  # what went into its softmax, if it has one
 
 
 @dataclass(frozen=True)
@@ -27,36 +36,41 @@ class Reference:
     shape: Shape
     pixels: Pixels
     contract: Contract
-    engine: Engine
+    session: Any
 
     @classmethod
     def of(cls, source: Source, shape: Shape, pixels: Pixels, contract: Contract) -> "Reference":
-        """Raises BadInput where onnxruntime cannot run the file."""
+        """Raises BadInput where onnxruntime cannot run the file, or its answer is not float."""
         before = softmax_input(source.model)
         outputs = [output.name for output in source.model.graph.output]
         model = source.model if before in (None, *outputs) else with_output(source.model, str(before))
         try:
-            return cls(source, shape, pixels, contract, open_engine(model.SerializeToString(), RUNTIME))
-        except (WorkFailed, ValueError) as error:  # ValueError: beyond 2 GB
-            raise BadInput(f"{source.path}: {one_line(error)}") from None
+            session = _session(model.SerializeToString())
+        except Exception as error:  # types of the runtime's own; ValueError: beyond 2 GB
+            raise BadInput(f"{source.path}: onnxruntime cannot run it: {one_line(error)}") from None
+        answer = session.get_outputs()[0].type
+        if answer != SCORES:
+            raise BadInput(f"{source.path}: answers with {answer}; expected a row of float scores for each image, {SCORES} [N,classes]")
+        return cls(source, shape, pixels, contract, session)
 
-    def answers(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """uint8 [N,R,R,3] -> what the source says of every view, [N,10,C], and what went into its softmax, if it has one.
-
-        Raises BadInput where it fails, or answers with anything but one row of scores an image.
-        """
+    def answers(self, images: np.ndarray) -> Answers:
+        """Of uint8 [N,R,R,3]. Raises BadInput where it fails, or answers with anything but one row of scores an image."""
         views = self.pixels.inputs(images, self.contract)
         crops = views.reshape(-1, *views.shape[2:])
         size = self.shape.batch or len(self.contract.views)
         padded = np.resize(crops, (-(-len(crops) // size) * size, *crops.shape[1:]))  # repeats crops to fill the last batch
         try:
-            runs = [self.engine.run(padded[start : start + size]) for start in range(0, len(padded), size)]
+            runs = [self._run(padded[start : start + size]) for start in range(0, len(padded), size)]
         except Exception as error:  # types of the runtime's own
             raise BadInput(f"{self.source.path}: onnxruntime cannot run it: {one_line(error)}") from None
         given = self.source.model.graph.output[0].name
         before = [name for name in runs[0] if name != given]
         said = self._rows(runs, given, len(crops)).reshape(*views.shape[:2], -1)
-        return said, self._rows(runs, before[0], len(crops)).reshape(said.shape) if before else None
+        return Answers(images, said, self._rows(runs, before[0], len(crops)).reshape(said.shape) if before else None)
+
+    def _run(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+        names = [output.name for output in self.session.get_outputs()]
+        return dict(zip(names, self.session.run(names, {self.shape.name: batch}), strict=True))
 
     def _rows(self, runs: list[dict[str, np.ndarray]], name: str, n: int) -> np.ndarray:
         shape = runs[0][name].shape
@@ -65,21 +79,47 @@ class Reference:
             raise BadInput(f"{self.source.path}: answers with {list(shape)}; expected a row of scores for each image, [N,classes]")
         return np.concatenate(flat)[:n]
 
+    def check_steady(self, answers: Answers) -> None:
+        """Raises BadInput where the source answers the first image in another way than before."""
+        first, again = answers.said[:1], self.answers(answers.images[:1]).said
+        if np.abs(again - first).max() > STEADY * np.abs(first).max():
+            why = "a node of it is random, or a Dropout in training mode; export the net in eval mode"
+            raise BadInput(f"{self.source.path}: answers the same image differently each time: {why}")
+
     def predict(self, png: bytes, output: str) -> np.ndarray:
         """Mean probabilities of an encoded image, [C]: what the probe is made of."""
         pixels, _ = decode(png, self.contract)
-        said, _ = self.answers(pixels[None])
-        return np.asarray((said if output == "probabilities" else softmax(said))[0].mean(0), np.float32)
+        said = self.answers(pixels[None]).said[0]
+        return np.asarray((said if output == "probabilities" else softmax(said)).mean(0), np.float32)
 
 
-def kind_of_output(said: np.ndarray, wanted: str | None, path: Any) -> str:
-    """ "probabilities" where every answer adds up to 1, else "logits". Raises BadInput where the user said the other."""
+def _session(model: bytes) -> Any:
+    """onnxruntime with nothing between it and the file: no node is fused or replaced, as engines do to what is compared."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = QUIET
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def kind_of_output(said: np.ndarray, wanted: str | None, source: Source) -> str:
+    """ "probabilities" where every answer adds up to 1, else "logits".
+
+    Raises BadInput where the user said the other, or where nobody said anything and the answers look like neither.
+    """
+    path, sums = source.path, said.sum(-1)
     if not np.isfinite(said).all():
         raise BadInput(f"{path}: answers with values that are no numbers; check --scale, --mean and --std")
-    kind = "probabilities" if said.min() >= 0 and np.abs(said.sum(-1) - 1).max() < ONE else "logits"
+    kind = "probabilities" if said.min() >= 0 and np.abs(sums - 1).max() < ONE else "logits"
+    added = f"add up to {sums.min():.4g} .. {sums.max():.4g}"
     if wanted not in (None, kind):
-        what = "add up to 1: they are probabilities" if kind == "probabilities" else "do not add up to 1: they are no probabilities"
+        what = "add up to 1: they are probabilities" if kind == "probabilities" else f"{added} and not to 1: they are no probabilities"
         raise BadInput(f"{path}: --output {wanted}: its answers {what}")
+    last = squashed(source.model) if wanted is None and kind == "logits" and said.min() >= 0 else None
+    if last:
+        neither = f"come out of a {last} and {added}: neither logits nor probabilities"
+        raise BadInput(f"{path}: its answers {neither}; export it up to what goes in there, or say --output logits for a softmax of them")
     return kind
 
 

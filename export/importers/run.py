@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from os.path import isfile
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,10 @@ from model.probe import Probe
 from model.tencropfile import Card
 from model.whole import write_all
 
+FILES = ("net.onnx", "tencrop.onnx", "parity.json")
 READERS: Mapping[str, Callable[[Path, Options], Source]] = {
     ".pth": read_alexnet,
+    ".pth.tar": read_alexnet,
     ".pt": read_alexnet,
     ".safetensors": read_alexnet,
     ".caffemodel": read_caffe,
@@ -52,23 +55,22 @@ def import_net(path: Path, out: Path, said: Options, labels: Path | None) -> Imp
 
     Raises BadInput for what is wrong with the source or the options, WorkFailed where the gate refuses.
     """
-    if out.exists() and not out.is_dir():
-        raise BadInput(f"{out}: is a file; name a folder for the import")
+    _check_out(path, out)
     said.check()
-    source = READERS[path.suffix](path, said) if path.suffix in READERS else read_onnx(path)
+    source = _read(path, said)
     options = said.over(source.known)
     shape = image_shape(source, options)
     pixels, resize = settle(options, shape.layout, shape.crop)
     contract = Contract(resize=resize, crop=shape.crop)
     reference = Reference.of(source, shape, pixels, contract)
-    images = formula_images(contract, max(BATCHES))
-    answers, _ = reference.answers(images)
-    output, classes = kind_of_output(answers, options.output, path), answers.shape[-1]
+    answers = reference.answers(formula_images(contract, max(BATCHES)))
+    output, classes = kind_of_output(answers.said, options.output, source), answers.said.shape[-1]
+    reference.check_steady(answers)
     contract = Contract(resize=resize, crop=shape.crop, labels=read_labels(labels, classes))
     net = net_of(source, shape, pixels, classes, output)
     tencrop = _behind_ten_views(net, contract, pixels, source, shape)
-    parity = prove(net, tencrop, reference, images, output)
-    assumed = (*assumptions(said, source.known, pixels, contract), *_assumed(labels, output, options))
+    parity = prove(net, tencrop, reference, answers, output)
+    assumed = (*source.assumed, *shape.assumed, *assumptions(options, pixels, contract), *_assumed(labels, output, options))
     card = Card(
         contract=contract,
         recipe=_recipe(source, shape, pixels, output, assumed),
@@ -77,9 +79,22 @@ def import_net(path: Path, out: Path, said: Options, labels: Path | None) -> Imp
         kernels=first_kernels(source.model, pixels.channels),
         probe=Probe.of(lambda png: reference.predict(png, output)),
     )
-    texts = {"net.onnx": net, "tencrop.onnx": with_card(tencrop, card)}
-    write_all(out, {name: model.SerializeToString() for name, model in texts.items()} | {"parity.json": _json(parity)})
+    contents = (net.SerializeToString(), with_card(tencrop, card).SerializeToString(), _json(parity))
+    write_all(out, dict(zip(FILES, contents, strict=True)))
     return Imported(source.kind, pixels, contract, output, assumed, parity)
+
+
+def _check_out(path: Path, out: Path) -> None:
+    """Raises BadInput where the files have no place in `out`."""
+    if out.exists() and not out.is_dir():
+        raise BadInput(f"{out}: is a file; name a folder for the import")
+    if isfile(path) and any((out / name).exists() and path.samefile(out / name) for name in FILES):
+        raise BadInput(f"{path}: would be overwritten by what is made of it; name another folder than {out}")
+
+
+def _read(path: Path, said: Options) -> Source:
+    reader = next((reader for suffix, reader in READERS.items() if path.name.lower().endswith(suffix)), None)
+    return reader(path, said) if reader else read_onnx(path)
 
 
 def _behind_ten_views(net: onnx.ModelProto, contract: Contract, pixels: Pixels, source: Source, shape: Shape) -> onnx.ModelProto:

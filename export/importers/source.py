@@ -17,6 +17,14 @@ class Source:
     kind: str  # for a person: "ONNX", "torchvision's alexnet", ...
     model: onnx.ModelProto
     known: Options = field(default=Options())
+    assumed: tuple[str, ...] = ()  # a line for each thing that neither the user nor the file said
+    rebuilt: bool = False  # whether our reader wrote the graph; else it is the file's own
+
+    @property
+    def reference(self) -> str:
+        """What the gate compares with, for a person."""
+        graph = f"the graph that our reader wrote of {self.kind}" if self.rebuilt else f"the file itself ({self.kind})"
+        return f"{graph}, run by onnxruntime"
 
     @property
     def sha256(self) -> str:

@@ -4,6 +4,7 @@ The net of "One weird trick for parallelizing convolutional neural networks": 64
 https://github.com/pytorch/vision/blob/main/torchvision/models/alexnet.py
 """
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from export.onnx import Graph
 from model.errors import BadInput
 
 KIND = "torchvision's alexnet"
-KNOWN = replace(PRESET, channels="rgb", layout="nchw", crop=224, resize=256, output="logits")
+KNOWN = replace(PRESET, layout="nchw", crop=224, resize=256, output="logits")
 CONVOLUTIONS = (  # (layer, kernel, stride, pad, whether a pooling follows)
     ("features.0", 11, 4, 2, True),
     ("features.3", 5, 1, 2, True),
@@ -41,17 +42,21 @@ PREFIX = "module."  # of names, by DataParallel
 
 def read_alexnet(path: Path, said: Options) -> Source:
     """Raises BadInput where the file is damaged or holds another net."""
-    tensors = _safetensors(path) if path.suffix == ".safetensors" else _pickled(path)
+    tensors = _safetensors(path) if path.suffix.lower() == ".safetensors" else _pickled(path)
     weights = {name.removeprefix(PREFIX): value for name, value in tensors.items()}
     _check(weights, path)
-    return Source(path, KIND, _graph(weights, said.crop or 224, path), KNOWN)
+    return Source(path, KIND, _graph(weights, said.crop or 224, path), KNOWN, rebuilt=True)
 
 
 def _safetensors(path: Path) -> Mapping[str, np.ndarray]:
     try:
-        return {name: np.asarray(value, np.float32) for name, value in load_file(path).items()}
+        held = load_file(path)
     except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:  # KeyError, TypeError: of types that numpy has not
         raise BadInput(f"{path}: not a safetensors file, or a damaged one ({one_line(error)})") from None
+    odd = next((name for name, value in held.items() if value.dtype.kind != "f"), None)
+    if odd is not None:
+        raise BadInput(f"{path}: {one_line(odd)!r} is {held[odd].dtype}; expected float weights")
+    return {name: np.asarray(value, np.float32) for name, value in held.items()}
 
 
 def _pickled(path: Path) -> Mapping[str, np.ndarray]:
@@ -62,7 +67,8 @@ def _pickled(path: Path) -> Mapping[str, np.ndarray]:
     except OSError as error:
         raise BadInput(f"{path}: cannot be read ({error.strerror})") from None
     try:
-        with file:
+        with file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of tensors that are refused below
             held: Any = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged or hostile archive makes of itself
         raise BadInput(f"{path}: damaged, or more than weights only ({type(error).__name__}); save the net's state_dict()") from None
@@ -70,6 +76,10 @@ def _pickled(path: Path) -> Mapping[str, np.ndarray]:
         held = held[key] if isinstance(held, dict) and isinstance(held.get(key), dict) else held
     if not isinstance(held, dict) or not all(isinstance(value, torch.Tensor) for value in held.values()):
         raise BadInput(f"{path}: holds no state dict; save the net's state_dict()")
+    for name, value in held.items():
+        if not value.is_floating_point() or value.is_meta or value.layout != torch.strided:
+            kind = "meta" if value.is_meta else f"{value.layout} {value.dtype}".replace("torch.", "")
+            raise BadInput(f"{path}: {one_line(name)!r} is {kind}; expected float weights, each number of them")
     return {str(name): value.detach().float().numpy() for name, value in held.items()}
 
 

@@ -1,0 +1,131 @@
+"""The gate of `tencrop import`: what it compares with is the file as it came, and what it cannot prove it refuses with the reason."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from test_export_import_onnx import CLASSES, CROP, RESIZE, Tiny
+
+from export.importers import classifier, gate, run
+from export.importers.graphs import rounded, squashed
+from export.importers.options import Options
+from export.importers.reference import kind_of_output
+from export.importers.run import import_net
+from export.importers.source import Source
+from export.pipeline import tencrop_onnx
+from model.contract import Contract
+from model.errors import BadInput, WorkFailed
+from model.lrn import decomposed
+
+
+@pytest.mark.parametrize("wrong", ["mean", "views", "net"])
+def test_gate_refuses_what_differs_from_the_source(wrong: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    true, net_of = tencrop_onnx, classifier.net_of
+
+    def pipeline(net: onnx.ModelProto, contract: Contract, mean: np.ndarray) -> onnx.ModelProto:
+        made = true(net, contract, mean * 1.01 if wrong == "mean" else mean)
+        if wrong == "views":
+            ends = next(value for value in made.graph.initializer if value.name == "tencrop/view1.starts")
+            ends.CopyFrom(numpy_helper.from_array(np.array([0, 4]), ends.name))
+            ends = next(value for value in made.graph.initializer if value.name == "tencrop/view1.ends")
+            ends.CopyFrom(numpy_helper.from_array(np.array([CROP, CROP + 4]), ends.name))
+        return made
+
+    def net(*arguments: Any) -> onnx.ModelProto:
+        made = net_of(*arguments)
+        if wrong == "net":
+            next(node for node in made.graph.node if node.op_type == "Relu").op_type = "Tanh"
+        return made
+
+    monkeypatch.setattr(run, "tencrop_onnx", pipeline)
+    monkeypatch.setattr(run, "net_of", net)
+    with pytest.raises(WorkFailed, match="differs from"):
+        import_net(Tiny().save(tmp_path / "net.onnx"), tmp_path / "out", Options(resize=RESIZE), None)
+    assert not (tmp_path / "out").exists()
+
+
+def with_nodes(*nodes: onnx.NodeProto, net: Tiny | None = None) -> onnx.ModelProto:
+    """Nodes behind the answer of a tiny net."""
+    model = (net or Tiny()).model()
+    model.graph.node.extend(nodes)
+    model.graph.initializer.append(numpy_helper.from_array(np.array(100, np.float32), "hundred"))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(1 / 255, np.float32), "step"))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(0, np.uint8), "zero"))
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, [1, CLASSES]))
+    return model
+
+
+PERCENT = helper.make_node("Mul", ["answer", "hundred"], ["percent"])
+EIGHT_BITS = (
+    helper.make_node("QuantizeLinear", ["answer", "step", "zero"], ["bits"]),
+    helper.make_node("DequantizeLinear", ["bits", "step", "zero"], ["steps"]),
+)
+SIGMOID = helper.make_node("Sigmoid", ["scores"], ["each"])
+RELU = helper.make_node("Relu", ["scores"], ["active"])
+EXP = np.exp(np.random.default_rng(0).normal(size=(5, 10, CLASSES)))
+CERTAIN = EXP / EXP.sum(-1, keepdims=True)
+NEITHER = {
+    "percent": (with_nodes(PERCENT), 100 * CERTAIN, "come out of a Softmax and add up to 100 .. 100"),
+    "8 bits": (with_nodes(*EIGHT_BITS), np.round(CERTAIN * 255) / 255, "come out of a Softmax and add up to 0.9"),
+    "a sigmoid": (with_nodes(SIGMOID, net=Tiny(end="logits")), EXP / (1 + EXP), "come out of a Sigmoid"),
+}
+
+
+@pytest.mark.parametrize("what", NEITHER)
+def test_answers_that_are_neither_logits_nor_probabilities_are_refused_until_the_user_calls_them_logits(what: str) -> None:
+    model, said, message = NEITHER[what]
+    source = Source(Path("net.onnx"), "ONNX", model)
+    with pytest.raises(BadInput, match=message):
+        kind_of_output(said, None, source)
+    with pytest.raises(BadInput, match="and not to 1: they are no probabilities"):
+        kind_of_output(said, "probabilities", source)
+    assert kind_of_output(said, "logits", source) == "logits"
+
+
+def test_scores_that_happen_to_be_positive_are_logits() -> None:
+    source = Source(Path("net.onnx"), "ONNX", with_nodes(RELU, net=Tiny(end="logits")))
+    assert kind_of_output(EXP, None, source) == "logits" and squashed(Tiny(end="logits").model()) is None
+
+
+def test_softmax_before_the_last_weights_is_no_softmax_of_the_answer() -> None:
+    model = Tiny(end="logits").model()
+    next(node for node in model.graph.node if node.op_type == "Relu").op_type = "Sigmoid"
+    assert squashed(model) is None
+
+
+def test_difference_of_a_net_that_rounds_is_told_with_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Tiny(end="logits").model()
+    model.graph.node[0].output[0] = "exact"
+    model.graph.node.insert(1, helper.make_node("DynamicQuantizeLinear", ["exact"], ["bits", "scale", "point"]))
+    model.graph.node.insert(2, helper.make_node("DequantizeLinear", ["bits", "scale", "point"], ["maps"]))
+    onnx.save(model, tmp_path / "net.onnx")
+    monkeypatch.setattr(gate, "LIMIT", -1.0)  # whatever two engines make of it here
+    with pytest.raises(WorkFailed, match=r"rounds to 8 or 16 bits \(DynamicQuantizeLinear\)"):
+        import_net(tmp_path / "net.onnx", tmp_path / "out", Options(resize=RESIZE), None)
+
+
+def test_weights_that_are_only_stored_in_fewer_bits_do_not_round() -> None:
+    stored = helper.make_node("Cast", ["half"], ["whole"], to=TensorProto.FLOAT)
+    assert rounded(with_nodes(stored, EIGHT_BITS[1])) is None
+    assert rounded(with_nodes(helper.make_node("Cast", ["answer"], ["half"], to=TensorProto.FLOAT16))) == "Cast"
+
+
+def test_reference_runs_the_norms_of_the_file_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Tiny().model()
+    model.graph.node[1].output[0] = "rectified"
+    model.graph.node.insert(2, helper.make_node("LRN", ["rectified"], ["active"], size=5, alpha=5.0))
+    onnx.save(model, tmp_path / "net.onnx")
+    wrong = onnx.ModelProto()
+
+    def alpha_doubled(graph: bytes) -> bytes:
+        wrong.ParseFromString(graph)
+        for attribute in (a for node in wrong.graph.node for a in node.attribute if a.name == "alpha"):
+            attribute.f *= 2
+        return decomposed(wrong.SerializeToString())
+
+    monkeypatch.setattr("model.engine.decomposed", alpha_doubled)  # what the engine of both files does to them
+    with pytest.raises(WorkFailed, match="onnxruntime at batch 1"):
+        import_net(tmp_path / "net.onnx", tmp_path / "out", Options(resize=RESIZE), None)

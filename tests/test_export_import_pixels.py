@@ -1,0 +1,118 @@
+"""The numbers of `tencrop import`: what was said, what is known of a kind of file, and a line for each that nobody said."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+from test_export_import_onnx import Tiny
+
+from export.importers.bvlc import BVLC
+from export.importers.classifier import image_shape
+from export.importers.options import Options, said
+from export.importers.pixels import PRESET, Pixels, assumptions, settle
+from export.importers.source import Source
+from export.importers.torchvision_alexnet import KNOWN
+from model.contract import Contract
+from model.errors import BadInput
+
+KINDS = {"bvlc": BVLC, "torchvision": KNOWN, "any": Options()}
+
+
+def pixels(options: Options) -> Pixels:
+    return settle(options, "nchw", 224)[0]
+
+
+def test_numbers_of_the_command_line() -> None:
+    assert said("104,117,123", "1").mean == (104.0, 117.0, 123.0) and said(None, "0.5").std == (0.5, 0.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("one", "known"),
+    [
+        (Options(scale=0.5), replace(BVLC, scale=0.5)),
+        (Options(mean=(1.0, 2.0, 3.0)), replace(BVLC, mean=(1.0, 2.0, 3.0))),
+        (Options(std=(1.0, 2.0, 3.0)), replace(BVLC, std=(1.0, 2.0, 3.0))),
+    ],
+    ids=["scale", "mean", "std"],
+)
+def test_one_number_that_is_said_leaves_the_known_others(one: Options, known: Options) -> None:
+    assert one.over(BVLC) == known
+    assert list(assumptions(one.over(BVLC), pixels(one.over(BVLC)), Contract())) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_said_channels_turn_the_known_numbers_with_them(kind: str) -> None:
+    rgb, bgr = (pixels(Options(channels=channels).over(KINDS[kind])) for channels in ("rgb", "bgr"))
+    assert (rgb.channels, bgr.channels) == ("rgb", "bgr") and rgb.mean.ravel().tolist() == bgr.mean.ravel().tolist()[::-1]
+    np.testing.assert_array_equal(rgb.subtracted, bgr.subtracted)  # both RGB: blue is always blue's
+    np.testing.assert_array_equal(rgb.factor, bgr.factor)
+    assert np.ptp(rgb.subtracted) > 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_said_numbers_stay_in_the_order_that_they_are_said_in(kind: str) -> None:
+    for channels in ("rgb", "bgr"):
+        seen = pixels(said("10,20,30", "1,2,3", scale=1.0, channels=channels).over(KINDS[kind]))
+        assert seen.mean.ravel().tolist() == [10, 20, 30] and seen.std.ravel().tolist() == [1, 2, 3]
+
+
+def test_mean_image_is_bgr_as_caffe_writes_it_whatever_the_net_takes() -> None:
+    image = np.random.default_rng(0).uniform(80, 140, (3, 256, 256)).astype(np.float32)
+    rgb, bgr = (pixels(Options(channels=channels, mean_image=image)) for channels in ("rgb", "bgr"))
+    np.testing.assert_array_equal(bgr.mean, image)
+    np.testing.assert_array_equal(rgb.subtracted, bgr.subtracted)
+
+
+LINES = {
+    (): ["torchvision's preset: pixels / 255, minus 0.485, 0.456, 0.406, over 0.229, 0.224, 0.225 (--scale --mean --std)"],
+    ("scale",): ["a mean of 0, 0, 0 (--mean)", "a std of 1, 1, 1 (--std)"],
+    ("mean",): ["pixels times 0.00392157, going by the size of the other numbers (--scale)", "a std of 1, 1, 1 (--std)"],
+    ("scale", "std"): ["a mean of 0, 0, 0 (--mean)"],
+    ("scale", "mean", "std"): [],
+}
+
+
+@pytest.mark.parametrize("names", LINES)
+def test_each_number_that_nobody_said_is_a_line(names: tuple[str, ...]) -> None:
+    numbers = {"scale": 1 / 255, "mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
+    options = Options(channels="bgr" if len(names) > 1 else "rgb", resize=256, **{name: numbers[name] for name in names})  # type: ignore[arg-type]
+    assert list(assumptions(options, pixels(options), Contract())) == LINES[names]
+
+
+def test_preset_of_a_bgr_net_is_told_in_its_order() -> None:
+    options = Options(channels="bgr", resize=256)
+    assert "minus 0.406, 0.456, 0.485, over 0.225, 0.224, 0.229" in next(assumptions(options, pixels(options), Contract()))
+    assert pixels(options).mean.ravel().tolist() == list(PRESET.mean or ())[::-1]
+
+
+@pytest.mark.parametrize(
+    ("sides", "options", "lines"),
+    [
+        (["N", "C", "H", "W"], Options(), ["images as [N,3,224,224] (--layout)", "views of 224 pixels (--crop)"]),
+        (["N", 3, "H", "W"], Options(), ["views of 224 pixels (--crop)"]),
+        (["N", "H", "W", 3], Options(crop=64), []),
+        (["N", "C", "H", "W"], Options(crop=64, layout="nhwc"), []),
+        (["N", "C", 64, 64], Options(), ["images as [N,3,64,64] (--layout)"]),
+    ],
+)
+def test_sides_that_the_file_leaves_open_are_lines(sides: list[str | int], options: Options, lines: list[str]) -> None:
+    model = Tiny().model()
+    model.graph.input[0].CopyFrom(helper.make_tensor_value_info("picture", TensorProto.FLOAT, sides))
+    assert list(image_shape(Source(Path("net.onnx"), "ONNX", model), options).assumed) == lines
+
+
+@pytest.mark.parametrize(
+    "options",
+    [Options(scale=1e38), Options(std=(1e-46,) * 3), Options(mean=(1e300,) * 3), Options(scale=1e308, std=(1e-308,) * 3)],
+    ids=["scale", "std", "mean", "together"],
+)
+def test_numbers_that_make_pixels_no_float32_numbers_are_refused(options: Options) -> None:
+    with pytest.raises(BadInput, match="no float32 numbers"):
+        pixels(options)
+
+
+def test_mean_on_another_scale_than_the_pixels_is_refused() -> None:
+    with pytest.raises(BadInput, match="beyond white, which is 1;"):
+        pixels(Options(scale=1 / 255).over(BVLC))

@@ -1,0 +1,269 @@
+"""`tencrop import` refuses: bad files, bad options and bad places are one line, exit code 2, and nothing is written."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from test_export_import_onnx import CLASSES, CROP, RESIZE, Tiny
+
+import tencrop
+from export.importers.options import Options
+from export.importers.run import import_net
+from model.errors import BadInput
+
+
+def edited(edit: Callable[[onnx.ModelProto], object], net: Tiny | None = None) -> Callable[[Path], Path]:
+    """A broken file."""
+
+    def write(folder: Path) -> Path:
+        model = (net or Tiny()).model()
+        edit(model)
+        (folder / "net.onnx").write_bytes(model.SerializeToString())
+        return folder / "net.onnx"
+
+    return write
+
+
+def external(location: str, **told: str) -> Callable[[Path], Path]:
+    def point(model: onnx.ModelProto) -> None:
+        tensor = model.graph.initializer[0]
+        tensor.ClearField("raw_data")
+        tensor.data_location = TensorProto.EXTERNAL
+        for key, value in {"location": location, **told}.items():
+            tensor.external_data.add(key=key, value=value)
+
+    return edited(point)
+
+
+def bytes_of(content: bytes) -> Callable[[Path], Path]:
+    def write(folder: Path) -> Path:
+        (folder / "net.onnx").write_bytes(content)
+        return folder / "net.onnx"
+
+    return write
+
+
+def linked(folder: Path) -> Path:
+    """External data through a link that leads out of the folder."""
+    path = external("link.data", length="1200")(folder)
+    (folder / "link.data").symlink_to("/etc/passwd")
+    return path
+
+
+def short(folder: Path) -> Path:
+    (folder / "short.data").write_bytes(b"0" * 100)
+    return external("short.data", length="1200")(folder)
+
+
+def batch_in_a_concat(model: onnx.ModelProto) -> None:
+    """A stored row beside the values, as a vision transformer's class token stands there."""
+    model.graph.initializer.append(numpy_helper.from_array(np.ones((1, 4), np.float32), "token"))
+    model.graph.initializer[2].CopyFrom(numpy_helper.from_array(np.ones((CLASSES, 200), np.float32), "matrix"))
+    model.graph.node[4].input[0] = "joined"
+    model.graph.node.insert(4, helper.make_node("Concat", ["flat", "token"], ["joined"], axis=1))
+
+
+def named(domain: str, op: str) -> Callable[[onnx.ModelProto], None]:
+    def rename(model: onnx.ModelProto) -> None:
+        model.graph.node[1].op_type, model.graph.node[1].domain = op, domain
+        if domain:
+            model.opset_import.append(helper.make_opsetid(domain, 1))
+
+    return rename
+
+
+def second_input(model: onnx.ModelProto) -> None:
+    model.graph.input.append(helper.make_tensor_value_info("more", TensorProto.FLOAT, [1]))
+
+
+def sides(*shape: int, kind: int = TensorProto.FLOAT) -> Callable[[onnx.ModelProto], None]:
+    return lambda model: model.graph.input[0].CopyFrom(helper.make_tensor_value_info("picture", kind, shape))
+
+
+def no_matrix_fits(model: onnx.ModelProto) -> None:
+    model.graph.initializer[2].CopyFrom(numpy_helper.from_array(np.ones((CLASSES, 195), np.float32), "matrix"))
+
+
+def infinite(model: onnx.ModelProto) -> None:
+    model.graph.initializer[2].CopyFrom(numpy_helper.from_array(np.full((CLASSES, 196), np.nan, np.float32), "matrix"))
+
+
+def maps_for_an_answer(model: onnx.ModelProto) -> None:
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("pooled", TensorProto.FLOAT, [1, 4, 7, 7]))
+
+
+def answering(kind: int) -> Callable[[Path], Path]:
+    """Scores of another type."""
+
+    def cast(model: onnx.ModelProto) -> None:
+        model.graph.node.append(helper.make_node("Cast", ["answer"], ["cast"], to=kind))
+        model.graph.output[0].CopyFrom(helper.make_tensor_value_info("cast", kind, [1, CLASSES]))
+
+    return edited(cast)
+
+
+def foreign_beside_a_function(model: onnx.ModelProto) -> None:
+    body = [helper.make_node("Relu", ["x"], ["y"])]
+    model.functions.append(helper.make_function("mine", "Rectify", ["x"], ["y"], body, [helper.make_opsetid("", 13)]))
+    model.opset_import.append(helper.make_opsetid("mine", 1))
+    named("com.example", "Swirl")(model)
+
+
+def node_in_front_of_relu(op: str, *more: str, outputs: int = 1, **attributes: Any) -> Callable[[onnx.ModelProto], None]:
+    def insert(model: onnx.ModelProto) -> None:
+        made = ["changed", "mean", "variance"][:outputs]
+        model.graph.initializer.extend(numpy_helper.from_array(np.ones(4, np.float32), name) for name in more)
+        model.graph.node.insert(1, helper.make_node(op, ["maps", *more], made, **attributes))
+        model.graph.node[2].input[0] = "changed"
+
+    return insert
+
+
+def training_dropout(model: onnx.ModelProto) -> None:
+    dropout = next(node for node in model.graph.node if node.op_type == "Dropout")
+    dropout.input.extend(["ratio", "training"])
+    model.graph.initializer.append(numpy_helper.from_array(np.array(0.5, np.float32), "ratio"))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(True), "training"))
+
+
+BATCH_NORM = node_in_front_of_relu("BatchNormalization", "g", "b", "m", "v", outputs=3, training_mode=1)
+NOISE = node_in_front_of_relu("RandomNormalLike", seed=1.0)
+
+
+REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
+    "external data above the folder": (external("../secret.data"), "outside the model's folder"),
+    "external data at an absolute path": (external("/etc/passwd"), "outside the model's folder"),
+    "external data through a link": (linked, "outside the model's folder"),
+    "external data that is missing": (external("gone.data"), "not there"),
+    "external data that ends too soon": (short, "truncated"),
+    "external data at no number": (external("net.onnx", offset="x"), "no numbers"),
+    "external data without a place": (external(""), "outside the model's folder"),
+    "truncated": (lambda folder: bytes_of(Tiny().model().SerializeToString()[:-200])(folder), "truncated"),
+    "a picture": (bytes_of(b"\x89PNG\r\n\x1a\n" + bytes(100)), "not an ONNX file"),
+    "a text": (bytes_of(b"the weights are elsewhere\n"), "not an ONNX file"),
+    "nothing": (bytes_of(b""), "not an ONNX file"),
+    "missing": (lambda folder: folder / "net.onnx", "No such file"),
+    "another domain's operator": (edited(named("com.example", "Swirl")), "operator Swirl"),
+    "no such operator": (edited(named("", "Swirl")), "Swirl"),
+    "weights of another shape": (edited(no_matrix_fits), "net.onnx"),
+    "weights that are no numbers": (edited(infinite), "no numbers"),
+    "another domain's operator beside a function": (edited(foreign_beside_a_function), "operator Swirl of 'com.example'"),
+    "external data at a NUL": (external("a\0b"), "lies in no file"),
+    "external data at 5,000 letters": (external("x" * 5000), "lies in no file"),
+    "images of a type that there is not": (edited(sides(1, 3, CROP, CROP, kind=99)), "its input is of type 99"),
+    "text for an answer": (answering(TensorProto.STRING), "answers with tensor(string)"),
+    "halves for an answer": (answering(TensorProto.FLOAT16), "answers with tensor(float16)"),
+    "whole numbers for an answer": (answering(TensorProto.INT64), "answers with tensor(int64)"),
+    "a norm in training mode": (edited(BATCH_NORM, Tiny(opset=15)), "BatchNormalization is in training mode"),
+    "dropout in training mode": (edited(training_dropout), "differently each time"),
+    "a random node": (edited(NOISE), "differently each time"),
+    "two inputs": (edited(second_input), "one input"),
+    "grey images": (edited(sides(1, 1, CROP, CROP)), "channels"),
+    "images that are no squares": (edited(sides(1, 3, CROP, CROP + 2)), "squares"),
+    "a row of pixels": (edited(sides(1, 3072)), "expected float images"),
+    "bytes": (edited(sides(1, 3, CROP, CROP, kind=TensorProto.UINT8)), "expected float images"),
+    "maps for an answer": (edited(maps_for_an_answer), "a row of scores"),
+    "a batch that cannot be made any": (edited(batch_in_a_concat), "batch is fixed to 1"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_bad_source_is_one_line_and_nothing_is_written(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write, message = REFUSED[what]
+    (tmp_path / "models").mkdir()
+    (tmp_path / "secret.data").write_bytes(bytes(1200))
+    source, out = write(tmp_path / "models"), tmp_path / "out"
+    monkeypatch.setattr("sys.argv", ["tencrop", "import", str(source), str(out), "--resize", str(RESIZE)])
+    with pytest.raises(SystemExit) as ended:
+        tencrop.main()
+    told = capsys.readouterr().err
+    assert ended.value.code == 2 and told.count("\n") == 1 and told.startswith("tencrop: ") and message in told
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--channels", "grb"), "--channels grb"),
+        (("--layout", "hwc"), "--layout hwc"),
+        (("--output", "votes"), "--output votes"),
+        (("--output", "logits"), "they are probabilities"),
+        (("--mean", "1,2"), "--mean 1,2"),
+        (("--mean", "a,b,c"), "--mean a,b,c"),
+        (("--mean", "nan"), "--mean nan"),
+        (("--std", "0,1,1"), "--std"),
+        (("--scale", "0"), "--scale 0"),
+        (("--crop", "40"), "net.onnx takes images of 32x32"),
+        (("--mean", ""), "--mean : expected three"),
+        (("--std", ""), "--std : expected three"),
+        (("--mean", "9" * 5000), "--mean 999"),
+        (("--mean", "1e300"), "no float32 numbers"),
+        (("--std", "1e-46"), "no float32 numbers"),
+        (("--scale", "1e38"), "no float32 numbers"),
+        (("--scale", "1e-300"), "no float32 numbers"),
+        (("--crop", "100000"), "--crop 100000"),
+        (("--resize", "30"), "smaller than the net's crop"),
+        (("--layout", "nhwc"), "channels in layout nhwc"),
+        (("--labels", "three.txt"), "has 3 lines, the net 7"),
+        (("--labels", "missing.txt"), "missing.txt"),
+        (("--mean", "missing.binaryproto"), "missing.binaryproto"),
+    ],
+)
+def test_bad_option_is_one_line_and_nothing_is_written(
+    flags: tuple[str, str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("three.txt").write_text("a\nb\nc\n")
+    Tiny().save(Path("net.onnx"))
+    monkeypatch.setattr("sys.argv", ["tencrop", "import", "net.onnx", "out", *flags])
+    with pytest.raises(SystemExit) as ended:
+        tencrop.main()
+    told = capsys.readouterr().err
+    assert ended.value.code == 2 and told.count("\n") == 1 and message in told and len(told) < 300
+    assert not Path("out").exists()
+
+
+def test_what_is_served_already_is_not_imported(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"is a tencrop\.onnx already"):
+        import_net(tencrop.EMBEDDED / "tencrop.onnx", tmp_path / "out", Options(), None)
+
+
+def test_out_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="is a file"):
+        import_net(Tiny().save(tmp_path / "net.onnx"), tmp_path / "net.onnx", Options(), None)
+
+
+@pytest.mark.parametrize("name", ["net.onnx", "tencrop.onnx"])
+@pytest.mark.parametrize("through", ["mine", "link"])
+def test_source_that_would_be_overwritten_is_refused_and_left(name: str, through: str, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "link").symlink_to("mine")
+    source = Tiny().save(tmp_path / "mine" / name)
+    before = source.read_bytes()
+    with pytest.raises(BadInput, match="would be overwritten"):
+        import_net(source, tmp_path / through, Options(resize=RESIZE), None)
+    assert source.read_bytes() == before and [path.name for path in (tmp_path / "mine").iterdir()] == [name]
+
+
+def test_disk_that_fills_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    net, out = Tiny().save(tmp_path / "net.onnx"), tmp_path / "out"
+    import_net(net, out, Options(resize=RESIZE), None)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    write, written = Path.write_bytes, []
+
+    def fill(path: Path, content: bytes) -> int:
+        written.append(path)
+        if len(written) == 2:
+            raise OSError(28, "No space left on device", str(path))
+        return write(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", fill)
+    with pytest.raises(OSError, match="No space"):
+        import_net(Tiny(seed=1).save(tmp_path / "other.onnx"), out, Options(resize=RESIZE), None)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
