@@ -108,7 +108,7 @@ def import_(
     layout: Annotated[str | None, typer.Option(help="nchw or nhwc")] = None,
     crop: Annotated[int | None, typer.Option(help="pixels a side of what the net sees, where the file does not tell")] = None,
     resize: Annotated[int | None, typer.Option(help="pixels a side of the image that crops are cut from")] = None,
-    labels: Annotated[Path | None, typer.Option(help='the classes in the order of the outputs: lines "id words", or a name each')] = None,
+    labels: Annotated[Path | None, typer.Option(help='the classes in the order of the outputs: lines "wnid words", or a name each')] = None,
     output: Annotated[str | None, typer.Option(help="logits or probabilities")] = None,
 ) -> None:
     """Make a net that you already have into net.onnx and tencrop.onnx, proven equal to it on two engines."""
@@ -142,6 +142,8 @@ def serve(
     ] = None,
     host: Annotated[str | None, typer.Option(help="127.0.0.1 where nothing is said")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="8000 where nothing is said")] = None,
+    data_root: Annotated[str | None, typer.Option(metavar="DIR", help="data sets in it may be validated over HTTP")] = None,
+    state_dir: Annotated[str | None, typer.Option(metavar="DIR", help="where those validations are kept; ./tencrop-state")] = None,
     device: Device = "auto",
     engine: EngineChoice = "auto",
     precision: PrecisionChoice = "auto",
@@ -150,7 +152,7 @@ def serve(
     from server.run import serve as run
     from server.settings import read_settings
 
-    settings = read_settings(host=host, port=port)
+    settings = read_settings(host=host, port=port, data_root=data_root, state_dir=state_dir)
     run(models or (), _options(device, engine, precision), settings)
 
 
@@ -197,6 +199,7 @@ def evaluate(
     limit: Annotated[int | None, typer.Option(min=1, help="this many images, evenly spread")] = None,
     holdout: Annotated[float, typer.Option(min=0, max=1, help="only the share that `prepare --holdout` keeps, if DATA has no split")] = 1,
     resume: Annotated[bool, typer.Option(help="go on with a run that was stopped")] = False,
+    ray: Annotated[bool, typer.Option("--ray", help="on all machines of RAY_ADDRESS's cluster, which share DATA and --out")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print summary.json")] = False,
     device: Device = "auto",
     engine: EngineChoice = "auto",
@@ -212,12 +215,20 @@ def evaluate(
     from server.validation.run import evaluate as run
     from server.validation.run import plan
 
+    models = model or [EMBEDDED / "tencrop.onnx"]
+    if ray and not out:
+        raise BadInput("--ray: needs --out DIR, a folder that every machine of the cluster sees")
     source = _listed(data, labels)
     chosen = source.entries.chosen(held_out(source.entries, holdout))
-    predictor = open_predictor(model or [EMBEDDED / "tencrop.onnx"], _options(device, engine, precision))
+    predictor = open_predictor(models, _options(device, engine, precision))
     work = plan(source, chosen, predictor, limit)
+    do = None
+    if ray and out:
+        from server.validation.on_ray import on_ray
+
+        do = on_ray(work, predictor, models, out)
     with TemporaryDirectory() as scratch, _bar("evaluating", len(work.entries)) as progress:
-        summary = run(work, predictor, out or Path(scratch) / "run", resume, progress)
+        summary = run(work, predictor, out or Path(scratch) / "run", resume, progress, do)
     if as_json:
         typer.echo(json.dumps(summary, indent=1))
         return
@@ -285,7 +296,8 @@ def main() -> None:
     except OSError as error:  # a disk that is full, an --out that cannot be written
         sys.exit(_fail(f"{error.filename or 'a file'}: {error.strerror or error}", 1))
     except ModuleNotFoundError as error:
-        sys.exit(_fail(f"this command needs {error.name}, which is not installed: pip install 'tencrop[train]'", 1))
+        extra = "ray" if error.name == "ray" else "train"
+        sys.exit(_fail(f"this command needs {error.name}, which is not installed: pip install 'tencrop[{extra}]'", 1))
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
     sys.exit(code or 0)

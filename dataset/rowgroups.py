@@ -21,6 +21,10 @@ class RowGroups:
         self._open: OrderedDict[tuple[int, int], _Cursor] = OrderedDict()
         self._lock = Lock()
 
+    def __reduce__(self) -> tuple[type["RowGroups"], tuple[tuple[Path, ...]]]:
+        """For another process: the files, nothing that is open."""
+        return RowGroups, (self._files,)
+
     def read(self, file: int, group: int, row: int) -> bytes:
         """Raises OSError where the file is gone or damaged."""
         with self._lock:

@@ -4,7 +4,8 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import NamedTuple
@@ -12,7 +13,10 @@ from typing import NamedTuple
 import numpy as np
 
 from model.classifier import Classifier
+from model.errors import Stopped
 from server.errors import Refusal
+
+PATIENCE = 0.25  # seconds after which a job that waits for the engine looks whether it is still wanted
 
 
 class Prediction(NamedTuple):
@@ -30,6 +34,11 @@ class _Waiting(NamedTuple):
     since: float
 
 
+class _Background(NamedTuple):
+    images: np.ndarray
+    future: "Future[tuple[np.ndarray, np.ndarray]]"
+
+
 class Batcher:
     """Gives every caller its own row. No artificial delay: under load batches form by themselves."""
 
@@ -38,6 +47,7 @@ class Batcher:
         self.classifier = classifier
         self.forward_images, self.queue_images = max(1, forward_views // views), max(1, queue_views // views)
         self._queue: deque[_Waiting] = deque()
+        self._background: _Background | None = None  # looked at when the queue is empty
         self._admitted = 0
         self._wake = threading.Condition()
         self._stopping = False
@@ -72,6 +82,22 @@ class Batcher:
             self._wake.notify()
         return await waiting.future
 
+    def background(self, images: np.ndarray, stopped: Callable[[], bool]) -> tuple[np.ndarray, np.ndarray]:
+        """A forward of its own for a job's thread, one caller at a time: as Classifier.predict, run when no request waits.
+
+        Raises Stopped once `stopped` says so or the batcher has ended, and whatever the engine raises.
+        """
+        task = _Background(images, Future())
+        with self._wake:
+            self._background = task
+            self._wake.notify()
+        while not wait((task.future,), PATIENCE).done:
+            if stopped() or not self.alive:
+                with self._wake:
+                    self._background = None
+                raise Stopped("the job was stopped")
+        return task.future.result()
+
     def stop(self) -> None:
         """Finish what waits, then end the thread."""
         with self._wake:
@@ -81,6 +107,9 @@ class Batcher:
 
     def _work(self) -> None:
         while batch := self._take():
+            if isinstance(batch, _Background):
+                self._run_background(batch)
+                continue
             started = time.perf_counter()
             try:
                 mean, views = self.classifier.predict(np.stack([waiting.pixels for waiting in batch]))
@@ -90,19 +119,29 @@ class Batcher:
             except Exception as error:  # whatever the engine raises goes to those who asked; the thread lives on
                 self._deliver(batch, [error] * len(batch))
 
-    def _take(self) -> list[_Waiting]:
-        """The next batch, without those whose client left; empty once stopped and done."""
+    def _run_background(self, task: _Background) -> None:
+        try:
+            task.future.set_result(self.classifier.predict(task.images))
+        except Exception as error:  # as in _work
+            task.future.set_exception(error)
+
+    def _take(self) -> list[_Waiting] | _Background | None:
+        """The next batch, without those whose client left; a job's forward where none waits; None once stopped and done."""
         batch: list[_Waiting] = []
         with self._wake:
-            while not batch:
-                self._wake.wait_for(lambda: self._queue or self._stopping)
+            while True:
+                self._wake.wait_for(lambda: self._queue or self._background or self._stopping)
                 while self._queue and len(batch) < self.forward_images:
                     waiting = self._queue.popleft()
                     if not waiting.future.done():
                         batch.append(waiting)
-                if self._stopping and not self._queue:
-                    break
-        return batch
+                if batch:
+                    return batch
+                if self._stopping:
+                    return None
+                task, self._background = self._background, None
+                if task:
+                    return task
 
     @staticmethod
     def _deliver(batch: list[_Waiting], results: list[Prediction | Exception]) -> None:
@@ -118,3 +157,19 @@ class Batcher:
             loop = waiting.future.get_loop()
             if not loop.is_closed():
                 loop.call_soon_threadsafe(settle, waiting.future, result)
+
+
+class SpareEngine:
+    """A served model's engine, in forwards of the job's own and only when no request waits."""
+
+    def __init__(self, batcher: Batcher, stopped: Callable[[], bool]) -> None:
+        engine = batcher.classifier.engine
+        self.name, self.device, self.precision = engine.name, engine.device, engine.precision
+        self._batcher, self._stopped = batcher, stopped
+
+    def run(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+        """Raises Stopped, at once or while it waits; the chunk that this is of is done again when the job goes on."""
+        if self._stopped():
+            raise Stopped("the job was stopped")
+        mean, each = self._batcher.background(batch, self._stopped)
+        return {"probabilities": mean, "view_probabilities": each}

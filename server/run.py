@@ -33,7 +33,7 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self.started:
-            self.config.app.state.serving.draining = True  # type: ignore[union-attr]
+            self.config.app.state.serving.drain()  # type: ignore[union-attr]
         super().handle_exit(sig, frame)
 
 

@@ -1,6 +1,12 @@
 """The JSON of the HTTP interface."""
 
-from pydantic import BaseModel
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MAX_INTEGER = 2**53  # that every JSON reader keeps exact
+FINISHED = ("done", "failed", "cancelled")  # of Validation.status
 
 
 class Guess(BaseModel):
@@ -69,3 +75,33 @@ class Readiness(BaseModel):
 
     status: str
     models: list[ModelStatus]
+
+
+class NewValidation(BaseModel):
+    """POST /v1/validations: a data set by its path below --data-root, a served model (else the first), this many images (else all)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dataset: str = Field(min_length=1, max_length=1024)
+    model: str | None = Field(default=None, max_length=256)
+    limit: int | None = Field(default=None, ge=1, le=MAX_INTEGER, strict=True)
+
+
+class Validation(BaseModel):
+    """GET /v1/validations/ID, and a job's job.json; `images` of `total` are done, `images_per_s` since the job last went on."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    dataset: str
+    model: str
+    limit: int | None
+    status: Literal["queued", "running", "done", "failed", "cancelled"]
+    images: int = 0
+    total: int | None = None
+    images_per_s: float | None = None
+    error: str | None = None
+    created: datetime
+    started: datetime | None = None
+    finished: datetime | None = None
+    summary: dict[str, Any] | None = None  # summary.json, once done

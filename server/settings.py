@@ -1,14 +1,25 @@
 """Settings of the server: sane by default, changed by flag or by environment (TENCROP_QUEUE_VIEWS=...)."""
 
 import os
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from model.errors import BadInput
 
 PREFIX = "TENCROP_"
+
+
+def _named(value: str | Path) -> str | Path:
+    """Raises ValueError for an empty string, which Path would take for the folder that the server happens to be in."""
+    if value == "":
+        raise ValueError("names no folder")
+    return value
+
+
+Folder = Annotated[Path, BeforeValidator(_named)]
 
 
 class Settings(BaseSettings):
@@ -24,6 +35,8 @@ class Settings(BaseSettings):
     body_seconds: float = Field(default=20, gt=0)  # a body that takes longer is cut off
     deadline_seconds: float = Field(default=30, gt=0)  # an answer that takes longer is 504
     drain_seconds: int = Field(default=20, ge=0)  # what is admitted at SIGTERM may take this long
+    data_root: Folder | None = None  # data sets under it may be validated; without one, validations are off
+    state_dir: Folder = Path("tencrop-state")  # validation jobs are kept here; made only where there is a data root
 
 
 def read_settings(**flags: str | int | None) -> Settings:

@@ -1,10 +1,11 @@
 """What the running server holds: its models, each with a batcher, and the decode pool. Routes get it as `Serving`."""
 
 import os
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 from fastapi import Depends, Request
 
@@ -12,16 +13,24 @@ from model.classifier import Classifier
 from server.batcher import Batcher
 from server.errors import Refusal
 from server.settings import Settings
+from server.validation.store import Store
+
+if TYPE_CHECKING:
+    from server.validation.jobs import Jobs
+
+LAST_SECONDS = 1.0  # that a job has to stop in, when the time to drain is over
 
 
 class State:
     """One a process."""
 
-    def __init__(self, classifiers: Sequence[Classifier], settings: Settings) -> None:
+    def __init__(self, classifiers: Sequence[Classifier], settings: Settings, store: Store | None) -> None:
         self.settings = settings
         self.batchers = {c.name: Batcher(c, settings.forward_views, settings.queue_views) for c in classifiers}
         self.decoders = ThreadPoolExecutor(os.cpu_count(), "decode")
         self.draining = False  # set at SIGTERM
+        self._drained = 0.0  # when that has to be over
+        self.jobs = self._open_jobs(store) if store else None
 
     def batcher(self, name: str | None) -> Batcher:
         """The model of that name, the first one where none is named. Raises Refusal."""
@@ -32,11 +41,24 @@ class State:
             raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "unknown_model", f"no model {wanted!r}; served are {', '.join(self.batchers)}")
         return self.batchers[wanted]
 
+    def drain(self) -> None:
+        """Take nothing new, end event streams, stop the job that runs."""
+        if not self.draining:
+            self.draining, self._drained = True, time.monotonic() + self.settings.drain_seconds
+
     def close(self) -> None:
-        """Finish what was admitted."""
+        """Finish what was admitted; a job goes on when the server is started again."""
+        self.drain()
+        if self.jobs:
+            self.jobs.close(max(LAST_SECONDS, self._drained - time.monotonic()))
         for batcher in self.batchers.values():
             batcher.stop()
         self.decoders.shutdown(cancel_futures=True)
+
+    def _open_jobs(self, store: Store) -> "Jobs":
+        from server.validation.jobs import Jobs  # with pyarrow: 30 MiB that a server without a data root does not need
+
+        return Jobs(store, self.batchers, lambda: self.draining)
 
 
 def _serving(request: Request) -> State:

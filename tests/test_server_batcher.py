@@ -11,6 +11,7 @@ import pytest
 
 from model.classifier import Classifier
 from model.contract import Contract
+from model.errors import Stopped
 from server.batcher import Batcher
 from server.errors import Refusal
 
@@ -24,10 +25,12 @@ class Echo:
         self.file = SimpleNamespace(card=SimpleNamespace(contract=Contract()))
         self.gate = threading.Event()
         self.gate.set()
-        self.sizes: list[int] = []
+        self.calls = 0  # begun
+        self.sizes: list[int] = []  # of those let through
         self.fail_next = False
 
     def predict(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        self.calls += 1
         self.gate.wait()
         self.sizes.append(len(images))
         if self.fail_next:
@@ -141,3 +144,55 @@ def test_stop_finishes_what_waits() -> None:
         return [float((await task).probabilities[0]) for task in tasks]
 
     assert asyncio.run(ask()) == [0, 1, 2]
+
+
+def test_a_job_waits_for_requests_and_never_shares_their_forward() -> None:
+    engine = Echo()
+    running = batcher(engine)
+
+    async def ask() -> None:
+        engine.gate.clear()
+        first = asyncio.create_task(running.predict(image(1)))
+        await until(lambda: engine.calls)
+        job = asyncio.get_running_loop().run_in_executor(None, running.background, np.stack([image(9)] * 3), lambda: False)
+        await until(lambda: running._background)
+        late = [asyncio.create_task(running.predict(image(value))) for value in range(6)]
+        await until(lambda: len(running._queue) == 6)
+        engine.gate.set()
+        mean, views = await job
+        assert mean.tolist() == [[9]] * 3 and views.shape == (3, 10, 1)
+        assert [float((await task).probabilities[0]) for task in [first, *late]] == [1, *range(6)]
+
+    asyncio.run(ask())
+    running.stop()
+    assert engine.sizes == [1, 4, 2, 3]  # the job, which came second, is last
+
+
+def test_a_job_that_waits_is_stopped_and_its_forward_never_run() -> None:
+    engine = Echo()
+    running = batcher(engine)
+
+    async def ask() -> None:
+        engine.gate.clear()
+        first = asyncio.create_task(running.predict(image(1)))
+        await until(lambda: engine.calls)
+        with pytest.raises(Stopped):
+            await asyncio.get_running_loop().run_in_executor(None, running.background, image(9)[None], lambda: True)
+        engine.gate.set()
+        await first
+
+    asyncio.run(ask())
+    running.stop()
+    assert engine.sizes == [1]
+    with pytest.raises(Stopped):  # the engine's thread has ended
+        running.background(image(9)[None], lambda: False)
+
+
+def test_engine_error_reaches_the_job_and_the_thread_lives_on() -> None:
+    engine = Echo()
+    running = batcher(engine)
+    engine.fail_next = True
+    with pytest.raises(RuntimeError, match="engine broke"):
+        running.background(image(1)[None], lambda: False)
+    assert running.background(image(2)[None], lambda: False)[0].tolist() == [[2]]
+    running.stop()

@@ -27,10 +27,10 @@ def claimed(out: Path, claim: Mapping[str, Any], resume: bool) -> Iterator[None]
             for key, was in json.loads(file.read_text(encoding="utf-8")).items():
                 if claim.get(key) != was:
                     raise BadInput(f"{out}: --resume: the run there has another {key.replace('_', ' ')}; choose another --out")
-        elif out.is_dir() and any(out.iterdir()):
+        elif out.is_dir() and any(path.name != f"{CLAIM}.partial" for path in out.iterdir()):
             raise BadInput(f"{out}: not empty and no run of ours; choose another --out")
         else:
-            (out / "parts").mkdir(parents=True)
+            out.mkdir(parents=True, exist_ok=True)
             write_whole(file, json.dumps(claim, indent=1) + "\n")
         held = file.open()
     except (ValueError, AttributeError):
@@ -38,17 +38,19 @@ def claimed(out: Path, claim: Mapping[str, Any], resume: bool) -> Iterator[None]
     except OSError as error:
         raise BadInput(f"--out {out}: cannot be used ({error.strerror}); choose another folder") from None
     with held:
-        _lock(held, out)
+        if not locked(held):
+            raise BadInput(f"{out}: another process is at this run; wait for it, or choose another --out")
         yield
 
 
-def _lock(held: IO[str], out: Path) -> None:
-    """The kernel lets go of it when the process ends, however it does."""
+def locked(held: IO[str]) -> bool:
+    """Whether the file is this process's now; the kernel lets go of it when the process ends, however it does."""
     if sys.platform == "win32":
-        return
+        return True
     import fcntl
 
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        raise BadInput(f"{out}: another process is at this run; wait for it, or choose another --out") from None
+        return False
+    return True

@@ -53,6 +53,7 @@ def evaluate(
         if (out / "summary.json").exists():
             summary: dict[str, Any] = json.loads((out / "summary.json").read_text(encoding="utf-8"))
             return summary
+        (out / "parts").mkdir(exist_ok=True)
         started, fresh = time.time(), 0
         todo = [chunk for chunk in range(work.chunks) if not complete(out, work, chunk)]
         kept = len(work.entries) - sum(len(work.of(chunk)[0]) for chunk in todo)

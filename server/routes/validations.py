@@ -1,0 +1,97 @@
+"""/v1/validations: batch validation of a data set below --data-root, as `tencrop evaluate` does it. Create, list, follow, report, end."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import FileResponse, StreamingResponse
+
+from server.errors import Refusal
+from server.schemas import FINISHED, NewValidation, Validation
+from server.state import Serving
+
+if TYPE_CHECKING:
+    from server.validation.jobs import Jobs
+
+TICK = 0.25  # seconds between two looks at a job
+HEARTBEAT = 15.0  # seconds of silence at most
+STREAM = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # a proxy passes each event on
+
+router = APIRouter(prefix="/v1/validations")
+
+
+def _jobs(serving: Serving) -> Any:
+    """Raises Refusal 404 where there is no data root."""
+    if serving.jobs is None:
+        raise Refusal(HTTPStatus.NOT_FOUND, "validations_off", "validations are off: start the server with --data-root")
+    return serving.jobs
+
+
+OpenJobs = Annotated["Jobs", Depends(_jobs)]
+
+
+@router.post("", status_code=HTTPStatus.ACCEPTED)
+def create(asked: NewValidation, serving: Serving, jobs: OpenJobs, response: Response) -> Validation:
+    """Queue a validation; one runs at a time, and requests go before it."""
+    job = jobs.create(asked, serving.batcher(asked.model).classifier.name)
+    response.headers["Location"] = f"{router.prefix}/{job.id}"
+    return job
+
+
+@router.get("")
+def every(jobs: OpenJobs) -> list[Validation]:
+    """All that are kept, the newest first."""
+    return jobs.all()
+
+
+@router.get("/{name}")
+def one(name: str, jobs: OpenJobs) -> Validation:
+    """How far it is; its summary when it is done."""
+    return jobs.get(name)
+
+
+@router.get("/{name}/events")
+async def events(name: str, request: Request, serving: Serving, jobs: OpenJobs) -> StreamingResponse:
+    """Server-sent events: `progress` with the job now and whenever it changed, `end` with it when it is finished."""
+    jobs.get(name)
+    stream = follow(lambda: jobs.get(name), request.is_disconnected, lambda: serving.draining)
+    return StreamingResponse(stream, media_type="text/event-stream", headers=STREAM)
+
+
+@router.get("/{name}/report", response_class=FileResponse)
+def report(name: str, jobs: OpenJobs) -> FileResponse:
+    """report.html."""
+    return FileResponse(jobs.report(name), media_type="text/html")
+
+
+@router.delete("/{name}", status_code=HTTPStatus.NO_CONTENT)
+def delete(name: str, jobs: OpenJobs) -> None:
+    """Cancel it; remove one that is finished."""
+    jobs.delete(name)
+
+
+async def follow(look: Callable[[], Validation], gone: Callable[[], Awaitable[bool]], draining: Callable[[], bool]) -> AsyncIterator[str]:
+    """The events of a job, until it is finished or removed, the client is gone, or the server drains."""
+    shown, silent = None, 0.0
+    while not draining() and not await gone():
+        try:
+            job = look()
+        except Refusal:  # removed meanwhile
+            return
+        if job != shown:
+            yield _event("progress", job)
+            shown, silent = job, 0.0
+        if job.status in FINISHED:
+            yield _event("end", job)
+            return
+        if silent >= HEARTBEAT:
+            yield ": still here\n\n"
+            silent = 0.0
+        await asyncio.sleep(TICK)
+        silent += TICK
+
+
+def _event(kind: str, job: Validation) -> str:
+    return f"event: {kind}\ndata: {job.model_dump_json()}\n\n"

@@ -1,0 +1,412 @@
+"""/v1/validations through the whole application: the run of `tencrop evaluate`, one at a time, ended or gone on with at will."""
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from dataset.layouts import open_source
+from model.classifier import Classifier
+from model.errors import BadInput, Stopped
+from server.app import create_app
+from server.batcher import Batcher
+from server.routes import validations
+from server.schemas import Validation
+from server.settings import Settings, read_settings
+from server.validation import chunk as chunk_file
+from server.validation import jobs as jobs_file
+from server.validation.run import evaluate, plan
+
+URL = "/v1/validations"
+IMAGES = 10  # in chunks of 4
+
+
+@pytest.fixture(autouse=True)
+def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunk_file, "CHUNK", 4)
+    monkeypatch.setattr(validations, "TICK", 0.02)
+
+
+@pytest.fixture(scope="module")
+def root(photographs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root: `photos`, a broken one among them; `other` with a class of no model; `empty`; and a way out of it."""
+    root = tmp_path_factory.mktemp("data") / "root"
+    for label, (name, source) in zip(("pagoda", "sunflower"), photographs.items(), strict=True):
+        (root / "photos" / label).mkdir(parents=True)
+        with Image.open(source) as image:
+            for number in range(IMAGES // 2):
+                image.crop((10 * number, 5 * number, 400 + 20 * number, 380)).save(root / "photos" / label / f"{name}{number}.jpg")
+    (root / "photos" / "pagoda" / "china2.jpg").write_bytes(b"\xff\xd8\xff\xe0 no more")
+    (root / "other" / "unheard-of").mkdir(parents=True)
+    Image.new("RGB", (300, 300)).save(root / "other" / "unheard-of" / "a.png")
+    (root / "empty").mkdir()
+    (root.parent / "outside").mkdir()
+    (root / "out").symlink_to(root.parent / "outside")
+    (root / "circle").symlink_to(root / "circle")
+    return root
+
+
+@pytest.fixture
+def settings(root: Path, tmp_path: Path) -> Settings:
+    return Settings(data_root=root, state_dir=tmp_path / "state")
+
+
+@pytest.fixture
+def client(classifier: Classifier, settings: Settings) -> Iterator[TestClient]:
+    with serving(classifier, settings) as client:
+        yield client
+
+
+@contextmanager
+def serving(classifier: Classifier, settings: Settings) -> Iterator[TestClient]:
+    with TestClient(create_app([classifier], settings), raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set, it lets a job's forwards through; it is not set."""
+    gate, forward = threading.Event(), Batcher.background
+
+    def held(self: Batcher, images: np.ndarray, stopped: Callable[[], bool]) -> tuple[np.ndarray, np.ndarray]:
+        while not gate.wait(0.01):
+            if stopped():
+                raise Stopped
+        return forward(self, images, stopped)
+
+    monkeypatch.setattr(Batcher, "background", held)
+    return gate
+
+
+def ask(client: TestClient, dataset: str = "photos", **more: Any) -> str:
+    reply = client.post(URL, json={"dataset": dataset, **more})
+    assert reply.status_code == 202, reply.text
+    assert reply.headers["location"] == f"{URL}/{reply.json()['id']}"
+    return str(reply.json()["id"])
+
+
+def wait_for(client: TestClient, name: str, *statuses: str) -> dict[str, Any]:
+    due = time.monotonic() + 30
+    while (job := client.get(f"{URL}/{name}").json())["status"] not in statuses:
+        assert time.monotonic() < due, job
+        time.sleep(0.01)
+    return dict(job)
+
+
+def direct(root: Path, classifier: Classifier, out: Path, limit: int | None = None) -> Path:
+    """`tencrop evaluate`."""
+    data = open_source(root / "photos")
+    evaluate(plan(data, data.entries, classifier, limit), classifier, out, False, lambda done: None)
+    return out
+
+
+def assert_the_same(run: Path, other: Path) -> None:
+    for name in ("predictions.parquet", "summary.json"):
+        assert (run / name).read_bytes() == (other / name).read_bytes()
+
+
+def events(text: str) -> list[tuple[str, dict[str, Any]]]:
+    blocks = [block.split("\n") for block in text.strip().split("\n\n")]
+    return [(kind.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for kind, data in blocks]
+
+
+@pytest.mark.parametrize("limit", [None, 5])
+def test_job_is_the_run_of_evaluate(
+    limit: int | None, client: TestClient, root: Path, settings: Settings, classifier: Classifier, tmp_path: Path
+) -> None:
+    name = ask(client, limit=limit)
+    job = wait_for(client, name, "done", "failed")
+    out = direct(root, classifier, tmp_path / "direct", limit)
+    assert_the_same(settings.state_dir / "validations" / name / "run", out)
+    assert job["summary"] == json.loads((out / "summary.json").read_text())
+    assert (job["status"], job["dataset"], job["model"], job["limit"]) == ("done", "photos", "caltech101", limit)
+    assert job["images"] == job["total"] == (limit or IMAGES) and job["images_per_s"] > 0 and job["error"] is None
+    assert job["created"] <= job["started"] <= job["finished"]
+
+
+def test_events_tell_each_chunk_and_the_end(client: TestClient, gate: threading.Event) -> None:
+    name = ask(client)
+    wait_for(client, name, "running")
+    threading.Timer(0.2, gate.set).start()
+    reply = client.get(f"{URL}/{name}/events")
+    assert reply.headers["content-type"].startswith("text/event-stream")
+    told = events(reply.text)
+    assert [kind for kind, _ in told] == ["progress"] * (len(told) - 1) + ["end"]
+    assert told[0][1]["status"] == "running" and told[0][1]["images"] == 0 and told[-1][1] == client.get(f"{URL}/{name}").json()
+    assert told[-1][1]["status"] == "done" and told[-1][1]["summary"]["n"] == IMAGES
+    assert [kind for kind, _ in events(client.get(f"{URL}/{name}/events").text)] == ["progress", "end"]
+
+
+def test_report_is_there_when_it_is_done(client: TestClient, gate: threading.Event) -> None:
+    name = ask(client)
+    early = client.get(f"{URL}/{name}/report")
+    assert (early.status_code, early.json()["error"]["code"]) == (409, "not_done")
+    gate.set()
+    wait_for(client, name, "done")
+    report = client.get(f"{URL}/{name}/report")
+    assert (
+        report.status_code == 200
+        and report.headers["content-type"].startswith("text/html")
+        and "<!doctype html>" in report.text[:50].lower()
+    )
+
+
+def test_one_runs_at_a_time_in_order_of_creation(client: TestClient, gate: threading.Event) -> None:
+    names = [ask(client, limit=limit) for limit in (4, 3, 2)]
+    wait_for(client, names[0], "running")
+    assert [job["id"] for job in client.get(URL).json()] == names[::-1]
+    assert [job["status"] for job in client.get(URL).json()] == ["queued", "queued", "running"]
+    gate.set()
+    done = [wait_for(client, name, "done") for name in names]
+    assert all(a["finished"] <= b["started"] for a, b in pairwise(done))
+
+
+def test_requests_are_answered_while_a_job_runs(client: TestClient, gate: threading.Event, photographs: dict[str, Path]) -> None:
+    wait_for(client, ask(client), "running")
+    assert client.post("/v1/predict", content=photographs["china"].read_bytes()).status_code == 200
+
+
+def test_cancelled_job_stops_and_the_next_one_runs(client: TestClient, gate: threading.Event, settings: Settings) -> None:
+    first, second, third = (ask(client) for _ in range(3))
+    wait_for(client, first, "running")
+    assert client.delete(f"{URL}/{second}").status_code == client.delete(f"{URL}/{first}").status_code == 204
+    wait_for(client, third, "running")
+    assert [job["status"] for job in client.get(URL).json()] == ["running", "cancelled", "cancelled"]
+    kept = json.loads((settings.state_dir / "validations" / first / "job.json").read_text())
+    assert kept["status"] == "cancelled" and kept["finished"]
+    gate.set()
+    wait_for(client, third, "done")
+
+
+def test_finished_job_is_removed(client: TestClient, settings: Settings) -> None:
+    name = ask(client, limit=1)
+    wait_for(client, name, "done")
+    assert client.delete(f"{URL}/{name}").status_code == 204
+    for reply in (client.get(f"{URL}/{name}"), client.get(f"{URL}/{name}/report"), client.delete(f"{URL}/{name}")):
+        assert (reply.status_code, reply.json()["error"]["code"]) == (404, "not_found")
+    assert [path.name for path in (settings.state_dir / "validations").iterdir()] == ["lock"]
+
+
+def test_cancelled_job_that_has_not_stopped_yet_is_not_removed(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    going = threading.Event()
+    forward = Batcher.background
+
+    def slow(self: Batcher, images: np.ndarray, stopped: Callable[[], bool]) -> tuple[np.ndarray, np.ndarray]:
+        going.wait(10)
+        return forward(self, images, stopped)
+
+    monkeypatch.setattr(Batcher, "background", slow)
+    name = ask(client)
+    wait_for(client, name, "running")
+    assert client.delete(f"{URL}/{name}").status_code == 204
+    assert (client.delete(f"{URL}/{name}").status_code, client.get(f"{URL}/{name}").json()["status"]) == (409, "cancelled")
+    going.set()
+    due = time.monotonic() + 10
+    while client.delete(f"{URL}/{name}").status_code != 204:
+        assert time.monotonic() < due
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "says"),
+    [
+        ({"dataset": "nowhere"}, "bad_dataset", "no such folder in the data root"),
+        ({"dataset": "photos/pagoda/china0.jpg"}, "bad_dataset", "no such folder"),
+        ({"dataset": "../outside"}, "bad_dataset", "not in the data root"),
+        ({"dataset": "photos/../photos"}, "bad_dataset", "not in the data root"),
+        ({"dataset": "out"}, "bad_dataset", "not in the data root"),
+        ({"dataset": "circle"}, "bad_dataset", "dataset: "),
+        ({"dataset": "/"}, "bad_dataset", "not in the data root"),
+        ({"dataset": "a\0b"}, "bad_dataset", "no such folder"),
+        ({"dataset": "a" * 1000}, "bad_dataset", "no such folder"),
+        ({"dataset": "\ud800"}, "bad_parameter", "dataset"),
+        ({"dataset": "a" * 2000}, "bad_parameter", "dataset"),
+        ({"dataset": ""}, "bad_parameter", "dataset"),
+        ({"dataset": 7}, "bad_parameter", "dataset"),
+        ({}, "bad_parameter", "dataset"),
+        ([], "bad_parameter", "body"),
+        ({"dataset": "photos", "model": "other"}, "unknown_model", "caltech101"),
+        ({"dataset": "photos", "limit": 0}, "bad_parameter", "limit"),
+        ({"dataset": "photos", "limit": True}, "bad_parameter", "limit"),
+        ({"dataset": "photos", "limit": 10**400}, "bad_parameter", "limit"),
+        ({"dataset": "photos", "resume": True}, "bad_parameter", "resume"),
+    ],
+)
+def test_bad_request_is_422_and_makes_no_job(body: Any, code: str, says: str, client: TestClient) -> None:
+    reply = client.post(URL, content=json.dumps(body), headers={"content-type": "application/json"})
+    assert (reply.status_code, reply.json()["error"]["code"]) == (422, code), reply.text
+    assert says in reply.json()["error"]["message"]
+    assert client.get(URL).json() == []
+
+
+def test_absolute_path_is_refused_even_inside_the_root(client: TestClient, root: Path) -> None:
+    assert client.post(URL, json={"dataset": str(root / "photos")}).status_code == 422
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[" * 100_000, b'{"dataset": ' + b"9" * 5000 + b"}"])
+def test_damaged_json_is_an_error_object(body: bytes, client: TestClient) -> None:
+    reply = client.post(URL, content=body, headers={"content-type": "application/json"})
+    assert reply.status_code in (400, 422) and reply.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "error"),
+    [("other", "other: class 'unheard-of' is none of the model's (1 of 1 classes are not)"), ("empty", "empty: ")],
+)
+def test_what_is_found_when_it_starts_makes_it_failed(dataset: str, error: str, client: TestClient, root: Path) -> None:
+    job = wait_for(client, ask(client, dataset), "failed")
+    assert job["error"].startswith(error) and str(root) not in job["error"] and "\n" not in job["error"] and "--" not in job["error"]
+    assert job["finished"] and job["summary"] is None
+
+
+def test_full_disk_fails_the_job_and_the_server_lives(
+    client: TestClient, settings: Settings, monkeypatch: pytest.MonkeyPatch, photographs: dict[str, Path]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(chunk_file, "write_records", full)
+    job = wait_for(client, ask(client), "failed")
+    assert job["error"] == f"{job['id']}/run: cannot be written (No space left on device)"
+    monkeypatch.setattr("server.validation.store.write_whole", full)
+    reply = client.post(URL, json={"dataset": "photos"})
+    assert (reply.status_code, reply.json()["error"]["code"]) == (507, "cannot_be_kept")
+    assert client.post("/v1/predict", content=photographs["china"].read_bytes()).status_code == 200
+    assert len(client.get(URL).json()) == 1 and len(list((settings.state_dir / "validations").iterdir())) == 2
+
+
+def test_engine_that_breaks_fails_the_job_without_a_traceback(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Classifier, "predict", lambda *_: 1 / 0)
+    assert wait_for(client, ask(client), "failed")["error"] == "the server failed; its log says why"
+    monkeypatch.undo()
+    wait_for(client, ask(client, limit=1), "done")
+
+
+def test_too_many_unfinished_are_429(client: TestClient, gate: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs_file, "MAX_UNFINISHED", 2)
+    ask(client)
+    ask(client)
+    assert client.post(URL, json={"dataset": "photos"}).json()["error"]["code"] == "queue_full"
+
+
+@pytest.mark.parametrize("name", ["0" * 24, "lock", "..%2f..%2fetc", "%00", "A" * 5000])
+def test_unknown_id_is_404(name: str, client: TestClient) -> None:
+    calls = [client.get(f"{URL}/{name}{more}") for more in ("", "/events", "/report")] + [client.delete(f"{URL}/{name}")]
+    assert {(reply.status_code, reply.json()["error"]["code"]) for reply in calls} == {(404, "not_found")}
+
+
+def test_without_a_data_root_validations_are_off(classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with serving(classifier, Settings()) as client:
+        for reply in (client.post(URL, json={"dataset": "photos"}), client.get(URL), client.get(f"{URL}/x"), client.delete(f"{URL}/x")):
+            assert reply.status_code == 404
+            assert reply.json()["error"]["message"] == "validations are off: start the server with --data-root"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_job_goes_on_when_the_server_is_started_again(
+    classifier: Classifier, settings: Settings, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward, allowed = Batcher.background, 2
+
+    def some(self: Batcher, images: np.ndarray, stopped: Callable[[], bool]) -> tuple[np.ndarray, np.ndarray]:
+        nonlocal allowed
+        while allowed == 0:
+            time.sleep(0.01)
+            if stopped():
+                raise Stopped
+        allowed -= 1
+        return forward(self, images, stopped)
+
+    monkeypatch.setattr(Batcher, "background", some)
+    with serving(classifier, settings) as client:
+        first, second = ask(client), ask(client, limit=3)
+        while client.get(f"{URL}/{first}").json()["images"] < 8:
+            time.sleep(0.01)
+    kept = [json.loads((settings.state_dir / "validations" / name / "job.json").read_text()) for name in (first, second)]
+    assert [(job["status"], job["images"]) for job in kept] == [("running", 8), ("queued", 0)]
+    monkeypatch.setattr(Batcher, "background", forward)
+    with serving(classifier, settings) as client:
+        done = [wait_for(client, name, "done") for name in (first, second)]
+        assert done[0]["finished"] <= done[1]["started"] and done[0]["created"] == kept[0]["created"].replace("+00:00", "Z")
+    assert_the_same(settings.state_dir / "validations" / first / "run", direct(root, classifier, tmp_path / "direct"))
+    with serving(classifier, settings) as client:
+        assert [client.get(f"{URL}/{job['id']}").json() for job in done] == done
+
+
+def test_what_a_kill_leaves_behind_is_no_hindrance(classifier: Classifier, settings: Settings) -> None:
+    job = Validation(id="1" * 24, dataset="photos", model="caltech101", limit=1, status="running", created=datetime.now(UTC))
+    folder = settings.state_dir / "validations"
+    for path in (f"{job.id}/run", "2" * 24, f"{'3' * 24}.gone/run"):  # not yet claimed, not yet told, half removed
+        (folder / path).mkdir(parents=True)
+    (folder / job.id / "job.json").write_text(job.model_dump_json())
+    with serving(classifier, settings) as client:
+        wait_for(client, job.id, "done")
+        assert len(client.get(URL).json()) == 1
+    assert sorted(path.name for path in folder.iterdir()) == [job.id, "2" * 24, "lock"]
+
+
+def test_job_whose_model_is_served_no_more_fails(classifier: Classifier, settings: Settings) -> None:
+    job = Validation(id="1" * 24, dataset="photos", model="gone", limit=1, status="queued", created=datetime.now(UTC))
+    (settings.state_dir / "validations" / job.id).mkdir(parents=True)
+    (settings.state_dir / "validations" / job.id / "job.json").write_text(job.model_dump_json())
+    with serving(classifier, settings) as client:
+        assert wait_for(client, job.id, "failed")["error"] == "no model 'gone'"
+
+
+def test_draining_server_takes_no_job(client: TestClient) -> None:
+    client.app.state.serving.draining = True  # type: ignore[attr-defined]
+    assert client.post(URL, json={"dataset": "photos"}).status_code == 503
+
+
+def test_folders_that_cannot_be_used_are_refused(classifier: Classifier, settings: Settings, client: TestClient, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for bad, says in (
+        (settings, "another server uses it"),
+        (settings.model_copy(update={"data_root": tmp_path / "none"}), "no such folder"),
+        (settings.model_copy(update={"state_dir": tmp_path / "file"}), "cannot be used"),
+    ):
+        with pytest.raises(BadInput, match=says):
+            create_app([classifier], bad)
+
+
+def test_empty_folder_names_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(BadInput, match="data_root"):
+        read_settings(data_root="")
+    monkeypatch.setenv("TENCROP_DATA_ROOT", "/srv/data")
+    assert read_settings().data_root == Path("/srv/data")
+
+
+def followed(*looks: Validation, gone_after: int = 1000, drains_after: int = 1000) -> list[str]:
+    asked = iter(range(1000))
+
+    async def gone() -> bool:
+        return next(asked) >= gone_after
+
+    async def collect() -> list[str]:
+        turns = iter([*looks, *[looks[-1]] * 1000])
+        passed = iter(range(1000))
+        return [event async for event in validations.follow(lambda: next(turns), gone, lambda: next(passed) >= drains_after)]
+
+    return asyncio.run(collect())
+
+
+def test_stream_ends_when_the_client_leaves_or_the_server_drains_and_beats_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(validations, "TICK", 0.001)
+    monkeypatch.setattr(validations, "HEARTBEAT", 0.0095)
+    job = Validation(id="1" * 24, dataset="photos", model="m", limit=None, status="running", created=datetime.now(UTC))
+    for told in (followed(job, gone_after=25), followed(job, drains_after=25)):
+        assert [text[:16] for text in told] == ["event: progress\n", ": still here\n\n", ": still here\n\n"]
+    more = followed(job, job, job.model_copy(update={"images": 4}), job.model_copy(update={"status": "cancelled"}))
+    assert [text.split("\n")[0] for text in more] == ["event: progress"] * 3 + ["event: end"]

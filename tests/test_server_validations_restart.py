@@ -1,0 +1,146 @@
+"""A validation over HTTP outlives its server: killed or told to end in the middle and started again, it is the undisturbed run."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parent.parent
+IMAGES = 96  # in chunks of 4
+KILLS = 5
+
+# `tencrop ARGUMENTS` with small chunks, each of which takes a moment.
+CHILD = """
+import sys, time
+import server.validation.chunk as chunk
+import tencrop
+
+chunk.CHUNK = 4
+write = chunk.write_records
+chunk.write_records = lambda *given: (time.sleep({seconds}), write(*given))
+sys.argv[0] = "tencrop"
+tencrop.main()
+"""
+
+
+@pytest.fixture(scope="module")
+def root(photographs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root with cuts of the two photographs under two of the model's classes, one of them broken."""
+    root = tmp_path_factory.mktemp("data")
+    for label, (name, source) in zip(("pagoda", "sunflower"), photographs.items(), strict=True):
+        (root / "photos" / label).mkdir(parents=True)
+        with Image.open(source) as image:
+            for number in range(IMAGES // 2):
+                cut = image.crop((2 * number, number, 400 + 2 * number, 380))
+                cut.save(root / "photos" / label / f"{name}{number:02}.jpg", quality=90)
+    (root / "photos" / "pagoda" / "china07.jpg").write_bytes(b"\xff\xd8\xff\xe0 no more")
+    return root
+
+
+def command(*arguments: str, seconds: float = 0) -> list[str]:
+    return [sys.executable, "-c", CHILD.replace("{seconds}", str(seconds)), *arguments, "--precision", "fp32"]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`tencrop evaluate`, without a server."""
+    out = tmp_path_factory.mktemp("undisturbed") / "run"
+    subprocess.run(command("evaluate", str(root / "photos"), "--out", str(out)), cwd=ROOT, check=True, timeout=120, capture_output=True)
+    return out
+
+
+@contextmanager
+def serving(root: Path, state: Path, seconds: float = 0) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    arguments = ("serve", "--port", "0", "--data-root", str(root), "--state-dir", str(state))
+    with subprocess.Popen(command(*arguments, seconds=seconds), cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr
+            seen = []
+            for line in process.stderr:
+                seen.append(line)
+                if "startup complete" in line:
+                    break
+            address = re.search(r"listening on (http://\S+)", "".join(seen))
+            assert address, "".join(seen)
+            yield process, f"{address[1]}/v1/validations"
+        finally:
+            process.kill()
+
+
+def call(url: str, body: object = None) -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    with urllib.request.urlopen(urllib.request.Request(url, data, {"Content-Type": "application/json"}), timeout=60) as reply:
+        return json.load(reply)
+
+
+def wait_for(url: str, images: int) -> None:
+    due = time.monotonic() + 60
+    while call(url)["images"] < images:
+        assert time.monotonic() < due
+        time.sleep(0.02)
+
+
+def last_event(url: str) -> tuple[str, dict[str, Any]]:
+    with urllib.request.urlopen(f"{url}/events", timeout=60) as reply:
+        *_, last = reply.read().decode().strip().split("\n\n")
+    kind, data = last.split("\n")
+    return kind, json.loads(data.removeprefix("data: "))
+
+
+def assert_finished_as(undisturbed: Path, root: Path, state: Path, name: str) -> None:
+    """Start the server once more and follow the job to its end."""
+    with serving(root, state) as (process, url):
+        kind, job = last_event(f"{url}/{name}")
+        assert (kind, job["status"], job["error"]) == ("event: end", "done", None)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 0
+    for file in ("predictions.parquet", "summary.json"):
+        assert (state / "validations" / name / "run" / file).read_bytes() == (undisturbed / file).read_bytes()
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_it_is_the_undisturbed_run(root: Path, undisturbed: Path, tmp_path: Path) -> None:
+    name = ""
+    for kill in range(KILLS):
+        with serving(root, tmp_path, seconds=0.1) as (process, url):
+            name = name or call(url, {"dataset": "photos"})["id"]
+            if kill:  # the first one at once: before or while it is claimed
+                wait_for(f"{url}/{name}", 16 * kill)
+            process.kill()
+            process.wait()
+    assert json.loads((tmp_path / "validations" / name / "job.json").read_text())["status"] == "running"
+    assert_finished_as(undisturbed, root, tmp_path, name)
+
+
+@pytest.mark.slow
+def test_sigterm_ends_streams_and_exits_0_and_the_job_goes_on(root: Path, undisturbed: Path, tmp_path: Path) -> None:
+    with serving(root, tmp_path, seconds=0.1) as (process, url):
+        first, second = (call(url, {"dataset": "photos"})["id"] for _ in range(2))
+        wait_for(f"{url}/{first}", 8)
+        with urllib.request.urlopen(f"{url}/{second}/events", timeout=60) as stream:
+            assert stream.readline() == b"event: progress\n"
+            told = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            assert b"event: end" not in stream.read()  # to its end
+        assert process.wait(timeout=30) == 0 and time.monotonic() - told < 5
+    kept = [json.loads((tmp_path / "validations" / name / "job.json").read_text()) for name in (first, second)]
+    assert [job["status"] for job in kept] == ["running", "queued"] and 8 <= kept[0]["images"] < IMAGES
+    assert_finished_as(undisturbed, root, tmp_path, second)
+    assert_finished_as(undisturbed, root, tmp_path, first)
+
+
+def test_folder_that_is_not_there_is_one_line() -> None:
+    result = subprocess.run(
+        command("serve", "--port", "0", "--data-root", "no-such-folder"), cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (result.returncode, result.stderr) == (2, "tencrop: --data-root no-such-folder: no such folder\n")
