@@ -7,7 +7,7 @@ import numpy as np
 
 from model.contract import Contract
 from model.engine import Choice, Engine, EngineOptions, choices, open_engine
-from model.errors import WorkFailed
+from model.errors import WorkFailed, one_line
 from model.preprocess import decode
 from model.probe import formula_png
 from model.tencropfile import TenCropFile
@@ -77,5 +77,5 @@ def _proven(file: TenCropFile, choice: Choice) -> Classifier:
     except WorkFailed:
         raise
     except Exception as error:  # both runtimes raise types of their own
-        raise WorkFailed(f"{file.name}: {choice.engine} on {choice.device} cannot run it: {' '.join(str(error).split())[:200]}") from None
+        raise WorkFailed(f"{file.name}: {choice.engine} on {choice.device} cannot run it: {one_line(error)}") from None
     return classifier

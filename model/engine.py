@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from model.errors import BadInput, WorkFailed
+from model.errors import BadInput, WorkFailed, one_line
 from model.lrn import decomposed
 
 ENGINES = ("auto", "onnxruntime", "tensorrt", "openvino")
@@ -84,7 +84,7 @@ def open_engine(graph: bytes, choice: Choice) -> Engine:
     except WorkFailed:
         raise
     except Exception as error:  # both runtimes raise types of their own
-        why = " ".join(str(error).split())[:200]
+        why = one_line(error)
         raise WorkFailed(f"{choice.engine} on {choice.device} cannot run this file: {why}") from None
 
 

@@ -11,3 +11,8 @@ class WorkFailed(Exception):
 
 class Stopped(Exception):
     """The work was asked to end and has saved what it takes to go on. Exit code 0."""
+
+
+def one_line(error: object) -> str:
+    """The gist of another library's message."""
+    return " ".join(str(error).split())[:200]

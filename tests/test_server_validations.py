@@ -199,16 +199,17 @@ def test_finished_job_is_removed(client: TestClient, settings: Settings) -> None
 
 
 def test_cancelled_job_that_has_not_stopped_yet_is_not_removed(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    going = threading.Event()
+    there, going = threading.Event(), threading.Event()
     forward = Batcher.background
 
     def slow(self: Batcher, images: np.ndarray, stopped: Callable[[], bool]) -> tuple[np.ndarray, np.ndarray]:
+        there.set()
         going.wait(10)
         return forward(self, images, stopped)
 
     monkeypatch.setattr(Batcher, "background", slow)
     name = ask(client)
-    wait_for(client, name, "running")
+    assert there.wait(10)  # a job that is only about to begin would stop at once
     assert client.delete(f"{URL}/{name}").status_code == 204
     assert (client.delete(f"{URL}/{name}").status_code, client.get(f"{URL}/{name}").json()["status"]) == (409, "cancelled")
     going.set()

@@ -15,11 +15,10 @@ from onnx import TensorProto, helper
 
 from export.importers.caffe_file import array, parse
 from export.importers.caffe_pixels import caffe_pixels
-from export.importers.onnx_file import one_line
 from export.importers.options import Options
 from export.importers.source import Source
 from export.onnx import Graph
-from model.errors import BadInput
+from model.errors import BadInput, one_line
 
 V1_TYPES = {  # V1LayerParameter.LayerType
     1: "Accuracy",

@@ -11,12 +11,11 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from export.importers.graphs import any_batch, bare, constants, copied, image_input, modern, pruned, softmax_input, without_dropout
-from export.importers.onnx_file import one_line
 from export.importers.options import SIDES, Options
 from export.importers.pixels import Pixels
 from export.importers.source import Source
 from export.onnx import Graph
-from model.errors import BadInput
+from model.errors import BadInput, one_line
 from model.kernels import kernels_png
 
 PREFIX = "source/"  # of the source's own nodes

@@ -9,13 +9,12 @@ import onnx
 
 from export.importers.classifier import TINY
 from export.importers.graphs import rounded
-from export.importers.onnx_file import one_line
 from export.importers.reference import Answers, Reference, softmax
 from export.parity import BATCHES, ENGINES
 from export.views import cut
 from model.contract import CENTER_VIEW
 from model.engine import Choice, Engine, open_engine
-from model.errors import BadInput, WorkFailed
+from model.errors import BadInput, WorkFailed, one_line
 from model.tencropfile import OUTPUTS
 
 LIMIT = 1e-4  # largest difference: of a logit over the largest logit, of a probability as it is

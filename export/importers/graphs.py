@@ -6,9 +6,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper, shape_inference, version_converter
 
-from export.importers.onnx_file import one_line
 from export.onnx import OPSET
-from model.errors import BadInput
+from model.errors import BadInput, one_line
 
 PASSING = ("Identity", "Flatten", "Reshape", "Squeeze")  # an answer may go through these behind its softmax
 SQUASHING = ("Softmax", "Sigmoid", "HardSigmoid")  # scores into 0..1

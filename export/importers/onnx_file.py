@@ -10,7 +10,7 @@ from onnx.external_data_helper import load_external_data_for_tensor
 from export.importers.bvlc import BVLC, is_bvlc
 from export.importers.options import Options
 from export.importers.source import Source
-from model.errors import BadInput
+from model.errors import BadInput, one_line
 from model.tencropfile import PREFIX, parse_onnx
 
 MOST_BYTES = 2**31 - 1  # what one ONNX file can hold
@@ -128,8 +128,3 @@ def _check(model: onnx.ModelProto, path: Path) -> None:
         onnx.checker.check_model(model)
     except Exception as error:  # a type of its own for every fault
         raise BadInput(f"{path}: not valid ONNX: {one_line(error)}") from None
-
-
-def one_line(error: object) -> str:
-    """The gist of another library's message."""
-    return " ".join(str(error).split())[:200]

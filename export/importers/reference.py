@@ -7,12 +7,11 @@ import numpy as np
 
 from export.importers.classifier import Shape
 from export.importers.graphs import softmax_input, squashed, with_output
-from export.importers.onnx_file import one_line
 from export.importers.pixels import Pixels
 from export.importers.source import Source
 from model.contract import Contract
 from model.engine import QUIET
-from model.errors import BadInput
+from model.errors import BadInput, one_line
 from model.preprocess import decode
 
 SCORES = "tensor(float)"  # in onnxruntime's words

@@ -14,7 +14,7 @@ from export.importers.caffe import read_caffe
 from export.importers.classifier import Shape, first_kernels, image_shape, net_of
 from export.importers.gate import prove
 from export.importers.labels import read_labels
-from export.importers.onnx_file import one_line, read_onnx
+from export.importers.onnx_file import read_onnx
 from export.importers.options import Options
 from export.importers.pixels import Pixels, assumptions, settle
 from export.importers.reference import Reference, kind_of_output
@@ -23,7 +23,7 @@ from export.importers.torchvision_alexnet import read_alexnet
 from export.parity import BATCHES, parity_table
 from export.pipeline import tencrop_onnx, with_card
 from model.contract import Contract
-from model.errors import BadInput
+from model.errors import BadInput, one_line
 from model.probe import Probe
 from model.tencropfile import Card
 from model.whole import write_all

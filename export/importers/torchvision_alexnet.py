@@ -16,12 +16,11 @@ from onnx import TensorProto, helper
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from export.importers.onnx_file import one_line
 from export.importers.options import Options
 from export.importers.pixels import PRESET
 from export.importers.source import Source
 from export.onnx import Graph
-from model.errors import BadInput
+from model.errors import BadInput, one_line
 
 KIND = "torchvision's alexnet"
 KNOWN = replace(PRESET, layout="nchw", crop=224, resize=256, output="logits")

@@ -10,7 +10,7 @@ from warnings import catch_warnings, simplefilter
 import ray
 import ray.data
 
-from model.errors import WorkFailed
+from model.errors import WorkFailed, one_line
 
 OBJECT_STORE = 200_000_000  # bytes, of a Ray that is started here: it holds the plan, 70 bytes an image
 QUIET = {
@@ -32,7 +32,7 @@ def cluster() -> Iterator[None]:
             with _no_stderr():
                 ray.init(log_to_driver=False, **cast(Any, own))
         except (ConnectionError, RuntimeError, ValueError) as error:
-            raise WorkFailed(f"Ray does not start ({' '.join(str(error).split())[:200]}); RAY_ADDRESS names a cluster") from None
+            raise WorkFailed(f"Ray does not start ({one_line(error)}); RAY_ADDRESS names a cluster") from None
         try:
             yield
         finally:

@@ -22,7 +22,7 @@ from ray.exceptions import RayError
 
 from model.engine import EngineOptions
 from model.ensemble import Predictor, open_predictor
-from model.errors import BadInput, WorkFailed
+from model.errors import BadInput, WorkFailed, one_line
 from server.validation.chunk import Plan, complete, cut, do_chunks
 from server.validation.cluster import cluster
 from server.validation.run import Do
@@ -59,7 +59,7 @@ def on_ray(work: Plan, model: Predictor, models: Sequence[Path], out: Path) -> D
             try:
                 yield from _spread(work, job, chunks)
             except RayError as error:
-                why = " ".join(str(error).split())[:200]
+                why = one_line(error)
                 raise WorkFailed(f"Ray gave up ({why}); what is done is kept: go on with --resume") from None
         gone = [chunk for chunk in chunks if not complete(out, work, chunk)]
         if gone:
