@@ -62,10 +62,11 @@ def export(source: Path, out: Path, weights: str, fc_rank: int, images: Path | N
     checkpoint.check(source)
     checkpoint = low_rank(checkpoint, fc_rank) if fc_rank else checkpoint
     checkpoint = half(checkpoint) if weights == "fp16" else checkpoint
-    photos = photographs(images, checkpoint.contract, COMPARED * EACH) if images else formula_images(checkpoint.contract, COMPARED)
+    wanted = COMPARED * EACH if weights == "int8" else COMPARED
+    photos = photographs(images, checkpoint.contract, wanted) if images else formula_images(checkpoint.contract, wanted)
     if weights == "int8" and len(photos) < FEWEST:
         raise BadInput(f"--images {images}: {len(photos)} images there; int8 takes {FEWEST} at least, better {COMPARED * EACH}")
-    made = _exact(checkpoint, photos[::EACH] if images else photos, plain)
+    made = _exact(checkpoint, photos[::EACH] if weights == "int8" else photos, plain)
     made = _in_int8(checkpoint, photos, plain, made.parity) if weights == "int8" else made
     with gathered(out) as folder:
         if checkpoint is not original:

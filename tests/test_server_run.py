@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from serving import address
 
 SERVE = [sys.executable, "-m", "tencrop", "serve"]
 MAX_RESIDENT_MIB = 700
@@ -21,15 +22,7 @@ MAX_RESIDENT_MIB = 700
 def server() -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A serving process on a free port, and its address."""
     with subprocess.Popen([*SERVE, "--port", "0"], stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        seen = []
-        for line in process.stderr:
-            seen.append(line)
-            if "startup complete" in line:
-                break
-        address = re.search(r"listening on (http://\S+)", "".join(seen))
-        assert address, "".join(seen)
-        yield process, address[1]
+        yield process, address(process)
         process.kill()
 
 

@@ -1,7 +1,6 @@
 """A validation over HTTP outlives its server: killed or told to end in the middle and started again, it is the undisturbed run."""
 
 import json
-import re
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from serving import address
 
 ROOT = Path(__file__).parent.parent
 IMAGES = 96  # in chunks of 4
@@ -64,15 +64,7 @@ def serving(root: Path, state: Path, seconds: float = 0) -> Iterator[tuple["subp
     arguments = ("serve", "--port", "0", "--data-root", str(root), "--state-dir", str(state))
     with subprocess.Popen(command(*arguments, seconds=seconds), cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
         try:
-            assert process.stderr
-            seen = []
-            for line in process.stderr:
-                seen.append(line)
-                if "startup complete" in line:
-                    break
-            address = re.search(r"listening on (http://\S+)", "".join(seen))
-            assert address, "".join(seen)
-            yield process, f"{address[1]}/v1/validations"
+            yield process, f"{address(process)}/v1/validations"
         finally:
             process.kill()
 

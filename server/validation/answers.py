@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from model.metrics import TOP
+from server.validation.records import fives
 
 
 class ClassErrors(NamedTuple):
@@ -33,15 +33,12 @@ class Answers:
 
     labels: np.ndarray  # int32 [n], the true ones
     top: np.ndarray  # int32 [n,TOP], best first; -1 too where a model has fewer classes
-    probabilities: np.ndarray  # float32 [n,TOP]
+    probabilities: np.ndarray  # float32 [n,TOP], -1 where top is
 
     @classmethod
     def of(cls, table: pa.Table) -> "Answers":
         """From a table as records.SCHEMA."""
-        filled = np.arange(TOP) < pc.list_value_length(table["ten_crop_indices"]).to_numpy()[:, None]
-        top, probabilities = np.full(filled.shape, -1, np.int32), np.zeros(filled.shape, np.float32)
-        top[filled] = pc.list_flatten(table["ten_crop_indices"]).to_numpy()
-        probabilities[filled] = pc.list_flatten(table["ten_crop_probabilities"]).to_numpy()
+        top, probabilities = (fives(table[f"ten_crop_{what}"]) for what in ("indices", "probabilities"))
         return cls(table["label"].to_numpy(), top, probabilities)
 
     @property

@@ -16,8 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from model.errors import BadInput
-from model.metrics import TOP
-from server.validation.records import SCHEMA
+from server.validation.records import SCHEMA, fives
 from server.validation.report import VIEWS, Z
 
 
@@ -55,21 +54,12 @@ def open_run(folder: Path) -> Run:
         if not n or table.num_rows != n or table["id"].null_count:
             raise BadInput(f"{records}: not the {n} predictions that summary.json speaks of; evaluate again")
         table = table.sort_by("id").combine_chunks()
-        top = {kind: _fives(table[f"{kind}_indices"]) for kind in VIEWS}
-        best = {kind: _fives(table[f"{kind}_probabilities"])[:, 0] for kind in VIEWS}
+        top = {kind: fives(table[f"{kind}_indices"]) for kind in VIEWS}
+        best = {kind: fives(table[f"{kind}_probabilities"])[:, 0] for kind in VIEWS}
         labels = table["label"].chunk(0).to_numpy()
     except (OSError, ValueError, pa.ArrowException):
         raise BadInput(f"{records}: missing or damaged; evaluate again") from None
     return Run(str(folder), about, int(pc.sum(table["undecodable"]).as_py()), table["id"], labels, top, best)
-
-
-def _fives(column: pa.ChunkedArray) -> np.ndarray:
-    """Lists of TOP at most -> [n,TOP], -1 where a list is shorter. Raises ValueError where one is longer, or a null."""
-    lists = column.chunk(0)
-    values = lists.flatten().to_numpy()
-    padded = np.full((len(lists), TOP), -1, values.dtype)
-    padded[np.arange(TOP) < pc.list_value_length(lists).to_numpy()[:, None]] = values
-    return padded
 
 
 def compare(a: Run, b: Run, show: int) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dataset.source import Entry
@@ -47,9 +48,18 @@ def write_records(path: Path, table: pa.Table) -> None:
         pq.write_table(table, partial)
 
 
+def fives(column: pa.ChunkedArray) -> np.ndarray:
+    """Lists of TOP at most, of indices or probabilities -> [n,TOP], -1 where a list is shorter.
+
+    Raises ValueError (pyarrow's is one) where a list is longer, or a null.
+    """
+    lists = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+    values = lists.flatten().to_numpy()
+    padded = np.full((len(lists), TOP), -1, values.dtype)
+    padded[np.arange(TOP) < pc.list_value_length(lists).to_numpy()[:, None]] = values
+    return padded
+
+
 def counts(table: pa.Table, kind: str) -> Counts:
     """Errors by "center" or "ten_crop" over all rows."""
-    top = np.full((table.num_rows, TOP), -1)
-    for row, indices in enumerate(table[f"{kind}_indices"].to_pylist()):
-        top[row, : len(indices)] = indices
-    return Counts.of(top, table["label"].to_numpy())
+    return Counts.of(fives(table[f"{kind}_indices"]), table["label"].to_numpy())
