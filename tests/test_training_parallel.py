@@ -173,7 +173,7 @@ def test_a_signal_to_the_whole_process_group_leaves_the_loaders_workers_to_end_w
 @pytest.mark.slow
 def test_a_killed_process_costs_a_restart_and_changes_nothing(prepared: Prepared, two: Path, tmp_path: Path) -> None:
     out = tmp_path / "killed"
-    said = run_jobs(prepared, [Job(str(out), NOISY, resume=True, kill=(2, 3, 1))], restarts=3)  # gloo may need more than one to meet again
+    said = run_jobs(prepared, [Job(str(out), NOISY, resume=True, kill=(2, 3, 1))], restarts=1)
     assert (tmp_path / "killed.killed").exists()
     assert "SIGKILL" in said or "exitcode: -9" in said
     assert len(told(out, 0)[0]["masks"]) == 2 * STEPS  # of the second epoch alone: the first was not trained again

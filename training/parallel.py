@@ -59,7 +59,10 @@ def join() -> Iterator[World]:
     if cuda:
         torch.cuda.set_device(device)
     if size > 1:
-        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
+        store, _, _ = next(dist.rendezvous("env://"))
+        # torchrun keeps its store over a restart; without a prefix the addresses of the processes that have ended would be found in it
+        store = dist.PrefixStore(f"restart{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", store=store, rank=rank, world_size=size)
     try:
         yield World(rank, size, device)
     finally:
