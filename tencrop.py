@@ -144,6 +144,8 @@ def serve(
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="8000 where nothing is said")] = None,
     data_root: Annotated[str | None, typer.Option(metavar="DIR", help="data sets in it may be validated over HTTP")] = None,
     state_dir: Annotated[str | None, typer.Option(metavar="DIR", help="where those validations are kept; ./tencrop-state")] = None,
+    api_key_file: Annotated[str | None, typer.Option(metavar="FILE", help="answer only who has a key of it; see `tencrop key`")] = None,
+    ensemble: Annotated[list[str] | None, typer.Option(metavar="NAME=A,B", help="serve the mean of several models too")] = None,
     device: Device = "auto",
     engine: EngineChoice = "auto",
     precision: PrecisionChoice = "auto",
@@ -152,8 +154,20 @@ def serve(
     from server.run import serve as run
     from server.settings import read_settings
 
-    settings = read_settings(host=host, port=port, data_root=data_root, state_dir=state_dir)
-    run(models or (), _options(device, engine, precision), settings)
+    settings = read_settings(host=host, port=port, data_root=data_root, state_dir=state_dir, api_key_file=api_key_file)
+    run(models or (), _options(device, engine, precision), ensemble or (), settings)
+
+
+@app.command()
+def key(name: Annotated[str, typer.Argument(help="whose it is; the log tells it")]) -> None:
+    """Make an API key: the key on stderr, shown once, and on stdout the line that `serve --api-key-file` reads."""
+    from server.keys import digest, new_key
+
+    if not name or set(name) & set(" \t#"):
+        raise BadInput(f"{name!r}: a key's name is one word")
+    made = new_key()
+    typer.echo(f"{name} {digest(made)}")
+    typer.echo(made, err=True)
 
 
 @app.command()

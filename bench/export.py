@@ -27,15 +27,14 @@ from export.files import COMPARED, EACH, export
 from export.precision import single
 from model.checkpoint import Checkpoint
 from model.classifier import open_classifier
-from model.engine import Choice, EngineOptions, open_engine
+from model.engine import FORWARD, Choice, EngineOptions, open_engine
 from model.errors import BadInput, WorkFailed
 from model.net import AlexNet
 from model.strict import dump
 from server.run import EMBEDDED
-from server.settings import Settings
 from server.validation.run import evaluate, plan
 
-FORWARD = Settings().forward_views // 10  # images, as the server's
+IMAGES = FORWARD["cpu"]  # of a forward, as the server's
 BASELINE = "seeded, plain"
 
 Run = Callable[[np.ndarray], object]
@@ -88,14 +87,14 @@ def opened(name: str, graph: bytes) -> Run | None:
 
 def speeds(files: Mapping[str, Path], side: int, seconds: float, rounds: int) -> dict[str, dict[str, float]]:
     """images/s of each form on each engine, the median of `rounds` rounds in turns; a forward's time is the median of its round."""
-    images = np.random.default_rng(0).integers(0, 256, (FORWARD, side, side, 3), np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (IMAGES, side, side, 3), np.uint8)
     found: dict[str, dict[str, float]] = {form: {} for form in files}
     for engine in ENGINES:
         runs = {form: run for form, file in files.items() if (run := opened(engine, (file / "tencrop.onnx").read_bytes()))}
         measured: dict[str, list[float]] = {form: [] for form in runs}
         for _ in range(rounds):
             for form, run in runs.items():
-                measured[form].append(FORWARD / forward_seconds(run, images, seconds))
+                measured[form].append(IMAGES / forward_seconds(run, images, seconds))
         for form, values in measured.items():
             found[form][engine] = statistics.median(values)
         print(f"measured {engine}", file=sys.stderr)
@@ -211,7 +210,7 @@ def measure(options: argparse.Namespace) -> None:
     precision = next((summary["precision"] for summary in wrong.values() if summary), "")
     if options.json:
         options.json.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
-    print(f"{machine()}; forwards of {FORWARD} images; errors over {int(mask.sum())} images, in {precision}\n\n{table(rows)}")
+    print(f"{machine()}; forwards of {IMAGES} images; errors over {int(mask.sum())} images, in {precision}\n\n{table(rows)}")
 
 
 if __name__ == "__main__":

@@ -1,18 +1,14 @@
 """What a reader needs to know of the machine to compare figures."""
 
-import os
 import platform
 import re
 import subprocess
 from datetime import date
 from pathlib import Path
 
+from model.cores import cores
+
 UNITS = ("avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8")  # instructions that decide how fast low precision is
-
-
-def cores() -> int:
-    """That this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def machine() -> str:

@@ -19,9 +19,10 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from bench.machine import cores, machine
+from bench.machine import machine
 from dataset.source import is_image
 from model.classifier import Classifier, open_classifier
+from model.cores import cores
 from model.engine import EngineOptions
 from model.preprocess import decode
 from server.run import EMBEDDED

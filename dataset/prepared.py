@@ -9,7 +9,6 @@ goes on where it stopped. Originals are decoded once, here; memory does not grow
 import hashlib
 import io
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from dataset.extent import read_at
 from dataset.holdout import held_out
 from dataset.source import Entries, Entry, Source
 from model.contract import Contract
+from model.cores import cores
 from model.errors import BadInput
 from model.preprocess import ImageError, decode
 from model.statistics import Statistics
@@ -62,7 +62,7 @@ def prepare(source: Source, out: Path, holdout: float, progress: Callable[[int],
     _claim(out / "plan.json", plan)
     sums = [np.zeros(1, np.int64), np.zeros((contract.resize, contract.resize, 3)), np.zeros((3, 3))]
     tables = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         for part, start in enumerate(range(0, len(entries), PART)):
             chunk = slice(start, start + PART)
             table, part_sums = _part(source, entries[chunk], held[chunk], part, out, contract, pool)

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -52,7 +53,20 @@ class Ensemble:
         return np.mean(means, axis=0), np.mean(views, axis=0)
 
 
-Predictor = Classifier | Ensemble
+class Predictor(Protocol):
+    """What Classifier and Ensemble have in common."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def members(self) -> tuple[Classifier, ...]: ...
+    @property
+    def contract(self) -> Contract: ...
+    @property
+    def engine(self) -> Engine: ...
+    @property
+    def sha256(self) -> str: ...
+    def predict(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]: ...
 
 
 def open_predictor(paths: Sequence[Path], options: EngineOptions) -> Predictor:

@@ -5,28 +5,37 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from model.classifier import Classifier
+from model.ensemble import Predictor
+from server.access import Access
 from server.errors import answer_errors
+from server.keys import ApiKeys, Keys
 from server.limits import BodyLimits
-from server.routes import health, page, predict, validations
+from server.routes import docs, health, hub, inference, page, predict, validations
 from server.settings import Settings
 from server.state import State
 from server.validation.store import open_store
 
 
-def create_app(classifiers: Sequence[Classifier], settings: Settings) -> FastAPI:
-    """An application that serves these models, the first of them where a request names none. Raises BadInput for a bad folder."""
+def create_app(models: Sequence[Predictor], settings: Settings) -> FastAPI:
+    """An application that serves these models, the first of them where a request names none.
+
+    Raises BadInput for a bad folder or key file.
+    """
     store = open_store(settings)
+    keys = Keys.read(settings.api_key_file) if settings.api_key_file else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.serving = State(classifiers, settings, store)
+        app.state.serving = State(models, settings, store)
         yield
         app.state.serving.close()
 
     app = FastAPI(title="tencrop", docs_url=None, redoc_url=None, lifespan=lifespan)
-    app.add_middleware(BodyLimits, max_bytes=settings.max_body_bytes, seconds=settings.body_seconds)
+    app.add_middleware(BodyLimits, max_bytes=settings.max_body_bytes, seconds=settings.body_seconds, max_total=settings.max_bodies_bytes)
+    if keys:
+        app.add_middleware(ApiKeys, keys=keys)
+    app.add_middleware(Access)
     answer_errors(app)
-    for room in (predict, validations, health, page):
+    for room in (predict, hub, inference, validations, health, docs, page):
         app.include_router(room.router)
     return app

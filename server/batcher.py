@@ -1,10 +1,10 @@
-"""Bounded queue -> one forward: the engine's one thread takes whatever waits, up to the view budget, whenever it is idle."""
+"""Bounded queue -> one forward: an engine's one thread takes whatever waits, up to the view budget, whenever it is idle."""
 
 import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -12,11 +12,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from model.classifier import Classifier
-from model.errors import Stopped
+from model.ensemble import Predictor
+from model.errors import Stopped, WorkFailed, one_line
 from server.errors import Refusal
+from server.metrics import Metrics
 
 PATIENCE = 0.25  # seconds after which a job that waits for the engine looks whether it is still wanted
+SMALL = 4  # images; a forward of at most so many is not padded
 
 
 class Prediction(NamedTuple):
@@ -39,39 +41,75 @@ class _Background(NamedTuple):
     future: "Future[tuple[np.ndarray, np.ndarray]]"
 
 
-class Batcher:
-    """Gives every caller its own row. No artificial delay: under load batches form by themselves."""
+def sizes(most: int) -> list[int]:
+    """The sizes of forwards: each small one, powers of two, and the largest. No other shape ever reaches an engine."""
+    return [size for size in range(1, most) if size <= SMALL or size & (size - 1) == 0] + [most]
 
-    def __init__(self, classifier: Classifier, forward_views: int, queue_views: int) -> None:
-        views = len(classifier.file.card.contract.views)
-        self.classifier = classifier
-        self.forward_images, self.queue_images = max(1, forward_views // views), max(1, queue_views // views)
+
+def warm_up(engine: Predictor, forward_images: int) -> None:
+    """Run every size once, so that no request waits for memory to be laid out. Raises WorkFailed."""
+    side = engine.contract.resize
+    for size in sizes(forward_images):
+        try:
+            engine.predict(np.zeros((size, side, side, 3), np.uint8))
+        except Exception as error:  # both runtimes raise types of their own
+            why = f"{engine.name}: a forward of {size} images fails: {one_line(error)}; set TENCROP_FORWARD_VIEWS lower"
+            raise WorkFailed(why) from None
+
+
+class Batcher:
+    """Gives every caller its own row. No artificial delay: under load batches form by themselves.
+
+    `engines` are one model on one device or on several, each with a thread of its own; `forward_images` and
+    `queue_images` bound a forward and what is admitted.
+    """
+
+    def __init__(self, engines: Sequence[Predictor], forward_images: int, queue_images: int, metrics: Metrics) -> None:
+        self.model = engines[0]
+        self.forward_images, self.queue_images = forward_images, queue_images
+        self.metrics = metrics
+        self._sizes = sizes(forward_images)
         self._queue: deque[_Waiting] = deque()
-        self._background: _Background | None = None  # looked at when the queue is empty
-        self._admitted = 0
+        self._background: _Background | None = None  # looked at when nothing waits and nothing comes
+        self._admitted = 0  # images
+        self._coming = 0  # of these, those that are being decoded or wait
         self._wake = threading.Condition()
         self._stopping = False
-        self._thread = threading.Thread(target=self._work, name=f"engine {classifier.name}", daemon=True)
-        self._thread.start()
+        self._threads = [threading.Thread(target=self._work, args=(each,), name=f"engine {each.name}", daemon=True) for each in engines]
+        for thread in self._threads:
+            thread.start()
+        metrics.watch(self.model.name, lambda: len(self._queue), lambda: self._admitted)
 
     @property
     def alive(self) -> bool:
-        """The engine's thread runs."""
-        return self._thread.is_alive()
+        """All engines' threads run."""
+        return all(thread.is_alive() for thread in self._threads)
 
     @contextmanager
-    def admitted(self) -> Iterator[None]:
-        """A place for one image, held from before its body is read until it is answered.
+    def admitted(self, images: int = 1) -> Iterator[None]:
+        """Places for so many images, held until they are answered; the first from before the body is read.
 
-        Raises Refusal 429 where none is free. For the event loop's thread.
+        Raises Refusal 429 where there are not so many. For the event loop's thread.
         """
-        if self._admitted >= self.queue_images:
+        if self._admitted + images > self.queue_images:
             raise Refusal(HTTPStatus.TOO_MANY_REQUESTS, "queue_full", "too many images are waiting; try again", {"Retry-After": "1"})
-        self._admitted += 1
+        self._admitted += images
         try:
             yield
         finally:
-            self._admitted -= 1
+            self._admitted -= images
+
+    @contextmanager
+    def coming(self) -> Iterator[None]:
+        """An image that is on its way to `predict`: until it is answered no forward of a job begins."""
+        with self._wake:
+            self._coming += 1
+        try:
+            yield
+        finally:
+            with self._wake:
+                self._coming -= 1
+                self._wake.notify_all()
 
     async def predict(self, pixels: np.ndarray) -> Prediction:
         """uint8 [R,R,3] -> its prediction; a caller that is cancelled is dropped before its forward."""
@@ -79,8 +117,11 @@ class Batcher:
         waiting = _Waiting(pixels, loop.create_future(), time.perf_counter())
         with self._wake:
             self._queue.append(waiting)
-            self._wake.notify()
-        return await waiting.future
+            self._wake.notify_all()
+        prediction = await waiting.future
+        self.metrics.images.labels(self.model.name).inc()
+        self.metrics.queue_seconds.labels(self.model.name).observe(prediction.queue_seconds)
+        return prediction
 
     def background(self, images: np.ndarray, stopped: Callable[[], bool]) -> tuple[np.ndarray, np.ndarray]:
         """A forward of its own for a job's thread, one caller at a time: as Classifier.predict, run when no request waits.
@@ -90,7 +131,7 @@ class Batcher:
         task = _Background(images, Future())
         with self._wake:
             self._background = task
-            self._wake.notify()
+            self._wake.notify_all()
         while not wait((task.future,), PATIENCE).done:
             if stopped() or not self.alive:
                 with self._wake:
@@ -99,29 +140,38 @@ class Batcher:
         return task.future.result()
 
     def stop(self) -> None:
-        """Finish what waits, then end the thread."""
+        """Finish what waits, then end the threads."""
         with self._wake:
             self._stopping = True
-            self._wake.notify()
-        self._thread.join()
+            self._wake.notify_all()
+        for thread in self._threads:
+            thread.join()
 
-    def _work(self) -> None:
+    def _work(self, engine: Predictor) -> None:
         while batch := self._take():
             if isinstance(batch, _Background):
-                self._run_background(batch)
+                self._run_background(engine, batch)
                 continue
             started = time.perf_counter()
             try:
-                mean, views = self.classifier.predict(np.stack([waiting.pixels for waiting in batch]))
+                mean, views = self._forward(engine, [waiting.pixels for waiting in batch])
                 took = time.perf_counter() - started
                 rows = zip(batch, mean, views, strict=True)
                 self._deliver(batch, [Prediction(p, each, started - waiting.since, took) for waiting, p, each in rows])
             except Exception as error:  # whatever the engine raises goes to those who asked; the thread lives on
                 self._deliver(batch, [error] * len(batch))
 
-    def _run_background(self, task: _Background) -> None:
+    def _forward(self, engine: Predictor, images: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Classifier.predict of a batch that is padded to one of the sizes."""
+        size = next(size for size in self._sizes if size >= len(images))
+        padded = np.stack([*images, *[images[0]] * (size - len(images))])
+        with self.metrics.forward(self.model.name, size * len(self.model.contract.views)):
+            mean, views = engine.predict(padded)
+        return mean[: len(images)], views[: len(images)]
+
+    def _run_background(self, engine: Predictor, task: _Background) -> None:
         try:
-            task.future.set_result(self.classifier.predict(task.images))
+            task.future.set_result(engine.predict(task.images))
         except Exception as error:  # as in _work
             task.future.set_exception(error)
 
@@ -130,7 +180,7 @@ class Batcher:
         batch: list[_Waiting] = []
         with self._wake:
             while True:
-                self._wake.wait_for(lambda: self._queue or self._background or self._stopping)
+                self._wake.wait_for(lambda: self._queue or (self._background and not self._coming) or self._stopping)
                 while self._queue and len(batch) < self.forward_images:
                     waiting = self._queue.popleft()
                     if not waiting.future.done():
@@ -139,8 +189,8 @@ class Batcher:
                     return batch
                 if self._stopping:
                     return None
-                task, self._background = self._background, None
-                if task:
+                if self._background and not self._coming:
+                    task, self._background = self._background, None
                     return task
 
     @staticmethod
@@ -159,17 +209,22 @@ class Batcher:
                 loop.call_soon_threadsafe(settle, waiting.future, result)
 
 
-class SpareEngine:
-    """A served model's engine, in forwards of the job's own and only when no request waits."""
+class Spare:
+    """A served model for a job: forwards of the job's own, and only when no request waits."""
 
     def __init__(self, batcher: Batcher, stopped: Callable[[], bool]) -> None:
-        engine = batcher.classifier.engine
-        self.name, self.device, self.precision = engine.name, engine.device, engine.precision
+        model = batcher.model
+        self.name, self.members, self.contract, self.engine, self.sha256 = (
+            model.name,
+            model.members,
+            model.contract,
+            model.engine,
+            model.sha256,
+        )
         self._batcher, self._stopped = batcher, stopped
 
-    def run(self, batch: np.ndarray) -> dict[str, np.ndarray]:
-        """Raises Stopped, at once or while it waits; the chunk that this is of is done again when the job goes on."""
+    def predict(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As the model's. Raises Stopped, at once or while it waits; the chunk that this is of is done again when the job goes on."""
         if self._stopped():
             raise Stopped("the job was stopped")
-        mean, each = self._batcher.background(batch, self._stopped)
-        return {"probabilities": mean, "view_probabilities": each}
+        return self._batcher.background(images, self._stopped)

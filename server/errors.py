@@ -1,4 +1,4 @@
-"""What a client hears when a request cannot be answered: {"error": {"code", "message"}} and the right status."""
+"""What a client hears when a request cannot be answered: {"error": {"code", "message"}}, under /v2 {"error": message}, and the status."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -6,6 +6,7 @@ from http import HTTPStatus
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
@@ -25,41 +26,44 @@ class Refusal(Exception):
         super().__init__(message)
         self.status, self.code, self.headers = status, code, headers
 
-    def response(self) -> JSONResponse:
-        """As it goes to the client."""
-        return error_response(self.status, self.code, str(self), self.headers)
-
-
-def error_response(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    """The error object."""
-    return JSONResponse({"error": {"code": code, "message": message}}, status, headers)
+    def response(self, path: str) -> JSONResponse:
+        """As it goes to the client that asked for this path: the Open Inference Protocol has an error object of its own."""
+        error = str(self) if path.startswith("/v2") else {"code": self.code, "message": str(self)}
+        return JSONResponse({"error": error}, self.status, self.headers)
 
 
 def answer_errors(app: FastAPI) -> None:
     """Every way a request can fail, as an error object."""
 
     @app.exception_handler(Refusal)
-    async def refused(_: Request, error: Refusal) -> JSONResponse:
-        return error.response()
+    async def refused(request: Request, error: Refusal) -> JSONResponse:
+        return error.response(request.url.path)
 
     @app.exception_handler(ClientDisconnect)
-    async def left(_: Request, __: ClientDisconnect) -> JSONResponse:
-        return error_response(HTTPStatus.BAD_REQUEST, "client_left", "the client left")  # nobody reads it, nothing is logged
+    async def left(request: Request, _: ClientDisconnect) -> JSONResponse:  # nobody reads it
+        return Refusal(HTTPStatus.BAD_REQUEST, "client_left", "the client left").response(request.url.path)
 
     @app.exception_handler(Exception)
-    async def broke(_: Request, __: Exception) -> JSONResponse:
-        return error_response(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "the server failed; its log says why")
+    async def broke(request: Request, _: Exception) -> JSONResponse:
+        failed = Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "the server failed; its log says why")
+        return failed.response(request.url.path)
 
     @app.exception_handler(ImageError)
-    async def bad_image(_: Request, error: ImageError) -> JSONResponse:
-        return error_response(STATUS[error.code], error.code, str(error))
+    async def bad_image(request: Request, error: ImageError) -> JSONResponse:
+        return Refusal(STATUS[error.code], error.code, str(error)).response(request.url.path)
 
     @app.exception_handler(RequestValidationError)
-    async def bad_parameter(_: Request, error: RequestValidationError) -> JSONResponse:
-        first = error.errors()[0]
-        return error_response(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_parameter", f"{first['loc'][-1]}: {first['msg'].lower()}")
+    async def bad_parameter(request: Request, error: RequestValidationError) -> JSONResponse:
+        return misfit(error).response(request.url.path)
 
     @app.exception_handler(HTTPException)
-    async def http_error(_: Request, error: HTTPException) -> JSONResponse:
-        code = HTTPStatus(error.status_code).name.lower()
-        return error_response(error.status_code, code, str(error.detail), error.headers)
+    async def http_error(request: Request, error: HTTPException) -> JSONResponse:
+        status = HTTPStatus(error.status_code)
+        return Refusal(status, status.name.lower(), str(error.detail), error.headers).response(request.url.path)
+
+
+def misfit(error: RequestValidationError | ValidationError) -> Refusal:
+    """The first thing that pydantic found wrong with a request."""
+    first = error.errors()[0]
+    where = f"{first['loc'][-1]}: " if first["loc"] else ""
+    return Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_parameter", f"{where}{first['msg'].lower()}")

@@ -1,6 +1,8 @@
-"""Bounds on a request's body, counted as it arrives and before anything parses it: bytes and seconds."""
+"""Bounds on requests' bodies, counted as they arrive and before anything parses them: bytes of one, seconds, bytes of all together."""
 
 import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -11,10 +13,14 @@ CLOSE = {"Connection": "close"}  # what is left of the body is not read
 
 
 class BodyLimits:
-    """ASGI middleware: 413 above `max_bytes` (announced or received), 504 for a body slower than `seconds`."""
+    """ASGI middleware: 413 above `max_bytes` (announced or received), 504 for a body slower than `seconds`.
 
-    def __init__(self, app: ASGIApp, max_bytes: int, seconds: float) -> None:
-        self.app, self.max_bytes, self.seconds = app, max_bytes, seconds
+    429 where the bodies of all requests that are not yet answered would exceed `max_total` bytes.
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int, seconds: float, max_total: int) -> None:
+        self.app, self.max_bytes, self.seconds, self.max_total = app, max_bytes, seconds, max_total
+        self._held = 0  # bytes, of all
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -29,18 +35,38 @@ class BodyLimits:
 
         try:
             self._count(int(announced) if announced.isdigit() else 0)
-            await self.app(scope, self._bounded(receive), watched)
+            with self._holding() as hold:
+                await self.app(scope, self._bounded(receive, hold), watched)
         except Refusal as refusal:
             if answered:
                 raise
-            await refusal.response()(scope, receive, send)
+            await refusal.response(scope["path"])(scope, receive, send)
         except asyncio.CancelledError:  # the drain's time is over
             if answered:
                 raise
             late = Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "shutting_down", "the server is shutting down", CLOSE)
-            await late.response()(scope, receive, send)
+            await late.response(scope["path"])(scope, receive, send)
 
-    def _bounded(self, receive: Receive) -> Receive:
+    @contextmanager
+    def _holding(self) -> Iterator[Callable[[int], None]]:
+        """A request's share of all bytes, which grows by what `hold` is told. Raises Refusal."""
+        mine = 0
+
+        def hold(size: int) -> None:
+            nonlocal mine
+            if self._held + size > self.max_total:
+                raise Refusal(
+                    HTTPStatus.TOO_MANY_REQUESTS, "queue_full", "too many bytes are waiting; try again", {"Retry-After": "1", **CLOSE}
+                )
+            mine += size
+            self._held += size
+
+        try:
+            yield hold
+        finally:
+            self._held -= mine
+
+    def _bounded(self, receive: Receive, hold: Callable[[int], None]) -> Receive:
         """`receive` that counts bytes and seconds until the body is complete."""
         received, complete = 0, False
         due = asyncio.get_running_loop().time() + self.seconds
@@ -58,6 +84,7 @@ class BodyLimits:
                 ) from None
             received += len(message.get("body", b""))
             self._count(received)
+            hold(len(message.get("body", b"")))
             complete = not message.get("more_body", False)
             return message
 

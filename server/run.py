@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
@@ -12,8 +13,12 @@ import uvicorn
 
 from model.classifier import open_classifier
 from model.engine import EngineOptions
+from model.ensemble import Ensemble, Predictor
 from model.errors import BadInput, WorkFailed
+from server.access import log_to_stdout
 from server.app import create_app
+from server.batcher import warm_up
+from server.http import BoundedHttp
 from server.settings import Settings
 
 EMBEDDED = Path(__file__).parent / "models" / "caltech101" / "tencrop.onnx"
@@ -37,21 +42,45 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-def serve(models: Sequence[Path], options: EngineOptions, settings: Settings) -> None:
-    """Serve these files, the embedded one where none is named. Raises BadInput, WorkFailed before anything listens."""
-    classifiers = [open_classifier(path, options) for path in models or (EMBEDDED,)]
-    names = [classifier.name for classifier in classifiers]
-    if len(set(names)) < len(names):
-        raise BadInput(f"two models are named {max(names, key=names.count)!r}; rename a file")
-    app = create_app(classifiers, settings)
-    config = uvicorn.Config(app, timeout_graceful_shutdown=settings.drain_seconds, server_header=False, ws="none")
+def serve(paths: Sequence[Path], options: EngineOptions, ensembles: Sequence[str], settings: Settings) -> None:
+    """Serve these files, the embedded one where none is named, and ensembles "NAME=A,B" of them, each on every device of "cuda:0,cuda:1".
+
+    Raises BadInput, WorkFailed before anything listens.
+    """
+    devices = [replace(options, device=device) for device in options.device.split(",")]
+    models = [model for device in devices for model in _opened(paths or (EMBEDDED,), ensembles, device)]
+    for model in models:
+        warm_up(model, settings.forward_images(model))
+    app = create_app(models, settings)
+    if settings.access_log:
+        log_to_stdout()
+    config = uvicorn.Config(
+        app, http=BoundedHttp, timeout_graceful_shutdown=settings.drain_seconds, server_header=False, ws="none", access_log=False
+    )
     listening = _bind(settings)
-    for classifier in classifiers:
-        engine = classifier.engine
-        log.info("%s: %s on %s, %s, answers its probe", classifier.name, engine.name, engine.device, engine.precision)
+    for model in models:
+        engine = model.engine
+        log.info("%s: %s on %s, %s, answers its probe", model.name, engine.name, engine.device, engine.precision)
     host, port = listening.getsockname()[:2]
     log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
     Server(config).run([listening])
+
+
+def _opened(paths: Sequence[Path], ensembles: Sequence[str], options: EngineOptions) -> list[Predictor]:
+    """The models on one device, the ensembles last, whose members are sessions of their own. Raises BadInput, WorkFailed."""
+    models: list[Predictor] = [open_classifier(path, options) for path in paths]
+    by_name = {model.name: path for model, path in zip(models, paths, strict=True)}
+    for text in ensembles:
+        name, _, members = text.partition("=")
+        wanted = members.split(",")
+        unknown = [member for member in wanted if member not in by_name]
+        if not name or unknown:
+            raise BadInput(f"--ensemble {text}: expected NAME=A,B with served models; served are {', '.join(by_name)}")
+        models.append(Ensemble(name, tuple(open_classifier(by_name[member], options) for member in wanted)))
+    names = [model.name for model in models]
+    if len(set(names)) < len(names):
+        raise BadInput(f"two models are named {max(names, key=names.count)!r}; rename a file")
+    return models
 
 
 def _bind(settings: Settings) -> socket.socket:

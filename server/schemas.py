@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+MAX_TOP = 1000  # labels in an answer
 MAX_INTEGER = 2**53  # that every JSON reader keeps exact
 FINISHED = ("done", "failed", "cancelled")  # of Validation.status
 
@@ -59,6 +60,46 @@ class Answer(BaseModel):
     input: InputInfo
     timing_ms: Timing
     views: list[ViewVerdict] | None = None
+
+
+class ErrorBody(BaseModel):
+    """What went wrong: a word for programs, a line for people."""
+
+    code: str
+    message: str
+
+
+class Failure(BaseModel):
+    """Every answer that is none; in a batch, in the place of its image."""
+
+    error: ErrorBody
+
+
+class BatchAnswer(BaseModel):
+    """POST /v1/predict/batch."""
+
+    results: list[Answer | Failure]
+
+
+class HubParameters(BaseModel):
+    """Of the Hugging Face hub's task image-classification; softmax is what the net ends with."""
+
+    top_k: int | None = Field(default=None, ge=1, le=MAX_TOP)
+    function_to_apply: Literal["softmax"] | None = None
+
+
+class HubRequest(BaseModel):
+    """POST /v1/image-classification as JSON; `inputs` is the image in base64."""
+
+    inputs: str
+    parameters: HubParameters = HubParameters()
+
+
+class HubGuess(BaseModel):
+    """One label, as the hub's clients read it."""
+
+    label: str
+    score: float
 
 
 class ModelStatus(BaseModel):

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from model.engine import forward
+from model.ensemble import Predictor
 from model.errors import BadInput
 
 PREFIX = "TENCROP_"
@@ -15,7 +17,7 @@ PREFIX = "TENCROP_"
 def _named(value: str | Path) -> str | Path:
     """Raises ValueError for an empty string, which Path would take for the folder that the server happens to be in."""
     if value == "":
-        raise ValueError("names no folder")
+        raise ValueError("names no folder or file")
     return value
 
 
@@ -29,14 +31,21 @@ class Settings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", min_length=1)
     port: int = Field(default=8000, ge=0, le=65535)
-    forward_views: int = Field(default=40, ge=10)  # at most this many in one forward
+    forward_views: int | None = Field(default=None, ge=10)  # at most this many in one forward; else by the device, as a validation's
     queue_views: int = Field(default=2560, ge=10)  # more waiting than this is answered 429
     max_body_bytes: int = Field(default=32 << 20, ge=1)
+    max_bodies_bytes: int = Field(default=256 << 20, ge=1)  # of all requests that are not yet answered; more is 429
     body_seconds: float = Field(default=20, gt=0)  # a body that takes longer is cut off
     deadline_seconds: float = Field(default=30, gt=0)  # an answer that takes longer is 504
     drain_seconds: int = Field(default=20, ge=0)  # what is admitted at SIGTERM may take this long
     data_root: Folder | None = None  # data sets under it may be validated; without one, validations are off
+    api_key_file: Folder | None = None  # with one, /v1 and /v2 answer only who has a key of it
+    access_log: bool = True  # a line of JSON a request on stdout
     state_dir: Folder = Path("tencrop-state")  # validation jobs are kept here; made only where there is a data root
+
+    def forward_images(self, model: Predictor) -> int:
+        """At most so many in one forward of it."""
+        return max(1, self.forward_views // len(model.contract.views)) if self.forward_views else forward(model.engine)
 
 
 def read_settings(**flags: str | int | None) -> Settings:

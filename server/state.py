@@ -1,6 +1,5 @@
 """What the running server holds: its models, each with a batcher, and the decode pool. Routes get it as `Serving`."""
 
-import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 from fastapi import Depends, Request
 
-from model.classifier import Classifier
+from model.cores import cores
+from model.ensemble import Predictor
 from server.batcher import Batcher
 from server.errors import Refusal
+from server.metrics import Metrics
 from server.settings import Settings
 from server.validation.store import Store
 
@@ -22,12 +23,13 @@ LAST_SECONDS = 1.0  # that a job has to stop in, when the time to drain is over
 
 
 class State:
-    """One a process."""
+    """One a process. Several models of one name are one model on several devices."""
 
-    def __init__(self, classifiers: Sequence[Classifier], settings: Settings, store: Store | None) -> None:
+    def __init__(self, models: Sequence[Predictor], settings: Settings, store: Store | None) -> None:
         self.settings = settings
-        self.batchers = {c.name: Batcher(c, settings.forward_views, settings.queue_views) for c in classifiers}
-        self.decoders = ThreadPoolExecutor(os.cpu_count(), "decode")
+        self.metrics = Metrics()
+        self.batchers = {name: self._batcher([m for m in models if m.name == name]) for name in dict.fromkeys(m.name for m in models)}
+        self.decoders = ThreadPoolExecutor(cores(), "decode")
         self.draining = False  # set at SIGTERM
         self._drained = 0.0  # when that has to be over
         self.jobs = self._open_jobs(store) if store else None
@@ -40,6 +42,14 @@ class State:
         if wanted not in self.batchers:
             raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "unknown_model", f"no model {wanted!r}; served are {', '.join(self.batchers)}")
         return self.batchers[wanted]
+
+    def check_ready(self) -> None:
+        """Raises Refusal 503 where something that should answer does not."""
+        if self.draining:
+            raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "shutting_down", "the server is shutting down")
+        dead = [name for name, batcher in self.batchers.items() if not batcher.alive]
+        if dead:
+            raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", f"the engine of {dead[0]} has stopped")
 
     def drain(self) -> None:
         """Take nothing new, end event streams, stop the job that runs."""
@@ -54,6 +64,11 @@ class State:
         for batcher in self.batchers.values():
             batcher.stop()
         self.decoders.shutdown(cancel_futures=True)
+
+    def _batcher(self, engines: Sequence[Predictor]) -> Batcher:
+        settings, views = self.settings, len(engines[0].contract.views)
+        self.metrics.engines(engines[0].name, engines)
+        return Batcher(engines, settings.forward_images(engines[0]), max(1, settings.queue_views // views), self.metrics)
 
     def _open_jobs(self, store: Store) -> "Jobs":
         from server.validation.jobs import Jobs  # with pyarrow: 30 MiB that a server without a data root does not need

@@ -3,7 +3,6 @@
 import asyncio
 import threading
 import time
-from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -14,6 +13,7 @@ from model.contract import Contract
 from model.errors import Stopped
 from server.batcher import Batcher
 from server.errors import Refusal
+from server.metrics import Metrics
 
 
 class Echo:
@@ -22,7 +22,7 @@ class Echo:
     name = "echo"
 
     def __init__(self) -> None:
-        self.file = SimpleNamespace(card=SimpleNamespace(contract=Contract()))
+        self.contract = Contract()
         self.gate = threading.Event()
         self.gate.set()
         self.calls = 0  # begun
@@ -45,7 +45,7 @@ def image(value: int) -> np.ndarray:
 
 
 def batcher(engine: Echo, forward_images: int = 4, queue_images: int = 1000) -> Batcher:
-    return Batcher(cast(Classifier, cast(Any, engine)), 10 * forward_images, 10 * queue_images)
+    return Batcher([cast(Classifier, cast(Any, engine))], forward_images, queue_images, Metrics())
 
 
 async def until(condition: Any) -> None:

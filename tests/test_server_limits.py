@@ -32,7 +32,7 @@ def call(chunks: Sequence[bytes | float], headers: Sequence[tuple[bytes, bytes]]
         sent.append(message)
 
     scope = {"type": "http", "method": "POST", "path": "/", "headers": list(headers)}
-    asyncio.run(BodyLimits(read_all, 100, 0.2)(scope, receive, send))
+    asyncio.run(BodyLimits(read_all, 100, 0.2, 150)(scope, receive, send))
     body = b"".join(message.get("body", b"") for message in sent)
     return sent[0]["status"], body.decode()
 

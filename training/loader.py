@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from dataset.prepared import Prepared
+from model.cores import cores
 from model.errors import BadInput
 from training.augment import crop, draw
 from training.recipe import Recipe
@@ -23,7 +24,7 @@ from training.stop import SIGNALS
 def spare_cores() -> int:
     """How many workers suit this process: its share of the cores, one left to the training itself; at least 1."""
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    return max(1, len(os.sched_getaffinity(0)) // processes - 1) if hasattr(os, "sched_getaffinity") else 1
+    return max(1, cores() // processes - 1)
 
 
 class Batch(NamedTuple):

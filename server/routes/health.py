@@ -1,14 +1,12 @@
-"""GET /healthz (the process lives) and /readyz (it answers: every engine has reproduced its probe and its thread runs)."""
+"""GET /healthz (the process lives), /readyz (it answers: every engine has reproduced its probe and its thread runs), /metrics."""
 
-from http import HTTPStatus
+from fastapi import APIRouter, Response
 
-from fastapi import APIRouter
-
-from server.errors import Refusal
+from server.metrics import CONTENT_TYPE
 from server.schemas import ModelStatus, Readiness
 from server.state import Serving
 
-router = APIRouter()
+router = APIRouter(tags=["operation"])
 
 
 @router.api_route("/healthz", methods=["GET", "HEAD"])
@@ -20,13 +18,15 @@ async def healthz() -> dict[str, str]:
 @router.api_route("/readyz", methods=["GET", "HEAD"])
 async def readyz(serving: Serving) -> Readiness:
     """Which models are served, and what runs each of them at what precision."""
-    if serving.draining:
-        raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "shutting_down", "the server is shutting down")
-    dead = [name for name, batcher in serving.batchers.items() if not batcher.alive]
-    if dead:
-        raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", f"the engine of {dead[0]} has stopped")
-    classifiers = [batcher.classifier for batcher in serving.batchers.values()]
+    serving.check_ready()
+    engines = {name: batcher.model.engine for name, batcher in serving.batchers.items()}
     return Readiness(
         status="ready",
-        models=[ModelStatus(name=c.name, engine=c.engine.name, device=c.engine.device, precision=c.engine.precision) for c in classifiers],
+        models=[ModelStatus(name=name, engine=e.name, device=e.device, precision=e.precision) for name, e in engines.items()],
     )
+
+
+@router.get("/metrics", include_in_schema=False)
+async def metrics(serving: Serving) -> Response:
+    """For Prometheus."""
+    return Response(serving.metrics.text(), media_type=CONTENT_TYPE)

@@ -25,7 +25,7 @@ async def page() -> FileResponse:
 async def kernels(serving: Serving) -> Response:
     """The first layer's kernels of the first model."""
     batcher = next(iter(serving.batchers.values()))
-    return Response(batcher.classifier.file.card.kernels, media_type="image/png")
+    return Response(batcher.model.members[0].file.card.kernels, media_type="image/png")
 
 
 @router.get("/page/{name}")

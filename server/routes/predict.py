@@ -1,98 +1,73 @@
-"""POST /v1/predict: one image in, its five most probable labels out."""
+"""POST /v1/predict: one image in, its five most probable labels out; /v1/predict/batch: many images in one form."""
 
 import asyncio
-import time
-from http import HTTPStatus
 from typing import Annotated
 
 import numpy as np
 from fastapi import APIRouter, Query, Request
-from starlette.datastructures import UploadFile
 
 from model.contract import Contract
 from model.metrics import top_k
-from model.preprocess import ImageInfo, decode
-from server.batcher import Batcher, Prediction
-from server.errors import Refusal
-from server.schemas import Answer, Guess, InputInfo, Timing, ViewVerdict
-from server.state import Serving
+from model.preprocess import ImageError
+from server.answering import Answered, answer, in_time
+from server.batcher import Batcher
+from server.body import BATCH_BODY, IMAGE_BODY, form_images, image_bytes
+from server.schemas import MAX_TOP, Answer, BatchAnswer, ErrorBody, Failure, Guess, InputInfo, Timing, ViewVerdict
+from server.state import Serving, State
 
-MAX_TOP = 1000
+Top = Annotated[int, Query(ge=1, le=MAX_TOP, description="how many labels")]
+Model = Annotated[str | None, Query(description="a served model; the first where none is named")]
+Views = Annotated[bool, Query(description="add what each of the ten views alone says")]
 
-router = APIRouter()
+router = APIRouter(prefix="/v1/predict", tags=["predict"])
 
 
-@router.post("/v1/predict", response_model_exclude_none=True)
-async def predict(
-    request: Request,
-    serving: Serving,
-    top: Annotated[int, Query(ge=1, le=MAX_TOP, description="how many labels")] = 5,
-    model: Annotated[str | None, Query(description="a served model; the first where none is named")] = None,
-    views: Annotated[bool, Query(description="add what each of the ten views alone says")] = False,
-) -> Answer:
+@router.post("", response_model_exclude_none=True, openapi_extra=IMAGE_BODY)
+async def predict(request: Request, serving: Serving, top: Top = 5, model: Model = None, views: Views = False) -> Answer:
     """Ten-crop prediction of one image: multipart with one `image`, or the image's bytes as the whole body."""
     batcher = serving.batcher(model)
-    contract = batcher.classifier.file.card.contract
-    seconds = serving.settings.deadline_seconds
     with batcher.admitted():
         data = await image_bytes(request)
-        started = time.perf_counter()
-        try:
-            async with asyncio.timeout(seconds):
-                loop = asyncio.get_running_loop()
-                pixels, info = await loop.run_in_executor(serving.decoders, decode, data, contract)
-                decoded = time.perf_counter()
-                prediction = await batcher.predict(pixels)
-        except TimeoutError:
-            raise Refusal(HTTPStatus.GATEWAY_TIMEOUT, "deadline", f"no answer within {seconds:g} s; try again") from None
-    return _answer(batcher, prediction, info, top, decoded - started, views)
+        return told(batcher, await in_time(serving, request, answer(serving, batcher, data)), top, views)
 
 
-async def image_bytes(request: Request) -> bytes:
-    """The image of a request. Raises Refusal where the body is JSON or a form without exactly one file `image`."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind == "application/json":
-        raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_format", "send the image's bytes, or a form with a file `image`")
-    if kind != "multipart/form-data":
-        body = await request.body()
-    else:
-        body = await _form_image(request)
-    if not body:
-        raise Refusal(HTTPStatus.BAD_REQUEST, "damaged_image", "the image is empty (0 bytes)")
-    return body
+@router.post("/batch", response_model_exclude_none=True, openapi_extra=BATCH_BODY)
+async def batch(request: Request, serving: Serving, top: Top = 5, model: Model = None, views: Views = False) -> BatchAnswer:
+    """Many images in one form, answered in their order; a bad image is an error in its place and the others are answered."""
+    batcher = serving.batcher(model)
+    with batcher.admitted():
+        images = await form_images(request, batcher.queue_images)
+        with batcher.admitted(len(images) - 1):
+            each = asyncio.gather(*(_one(serving, batcher, data, top, views) for data in images))
+            return BatchAnswer(results=await in_time(serving, request, each))
 
 
-async def _form_image(request: Request) -> bytes:
-    """The file `image` of a form. Raises Refusal."""
+async def _one(serving: State, batcher: Batcher, data: bytes, top: int, views: bool) -> Answer | Failure:
     try:
-        async with request.form(max_files=2, max_fields=8) as form:
-            images = form.getlist("image")
-            if len(images) != 1 or not isinstance(images[0], UploadFile):
-                raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_parameter", "the form must have one file field named `image`")
-            return await images[0].read()
-    except ValueError:  # a boundary, charset or field name that is none
-        raise Refusal(HTTPStatus.BAD_REQUEST, "bad_request", "the form cannot be read") from None
+        return told(batcher, await answer(serving, batcher, data), top, views)
+    except ImageError as error:
+        return Failure(error=ErrorBody(code=error.code, message=str(error)))
 
 
-def _answer(batcher: Batcher, prediction: Prediction, info: ImageInfo, top: int, decode_seconds: float, views: bool) -> Answer:
-    classifier = batcher.classifier
-    engine, card = classifier.engine, classifier.file.card
+def told(batcher: Batcher, answered: Answered, top: int, views: bool) -> Answer:
+    """As /v1/predict tells it."""
+    engine, labels, prediction = batcher.model.engine, batcher.model.contract.labels, answered.prediction
     return Answer(
-        model=classifier.name,
+        model=batcher.model.name,
         engine=engine.name,
         device=engine.device,
         precision=engine.precision,
         top=[
-            Guess(index=i, id=card.labels[i].id, label=card.labels[i].name, probability=float(prediction.probabilities[i]))
+            Guess(index=i, id=labels[i].id, label=labels[i].name, probability=float(prediction.probabilities[i]))
             for i in map(int, top_k(prediction.probabilities, top))
         ],
-        input=InputInfo(**info._asdict()),
+        input=InputInfo(**answered.info._asdict()),
         timing_ms=Timing(
-            decode=round(decode_seconds * 1e3, 2),
+            decode=round(answered.decode_seconds * 1e3, 2),
             queue=round(prediction.queue_seconds * 1e3, 2),
             engine=round(prediction.engine_seconds * 1e3, 2),
         ),
-        views=_verdicts(card.contract, prediction.view_probabilities) if views else None,
+        views=_verdicts(batcher.model.contract, prediction.view_probabilities) if views else None,
     )
 
 

@@ -35,7 +35,7 @@ OpenJobs = Annotated["Jobs", Depends(_jobs)]
 @router.post("", status_code=HTTPStatus.ACCEPTED)
 def create(asked: NewValidation, serving: Serving, jobs: OpenJobs, response: Response) -> Validation:
     """Queue a validation; one runs at a time, and requests go before it."""
-    job = jobs.create(asked, serving.batcher(asked.model).classifier.name)
+    job = jobs.create(asked, serving.batcher(asked.model).model.name)
     response.headers["Location"] = f"{router.prefix}/{job.id}"
     return job
 

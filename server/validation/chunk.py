@@ -16,14 +16,14 @@ import pyarrow.parquet as pq
 
 from dataset.source import Entry, Source
 from model.contract import Contract
-from model.engine import Engine
+from model.cores import cores
+from model.engine import Engine, forward
 from model.ensemble import Predictor
 from model.errors import WorkFailed
 from model.preprocess import ImageError, decode
 from server.validation.records import SCHEMA, chunk_table, write_records
 
 CHUNK = 64  # images, the last chunk fewer
-FORWARD = {"cpu": 4, "cuda": 32}  # images, by the kind of device; as fast as any on a CPU, on a GPU not yet measured
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def complete(out: Path, work: Plan, chunk: int) -> bool:
 
 def cut(engine: Engine) -> list[int]:
     """How many images a chunk and a forward hold."""
-    return [CHUNK, FORWARD[engine.device.partition(":")[0]]]
+    return [CHUNK, forward(engine)]
 
 
 def do_chunks(work: Plan, chunks: Sequence[int], out: Path, model: Predictor) -> Iterator[int]:
@@ -69,13 +69,13 @@ def do_chunks(work: Plan, chunks: Sequence[int], out: Path, model: Predictor) ->
 
     Raises WorkFailed where an image is gone or a part cannot be written; the parts before it stay.
     """
-    side, (_, forward) = model.contract.resize, cut(model.engine)
+    side, size = model.contract.resize, forward(model.engine)
     for chunk, squares in _decoded(work, chunks, model.contract):
         entries, labels = work.of(chunk)
-        images = np.zeros((-(-len(squares) // forward) * forward, side, side, 3), np.uint8)
+        images = np.zeros((-(-len(squares) // size) * size, side, side, 3), np.uint8)
         for image, square in zip(images, squares, strict=False):
             image[...] = 0 if square is None else square
-        answers = [model.predict(images[start : start + forward]) for start in range(0, len(images), forward)]
+        answers = [model.predict(images[start : start + size]) for start in range(0, len(images), size)]
         mean, each = (np.concatenate(parts)[: len(entries)] for parts in zip(*answers, strict=True))
         table = chunk_table(entries, labels, [square is not None for square in squares], mean, each)
         try:
@@ -98,7 +98,7 @@ def _decoded(work: Plan, chunks: Sequence[int], contract: Contract) -> Iterator[
             why = error.strerror or error
             raise WorkFailed(f"{work.data.root}: {entry.id} is listed but {why}; what is done is kept for --resume") from None
 
-    with ThreadPoolExecutor(os.cpu_count(), "decode") as pool:
+    with ThreadPoolExecutor(cores(), "decode") as pool:
 
         def begun(chunk: int) -> list[Future[np.ndarray | None]]:
             return [pool.submit(pixels, entry) for entry in work.of(chunk)[0]]

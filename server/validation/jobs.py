@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 from dataset.holdout import held_out
 from dataset.layouts import open_source
 from model.errors import BadInput, Stopped, WorkFailed
-from server.batcher import Batcher, SpareEngine
+from server.batcher import Batcher, Spare
 from server.errors import Refusal
 from server.schemas import FINISHED, NewValidation, Validation
 from server.validation.run import evaluate, plan
@@ -179,7 +178,7 @@ class Jobs:
         self._change(name, status="running", started=job.started or datetime.now(UTC))
         source = open_source(self._folder(job.dataset), listing=check)
         chosen = source.entries.chosen(held_out(source.entries, 1))
-        model = replace(batcher.classifier, engine=SpareEngine(batcher, stopped))
+        model = Spare(batcher, stopped)
         work = plan(source, chosen, model, job.limit)
         self._change(name, total=len(work.entries))
         check()

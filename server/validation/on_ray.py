@@ -7,7 +7,6 @@ is started here.
 
 import os
 import socket
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -20,6 +19,7 @@ import ray
 import ray.data
 from ray.exceptions import RayError
 
+from model.cores import cores
 from model.engine import EngineOptions
 from model.ensemble import Predictor, open_predictor
 from model.errors import BadInput, WorkFailed, one_line
@@ -155,11 +155,10 @@ def _told(error: Exception) -> str:
 def _alike(model: Predictor) -> dict[str, Any]:
     """What decides a float besides the image. OpenVINO takes as many threads as the process may use cores."""
     engine = model.engine
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
     return {
         "the model": model.sha256,
         "the engine": f"{engine.name} on {engine.device.partition(':')[0]} in {engine.precision}",
-        "the number of cores": cores,
+        "the number of cores": cores(),
         "the size of chunk and forward": cut(engine),
     }
 
@@ -176,9 +175,9 @@ def _actors(device: str) -> tuple[int, dict[str, float]]:
             raise WorkFailed("Ray has no free GPU; --device cpu computes on its cores")
         actors = int(asked or gpus)
         return actors, {"num_gpus": _share(gpus, actors, 1), "num_cpus": _share(cpus, actors, 1)}
-    cores = os.cpu_count() or 1
-    actors = int(asked or max(1, cpus // cores))
-    return actors, {"num_cpus": _share(cpus, actors, cores)}
+    whole = os.cpu_count() or 1  # machine, as Ray counts it
+    actors = int(asked or max(1, cpus // whole))
+    return actors, {"num_cpus": _share(cpus, actors, whole)}
 
 
 def _share(free: int, actors: int, most: int) -> float:

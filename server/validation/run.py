@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dataset.source import Entry, Source
+from model.cores import cores
 from model.ensemble import Predictor
 from model.errors import BadInput
 from model.whole import write_whole
@@ -61,7 +61,7 @@ def evaluate(
             fresh += images
             progress(kept + fresh)
         seconds = time.time() - started
-        run = {"started": started, "seconds": seconds, "images": fresh, "images_per_s": fresh / max(seconds, 1e-9), "cores": os.cpu_count()}
+        run = {"started": started, "seconds": seconds, "images": fresh, "images_per_s": fresh / max(seconds, 1e-9), "cores": cores()}
         return _write_report(out, work, model, run)
 
 
@@ -87,7 +87,7 @@ def _claim(work: Plan, model: Predictor) -> dict[str, Any]:
     return {
         "model": model.sha256,
         "engine": [engine.name, engine.device, engine.precision],
-        "number_of_cores": os.cpu_count(),
+        "number_of_cores": cores(),
         "cut_into_chunks": cut(engine),
         "list_of_images": hashlib.sha256(images.encode()).hexdigest(),
     }

@@ -1,0 +1,22 @@
+"""How many cores this process may use: of the machine's, those it is bound to, and no more than its container's CPU limit."""
+
+import math
+import os
+from pathlib import Path
+
+CPU_MAX = Path("/sys/fs/cgroup/cpu.max")  # "QUOTA PERIOD" in microseconds, or "max PERIOD" (cgroup v2)
+
+
+def limit() -> int | None:
+    """The container's CPU limit in whole cores, rounded up; None where there is none."""
+    try:
+        quota, period = CPU_MAX.read_text().split()
+        return max(1, math.ceil(int(quota) / int(period)))
+    except (OSError, ValueError):  # no such file; "max"
+        return None
+
+
+def cores() -> int:
+    """At least 1."""
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(bound, limit() or bound)

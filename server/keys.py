@@ -1,0 +1,92 @@
+"""API keys: a file of lines "NAME SHA256", made by `tencrop key NAME`; asked for before a request's body is read."""
+
+import hashlib
+import hmac
+import re
+import secrets
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from model.errors import BadInput
+from server.errors import Refusal
+from server.limits import CLOSE
+
+GUARDED = ("/v1/", "/v2/", "/v2")  # probes, metrics, the page and the documentation need no key
+FREE = "/v2/health/"
+LINE = re.compile(r"(\S+)\s+([0-9a-f]{64})")
+REALM = {"WWW-Authenticate": "Bearer"}
+
+
+def new_key() -> str:
+    """256 random bits, as text: a hash of it needs no salt and no slowness."""
+    return secrets.token_urlsafe(32)
+
+
+def digest(key: str) -> str:
+    """What the file has of it."""
+    return hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Names by the SHA-256 of their keys."""
+
+    names: dict[str, str]
+
+    @classmethod
+    def read(cls, path: Path) -> "Keys":
+        """Raises BadInput where the file cannot be read, holds no key, or a line that is none. # begins a comment."""
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+            raise BadInput(f"--api-key-file {path}: cannot be read ({why})") from None
+        names = {}
+        for number, line in enumerate(lines, 1):
+            text = line.partition("#")[0].strip()
+            found = LINE.fullmatch(text)
+            if text and not found:
+                raise BadInput(f'--api-key-file {path}: line {number} is not "NAME SHA256"; `tencrop key NAME` makes one')
+            if found:
+                names[found[2]] = found[1]
+        if not names:
+            raise BadInput(f"--api-key-file {path}: holds no key; `tencrop key NAME` makes one")
+        return cls(names)
+
+    def owner(self, key: str) -> str | None:
+        """Whose it is; as slow for a wrong key as for a right one."""
+        asked, found = digest(key), None
+        for known, name in self.names.items():
+            if hmac.compare_digest(known, asked):
+                found = name
+        return found
+
+
+class ApiKeys:
+    """ASGI middleware: 401 for a guarded path without a key that is in the file."""
+
+    def __init__(self, app: ASGIApp, keys: Keys) -> None:
+        self.app, self.keys = app, keys
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "")
+        if scope["type"] != "http" or not path.startswith(GUARDED) or path.startswith(FREE):
+            await self.app(scope, receive, send)
+            return
+        owner = self.keys.owner(_sent(scope))
+        if owner is None:
+            refusal = Refusal(HTTPStatus.UNAUTHORIZED, "unauthorized", "send a key: Authorization: Bearer KEY", {**REALM, **CLOSE})
+            await refusal.response(path)(scope, receive, send)
+            return
+        scope["tencrop.key"] = owner
+        await self.app(scope, receive, send)
+
+
+def _sent(scope: Scope) -> str:
+    """The key of `Authorization: Bearer KEY` or `X-API-Key: KEY`; else an empty string, which no key is."""
+    headers: dict[bytes, str] = {name: value.decode("latin-1") for name, value in scope["headers"]}
+    kind, _, key = headers.get(b"authorization", "").partition(" ")
+    return key.strip() if kind.lower() == "bearer" else headers.get(b"x-api-key", "")

@@ -1,0 +1,63 @@
+"""What Prometheus reads at /metrics: requests, queues, forwards, seconds, and which engine runs."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from model.ensemble import Predictor
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+VIEWS = (10, 20, 30, 40, 80, 160, 320, 640)
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+
+class Metrics:
+    """One server's; every name begins with tencrop_."""
+
+    def __init__(self) -> None:
+        self._registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        self.requests = Counter("tencrop_requests", "answers", ["method", "route", "code"], registry=registry)
+        self.request_seconds = Histogram(
+            "tencrop_request_seconds", "from a request's headers to its answer", ["route"], buckets=SECONDS, registry=registry
+        )
+        self.images = Counter("tencrop_images", "images answered", ["model"], registry=registry)
+        self.decode_seconds = Histogram("tencrop_decode_seconds", "decoding an image", ["model"], buckets=SECONDS, registry=registry)
+        self.queue_seconds = Histogram("tencrop_queue_seconds", "until its forward", ["model"], buckets=SECONDS, registry=registry)
+        self.engine_seconds = Histogram("tencrop_engine_seconds", "a forward", ["model"], buckets=SECONDS, registry=registry)
+        self.forward_views = Histogram(
+            "tencrop_forward_views", "views in a forward, padding included", ["model"], buckets=VIEWS, registry=registry
+        )
+        self._queue = Gauge("tencrop_queue_images", "images that wait for an engine", ["model"], registry=registry)
+        self._admitted = Gauge("tencrop_admitted_images", "images admitted and not yet answered", ["model"], registry=registry)
+        self._engine = Info("tencrop_engine", "what runs a model", ["model"], registry=registry)
+
+    def watch(self, model: str, waiting: Callable[[], float], admitted: Callable[[], float]) -> None:
+        """Ask these two whenever the metrics are read."""
+        self._queue.labels(model).set_function(waiting)
+        self._admitted.labels(model).set_function(admitted)
+
+    def engines(self, model: str, engines: Sequence[Predictor]) -> None:
+        """What runs it: engine, devices, precision."""
+        first = engines[0].engine
+        devices = ",".join(each.engine.device for each in engines)
+        self._engine.labels(model).info({"engine": first.name, "device": devices, "precision": first.precision})
+
+    @contextmanager
+    def forward(self, model: str, views: int) -> Iterator[None]:
+        """Time a forward of so many views."""
+        started = time.perf_counter()
+        yield
+        self.engine_seconds.labels(model).observe(time.perf_counter() - started)
+        self.forward_views.labels(model).observe(views)
+
+    def value(self, name: str, model: str) -> float:
+        """A sample of this model's, 0 before the first."""
+        return self._registry.get_sample_value(f"tencrop_{name}", {"model": model}) or 0.0
+
+    def text(self) -> bytes:
+        """The exposition."""
+        return generate_latest(self._registry)

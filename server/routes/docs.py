@@ -1,0 +1,31 @@
+"""GET /docs: the OpenAPI document in Swagger's page, whose assets come from this server and from nowhere else."""
+
+from http import HTTPStatus
+
+import swagger_ui_bundle
+from fastapi import APIRouter
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import FileResponse, HTMLResponse
+
+from server.errors import Refusal
+
+ASSETS = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css", "favicon-32x32.png": "image/png"}
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/docs")
+async def docs() -> HTMLResponse:
+    """The page."""
+    js, css, icon = (f"/docs/{name}" for name in ASSETS)
+    return get_swagger_ui_html(
+        openapi_url="/openapi.json", title="tencrop", swagger_js_url=js, swagger_css_url=css, swagger_favicon_url=icon
+    )
+
+
+@router.get("/docs/{name}")
+async def asset(name: str) -> FileResponse:
+    """One of the page's own files; names outside the list do not exist."""
+    if name not in ASSETS:
+        raise Refusal(HTTPStatus.NOT_FOUND, "not_found", f"no such file {name!r}")
+    return FileResponse(f"{swagger_ui_bundle.swagger_ui_path}/{name}", media_type=ASSETS[name])

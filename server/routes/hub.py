@@ -1,0 +1,43 @@
+"""POST /v1/image-classification: what `huggingface_hub.InferenceClient(model=URL).image_classification` sends and expects."""
+
+import base64
+import binascii
+from http import HTTPStatus
+
+from fastapi import APIRouter, Request
+from pydantic import ValidationError
+
+from model.metrics import top_k
+from server.answering import answer, in_time
+from server.body import HUB_BODY, content_type, image_bytes
+from server.errors import Refusal, misfit
+from server.routes.predict import Model
+from server.schemas import HubGuess, HubRequest
+from server.state import Serving
+
+TOP = 5  # where the client does not say
+
+router = APIRouter(tags=["predict"])
+
+
+@router.post("/v1/image-classification", openapi_extra=HUB_BODY)
+async def image_classification(request: Request, serving: Serving, model: Model = None) -> list[HubGuess]:
+    """The image's bytes, or JSON with the image in base64; the most probable labels."""
+    batcher = serving.batcher(model)
+    with batcher.admitted():
+        data, top = _read(await request.body()) if content_type(request) == "application/json" else (await image_bytes(request), TOP)
+        answered = await in_time(serving, request, answer(serving, batcher, data))
+    probabilities = answered.prediction.probabilities
+    labels = batcher.model.contract.labels
+    return [HubGuess(label=labels[i].name, score=float(probabilities[i])) for i in map(int, top_k(probabilities, top))]
+
+
+def _read(body: bytes) -> tuple[bytes, int]:
+    """The image, and how many labels. Raises Refusal."""
+    try:
+        asked = HubRequest.model_validate_json(body)
+        return base64.b64decode(asked.inputs, validate=True), asked.parameters.top_k or TOP
+    except ValidationError as error:
+        raise misfit(error) from None
+    except (binascii.Error, ValueError):
+        raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_parameter", "inputs: not base64") from None
