@@ -1,0 +1,235 @@
+"""/v2 as tritonclient speaks it, sync and aio: JSON and binary, gzip, raw bodies, classification; and what is none of it."""
+
+import asyncio
+import base64
+import gzip
+import json
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import numpy as np
+import pytest
+import tritonclient.http as triton
+import tritonclient.http.aio as triton_aio
+from serving import address
+from tritonclient.utils import InferenceServerException
+
+from model.classifier import Classifier
+from model.metrics import top_k
+from model.preprocess import decode
+
+NAME = "caltech101"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """host:port of a process that serves the embedded model in fp32."""
+    command = [sys.executable, "-m", "tencrop", "serve", "--port", "0", "--precision", "fp32"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        yield address(process).removeprefix("http://")
+        process.kill()
+
+
+@pytest.fixture
+def client(server: str) -> Iterator[triton.InferenceServerClient]:
+    with triton.InferenceServerClient(server) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def files(photographs: dict[str, Path]) -> list[bytes]:
+    return [path.read_bytes() for path in photographs.values()]
+
+
+@pytest.fixture(scope="module")
+def squares(files: list[bytes], classifier: Classifier) -> np.ndarray:
+    return np.stack([decode(data, classifier.contract)[0] for data in files])
+
+
+@pytest.fixture(scope="module")
+def expected(squares: np.ndarray, classifier: Classifier) -> np.ndarray:
+    return classifier.predict(squares)[0]
+
+
+def encoded(files: list[bytes], binary: bool = True) -> triton.InferInput:
+    tensor = triton.InferInput("image", [len(files)], "BYTES")
+    texts = files if binary else [base64.b64encode(data) for data in files]
+    return tensor.set_data_from_numpy(np.array(texts, dtype=np.object_), binary_data=binary)
+
+
+def pixels(squares: np.ndarray, binary: bool = True) -> triton.InferInput:
+    return triton.InferInput("images", list(squares.shape), "UINT8").set_data_from_numpy(squares, binary_data=binary)
+
+
+def close(result: Any, expected: np.ndarray) -> None:
+    np.testing.assert_allclose(result.as_numpy("probabilities"), expected, rtol=0, atol=1e-5)
+
+
+# ---- what a client asks first
+
+
+def test_server_and_models_tell_what_they_are(client: triton.InferenceServerClient) -> None:
+    assert client.is_server_live() and client.is_server_ready() and client.is_model_ready(NAME) and client.is_model_ready(NAME, "1")
+    metadata = client.get_server_metadata()
+    assert metadata["name"] == "tencrop" and "binary_tensor_data" in metadata["extensions"]
+    assert metadata["models"][NAME] == {"engine": "openvino", "device": "cpu", "precision": "fp32"}
+    model = client.get_model_metadata(NAME)
+    assert model["inputs"] == [{"name": "image", "datatype": "BYTES", "shape": [-1]}]
+    assert model["outputs"] == [{"name": "probabilities", "datatype": "FP32", "shape": [-1, 101]}]
+    assert client.get_model_metadata(f"{NAME}-pixels", "1")["inputs"][0]["shape"] == [-1, 256, 256, 3]
+    assert client.get_model_config(NAME)["input"][0]["data_type"] == "TYPE_STRING"
+    assert [entry["name"] for entry in client.get_model_repository_index()] == [NAME, f"{NAME}-pixels"]
+
+
+def test_statistics_count_images_and_forwards(client: triton.InferenceServerClient, files: list[bytes]) -> None:
+    before = client.get_inference_statistics(NAME)["model_stats"][0]
+    client.infer(NAME, [encoded(files)])
+    after = client.get_inference_statistics()["model_stats"][0]
+    assert after["inference_count"] == before["inference_count"] + 2
+    assert after["execution_count"] in (before["execution_count"] + 1, before["execution_count"] + 2)
+    assert after["inference_stats"]["compute_infer"]["ns"] > before["inference_stats"]["compute_infer"]["ns"]
+
+
+# ---- inference
+
+
+@pytest.mark.parametrize("binary_output", [True, False])
+@pytest.mark.parametrize("binary_input", [True, False])
+def test_encoded_images(
+    client: triton.InferenceServerClient, files: list[bytes], expected: np.ndarray, binary_input: bool, binary_output: bool
+) -> None:
+    outputs = [triton.InferRequestedOutput("probabilities", binary_data=binary_output)]
+    result = client.infer(NAME, [encoded(files, binary_input)], outputs=outputs, request_id="seven")
+    close(result, expected)
+    answer = result.get_response()
+    assert (answer["id"], answer["model_name"], answer["model_version"]) == ("seven", NAME, "1")
+    assert answer["parameters"] == {"engine": "openvino", "device": "cpu", "precision": "fp32"}
+
+
+def test_pixels(client: triton.InferenceServerClient, squares: np.ndarray, expected: np.ndarray) -> None:
+    close(client.infer(f"{NAME}-pixels", [pixels(squares)]), expected)
+    close(client.infer(f"{NAME}-pixels", [pixels(squares[:1], binary=False)]), expected[:1])
+    assert client.infer(f"{NAME}-pixels", [pixels(squares[:0])]).as_numpy("probabilities").shape == (0, 101)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+def test_compressed_both_ways(client: triton.InferenceServerClient, squares: np.ndarray, expected: np.ndarray, coding: str) -> None:
+    compressed = {"request_compression_algorithm": coding, "response_compression_algorithm": coding}
+    close(client.infer(f"{NAME}-pixels", [pixels(squares)], **compressed), expected)
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_classification(
+    client: triton.InferenceServerClient, files: list[bytes], expected: np.ndarray, classifier: Classifier, binary: bool
+) -> None:
+    outputs = [triton.InferRequestedOutput("probabilities", binary_data=binary, class_count=5)]
+    told = client.infer(NAME, [encoded(files)], outputs=outputs).as_numpy("probabilities")
+    assert told.shape == (2, 5)
+    for row, probabilities in zip(told, expected, strict=True):
+        for text, index in zip(row, top_k(probabilities), strict=True):
+            value, place, label = (text.decode() if binary else text).split(":")
+            assert (int(place), label) == (index, classifier.contract.labels[index].name)
+            assert abs(float(value) - probabilities[index]) < 1e-5
+
+
+def test_a_raw_body_is_one_image(server: str, files: list[bytes], squares: np.ndarray, expected: np.ndarray) -> None:
+    for name, body in ((NAME, files[0]), (f"{NAME}-pixels", squares[0].tobytes())):
+        reply = httpx2.post(f"http://{server}/v2/models/{name}/infer", content=body, headers={"Inference-Header-Content-Length": "0"})
+        length = int(reply.headers["inference-header-content-length"])
+        tensor = json.loads(reply.content[:length])["outputs"][0]
+        assert (tensor["shape"], tensor["parameters"]["binary_data_size"]) == ([1, 101], 404)
+        np.testing.assert_allclose(np.frombuffer(reply.content[length:], np.float32), expected[0], rtol=0, atol=1e-5)
+
+
+def test_aio(server: str, files: list[bytes], expected: np.ndarray) -> None:
+    async def ask() -> list[Any]:
+        async with triton_aio.InferenceServerClient(server) as client:
+            assert await client.is_model_ready(NAME)
+            return await asyncio.gather(*(client.infer(NAME, [encoded([data])]) for data in files))
+
+    for result, row in zip(asyncio.run(ask()), expected, strict=True):
+        close(result, row[None])
+
+
+# ---- what is refused
+
+
+def test_a_bad_image_is_an_error_of_the_protocol(client: triton.InferenceServerClient, files: list[bytes]) -> None:
+    with pytest.raises(InferenceServerException, match="not an image of a known format") as raised:
+        client.infer(NAME, [encoded([files[0], b"nothing"])])
+    assert raised.value.status() == "415"
+    assert client.infer(NAME, [encoded(files)])
+
+
+def test_an_unknown_model_is_404(client: triton.InferenceServerClient, files: list[bytes]) -> None:
+    assert not client.is_model_ready("other") and not client.is_model_ready(NAME, "2")
+    with pytest.raises(InferenceServerException, match="no model 'other'"):
+        client.infer("other", [encoded(files)])
+
+
+IMAGE = {"name": "image", "datatype": "BYTES", "shape": [1]}
+SQUARE = {"name": "images", "datatype": "UINT8", "shape": [1, 256, 256, 3]}
+BINARY = {"parameters": {"binary_data_size": 8}}
+
+
+@pytest.mark.parametrize(
+    ("model", "document", "rest", "why"),
+    [
+        (NAME, {}, b"", "inputs: field required"),
+        (NAME, {"inputs": []}, b"", "inputs: list should have at least 1"),
+        (NAME, {"inputs": [IMAGE]}, b"", "neither data nor binary_data_size"),
+        (NAME, {"inputs": [{**IMAGE, "name": "x"}]}, b"", "input 'x' of BYTES"),
+        (NAME, {"inputs": [{**IMAGE, "datatype": "UINT8"}]}, b"", "input 'image' of UINT8"),
+        (NAME, {"inputs": [{**IMAGE, "shape": [1, 1]}]}, b"", r"of shape \[1, 1\]"),
+        (NAME, {"inputs": [{**IMAGE, "shape": [-1]}]}, b"", r"of shape \[-1\]"),
+        (NAME, {"inputs": [{**IMAGE, "shape": [99999]}]}, b"", "99999 images; at most"),
+        (NAME, {"inputs": [{**IMAGE, "data": ["ü"]}]}, b"", "base64"),
+        (NAME, {"inputs": [{**IMAGE, "data": [7]}]}, b"", "base64"),
+        (NAME, {"inputs": [{**IMAGE, "data": ["aaaa", "aaaa"]}]}, b"", "2 elements; the shape says 1"),
+        (NAME, {"inputs": [{**IMAGE, "data": ["aaaa"]}]}, b"more", "that no tensor claims"),
+        (NAME, {"inputs": [{**IMAGE, **BINARY}]}, b"1234567", "7 bytes follow"),
+        (NAME, {"inputs": [{**IMAGE, **BINARY}]}, struct.pack("<I", 5) + b"1234", "cut off"),
+        (NAME, {"inputs": [{**IMAGE, **BINARY}]}, struct.pack("<II", 0, 0), "2 elements"),
+        (NAME, {"inputs": [IMAGE], "outputs": [{"name": "logits"}]}, b"", "output 'logits'"),
+        (NAME, {"inputs": [IMAGE], "outputs": [{"name": "probabilities", "parameters": {"classification": -1}}]}, b"", "classification"),
+        (f"{NAME}-pixels", {"inputs": [{**SQUARE, "data": [1, 2, 3]}]}, b"", "expected 196608 whole numbers"),
+        (f"{NAME}-pixels", {"inputs": [{**SQUARE, "data": [256] * 196608}]}, b"", "from 0 to 255"),
+        (f"{NAME}-pixels", {"inputs": [{**SQUARE, "data": [[1], [1, 2]]}]}, b"", "expected 196608"),
+        (f"{NAME}-pixels", {"inputs": [{**SQUARE, **BINARY}]}, b"12345678", "8 bytes; a tensor of shape"),
+        (f"{NAME}-pixels", {"inputs": [{**SQUARE, "shape": [1, 9, 9, 3]}]}, b"", "of shape"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(server: str, model: str, document: dict[str, Any], rest: bytes, why: str) -> None:
+    text = json.dumps(document).encode()
+    headers = {"Inference-Header-Content-Length": str(len(text))}
+    reply = httpx2.post(f"http://{server}/v2/models/{model}/infer", content=text + rest, headers=headers)
+    assert reply.status_code in (400, 413, 422), reply.text
+    with pytest.raises(ValueError, match=why):
+        raise ValueError(reply.json()["error"])
+
+
+@pytest.mark.parametrize("length", ["-1", "x", "9999999999", "99999999999999999999", "²"])
+def test_a_length_that_is_none_is_400(server: str, length: str) -> None:
+    reply = httpx2.post(
+        f"http://{server}/v2/models/{NAME}/infer", content=b"{}", headers={"Inference-Header-Content-Length": length.encode()}
+    )
+    assert (reply.status_code, list(reply.json())) == (400, ["error"])
+
+
+@pytest.mark.parametrize(
+    ("coding", "body", "status"),
+    [
+        ("gzip", b"no gzip", 400),
+        ("gzip", gzip.compress(b"x" * 1000)[:-9], 400),
+        ("br", b"x", 415),
+        ("gzip", gzip.compress(bytes(40 << 20)), 413),  # 40 kB that become 40 MiB
+    ],
+)
+def test_a_coding_that_cannot_be_undone_is_refused(server: str, coding: str, body: bytes, status: int) -> None:
+    reply = httpx2.post(f"http://{server}/v2/models/{NAME}/infer", content=body, headers={"Content-Encoding": coding})
+    assert reply.status_code == status and isinstance(reply.json()["error"], str)
