@@ -14,6 +14,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
@@ -104,18 +105,18 @@ def sent(where: str, images: Iterator[bytes]) -> Counter[int]:
     lock, statuses = threading.Lock(), Counter[int]()
 
     def client() -> None:
-        connection = http.client.HTTPConnection(where, timeout=60)
-        while True:
-            with lock:
-                data = next(images, None)
-            if data is None:
-                return
-            connection.request("POST", "/v1/predict", data)
-            reply = connection.getresponse()
-            answer = json.loads(reply.read())
-            assert ANSWERS.get(reply.status) in answer, f"{reply.status} {answer} for {data.hex()}"
-            with lock:
-                statuses[reply.status] += 1
+        with closing(http.client.HTTPConnection(where, timeout=60)) as connection:
+            while True:
+                with lock:
+                    data = next(images, None)
+                if data is None:
+                    return
+                connection.request("POST", "/v1/predict", data)
+                reply = connection.getresponse()
+                answer = json.loads(reply.read())
+                assert ANSWERS.get(reply.status) in answer, f"{reply.status} {answer} for {data.hex()}"
+                with lock:
+                    statuses[reply.status] += 1
 
     with ThreadPoolExecutor(CLIENTS) as pool:
         for done in [pool.submit(client) for _ in range(CLIENTS)]:

@@ -7,25 +7,28 @@ from fastapi import APIRouter, Response
 from fastapi.responses import FileResponse
 
 from server.errors import Refusal
+from server.routes.predict import Model
 from server.state import Serving
 
 PAGE = Path(__file__).parent.parent / "page"
-ASSETS = {"page.js": "text/javascript", "page.css": "text/css"}
+MODULES = ("page", "api", "dom", "job", "lock", "models", "predict", "validations", "views", "words")
+ASSETS = {**{f"{name}.js": "text/javascript" for name in MODULES}, "page.css": "text/css"}
+FRESH = {"Cache-Control": "no-cache"}  # modules of two versions do not fit together
+POLICY = "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 
 router = APIRouter(include_in_schema=False)
 
 
 @router.get("/")
 async def page() -> FileResponse:
-    """The page."""
-    return FileResponse(PAGE / "index.html", media_type="text/html")
+    """The page; its policy lets the browser load nothing from elsewhere and run nothing inline."""
+    return FileResponse(PAGE / "index.html", media_type="text/html", headers={**FRESH, "Content-Security-Policy": POLICY})
 
 
 @router.get("/page/kernels.png")
-async def kernels(serving: Serving) -> Response:
-    """The first layer's kernels of the first model."""
-    batcher = next(iter(serving.batchers.values()))
-    return Response(batcher.model.members[0].file.card.kernels, media_type="image/png")
+async def kernels(serving: Serving, model: Model = None) -> Response:
+    """The first layer's kernels of a model; of an ensemble, its first net's."""
+    return Response(serving.batcher(model).model.members[0].file.card.kernels, media_type="image/png")
 
 
 @router.get("/page/{name}")
@@ -33,4 +36,4 @@ async def asset(name: str) -> FileResponse:
     """One of the page's own files; names outside the list do not exist."""
     if name not in ASSETS:
         raise Refusal(HTTPStatus.NOT_FOUND, "not_found", f"no such file {name!r}")
-    return FileResponse(PAGE / name, media_type=ASSETS[name])
+    return FileResponse(PAGE / name, media_type=ASSETS[name], headers=FRESH)
