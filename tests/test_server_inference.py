@@ -216,7 +216,7 @@ def test_what_does_not_fit_is_one_line(server: str, model: str, document: dict[s
 @pytest.mark.parametrize("length", ["-1", "x", "9999999999", "99999999999999999999", "²"])
 def test_a_length_that_is_none_is_400(server: str, length: str) -> None:
     reply = httpx2.post(
-        f"http://{server}/v2/models/{NAME}/infer", content=b"{}", headers={"Inference-Header-Content-Length": length.encode()}
+        f"http://{server}/v2/models/{NAME}/infer", content=b"{}", headers={b"Inference-Header-Content-Length": length.encode()}
     )
     assert (reply.status_code, list(reply.json())) == (400, ["error"])
 

@@ -9,13 +9,15 @@ from server.state import Serving
 router = APIRouter(tags=["operation"])
 
 
-@router.api_route("/healthz", methods=["GET", "HEAD"])
+@router.head("/healthz", include_in_schema=False)
+@router.get("/healthz")
 async def healthz() -> dict[str, str]:
     """Always answered while the process lives."""
     return {"status": "alive"}
 
 
-@router.api_route("/readyz", methods=["GET", "HEAD"])
+@router.head("/readyz", include_in_schema=False)
+@router.get("/readyz")
 async def readyz(serving: Serving) -> Readiness:
     """Which models are served, and what runs each of them at what precision."""
     serving.check_ready()

@@ -1,0 +1,90 @@
+"""API keys: asked for before a body is read, by /v1 and /v2 alone; and the command and the file that hold them."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from model.classifier import Classifier
+from model.errors import BadInput
+from server.app import create_app
+from server.keys import Keys, digest, new_key
+from server.settings import Settings
+
+KEY, OTHER = new_key(), new_key()
+SENT = [{"Authorization": f"Bearer {KEY}"}, {"authorization": f"bearer  {KEY}"}, {"X-API-Key": KEY}]
+WRONG = [{}, {"X-API-Key": ""}, {"X-API-Key": digest(KEY)}, {"Authorization": f"Basic {KEY}"}, {"Authorization": f"Bearer {OTHER}"}]
+
+
+@pytest.fixture(scope="module")
+def client(classifier: Classifier, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    file = tmp_path_factory.mktemp("keys") / "keys"
+    file.write_text(f"# who may ask\n\nanna {digest(KEY)}\nbert  {digest(new_key())}  # until May\n")
+    with TestClient(create_app([classifier], Settings(api_key_file=file))) as client:
+        yield client
+
+
+@pytest.mark.parametrize("headers", SENT)
+def test_a_key_opens(client: TestClient, headers: dict[str, str], photographs: dict[str, Path]) -> None:
+    assert client.post("/v1/predict", content=photographs["china"].read_bytes(), headers=headers).status_code == 200
+    assert client.get("/v2/models/caltech101", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/predict", "/v1/predict/batch", "/v1/image-classification", "/v1/validations", "/v1/nowhere"])
+@pytest.mark.parametrize("headers", WRONG)
+def test_without_one_the_answer_is_401(client: TestClient, path: str, headers: dict[str, str]) -> None:
+    reply = client.post(path, content=b"x", headers=headers)
+    assert (reply.status_code, reply.json()["error"]["code"]) == (401, "unauthorized")
+    assert reply.headers["www-authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("path", ["/v2", "/v2/models/caltech101", "/v2/models/stats"])
+def test_the_open_inference_protocol_asks_too(client: TestClient, path: str) -> None:
+    reply = client.get(path)
+    assert reply.status_code == 401 and isinstance(reply.json()["error"], str)
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/v2/health/live", "/v2/health/ready"])
+def test_probes_metrics_page_and_documentation_ask_for_none(client: TestClient, path: str) -> None:
+    assert client.get(path).status_code == 200
+
+
+def test_a_body_is_not_read_before_the_key(client: TestClient) -> None:
+    def body() -> Iterator[bytes]:
+        read.append(1)
+        yield b"x"
+
+    read: list[int] = []
+    scope_read = client.post("/v1/predict", content=bytes(33 << 20))  # larger than the limit: 413 if anything counted it
+    assert scope_read.status_code == 401
+    assert client.post("/v1/predict", content=body(), headers=SENT[0]).status_code == 415 and read == [1]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "holds no key"),
+        ("# none\n", "holds no key"),
+        ("anna secret\n", "line 1 is not"),
+        (f"\n{'0' * 64}\n", "line 2 is not"),
+        (None, "cannot be read"),
+    ],
+)
+def test_a_bad_file_is_one_line(tmp_path: Path, text: str | None, why: str) -> None:
+    file = tmp_path / "keys"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(BadInput, match=why):
+        Keys.read(file)
+
+
+def test_the_command_makes_a_key_and_its_line(tmp_path: Path) -> None:
+    made = subprocess.run([sys.executable, "-m", "tencrop", "key", "anna"], capture_output=True, text=True, timeout=60, check=True)
+    file = tmp_path / "keys"
+    file.write_text(made.stdout)
+    assert Keys.read(file).owner(made.stderr.strip()) == "anna"
+    bad = subprocess.run([sys.executable, "-m", "tencrop", "key", "two words"], capture_output=True, text=True, timeout=60, check=False)
+    assert bad.returncode == 2 and bad.stderr.count("\n") == 1

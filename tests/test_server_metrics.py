@@ -1,0 +1,87 @@
+"""/metrics after requests of every kind, the request's id, its line in the log, and the documentation's own assets."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+from prometheus_client.parser import text_string_to_metric_families
+
+from model.classifier import Classifier
+from model.ensemble import Ensemble
+from server.access import log
+from server.app import create_app
+from server.settings import Settings
+
+
+@pytest.fixture
+def client(classifier: Classifier) -> Iterator[TestClient]:
+    pair = Ensemble("pair", (classifier, classifier))
+    with TestClient(create_app([classifier, pair], Settings())) as client:
+        yield client
+
+
+def samples(client: TestClient) -> dict[tuple[str, str], float]:
+    """(name, the values of its labels in their order) -> value."""
+    text = client.get("/metrics").text
+    return {
+        (sample.name, " ".join(value for _, value in sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_requests_images_forwards_and_engines_are_told(client: TestClient, photographs: dict[str, Path]) -> None:
+    china = photographs["china"].read_bytes()
+    for _ in range(3):
+        assert client.post("/v1/predict", content=china).status_code == 200
+    assert client.post("/v1/predict", content=b"nothing").status_code == 415
+    assert client.post("/v1/predict?model=pair", content=china).json()["model"] == "pair"
+    assert client.get("/nowhere/7").status_code == 404
+    found = samples(client)
+    assert found["tencrop_requests_total", "200 POST /v1/predict"] == 4
+    assert found["tencrop_requests_total", "415 POST /v1/predict"] == 1
+    assert found["tencrop_requests_total", "404 unknown unknown"] == 1  # a scanner's paths make no labels
+    assert (found["tencrop_images_total", "caltech101"], found["tencrop_images_total", "pair"]) == (3, 1)
+    assert found["tencrop_forward_views_sum", "caltech101"] == 30
+    for name in ("decode", "queue", "engine"):
+        assert found[f"tencrop_{name}_seconds_count", "caltech101"] == 3
+    assert found["tencrop_queue_images", "caltech101"] == found["tencrop_admitted_images", "caltech101"] == 0
+    assert found["tencrop_engine_info", "cpu openvino caltech101 fp32"] == 1
+    assert found["process_resident_memory_bytes", ""] > 1e6
+
+
+def test_what_waits_is_told(client: TestClient) -> None:
+    batcher = client.app.state.serving.batchers["caltech101"]  # type: ignore[attr-defined]
+    with batcher.admitted(5):
+        assert samples(client)["tencrop_admitted_images", "caltech101"] == 5
+
+
+def test_every_answer_has_an_id(client: TestClient) -> None:
+    assert client.get("/readyz", headers={"X-Request-Id": "abc-1.2"}).headers["x-request-id"] == "abc-1.2"
+    for bad in ("", "a b", "x" * 65, "<script>"):
+        made = client.get("/nowhere", headers={"X-Request-Id": bad}).headers["x-request-id"]
+        assert re.fullmatch("[0-9a-f]{32}", made)
+
+
+def test_a_request_is_a_line_of_json(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", log.name):
+        client.post("/v1/predict?top=0", content=b"x", headers={"X-Request-Id": "seven"})
+    (record,) = caplog.records
+    line = json.loads(record.getMessage())
+    assert line.pop("time") and line.pop("ms") >= 0
+    assert line == {"request": "seven", "client": "testclient", "key": None, "method": "POST", "path": "/v1/predict", "status": 422}
+
+
+def test_documentation_needs_nothing_from_elsewhere(client: TestClient) -> None:
+    page = client.get("/docs").text
+    assets = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert len(assets) == 3
+    for path in assets:
+        assert path.startswith("/docs/") and client.get(path).status_code == 200
+    assert "http://" not in page and "https://" not in page
+    assert client.get("/docs/index.html").status_code == 404
+    routes = client.get("/openapi.json").json()["paths"]
+    assert {"/v1/predict", "/v1/predict/batch", "/v1/image-classification", "/v2/models/{name}/infer", "/v1/validations"} <= set(routes)
