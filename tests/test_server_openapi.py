@@ -1,0 +1,43 @@
+"""The OpenAPI document against the server: whatever fits it, or nearly fits it, is answered, and never by a 500."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis import Case
+from schemathesis.checks import not_a_server_error
+from schemathesis.schemas import BaseSchema
+from schemathesis.specs.openapi.checks import response_schema_conformance
+from serving import address
+
+EXAMPLES = 25  # of each operation
+
+
+@pytest.fixture(scope="module")
+def document(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BaseSchema]:
+    """Of a process that serves the embedded model, validations included."""
+    folder = tmp_path_factory.mktemp("openapi")
+    (folder / "data").mkdir()
+    options = ["--port", "0", "--data-root", str(folder / "data"), "--state-dir", str(folder / "state")]
+    with subprocess.Popen(
+        [sys.executable, "-m", "tencrop", "serve", *options], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    ) as process:
+        yield schemathesis.openapi.from_url(f"{address(process)}/openapi.json")
+        assert process.poll() is None
+        process.kill()
+
+
+@pytest.mark.slow
+def test_no_request_breaks_the_server(document: BaseSchema) -> None:
+    for result in document.get_all_operations():
+        operation = result.ok()
+
+        @given(case=operation.as_strategy())
+        @settings(max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+        def asked(case: Case) -> None:
+            case.call_and_validate(checks=[not_a_server_error, response_schema_conformance])
+
+        asked()
