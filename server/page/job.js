@@ -1,0 +1,83 @@
+// One validation job in the list: how far it is, what came of it, its report, and how to end it.
+import { call } from "/page/api.js";
+import { at } from "/page/dom.js";
+import { key } from "/page/lock.js";
+import { count, duration, percent } from "/page/words.js";
+
+const FINISHED = ["done", "failed", "cancelled"];
+const STOPPING = 1000; // ms until a job that is being stopped is asked again whether it has
+
+export const finished = (job) => FINISHED.includes(job.status);
+
+// What the job says of itself in one line.
+export function told(job) {
+  if (job.status === "running") return `Running${progress(job)}`;
+  if (job.status === "done") return `Done: ${count(job.summary.n)} images${broken(job.summary)}${rate(job)}`;
+  if (job.status === "failed") return `Failed: ${job.error}`;
+  return job.status === "queued" ? "Waiting for its turn" : `Cancelled after ${count(job.images)} images`;
+}
+
+export class Row {
+  constructor(url, changed) {
+    this.url = url;
+    this.item = at("job").content.cloneNode(true).firstElementChild;
+    this.part("button").addEventListener("click", () => this.end().then(changed, changed));
+    this.part("a").addEventListener("click", (event) => key() && this.save(event).catch(changed));
+  }
+
+  part(selector) {
+    return this.item.querySelector(selector);
+  }
+
+  show(job) {
+    const of = `${job.dataset} by ${job.model}${job.limit ? `, at most ${count(job.limit)} images` : ""}`;
+    this.part("h3").textContent = of;
+    this.part(".status").textContent = told(job);
+    this.item.dataset.status = job.status;
+    this.part("progress").hidden = job.status !== "running";
+    this.part("progress").value = job.total ? job.images / job.total : 0;
+    this.part("progress").setAttribute("aria-label", `Progress of ${of}`);
+    const action = finished(job) ? "Remove" : "Cancel";
+    this.part("button").textContent = action;
+    this.part("button").setAttribute("aria-label", `${action} ${of}`);
+    if (job.summary) this.showErrors(job.summary);
+    this.part("a").hidden = !job.summary;
+    this.part("a").textContent = key() ? "Save its report" : "Report";
+    Object.assign(this.part("a"), { href: `${this.url}/report`, ariaLabel: `${this.part("a").textContent} of ${of}` });
+  }
+
+  showErrors({ center, ten_crop: tenCrop }) {
+    const errors = [center.top1_error, center.top5_error, tenCrop.top1_error, tenCrop.top5_error];
+    this.item.querySelectorAll("tbody td").forEach((cell, i) => { cell.textContent = percent(errors[i], 2); });
+    this.part("table").hidden = false;
+  }
+
+  // Cancel it or remove it; one that is being stopped is removed once it has.
+  async end() {
+    try {
+      await call(this.url, { method: "DELETE" });
+    } catch (failure) {
+      if (failure.code !== "stopping") throw failure;
+      await new Promise((resolve) => { setTimeout(resolve, STOPPING); });
+      await this.end();
+    }
+  }
+
+  // A link cannot send the key, and a blob that is opened here would lose its styles to this page's policy.
+  async save(event) {
+    event.preventDefault();
+    const url = URL.createObjectURL(await (await call(`${this.url}/report`)).blob());
+    Object.assign(document.createElement("a"), { href: url, download: "report.html" }).click();
+    setTimeout(() => URL.revokeObjectURL(url), 60_000);
+  }
+}
+
+function progress({ images, total, images_per_s: speed }) {
+  if (!total) return ": listing its images";
+  const left = speed ? `, ${duration((total - images) / speed)} left` : "";
+  return `: ${count(images)} of ${count(total)} images${rate({ images_per_s: speed })}${left}`;
+}
+
+const rate = ({ images_per_s: speed }) => (speed ? `, ${speed.toFixed(1)} images/s` : "");
+
+const broken = ({ undecodable }) => (undecodable ? `, ${count(undecodable)} of them undecodable` : "");

@@ -1,0 +1,31 @@
+// The models that are served: which there are, which is chosen, what runs it, its kernels.
+import { call } from "/page/api.js";
+import { at, element } from "/page/dom.js";
+
+const RETRY = 3000; // ms
+let models = [];
+
+export const chosen = () => at("model").value;
+
+export async function loadModels() {
+  try {
+    ({ models } = await (await call("/readyz")).json());
+  } catch (failure) {
+    at("engine").textContent = `${failure.message} Trying again …`;
+    setTimeout(loadModels, RETRY);
+    return;
+  }
+  for (const id of ["model", "validated"]) {
+    at(id).replaceChildren(...models.map(({ name }) => element("option", name)));
+    at(id).hidden = at(id).labels[0].hidden = models.length < 2;
+  }
+  showModel();
+}
+
+export function showModel() {
+  const { name, engine, device, precision } = models.find((model) => model.name === chosen());
+  at("engine").textContent = `${models.length < 2 ? `${name}, ` : ""}run by ${engine} on ${device} in ${precision}`;
+  at("kernels").src = `/page/kernels.png?model=${encodeURIComponent(name)}`;
+  at("kernels").alt = `The first-layer kernels of ${name}`;
+  at("kernels").hidden = false;
+}

@@ -1,0 +1,79 @@
+// The validation jobs: the list, followed live, and the form that starts one.
+import { call, events } from "/page/api.js";
+import { at } from "/page/dom.js";
+import { finished, Row, told } from "/page/job.js";
+
+const JOBS = "/v1/validations";
+const RETRY = 3000; // ms until the list is asked for again when contact was lost
+const PASSING = [0, 503]; // statuses by which it is; 0 is no reply
+const rows = new Map(); // a job's id -> { row, status }
+let following = false;
+
+// Lists them, and follows the oldest unfinished one: the only one that can be running.
+export async function refresh() {
+  try {
+    const jobs = await (await call(JOBS)).json();
+    at("on").hidden = false;
+    at("untold").textContent = "";
+    list(jobs);
+    follow(jobs.findLast((job) => !finished(job)));
+  } catch (failure) {
+    if (failure.code !== "validations_off") return lost(failure);
+    at("off").hidden = false;
+  }
+}
+
+export async function start() {
+  const asked = { dataset: at("dataset").value, model: at("validated").value, limit: at("limit").valueAsNumber || null };
+  try {
+    await call(JOBS, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(asked) });
+  } catch (failure) {
+    at("untold").textContent = failure.message;
+    return;
+  }
+  await refresh();
+}
+
+function lost(failure) {
+  at("on").hidden = false;
+  at("untold").textContent = failure.message;
+  if (PASSING.includes(failure.status)) setTimeout(refresh, RETRY);
+}
+
+async function follow(job) {
+  if (!job || following) return;
+  following = true;
+  let last = job;
+  try {
+    for await (last of events(`${JOBS}/${job.id}/events`)) show(last);
+  } catch {
+    // as where the server ends the stream: ask again
+  }
+  setTimeout(refresh, finished(last) ? 0 : RETRY);
+  following = false;
+}
+
+function list(jobs) {
+  const kept = new Set(jobs.map((job) => job.id));
+  for (const [id, { row }] of rows) {
+    if (kept.has(id)) continue;
+    if (row.item.contains(document.activeElement)) at("validations-heading").focus();
+    row.item.remove();
+    rows.delete(id);
+  }
+  for (const job of jobs.toReversed()) show(job);
+}
+
+function show(job) {
+  const known = rows.get(job.id);
+  const row = known?.row ?? new Row(`${JOBS}/${job.id}`, ended);
+  if (!known) at("jobs").prepend(row.item);
+  if (known && known.status !== job.status) at("told").textContent = `Validation of ${job.dataset}. ${told(job)}`;
+  rows.set(job.id, { row, status: job.status });
+  row.show(job);
+}
+
+async function ended(failure) {
+  await refresh();
+  if (failure) at("untold").textContent = failure.message;
+}

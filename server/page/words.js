@@ -1,0 +1,14 @@
+// How numbers are said.
+const NUMBER = new Intl.NumberFormat("en");
+
+export const count = (n) => NUMBER.format(n);
+
+export const percent = (fraction, digits = 1) => `${(100 * fraction).toFixed(digits)}%`;
+
+export const megabytes = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
+
+export function duration(seconds) {
+  if (seconds < 99.5) return `${Math.ceil(seconds)} s`;
+  if (seconds < 99.5 * 60) return `${Math.round(seconds / 60)} min`;
+  return `${(seconds / 3600).toFixed(1)} h`;
+}

@@ -1,0 +1,471 @@
+"""The page in a real Chromium against a real server: what it shows is what the API says, whatever one does to it."""
+
+import base64
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Locator, Page, Route, expect, sync_playwright
+from serving import address
+from test_server_report_browser import contrast
+
+from model.contract import Contract
+from model.preprocess import decode
+from tencrop import EMBEDDED
+
+ROOT = Path(__file__).parent.parent
+CHROMIUM = shutil.which("chromium")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's Chromium: apt-get install chromium")
+
+IMAGES = 24  # of the data set, in chunks of 4
+MAX_BODY = 2_000_000  # bytes
+KEY = "a-key"
+NOISE = "Failed to load resource"  # what Chromium itself says of every reply that is an error
+
+# `tencrop ARGUMENTS` with small chunks; while the file HOLD is there, the third one of a job waits.
+CHILD = """
+import sys, time
+from pathlib import Path
+import server.validation.chunk as chunk
+import tencrop
+
+chunk.CHUNK = 4
+write = chunk.write_records
+
+def held(path, table):
+    while path.name >= "0000002" and Path(HOLD).exists():
+        time.sleep(0.01)
+    write(path, table)
+
+chunk.write_records = held
+sys.argv[0] = "tencrop"
+tencrop.main()
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(photographs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`data/photos` with cuts of the photographs, `second.onnx`, which is the embedded model, and later the server's state."""
+    folder = tmp_path_factory.mktemp("page")
+    for label, (name, source) in zip(("pagoda", "sunflower"), photographs.items(), strict=True):
+        (folder / "data" / "photos" / label).mkdir(parents=True)
+        with Image.open(source) as image:
+            for number in range(IMAGES // 2):
+                image.crop((2 * number, number, 400 + 2 * number, 380)).save(folder / "data" / "photos" / label / f"{name}{number:02}.jpg")
+    (folder / "second.onnx").symlink_to(EMBEDDED / "tencrop.onnx")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def hold(folder: Path) -> Path:
+    return folder / "hold"
+
+
+@pytest.fixture(scope="module")
+def url(folder: Path, hold: Path) -> Iterator[str]:
+    """Of a server with two models and a data root."""
+    child = CHILD.replace("HOLD", repr(str(hold)))
+    models = [str(EMBEDDED / "tencrop.onnx"), str(folder / "second.onnx")]
+    kept = ["--data-root", str(folder / "data"), "--state-dir", str(folder / "state")]
+    command = [sys.executable, "-c", child, "serve", *models, "--port", "0", "--precision", "fp32", *kept]
+    limits = {**os.environ, "TENCROP_MAX_BODY_BYTES": str(MAX_BODY)}
+    log = folder / "log"
+    with log.open("w") as sink, subprocess.Popen(command, cwd=ROOT, env=limits, stderr=subprocess.PIPE, text=True, stdout=sink) as process:
+        try:
+            yield address(process)
+        finally:
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"]) as browser:
+        expect.set_options(timeout=20_000)
+        yield browser
+
+
+@pytest.fixture
+def china(photographs: dict[str, Path]) -> Path:
+    return photographs["china"]
+
+
+@contextmanager
+def opened(browser: Browser, url: str, *refused: str, **options: Any) -> Iterator[Page]:
+    """The page; afterwards it has asked nobody but the server, and complained of nothing but replies of these statuses."""
+    elsewhere, heard = list[str](), list[str]()
+
+    def guard(route: Route) -> None:
+        if route.request.url.startswith((f"{url}/", "blob:")):
+            route.fallback()
+        else:
+            elsewhere.append(route.request.url)
+            route.abort()
+
+    context = browser.new_context(**{"viewport": {"width": 1200, "height": 900}, **options})
+    context.route("**/*", guard)
+    page = context.new_page()
+    page.on("console", lambda message: heard.append(message.text))
+    page.on("pageerror", lambda error: heard.append(str(error)))
+    reply = page.goto(url)
+    assert reply and "default-src 'self'" in reply.headers["content-security-policy"]
+    expect(page.locator("#engine")).to_have_text("run by openvino on cpu in fp32")
+    yield page
+    context.close()
+    assert elsewhere == []
+    assert [text for text in heard if not (NOISE in text and any(status in text for status in refused))] == []
+
+
+def ask(url: str, image: bytes) -> dict[str, Any]:
+    """What the API says."""
+    with urllib.request.urlopen(urllib.request.Request(f"{url}/v1/predict?views=true", image, {"Content-Type": "image/any"})) as reply:
+        return dict(json.load(reply))
+
+
+def percent(probability: float) -> str:
+    return f"{100 * probability:.1f}%"
+
+
+def assert_shows(page: Page, answer: dict[str, Any]) -> None:
+    """Five labels, ten views, and how many of these agree with the mean."""
+    mean, views = answer["top"][0], answer["views"]
+    expect(page.locator("#labels li")).to_have_text([f"{guess['label']} {percent(guess['probability'])}" for guess in answer["top"]])
+    agree = sum(view["index"] == mean["index"] for view in views)
+    shown = [(view["label"], percent(view["probability"]) + (" ✓" if view["index"] == mean["index"] else "")) for view in views]
+    tiles = page.locator("#views button")
+    expect(tiles.locator("b")).to_have_text([label for label, _ in shown])
+    expect(tiles.locator(".share")).to_have_text([share for _, share in shown])
+    assert 1 < agree < len(views)  # else the sentence is another
+    others = Counter(view["label"] for view in views if view["index"] != mean["index"])
+    expect(page.locator("#agreement")).to_contain_text(f"{agree} of 10 views say {mean['label']} by themselves; the others say ")
+    for label, times in others.items():
+        expect(page.locator("#agreement")).to_contain_text(f"{label} ({times})" if times > 1 else label)
+    expect(page.locator("#state")).to_contain_text(f"{mean['label']}, {percent(mean['probability'])}.")
+
+
+def give(page: Page, image: Path | tuple[str, bytes]) -> None:
+    """Pick it."""
+    file: Any = image if isinstance(image, Path) else {"name": image[0], "mimeType": "", "buffer": image[1]}
+    page.locator("#file").set_input_files(file)
+
+
+def drawn(canvas: Locator) -> np.ndarray:
+    """Its pixels, uint8 [H,W,3]."""
+    data = canvas.evaluate("(canvas) => canvas.toDataURL()").partition(",")[2]
+    with Image.open(io.BytesIO(base64.b64decode(data))) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def test_picked_photograph_gets_the_labels_and_views_of_the_api(browser: Browser, url: str, china: Path) -> None:
+    with opened(browser, url) as page:
+        with page.expect_file_chooser() as chooser:
+            page.get_by_role("button", name="Pick an image").click()
+        chooser.value.set_files(china)
+        assert_shows(page, ask(url, china.read_bytes()))
+        expect(page.locator("#facts")).to_contain_text("JPEG, 640 \N{MULTIPLICATION SIGN} 427 pixels.")
+        expect(page.locator("#unseen")).to_be_empty()
+
+
+def test_each_tile_is_the_crop_that_the_net_sees(browser: Browser, url: str, china: Path) -> None:
+    contract = Contract()
+    pixels, _ = decode(china.read_bytes(), contract)
+    crops = []
+    for top, left, mirrored in contract.views:
+        crop = pixels[top : top + contract.crop, left : left + contract.crop]
+        crops.append(crop[:, ::-1] if mirrored else crop)
+    with opened(browser, url) as page:
+        give(page, china)
+        expect(page.locator("#views canvas")).to_have_count(10)
+        for i, canvas in enumerate(page.locator("#views canvas").all()):
+            tile = np.asarray(Image.fromarray(drawn(canvas)).resize((contract.crop, contract.crop)), np.float32)
+            distances = [float(np.abs(tile - crop).mean()) for crop in crops]
+            assert int(np.argmin(distances)) == i and distances[i] < 6
+
+
+def test_box_of_a_view_is_shown_while_it_is_pointed_at_or_focused(browser: Browser, url: str, china: Path) -> None:
+    with opened(browser, url) as page:
+        give(page, china)
+        tile, picture = page.locator("#views button").nth(4), page.locator("#picture")  # bottom right: 32 pixels are cut off
+        expect(tile).to_be_visible()
+        rest = drawn(picture)
+        for show, hide in ((tile.hover, page.locator("h1").hover), (tile.focus, tile.blur)):
+            show()
+            shown = drawn(picture)
+            assert shown[10, 400].sum() < 0.6 * rest[10, 400].sum()  # above it is shade
+            assert abs(shown[400, 99] - np.array([255, 210, 63])).max() < 30  # its frame
+            hide()
+            np.testing.assert_array_equal(drawn(picture), rest)
+
+
+@pytest.mark.parametrize("way", ["paste", "drop"])
+def test_pasted_and_dropped_images_are_answered_too(way: str, browser: Browser, url: str, china: Path) -> None:
+    script = """([way, data]) => {
+      const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
+      const carried = new DataTransfer();
+      carried.items.add(new File([bytes], "china.jpg", { type: "image/jpeg" }));
+      const event = way === "paste" ? new ClipboardEvent(way, { clipboardData: carried, bubbles: true, cancelable: true })
+        : new DragEvent(way, { dataTransfer: carried, bubbles: true, cancelable: true });
+      document.body.dispatchEvent(event);
+    }"""
+    with opened(browser, url) as page:
+        page.evaluate(script, [way, base64.b64encode(china.read_bytes()).decode()])
+        assert_shows(page, ask(url, china.read_bytes()))
+
+
+def test_what_is_no_file_is_not_dropped_in_silence(browser: Browser, url: str) -> None:
+    with opened(browser, url) as page:
+        page.evaluate("document.body.dispatchEvent(new DragEvent('drop', { dataTransfer: new DataTransfer(), bubbles: true }))")
+        expect(page.get_by_role("alert").filter(has_text="That was no file")).to_be_visible()
+
+
+def test_damaged_file_is_told_in_words_and_the_page_goes_on(browser: Browser, url: str, china: Path) -> None:
+    with opened(browser, url, "400", "415") as page:
+        give(page, china)
+        expect(page.locator("#answer")).to_be_visible()
+        give(page, ("half.jpg", china.read_bytes()[:9000]))
+        failed = page.locator("#failed")
+        expect(failed).to_contain_text("Damaged image")
+        expect(page.locator("#answer")).to_be_hidden()
+        expect(page.get_by_role("button", name="Try again")).to_be_hidden()  # it would not help
+        give(page, ("notes.txt", b"no image at all"))
+        expect(failed).to_contain_text("Not an image of a known format (JPEG, ")
+        give(page, china)
+        expect(failed).to_be_empty()
+        assert_shows(page, ask(url, china.read_bytes()))
+
+
+def test_too_large_a_file_is_told_with_its_size(browser: Browser, url: str) -> None:
+    with opened(browser, url, "413", "ERR_") as page:
+        give(page, ("huge.bmp", b"BM" + bytes(MAX_BODY)))
+        expect(page.locator("#failed")).to_contain_text("huge.bmp (2.0 MB) is too large")
+
+
+def test_tiff_is_answered_and_the_page_says_that_it_cannot_be_shown(browser: Browser, url: str, china: Path) -> None:
+    packed = io.BytesIO()
+    with Image.open(china) as image:
+        image.resize((320, 213)).save(packed, "TIFF")
+    with opened(browser, url) as page:
+        give(page, ("china.tiff", packed.getvalue()))
+        expect(page.locator("#unseen")).to_have_text("This browser cannot show TIFF images; the server can read them.")
+        expect(page.locator("#labels li")).to_have_count(5)
+        expect(page.locator("#views button")).to_have_count(10)
+
+
+def test_newer_image_stops_the_older_and_progress_is_told(browser: Browser, url: str, china: Path, photographs: dict[str, Path]) -> None:
+    with opened(browser, url, "ERR_", reduced_motion="reduce") as page:
+        stopped = list[str | None]()
+        page.on("requestfailed", lambda request: stopped.append(request.failure))
+        page.route("**/v1/predict**", lambda route: None, times=1)  # is never answered
+        give(page, photographs["flower"])
+        expect(page.locator("#state")).to_have_text("Looking at flower.jpg …")
+        expect(page.locator("main")).to_have_class("busy")
+        assert page.evaluate("document.getAnimations().length") == 0
+        give(page, china)
+        assert_shows(page, ask(url, china.read_bytes()))
+        expect(page.locator("main")).not_to_have_class("busy")
+        assert stopped == ["net::ERR_ABORTED"]
+
+
+def test_busy_and_unreachable_servers_are_told_and_the_image_is_sent_again(browser: Browser, url: str, china: Path) -> None:
+    with opened(browser, url, "429", "ERR_FAILED") as page:
+        full = json.dumps({"error": {"code": "queue_full", "message": "256 images wait"}})
+        page.route("**/v1/predict**", lambda route: route.fulfill(status=429, body=full, headers={"Retry-After": "2"}), times=1)
+        give(page, china)
+        expect(page.locator("#failed")).to_have_text("The server is busy: 256 images wait. Try again in 2 s.")
+        page.route(re.compile("/v1/predict|/readyz"), lambda route: route.abort(), times=2)
+        page.get_by_role("button", name="Try again").click()
+        expect(page.locator("#failed")).to_have_text("The server cannot be reached.")
+        page.get_by_role("button", name="Try again").press("Enter")
+        assert_shows(page, ask(url, china.read_bytes()))
+
+
+def test_everything_can_be_reached_by_keyboard_in_order(browser: Browser, url: str, china: Path) -> None:
+    with opened(browser, url) as page:
+        with page.expect_file_chooser() as chooser:
+            page.keyboard.press("Tab")
+            page.keyboard.press("Tab")
+            expect(page.locator("#pick")).to_be_focused()
+            page.keyboard.press("Enter")
+        chooser.value.set_files(china)
+        expect(page.locator("#views button")).to_have_count(10)
+        reached = []
+        for _ in range(14):
+            page.keyboard.press("Tab")
+            name, outline = page.evaluate(
+                "[document.activeElement.id || document.activeElement.parentElement.parentElement.id,"
+                " getComputedStyle(document.activeElement).outline]"
+            )
+            reached.append(name)
+            assert "solid 2px" in outline, name
+        assert reached == ["views"] * 10 + ["dataset", "validated", "limit", "start"]
+
+
+def test_screen_readers_are_given_names_and_headings(browser: Browser, url: str, china: Path) -> None:
+    with opened(browser, url) as page:
+        give(page, china)
+        expect(page.locator("#views button")).to_have_count(10)
+        name = re.compile(
+            r"^[a-z ]+, \d+\.\d%, (top left|top right|center|bottom left|bottom right)(, mirrored)?(; agrees with the mean)?$"
+        )
+        assert page.get_by_role("button", name=name).count() == 10
+        assert page.evaluate("Array.from(document.querySelectorAll('h1,h2,h3'), (h) => h.tagName)")[:2] == ["H1", "H2"]
+        for field in ("Data set", "At most"):
+            expect(page.get_by_label(field, exact=True)).to_be_visible()
+        expect(page.get_by_role("img", name="The first-layer kernels of caltech101")).to_be_visible()
+        assert page.get_by_role("main").count() == page.get_by_role("heading", level=1).count() == 1
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 320)])
+def test_page_can_be_read_in_light_and_dark_and_never_scrolls_sideways(
+    scheme: str, width: int, browser: Browser, url: str, china: Path
+) -> None:
+    script = """() => {
+      const hex = (colour) => "#" + colour.match(/[\\d.]+/g).slice(0, 3).map((c) => Number(c).toString(16).padStart(2, "0")).join("");
+      const clear = (colour) => /, 0\\)$/.test(colour);
+      const ground = (e) => !e ? "rgb(255, 255, 255)" : clear(getComputedStyle(e).backgroundColor) ? ground(e.parentElement)
+        : getComputedStyle(e).backgroundColor;
+      const own = (e) => Array.from(e.childNodes).some((node) => node.nodeType === Node.TEXT_NODE && node.data.trim());
+      return Array.from(document.body.querySelectorAll("*")).filter((e) => own(e) && e.checkVisibility())
+        .map((e) => [e.textContent, hex(getComputedStyle(e).color), hex(ground(e))]);
+    }"""
+    with opened(browser, url, color_scheme=scheme, viewport={"width": width, "height": 700}) as page:
+        give(page, china)
+        expect(page.locator("#views button")).to_have_count(10)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        found = page.evaluate(script)
+        assert len(found) > 50 and min((contrast(text, ground), words) for words, text, ground in found)[0] >= 4.5  # WCAG 2, AA
+        paper = contrast(page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--paper')"), "#000000")
+        assert paper > 15 if scheme == "light" else paper < 2
+
+
+def test_telephone_takes_photographs_and_shows_the_picture_beside_each_view(browser: Browser, url: str, china: Path) -> None:
+    with opened(browser, url) as page:
+        expect(page.locator("#photograph")).to_be_hidden()
+    with opened(browser, url, is_mobile=True, has_touch=True, viewport={"width": 360, "height": 700}) as page:
+        with page.expect_file_chooser() as chooser:
+            page.get_by_role("button", name="Take a photograph").tap()
+        assert chooser.value.element.get_attribute("capture") == "environment"
+        chooser.value.set_files(china)
+        page.locator("#views button").last.tap()
+        expect(page.locator("#views button").last).to_be_in_viewport(ratio=0.5)
+        expect(page.locator("#picture")).to_be_in_viewport(ratio=1)
+
+
+def test_other_model_answers_the_same_image_and_shows_its_kernels(browser: Browser, url: str, china: Path) -> None:
+    with opened(browser, url) as page:
+        give(page, china)
+        expect(page.locator("#views button")).to_have_count(10)
+        with page.expect_response(lambda reply: reply.url.endswith("/v1/predict?views=true&model=second")) as reply:
+            page.get_by_label("Model").first.select_option("second")
+        assert reply.value.json()["model"] == "second"
+        kernels = page.get_by_role("img", name="The first-layer kernels of second")
+        expect(kernels).to_have_attribute("src", "/page/kernels.png?model=second")
+        expect(kernels).to_have_js_property("naturalWidth", 738)
+
+
+def row(page: Page, name: str) -> Locator:
+    return page.locator("#jobs li").filter(has=page.get_by_role("heading", name=name, exact=True))
+
+
+def start(page: Page, dataset: str, limit: int | None = None) -> None:
+    page.get_by_label("Data set", exact=True).fill(dataset)
+    page.get_by_label("At most", exact=True).fill(str(limit or ""))
+    page.get_by_role("button", name="Start").click()
+
+
+def test_job_is_started_followed_and_leads_to_its_report(browser: Browser, url: str, hold: Path) -> None:
+    hold.touch()
+    with opened(browser, url) as page:
+        start(page, "photos")
+        job, next_one = row(page, "photos by caltech101"), row(page, "photos by caltech101, at most 3 images")
+        expect(job.get_by_role("progressbar")).to_have_js_property("value", 8 / IMAGES)
+        expect(job.locator(".status")).to_have_text(re.compile(rf"^Running: 8 of {IMAGES} images, [\d.]+ images/s, \d+ \w+ left$"))
+        start(page, "photos", 3)
+        expect(next_one.locator(".status")).to_have_text("Waiting for its turn")
+        hold.unlink()
+        expect(job.locator(".status")).to_have_text(re.compile(rf"^Done: {IMAGES} images, [\d.]+ images/s$"))
+        expect(next_one.locator(".status")).to_contain_text("Done: 3 images")
+        expect(page.locator("#told")).to_contain_text("Validation of photos. Done: ")
+        summary = page.evaluate("fetch('/v1/validations').then((reply) => reply.json())")[1]["summary"]
+        errors = [summary[kind][which] for kind in ("center", "ten_crop") for which in ("top1_error", "top5_error")]
+        expect(job.locator("tbody td")).to_have_text([f"{100 * error:.2f}%" for error in errors])
+        job.get_by_role("link", name="Report").click()
+        expect(page).to_have_title("caltech101 on photos")
+        page.go_back()
+        for finished in (job, next_one):
+            finished.get_by_role("button", name="Remove").click()
+            expect(finished).to_have_count(0)
+
+
+def test_jobs_are_cancelled_and_removed_and_mistakes_are_told(browser: Browser, url: str, hold: Path) -> None:
+    hold.touch()
+    with opened(browser, url, "409", "422") as page:
+        start(page, "../photos")
+        expect(page.locator("#untold")).to_have_text("Dataset: not in the data root; give a path below it.")
+        start(page, "photos", 20)
+        start(page, "photos", 3)
+        first, second = (row(page, f"photos by caltech101, at most {limit} images") for limit in (20, 3))
+        expect(first.locator(".status")).to_contain_text("Running: 8 of 20 images")
+        expect(second.locator(".status")).to_have_text("Waiting for its turn")
+        expect(page.locator("#untold")).to_be_empty()
+        first.get_by_role("button", name="Cancel").click()
+        expect(first.locator(".status")).to_have_text("Cancelled after 8 images")
+        first.get_by_role("button", name="Remove").click()  # the server says that it is stopping still
+        hold.unlink()
+        expect(first).to_have_count(0)
+        expect(page.locator("#validations-heading")).to_be_focused()
+        expect(second.locator(".status")).to_contain_text("Done: 3 images")
+        second.get_by_role("button", name="Remove").press("Enter")
+        expect(page.locator("#jobs li")).to_have_count(0)
+
+
+def test_page_says_how_validations_are_turned_on(browser: Browser, url: str) -> None:
+    off = json.dumps({"error": {"code": "validations_off", "message": "validations are off: start the server with --data-root"}})
+    with opened(browser, url, "404") as page:
+        page.route("**/v1/validations", lambda route: route.fulfill(status=404, body=off))
+        page.reload()
+        expect(page.get_by_text("tencrop serve --data-root DIR")).to_be_visible()
+        expect(page.get_by_role("button", name="Start")).to_be_hidden()
+
+
+def test_key_is_asked_for_once_and_sent_with_everything(browser: Browser, url: str, china: Path) -> None:
+    with opened(browser, url, "401") as page:
+        page.route("**/v1/**", locked)
+        page.reload()
+        for wrong in ("", "wrong"):
+            expect(page.locator("#refused")).to_have_text("The server does not know this key." if wrong else "")
+            expect(page.get_by_label("The server asks for a key")).to_be_focused()
+            page.keyboard.type(KEY if wrong else "wrong")
+            page.keyboard.press("Enter")
+        expect(page.locator("#lock")).to_be_hidden()
+        give(page, china)
+        assert_shows(page, ask(url, china.read_bytes()))
+        start(page, "photos", 2)
+        job = row(page, "photos by caltech101, at most 2 images")
+        with page.expect_download() as download:
+            job.get_by_role("link", name="Save its report").click()
+        assert download.value.suggested_filename == "report.html"
+        assert "<title>caltech101 on photos</title>" in download.value.path().read_text(encoding="utf-8")
+        page.reload()
+        row(page, "photos by caltech101, at most 2 images").get_by_role("button", name="Remove").click()
+        expect(page.locator("#jobs li")).to_have_count(0)
+        expect(page.locator("#lock")).to_be_hidden()
+
+
+def locked(route: Route) -> None:
+    if route.request.headers.get("authorization") == f"Bearer {KEY}":
+        route.fallback()
+    else:
+        route.fulfill(status=401, body=json.dumps({"error": {"code": "unauthorized", "message": "send a key"}}))
