@@ -116,7 +116,7 @@ def accuracies(predictions: Path) -> dict[str, Any]:
             "top1": right.mean(),
             "top5": (guesses == labels[:, None]).any(1).mean(),
             "per_class": of_class[tested > 0].mean(),
-            "per_class_with_enough": of_class[tested >= ENOUGH].mean(),
+            "per_class_with_enough": of_class[tested >= ENOUGH].mean() if (tested >= ENOUGH).any() else None,
         }
     return found
 

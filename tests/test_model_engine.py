@@ -7,7 +7,7 @@ import pytest
 
 from export.onnx import net_onnx
 from model.checkpoint import Checkpoint
-from model.engine import Choice, EngineOptions, choices, open_engine
+from model.engine import Choice, EngineOptions, OnnxRuntime, choices, open_engine
 from model.errors import BadInput, WorkFailed
 
 CUDA, OPENVINO, CPU = Choice("onnxruntime", "cuda:0", "own"), Choice("openvino", "cpu", "auto"), Choice("onnxruntime", "cpu", "own")
@@ -86,3 +86,14 @@ def test_engines_that_come_and_go_leave_signals_working(source145: Checkpoint) -
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert heard == [signal.SIGUSR1]
+
+
+def test_a_run_in_the_devices_own_memory_is_the_plain_run(source145: Checkpoint) -> None:
+    """What a GPU runs, on the one device that is here."""
+    engine = open_engine(net_onnx(source145).SerializeToString(), CPU)
+    assert isinstance(engine, OnnxRuntime)
+    random = np.random.default_rng(0)
+    for images in (2, 1, 2):  # a buffer is used again
+        crops = random.normal(0, 60, (images, 3, 224, 224)).astype(np.float32)
+        np.testing.assert_array_equal(engine._bound(crops)[0], engine.run(crops)["logits"])
+    assert len(engine._buffers) == 2

@@ -10,8 +10,8 @@ import pytest
 
 from model.classifier import Classifier
 from model.contract import Contract
-from model.errors import Stopped
-from server.batcher import Batcher
+from model.errors import Stopped, WorkFailed
+from server.batcher import Batcher, sizes, warm_up
 from server.errors import Refusal
 from server.metrics import Metrics
 
@@ -196,3 +196,71 @@ def test_engine_error_reaches_the_job_and_the_thread_lives_on() -> None:
         running.background(image(1)[None], lambda: False)
     assert running.background(image(2)[None], lambda: False)[0].tolist() == [[2]]
     running.stop()
+
+
+def test_forwards_have_few_sizes_and_what_is_padded_is_left_out() -> None:
+    assert sizes(4) == [1, 2, 3, 4]
+    assert sizes(32) == [1, 2, 3, 4, 8, 16, 32]
+    assert sizes(20) == [1, 2, 3, 4, 8, 16, 20]
+    assert sizes(1) == [1]
+    engine = Echo()
+    running = batcher(engine, forward_images=20)
+
+    async def ask(count: int) -> list[float]:
+        engine.gate.clear()
+        first = asyncio.create_task(running.predict(image(99)))
+        await until(lambda: engine.calls > len(engine.sizes))
+        tasks = [asyncio.create_task(running.predict(image(value))) for value in range(count)]
+        await until(lambda: len(running._queue) == count)
+        engine.gate.set()
+        await first
+        return [float((await task).probabilities[0]) for task in tasks]
+
+    for count in (5, 9, 17, 20, 3):
+        assert asyncio.run(ask(count)) == list(range(count))
+    running.stop()
+    assert set(engine.sizes) <= set(sizes(20))
+
+
+def test_two_engines_share_one_queue() -> None:
+    slow, quick = Echo(), Echo()
+    slow.gate.clear()
+    running = Batcher([cast(Classifier, cast(Any, each)) for each in (slow, quick)], 1, 1000, Metrics())
+
+    async def ask() -> list[float]:
+        tasks = [asyncio.create_task(running.predict(image(value))) for value in range(10)]
+        await until(lambda: len(quick.sizes) == 9)
+        slow.gate.set()
+        return [float((await task).probabilities[0]) for task in tasks]
+
+    assert asyncio.run(ask()) == list(range(10))
+    running.stop()
+    assert (len(slow.sizes), len(quick.sizes)) == (1, 9)
+
+
+def test_no_forward_of_a_job_begins_while_an_image_is_coming() -> None:
+    engine = Echo()
+    running = batcher(engine)
+
+    async def ask() -> None:
+        loop = asyncio.get_running_loop()
+        with running.coming():
+            job = loop.run_in_executor(None, running.background, np.stack([image(7)]), lambda: False)
+            await asyncio.sleep(0.05)
+            assert engine.calls == 0
+            assert float((await running.predict(image(5))).probabilities[0]) == 5
+            assert engine.calls == 1
+        assert float((await job)[0][0, 0]) == 7
+
+    asyncio.run(ask())
+    running.stop()
+
+
+def test_an_engine_that_cannot_run_a_size_is_refused_before_it_serves() -> None:
+    engine = Echo()
+    engine.fail_next = True
+    with pytest.raises(WorkFailed, match="a forward of 1 images fails: engine broke; set TENCROP_FORWARD_VIEWS lower"):
+        warm_up(cast(Classifier, cast(Any, engine)), 4)
+    engine.sizes.clear()
+    warm_up(cast(Classifier, cast(Any, engine)), 4)
+    assert engine.sizes == [1, 2, 3, 4]

@@ -1,14 +1,18 @@
 """What a slow, silent or shapeless client does to a connection, on real sockets: it is cut off, and others are answered."""
 
 import asyncio
+import io
 import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 
+import numpy as np
 import pytest
 import uvicorn
+from PIL import Image
 
 from model.classifier import Classifier
 from server import http as bounded
@@ -88,6 +92,50 @@ def test_what_is_no_http_is_400(address: tuple[str, int]) -> None:
 def test_a_body_that_does_not_come_is_504(address: tuple[str, int]) -> None:
     received, seconds = talk(address, b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n", b"some")
     assert received.startswith(b"HTTP/1.1 504") and seconds >= SECONDS
+
+
+def test_a_client_that_leaves_costs_no_forward(address: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    gate, began, forwards, predict = threading.Event(), threading.Event(), [], Classifier.predict
+
+    def held(self: Classifier, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        began.set()
+        gate.wait()
+        forwards.append(len(images))
+        return predict(self, images)
+
+    small = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(small, "PNG")
+    body = small.getvalue()
+    request = b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    monkeypatch.setattr(Classifier, "predict", held)
+    with ThreadPoolExecutor() as pool, opened_at_the_end(gate):
+        stays = pool.submit(talk, address, request)
+        assert began.wait(10)
+        with closing(socket.create_connection(address)) as leaves:
+            leaves.sendall(request)
+            waits_for(address, b'tencrop_queue_images{model="caltech101"} 1.0')
+        waits_for(address, b'tencrop_admitted_images{model="caltech101"} 1.0')  # its place is free before any forward ends
+        gate.set()
+        assert stays.result()[0].startswith(b"HTTP/1.1 200")
+    waits_for(address, b'tencrop_queue_images{model="caltech101"} 0.0')
+    assert forwards == [1]
+
+
+@contextmanager
+def opened_at_the_end(gate: threading.Event) -> Iterator[None]:
+    """However the test ends."""
+    try:
+        yield
+    finally:
+        gate.set()
+
+
+def waits_for(address: tuple[str, int], line: bytes) -> None:
+    """Until the metrics say so."""
+    due = time.monotonic() + 10
+    while line not in talk(address, b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")[0]:
+        assert time.monotonic() < due
+        time.sleep(0.01)
 
 
 def test_bodies_of_all_together_are_bounded(address: tuple[str, int]) -> None:

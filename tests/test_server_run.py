@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from serving import address
 
+from tencrop import EMBEDDED
+
 SERVE = [sys.executable, "-m", "tencrop", "serve"]
 MAX_RESIDENT_MIB = 700
 
@@ -88,3 +90,34 @@ def test_bad_environment_is_exit_2(name: str, value: str, message: str, monkeypa
     monkeypatch.setenv(f"TENCROP_{name}", value)
     result = run()
     assert result.returncode == 2 and message in one_line(result)
+
+
+def test_one_model_on_two_devices_and_an_ensemble(photographs: dict[str, Path], tmp_path: Path) -> None:
+    """Two engines on this machine's one device stand for two GPUs."""
+    other = tmp_path / "other.onnx"
+    other.write_bytes((EMBEDDED / "tencrop.onnx").read_bytes())
+    options = ["--device", "cpu,cpu", "--ensemble", "both=caltech101,other", "--port", "0"]
+    command = [*SERVE, str(EMBEDDED / "tencrop.onnx"), str(other), *options]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        url = address(process)
+        ready = json.load(urllib.request.urlopen(f"{url}/readyz", timeout=60))
+        assert [model["name"] for model in ready["models"]] == ["caltech101", "other", "both"]
+        other.write_bytes(b"a model that is replaced while it is served changes nothing")
+        answers = {}
+        for name in ("caltech101", "other", "both"):
+            data = photographs["flower"].read_bytes()
+            with urllib.request.urlopen(f"{url}/v1/predict?model={name}", data, timeout=60) as reply:
+                answers[name] = json.load(reply)
+        tasks = [Path(f"/proc/{process.pid}/task/{task}/comm").read_text() for task in os.listdir(f"/proc/{process.pid}/task")]
+        process.terminate()
+        assert process.wait(timeout=30) == 0
+    assert {answer["model"] for answer in answers.values()} == set(answers)
+    assert [guess["index"] for guess in answers["both"]["top"]] == [guess["index"] for guess in answers["caltech101"]["top"]]
+    assert len(tasks) >= 6  # an engine thread for each model on each device
+
+
+@pytest.mark.parametrize("ensemble", ["both", "both=caltech101,other", "=caltech101", "caltech101=caltech101,caltech101"])
+def test_an_ensemble_that_is_none_is_refused(ensemble: str) -> None:
+    result = run("--ensemble", ensemble)
+    assert result.returncode == 2
+    assert "expected NAME=A,B" in one_line(result) or "two models are named" in result.stderr
