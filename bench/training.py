@@ -22,10 +22,10 @@ from bench import imagenet_script
 from bench.clock import Clock, Measured
 from bench.machine import machine
 from dataset.prepared import Prepared
+from model.allocator import keep_freed_memory
 from model.config import NetConfig, rows
 from model.errors import Stopped
 from training.loader import Batch, Loader, spare_cores
-from training.memory import keep_freed_memory
 from training.parallel import join
 from training.recipe import load
 from training.schedule import Phase

@@ -11,6 +11,7 @@ from types import FrameType
 
 import uvicorn
 
+from model.allocator import give_back_large_blocks
 from model.classifier import open_classifier
 from model.engine import EngineOptions
 from model.ensemble import Ensemble, Predictor
@@ -47,6 +48,7 @@ def serve(paths: Sequence[Path], options: EngineOptions, ensembles: Sequence[str
 
     Raises BadInput, WorkFailed before anything listens.
     """
+    give_back_large_blocks()
     devices = [replace(options, device=device) for device in options.device.split(",")]
     models = [model for device in devices for model in _opened(paths or (EMBEDDED,), ensembles, device)]
     for model in models:

@@ -1,11 +1,11 @@
-"""training/memory.py: the allocator is told to keep what is freed, and only where there is one to tell."""
+"""model/allocator.py: the allocator is told what to keep and what to give back, and only where there is one to tell."""
 
 import ctypes
 import sys
 
 import pytest
 
-from training.memory import M_MMAP_MAX, M_TOP_PAD, M_TRIM_THRESHOLD, keep_freed_memory
+from model.allocator import M_MMAP_MAX, M_MMAP_THRESHOLD, M_TOP_PAD, M_TRIM_THRESHOLD, give_back_large_blocks, keep_freed_memory
 
 
 class Libc:
@@ -27,8 +27,16 @@ def test_large_blocks_are_never_given_back(monkeypatch: pytest.MonkeyPatch) -> N
     assert libc.told[M_TOP_PAD] > 0
 
 
+def test_a_server_gives_large_blocks_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    libc = Libc()
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: libc)
+    monkeypatch.setattr(sys, "platform", "linux")
+    give_back_large_blocks()
+    assert libc.told == {M_MMAP_THRESHOLD: 4 << 20, M_TRIM_THRESHOLD: 64 << 20}
+
+
 def test_the_options_have_glibcs_numbers() -> None:
-    assert (M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX) == (-1, -2, -4)
+    assert (M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_MMAP_MAX) == (-1, -2, -3, -4)
 
 
 @pytest.mark.parametrize("platform", ["darwin", "win32"])

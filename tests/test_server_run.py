@@ -1,5 +1,6 @@
 """`tencrop serve` as a process: light, without torch, honest about its device, and gone cleanly at SIGTERM."""
 
+import io
 import json
 import os
 import re
@@ -9,9 +10,11 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from serving import address
 
 from tencrop import EMBEDDED
@@ -36,8 +39,27 @@ def test_server_answers_without_torch_in_little_memory(server: tuple[subprocess.
     assert len(answer["top"]) == 5
     mapped = Path(f"/proc/{process.pid}/maps").read_text()
     assert "libtorch" not in mapped and "openvino" in mapped
-    peak = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text())
-    assert peak and int(peak[1]) < MAX_RESIDENT_MIB * 1024
+    assert resident(process, "VmHWM") < MAX_RESIDENT_MIB
+
+
+def test_uploads_of_fifty_megapixels_leave_no_memory_behind(server: tuple[subprocess.Popen[str], str]) -> None:
+    """The largest that are taken, several at once, in the mode that costs most."""
+    process, address = server
+    packed = io.BytesIO()
+    Image.new("RGBA", (7000, 7000), "teal").save(packed, "PNG")
+    with ThreadPoolExecutor(4) as pool:
+        for reply in pool.map(lambda _: urllib.request.urlopen(f"{address}/v1/predict", packed.getvalue(), timeout=120), range(4)):
+            with reply:
+                assert len(json.load(reply)["top"]) == 5
+    assert resident(process, "VmHWM") < 1.2 * MAX_RESIDENT_MIB
+    assert resident(process, "VmRSS") < MAX_RESIDENT_MIB / 1.5
+
+
+def resident(process: subprocess.Popen[str], field: str) -> float:
+    """MiB."""
+    found = re.search(rf"{field}:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text())
+    assert found
+    return int(found[1]) / 1024
 
 
 def test_sigterm_ends_with_exit_code_0(server: tuple[subprocess.Popen[str], str]) -> None:

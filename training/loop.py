@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from dataset.prepared import Prepared
+from model.allocator import keep_freed_memory
 from model.checkpoint import Checkpoint
 from model.errors import BadInput, Stopped
 from training.loader import Loader, spare_cores
-from training.memory import keep_freed_memory
 from training.parallel import join
 from training.recipe import Recipe
 from training.record import Run
