@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 
 from fastapi import FastAPI
 
@@ -11,6 +12,7 @@ from server.errors import answer_errors
 from server.keys import ApiKeys, Keys
 from server.limits import BodyLimits
 from server.routes import docs, health, hub, inference, page, predict, validations
+from server.schemas import Failure
 from server.settings import Settings
 from server.state import State
 from server.validation.store import open_store
@@ -30,7 +32,15 @@ def create_app(models: Sequence[Predictor], settings: Settings) -> FastAPI:
         yield
         app.state.serving.close()
 
-    app = FastAPI(title="tencrop", docs_url=None, redoc_url=None, lifespan=lifespan)
+    app = FastAPI(
+        title="tencrop",
+        version=version("tencrop"),
+        description="The 2012 AlexNet's ten-crop prediction. With --api-key-file, /v1 and /v2 take `Authorization: Bearer KEY`.",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        responses={"4XX": {"model": Failure, "description": "what is wrong with the request"}},
+    )
     app.add_middleware(BodyLimits, max_bytes=settings.max_body_bytes, seconds=settings.body_seconds, max_total=settings.max_bodies_bytes)
     if keys:
         app.add_middleware(ApiKeys, keys=keys)

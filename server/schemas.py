@@ -10,6 +10,20 @@ MAX_INTEGER = 2**53  # that every JSON reader keeps exact
 FINISHED = ("done", "failed", "cancelled")  # of Validation.status
 
 
+EXAMPLE: dict[str, Any] = {  # of /v1/predict?top=2
+    "model": "caltech101",
+    "engine": "openvino",
+    "device": "cpu",
+    "precision": "bf16",
+    "top": [
+        {"index": 50, "id": "helicopter", "label": "helicopter", "probability": 0.2623},
+        {"index": 12, "id": "bonsai", "label": "bonsai", "probability": 0.1395},
+    ],
+    "input": {"format": "JPEG", "mode": "RGB", "width": 640, "height": 427, "exif_rotated": False},
+    "timing_ms": {"decode": 5.16, "queue": 0.15, "engine": 15.18},
+}
+
+
 class Guess(BaseModel):
     """One label of an answer."""
 
@@ -52,6 +66,8 @@ class Timing(BaseModel):
 class Answer(BaseModel):
     """POST /v1/predict."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
+
     model: str
     engine: str
     device: str
@@ -73,6 +89,12 @@ class Failure(BaseModel):
     """Every answer that is none; in a batch, in the place of its image."""
 
     error: ErrorBody
+
+
+class ProtocolFailure(BaseModel):
+    """The same under /v2, as the Open Inference Protocol has it."""
+
+    error: str
 
 
 class BatchAnswer(BaseModel):
@@ -121,7 +143,7 @@ class Readiness(BaseModel):
 class NewValidation(BaseModel):
     """POST /v1/validations: a data set by its path below --data-root, a served model (else the first), this many images (else all)."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"dataset": "photos", "limit": 1000}]})
 
     dataset: str = Field(min_length=1, max_length=1024)
     model: str | None = Field(default=None, max_length=256)

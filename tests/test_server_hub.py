@@ -76,8 +76,9 @@ def test_json_that_does_not_fit_is_an_error_object(server: str, body: bytes, sta
 
 
 def test_a_form_is_taken_too(server: str, china: bytes, expected: list[tuple[str, float]]) -> None:
-    guesses = httpx2.post(f"{server}/v1/image-classification", files={"image": china}).json()
-    assert [guess["label"] for guess in guesses] == [label for label, _ in expected]
+    reply = httpx2.post(f"{server}/v1/image-classification", files={"image": china})
+    assert reply.headers["x-tencrop-engine"] == "openvino; cpu; fp32"
+    assert [guess["label"] for guess in reply.json()] == [label for label, _ in expected]
 
 
 def test_a_batch_is_answered_in_order_whatever_some_of_it_are(server: str, china: bytes, photographs: dict[str, Path]) -> None:

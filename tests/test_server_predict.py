@@ -131,6 +131,19 @@ def test_more_than_fits_is_429(classifier: Classifier, jpeg: bytes) -> None:
         assert client.post("/v1/predict", content=jpeg).status_code == 200
 
 
+def test_a_batch_takes_a_place_for_each_image(classifier: Classifier, jpeg: bytes) -> None:
+    with TestClient(create_app([classifier], Settings(queue_views=30))) as client:
+        batcher = client.app.state.serving.batchers["caltech101"]  # type: ignore[attr-defined]
+        three = [("images", jpeg)] * 3
+        with batcher.admitted():
+            reply = client.post("/v1/predict/batch", files=three)
+            assert (reply.status_code, reply.json()["error"]["code"], reply.headers["retry-after"]) == (429, "queue_full", "1")
+            assert client.post("/v1/predict", content=jpeg).status_code == 200
+        assert len(client.post("/v1/predict/batch", files=three).json()["results"]) == 3
+        assert client.post("/v1/predict/batch", files=[*three, three[0]]).status_code == 422
+        assert batcher._admitted == 0
+
+
 def test_failure_of_our_own_is_an_error_object(classifier: Classifier, jpeg: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     with TestClient(create_app([classifier], Settings()), raise_server_exceptions=False) as client:
         monkeypatch.setattr(Classifier, "predict", lambda *_: 1 / 0)

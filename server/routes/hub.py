@@ -4,7 +4,7 @@ import base64
 import binascii
 from http import HTTPStatus
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 
 from model.metrics import top_k
@@ -21,12 +21,14 @@ router = APIRouter(tags=["predict"])
 
 
 @router.post("/v1/image-classification", openapi_extra=HUB_BODY)
-async def image_classification(request: Request, serving: Serving, model: Model = None) -> list[HubGuess]:
-    """The image's bytes, or JSON with the image in base64; the most probable labels."""
+async def image_classification(request: Request, response: Response, serving: Serving, model: Model = None) -> list[HubGuess]:
+    """The image's bytes, or JSON with the image in base64; the most probable labels. What ran is in the header X-Tencrop-Engine."""
     batcher = serving.batcher(model)
     with batcher.admitted():
         data, top = _read(await request.body()) if content_type(request) == "application/json" else (await image_bytes(request), TOP)
         answered = await in_time(serving, request, answer(serving, batcher, data))
+    engine = batcher.model.engine
+    response.headers["X-Tencrop-Engine"] = f"{engine.name}; {engine.device}; {engine.precision}"
     probabilities = answered.prediction.probabilities
     labels = batcher.model.contract.labels
     return [HubGuess(label=labels[i].name, score=float(probabilities[i])) for i in map(int, top_k(probabilities, top))]

@@ -12,6 +12,7 @@ from server.answering import answer, answer_pixels, in_time
 from server.batcher import Batcher, Prediction
 from server.errors import Refusal
 from server.oip import DYNAMIC, HEADER_LENGTH, OUTPUT, Elements, Infer, Input, deflated, inflated, read, written
+from server.schemas import ProtocolFailure
 from server.state import Serving, State
 
 PIXELS = "-pixels"
@@ -19,7 +20,11 @@ VERSION = "1"
 EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "model_repository", "statistics"]
 CONFIG_TYPES = {"BYTES": "TYPE_STRING", "UINT8": "TYPE_UINT8", "FP32": "TYPE_FP32"}
 
-router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"])
+router = APIRouter(
+    prefix="/v2",
+    tags=["Open Inference Protocol"],
+    responses={"4XX": {"model": ProtocolFailure, "description": "what is wrong with the request"}},
+)
 
 
 class Named:
