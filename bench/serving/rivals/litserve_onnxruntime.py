@@ -1,0 +1,40 @@
+"""LitServe + onnxruntime: net.onnx on the ten crops of up to eight images, fp32 on the CPU.
+
+python -m bench.serving.rivals.litserve_onnxruntime PORT NET.ONNX MEAN.NPY
+"""
+
+import sys
+from typing import Annotated, Any
+
+import litserve as ls  # type: ignore[import-not-found]
+import numpy as np
+import onnxruntime as ort
+from fastapi import Body
+
+from bench.serving.rivals.tencrop_numpy import average, square, ten_crops
+
+
+class TenCrop(ls.LitAPI):  # type: ignore[misc]
+    """POST /predict, the file as the body."""
+
+    def setup(self, device: str) -> None:
+        """Once in the worker."""
+        self.net = ort.InferenceSession(sys.argv[2], providers=["CPUExecutionProvider"])
+        self.mean = np.load(sys.argv[3])
+
+    def decode_request(self, request: Annotated[bytes, Body(media_type="image/jpeg")]) -> np.ndarray:
+        """uint8 [256,256,3]; LitServe stacks them."""
+        return square(request)
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """[N,C]"""
+        return average(self.net.run(None, {"input": ten_crops(x, self.mean)})[0])
+
+    def encode_response(self, output: np.ndarray) -> dict[str, Any]:
+        """One image's."""
+        return {"index": int(output.argmax()), "probability": float(output.max())}
+
+
+if __name__ == "__main__":
+    api = TenCrop(max_batch_size=8, batch_timeout=0.01)
+    ls.LitServer(api, accelerator="cpu").run(host="127.0.0.1", port=int(sys.argv[1]), log_level="warning", generate_client_file=False)
