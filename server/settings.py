@@ -12,6 +12,7 @@ from model.ensemble import Predictor
 from model.errors import BadInput
 
 PREFIX = "TENCROP_"
+QUEUED = 16  # forwards; on a CPU of two cores they take about a second
 
 
 def _named(value: str | Path) -> str | Path:
@@ -32,7 +33,7 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", min_length=1)
     port: int = Field(default=8000, ge=0, le=65535)
     forward_views: int | None = Field(default=None, ge=10)  # at most this many in one forward; else by the device, as a validation's
-    queue_views: int = Field(default=2560, ge=10)  # more waiting than this is answered 429
+    queue_views: int | None = Field(default=None, ge=10)  # more than this admitted is answered 429; else QUEUED forwards
     max_body_bytes: int = Field(default=32 << 20, ge=1)
     max_bodies_bytes: int = Field(default=256 << 20, ge=1)  # of all requests that are not yet answered; more is 429
     body_seconds: float = Field(default=20, gt=0)  # a body that takes longer is cut off
@@ -46,6 +47,10 @@ class Settings(BaseSettings):
     def forward_images(self, model: Predictor) -> int:
         """At most so many in one forward of it."""
         return max(1, self.forward_views // len(model.contract.views)) if self.forward_views else forward(model.engine)
+
+    def queue_images(self, model: Predictor) -> int:
+        """So many of its images may be admitted at once."""
+        return max(1, self.queue_views // len(model.contract.views)) if self.queue_views else QUEUED * self.forward_images(model)
 
 
 def read_settings(**flags: str | int | None) -> Settings:

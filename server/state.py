@@ -66,9 +66,8 @@ class State:
         self.decoders.shutdown(cancel_futures=True)
 
     def _batcher(self, engines: Sequence[Predictor]) -> Batcher:
-        settings, views = self.settings, len(engines[0].contract.views)
         self.metrics.engines(engines[0].name, engines)
-        return Batcher(engines, settings.forward_images(engines[0]), max(1, settings.queue_views // views), self.metrics)
+        return Batcher(engines, self.settings.forward_images(engines[0]), self.settings.queue_images(engines[0]), self.metrics)
 
     def _open_jobs(self, store: Store) -> "Jobs":
         from server.validation.jobs import Jobs  # with pyarrow: 30 MiB that a server without a data root does not need

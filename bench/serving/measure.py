@@ -16,6 +16,7 @@ from bench.serving.post import Post, plain_photographs
 from bench.serving.process import Tree, ask, free_port, running
 from bench.serving.rows import CLIENTS, RATES, ROWS, Row, command_line, top1
 from bench.validation import decoding, engine_alone
+from export.files import export
 from export.onnx import net_onnx
 from model.checkpoint import Checkpoint
 from model.classifier import Classifier, open_classifier
@@ -46,6 +47,7 @@ class Measurement:
         self.classifiers = {precision: open_classifier(EMBEDDED, EngineOptions(precision=precision)) for precision in ("auto", "fp32")}
         checkpoint = Checkpoint.load(EMBEDDED.parent / "checkpoint")
         onnx.save(net_onnx(checkpoint), scratch / "net.onnx")
+        export(EMBEDDED.parent / "checkpoint", scratch / "int8", "int8", 0, images)
         np.save(scratch / "mean.npy", checkpoint.mean)
 
     def round(self, names: Sequence[str], with_rates: Collection[str]) -> Result:

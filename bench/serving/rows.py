@@ -43,6 +43,7 @@ def _litserve_openvino(about: str, precision: str) -> Row:
 LIBPYTHON = f"{sysconfig.get_config_var('LIBDIR')}/{sysconfig.get_config_var('INSTSONAME')}"  # that pytriton's stub was not linked with
 ROWS = {
     "ours": _ours("`tencrop serve`", "auto"),
+    "ours-int8": _ours("`tencrop serve` of `tencrop export --weights int8`", "", " {files}/int8/tencrop.onnx"),
     "fastapi": Row(
         "FastAPI + torch, eager fp32, one request at a time",
         f"-m {RIVALS}.fastapi_torch {{port}} {EMBEDDED.parent / 'checkpoint'}",
@@ -67,7 +68,7 @@ ROWS = {
     "litserve-ours-fp32": _litserve_openvino("LitServe + our graph, OpenVINO fp32, batches of 8", "f32"),
 }
 BLOCKS = {
-    "As shipped": ("ours", "fastapi", "litserve", "triton", "litserve-ours"),
+    "As shipped": ("ours", "ours-int8", "fastapi", "litserve", "triton", "litserve-ours"),
     "Like for like: fp32 everywhere": ("ours-fp32", "fastapi", "litserve", "triton", "litserve-ours-fp32"),
 }
 GOALS = {"fastapi": 10.0, "litserve": 8.0, "triton": 8.0, "litserve-ours": 1.1}  # how many times theirs `ours` is to be
