@@ -1,23 +1,44 @@
-# The server on a CPU; with `--build-arg EXTRAS=[gpu]` the CUDA libraries come along (run it with `--gpus all`).
-FROM python:3.11-slim-bookworm
-
+# The server: `docker build -t tencrop .`, for CPUs. With `--build-arg EXTRAS=[gpu]` CUDA and cuDNN come along; run that with `--gpus all`.
+#
+# One base for both: pip has the CUDA libraries in the very versions that its onnxruntime-gpu wants, so no nvidia/cuda base can be of
+# another one. The host gives the driver, by NVIDIA's container toolkit.
+FROM python:3.11-slim-bookworm AS code
+WORKDIR /src
 ARG EXTRAS=""
-ENV PYTHONDONTWRITEBYTECODE=1 \
-    PIP_NO_CACHE_DIR=1 \
-    TENCROP_HOST=0.0.0.0
-
-WORKDIR /app
-COPY pyproject.toml README.md tencrop.py ./
+COPY pyproject.toml ./
+RUN python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; extras = '${EXTRAS}'.strip('[]').split(','); \
+    print(*p['dependencies'], *(line for e in extras if e for line in p['optional-dependencies'][e]), sep='\n')" > requirements.txt
+COPY README.md tencrop.py ./
 COPY model model
 COPY dataset dataset
 COPY training training
 COPY export export
 COPY server server
-RUN pip install --editable ".${EXTRAS}" && chmod -R a+rX . && useradd --system --no-create-home tencrop
+RUN pip install --no-cache-dir --no-deps --compile --root /code --prefix /usr/local .
 
-USER tencrop
+FROM python:3.11-slim-bookworm
+# The next two layers change with the list of dependencies alone. Without openvino-telemetry, `import openvino` reports to nobody. The base
+# has no bytecode of the standard library, and at run time nothing can write any.
+COPY --from=code /src/requirements.txt /usr/local/share/tencrop/
+RUN pip install --no-cache-dir --compile --requirement /usr/local/share/tencrop/requirements.txt \
+    && pip uninstall --yes openvino-telemetry \
+    && python -m compileall -q -x site-packages /usr/local/lib/python3.11 \
+    && install -d -o 10001 -g 10001 /var/lib/tencrop
+COPY --from=code /code/usr/local /usr/local
+
+# HOME: where a library may want a cache (CUDA's compiled kernels), for the root may be read-only.
+ENV HOME=/tmp \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility \
+    ORT_DISABLE_TELEMETRY=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    TENCROP_HOST=0.0.0.0 \
+    TENCROP_STATE_DIR=/var/lib/tencrop
+USER 10001:10001
 EXPOSE 8000
-HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
-    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/readyz', timeout=2)"]
+HEALTHCHECK --interval=10s --timeout=3s --start-period=30s CMD ["python", "-ISc", "\
+import http.client, os; \
+server = http.client.HTTPConnection(os.environ['TENCROP_HOST'], int(os.environ.get('TENCROP_PORT', 8000)), timeout=2); \
+server.request('GET', '/readyz'); \
+raise SystemExit(server.getresponse().status != 200)"]
 ENTRYPOINT ["tencrop"]
 CMD ["serve"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from model import telemetry as telemetry
 from model.errors import BadInput, Stopped, WorkFailed
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from model import telemetry as telemetry
 from model.cores import limit
 from model.errors import BadInput, WorkFailed, one_line
 from model.lrn import decomposed
