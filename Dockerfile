@@ -17,11 +17,10 @@ COPY server server
 RUN pip install --no-cache-dir --no-deps --compile --root /code --prefix /usr/local .
 
 FROM python:3.11-slim-bookworm
-# The next two layers change with the list of dependencies alone. Without openvino-telemetry, `import openvino` reports to nobody. The base
-# has no bytecode of the standard library, and at run time nothing can write any.
+# The next two layers change with the list of dependencies alone. The base has no bytecode of the standard library, and at run time nothing
+# can write any.
 COPY --from=code /src/requirements.txt /usr/local/share/tencrop/
 RUN pip install --no-cache-dir --compile --requirement /usr/local/share/tencrop/requirements.txt \
-    && pip uninstall --yes openvino-telemetry \
     && python -m compileall -q -x site-packages /usr/local/lib/python3.11 \
     && install -d -o 10001 -g 10001 /var/lib/tencrop
 COPY --from=code /code/usr/local /usr/local
@@ -29,7 +28,6 @@ COPY --from=code /code/usr/local /usr/local
 # HOME: where a library may want a cache (CUDA's compiled kernels), for the root may be read-only.
 ENV HOME=/tmp \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \
-    ORT_DISABLE_TELEMETRY=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     TENCROP_HOST=0.0.0.0 \
     TENCROP_STATE_DIR=/var/lib/tencrop

@@ -9,7 +9,6 @@ import io
 import json
 import re
 import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from serving import address
+from serving import served
 
 MODES = {  # of Pillow that each format can write
     "JPEG": ("L", "RGB", "CMYK"),
@@ -138,16 +137,14 @@ def main() -> None:
     parser.add_argument("seed", type=int, nargs="?", default=0)
     options = parser.parse_args()
     tenth = options.count // 10
-    command = [sys.executable, "-m", "tencrop", "serve", "--port", "0"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
-        where, images = address(process).removeprefix("http://"), mutants(options.count, options.seed)
+    with served() as (process, url):
+        where, images = url.removeprefix("http://"), mutants(options.count, options.seed)
         statuses, grown = Counter[int](), []
         for part in range(1, 11):
             statuses += sent(where, islice(images, tenth))
             grown.append(resident(process))
             print(f"{part * tenth:,} images: {dict(sorted(statuses.items()))}, {grown[-1] / MIB:.0f} MiB resident", flush=True)
         print(f"memory: {(grown[-1] - grown[0]) / MIB:+.0f} MiB from {tenth:,} images to {10 * tenth:,}")
-        process.kill()
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
-from serving import address
+from serving import served
 from typer.main import get_command
 
 from model.classifier import Classifier
@@ -101,8 +101,8 @@ def test_health_check_follows_the_server_which_reports_to_nobody(tmp_path: Path)
     command = [sys.executable, *json.loads(text)[1:]]
     image = environment() | {"HOME": str(tmp_path), "TENCROP_STATE_DIR": str(tmp_path / "state"), "TENCROP_HOST": "127.0.0.1"}
     runs = {key: value for key, value in os.environ.items() if key != "CI"} | image  # under CI no library reports
-    with subprocess.Popen([sys.executable, "-m", "tencrop", "serve", "--port", "0"], stderr=subprocess.PIPE, text=True, env=runs) as server:
-        checked = runs | {"TENCROP_PORT": address(server).rpartition(":")[2]}
+    with served(**runs) as (server, url):
+        checked = runs | {"TENCROP_PORT": url.rpartition(":")[2]}
         up = subprocess.run(command, env=checked, timeout=20, check=False).returncode
         server.terminate()
         assert server.wait(timeout=30) == 0

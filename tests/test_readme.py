@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from serving import address
+from serving import served
 
 from model.classifier import open_classifier
 from model.engine import EngineOptions
@@ -39,12 +39,9 @@ def test_ten_lines_of_onnxruntime_numpy_and_pillow_predict_as_we_do(name: str, p
 def test_the_clients_lines_are_answered(photographs: dict[str, Path], tmp_path: Path) -> None:
     (block,) = re.findall(r"```py\n(.*?)```", README, re.DOTALL)
     (tmp_path / "photo.jpg").write_bytes(photographs["china"].read_bytes())
-    command = [sys.executable, "-m", "tencrop", "serve", "--port", "0"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
-        where = address(process).removeprefix("http://")
-        lines = block.replace("localhost:8000", where)
+    with served() as (_, url):
+        lines = block.replace("localhost:8000", url.removeprefix("http://"))
         done = subprocess.run([sys.executable, "-c", lines], cwd=tmp_path, capture_output=True, text=True, timeout=120)
-        process.kill()
     assert done.returncode == 0, done.stderr
     hub, triton = done.stdout.splitlines()
     assert hub.count("ImageClassificationOutputElement") == 3 and triton == "(1, 101)"

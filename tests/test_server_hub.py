@@ -1,8 +1,6 @@
 """/v1/image-classification as huggingface_hub's InferenceClient speaks it, and /v1/predict/batch, through real connections."""
 
 import base64
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +9,7 @@ import numpy as np
 import pytest
 from huggingface_hub import InferenceClient
 from huggingface_hub.errors import HfHubHTTPError
-from serving import address
+from serving import served
 
 from model.classifier import Classifier
 from model.metrics import top_k
@@ -21,10 +19,8 @@ from model.preprocess import decode
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
     """The address of a process that serves the embedded model in fp32."""
-    command = [sys.executable, "-m", "tencrop", "serve", "--port", "0", "--precision", "fp32"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
-        yield address(process)
-        process.kill()
+    with served("--precision", "fp32") as (_, url):
+        yield url
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,6 @@ import base64
 import gzip
 import json
 import struct
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ import numpy as np
 import pytest
 import tritonclient.http as triton
 import tritonclient.http.aio as triton_aio
-from serving import address
+from serving import served
 from tritonclient.utils import InferenceServerException
 
 from model.classifier import Classifier
@@ -29,10 +27,8 @@ NAME = "caltech101"
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
     """host:port of a process that serves the embedded model in fp32."""
-    command = [sys.executable, "-m", "tencrop", "serve", "--port", "0", "--precision", "fp32"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
-        yield address(process).removeprefix("http://")
-        process.kill()
+    with served("--precision", "fp32") as (_, url):
+        yield url.removeprefix("http://")
 
 
 @pytest.fixture

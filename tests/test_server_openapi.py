@@ -1,7 +1,5 @@
 """The OpenAPI document against the server: whatever fits it, or nearly fits it, is answered, and never by a 500."""
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +11,7 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.core.result import Ok
 from schemathesis.schemas import BaseSchema
 from schemathesis.specs.openapi.checks import response_schema_conformance
-from serving import address
+from serving import served
 
 EXAMPLES = 25  # of each operation
 
@@ -23,13 +21,9 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BaseSchema]:
     """Of a process that serves the embedded model, validations included."""
     folder = tmp_path_factory.mktemp("openapi")
     (folder / "data").mkdir()
-    options = ["--port", "0", "--data-root", str(folder / "data"), "--state-dir", str(folder / "state")]
-    with subprocess.Popen(
-        [sys.executable, "-m", "tencrop", "serve", *options], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-    ) as process:
-        yield schemathesis.openapi.from_url(f"{address(process)}/openapi.json")
+    with served("--data-root", str(folder / "data"), "--state-dir", str(folder / "state")) as (process, url):
+        yield schemathesis.openapi.from_url(f"{url}/openapi.json")
         assert process.poll() is None
-        process.kill()
 
 
 @pytest.mark.slow

@@ -7,7 +7,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,20 +14,18 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from serving import address
+from serving import SERVE, served
 
 from tencrop import EMBEDDED
 
-SERVE = [sys.executable, "-m", "tencrop", "serve"]
 MAX_RESIDENT_MIB = 700
 
 
 @pytest.fixture
 def server() -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A serving process on a free port, and its address."""
-    with subprocess.Popen([*SERVE, "--port", "0"], stderr=subprocess.PIPE, text=True) as process:
-        yield process, address(process)
-        process.kill()
+    with served() as running:
+        yield running
 
 
 def test_server_answers_without_torch_in_little_memory(server: tuple[subprocess.Popen[str], str], photographs: dict[str, Path]) -> None:
@@ -118,10 +115,8 @@ def test_one_model_on_two_devices_and_an_ensemble(photographs: dict[str, Path], 
     """Two engines on this machine's one device stand for two GPUs."""
     other = tmp_path / "other.onnx"
     other.write_bytes((EMBEDDED / "tencrop.onnx").read_bytes())
-    options = ["--device", "cpu,cpu", "--ensemble", "both=caltech101,other", "--port", "0"]
-    command = [*SERVE, str(EMBEDDED / "tencrop.onnx"), str(other), *options]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
-        url = address(process)
+    options = ["--device", "cpu,cpu", "--ensemble", "both=caltech101,other"]
+    with served(str(EMBEDDED / "tencrop.onnx"), str(other), *options) as (process, url):
         ready = json.load(urllib.request.urlopen(f"{url}/readyz", timeout=60))
         assert [model["name"] for model in ready["models"]] == ["caltech101", "other", "both"]
         other.write_bytes(b"a model that is replaced while it is served changes nothing")

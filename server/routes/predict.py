@@ -28,7 +28,7 @@ async def predict(request: Request, serving: Serving, top: Top = 5, model: Model
     batcher = serving.batcher(model)
     with batcher.admitted():
         data = await image_bytes(request)
-        return told(batcher, await in_time(serving, request, answer(serving, batcher, data)), top, views)
+        return _told(batcher, await in_time(serving, request, answer(serving, batcher, data)), top, views)
 
 
 @router.post("/batch", response_model_exclude_none=True, openapi_extra=BATCH_BODY)
@@ -44,12 +44,12 @@ async def batch(request: Request, serving: Serving, top: Top = 5, model: Model =
 
 async def _one(serving: State, batcher: Batcher, data: bytes, top: int, views: bool) -> Answer | Failure:
     try:
-        return told(batcher, await answer(serving, batcher, data), top, views)
+        return _told(batcher, await answer(serving, batcher, data), top, views)
     except ImageError as error:
         return Failure(error=ErrorBody(code=error.code, message=str(error)))
 
 
-def told(batcher: Batcher, answered: Answered, top: int, views: bool) -> Answer:
+def _told(batcher: Batcher, answered: Answered, top: int, views: bool) -> Answer:
     """As /v1/predict tells it."""
     engine, labels, prediction = batcher.model.engine, batcher.model.contract.labels, answered.prediction
     return Answer(
