@@ -196,8 +196,8 @@ def large_png() -> bytes:
 
 FAULTS: list[tuple[str, int, Fault]] = [
     ("none", 1, nothing),
-    ("clients that ask without a pause", 64, flood),
-    ("clients with images cut in half", 64, garbage),
+    ("clients that ask without a pause", 48, flood),
+    ("clients with images cut in half", 48, garbage),
     (f"clients with PNGs of {LARGE * LARGE / 1e6:.0f} megapixels", 4, large),
     ("clients that send an image and leave", 16, leaving),
     ("clients that send a head, two bytes a second", 200, slow_head),

@@ -87,17 +87,21 @@ class Batcher:
 
     @contextmanager
     def admitted(self, images: int = 1) -> Iterator[None]:
-        """Places for so many images, held until they are answered; the first from before the body is read.
+        """Places for so many images, held until they are answered; taken once they have arrived, for a slow body must not hold one.
 
         Raises Refusal 429 where there are not so many. For the event loop's thread.
         """
-        if self._admitted + images > self.queue_images:
-            raise Refusal(HTTPStatus.TOO_MANY_REQUESTS, "queue_full", "too many images are waiting; try again", {"Retry-After": "1"})
+        self.check_room(images)
         self._admitted += images
         try:
             yield
         finally:
             self._admitted -= images
+
+    def check_room(self, images: int = 1) -> None:
+        """Asked before a body is read, too. Raises Refusal 429 where there are not so many places."""
+        if self._admitted + images > self.queue_images:
+            raise Refusal(HTTPStatus.TOO_MANY_REQUESTS, "queue_full", "too many images are waiting; try again", {"Retry-After": "1"})
 
     @contextmanager
     def coming(self) -> Iterator[None]:

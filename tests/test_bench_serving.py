@@ -188,8 +188,10 @@ def test_overload_is_compared_with_capacity() -> None:
     loads = {f"{times:g}": a_load(80, p99=100 * times, resident_mib=400 + times) for times in RATES}
     loads["4"] |= {"refused": 9, "refused_p99": 12.0}
     only["ours"]["rates"] = loads
+    only["ours"]["clients"]["64"]["p99"] = 200
     text = report(a_result(only))
-    assert "over p99 at capacity: 4.00; to be below: 2" in text
+    assert "over p99 at capacity, 64 clients: 2.00; to be below: 2" in text
+    assert "arriving at random: 4.00" in text
     assert "429 within (p99): 12 ms; to be within: 50 ms" in text
     assert "minus at capacity: +3 MiB" in text
     assert "| ours | 4 x | 320.0 | 80.0 | 100 | 400 | 9 | 12 |" in text

@@ -130,12 +130,24 @@ def opened_at_the_end(gate: threading.Event) -> Iterator[None]:
         gate.set()
 
 
+def metrics(address: tuple[str, int]) -> bytes:
+    return talk(address, b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")[0]
+
+
 def waits_for(address: tuple[str, int], line: bytes) -> None:
     """Until the metrics say so."""
     due = time.monotonic() + 10
-    while line not in talk(address, b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")[0]:
+    while line not in metrics(address):
         assert time.monotonic() < due
         time.sleep(0.01)
+
+
+def test_a_body_that_is_late_takes_no_place(address: tuple[str, int]) -> None:
+    with closing(socket.create_connection(address)) as slow:
+        slow.sendall(b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\nsome")
+        time.sleep(SECONDS / 3)
+        assert b'tencrop_admitted_images{model="caltech101"} 0.0' in metrics(address)
+        assert slow.recv(65536).startswith(b"HTTP/1.1 504")  # it was there all the while
 
 
 def test_bodies_of_all_together_are_bounded(address: tuple[str, int]) -> None:

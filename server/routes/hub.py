@@ -24,8 +24,9 @@ router = APIRouter(tags=["predict"])
 async def image_classification(request: Request, response: Response, serving: Serving, model: Model = None) -> list[HubGuess]:
     """The image's bytes, or JSON with the image in base64; the most probable labels. What ran is in the header X-Tencrop-Engine."""
     batcher = serving.batcher(model)
+    batcher.check_room()
+    data, top = _read(await request.body()) if content_type(request) == "application/json" else (await image_bytes(request), TOP)
     with batcher.admitted():
-        data, top = _read(await request.body()) if content_type(request) == "application/json" else (await image_bytes(request), TOP)
         answered = await in_time(serving, request, answer(serving, batcher, data))
     engine = batcher.model.engine
     response.headers["X-Tencrop-Engine"] = f"{engine.name}; {engine.device}; {engine.precision}"

@@ -159,13 +159,13 @@ async def infer(request: Request, model: Model, serving: Serving) -> Response:
     """Ten-crop probabilities of a batch of images."""
     batcher, headers = model.batcher, request.headers
     loop = asyncio.get_running_loop()
-    with batcher.admitted():
-        body = await request.body()
-        encoding = headers.get("content-encoding", "").strip().lower()
-        plain = await loop.run_in_executor(serving.decoders, inflated, body, encoding, serving.settings.max_body_bytes)
-        asked = await loop.run_in_executor(serving.decoders, read, plain, headers.get(HEADER_LENGTH), model.input, batcher.queue_images)
-        with batcher.admitted(max(len(asked.elements) - 1, 0)):
-            rows = await in_time(serving, request, _rows(serving, model, asked.elements))
+    batcher.check_room()
+    body = await request.body()
+    encoding = headers.get("content-encoding", "").strip().lower()
+    plain = await loop.run_in_executor(serving.decoders, inflated, body, encoding, serving.settings.max_body_bytes)
+    asked = await loop.run_in_executor(serving.decoders, read, plain, headers.get(HEADER_LENGTH), model.input, batcher.queue_images)
+    with batcher.admitted(len(asked.elements)):
+        rows = await in_time(serving, request, _rows(serving, model, asked.elements))
     probabilities = np.array(rows, np.float32).reshape(len(rows), -1 if rows else len(batcher.model.contract.labels))
     return _response(model, asked, probabilities, headers.get("accept-encoding", ""))
 

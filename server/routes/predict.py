@@ -26,8 +26,9 @@ router = APIRouter(prefix="/v1/predict", tags=["predict"])
 async def predict(request: Request, serving: Serving, top: Top = 5, model: Model = None, views: Views = False) -> Answer:
     """Ten-crop prediction of one image: multipart with one `image`, or the image's bytes as the whole body."""
     batcher = serving.batcher(model)
+    batcher.check_room()
+    data = await image_bytes(request)
     with batcher.admitted():
-        data = await image_bytes(request)
         return _told(batcher, await in_time(serving, request, answer(serving, batcher, data)), top, views)
 
 
@@ -35,11 +36,11 @@ async def predict(request: Request, serving: Serving, top: Top = 5, model: Model
 async def batch(request: Request, serving: Serving, top: Top = 5, model: Model = None, views: Views = False) -> BatchAnswer:
     """Many images in one form, answered in their order; a bad image is an error in its place and the others are answered."""
     batcher = serving.batcher(model)
-    with batcher.admitted():
-        images = await form_images(request, batcher.queue_images)
-        with batcher.admitted(len(images) - 1):
-            each = asyncio.gather(*(_one(serving, batcher, data, top, views) for data in images))
-            return BatchAnswer(results=await in_time(serving, request, each))
+    batcher.check_room()
+    images = await form_images(request, batcher.queue_images)
+    with batcher.admitted(len(images)):
+        each = asyncio.gather(*(_one(serving, batcher, data, top, views) for data in images))
+        return BatchAnswer(results=await in_time(serving, request, each))
 
 
 async def _one(serving: State, batcher: Batcher, data: bytes, top: int, views: bool) -> Answer | Failure:
