@@ -91,6 +91,16 @@ def decode(data: bytes, contract: Contract) -> tuple[np.ndarray, ImageInfo]:
         raise ImageError(f"damaged image ({type(error).__name__}: {error})") from None
 
 
+def decode_small(data: bytes, contract: Contract) -> tuple[np.ndarray, ImageInfo] | None:
+    """As `decode`; None, at once, for an image of more than LARGE pixels."""
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
+            large = LARGE < opened.width * opened.height <= MAX_PIXELS
+    except Exception:  # `decode` says what it is
+        large = False
+    return None if large else decode(data, contract)
+
+
 def _signed(data: bytes) -> bool:
     """Whether the bytes begin as a file of one of FORMATS does."""
     return data.startswith(SIGNATURES) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")

@@ -10,7 +10,7 @@ import numpy as np
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
-from model.preprocess import ImageError, ImageInfo, decode
+from model.preprocess import ImageError, ImageInfo, decode, decode_small
 from server.batcher import Batcher, Prediction
 from server.errors import Refusal
 from server.state import State
@@ -33,7 +33,11 @@ async def answer(serving: State, batcher: Batcher, data: bytes) -> Answered:
     loop = asyncio.get_running_loop()
     with batcher.coming():
         started = time.perf_counter()
-        pixels, info = await loop.run_in_executor(serving.decoders, decode, data, batcher.model.contract)
+        decoded = await loop.run_in_executor(serving.decoders, decode_small, data, batcher.model.contract)
+        if decoded is None:
+            async with serving.large:  # so that large images wait here, and not each with a decoder
+                decoded = await loop.run_in_executor(serving.decoders, decode, data, batcher.model.contract)
+        pixels, info = decoded
         seconds = time.perf_counter() - started
         prediction = await batcher.predict(pixels)
     batcher.metrics.decode_seconds.labels(batcher.model.name).observe(seconds)

@@ -32,6 +32,11 @@ class Refusal(Exception):
         return JSONResponse({"error": error}, self.status, self.headers)
 
 
+def shutting_down(headers: Mapping[str, str] | None = None) -> Refusal:
+    """To what comes after SIGTERM."""
+    return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "shutting_down", "the server is shutting down", headers)
+
+
 def answer_errors(app: FastAPI) -> None:
     """Every way a request can fail, as an error object."""
 

@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.errors import Refusal
+from server.errors import Refusal, shutting_down
 
 CLOSE = {"Connection": "close"}  # what is left of the body is not read
 
@@ -44,8 +44,7 @@ class BodyLimits:
         except asyncio.CancelledError:  # the drain's time is over
             if answered:
                 raise
-            late = Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "shutting_down", "the server is shutting down", CLOSE)
-            await late.response(scope["path"])(scope, receive, send)
+            await shutting_down(CLOSE).response(scope["path"])(scope, receive, send)
 
     @contextmanager
     def _holding(self) -> Iterator[Callable[[int], None]]:

@@ -1,5 +1,6 @@
 """What the running server holds: its models, each with a batcher, and the decode pool. Routes get it as `Serving`."""
 
+import asyncio
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ from fastapi import Depends, Request
 from model.cores import cores
 from model.ensemble import Predictor
 from server.batcher import Batcher
-from server.errors import Refusal
+from server.errors import Refusal, shutting_down
 from server.metrics import Metrics
 from server.settings import Settings
 from server.validation.store import Store
@@ -30,6 +31,7 @@ class State:
         self.metrics = Metrics()
         self.batchers = {name: self._batcher([m for m in models if m.name == name]) for name in dict.fromkeys(m.name for m in models)}
         self.decoders = ThreadPoolExecutor(cores(), "decode")
+        self.large = asyncio.Lock()  # one large image is decoded at a time
         self.draining = False  # set at SIGTERM
         self._drained = 0.0  # when that has to be over
         self.jobs = self._open_jobs(store) if store else None
@@ -37,7 +39,7 @@ class State:
     def batcher(self, name: str | None) -> Batcher:
         """The model of that name, the first one where none is named. Raises Refusal."""
         if self.draining:
-            raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "shutting_down", "the server is shutting down")
+            raise shutting_down()
         wanted = next(iter(self.batchers)) if name is None else name
         if wanted not in self.batchers:
             raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "unknown_model", f"no model {wanted!r}; served are {', '.join(self.batchers)}")
@@ -46,7 +48,7 @@ class State:
     def check_ready(self) -> None:
         """Raises Refusal 503 where something that should answer does not."""
         if self.draining:
-            raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "shutting_down", "the server is shutting down")
+            raise shutting_down()
         dead = [name for name, batcher in self.batchers.items() if not batcher.alive]
         if dead:
             raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", f"the engine of {dead[0]} has stopped")

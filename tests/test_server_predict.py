@@ -1,7 +1,10 @@
 """POST /v1/predict and its neighbours, through the whole application: answers, error objects, never a 500."""
 
 import io
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +13,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from model.classifier import Classifier
+from model.preprocess import decode
 from server.app import create_app
 from server.settings import Settings
 
@@ -183,3 +187,22 @@ def test_page_and_its_assets_are_served(client: TestClient) -> None:
     assert client.get("/page/page.js").status_code == client.get("/page/page.css").status_code == 200
     assert client.get("/page/kernels.png").content.startswith(b"\x89PNG")
     assert client.get("/page/secret.txt").status_code == client.get("/page/..%2fapp.py").status_code == 404
+
+
+def test_large_images_leave_a_decoder_to_the_others(classifier: Classifier, jpeg: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large ones hold the one lock for ever here; more of them than there are decoders."""
+    gate, large = threading.Event(), encoded(np.zeros((2900, 2900), np.uint8))
+    monkeypatch.setattr("server.answering.decode", lambda data, contract: gate.wait(30) and decode(data, contract))
+    with TestClient(create_app([classifier], Settings())) as client, ThreadPoolExecutor() as pool:
+        state = client.app.state.serving  # type: ignore[attr-defined]
+        state.decoders.shutdown()
+        state.decoders = ThreadPoolExecutor(2)
+        waiting = [pool.submit(client.post, "/v1/predict", content=large) for _ in range(4)]
+        try:
+            while not state.large.locked():
+                time.sleep(0.01)
+            assert client.post("/v1/predict", content=jpeg).status_code == 200
+            assert not any(each.done() for each in waiting)
+        finally:
+            gate.set()
+        assert [each.result().status_code for each in waiting] == [200] * 4

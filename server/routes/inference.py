@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from server.answering import answer, answer_pixels, in_time
 from server.batcher import Batcher, Prediction
-from server.errors import Refusal
+from server.errors import Refusal, shutting_down
 from server.oip import DYNAMIC, HEADER_LENGTH, OUTPUT, Elements, Infer, Input, deflated, inflated, read, written
 from server.schemas import ProtocolFailure
 from server.state import Serving, State
@@ -55,7 +55,7 @@ def _told(tensor: Input) -> dict[str, Any]:
 def _named(serving: Serving, name: str, model_version: str = VERSION) -> Named:
     """Raises Refusal 404 where no model has the name, 503 while draining."""
     if serving.draining:
-        raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "shutting_down", "the server is shutting down")
+        raise shutting_down()
     batcher = serving.batchers.get(name) or serving.batchers.get(name.removesuffix(PIXELS))
     if batcher is None or model_version != VERSION:
         raise Refusal(HTTPStatus.NOT_FOUND, "unknown_model", f"no model {name!r} of version {model_version}")
