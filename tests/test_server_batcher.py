@@ -224,11 +224,14 @@ def test_forwards_have_few_sizes_and_what_is_padded_is_left_out() -> None:
 
 def test_two_engines_share_one_queue() -> None:
     slow, quick = Echo(), Echo()
-    slow.gate.clear()
+    for each in (slow, quick):
+        each.gate.clear()
     running = Batcher([cast(Classifier, cast(Any, each)) for each in (slow, quick)], 1, 1000, Metrics())
 
     async def ask() -> list[float]:
         tasks = [asyncio.create_task(running.predict(image(value))) for value in range(10)]
+        await until(lambda: slow.calls == quick.calls == 1)
+        quick.gate.set()
         await until(lambda: len(quick.sizes) == 9)
         slow.gate.set()
         return [float((await task).probabilities[0]) for task in tasks]
