@@ -114,6 +114,7 @@ def test_too_few_photographs_are_refused(photographs: dict[str, Path], tmp_path:
         export(EMBEDDED / "checkpoint", tmp_path / "out", "int8", 0, tmp_path / "one")
 
 
+@pytest.mark.slow
 def test_the_source_programs_net_with_its_columns_and_same_map_norm_too(source145: Checkpoint, patches: Path, tmp_path: Path) -> None:
     source145.save(tmp_path / "checkpoint")
     export(tmp_path / "checkpoint", tmp_path / "out", "int8", 0, patches)

@@ -39,6 +39,7 @@ def test_server_answers_without_torch_in_little_memory(server: tuple[subprocess.
     assert resident(process, "VmHWM") < MAX_RESIDENT_MIB
 
 
+@pytest.mark.slow
 def test_uploads_of_fifty_megapixels_leave_no_memory_behind(server: tuple[subprocess.Popen[str], str]) -> None:
     """The largest that are taken, several at once, in the mode that costs most."""
     process, address = server

@@ -134,6 +134,7 @@ def test_a_stopped_run_saves_where_it_is_and_goes_on_bit_for_bit(undisturbed: Ch
     assert_equal(last(tmp_path), undisturbed)  # train_loss of the epoch in two parts too
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("misfortune", "code"), [(KILLED, -signal.SIGKILL), (BROKEN, 1)])
 def test_the_loaders_workers_end_with_the_training_however_it_ends(
     tiny_prepared: Prepared, tmp_path: Path, misfortune: str, code: int
