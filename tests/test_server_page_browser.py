@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cuts import cuts
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, Route, expect, sync_playwright
 from serving import address
@@ -60,11 +61,7 @@ tencrop.main()
 def folder(photographs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`data/photos` with cuts of the photographs, `second.onnx`, which is the embedded model, and later the server's state."""
     folder = tmp_path_factory.mktemp("page")
-    for label, (name, source) in zip(("pagoda", "sunflower"), photographs.items(), strict=True):
-        (folder / "data" / "photos" / label).mkdir(parents=True)
-        with Image.open(source) as image:
-            for number in range(IMAGES // 2):
-                image.crop((2 * number, number, 400 + 2 * number, 380)).save(folder / "data" / "photos" / label / f"{name}{number:02}.jpg")
+    cuts(folder / "data" / "photos", photographs, IMAGES, broken=None)
     (folder / "second.onnx").symlink_to(EMBEDDED / "tencrop.onnx")
     return folder
 

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 from archives import tar
+from cuts import cuts
 from mortal import CHUNK, LIVES, small_and_mortal
-from PIL import Image
 
 from dataset.layouts import open_source
 from model.classifier import Classifier
@@ -60,14 +60,7 @@ def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def folder(photographs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Cuts of the two photographs under two of the model's classes, one of them broken."""
-    root = tmp_path_factory.mktemp("photos")
-    for label, (name, source) in zip(("pagoda", "sunflower"), photographs.items(), strict=True):
-        (root / label).mkdir()
-        with Image.open(source) as image:
-            for number in range(IMAGES // 2):
-                image.crop((2 * number, number, 400 + 2 * number, 380)).save(root / label / f"{name}{number:02}.jpg", quality=90)
-    (root / "pagoda" / "china07.jpg").write_bytes(b"\xff\xd8\xff\xe0 no more")
-    return root
+    return cuts(tmp_path_factory.mktemp("photos"), photographs, IMAGES)
 
 
 def as_it_is(folder: Path, root: Path) -> Path:

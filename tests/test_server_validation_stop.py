@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from cuts import cuts
 
 ROOT = Path(__file__).parent.parent
 KILLS = 10
@@ -39,14 +39,7 @@ DISK_FULL = "path.name == '0000003.parquet' and resource.setrlimit(resource.RLIM
 @pytest.fixture(scope="module")
 def folder(photographs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Cuts of the two photographs under two of the model's classes, one of them broken."""
-    root = tmp_path_factory.mktemp("photos")
-    for label, (name, source) in zip(("pagoda", "sunflower"), photographs.items(), strict=True):
-        (root / label).mkdir()
-        with Image.open(source) as image:
-            for number in range(IMAGES // 2):
-                image.crop((2 * number, number, 400 + 2 * number, 380)).save(root / label / f"{name}{number:02}.jpg", quality=90)
-    (root / "pagoda" / "china07.jpg").write_bytes(b"\xff\xd8\xff\xe0 no more")
-    return root
+    return cuts(tmp_path_factory.mktemp("photos"), photographs, IMAGES)
 
 
 @contextmanager

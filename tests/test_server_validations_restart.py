@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
+from cuts import cuts
 from serving import address
 
 ROOT = Path(__file__).parent.parent
@@ -37,13 +37,7 @@ tencrop.main()
 def root(photographs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data root with cuts of the two photographs under two of the model's classes, one of them broken."""
     root = tmp_path_factory.mktemp("data")
-    for label, (name, source) in zip(("pagoda", "sunflower"), photographs.items(), strict=True):
-        (root / "photos" / label).mkdir(parents=True)
-        with Image.open(source) as image:
-            for number in range(IMAGES // 2):
-                cut = image.crop((2 * number, number, 400 + 2 * number, 380))
-                cut.save(root / "photos" / label / f"{name}{number:02}.jpg", quality=90)
-    (root / "photos" / "pagoda" / "china07.jpg").write_bytes(b"\xff\xd8\xff\xe0 no more")
+    cuts(root / "photos", photographs, IMAGES)
     return root
 
 

@@ -1,0 +1,20 @@
+"""A data set of the two photographs: cuts of them under two of the embedded model's classes."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from PIL import Image
+
+BROKEN = b"\xff\xd8\xff\xe0 no more"  # a JPEG's beginning
+
+
+def cuts(root: Path, photographs: Mapping[str, Path], images: int, broken: str | None = "pagoda/china07.jpg") -> Path:
+    """Write so many below `root`, and in the place of one of them what is no image."""
+    for label, (name, source) in zip(("pagoda", "sunflower"), photographs.items(), strict=True):
+        (root / label).mkdir(parents=True)
+        with Image.open(source) as image:
+            for number in range(images // 2):
+                image.crop((2 * number, number, 400 + 2 * number, 380)).save(root / label / f"{name}{number:02}.jpg", quality=90)
+    if broken:
+        (root / broken).write_bytes(BROKEN)
+    return root
