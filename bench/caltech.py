@@ -3,9 +3,8 @@
 python -m bench.caltech --photos caltech101 --each 30 --fold 0 --out RUNS/fold0 [--recipe caltech101] [--set epochs=100] [--choose 5]
 
 A fold draws `--each` training images a class, and up to 50 others of each for the test. With `--choose N` the test images are left
-alone: N of each class's training images are kept for validation instead, to choose a schedule by. The training itself validates on every
-fifth of those images, for its curves; nothing is chosen by them. The same command goes on with what was stopped; result.json in --out
-is written last.
+alone: N of each class's training images are kept for validation instead, to choose a schedule by. The same command goes on with what
+was stopped; result.json in --out is written last.
 """
 
 import argparse
@@ -24,7 +23,7 @@ import pyarrow.parquet as pq
 from dataset.folder import class_images, open_folder, subfolders
 from dataset.holdout import held_out
 from dataset.prepared import Prepared, prepare
-from dataset.source import unheard
+from dataset.source import Entries, unheard
 from export.files import export
 from model.classifier import open_classifier
 from model.engine import EngineOptions
@@ -35,7 +34,6 @@ from training.recipe import load
 from training.record import Run
 
 TESTED = 50  # at most, of each class
-WATCHED = 5  # one of so many is validated on after each epoch: all of them would take a third of the time with 15 images a class
 ENOUGH = 10  # test images; a class with fewer has an accuracy of little meaning
 
 
@@ -53,11 +51,11 @@ def main() -> None:
     data, prepared, run, made = (options.out / name for name in ("data", "prepared", "run", "export"))
     lay_out(split(options.photos, options.each, options.fold, options.choose), options.photos, data)
     source = open_folder(data, None, unheard)
-    held = held_out(source.entries, 0)
-    if not prepared.exists():
-        prepare(dataclasses.replace(source, entries=source.entries.chosen(watched(held))), prepared, 0, lambda done: None)
+    recipe, held = load(options.recipe, options.set), held_out(source.entries, 0)
+    seen = dataclasses.replace(source, entries=watched(source.entries, held, recipe.plateau is not None))
+    prepare(seen, prepared, 0, lambda done: None)
     started = time.time()
-    history = train(load(options.recipe, options.set), Prepared.open(prepared), run, True, 1, show)
+    history = train(recipe, Prepared.open(prepared), run, True, 1, show)
     export(Run.checkpoints(run)[-1], made, "fp32", 0, None)
     classifier = open_classifier(made, EngineOptions(precision="fp32"))
     evaluate(plan(source, source.entries.chosen(held), classifier, None), classifier, options.out / "report", True, lambda done: None)
@@ -98,11 +96,18 @@ def lay_out(parts: Mapping[str, list[str]], photos: Path, data: Path) -> None:
                 os.symlink((photos / image).resolve(), link)
 
 
-def watched(held: np.ndarray) -> np.ndarray:
-    """Of the images, bool [n]: those to train on, and every WATCHED-th of the held ones."""
+def watched(entries: Entries, held: np.ndarray, plateau: bool) -> Entries:
+    """What training sees: images to train on, and a few to validate on after each epoch.
+
+    They are every fifth of the held images, bool [n], for curves alone; where a plateau rule divides the rate by them, every
+    fifteenth of the training images instead.
+    """
+    if plateau:
+        training = entries.chosen(~held)
+        return dataclasses.replace(training, validation=np.arange(len(training)) % 15 == 0)
     mask = ~held
-    mask[np.flatnonzero(held)[::WATCHED]] = True
-    return mask
+    mask[np.flatnonzero(held)[::5]] = True
+    return entries.chosen(mask)
 
 
 def show(epoch: int, share: float, shown: Mapping[str, float]) -> None:
