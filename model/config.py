@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from math import prod
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from model.errors import BadInput
-from model.strict import STRICT
+from model.strict import STRICT, Count, Natural, NotNegative
 
 Shape = tuple[int, ...]  # (channels, height, width), or (units,) behind the first fully connected layer
 
@@ -16,12 +17,12 @@ Shape = tuple[int, ...]  # (channels, height, width), or (units,) behind the fir
 class Conv:
     """A convolutional layer. `pad` is the zeros before (top, left) and behind (bottom, right)."""
 
-    channels: int
-    kernel: int
-    stride: int = 1
-    pad: tuple[int, int] = (0, 0)
-    columns: int = 1  # 2: each half of the kernels sees its own column only
-    init_std: float = 0.01
+    channels: Count
+    kernel: Count
+    stride: Count = 1
+    pad: tuple[Natural, Natural] = (0, 0)
+    columns: Count = 1  # 2: each half of the kernels sees its own column only
+    init_std: NotNegative = 0.01
     init_bias: float = 0.0
 
 
@@ -29,11 +30,11 @@ class Conv:
 class Linear:
     """A fully connected layer; with a `rank` its matrix is the product of two, [units, rank] by [rank, inputs]."""
 
-    units: int
-    init_std: float = 0.01
+    units: Count
+    init_std: NotNegative = 0.01
     init_bias: float = 0.0
-    rank: int = 0
-    columns: int = 1  # 2: each half of the units sees its own column only
+    rank: Natural = 0
+    columns: Count = 1  # 2: each half of the units sees its own column only
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -44,12 +45,12 @@ class LRN:
     normalises inside each column, as that program did, instead of over all kernels of the layer.
     """
 
-    size: int = 5
+    size: Count = 5
     alpha: float = 1e-4
     beta: float = 0.75
     k: float = 2.0
     alpha_divided: bool = True
-    columns: int = 1
+    columns: Count = 1
 
     @property
     def alpha_each(self) -> float:
@@ -61,7 +62,7 @@ class LRN:
 class SameMap:
     """The 2012 program's normalization over a size x size window of the same map; alpha is divided by size^2."""
 
-    size: int = 5
+    size: Count = 5
     alpha: float = 1e-3
     beta: float = 0.75
     k: float = 1.0
@@ -71,22 +72,22 @@ class SameMap:
 class Pool:
     """Max pooling; overlapping where stride < size (section 3.4). The output size is rounded up, as in 2012."""
 
-    size: int = 3
-    stride: int = 2
+    size: Count = 3
+    stride: Count = 2
 
 
 @dataclass(frozen=True, config=STRICT)
 class Dropout:
     """Section 4.2, not inverted: a mask in training, times 1 - p at test."""
 
-    p: float = 0.5
+    p: Annotated[float, Field(ge=0, lt=1)] = 0.5
 
 
 @dataclass(frozen=True, config=STRICT)
 class NetConfig:
     """The paper's net (figure 2). A variant is this with a few fields changed; `layers` is the order of the operations."""
 
-    input: int = 224
+    input: Count = 224
     conv1: Conv = Conv(96, 11, stride=4, pad=(0, 3))  # 55x55: the output size rounded up
     conv2: Conv = Conv(256, 5, pad=(2, 2), columns=2, init_bias=1.0)
     conv3: Conv = Conv(384, 3, pad=(1, 1))

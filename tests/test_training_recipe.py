@@ -8,6 +8,7 @@ import tomli_w
 from model.config import LRN, Conv, Linear, NetConfig
 from model.errors import BadInput
 from training.recipe import RECIPES, Augment, Event, Optim, Plateau, differences, load, to_plain
+from training.schedule import phase
 
 ALL = sorted(path.stem for path in RECIPES.glob("*.toml"))
 MINIMAL = 'name = "x"\nabout = "y"\nepochs = 10\n'
@@ -88,9 +89,32 @@ def test_paper_is_the_papers_text() -> None:
     assert not any("samemap" in stage for stage in recipe.net.layers)
 
 
+LOGS = {  # epochs after which each net's log sets the rate of all, of conv1 (to 1e-5, to 0), and at which it ends
+    "no_communication": ([25, 49, 79], [66, 72], 92),
+    "no_lrn": ([22, 44, 86], [69, 73], 97),
+    "no_overlap": ([23, 51, 79], [79], 90),
+    "one_column": ([20, 48, 79], [66, 72], 96),  # 79: not in the log
+    "source145": ([25, 51, 79], [67, 72], 91),
+}
+
+
+@pytest.mark.parametrize("name", LOGS)
+def test_a_net_of_2012_has_the_schedule_of_its_own_log(name: str) -> None:
+    recipe, (drops, first, end) = load(name), LOGS[name]
+    assert recipe.epochs == end
+    assert [event.after for event in recipe.events if event.divide == 10] == drops
+    slow, frozen = (phase(recipe, [{}] * after) for after in (first[0], first[-1]))
+    assert slow and frozen and (slow.layer_lr == {"conv1": 1e-5}) == (len(first) == 2) and frozen.frozen == {"conv1"}
+    assert [slow.noise, frozen.noise] == ([True, True] if name == "no_overlap" else [False, False])
+
+
 NO_BIAS: dict[str, tuple[object, object]] = {f"net.{layer}.init_bias": (1.0, 0.0) for layer in ("conv2", "conv4", "conv5", "fc6", "fc7")}
 ABLATIONS: dict[str, dict[str, tuple[object, object]]] = {  # what differs from source145: its value there, and here
-    "no_communication": {f"net.{layer}.columns": (1, 2) for layer in ("conv3", "fc6", "fc7")},
+    "no_communication": {
+        **{f"net.{layer}.columns": (1, 2) for layer in ("conv3", "fc6", "fc7")},
+        "net.conv2.channels": (256, 320),
+        "net.fc6.units": (4096, 8192),
+    },
     "no_crops": {"augment.crops": (True, False), "augment.mirror": (True, False)},
     "no_dropout": {"net.dropout.p": (0.5, 0.0)},
     "no_lrn": {},  # and the layers
@@ -112,6 +136,8 @@ def test_an_ablation_is_source145_but_for_what_its_sentence_says(name: str) -> N
     base, recipe = to_plain(load("source145")), to_plain(load(name))
     found = {key: (was, now) for key, was, now in differences(base, recipe)}
     layers = found.pop("net.layers", None)
+    for key in ("epochs", "events") if name in LOGS else ():
+        found.pop(key)
     assert {key: value for key, value in found.items() if key not in ("name", "about", "expect")} == ABLATIONS[name]
     without_norms = [" ".join(op for op in stage.split() if op not in ("lrn", "samemap")) for stage in base["net"]["layers"]]
     expected = {"no_lrn": without_norms, "tanh": [stage.replace("relu", "tanh") for stage in base["net"]["layers"]]}.get(name)
@@ -199,6 +225,16 @@ MISTAKES = {
     "zero epochs and events": MINIMAL.replace("10", "0") + "[[events]]\nafter = 3\n",
     "negative epochs": MINIMAL.replace("10", "-1"),
     "batch of nothing": MINIMAL + "[optim]\nbatch = 0\n",
+    "batch below nothing": MINIMAL + "[optim]\nbatch = -1\n",
+    "rate below nothing": MINIMAL + "[optim]\nlr = -0.1\n",
+    "divided by nothing": MINIMAL + "[[events]]\nafter = 3\ndivide = 0.0\n",
+    "divided by nothing on a plateau": MINIMAL + "[plateau]\ndivide = 0.0\n",
+    "no patience": MINIMAL + "[plateau]\npatience = 0\n",
+    "drops everything": MINIMAL + "[net]\ndropout = { p = 1.0 }\n",
+    "no stride": MINIMAL + "[net]\npool = { stride = 0 }\n",
+    "no columns": MINIMAL + "[net]\nconv2 = { columns = 0 }\n",
+    "a layer that is not there, frozen": MINIMAL + '[[events]]\nafter = 3\nfrozen = ["cnv1"]\n',
+    "a layer that is not there, slowed": MINIMAL + "[[events]]\nafter = 3\nlayer_lr = { convl = 0.1 }\n",
     "another view": MINIMAL + 'expect = [{ data = "x", views = "all", top1 = 1.0, top5 = 1.0 }]\n',
     "half an expectation": MINIMAL + 'expect = [{ data = "x", views = "center", top1 = 1.0 }]\n',
     "a date": MINIMAL + "seed = 2012-12-03\n",
@@ -298,6 +334,29 @@ def test_epochs_scale_the_events_as_a_whole(epochs: int, expected: list[int]) ->
     assert recipe.epochs == epochs
     assert [event.after for event in recipe.events] == expected
     assert [event.divide for event in recipe.events] == [10, 10, 1, 1, 10]
+
+
+def test_a_file_with_other_epochs_scales_its_bases_events(tmp_path: Path) -> None:
+    recipe = load(written(tmp_path, 'base = "source145"\nepochs = 45\n'))
+    assert [event.after for event in recipe.events] == [12, 25, 33, 36, 39]
+    again = load(written(tmp_path, 'base = "source145"\nepochs = 45\n'), ["epochs=91"])
+    assert again.events == load("source145").events
+
+
+def test_a_file_with_epochs_and_events_of_its_own_is_taken_as_it_is(tmp_path: Path) -> None:
+    recipe = load(written(tmp_path, 'base = "source145"\nepochs = 45\n[[events]]\nafter = 30\n'))
+    assert recipe.events == (Event(30),)
+
+
+@pytest.mark.parametrize("override", ["net.lrn.k=1.0", "optim.lr=0.02", "epochs=45", "mean=aligned", "augment.noise=0.0"])
+def test_another_net_or_training_expects_nothing(override: str, tmp_path: Path) -> None:
+    assert load("source145", [override]).expect == ()
+    assert load(written(tmp_path, 'base = "source145"\n[optim]\nlr = 0.02\n')).expect == ()
+
+
+@pytest.mark.parametrize("override", ["seed=3", "compile=false", "name=mine", "precision=fp32"])
+def test_the_same_training_expects_the_same(override: str) -> None:
+    assert load("source145", [override]).expect == load("source145").expect
 
 
 @pytest.mark.parametrize("epochs", ["", "epochs = 0\n"])

@@ -8,11 +8,12 @@ from typing import Any, Literal
 
 from pydantic.dataclasses import dataclass
 
-from model.config import NetConfig
+from model.config import NetConfig, rows
 from model.errors import BadInput
-from model.strict import STRICT, dump, parse
+from model.strict import STRICT, Count, Natural, NotNegative, Positive, dump, parse
 
 RECIPES = Path(__file__).parent / "recipes"
+KEEPS_EXPECT = frozenset(["name", "about", "seed", "precision", "compile"])  # a variant in more than these has no logged errors
 FREE_TO_CHANGE = frozenset(  # in a run that is resumed: what it does next, not what it did
     ["name", "about", "epochs", "events", "plateau", "until_train_error", "expect", "compile"]
 )
@@ -24,20 +25,20 @@ class Augment:
 
     crops: bool = True  # random 224 crops; else the center
     mirror: bool = True
-    noise: float = 0.1
-    noise_divide: float = 1.0  # the 2012 program divides the noisy image by 1.1
+    noise: NotNegative = 0.1
+    noise_divide: Positive = 1.0  # the 2012 program divides the noisy image by 1.1
 
 
 @dataclass(frozen=True, config=STRICT)
 class Optim:
     """Section 5: v = momentum v - decay lr w - lr g; w = w + v."""
 
-    batch: int = 128
-    momentum: float = 0.9
-    lr: float = 0.01
-    decay: float = 0.0005
-    bias_lr: float = 0.01
-    bias_decay: float = 0.0005
+    batch: Count = 128
+    momentum: NotNegative = 0.9
+    lr: NotNegative = 0.01
+    decay: NotNegative = 0.0005
+    bias_lr: NotNegative = 0.01
+    bias_decay: NotNegative = 0.0005
     bias_drops: bool = True  # the schedule's drops hold for biases too
 
 
@@ -45,9 +46,9 @@ class Optim:
 class Event:
     """What changes once `after` epochs are done; it stays so until another event changes it."""
 
-    after: int
-    divide: float = 1.0  # every later rate, on top of earlier drops
-    layer_lr: dict[str, float] = dataclasses.field(default_factory=dict)  # weights of a layer at a rate of their own
+    after: Natural
+    divide: Positive = 1.0  # every later rate, on top of earlier drops
+    layer_lr: dict[str, NotNegative] = dataclasses.field(default_factory=dict)  # weights of a layer at a rate of their own
     frozen: tuple[str, ...] = ()  # layers whose update is skipped, biases included
     noise: bool = True
 
@@ -56,9 +57,9 @@ class Event:
 class Plateau:
     """The paper's rule: divide when the validation error stops improving; after `drops` times, end."""
 
-    divide: float = 10.0
-    drops: int = 3
-    patience: int = 5  # epochs without a new lowest error that count as "stopped improving"
+    divide: Positive = 10.0
+    drops: Natural = 3
+    patience: Count = 5  # epochs without a new lowest error that count as "stopped improving"
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -77,9 +78,9 @@ class Recipe:
 
     name: str
     about: str
-    epochs: int
+    epochs: Count
     mean: Literal["aligned", "center"] = "aligned"
-    seed: int = 0
+    seed: Natural = 0
     start: str = ""  # a checkpoint to fine-tune, its matrices factorised to this recipe's ranks
     precision: Literal["bf16", "fp16", "fp32"] = "bf16"  # of the layers; weights, norms and the update are fp32
     compile: bool = True
@@ -95,19 +96,22 @@ class Recipe:
 def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
     """A recipe by its name in training/recipes or by the path of a TOML file, with "key=value" overrides.
 
-    `epochs=` scales an event schedule as a whole. Raises BadInput for an unknown name, key or value.
+    A variant that sets `epochs` but no `events`, be it a file with a base or an override, scales the schedule as a whole. One that
+    changes the net or its training expects no logged errors but those it names. Raises BadInput for an unknown name, key or value.
     """
-    table = _merge({"net": dump(NetConfig())}, _table(name))
-    epochs = table.get("epochs")
+    change: dict[str, Any] = {}
     for override in overrides:
-        _set(table, override)
-    recipe = parse(Recipe, table, f"recipe {name}")
-    if recipe.epochs < 1 or recipe.optim.batch < 1 or recipe.seed < 0:
-        raise BadInput(f"recipe {name}: epochs and optim.batch must be at least 1, seed at least 0")
-    if recipe.events and not any(override.startswith("events") for override in overrides):
-        if not isinstance(epochs, int) or epochs < 1:
+        _set(change, override)
+    table, written_for = _lay(_table(name), change)
+    recipe = parse(Recipe, _merge({"net": dump(NetConfig())}, table), f"recipe {name}")
+    layers = {row.name for row in rows(recipe.net)}
+    for event in recipe.events:
+        if odd := {*event.frozen, *event.layer_lr} - layers:
+            raise BadInput(f"recipe {name}: events: the net has no layer {min(odd)!r}")
+    if recipe.events and written_for != recipe.epochs:
+        if not isinstance(written_for, int) or written_for < 1:
             raise BadInput(f"recipe {name}: events without epochs of its own to scale them from")
-        scaled = [dataclasses.replace(event, after=round(event.after * recipe.epochs / epochs)) for event in recipe.events]
+        scaled = [dataclasses.replace(event, after=round(event.after * recipe.epochs / written_for)) for event in recipe.events]
         recipe = dataclasses.replace(recipe, events=tuple(scaled))
     return recipe
 
@@ -128,7 +132,10 @@ def differences(was: Mapping[str, Any], now: Mapping[str, Any], under: str = "")
             yield f"{under}{key}", old, new
 
 
-def _table(name: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
+Written = tuple[dict[str, Any], Any]  # a recipe's table, and the epochs that its events were written for
+
+
+def _table(name: str, above: tuple[str, ...] = ()) -> Written:
     """The TOML of a recipe laid over that of its `base`; `above` are the files that led here."""
     named = RECIPES / f"{name}.toml"
     file = named if named.is_file() else Path(name)
@@ -142,7 +149,16 @@ def _table(name: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
     base = table.pop("base", "")
     if not isinstance(base, str) or base in above:
         raise BadInput(f"{file}: base must name another recipe, it is {base!r}")
-    return _merge(_table(base, (*above, base)), table) if base else table
+    return _lay(_table(base, (*above, base)), table) if base else (table, table.get("epochs"))
+
+
+def _lay(below: Written, change: dict[str, Any]) -> Written:
+    """A variant over what it varies."""
+    table, written_for = below
+    both = _merge(table, change)
+    if change.keys() - KEEPS_EXPECT and "expect" not in change:
+        both["expect"] = []
+    return both, both.get("epochs") if "events" in change else written_for
 
 
 def _merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
