@@ -34,7 +34,7 @@ class Guess(BaseModel):
 
 
 class ViewVerdict(BaseModel):
-    """What one of the ten views alone would say: its box in pixels of the 256x256 square, and its top label."""
+    """What one of the ten views alone would say: its box in pixels of the R x R square, and its top label."""
 
     top: int
     left: int
@@ -113,7 +113,9 @@ class HubParameters(BaseModel):
 class HubRequest(BaseModel):
     """POST /v1/image-classification as JSON; `inputs` is the image in base64."""
 
-    inputs: str
+    model_config = ConfigDict(val_json_bytes="base64")
+
+    inputs: bytes = Field(json_schema_extra={"format": "byte"})
     parameters: HubParameters = HubParameters()
 
 

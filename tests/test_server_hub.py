@@ -106,6 +106,11 @@ def test_a_batch_larger_than_the_queue_is_refused_as_a_whole(server: str) -> Non
     assert reply.status_code in (400, 422) and reply.json()["error"]["message"]
 
 
+def test_the_urls_alphabet_and_missing_padding_are_base64_too(server: str) -> None:
+    reply = httpx2.post(f"{server}/v1/image-classification", json={"inputs": "_-4"})
+    assert reply.status_code == 415, reply.text
+
+
 def test_base64_of_a_whole_photograph(server: str, china: bytes, expected: list[tuple[str, float]]) -> None:
     body = {"inputs": base64.b64encode(china).decode(), "parameters": {"top_k": 1}}
     assert httpx2.post(f"{server}/v1/image-classification", json=body).json()[0]["label"] == expected[0][0]

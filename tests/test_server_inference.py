@@ -5,6 +5,7 @@ import base64
 import gzip
 import json
 import struct
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,18 @@ import numpy as np
 import pytest
 import tritonclient.http as triton
 import tritonclient.http.aio as triton_aio
+from fastapi.testclient import TestClient
 from serving import served
 from tritonclient.utils import InferenceServerException
 
 from model.classifier import Classifier
 from model.metrics import top_k
 from model.preprocess import decode
+from server.app import create_app
+from server.settings import Settings
 
 NAME = "caltech101"
+ROUTES = [("", "get"), ("/ready", "get"), ("/config", "get"), ("/stats", "get"), ("/infer", "post")]  # of a model
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +155,27 @@ def test_aio(server: str, files: list[bytes], expected: np.ndarray) -> None:
 
     for result, row in zip(asyncio.run(ask()), expected, strict=True):
         close(result, row[None])
+
+
+def test_the_document_asks_for_a_name_alone(server: str) -> None:
+    paths = httpx2.get(f"http://{server}/openapi.json").json()["paths"]
+    asked = [[parameter["name"] for parameter in paths[f"/v2/models/{{name}}{end}"][method].get("parameters", ())] for end, method in ROUTES]
+    assert asked == [["name"]] * len(ROUTES)
+
+
+def test_an_answer_is_written_by_a_thread_of_its_own(classifier: Classifier, squares: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that others are not kept waiting while it is compressed."""
+
+    def deflated(body: bytes, accepted: str) -> tuple[bytes, str | None]:
+        threads.append(threading.current_thread())
+        return body, None
+
+    threads: list[threading.Thread] = []
+    monkeypatch.setattr("server.routes.inference.deflated", deflated)
+    with TestClient(create_app([classifier], Settings())) as client:
+        headers = {"Inference-Header-Content-Length": "0"}
+        assert client.post(f"/v2/models/{NAME}-pixels/infer", content=squares[0].tobytes(), headers=headers).status_code == 200
+    assert [thread.name.partition("_")[0] for thread in threads] == ["decode"]
 
 
 # ---- what is refused

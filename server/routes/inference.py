@@ -11,12 +11,11 @@ from fastapi import APIRouter, Depends, Request, Response
 from server.answering import answer, answer_pixels, in_time
 from server.batcher import Batcher, Prediction
 from server.errors import Refusal, shutting_down
-from server.oip import DYNAMIC, HEADER_LENGTH, OUTPUT, Elements, Infer, Input, deflated, inflated, read, written
+from server.oip import DYNAMIC, HEADER_LENGTH, OUTPUT, VERSION, Elements, Infer, Input, deflated, inflated, read, written
 from server.schemas import ProtocolFailure
 from server.state import Serving, State
 
 PIXELS = "-pixels"
-VERSION = "1"
 EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "model_repository", "statistics"]
 CONFIG_TYPES = {"BYTES": "TYPE_STRING", "UINT8": "TYPE_UINT8", "FP32": "TYPE_FP32"}
 
@@ -52,8 +51,9 @@ def _told(tensor: Input) -> dict[str, Any]:
     return {"name": tensor.name, "datatype": tensor.datatype, "shape": list(tensor.shape)}
 
 
-def _named(serving: Serving, name: str, model_version: str = VERSION) -> Named:
+def _named(request: Request, serving: Serving, name: str) -> Named:
     """Raises Refusal 404 where no model has the name, 503 while draining."""
+    model_version = request.path_params.get("model_version", VERSION)
     if serving.draining:
         raise shutting_down()
     batcher = serving.batchers.get(name) or serving.batchers.get(name.removesuffix(PIXELS))
@@ -166,8 +166,7 @@ async def infer(request: Request, model: Model, serving: Serving) -> Response:
     asked = await loop.run_in_executor(serving.decoders, read, plain, headers.get(HEADER_LENGTH), model.input, batcher.queue_images)
     with batcher.admitted(len(asked.elements)):
         rows = await in_time(serving, request, _rows(serving, model, asked.elements))
-    probabilities = np.array(rows, np.float32).reshape(len(rows), -1 if rows else len(batcher.model.contract.labels))
-    return _response(model, asked, probabilities, headers.get("accept-encoding", ""))
+    return await loop.run_in_executor(serving.decoders, _response, model, asked, rows, headers.get("accept-encoding", ""))
 
 
 async def _rows(serving: State, model: Named, elements: Elements) -> list[np.ndarray]:
@@ -187,8 +186,10 @@ async def _encoded(serving: State, batcher: Batcher, data: bytes) -> Prediction:
     return (await answer(serving, batcher, data)).prediction
 
 
-def _response(model: Named, asked: Infer, probabilities: np.ndarray, accepted: str) -> Response:
-    body, length = written(model.name, asked, probabilities, model.batcher.model.contract.labels, model.ran)
+def _response(model: Named, asked: Infer, rows: list[np.ndarray], accepted: str) -> Response:
+    labels = model.batcher.model.contract.labels
+    probabilities = np.array(rows, np.float32).reshape(len(rows), len(labels))
+    body, length = written(model.name, asked, probabilities, labels, model.ran)
     body, encoding = deflated(body, accepted)
     found = {HEADER_LENGTH: length, "content-encoding": encoding}
     kind = "application/json" if length is None else "application/octet-stream"
