@@ -159,7 +159,7 @@ def test_aio(server: str, files: list[bytes], expected: np.ndarray) -> None:
 
 def test_the_document_asks_for_a_name_alone(server: str) -> None:
     paths = httpx2.get(f"http://{server}/openapi.json").json()["paths"]
-    asked = [[parameter["name"] for parameter in paths[f"/v2/models/{{name}}{end}"][method].get("parameters", ())] for end, method in ROUTES]
+    asked = [[parameter["name"] for parameter in paths[f"/v2/models/{{name}}{end}"][method]["parameters"]] for end, method in ROUTES]
     assert asked == [["name"]] * len(ROUTES)
 
 
