@@ -82,6 +82,7 @@ def _checkpoint(folder: Path) -> dict[str, Any]:
         "parameters": sum(value.size for value in saved.weights.values()),
         "epochs": len(history),
         "last_epoch": dict(history[-1]) if history else None,
+        "sessions": list(saved.progress.get("sessions", ())),
         **_contract(saved.contract),
         "recipe": dict(saved.recipe),
     }

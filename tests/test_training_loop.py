@@ -247,6 +247,11 @@ def test_what_a_run_does_next_may_change_when_it_is_resumed(copied: Path, tiny_p
     assert [row["lr"] for row in history][3:] == pytest.approx([0.0003, 0.0001])
     assert load(str(copied / "recipe.toml")).epochs == last(copied).recipe["epochs"] == 5
     train(load("caltech101", [*changed, "compile=true"]), tiny_prepared, copied, True, 0, quiet)
+    sessions = last(copied).progress["sessions"]
+    assert [told["after_epoch"] for told in sessions] == [0, 4]
+    assert sessions[0]["changed"] == {} and sessions[1]["changed"]["epochs"] == [4, 5]
+    assert set(sessions[1]["changed"]) == {"epochs", "events", "name", "plateau"}
+    assert all(told["torch"] == torch.__version__ and told["device"] for told in sessions)
 
 
 def test_resuming_with_another_data_set_is_bad_input(copied: Path, tiny_folder: Path, recipe: Recipe, tmp_path: Path) -> None:
@@ -257,6 +262,22 @@ def test_resuming_with_another_data_set_is_bad_input(copied: Path, tiny_folder: 
     prepare(source, tmp_path / "other", 0.2, lambda done: None)
     with pytest.raises(BadInput, match="--resume"):
         train(recipe, Prepared.open(tmp_path / "other"), copied, True, 0, quiet)
+
+
+def test_resuming_with_other_images_of_the_same_classes_is_bad_input(
+    copied: Path, tiny_folder: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    """Else former validation images would be trained on, under another mean."""
+    prepare(open_source(tiny_folder), tmp_path / "other", 0.4, lambda done: None)
+    with pytest.raises(BadInput, match=r"--resume: .* data set"):
+        train(recipe, Prepared.open(tmp_path / "other"), copied, True, 0, quiet)
+
+
+def test_a_checkpoint_without_momentum_is_not_resumed(copied: Path, tiny_prepared: Prepared, recipe: Recipe) -> None:
+    for folder in Run.checkpoints(copied):
+        (folder / "training.safetensors").unlink()
+    with pytest.raises(BadInput, match=r"--resume: .*no momentum.*start="):
+        train(replace(recipe, epochs=5), tiny_prepared, copied, True, 0, quiet)
 
 
 def test_a_data_set_without_validation_images_is_bad_input(tiny_folder: Path, recipe: Recipe, tmp_path: Path) -> None:

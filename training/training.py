@@ -27,6 +27,7 @@ from training.optim import Momentum
 from training.parallel import WholeNet, World
 from training.recipe import FREE_TO_CHANGE, Recipe, differences, to_plain
 from training.schedule import Phase
+from training.session import session
 from training.stop import Stop
 
 EVAL_BATCH = 64  # images
@@ -79,6 +80,7 @@ class Training:
         self.views = TenCropNet(self.net, prepared.contract, statistics.subtracted(recipe.mean, size)).to(self.device)
         self.history: list[dict[str, Any]] = []
         self.part = Part()
+        self.sessions = [session(0, self.device, ())]
         if recipe.compile:
             self.objective.compile()
         self.averaged = self.layout.averaged(self.objective)
@@ -154,7 +156,7 @@ class Training:
     def checkpoint(self) -> Checkpoint:
         """Everything that a later process needs to predict or to go on; every process must ask."""
         velocity = {f"velocity.{name}": v for name, v in self.layout.whole(self.optim.velocity).items()}
-        progress: dict[str, Any] = {"history": self.history, "scaler": self.scaler.state_dict()}
+        progress: dict[str, Any] = {"history": self.history, "scaler": self.scaler.state_dict(), "sessions": self.sessions}
         return Checkpoint(
             recipe=to_plain(self.recipe),
             contract=self.prepared.contract,
@@ -165,11 +167,16 @@ class Training:
         )
 
     def restore(self, saved: Checkpoint) -> None:
-        """Go on where a checkpoint stopped. Raises BadInput where it is of another recipe or data set."""
-        if saved.contract != self.prepared.contract or saved.net != self.recipe.net:
+        """Go on where a checkpoint stopped. Raises BadInput where it is of another recipe or data set, or made to predict alone."""
+        same_data = saved.contract == self.prepared.contract and np.array_equal(saved.statistics.mean, self.prepared.statistics.mean)
+        if not same_data or saved.net != self.recipe.net:
             raise BadInput("--resume: the run's checkpoint is of another net or data set; choose another --out")
-        begun = to_plain(parse(Recipe, saved.recipe, "--resume: the checkpoint's recipe"))
-        for key, was, now in differences(begun, to_plain(self.recipe)):
+        if saved.training.keys() != {f"velocity.{name}" for name in self.optim.velocity}:
+            raise BadInput(
+                "--resume: the run's checkpoint has no momentum to go on with; name it by --set start=CHECKPOINT in another --out"
+            )
+        changed = [*differences(to_plain(parse(Recipe, saved.recipe, "--resume: the checkpoint's recipe")), to_plain(self.recipe))]
+        for key, was, now in changed:
             if key.split(".")[0] not in FREE_TO_CHANGE:
                 raise BadInput(f"--resume: the run was begun with {key} = {was}, now it is {now}; keep it, or choose another --out")
         self._set(saved.weights)
@@ -179,6 +186,7 @@ class Training:
         self.scaler.load_state_dict(saved.progress["scaler"])
         self.history = list(saved.progress["history"])
         self.part = Part(**saved.progress.get("part", {}))
+        self.sessions = [*saved.progress.get("sessions", ()), session(len(self.history), self.device, changed)]
 
     @torch.no_grad()
     def _set(self, weights: Mapping[str, np.ndarray]) -> None:
@@ -202,7 +210,6 @@ def mask_seed(seed: int, epoch: int, step: int, rank: int) -> int:
 def _begin(recipe: Recipe, prepared: Prepared) -> Mapping[str, np.ndarray]:
     """The whole net's first weights: drawn, or those of the net to fine-tune. Raises BadInput where that is of another net or data set."""
     net = recipe.net
-    alexnet = AlexNet(net)
     if recipe.start:
         start = Checkpoint.load(Path(recipe.start))
         if start.contract != prepared.contract:
@@ -213,5 +220,6 @@ def _begin(recipe: Recipe, prepared: Prepared) -> Mapping[str, np.ndarray]:
             raise BadInput(f"{recipe.start}: not a checkpoint of the net that recipe {recipe.name} describes") from None
     if any(layer.rank for layer in (net.fc6, net.fc7, net.fc8)):
         raise BadInput(f"recipe {recipe.name}: low-rank layers are fine-tuned from a trained net: --set start=CHECKPOINT")
+    alexnet = AlexNet(net)
     alexnet.init(recipe.seed)
     return alexnet.weights()
