@@ -1,16 +1,19 @@
 """Classifier: a tencrop.onnx on an engine that has proven itself on the probe. Server and evaluation both predict with it."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from model.contract import Contract
-from model.engine import Choice, Engine, EngineOptions, choices, open_engine
+from model.engine import Choice, Engine, EngineOptions, NoDriver, choices, open_engine
 from model.errors import WorkFailed, one_line
 from model.preprocess import decode
 from model.probe import formula_png
 from model.tencropfile import TenCropFile
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -57,17 +60,22 @@ class Classifier:
 def open_classifier(path: Path, options: EngineOptions) -> Classifier:
     """The first of `choices` that runs the file and answers its probe; what was asked for by name has no second choice.
 
-    Raises BadInput for a bad file or options, WorkFailed where nothing that was asked for works here.
+    A choice that fails before it is logged, but for a GPU on a machine that has none.
+    Raises BadInput for a bad file or options, WorkFailed with every choice's failure where none works here.
     """
     possible = choices(options)
     file = TenCropFile.read(path)
-    last = WorkFailed(f"{file.name}: no engine to try")
+    failures: list[WorkFailed] = []
     for choice in possible:
         try:
-            return _proven(file, choice)
+            classifier = _proven(file, choice)
         except WorkFailed as failure:
-            last = failure
-    raise last
+            failures.append(failure)
+            continue
+        if why := [str(failure) for failure in failures if not isinstance(failure, NoDriver)]:
+            log.warning("%s: %s on %s runs it, because %s", file.name, choice.engine, choice.device, "; ".join(why))
+        return classifier
+    raise WorkFailed("; ".join(map(str, failures)))
 
 
 def _proven(file: TenCropFile, choice: Choice) -> Classifier:

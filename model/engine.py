@@ -85,6 +85,10 @@ def choices(options: EngineOptions) -> list[Choice]:
     return fitting
 
 
+class NoDriver(WorkFailed):
+    """No NVIDIA GPU is to be expected on this machine."""
+
+
 def open_engine(graph: bytes, choice: Choice) -> Engine:
     """Make an ONNX file ready. Raises WorkFailed, one line, where this device or engine cannot run it."""
     try:
@@ -199,11 +203,11 @@ def _provider(choice: Choice) -> tuple[str, dict[str, Any]]:
 
 
 def _need_nvidia_driver(device: str) -> None:
-    """Ask the driver itself, so that the refusal names the reason. Raises WorkFailed."""
+    """Ask the driver itself, so that the refusal names the reason. Raises WorkFailed, NoDriver where there is none."""
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:
-        raise WorkFailed(f"--device {device}: no NVIDIA driver on this machine (libcuda.so.1 is not found)") from None
+        raise NoDriver(f"--device {device}: no NVIDIA driver on this machine (libcuda.so.1 is not found)") from None
     count = ctypes.c_int()
     if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
         raise WorkFailed(f"--device {device}: the NVIDIA driver is installed but finds no usable GPU")

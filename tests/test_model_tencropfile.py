@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from model.classifier import Classifier, open_classifier
-from model.engine import EngineOptions
+from model.engine import Choice, Engine, EngineOptions, NoDriver, open_engine
 from model.errors import BadInput, WorkFailed
 from model.preprocess import decode
 from model.probe import Probe, formula_image, formula_png
@@ -95,6 +95,35 @@ def test_graph_of_a_fixed_batch_is_refused(tmp_path: Path) -> None:
 def test_model_that_misses_its_probe_is_not_served(tmp_path: Path) -> None:
     with pytest.raises(WorkFailed, match="fails the model's probe"):
         open_classifier(changed(tmp_path, probe='{"seed": 0, "classes": [100], "probabilities": [0.99]}'), FP32)
+
+
+def broken(monkeypatch: pytest.MonkeyPatch, failures: dict[str, WorkFailed]) -> None:
+    """Engines on these devices fail so."""
+
+    def opened(graph: bytes, choice: Choice) -> Engine:
+        if choice.device in failures:
+            raise failures[choice.device]
+        return open_engine(graph, choice)
+
+    monkeypatch.setattr("model.classifier.open_engine", opened)
+
+
+def test_where_nothing_works_every_reason_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken(monkeypatch, {"cuda:0": WorkFailed("no libcudnn"), "cpu": WorkFailed("no memory")})
+    with pytest.raises(WorkFailed, match="no libcudnn; no memory; no memory"):
+        open_classifier(FILE, EngineOptions())
+
+
+def test_a_gpu_that_fails_is_not_passed_over_in_silence(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    broken(monkeypatch, {"cuda:0": WorkFailed("no libcudnn")})
+    assert open_classifier(FILE, EngineOptions()).engine.device == "cpu"
+    assert caplog.messages == ["caltech101: openvino on cpu runs it, because no libcudnn"]
+
+
+def test_a_machine_without_a_gpu_needs_no_warning(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    broken(monkeypatch, {"cuda:0": NoDriver("no NVIDIA driver")})
+    assert open_classifier(FILE, EngineOptions()).engine.device == "cpu"
+    assert not caplog.messages
 
 
 def test_probe_allows_what_the_precision_allows() -> None:
