@@ -7,8 +7,7 @@ from typing import Literal, NamedTuple
 
 from pydantic.dataclasses import dataclass
 
-from model.errors import BadInput
-from model.strict import STRICT, dump, parse
+from model.strict import STRICT, dump
 
 CENTER_VIEW = 2  # index of the center crop among the ten views
 
@@ -50,15 +49,6 @@ class Contract:
     def to_json(self) -> str:
         """Canonical JSON: the same contract always gives the same text."""
         return json.dumps(dump(self), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-    @classmethod
-    def from_json(cls, text: str, source: str) -> "Contract":
-        """Raises BadInput naming `source` where the text is no contract."""
-        try:
-            document = json.loads(text)
-        except ValueError as error:
-            raise BadInput(f"{source}: not JSON: {error}") from None
-        return parse(cls, document, source)
 
     @property
     def sha256(self) -> str:

@@ -7,6 +7,7 @@ import pytest
 
 from model.contract import CENTER_VIEW, Contract, Label, View
 from model.errors import BadInput
+from model.strict import parse
 
 LABELS = (Label("n01440764", "tench"), Label("n01443537", "goldfish, Carassius auratus"), Label("ñ", "naïve 猫"))
 
@@ -34,13 +35,13 @@ def test_defaults_are_those_of_section_two() -> None:
 
 def test_json_round_trip_keeps_everything() -> None:
     contract = Contract(resize=200, crop=180, labels=LABELS)
-    assert Contract.from_json(contract.to_json(), "x") == contract
+    assert parse(Contract, json.loads(contract.to_json()), "x") == contract
 
 
 def test_json_is_canonical_whatever_the_order_of_the_keys() -> None:
     contract = Contract(labels=LABELS)
     shuffled = dict(reversed(list(json.loads(contract.to_json()).items())))
-    assert Contract.from_json(json.dumps(shuffled, indent=2), "x").to_json() == contract.to_json()
+    assert parse(Contract, shuffled, "x").to_json() == contract.to_json()
 
 
 def test_labels_keep_their_order_and_unicode_in_json() -> None:
@@ -70,30 +71,24 @@ def test_equal_contracts_have_equal_hashes() -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
+    "document",
     [
-        '{"resize": "256"}',
-        '{"resize": 256.5}',
-        '{"filter": "bicubic"}',
-        '{"channels": "bgr"}',
-        '{"labels": ["tench"]}',
-        '{"labels": [{"id": "a"}]}',
-        '{"resize": 256, "colour": "rgb"}',
-        "[]",
-        "null",
+        {"resize": "256"},
+        {"resize": 256.5},
+        {"filter": "bicubic"},
+        {"channels": "bgr"},
+        {"labels": ["tench"]},
+        {"labels": [{"id": "a"}]},
+        {"resize": 256, "colour": "rgb"},
+        [],
+        None,
     ],
 )
-def test_a_document_that_is_no_contract_is_bad_input_naming_the_source(text: str) -> None:
+def test_a_document_that_is_no_contract_is_bad_input_naming_the_source(document: object) -> None:
     with pytest.raises(BadInput, match=r"somewhere\.onnx"):
-        Contract.from_json(text, "somewhere.onnx")
-
-
-@pytest.mark.parametrize("text", ["", "{", "not json", '{"resize": 256'])
-def test_text_that_is_no_json_is_bad_input_naming_the_source(text: str) -> None:
-    with pytest.raises(BadInput, match=r"somewhere\.onnx"):
-        Contract.from_json(text, "somewhere.onnx")
+        parse(Contract, document, "somewhere.onnx")
 
 
 def test_an_unknown_key_is_named() -> None:
     with pytest.raises(BadInput, match="colour"):
-        Contract.from_json('{"colour": "rgb"}', "x")
+        parse(Contract, {"colour": "rgb"}, "x")
