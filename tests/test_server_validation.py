@@ -1,10 +1,14 @@
 """Batch validation: the served answer, the evaluated answer and torch's are one; a run resumes; bad input is one line."""
 
+import errno
+import fcntl
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -21,10 +25,12 @@ from model.checkpoint import Checkpoint
 from model.classifier import Classifier
 from model.errors import BadInput, WorkFailed
 from model.metrics import Counts
+from model.whole import write_whole
 from server.app import create_app
 from server.settings import Settings
 from server.validation import chunk as chunk_file
 from server.validation.chunk import Plan
+from server.validation.claim import claimed
 from server.validation.records import counts
 from server.validation.report import MISTAKES, PANEL, interval, text_report
 from server.validation.run import evaluate, plan
@@ -184,6 +190,31 @@ def test_damaged_claim_is_one_line(folder: Path, classifier: Classifier, tmp_pat
     (tmp_path / "run/claim.json").write_bytes(b"\xff\xfe{")
     with pytest.raises(BadInput, match="damaged"):
         evaluate(whole(folder, classifier, 1), classifier, tmp_path / "run", True, lambda done: None)
+
+
+def test_second_fresh_start_at_the_same_moment_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def another_comes(file: Path, content: str) -> None:
+        monkeypatch.undo()
+        with pytest.raises(BadInput, match="another process is at this run"), claimed(tmp_path / "run", {"model": "b"}, False):
+            pass
+        write_whole(file, content)
+
+    monkeypatch.setattr("server.validation.claim.write_whole", another_comes)
+    with claimed(tmp_path / "run", {"model": "a"}, False):
+        assert json.loads((tmp_path / "run/claim.json").read_text()) == {"model": "a"}
+    with claimed(tmp_path / "run", {"model": "a"}, True):
+        pass
+
+
+@pytest.mark.parametrize("refusal", [errno.ENOLCK, errno.ENOSYS])
+def test_file_system_without_locks_is_told_from_another_process(refusal: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(held: IO[str], _: int) -> None:
+        assert held.writable()  # else NFS says EBADF
+        raise OSError(refusal, os.strerror(refusal))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(BadInput, match=rf"cannot be used \({os.strerror(refusal)}\)"), claimed(tmp_path / "run", {}, False):
+        pass
 
 
 def test_resume_refuses_another_list_of_images(folder: Path, classifier: Classifier, tmp_path: Path) -> None:

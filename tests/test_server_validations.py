@@ -382,6 +382,17 @@ def test_folders_that_cannot_be_used_are_refused(classifier: Classifier, setting
             create_app([classifier], bad)
 
 
+def test_state_on_a_file_system_without_locks_is_refused(
+    classifier: Classifier, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with pytest.raises(BadInput, match=r"--state-dir .* cannot be used \(No locks available\)"):
+        create_app([classifier], settings)
+
+
 def test_empty_folder_names_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BadInput, match="data_root"):
         read_settings(data_root="")

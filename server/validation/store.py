@@ -14,7 +14,7 @@ from model.errors import BadInput
 from model.whole import write_whole
 from server.schemas import Validation
 from server.settings import Settings
-from server.validation.claim import locked
+from server.validation.claim import LOCK, locked
 
 ID = re.compile(r"[0-9a-f]{24}")  # nanoseconds since 1970, which sorts, and 32 random bits
 GONE = ".gone"  # a folder that is being removed
@@ -76,10 +76,9 @@ def open_store(settings: Settings) -> Store | None:
     folder = settings.state_dir / "validations"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        held = (folder / "lock").open("w")
+        held = locked(folder / LOCK)
+    except BlockingIOError:
+        raise BadInput(f"--state-dir {settings.state_dir}: another server uses it; stop that one or choose another folder") from None
     except OSError as error:
         raise BadInput(f"--state-dir {settings.state_dir}: cannot be used ({error.strerror}); choose another folder") from None
-    if not locked(held):
-        held.close()
-        raise BadInput(f"--state-dir {settings.state_dir}: another server uses it; stop that one or choose another folder")
     return Store(settings.data_root.resolve(), folder.resolve(), held)
