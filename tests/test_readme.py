@@ -13,6 +13,7 @@ from model.classifier import open_classifier
 from model.engine import EngineOptions
 from model.preprocess import decode
 from tencrop import EMBEDDED
+from training.recipe import load
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 ALONE = "import sys; assert not {'torch', 'model', 'server', 'export'} & set(sys.modules)"
@@ -45,3 +46,11 @@ def test_the_clients_lines_are_answered(photographs: dict[str, Path], tmp_path: 
     assert done.returncode == 0, done.stderr
     hub, triton = done.stdout.splitlines()
     assert hub.count("ImageClassificationOutputElement") == 3 and triton == "(1, 101)"
+
+
+def test_the_checkpoint_that_is_exported_is_the_last_of_the_recipe_that_is_trained() -> None:
+    recipes, checkpoints = (
+        re.findall(r"tencrop train (\w+) --data prepared", README),
+        re.findall(r"tencrop export \S+/checkpoint-(\d+) ", README),
+    )
+    assert {load(recipe).epochs for recipe in recipes} >= {int(number) for number in checkpoints} != set()
