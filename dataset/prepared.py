@@ -1,9 +1,9 @@
 """The prepared data set: 256x256 images as JPEG in parts, their labels, the mean image and the colour PCA.
 
 OUT/plan.json says what is prepared. For each 1000 images part-00000.bin (their JPEGs end to end), part-00000.npz (their sums for
-the statistics) and part-00000.parquet (where each lies), written in this order: a part without its .parquet is made again. Then
-statistics.safetensors, index.parquet (all parts) and prepared.json, written last: a folder without it is unfinished and `prepare`
-goes on where it stopped. Originals are decoded once, here; memory does not grow with the number of images but by the index.
+the statistics) and part-00000.parquet (where each lies), written in this order: a part without its .parquet, or a damaged one, is made
+again. Then statistics.safetensors, index.parquet (all parts) and prepared.json, written last: a folder without it is unfinished and
+`prepare` goes on where it stopped. Originals are decoded once, here; memory does not grow with the number of images but by the index.
 """
 
 import hashlib
@@ -14,13 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from dataset.extent import read_at
 from dataset.holdout import held_out
@@ -74,7 +75,7 @@ def prepare(source: Source, out: Path, holdout: float, progress: Callable[[int],
     if not sums[0][0]:
         raise BadInput(f"{source.root}: no training image can be decoded; check the files and --holdout")
     statistics = Statistics.of_sums(int(sums[0][0]), sums[1], sums[2])
-    save_file(statistics.to_tensors(), out / STATISTICS)
+    write_whole(out / STATISTICS, save(statistics.to_tensors()))
     pq.write_table(index, out / INDEX)
     return _finish(out, plan, index)
 
@@ -100,9 +101,10 @@ def _digest(entries: Entries) -> str:
 def _claim(file: Path, plan: dict[str, Any]) -> None:
     """Remember what is being prepared, so that another data set never mixes into the same folder."""
     text = json.dumps(plan, indent=1, ensure_ascii=False)
-    if file.exists() and file.read_text(encoding="utf-8") != text:
+    if not file.exists():
+        write_whole(file, text)
+    elif file.read_bytes() != text.encode():
         raise BadInput(f"{file.parent}: holds another prepared data set (or other settings); choose an empty folder")
-    file.write_text(text, encoding="utf-8")
 
 
 def _finish(out: Path, plan: dict[str, Any], index: pa.Table) -> dict[str, Any]:
@@ -124,9 +126,8 @@ def _part(
     """One part: read back where it is complete (its .parquet is written last), else made."""
     name = out / f"part-{part:05d}"
     listing, sums_file = name.with_suffix(".parquet"), name.with_suffix(".npz")
-    if listing.exists():
-        with np.load(sums_file) as stored:
-            return pq.read_table(listing), [stored["n"], stored["image"], stored["colour"]]
+    if listing.exists() and (kept := _kept(listing, sums_file)):
+        return kept
     n, image, colour = np.zeros(1, np.int64), np.zeros((contract.resize, contract.resize, 3)), np.zeros((3, 3))
     rows: list[tuple[str, int, bool, int, int, int]] = []
     start = 0
@@ -144,6 +145,15 @@ def _part(
     with aside(listing) as partial:
         pq.write_table(table, partial)
     return table, [n, image, colour]
+
+
+def _kept(listing: Path, sums_file: Path) -> tuple[pa.Table, list[np.ndarray]] | None:
+    """What a part says; None where a file of it is damaged."""
+    try:
+        with sums_file.open("rb") as file, np.load(file) as stored:  # given the path, it leaves a damaged file open
+            return pq.read_table(listing), [stored["n"], stored["image"], stored["colour"]]
+    except (OSError, EOFError, ValueError, KeyError, BadZipFile, pa.ArrowException):
+        return None
 
 
 def _prepare_one(source: Source, entry: Entry, contract: Contract) -> tuple[np.ndarray | None, bytes]:

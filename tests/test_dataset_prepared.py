@@ -2,12 +2,14 @@
 
 import io
 import json
+import resource
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -191,6 +193,52 @@ def test_an_interrupted_prepare_is_not_a_prepared_data_set_and_can_be_finished(
         Prepared.open(tmp_path / "begun")
     prepare(source, tmp_path / "begun", 0.2, quiet)
     assert snapshot(tmp_path / "begun") == snapshot(tmp_path / "whole")
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """A disk that is full: files grow to so many bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_the_plan_is_written_whole_and_once(source: Source, tmp_path: Path) -> None:
+    with files_of_at_most(100), pytest.raises(OSError, match="File too large"):
+        prepare(source, tmp_path, 0.2, quiet)
+    assert not list(tmp_path.iterdir())
+    prepare(source, tmp_path, 0.2, quiet)
+    before = (tmp_path / "plan.json").stat()
+    prepare(source, tmp_path, 0.2, quiet)
+    assert (tmp_path / "plan.json").stat().st_mtime_ns == before.st_mtime_ns
+
+
+def test_statistics_that_find_no_room_are_an_os_error_and_finished_later(source: Source, tmp_path: Path) -> None:
+    prepare(source, tmp_path, 0.2, quiet)
+    whole = snapshot(tmp_path)
+    for name in (DOCUMENT, STATISTICS):
+        (tmp_path / name).unlink()
+    with files_of_at_most(100_000), pytest.raises(OSError, match="File too large"):
+        prepare(source, tmp_path, 0.2, quiet)
+    assert not (tmp_path / STATISTICS).exists()
+    prepare(source, tmp_path, 0.2, quiet)
+    assert snapshot(tmp_path) == whole
+
+
+@pytest.mark.usefixtures("parts_of_8")
+@pytest.mark.parametrize("suffix", [".npz", ".parquet"])
+@pytest.mark.parametrize("left", [0.0, 0.5, 0.99])
+def test_a_damaged_part_is_made_again_the_same(source: Source, tmp_path: Path, suffix: str, left: float) -> None:
+    prepare(source, tmp_path, 0.2, quiet)
+    whole = snapshot(tmp_path)
+    (tmp_path / DOCUMENT).unlink()
+    file = tmp_path / f"part-00001{suffix}"
+    file.write_bytes(file.read_bytes()[: int(left * file.stat().st_size)])
+    prepare(source, tmp_path, 0.2, quiet)
+    assert snapshot(tmp_path) == whole
 
 
 def copy_of(prepared: Prepared, tmp_path: Path) -> Path:
