@@ -1,8 +1,10 @@
 """Rows of parquet files at random, for several threads: a few rows around the last one read are kept, and no more."""
 
+import errno
 from collections import OrderedDict, deque
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -36,28 +38,30 @@ class RowGroups:
 
 
 class _Cursor:
-    """One row group, decoded ROWS at a time."""
+    """One row group, decoded ROWS at a time; its file is opened by the first read, which other row groups do not wait for."""
 
     def __init__(self, file: Path, group: int) -> None:
         self._file, self._group = file, group
         self._lock = Lock()
-        self._restart()
+        self._batches: Any = None
+        self._kept: deque[pa.Array] = deque(maxlen=KEPT)
+        self._end = 0  # rows decoded so far
 
     def _restart(self) -> None:
         opened = pq.ParquetFile(self._file, buffer_size=BUFFER, pre_buffer=False)
         self._batches = opened.iter_batches(ROWS, row_groups=[self._group], columns=["image.bytes"], use_threads=False)
-        self._kept: deque[pa.Array] = deque(maxlen=KEPT)
-        self._end = 0  # rows decoded so far
+        self._kept.clear()
+        self._end = 0
 
     def read(self, row: int) -> bytes:
         with self._lock:
             try:
                 return self._read(row)
             except (pa.ArrowException, StopIteration) as error:
-                raise OSError(5, f"row {row} of row group {self._group} cannot be read ({error})", str(self._file)) from None
+                raise OSError(errno.EIO, f"row {row} of row group {self._group} cannot be read ({error})", str(self._file)) from None
 
     def _read(self, row: int) -> bytes:
-        if row < self._end - sum(map(len, self._kept)):
+        if not self._batches or row < self._end - sum(map(len, self._kept)):
             self._restart()
         while row >= self._end:
             images = next(self._batches).column(0)

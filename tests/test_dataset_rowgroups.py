@@ -1,6 +1,8 @@
 """dataset/rowgroups.py: rows at random, each decoded once when read in order, few kept."""
 
+import errno
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -65,3 +67,22 @@ def test_a_row_that_is_not_there_is_an_os_error(rows: RowGroups) -> None:
 def test_a_file_that_is_gone_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="nowhere"):
         RowGroups((tmp_path / "nowhere.parquet",)).read(0, 0, 0)
+
+
+def test_a_file_that_was_damaged_since_is_an_os_error(rows: RowGroups, tmp_path: Path) -> None:
+    file = tmp_path / "a.parquet"
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(OSError, match="row 7 of row group 1 cannot be read") as raised:
+        rows.read(0, 1, 7)
+    assert (raised.value.errno, raised.value.filename) == (errno.EIO, str(file))
+
+
+def test_other_threads_do_not_wait_while_a_file_is_opened(rows: RowGroups, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = pq.ParquetFile
+
+    def opening(*given: Any, **more: Any) -> Any:
+        assert not rows._lock.locked()
+        return original(*given, **more)
+
+    monkeypatch.setattr(pq, "ParquetFile", opening)
+    assert read(rows, 7) == value(7)
