@@ -67,9 +67,10 @@ def subfolders(folder: Path) -> list[str]:
 
 
 def class_images(root: Path, folder: Path) -> list[str]:
-    """Paths below `root` of all images in a class folder, sorted. Raises BadInput where there is none."""
+    """Paths below `root` of all images in a class folder, hidden ones left out, sorted. Raises BadInput where there is none."""
     found = []
-    for place, _, files in os.walk(folder):
+    for place, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
         inside = Path(place).relative_to(root).as_posix()
         found += [f"{inside}/{name}" for name in files if is_image(name) and os.path.isfile(f"{place}/{name}")]
     if not found:

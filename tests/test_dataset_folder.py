@@ -39,7 +39,7 @@ def test_images_may_lie_deeper_and_have_any_listed_suffix_in_any_case(tmp_path: 
 
 
 def test_hidden_files_other_files_and_loose_files_are_not_images(tmp_path: Path) -> None:
-    root = files(tmp_path, "a/1.jpg", "a/.2.jpg", "a/notes.txt", "a/README", "loose.jpg", ".cache/3.jpg")
+    root = files(tmp_path, "a/1.jpg", "a/.2.jpg", "a/notes.txt", "a/README", "loose.jpg", ".cache/3.jpg", "a/.cache/4.jpg")
     (root / "a" / "folder.jpg").mkdir()
     assert [entry.id for entry in open_source(root).entries] == ["a/1.jpg"]
 
