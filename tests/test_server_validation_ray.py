@@ -18,6 +18,7 @@ from mortal import CHUNK, LIVES, small_and_mortal
 from dataset.layouts import open_source
 from model.classifier import Classifier
 from model.errors import WorkFailed
+from server.settings import read_settings
 from server.validation import chunk
 from server.validation.on_ray import ACTORS, TRIES, on_ray
 from server.validation.run import evaluate, plan
@@ -164,6 +165,11 @@ def test_the_command_starts_a_ray_of_its_own_and_says_nothing_more(folder: Path,
     assert command(folder, "--out", tmp_path / "ray", "--limit", 9, "--ray") == plain
     assert plain[0] == 0 and plain[2] == ""
     assert_the_same(tmp_path / "ray", tmp_path / "plain")
+
+
+def test_its_variable_is_no_setting_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ACTORS, "2")
+    read_settings()
 
 
 def test_without_a_shared_folder_or_without_ray_it_is_one_line(folder: Path, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from server.validation.run import Do
 
 BATCH = 4  # chunks an actor does at a stretch, its decoding ahead of its engine; so much is done again when it dies
 TRIES = 4  # of one batch: Ray alone would try for ever what ends its process
-ACTORS = "TENCROP_RAY_ACTORS"  # how many, where one a device is not wanted
+ACTORS = "EVALUATE_ACTORS"  # how many, where one a device is not wanted; TENCROP_... would be a setting of the server
 
 
 @dataclass(frozen=True)
