@@ -130,7 +130,7 @@ class Batcher:
     def background(self, images: np.ndarray, stopped: Callable[[], bool]) -> tuple[np.ndarray, np.ndarray]:
         """A forward of its own for a job's thread, one caller at a time: as Classifier.predict, run when no request waits.
 
-        Raises Stopped once `stopped` says so or the batcher has ended, and whatever the engine raises.
+        Raises Stopped once `stopped` says so or the batcher has ended, WorkFailed where a thread has died, and whatever the engine raises.
         """
         task = _Background(images, Future())
         with self._wake:
@@ -140,7 +140,7 @@ class Batcher:
             if stopped() or not self.alive:
                 with self._wake:
                     self._background = None
-                raise Stopped("the job was stopped")
+                raise Stopped("the job was stopped") if stopped() or self._stopping else WorkFailed("the engine has stopped")
         return task.future.result()
 
     def stop(self) -> None:
@@ -228,7 +228,7 @@ class Spare:
         self._batcher, self._stopped = batcher, stopped
 
     def predict(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """As the model's. Raises Stopped, at once or while it waits; the chunk that this is of is done again when the job goes on."""
+        """As the model's, and as `background` raises; the chunk that is stopped in is done again when the job goes on."""
         if self._stopped():
             raise Stopped("the job was stopped")
         return self._batcher.background(images, self._stopped)

@@ -1,6 +1,7 @@
 """The batcher: every caller gets its own row, whatever others do, and the queue is bounded."""
 
 import asyncio
+import sys
 import threading
 import time
 from typing import Any, cast
@@ -195,6 +196,20 @@ def test_engine_error_reaches_the_job_and_the_thread_lives_on() -> None:
     with pytest.raises(RuntimeError, match="engine broke"):
         running.background(image(1)[None], lambda: False)
     assert running.background(image(2)[None], lambda: False)[0].tolist() == [[2]]
+    running.stop()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_job_of_an_engine_whose_thread_has_died_fails_and_is_not_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Echo()
+    running = batcher(engine)
+    monkeypatch.setattr(engine, "predict", lambda _: sys.exit())  # ends the thread
+    for _ in range(2):
+        with pytest.raises(WorkFailed, match="the engine has stopped"):
+            running.background(image(1)[None], lambda: False)
+    assert not running.alive
+    with pytest.raises(Stopped):
+        running.background(image(1)[None], lambda: True)
     running.stop()
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -292,6 +293,13 @@ def test_engine_that_breaks_fails_the_job_without_a_traceback(client: TestClient
     assert wait_for(client, ask(client), "failed")["error"] == "the server failed; its log says why"
     monkeypatch.undo()
     wait_for(client, ask(client, limit=1), "done")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_engine_whose_thread_has_died_fails_its_jobs(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Classifier, "predict", lambda *_: sys.exit())  # ends the thread
+    for _ in range(2):
+        assert wait_for(client, ask(client), "failed")["error"] == "the engine has stopped"
 
 
 def test_too_many_unfinished_are_429(client: TestClient, gate: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
