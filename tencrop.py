@@ -233,6 +233,8 @@ def evaluate(
     models = model or [EMBEDDED / "tencrop.onnx"]
     if ray and not out:
         raise BadInput("--ray: needs --out DIR, a folder that every machine of the cluster sees")
+    if resume and not out:
+        raise BadInput("--resume: needs --out DIR, the folder of the run to go on with")
     source = _listed(data, labels)
     chosen = source.entries.chosen(held_out(source.entries, holdout))
     predictor = open_predictor(models, _options(device, engine, precision))

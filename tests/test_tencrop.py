@@ -51,6 +51,8 @@ def test_evaluate_measures_a_data_sets_own_validation_images(
         (("predict", "missing.jpg"), "missing.jpg: No such file"),
         (("predict", __file__), "not an image"),
         (("evaluate", "missing"), "no such folder"),
+        (("evaluate", "missing", "--resume"), "--resume: needs --out DIR"),
+        (("evaluate", "missing", "--ray"), "--ray: needs --out DIR"),
         (("export", "missing", "out"), "no checkpoint here"),
         (("export", "missing", "out", "--weights", "int4"), "--weights int4"),
         (("prepare", "missing", "out"), "no such folder"),
