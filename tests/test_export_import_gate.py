@@ -15,6 +15,7 @@ from export.importers.options import Options
 from export.importers.reference import kind_of_output
 from export.importers.run import import_net
 from export.importers.source import Source
+from export.parity import Limits
 from export.pipeline import tencrop_onnx
 from model.contract import Contract
 from model.errors import BadInput, WorkFailed
@@ -102,7 +103,7 @@ def test_difference_of_a_net_that_rounds_is_told_with_its_reason(tmp_path: Path,
     model.graph.node.insert(1, helper.make_node("DynamicQuantizeLinear", ["exact"], ["bits", "scale", "point"]))
     model.graph.node.insert(2, helper.make_node("DequantizeLinear", ["bits", "scale", "point"], ["maps"]))
     onnx.save(model, tmp_path / "net.onnx")
-    monkeypatch.setattr(gate, "LIMIT", -1.0)  # whatever two engines make of it here
+    monkeypatch.setattr(gate, "EXACT", Limits(-1.0, -1.0))  # whatever two engines make of it here
     with pytest.raises(WorkFailed, match=r"rounds to 8 or 16 bits \(DynamicQuantizeLinear\)"):
         import_net(tmp_path / "net.onnx", tmp_path / "out", Options(resize=RESIZE), None)
 
