@@ -27,14 +27,14 @@ from export.files import COMPARED, EACH, export
 from export.precision import single
 from model.checkpoint import Checkpoint
 from model.classifier import open_classifier
-from model.engine import FORWARD, Choice, EngineOptions, open_engine
+from model.engine import BATCH_SIZE, Choice, EngineOptions, open_engine
 from model.errors import BadInput, WorkFailed
 from model.net import AlexNet
 from model.strict import dump
 from server.run import EMBEDDED
 from server.validation.run import evaluate, plan
 
-IMAGES = FORWARD["cpu"]  # of a forward, as the server's
+IMAGES = BATCH_SIZE["cpu"]  # of a forward, as the server's
 BASELINE = "seeded, plain"
 
 Run = Callable[[np.ndarray], object]

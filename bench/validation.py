@@ -26,7 +26,7 @@ from model.cores import cores
 from model.engine import EngineOptions
 from model.preprocess import decode
 from server.run import EMBEDDED
-from server.validation.chunk import cut
+from server.validation.chunk import chunk_and_batch
 
 CLASSES = 10  # of the model's, that the images are dealt to
 DECODED = 200  # images that E and d are measured on
@@ -45,7 +45,7 @@ def dealt(photos: list[Path], classifier: Classifier, count: int, root: Path) ->
 
 def engine_alone(classifier: Classifier, images: np.ndarray) -> float:
     """E, images/s, in the forwards of a validation."""
-    forward = cut(classifier.engine)[1]
+    forward = chunk_and_batch(classifier.engine)[1]
     classifier.predict(images[:forward])
     started = time.perf_counter()
     for start in range(0, len(images) - forward + 1, forward):
@@ -87,7 +87,7 @@ def main() -> None:
     options = parser.parse_args()
     photos = sorted(path for path in options.images.rglob("*") if is_image(path.name))
     classifier = open_classifier(options.model, EngineOptions())
-    print(f"{machine()}; {classifier.engine.name} in {classifier.engine.precision}, forwards of {cut(classifier.engine)[1]}")
+    print(f"{machine()}; {classifier.engine.name} in {classifier.engine.precision}, forwards of {chunk_and_batch(classifier.engine)[1]}")
     with TemporaryDirectory() as scratch:
         root = Path(scratch)
         if options.memory:  # first: a process's largest child only grows

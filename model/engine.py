@@ -18,7 +18,7 @@ ENGINES = ("auto", "onnxruntime", "tensorrt", "openvino")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 OPENVINO_PRECISION = {"fp32": "f32", "bf16": "bf16"}
-FORWARD = {"cpu": 4, "cuda": 32}  # images, by the kind of device
+BATCH_SIZE = {"cpu": 4, "cuda": 32}  # images, by the kind of device
 QUIET = 4  # onnxruntime's log level "fatal": what goes wrong is said once, by us
 
 
@@ -43,9 +43,9 @@ class Engine(Protocol):
         ...
 
 
-def forward(engine: Engine) -> int:
+def batch_size(engine: Engine) -> int:
     """How many images are best given to it at once: on a CPU as fast as any, on a GPU not yet measured."""
-    return FORWARD[engine.device.partition(":")[0]]
+    return BATCH_SIZE[engine.device.partition(":")[0]]
 
 
 class Choice(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from model.engine import forward
+from model.engine import batch_size
 from model.ensemble import Predictor
 from model.errors import BadInput
 
@@ -46,7 +46,7 @@ class Settings(BaseSettings):
 
     def forward_images(self, model: Predictor) -> int:
         """At most so many in one forward of it."""
-        return max(1, self.forward_views // len(model.contract.views)) if self.forward_views else forward(model.engine)
+        return max(1, self.forward_views // len(model.contract.views)) if self.forward_views else batch_size(model.engine)
 
     def queue_images(self, model: Predictor) -> int:
         """So many of its images may be admitted at once."""

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from dataset.source import Entry, Source
 from model.contract import Contract
 from model.cores import cores
-from model.engine import Engine, forward
+from model.engine import Engine, batch_size
 from model.ensemble import Predictor
 from model.errors import WorkFailed
 from model.preprocess import ImageError, decode
@@ -59,9 +59,9 @@ def complete(out: Path, work: Plan, chunk: int) -> bool:
     return bool(table.schema == SCHEMA and table["id"].to_pylist() == [entry.id for entry in work.of(chunk)[0]])
 
 
-def cut(engine: Engine) -> list[int]:
+def chunk_and_batch(engine: Engine) -> list[int]:
     """How many images a chunk and a forward hold."""
-    return [CHUNK, forward(engine)]
+    return [CHUNK, batch_size(engine)]
 
 
 def do_chunks(work: Plan, chunks: Sequence[int], out: Path, model: Predictor) -> Iterator[int]:
@@ -69,7 +69,7 @@ def do_chunks(work: Plan, chunks: Sequence[int], out: Path, model: Predictor) ->
 
     Raises WorkFailed where an image is gone or a part cannot be written; the parts before it stay.
     """
-    side, size = model.contract.resize, forward(model.engine)
+    side, size = model.contract.resize, batch_size(model.engine)
     for chunk, squares in _decoded(work, chunks, model.contract):
         entries, labels = work.of(chunk)
         images = np.zeros((-(-len(squares) // size) * size, side, side, 3), np.uint8)

@@ -23,7 +23,7 @@ from model.cores import cores
 from model.engine import EngineOptions
 from model.ensemble import Predictor, open_predictor
 from model.errors import BadInput, WorkFailed, one_line
-from server.validation.chunk import Plan, complete, cut, do_chunks
+from server.validation.chunk import Plan, chunk_and_batch, complete, do_chunks
 from server.validation.cluster import cluster
 from server.validation.run import Do
 
@@ -159,7 +159,7 @@ def _alike(model: Predictor) -> dict[str, Any]:
         "the model": model.sha256,
         "the engine": f"{engine.name} on {engine.device.partition(':')[0]} in {engine.precision}",
         "the number of cores": cores(),
-        "the size of chunk and forward": cut(engine),
+        "the size of chunk and forward": chunk_and_batch(engine),
     }
 
 

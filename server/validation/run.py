@@ -15,7 +15,7 @@ from model.cores import cores
 from model.ensemble import Predictor
 from model.errors import BadInput
 from model.whole import write_whole
-from server.validation.chunk import Plan, complete, cut, do_chunks, part
+from server.validation.chunk import Plan, chunk_and_batch, complete, do_chunks, part
 from server.validation.claim import claimed
 from server.validation.records import counts, write_records
 from server.validation.report import html_report
@@ -88,7 +88,7 @@ def _claim(work: Plan, model: Predictor) -> dict[str, Any]:
         "model": model.sha256,
         "engine": [engine.name, engine.device, engine.precision],
         "number_of_cores": cores(),
-        "cut_into_chunks": cut(engine),
+        "cut_into_chunks": chunk_and_batch(engine),
         "list_of_images": hashlib.sha256(images.encode()).hexdigest(),
     }
 
