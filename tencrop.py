@@ -147,7 +147,7 @@ def serve(
     state_dir: Annotated[str | None, typer.Option(metavar="DIR", help="where those validations are kept; ./tencrop-state")] = None,
     api_key_file: Annotated[str | None, typer.Option(metavar="FILE", help="answer only who has a key of it; see `tencrop key`")] = None,
     ensemble: Annotated[list[str] | None, typer.Option(metavar="NAME=A,B", help="serve the mean of several models too")] = None,
-    device: Device = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N, or several as cuda:0,cuda:1")] = "auto",
     engine: EngineChoice = "auto",
     precision: PrecisionChoice = "auto",
 ) -> None:
@@ -164,7 +164,7 @@ def key(name: Annotated[str, typer.Argument(help="whose it is; the log tells it"
     """Make an API key: the key on stderr, shown once, and on stdout the line that `serve --api-key-file` reads."""
     from server.keys import digest, new_key
 
-    if not name or set(name) & set(" \t#"):
+    if name.split() != [name] or "#" in name:
         raise BadInput(f"{name!r}: a key's name is one word")
     made = new_key()
     typer.echo(f"{name} {digest(made)}")
@@ -224,7 +224,6 @@ def evaluate(
     import json
     from tempfile import TemporaryDirectory
 
-    from dataset.holdout import held_out
     from model.ensemble import open_predictor
     from server.validation.report import text_report
     from server.validation.run import evaluate as run
@@ -236,9 +235,8 @@ def evaluate(
     if resume and not out:
         raise BadInput("--resume: needs --out DIR, the folder of the run to go on with")
     source = _listed(data, labels)
-    chosen = source.entries.chosen(held_out(source.entries, holdout))
     predictor = open_predictor(models, _options(device, engine, precision))
-    work = plan(source, chosen, predictor, limit)
+    work = plan(source, predictor, holdout, limit)
     do = None
     if ray and out:
         from server.validation.on_ray import on_ray

@@ -14,7 +14,7 @@ from model.errors import BadInput
 from server.errors import Refusal
 from server.limits import CLOSE
 
-GUARDED = ("/v1/", "/v2/", "/v2")  # probes, metrics, the page and the documentation need no key
+GUARDED = ("/v1/", "/v2")  # probes, metrics, the page and the documentation need no key
 FREE = "/v2/health/"
 LINE = re.compile(r"(\S+)\s+([0-9a-f]{64})")
 REALM = {"WWW-Authenticate": "Bearer"}

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
+import tencrop
 from model.classifier import Classifier
 from model.errors import BadInput
 from server.app import create_app
@@ -86,5 +87,12 @@ def test_the_command_makes_a_key_and_its_line(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text(made.stdout)
     assert Keys.read(file).owner(made.stderr.strip()) == "anna"
-    bad = subprocess.run([sys.executable, "-m", "tencrop", "key", "two words"], capture_output=True, text=True, timeout=60, check=False)
-    assert bad.returncode == 2 and bad.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["", "two words", "two\nlines", "anna#", "anna\u2003"])
+def test_a_name_that_is_not_one_word_gets_no_key(name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["tencrop", "key", name])
+    with pytest.raises(SystemExit) as ended:
+        tencrop.main()
+    said = capsys.readouterr()
+    assert ended.value.code == 2 and not said.out and said.err.count("\n") == 1
