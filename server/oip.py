@@ -59,8 +59,8 @@ class Asked(BaseModel):
     parameters: dict[str, Any] = {}
 
 
-class Input(NamedTuple):
-    """The one input of a model: its name, datatype, and shape."""
+class TensorMetadata(NamedTuple):
+    """A model's one input or its output: name, datatype, and shape."""
 
     name: str
     datatype: str
@@ -94,7 +94,7 @@ def inflated(body: bytes, encoding: str, most: int) -> bytes:
     return plain
 
 
-def read(body: bytes, length: str | None, wanted: Input, most: int) -> Infer:
+def read(body: bytes, length: str | None, wanted: TensorMetadata, most: int) -> Infer:
     """A request for a model with this input; at most so many images. Raises Refusal."""
     json_bytes = len(body) if length is None else int(length) if length.isdecimal() and len(length) < 12 else -1
     if not 0 <= json_bytes <= len(body):
@@ -155,14 +155,14 @@ def _parsed(text: bytes) -> Asked:
         raise misfit(error) from None
 
 
-def _only(body: bytes, wanted: Input) -> Elements:
+def _only(body: bytes, wanted: TensorMetadata) -> Elements:
     """The elements of a body that is the tensor itself."""
     if wanted.datatype == "BYTES":
         return [body]
     return _squares(body, (DYNAMIC, *wanted.shape[1:]))
 
 
-def _elements(tensor: Tensor, rest: bytes, wanted: Input) -> Elements:
+def _elements(tensor: Tensor, rest: bytes, wanted: TensorMetadata) -> Elements:
     size = tensor.parameters.get("binary_data_size")
     if size is None:
         if rest:
@@ -174,7 +174,7 @@ def _elements(tensor: Tensor, rest: bytes, wanted: Input) -> Elements:
     return _counted(elements, tensor.shape[0])
 
 
-def _from_json(tensor: Tensor, wanted: Input) -> Elements:
+def _from_json(tensor: Tensor, wanted: TensorMetadata) -> Elements:
     if tensor.data is None:
         raise _bad(f"input {tensor.name!r} has neither data nor binary_data_size")
     if wanted.datatype == "BYTES":

@@ -22,7 +22,7 @@ def _named(value: str | Path) -> str | Path:
     return value
 
 
-Folder = Annotated[Path, BeforeValidator(_named)]
+NamedPath = Annotated[Path, BeforeValidator(_named)]
 
 
 class Settings(BaseSettings):
@@ -39,10 +39,10 @@ class Settings(BaseSettings):
     body_seconds: float = Field(default=20, gt=0)  # a body that takes longer is cut off
     deadline_seconds: float = Field(default=30, gt=0)  # an answer that takes longer is 504
     drain_seconds: int = Field(default=20, ge=0)  # what is admitted at SIGTERM may take this long
-    data_root: Folder | None = None  # data sets under it may be validated; without one, validations are off
-    api_key_file: Folder | None = None  # with one, /v1 and /v2 answer only who has a key of it
+    data_root: NamedPath | None = None  # data sets under it may be validated; without one, validations are off
+    api_key_file: NamedPath | None = None  # with one, /v1 and /v2 answer only who has a key of it
     access_log: bool = True  # a line of JSON a request on stdout
-    state_dir: Folder = Path("tencrop-state")  # validation jobs are kept here; made only where there is a data root
+    state_dir: NamedPath = Path("tencrop-state")  # validation jobs are kept here; made only where there is a data root
 
     def forward_images(self, model: Predictor) -> int:
         """At most so many in one forward of it."""

@@ -11,11 +11,12 @@ from fastapi import APIRouter, Depends, Request, Response
 from server.answering import answer, answer_pixels, in_time
 from server.batcher import Batcher, Prediction
 from server.errors import Refusal, shutting_down
-from server.oip import DYNAMIC, HEADER_LENGTH, OUTPUT, VERSION, Elements, Infer, Input, deflated, inflated, read, written
+from server.oip import DYNAMIC, HEADER_LENGTH, OUTPUT, VERSION, Elements, Infer, TensorMetadata, deflated, inflated, read, written
 from server.schemas import ProtocolFailure
 from server.state import Serving, State
 
 PIXELS = "-pixels"
+IMAGE = TensorMetadata("image", "BYTES", (DYNAMIC,))
 EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "model_repository", "statistics"]
 CONFIG_TYPES = {"BYTES": "TYPE_STRING", "UINT8": "TYPE_UINT8", "FP32": "TYPE_FP32"}
 
@@ -33,8 +34,8 @@ class Named:
         self.batcher, self.name = batcher, name
         self.pixels = name != batcher.model.name
         side = batcher.model.contract.resize
-        self.input = Input("images", "UINT8", (DYNAMIC, side, side, 3)) if self.pixels else Input("image", "BYTES", (DYNAMIC,))
-        self.output = Input(OUTPUT, "FP32", (DYNAMIC, len(batcher.model.contract.labels)))
+        self.input = TensorMetadata("images", "UINT8", (DYNAMIC, side, side, 3)) if self.pixels else IMAGE
+        self.output = TensorMetadata(OUTPUT, "FP32", (DYNAMIC, len(batcher.model.contract.labels)))
 
     @property
     def ran(self) -> dict[str, str]:
@@ -47,7 +48,7 @@ class Named:
         return {"inputs": [_told(self.input)], "outputs": [_told(self.output)]}
 
 
-def _told(tensor: Input) -> dict[str, Any]:
+def _told(tensor: TensorMetadata) -> dict[str, Any]:
     return {"name": tensor.name, "datatype": tensor.datatype, "shape": list(tensor.shape)}
 
 
@@ -122,7 +123,7 @@ async def model_config(model: Model) -> dict[str, Any]:
     }
 
 
-def _configured(tensor: Input) -> dict[str, Any]:
+def _configured(tensor: TensorMetadata) -> dict[str, Any]:
     return {"name": tensor.name, "data_type": CONFIG_TYPES[tensor.datatype], "dims": list(tensor.shape)}
 
 
