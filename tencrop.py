@@ -224,7 +224,6 @@ def evaluate(
     import json
     from tempfile import TemporaryDirectory
 
-    from dataset.holdout import held_out
     from model.ensemble import open_predictor
     from server.validation.report import text_report
     from server.validation.run import evaluate as run
@@ -236,9 +235,8 @@ def evaluate(
     if resume and not out:
         raise BadInput("--resume: needs --out DIR, the folder of the run to go on with")
     source = _listed(data, labels)
-    chosen = source.entries.chosen(held_out(source.entries, holdout))
     predictor = open_predictor(models, _options(device, engine, precision))
-    work = plan(source, chosen, predictor, limit)
+    work = plan(source, predictor, holdout, limit)
     do = None
     if ray and out:
         from server.validation.on_ray import on_ray

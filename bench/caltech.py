@@ -58,7 +58,7 @@ def main() -> None:
     history = train(recipe, Prepared.open(prepared), run, True, 1, show)
     export(Run.checkpoints(run)[-1], made, "fp32", 0, None)
     classifier = open_classifier(made, EngineOptions(precision="fp32"))
-    evaluate(plan(source, source.entries.chosen(held), classifier, None), classifier, options.out / "report", True, lambda done: None)
+    evaluate(plan(source, classifier, 0, None), classifier, options.out / "report", True, lambda done: None)
     result = {
         "each": options.each,
         "fold": options.fold,

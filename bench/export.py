@@ -67,7 +67,7 @@ ENGINES = {
     "OpenVINO fp32": Choice("openvino", "cpu", "fp32"),
     "onnxruntime": Choice("onnxruntime", "cpu", "fp32"),
     "its own LRN": None,  # onnxruntime without model/lrn.py
-    "CUDA": Choice("onnxruntime", "cuda:0", "own"),
+    "CUDA": Choice("onnxruntime", "cuda:0", "auto"),
 }
 
 
@@ -113,13 +113,11 @@ def forward_seconds(run: Run, images: np.ndarray, seconds: float) -> float:
     return statistics.median(times)
 
 
-def errors(folder: Path, data: Source, mask: np.ndarray) -> dict[str, Any]:
+def errors(folder: Path, data: Source, holdout: float) -> dict[str, Any]:
     """summary.json over the held-out images, in the default precision."""
     classifier = open_classifier(folder, EngineOptions())
     with TemporaryDirectory() as scratch:
-        return evaluate(
-            plan(data, data.entries.chosen(mask), classifier, None), classifier, Path(scratch) / "run", False, lambda done: None
-        )
+        return evaluate(plan(data, classifier, holdout, None), classifier, Path(scratch) / "run", False, lambda done: None)
 
 
 def seeded(checkpoint: Checkpoint) -> Checkpoint:
@@ -205,7 +203,7 @@ def measure(options: argparse.Namespace) -> None:
     with TemporaryDirectory() as scratch:
         files = made(checkpoint, for_calibration(data, mask, Path(scratch) / "photos"), Path(scratch))
         fast = speeds(files, checkpoint.contract.resize, options.seconds, options.rounds)
-        wrong = {name: None if FORMS[name].seeded else errors(folder, data, mask) for name, folder in files.items()}
+        wrong = {name: None if FORMS[name].seeded else errors(folder, data, options.holdout) for name, folder in files.items()}
         rows = [row(name, folder, fast[name], wrong[name]) for name, folder in files.items()]
     precision = next((summary["precision"] for summary in wrong.values() if summary), "")
     if options.json:

@@ -143,13 +143,17 @@ class Readiness(BaseModel):
 
 
 class NewValidation(BaseModel):
-    """POST /v1/validations: a data set by its path below --data-root, a served model (else the first), this many images (else all)."""
+    """POST /v1/validations: a data set by its path below --data-root, a served model (else the first), this many images (else all).
+
+    `holdout`: of a data set without validation images of its own only this share of each class, as `tencrop evaluate --holdout`.
+    """
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"dataset": "photos", "limit": 1000}]})
 
     dataset: str = Field(min_length=1, max_length=1024)
     model: str | None = Field(default=None, max_length=256)
     limit: int | None = Field(default=None, ge=1, le=MAX_INTEGER, strict=True)
+    holdout: float = Field(default=1, ge=0, le=1, strict=True)
 
 
 class Validation(BaseModel):
@@ -161,6 +165,7 @@ class Validation(BaseModel):
     dataset: str
     model: str
     limit: int | None
+    holdout: float = 1  # older jobs have none
     status: Literal["queued", "running", "done", "failed", "cancelled"]
     images: int = 0
     total: int | None = None

@@ -84,6 +84,16 @@ def test_page_says_what_was_run(photograph: bytes) -> None:
     assert "4,000.0 for 600 images; the others were kept from an earlier go" in given.page()
 
 
+@pytest.mark.parametrize(
+    ("images", "says"),
+    [("own", "the data set's own for validation"), ("all", "all of the data set"), (0.15, "a share of 0.15 of each class, held out")],
+)
+def test_page_says_which_images_were_used(images: str | float, says: str, photograph: bytes) -> None:
+    given = validation(photograph, 20, 9)
+    given.summary["images"] = images
+    assert f"<dt>which images</dt><dd>{says}</dd>" in given.page()
+
+
 def test_page_names_every_net_of_an_ensemble(photograph: bytes) -> None:
     given = validation(photograph, 20, 9)
     given.summary["model"]["members"] = [{"name": "one", "sha256": "c3" * 32}, {"name": "<two>", "sha256": "d4" * 32}]

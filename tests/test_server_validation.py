@@ -50,8 +50,7 @@ def folder(tmp_path: Path, photographs: dict[str, Path]) -> Path:
 
 
 def whole(root: Path, classifier: Classifier, limit: int | None = None) -> Plan:
-    data = open_source(root)
-    return plan(data, data.entries, classifier, limit)
+    return plan(open_source(root), classifier, 1, limit)
 
 
 def torch_answers(path: Path, weights: Mapping[str, np.ndarray], mean: np.ndarray) -> dict[str, np.ndarray]:
@@ -234,6 +233,19 @@ def test_class_that_the_model_does_not_know_is_refused(folder: Path, classifier:
     (folder / "sunflower").rename(folder / "n11939491")
     with pytest.raises(BadInput, match="'n11939491' is none of the model's"):
         whole(folder, classifier)
+
+
+@pytest.mark.parametrize(
+    ("inside", "holdout", "images", "n"), [("", 1, "all", 19), ("", 1.0, "all", 19), ("", 0.3, 0.3, 6), ("val", 0.3, "own", 19)]
+)
+def test_summary_says_which_images_were_used(
+    inside: str, holdout: float, images: str | float, n: int, folder: Path, classifier: Classifier, tmp_path: Path
+) -> None:
+    shutil.copytree(folder, tmp_path / "data" / inside)
+    work = plan(open_source(tmp_path / "data"), classifier, holdout, None)
+    evaluate(work, classifier, tmp_path / "run", False, lambda done: None)
+    summary = json.loads((tmp_path / "run/summary.json").read_text())
+    assert (summary["images"], summary["n"]) == (images, n)
 
 
 def test_limit_spreads_evenly_over_the_classes(folder: Path, classifier: Classifier) -> None:

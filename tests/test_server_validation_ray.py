@@ -92,8 +92,8 @@ def as_parquet(folder: Path, root: Path) -> Path:
 
 def run(data: Path, out: Path, classifier: Classifier, on: bool, resume: bool = False, model: Path = MODEL) -> list[int]:
     """What the progress heard."""
-    source, heard = open_source(data), list[int]()
-    work = plan(source, source.entries, classifier, None)
+    heard = list[int]()
+    work = plan(open_source(data), classifier, 1, None)
     evaluate(work, classifier, out, resume, heard.append, on_ray(work, classifier, [model], out) if on else None)
     return heard
 

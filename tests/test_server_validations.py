@@ -105,10 +105,9 @@ def wait_for(client: TestClient, name: str, *statuses: str) -> dict[str, Any]:
     return dict(job)
 
 
-def direct(root: Path, classifier: Classifier, out: Path, limit: int | None = None) -> Path:
+def direct(root: Path, classifier: Classifier, out: Path, limit: int | None = None, holdout: float = 1) -> Path:
     """`tencrop evaluate`."""
-    data = open_source(root / "photos")
-    evaluate(plan(data, data.entries, classifier, limit), classifier, out, False, lambda done: None)
+    evaluate(plan(open_source(root / "photos"), classifier, holdout, limit), classifier, out, False, lambda done: None)
     return out
 
 
@@ -134,6 +133,13 @@ def test_job_is_the_run_of_evaluate(
     assert (job["status"], job["dataset"], job["model"], job["limit"]) == ("done", "photos", "caltech101", limit)
     assert job["images"] == job["total"] == (limit or IMAGES) and job["images_per_s"] > 0 and job["error"] is None
     assert job["created"] <= job["started"] <= job["finished"]
+
+
+def test_job_holds_out_as_evaluate_does(client: TestClient, root: Path, settings: Settings, classifier: Classifier, tmp_path: Path) -> None:
+    name = ask(client, holdout=0.4)
+    job = wait_for(client, name, "done", "failed")
+    assert_the_same(settings.state_dir / "validations" / name / "run", direct(root, classifier, tmp_path / "direct", holdout=0.4))
+    assert (job["holdout"], job["summary"]["images"], job["total"]) == (0.4, 0.4, 4)
 
 
 def test_events_tell_each_chunk_and_the_end(client: TestClient, gate: threading.Event) -> None:
@@ -242,6 +248,9 @@ def test_cancelled_job_that_has_not_stopped_yet_is_not_removed(client: TestClien
         ({"dataset": "photos", "limit": 0}, "bad_parameter", "limit"),
         ({"dataset": "photos", "limit": True}, "bad_parameter", "limit"),
         ({"dataset": "photos", "limit": 10**400}, "bad_parameter", "limit"),
+        ({"dataset": "photos", "holdout": 1.1}, "bad_parameter", "holdout"),
+        ({"dataset": "photos", "holdout": True}, "bad_parameter", "holdout"),
+        ({"dataset": "photos", "holdout": float("nan")}, "bad_parameter", "holdout"),
         ({"dataset": "photos", "resume": True}, "bad_parameter", "resume"),
     ],
 )
@@ -364,6 +373,14 @@ def test_what_a_kill_leaves_behind_is_no_hindrance(classifier: Classifier, setti
         wait_for(client, job.id, "done")
         assert len(client.get(URL).json()) == 1
     assert sorted(path.name for path in folder.iterdir()) == [job.id, "2" * 24, "lock"]
+
+
+def test_job_that_an_older_version_kept_goes_on(classifier: Classifier, settings: Settings) -> None:
+    job = Validation(id="1" * 24, dataset="photos", model="caltech101", limit=1, status="queued", created=datetime.now(UTC))
+    (settings.state_dir / "validations" / job.id).mkdir(parents=True)
+    (settings.state_dir / "validations" / job.id / "job.json").write_text(job.model_dump_json(exclude={"holdout"}))
+    with serving(classifier, settings) as client:
+        assert wait_for(client, job.id, "done")["summary"]["images"] == "all"
 
 
 def test_job_whose_model_is_served_no_more_fails(classifier: Classifier, settings: Settings) -> None:

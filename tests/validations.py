@@ -75,6 +75,7 @@ def validation(photograph: bytes, n: int, classes: int, *, k: int = 5, undecodab
             "model": {"name": "net", "sha256": "a1" * 32},
             "contract_sha256": "b2" * 32,
             "dataset": "photos",
+            "images": "all",
             "expect": [],
         },
         {"started": 1352937600.0, "seconds": 4000.0, "images": n, "images_per_s": n / 4000, "cores": 2},

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -33,6 +33,7 @@ class Plan:
     data: Source
     entries: Sequence[Entry]
     labels: Sequence[int]
+    chosen: Literal["own", "all"] | float  # the data set's own validation images, all, or the share of each class that is held out
 
     @property
     def chunks(self) -> int:

@@ -11,7 +11,6 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from dataset.holdout import held_out
 from dataset.layouts import open_source
 from model.errors import BadInput, Stopped, WorkFailed
 from server.batcher import Batcher, Spare
@@ -43,7 +42,7 @@ class Jobs:
         with self._wake:
             if len(self._unfinished()) >= MAX_UNFINISHED:
                 raise Refusal(HTTPStatus.TOO_MANY_REQUESTS, "queue_full", f"{MAX_UNFINISHED} validations wait; cancel one or wait")
-            job = Validation(id=new_id(), dataset=asked.dataset, model=model, limit=asked.limit, status="queued", created=datetime.now(UTC))
+            job = Validation(**asked.model_dump() | {"id": new_id(), "model": model, "status": "queued", "created": datetime.now(UTC)})
             try:
                 self._store.save(job)
             except OSError as error:
@@ -177,9 +176,8 @@ class Jobs:
         batcher = self._batchers[job.model]
         self._change(name, status="running", started=job.started or datetime.now(UTC))
         source = open_source(self._folder(job.dataset), listing=check)
-        chosen = source.entries.chosen(held_out(source.entries, 1))
         model = Spare(batcher, stopped)
-        work = plan(source, chosen, model, job.limit)
+        work = plan(source, model, job.holdout, job.limit)
         self._change(name, total=len(work.entries))
         check()
         return evaluate(work, model, out, True, progress)

@@ -22,6 +22,7 @@ MISTAKES = 12  # the surest
 PAIRS = 15  # most confused
 LISTED = 100  # undecodable images
 Z = 1.96  # 95 %
+CHOSEN = {"own": "the data set's own for validation", "all": "all of the data set"}
 VIEWS = {"center": "center crop", "ten_crop": "ten views"}
 PAGE = Path(__file__).parent.parent / "page"
 
@@ -134,6 +135,7 @@ def _run(summary: Mapping[str, Any], run: Mapping[str, Any]) -> str:
         "contract sha256": f"<code>{escape(summary['contract_sha256'])}</code>",
         "engine": escape(f"{summary['engine']} on {summary['device']}, {summary['precision']}"),
         "data set": escape(summary["dataset"]),
+        "which images": CHOSEN.get(summary["images"]) or f"a share of {summary['images']:g} of each class, held out",
         "images": f"{summary['n']:,}, of them {summary['undecodable']:,} undecodable",
         "seconds": seconds,
         "images/s": f"{run['images_per_s']:,.1f} on {run['cores']} cores",

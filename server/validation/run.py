@@ -5,11 +5,12 @@ import json
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dataset.holdout import held_out
 from dataset.source import Entry, Source
 from model.cores import cores
 from model.ensemble import Predictor
@@ -25,8 +26,10 @@ FIVE_NETS = {"data": "ILSVRC-2012 validation, 5 nets", "views": "ten_crop", "top
 Do = Callable[[Sequence[int]], Iterable[int]]  # does these chunks; after each, how many images it was
 
 
-def plan(data: Source, entries: Sequence[Entry], model: Predictor, limit: int | None) -> Plan:
-    """Match the data set's classes with the model's by id; `limit` keeps that many images, evenly spread.
+def plan(data: Source, model: Predictor, holdout: float, limit: int | None) -> Plan:
+    """The data set's own validation images, else the share `holdout` of each class; `limit` keeps that many, evenly spread.
+
+    Its classes are matched with the model's by id.
 
     Raises BadInput where a class of the data set is none of the model's, or where nothing is left to evaluate.
     """
@@ -34,11 +37,13 @@ def plan(data: Source, entries: Sequence[Entry], model: Predictor, limit: int | 
     unknown = [label.id for label in data.labels if label.id not in index]
     if unknown:
         raise BadInput(f"{data.root}: class {unknown[0]!r} is none of the model's ({len(unknown)} of {len(data.labels)} classes are not)")
+    chosen: Literal["own", "all"] | float = "own" if data.entries.validation is not None else "all" if holdout == 1 else holdout
+    entries: Sequence[Entry] = data.entries.chosen(held_out(data.entries, holdout))
     if limit is not None and limit < len(entries):
         entries = [entries[i * len(entries) // limit] for i in range(limit)]
     if not entries:
         raise BadInput(f"{data.root}: no image left to evaluate")
-    return Plan(data, entries, [index[data.labels[entry.label].id] for entry in entries])
+    return Plan(data, entries, [index[data.labels[entry.label].id] for entry in entries], chosen)
 
 
 def evaluate(
@@ -107,6 +112,7 @@ def _summary(work: Plan, model: Predictor, table: pa.Table) -> dict[str, Any]:
         "model": {"name": model.name, "sha256": model.sha256} | ({"members": several} if len(several) > 1 else {}),
         "contract_sha256": model.contract.sha256,
         "dataset": work.data.root.resolve().name,
+        "images": work.chosen,
         "expect": _expected(model),
     }
 
