@@ -49,7 +49,7 @@ def batch_size(engine: Engine) -> int:
 
 
 class Choice(NamedTuple):
-    """One engine on one device at one precision ("own": the file's own)."""
+    """One engine on one device at one precision ("auto": bf16 for OpenVINO on a CPU that has it, else fp32)."""
 
     engine: str
     device: str
@@ -66,9 +66,9 @@ def choices(options: EngineOptions) -> list[Choice]:
             raise BadInput(f"--{flag} {value}: expected {', '.join(known)}")
     cuda = f"cuda:{number or 0}"
     order = [
-        Choice("onnxruntime", cuda, "own"),
+        Choice("onnxruntime", cuda, "auto"),
         Choice("openvino", "cpu", "auto"),
-        Choice("onnxruntime", "cpu", "own"),
+        Choice("onnxruntime", "cpu", "auto"),
         Choice("tensorrt", cuda, "auto"),  # only when asked for
     ]
     on_device = [c for c in order if kind == "auto" or c.device.startswith(kind)]

@@ -10,7 +10,7 @@ from model.checkpoint import Checkpoint
 from model.engine import Choice, EngineOptions, OnnxRuntime, choices, open_engine
 from model.errors import BadInput, WorkFailed
 
-CUDA, OPENVINO, CPU = Choice("onnxruntime", "cuda:0", "own"), Choice("openvino", "cpu", "auto"), Choice("onnxruntime", "cpu", "own")
+CUDA, OPENVINO, CPU = Choice("onnxruntime", "cuda:0", "auto"), Choice("openvino", "cpu", "auto"), Choice("onnxruntime", "cpu", "auto")
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_what_nothing_can_do_is_refused_in_one_line(options: EngineOptions, mess
 @pytest.mark.parametrize("engine", ["onnxruntime", "tensorrt"])
 def test_gpu_that_is_not_there_is_refused_with_the_reason(engine: str) -> None:
     with pytest.raises(WorkFailed, match="NVIDIA driver") as refused:  # no machine has a hundred GPUs
-        open_engine(b"", Choice(engine, "cuda:99", "own"))
+        open_engine(b"", Choice(engine, "cuda:99", "auto"))
     assert "\n" not in str(refused.value)
 
 
