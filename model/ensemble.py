@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from model.classifier import Classifier, open_classifier
 from model.contract import Contract
 from model.engine import Engine, EngineOptions
 from model.errors import BadInput, WorkFailed
+from model.predictor import Predictor as Predictor  # for server/batcher.py
 
 
 @dataclass(frozen=True)
@@ -51,22 +51,6 @@ class Ensemble:
         """As Classifier.predict: the means over the members, of each view and of the ten. float32."""
         means, views = zip(*(member.predict(images) for member in self.members), strict=True)
         return np.mean(means, axis=0), np.mean(views, axis=0)
-
-
-class Predictor(Protocol):
-    """What Classifier and Ensemble have in common."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def members(self) -> tuple[Classifier, ...]: ...
-    @property
-    def contract(self) -> Contract: ...
-    @property
-    def engine(self) -> Engine: ...
-    @property
-    def sha256(self) -> str: ...
-    def predict(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]: ...
 
 
 def open_predictor(paths: Sequence[Path], options: EngineOptions) -> Predictor:

@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from model.ensemble import Predictor
+from model.predictor import Predictor
 from server.access import Access
 from server.errors import answer_errors
 from server.keys import ApiKeys, Keys

@@ -14,8 +14,9 @@ import uvicorn
 from model.allocator import give_back_large_blocks
 from model.classifier import open_classifier
 from model.engine import EngineOptions
-from model.ensemble import Ensemble, Predictor
+from model.ensemble import Ensemble
 from model.errors import BadInput, WorkFailed
+from model.predictor import Predictor
 from server.access import log_to_stdout
 from server.app import create_app
 from server.batcher import warm_up

@@ -8,8 +8,8 @@ from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from model.engine import batch_size
-from model.ensemble import Predictor
 from model.errors import BadInput
+from model.predictor import Predictor
 
 PREFIX = "TENCROP_"
 QUEUED = 16  # forwards; on a CPU of two cores they take about a second

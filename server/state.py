@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 from fastapi import Depends, Request
 
 from model.cores import cores
-from model.ensemble import Predictor
+from model.predictor import Predictor
 from server.batcher import Batcher
 from server.errors import Refusal, shutting_down
 from server.metrics import Metrics

@@ -18,8 +18,8 @@ from dataset.source import Entry, Source
 from model.contract import Contract
 from model.cores import cores
 from model.engine import Engine, batch_size
-from model.ensemble import Predictor
 from model.errors import WorkFailed
+from model.predictor import Predictor
 from model.preprocess import ImageError, decode
 from server.validation.records import SCHEMA, chunk_table, write_records
 

@@ -21,8 +21,9 @@ from ray.exceptions import RayError
 
 from model.cores import cores
 from model.engine import EngineOptions
-from model.ensemble import Predictor, open_predictor
+from model.ensemble import open_predictor
 from model.errors import BadInput, WorkFailed, one_line
+from model.predictor import Predictor
 from server.validation.chunk import Plan, chunk_and_batch, complete, do_chunks
 from server.validation.cluster import cluster
 from server.validation.run import Do

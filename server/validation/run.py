@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 from dataset.holdout import held_out
 from dataset.source import Entry, Source
 from model.cores import cores
-from model.ensemble import Predictor
 from model.errors import BadInput
+from model.predictor import Predictor
 from model.whole import write_whole
 from server.validation.chunk import Plan, chunk_and_batch, complete, do_chunks, part
 from server.validation.claim import claimed
