@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -214,13 +215,11 @@ class Prepared:
             return np.asarray(image)
 
     def batches(self, indices: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """(uint8 [n,R,R,3], labels [n]) in order, n = size but for the last; decoded one batch ahead by threads."""
+        """(uint8 [n,R,R,3], labels [n]) in order, n = size but for the last; decoded one batch ahead by a thread a core."""
         groups = [indices[start : start + size] for start in range(0, len(indices), size)]
-        with ThreadPoolExecutor(1) as ahead:
-            waiting = [ahead.submit(self._stack, group) for group in groups[:1]]
-            for position, group in enumerate(groups):
-                waiting += [ahead.submit(self._stack, following) for following in groups[position + 1 : position + 2]]
-                yield waiting.pop(0).result(), self.labels[group]
-
-    def _stack(self, group: np.ndarray) -> np.ndarray:
-        return np.stack([self.pixels(int(index)) for index in group])
+        with ThreadPoolExecutor(cores()) as pool:
+            begun = ([pool.submit(self.pixels, int(index)) for index in group] for group in groups)
+            waiting = [*islice(begun, 1)]
+            for group in groups:
+                waiting += islice(begun, 1)
+                yield np.stack([image.result() for image in waiting.pop(0)]), self.labels[group]

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from dataset.prepared import Prepared
-from model.errors import BadInput
+from model.errors import BadInput, WorkFailed
 from training.augment import crop, draw
-from training.loader import Batch, EpochOrder, Loader
+from training.loader import MOST, SHARED, Batch, EpochOrder, Loader, check_memory, spare_cores
 from training.recipe import Recipe, load
 
 
@@ -139,3 +139,19 @@ def test_loading_leaves_torchs_random_state_alone(tiny_prepared: Prepared, worke
         for _ in loader.epoch(epoch):
             pass
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_workers_are_as_many_as_spare_cores_but_not_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.loader.cores", lambda: 8)
+    assert spare_cores() == 7
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
+    assert spare_cores() == 1
+    monkeypatch.setattr("training.loader.cores", lambda: 1000)
+    assert spare_cores() == MOST
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="this system keeps no shared memory in a folder")
+def test_batches_that_do_not_fit_shared_memory_are_refused_before_they_end_a_worker() -> None:
+    check_memory(1, 1000)
+    with pytest.raises(WorkFailed, match=r"1000000 workers keep .* MB free; lower --workers"):
+        check_memory(1_000_000, 10**9)

@@ -11,11 +11,12 @@ from torchrun import EXACT, NOISY, STEPS, Job, furthest, in_one, last, run_jobs,
 
 from dataset.prepared import Prepared
 from model.checkpoint import Checkpoint
-from model.errors import BadInput, Stopped
+from model.errors import BadInput, Stopped, WorkFailed
 from model.net import AlexNet
 from model.views import TenCropNet
+from training import parallel
 from training.loader import EpochOrder, Loader
-from training.parallel import World
+from training.parallel import NVIDIA, World, join
 from training.recipe import load
 from training.record import Run
 from training.training import Training, mask_seed
@@ -196,3 +197,14 @@ def test_a_data_set_smaller_than_a_batch_must_divide_too(prepared: Prepared) -> 
 def test_a_checkpoint_loads_without_a_process_group(two: Path) -> None:
     assert not torch.distributed.is_initialized()
     assert Checkpoint.load(Run.checkpoints(two / "exact")[0]).progress["history"]
+
+
+@pytest.mark.skipif(not torch.version.cuda or NVIDIA.exists(), reason="is about a GPU that torch was built for and cannot use")
+def test_a_gpu_that_torch_cannot_use_is_said_unless_it_is_hidden(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(parallel, "NVIDIA", tmp_path)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    with pytest.raises(WorkFailed, match=r"NVIDIA GPU that torch .* cannot use"), join():
+        pass
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    with join() as world:
+        assert world.device == CPU

@@ -240,3 +240,9 @@ def test_a_restored_training_is_the_one_that_was_saved(training: Training, tiny_
     again.restore(training.checkpoint())
     assert same(state(again), state(training))
     assert again.part == training.part
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_fp32_is_not_computed_in_tf32(tiny_prepared: Prepared, recipe: Recipe, precision: Any) -> None:
+    Training(replace(recipe, precision=precision), tiny_prepared, ALONE)
+    assert torch.backends.cudnn.allow_tf32 == (precision != "fp32")

@@ -1,10 +1,12 @@
 """Training batches: workers decode, crop and mirror on the CPU while the device trains on the batch before (section 4.1)."""
 
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Iterator
 from multiprocessing import forkserver, parent_process, resource_tracker
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -15,16 +17,30 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from dataset.prepared import Prepared
 from model.cores import cores
-from model.errors import BadInput
+from model.errors import BadInput, WorkFailed
 from training.augment import crop, draw
 from training.recipe import Recipe
 from training.stop import SIGNALS
 
+MOST = 24  # workers: about 1,000 images/s each
+AHEAD = 4  # batches that a worker keeps ready
+SHARED = Path("/dev/shm")
+
 
 def spare_cores() -> int:
-    """How many workers suit this process: its share of the cores, one left to the training itself; at least 1."""
+    """How many workers suit this process: its share of the cores, one left to the training itself; at least 1, at most MOST."""
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    return max(1, cores() // processes - 1)
+    return min(MOST, max(1, cores() // processes - 1))
+
+
+def check_memory(workers: int, batch_bytes: int) -> None:
+    """Raises WorkFailed where the batches that workers keep ready do not fit what processes share, which would end them by a signal."""
+    needed = workers * AHEAD * batch_bytes
+    if SHARED.is_dir() and needed > (free := shutil.disk_usage(SHARED).free):
+        raise WorkFailed(
+            f"{workers} workers keep {needed / 1e6:.0f} MB of batches ready in {SHARED}, which has {free / 1e6:.0f} MB free; "
+            "lower --workers, or give it more (docker run --shm-size=4g)"
+        )
 
 
 class Batch(NamedTuple):
@@ -86,6 +102,7 @@ class Loader:
     def __init__(self, prepared: Prepared, recipe: Recipe, workers: int, share: tuple[int, int] = (0, 1)) -> None:
         self.order = EpochOrder(prepared, recipe, share)
         if workers:
+            check_memory(workers, self.order.batch // self.order.shares * 3 * prepared.contract.crop**2)
             _start_forkserver()
         self.batches = DataLoader(
             Crops(prepared, recipe),
@@ -97,7 +114,7 @@ class Loader:
             worker_init_fn=_belong_to_the_training,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=workers > 0,
-            prefetch_factor=4 if workers else None,
+            prefetch_factor=AHEAD if workers else None,
         )
 
     def __len__(self) -> int:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from model.net import AlexNet
 # Seconds for gloo's threads to let go of the last sum's tensors. They need the interpreter's lock for it, and one that still waits
 # for it when the interpreter ends takes the whole process down (SIGABRT).
 LET_GO = 0.2
+NVIDIA = Path("/dev/nvidia0")  # where there is a GPU, whether torch can use it or not
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,11 @@ def join() -> Iterator[World]:
     """Meet the other processes, each with a GPU of its own where there are any. Raises WorkFailed where GPUs are missing."""
     rank, size, local = (int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0)))
     cuda = torch.cuda.is_available()
+    if not cuda and torch.version.cuda and NVIDIA.exists() and "CUDA_VISIBLE_DEVICES" not in os.environ:
+        raise WorkFailed(
+            f"this machine has an NVIDIA GPU that torch {torch.__version__} cannot use: update its driver, or train on the CPU with "
+            "CUDA_VISIBLE_DEVICES=-1"
+        )
     if cuda and local >= torch.cuda.device_count():
         raise WorkFailed(f"process {local} has no GPU: this machine has {torch.cuda.device_count()}; lower --nproc-per-node")
     device = torch.device("cuda", local) if cuda else torch.device("cpu")

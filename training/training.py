@@ -67,6 +67,8 @@ class Training:
         recipe = replace(recipe, net=replace(recipe.net, fc8=replace(recipe.net.fc8, units=classes)))
         self.prepared, self.world, self.device = prepared, world, world.device
         check_precision(recipe, world.device, columns)
+        torch.backends.cudnn.allow_tf32 = recipe.precision != "fp32"  # else torch convolves fp32 in TF32
+        torch.backends.cudnn.benchmark = True  # shapes are fixed
         self.layout = TwoColumns(recipe.net, world) if columns else WholeNet(recipe.net, world)
         self.net = self.layout.build()
         self._set(_begin(recipe, prepared))
