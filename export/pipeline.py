@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from export.onnx import Graph
+from export.graph import Graph
 from export.stem import FRONT, Stem, cut, find_stem, shared_stem
 from model.contract import Contract
 from model.tencropfile import INPUT, OUTPUTS, Card

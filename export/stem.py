@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import onnx
 from onnx import helper
 
-from export.onnx import Graph
+from export.graph import Graph
 
 FRONT = "tencrop/"  # prefix of the nodes around the net
 POINTWISE = ("Relu", "Tanh", "LRN")  # each place of a map by itself

@@ -13,11 +13,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from export.graph import Graph
 from export.importers.caffe_file import array, parse
 from export.importers.caffe_pixels import caffe_pixels
 from export.importers.options import Options
 from export.importers.source import Source
-from export.onnx import Graph
 from model.errors import BadInput, one_line
 
 V1_TYPES = {  # V1LayerParameter.LayerType

@@ -10,11 +10,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from export.graph import Graph
 from export.importers.graphs import any_batch, bare, constants, copied, image_input, modern, pruned, softmax_input, without_dropout
 from export.importers.options import SIDES, Options
 from export.importers.pixels import Pixels
 from export.importers.source import Source
-from export.onnx import Graph
 from model.errors import BadInput, one_line
 from model.kernels import kernels_png
 

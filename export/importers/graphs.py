@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper, shape_inference, version_converter
 
-from export.onnx import OPSET
+from export.graph import OPSET
 from model.errors import BadInput, one_line
 
 PASSING = ("Identity", "Flatten", "Reshape", "Squeeze")  # an answer may go through these behind its softmax

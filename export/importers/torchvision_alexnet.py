@@ -16,10 +16,10 @@ from onnx import TensorProto, helper
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from export.graph import Graph
 from export.importers.options import Options
 from export.importers.pixels import PRESET
 from export.importers.source import Source
-from export.onnx import Graph
 from model.errors import BadInput, one_line
 
 KIND = "torchvision's alexnet"
