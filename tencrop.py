@@ -11,14 +11,13 @@ import typer
 
 from model import telemetry as telemetry
 from model.errors import BadInput, Stopped, WorkFailed
+from server import EMBEDDED
 
 if TYPE_CHECKING:
     from dataset.source import Source
     from model.engine import EngineOptions
 
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # of all wrong flags; typer exports only this child of it
-
-EMBEDDED = Path(__file__).parent / "server" / "models" / "caltech101"  # the compact checkpoint and its tencrop.onnx
 
 Data = Annotated[Path, typer.Argument(help="a folder per class, ILSVRC-2012's tars, Kaggle's folders, parquet, or WebDataset tars")]
 Words = Annotated[Path | None, typer.Option(help='the classes, a file of lines "id words"')]
@@ -174,7 +173,7 @@ def key(name: Annotated[str, typer.Argument(help="whose it is; the log tells it"
 @app.command()
 def predict(
     images: Annotated[list[Path], typer.Argument(help="image files")],
-    model: Annotated[Path, typer.Option(help="a tencrop.onnx")] = EMBEDDED / "tencrop.onnx",
+    model: Annotated[Path, typer.Option(help="a tencrop.onnx, or its folder")] = EMBEDDED,
     top: Annotated[int, typer.Option(min=1, help="how many labels")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object a line")] = False,
     device: Device = "auto",
@@ -229,7 +228,7 @@ def evaluate(
     from server.validation.run import evaluate as run
     from server.validation.run import plan
 
-    models = model or [EMBEDDED / "tencrop.onnx"]
+    models = model or [EMBEDDED]
     if ray and not out:
         raise BadInput("--ray: needs --out DIR, a folder that every machine of the cluster sees")
     if resume and not out:

@@ -24,7 +24,7 @@ from bench.validation import dealt
 from dataset.source import is_image
 from model.classifier import open_classifier
 from model.engine import EngineOptions
-from server.run import EMBEDDED
+from server import EMBEDDED
 
 JOB = 100_000  # images of the validation: more than it can do while it is watched
 SENDERS = 64

@@ -31,7 +31,7 @@ from model.engine import BATCH_SIZE, Choice, EngineOptions, open_engine
 from model.errors import BadInput, WorkFailed
 from model.net import AlexNet
 from model.strict import dump
-from server.run import EMBEDDED
+from server import EMBEDDED
 from server.validation.run import evaluate, plan
 
 IMAGES = BATCH_SIZE["cpu"]  # of a forward, as the server's
@@ -184,7 +184,7 @@ def main() -> None:
     """Read the command line; what is wrong with it is one line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="labelled images, in any layout that `tencrop evaluate` reads")
-    parser.add_argument("--checkpoint", type=Path, default=EMBEDDED.parent / "checkpoint", help="the embedded one where none is named")
+    parser.add_argument("--checkpoint", type=Path, default=EMBEDDED / "checkpoint", help="the embedded one where none is named")
     parser.add_argument("--holdout", type=float, default=0.15, help="as of `tencrop evaluate`")
     parser.add_argument("--seconds", type=float, default=2, help="of each form and engine in each round")
     parser.add_argument("--rounds", type=int, default=5)

@@ -25,7 +25,7 @@ from model.classifier import Classifier, open_classifier
 from model.cores import cores
 from model.engine import EngineOptions
 from model.preprocess import decode
-from server.run import EMBEDDED
+from server import EMBEDDED
 from server.validation.chunk import chunk_and_batch
 
 CLASSES = 10  # of the model's, that the images are dealt to

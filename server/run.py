@@ -17,13 +17,13 @@ from model.engine import EngineOptions
 from model.ensemble import Ensemble
 from model.errors import BadInput, WorkFailed
 from model.predictor import Predictor
+from server import EMBEDDED
 from server.access import log_to_stdout
 from server.app import create_app
 from server.batcher import warm_up
 from server.http import BoundedHttp
 from server.settings import Settings
 
-EMBEDDED = Path(__file__).parent / "models" / "caltech101" / "tencrop.onnx"
 BACKLOG = 2048  # connections that may wait to be accepted
 
 log = logging.getLogger("uvicorn.error")

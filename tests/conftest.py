@@ -17,7 +17,7 @@ from model.contract import Contract, Label
 from model.engine import EngineOptions
 from model.net import AlexNet
 from model.statistics import Statistics
-from tencrop import EMBEDDED
+from server import EMBEDDED
 from training.recipe import load, to_plain
 
 

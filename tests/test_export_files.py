@@ -16,7 +16,7 @@ from model.classifier import open_classifier
 from model.engine import EngineOptions
 from model.errors import BadInput, WorkFailed
 from model.tencropfile import TenCropFile
-from tencrop import EMBEDDED
+from server import EMBEDDED
 
 
 def test_exported_file_proves_itself_on_every_engine(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import tencrop
 from export.importers.options import Options
 from export.importers.run import import_net
 from model.errors import BadInput
+from server import EMBEDDED
 
 
 def edited(edit: Callable[[onnx.ModelProto], object], net: Tiny | None = None) -> Callable[[Path], Path]:
@@ -231,7 +232,7 @@ def test_bad_option_is_one_line_and_nothing_is_written(
 
 def test_what_is_served_already_is_not_imported(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"is a tencrop\.onnx already"):
-        import_net(tencrop.EMBEDDED / "tencrop.onnx", tmp_path / "out", Options(), None)
+        import_net(EMBEDDED / "tencrop.onnx", tmp_path / "out", Options(), None)
 
 
 def test_out_that_is_a_file_is_refused(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from export.info import describe, text
 from export.onnx import net_onnx
 from model.checkpoint import Checkpoint
 from model.errors import BadInput
-from tencrop import EMBEDDED
+from server import EMBEDDED
 
 
 def test_the_embedded_file_tells_its_contract_labels_recipe_parity_and_size(embedded: Checkpoint) -> None:

@@ -22,7 +22,7 @@ from model.classifier import open_classifier
 from model.engine import EngineOptions
 from model.errors import BadInput, WorkFailed
 from model.preprocess import decode
-from tencrop import EMBEDDED
+from server import EMBEDDED
 
 
 @pytest.fixture(scope="module")

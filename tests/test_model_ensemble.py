@@ -13,7 +13,7 @@ from model.engine import EngineOptions
 from model.ensemble import Ensemble, open_predictor
 from model.errors import BadInput, WorkFailed
 from model.preprocess import decode
-from tencrop import EMBEDDED
+from server import EMBEDDED
 
 FP32 = EngineOptions("cpu", "openvino", "fp32")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tencrop import EMBEDDED
+from server import EMBEDDED
 
 LISTENS = """
 import socket, sys

@@ -12,7 +12,7 @@ from model.errors import BadInput, WorkFailed
 from model.preprocess import decode
 from model.probe import Probe, formula_image, formula_png
 from model.tencropfile import TenCropFile
-from tencrop import EMBEDDED
+from server import EMBEDDED
 
 FILE = EMBEDDED / "tencrop.onnx"
 FP32 = EngineOptions("cpu", "auto", "fp32")

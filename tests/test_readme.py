@@ -12,7 +12,7 @@ from serving import served
 from model.classifier import open_classifier
 from model.engine import EngineOptions
 from model.preprocess import decode
-from tencrop import EMBEDDED
+from server import EMBEDDED
 from training.recipe import load
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")

@@ -25,7 +25,7 @@ from test_server_report_browser import contrast
 
 from model.contract import Contract
 from model.preprocess import decode
-from tencrop import EMBEDDED
+from server import EMBEDDED
 
 ROOT = Path(__file__).parent.parent
 CHROMIUM = shutil.which("chromium")

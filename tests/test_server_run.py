@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from serving import SERVE, served
 
-from tencrop import EMBEDDED
+from server import EMBEDDED
 
 MAX_RESIDENT_MIB = 700
 

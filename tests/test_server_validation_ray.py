@@ -18,11 +18,11 @@ from mortal import CHUNK, LIVES, small_and_mortal
 from dataset.layouts import open_source
 from model.classifier import Classifier
 from model.errors import WorkFailed
+from server import EMBEDDED
 from server.settings import read_settings
 from server.validation import chunk
 from server.validation.on_ray import ACTORS, TRIES, on_ray
 from server.validation.run import evaluate, plan
-from tencrop import EMBEDDED
 
 TESTS = Path(__file__).parent
 MODEL = EMBEDDED / "tencrop.onnx"

@@ -24,7 +24,7 @@ from model.cores import cores
 from model.engine import EngineOptions
 from model.errors import WorkFailed, one_line
 from model.preprocess import decode
-from server.run import EMBEDDED
+from server import EMBEDDED
 
 ASKED = 8  # photographs on which all rows must agree before any is measured
 CLEAR = 0.1  # by which their most probable label leads; bf16 may move a probability by 0.02
@@ -45,9 +45,9 @@ class Measurement:
         self.envs, self.scratch, self.seconds = envs, scratch, seconds
         self.client = compiled(scratch)
         self.classifiers = {precision: open_classifier(EMBEDDED, EngineOptions(precision=precision)) for precision in ("auto", "fp32")}
-        checkpoint = Checkpoint.load(EMBEDDED.parent / "checkpoint")
+        checkpoint = Checkpoint.load(EMBEDDED / "checkpoint")
         onnx.save(net_onnx(checkpoint), scratch / "net.onnx")
-        export(EMBEDDED.parent / "checkpoint", scratch / "int8", "int8", 0, images)
+        export(EMBEDDED / "checkpoint", scratch / "int8", "int8", 0, images)
         np.save(scratch / "mean.npy", checkpoint.mean)
 
     def round(self, names: Sequence[str], with_rates: Collection[str]) -> Result:

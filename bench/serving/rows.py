@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.serving.post import Post, inference, raw
-from server.run import EMBEDDED
+from server import EMBEDDED
 
 RIVALS = "bench.serving.rivals"
 LITSERVE = "litserve==0.2.19"
@@ -36,7 +36,7 @@ def _ours(about: str, precision: str, more: str = "") -> Row:
 
 
 def _litserve_openvino(about: str, precision: str) -> Row:
-    command = f"-m {RIVALS}.litserve_openvino {{port}} {EMBEDDED} {precision}"
+    command = f"-m {RIVALS}.litserve_openvino {{port}} {EMBEDDED / 'tencrop.onnx'} {precision}"
     return Row(about, command, (LITSERVE, OPENVINO, "pillow", "numpy"))
 
 
@@ -46,7 +46,7 @@ ROWS = {
     "ours-int8": _ours("`tencrop serve` of `tencrop export --weights int8`", "", " {files}/int8/tencrop.onnx"),
     "fastapi": Row(
         "FastAPI + torch, eager fp32, one request at a time",
-        f"-m {RIVALS}.fastapi_torch {{port}} {EMBEDDED.parent / 'checkpoint'}",
+        f"-m {RIVALS}.fastapi_torch {{port}} {EMBEDDED / 'checkpoint'}",
         ("fastapi", "uvicorn", "torch==2.14.1", "torchvision==0.29.1", "pillow", "numpy", "pydantic", "safetensors"),
     ),
     "litserve": Row(
