@@ -11,7 +11,7 @@ from model.classifier import Classifier, open_classifier
 from model.contract import Contract
 from model.engine import Engine, EngineOptions
 from model.errors import BadInput, WorkFailed
-from model.predictor import Predictor as Predictor  # for server/batcher.py
+from model.predictor import Predictor
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from model.ensemble import Predictor
+from model.predictor import Predictor
 from model.errors import Stopped, WorkFailed, one_line
 from server.errors import Refusal
 from server.metrics import Metrics
