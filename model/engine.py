@@ -13,6 +13,7 @@ from model import telemetry as telemetry
 from model.cores import limit
 from model.errors import BadInput, WorkFailed, one_line
 from model.lrn import decomposed
+from model.padding import symmetric
 
 ENGINES = ("auto", "onnxruntime", "tensorrt", "openvino")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -123,7 +124,7 @@ class OnnxRuntime:
             session_options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         if choice.engine == "tensorrt":
             self.precision = "fp16" if choice.precision == "fp16" else "fp32"
-        graph = decomposed(graph) if self.device == "cpu" else graph
+        graph = decomposed(graph) if self.device == "cpu" else symmetric(graph) if choice.engine == "onnxruntime" else graph
         self._session = ort.InferenceSession(graph, session_options, providers=[(provider, settings)])
         if self._session.get_providers()[0] != provider:
             raise WorkFailed(f"--device {self.device}: onnxruntime fell back to {self._session.get_providers()[0]}")

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from model.predictor import Predictor
 from model.errors import Stopped, WorkFailed, one_line
+from model.predictor import Predictor
 from server.errors import Refusal
 from server.metrics import Metrics
 
