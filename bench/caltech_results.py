@@ -8,7 +8,6 @@ recipes are from those of that one, at the same fold and seed.
 
 import argparse
 import json
-import re
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -23,14 +22,13 @@ matplotlib.use("Agg")
 from matplotlib import pyplot
 
 PUBLISHED = {15: 22.8, 30: 46.5}  # mean per-class accuracy by images a class: Zeiler & Fergus 2013, table 4, "non-pretrained"
-COLUMNS = [
-    ("center", "per_class"),
-    ("ten_crop", "per_class"),
-    ("ten_crop", "per_class_with_enough"),
-    ("ten_crop", "top1"),
-    ("ten_crop", "top5"),
-]
-HEADS = ["center", "ten views", "ten views, classes with >= 10 test images", "top-1, ten views", "top-5, ten views"]
+COLUMNS = {
+    "center": ("center", "per_class"),
+    "ten views": ("ten_crop", "per_class"),
+    "ten views, classes with >= 10 test images": ("ten_crop", "per_class_with_enough"),
+    "top-1, ten views": ("ten_crop", "top1"),
+    "top-5, ten views": ("ten_crop", "top5"),
+}
 
 Result = Mapping[str, Any]
 Key = tuple[str, int, str]  # recipe, training images a class, what else was set
@@ -63,9 +61,9 @@ def grouped(results: Sequence[Result]) -> dict[Key, list[Result]]:
 
 def table(rows: Mapping[Key, Sequence[Result]]) -> list[str]:
     """Accuracies in percent: the mean, and from the lowest to the highest where there are several runs."""
-    lines = [f"| recipe | images a class | runs | {' | '.join(HEADS)} | epochs | minutes a run |", "|---" * (len(HEADS) + 5) + "|"]
+    lines = [f"| recipe | images a class | runs | {' | '.join(COLUMNS)} | epochs | minutes a run |", "|---" * (len(COLUMNS) + 5) + "|"]
     for (recipe, each, others), runs in rows.items():
-        cells = [spread([100 * run[views][figure] for run in runs if run[views][figure] is not None]) for views, figure in COLUMNS]
+        cells = [spread([100 * run[views][figure] for run in runs if run[views][figure] is not None]) for views, figure in COLUMNS.values()]
         ends = [spread([run["epochs"] for run in runs], 0), spread([run["training_seconds"] / 60 for run in runs], 0)]
         lines.append(f"| {' | '.join([f'{recipe} {others}'.strip(), str(each), str(len(runs)), *cells, *ends])} |")
     return lines
@@ -107,7 +105,7 @@ def draw_of(run: Result) -> tuple[int, str]:
 
 def logged_top1(recipe: str) -> float | None:
     """The ten-view top-1 error, in percent, of the 2012 net that a recipe names."""
-    return next((e.top1 for e in load(recipe).expect if re.search("2012", e.data) and e.views == "ten_crop"), None)
+    return next((e.top1 for e in load(recipe).expect if "2012" in e.data and e.views == "ten_crop"), None)
 
 
 def draw(rows: Mapping[Key, Sequence[Result]], picture: Path) -> None:

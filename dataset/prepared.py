@@ -127,7 +127,7 @@ def _part(
     """One part: read back where it is complete (its .parquet is written last), else made."""
     name = out / f"part-{part:05d}"
     listing, sums_file = name.with_suffix(".parquet"), name.with_suffix(".npz")
-    if listing.exists() and (kept := _kept(listing, sums_file)):
+    if kept := _kept(listing, sums_file):
         return kept
     n, image, colour = np.zeros(1, np.int64), np.zeros((contract.resize, contract.resize, 3)), np.zeros((3, 3))
     rows: list[tuple[str, int, bool, int, int, int]] = []
@@ -149,7 +149,7 @@ def _part(
 
 
 def _kept(listing: Path, sums_file: Path) -> tuple[pa.Table, list[np.ndarray]] | None:
-    """What a part says; None where a file of it is damaged."""
+    """What a part says; None where a file of it is damaged or not there."""
     try:
         with sums_file.open("rb") as file, np.load(file) as stored:  # given the path, it leaves a damaged file open
             return pq.read_table(listing), [stored["n"], stored["image"], stored["colour"]]

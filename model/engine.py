@@ -20,6 +20,7 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 OPENVINO_PRECISION = {"fp32": "f32", "bf16": "bf16"}
 BATCH_SIZE = {"cpu": 4, "cuda": 32}  # images, by the kind of device
+REWRITES: Mapping[str, Callable[[bytes], bytes]] = {"CPUExecutionProvider": decomposed, "CUDAExecutionProvider": symmetric}
 QUIET = 4  # onnxruntime's log level "fatal": what goes wrong is said once, by us
 
 
@@ -124,7 +125,8 @@ class OnnxRuntime:
             session_options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         if choice.engine == "tensorrt":
             self.precision = "fp16" if choice.precision == "fp16" else "fp32"
-        graph = decomposed(graph) if self.device == "cpu" else symmetric(graph) if choice.engine == "onnxruntime" else graph
+        if provider in REWRITES:
+            graph = REWRITES[provider](graph)
         self._session = ort.InferenceSession(graph, session_options, providers=[(provider, settings)])
         if self._session.get_providers()[0] != provider:
             raise WorkFailed(f"--device {self.device}: onnxruntime fell back to {self._session.get_providers()[0]}")

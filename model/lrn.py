@@ -5,36 +5,25 @@ That kernel also keeps a running sum, which loses digits where activations excee
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper, shape_inference
+from onnx import TensorProto, helper, numpy_helper
+
+from model.rewrite import Types, rewritten
 
 ROOTS = 0.75  # the paper's beta: its power is two square roots, cheaper than Pow
 
 
 def decomposed(graph: bytes) -> bytes:
     """The file with each LRN in fp32 over a known number of maps as a 1x1 convolution of the squares, roots and a division."""
-    model = onnx.load_model_from_string(graph)
-    if not any(node.op_type == "LRN" for node in model.graph.node):
-        return graph
-    maps = _maps(model)
-    nodes: list[onnx.NodeProto] = []
-    for node in model.graph.node:
-        known = node.op_type == "LRN" and maps.get(node.input[0], 0)
-        nodes.extend(_norm(model.graph, node, int(known)) if known else [node])
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
-    return bytes(model.SerializeToString())
+    return rewritten(graph, lambda node: node.op_type == "LRN", _norm)
 
 
-def _maps(model: onnx.ModelProto) -> dict[str, int]:
-    """How many maps each image-shaped value in fp32 has, where the file tells."""
-    inferred = shape_inference.infer_shapes(model).graph
-    types = {value.name: value.type.tensor_type for value in (*inferred.value_info, *inferred.input)}
-    floats = {name: kind.shape.dim for name, kind in types.items() if kind.elem_type == TensorProto.FLOAT}
-    return {name: sides[1].dim_value for name, sides in floats.items() if len(sides) == 4}
-
-
-def _norm(graph: onnx.GraphProto, node: onnx.NodeProto, maps: int) -> list[onnx.NodeProto]:
+def _norm(graph: onnx.GraphProto, node: onnx.NodeProto, types: Types) -> list[onnx.NodeProto]:
     """x / (k + alpha / size * sum of squares)^beta, as the standard's LRN has it."""
+    kind = types.get(node.input[0])
+    sides = [dim.dim_value for dim in kind.shape.dim] if kind and kind.elem_type == TensorProto.FLOAT else []
+    if len(sides) != 4 or not sides[1]:
+        return [node]
+    maps = sides[1]
     told = {"alpha": 1e-4, "beta": 0.75, "bias": 1.0} | {a.name: helper.get_attribute_value(a) for a in node.attribute}
     size, beta, x, name = told["size"], told["beta"], node.input[0], node.output[0]
     apart = np.subtract.outer(np.arange(maps), np.arange(maps))  # [i,j] = i - j; map i sees j from i - before to i + behind

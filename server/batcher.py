@@ -211,24 +211,3 @@ class Batcher:
             loop = waiting.future.get_loop()
             if not loop.is_closed():
                 loop.call_soon_threadsafe(settle, waiting.future, result)
-
-
-class Spare:
-    """A served model for a job: forwards of the job's own, and only when no request waits."""
-
-    def __init__(self, batcher: Batcher, stopped: Callable[[], bool]) -> None:
-        model = batcher.model
-        self.name, self.members, self.contract, self.engine, self.sha256 = (
-            model.name,
-            model.members,
-            model.contract,
-            model.engine,
-            model.sha256,
-        )
-        self._batcher, self._stopped = batcher, stopped
-
-    def predict(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """As the model's, and as `background` raises; the chunk that is stopped in is done again when the job goes on."""
-        if self._stopped():
-            raise Stopped("the job was stopped")
-        return self._batcher.background(images, self._stopped)

@@ -51,6 +51,13 @@ def test_even_padding_is_left_alone() -> None:
     assert symmetric(graph) == graph
 
 
+def test_an_image_of_unknown_size_is_left_alone() -> None:
+    model = onnx.load_model_from_string(convolution(20, [0, 0, 3, 3], 4, 11))
+    for dim in model.graph.input[0].type.tensor_type.shape.dim[2:]:
+        dim.dim_param = "side"
+    assert pads_of(symmetric(model.SerializeToString())) == [[0, 0, 3, 3]]
+
+
 def test_the_embedded_models_answers_stay() -> None:
     graph = (EMBEDDED / "tencrop.onnx").read_bytes()
     assert any(pads[:2] != pads[2:] for pads in pads_of(graph))

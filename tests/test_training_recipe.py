@@ -234,6 +234,7 @@ MISTAKES = {
     "no stride": MINIMAL + "[net]\npool = { stride = 0 }\n",
     "no columns": MINIMAL + "[net]\nconv2 = { columns = 0 }\n",
     "a layer that is not there, frozen": MINIMAL + '[[events]]\nafter = 3\nfrozen = ["cnv1"]\n',
+    "a layer without weights, frozen": MINIMAL + '[[events]]\nafter = 3\nfrozen = ["pool1"]\n',
     "a layer that is not there, slowed": MINIMAL + "[[events]]\nafter = 3\nlayer_lr = { convl = 0.1 }\n",
     "another view": MINIMAL + 'expect = [{ data = "x", views = "all", top1 = 1.0, top5 = 1.0 }]\n',
     "half an expectation": MINIMAL + 'expect = [{ data = "x", views = "center", top1 = 1.0 }]\n',

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic.dataclasses import dataclass
 
-from model.config import NetConfig, rows
+from model.config import NetConfig, parameters
 from model.errors import BadInput
 from model.strict import STRICT, Count, Natural, NotNegative, Positive, dump, parse
 
@@ -104,7 +104,7 @@ def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
         _set(change, override)
     table, written_for = _lay(_table(name), change)
     recipe = parse(Recipe, _merge({"net": dump(NetConfig())}, table), f"recipe {name}")
-    layers = {row.name for row in rows(recipe.net)}
+    layers = {name.partition(".")[0] for name in parameters(recipe.net)}
     for event in recipe.events:
         if odd := {*event.frozen, *event.layer_lr} - layers:
             raise BadInput(f"recipe {name}: events: the net has no layer {min(odd)!r}")

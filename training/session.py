@@ -1,7 +1,6 @@
-"""Session: one process's share of a run, told in the checkpoint: from which epoch on, by which code, on what, with what changed."""
+"""Session: one process's share of a run, told in the checkpoint: after which epoch, by which code, on what, with what changed."""
 
 import subprocess
-from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -11,15 +10,15 @@ import torch
 ROOT = Path(__file__).parent.parent
 
 
-def session(after: int, device: torch.device, changed: Iterable[tuple[str, Any, Any]]) -> dict[str, Any]:
-    """Plain data; `changed` is of the recipe: (dotted key, old value, new value)."""
+def session(device: torch.device) -> dict[str, Any]:
+    """One that begins a run, as plain data; `changed` is of the recipe: dotted keys to [old value, new value]."""
     return {
-        "after_epoch": after,
+        "after_epoch": 0,
         "tencrop": _version(),
         "commit": _commit(),
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability(),
-        "changed": {key: [was, now] for key, was, now in changed},
+        "changed": {},
     }
 
 

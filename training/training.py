@@ -82,7 +82,7 @@ class Training:
         self.views = TenCropNet(self.net, prepared.contract, statistics.subtracted(recipe.mean, size)).to(self.device)
         self.history: list[dict[str, Any]] = []
         self.part = Part()
-        self.sessions = [session(0, self.device, ())]
+        self.sessions = [session(self.device)]
         if recipe.compile:
             self.objective.compile()
         self.averaged = self.layout.averaged(self.objective)
@@ -188,7 +188,8 @@ class Training:
         self.scaler.load_state_dict(saved.progress["scaler"])
         self.history = list(saved.progress["history"])
         self.part = Part(**saved.progress.get("part", {}))
-        self.sessions = [*saved.progress.get("sessions", ()), session(len(self.history), self.device, changed)]
+        resumed = {"after_epoch": len(self.history), "changed": {key: [was, now] for key, was, now in changed}}
+        self.sessions = [*saved.progress.get("sessions", ()), self.sessions[0] | resumed]
 
     @torch.no_grad()
     def _set(self, weights: Mapping[str, np.ndarray]) -> None:

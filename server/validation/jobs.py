@@ -13,10 +13,11 @@ from typing import Any
 
 from dataset.layouts import open_source
 from model.errors import BadInput, Stopped, WorkFailed
-from server.batcher import Batcher, Spare
+from server.batcher import Batcher
 from server.errors import Refusal
 from server.schemas import FINISHED, NewValidation, Validation
 from server.validation.run import evaluate, plan
+from server.validation.spare import Spare
 from server.validation.store import Store, new_id
 
 MAX_UNFINISHED = 100  # jobs; one more is answered 429
