@@ -20,7 +20,7 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 OPENVINO_PRECISION = {"fp32": "f32", "bf16": "bf16"}
 BATCH_SIZE = {"cpu": 4, "cuda": 32}  # images, by the kind of device
-REWRITES: Mapping[str, Callable[[bytes], bytes]] = {"CPUExecutionProvider": decomposed, "CUDAExecutionProvider": symmetric}
+REWRITES: dict[str, Callable[[bytes], bytes]] = {"CPUExecutionProvider": decomposed, "CUDAExecutionProvider": symmetric}
 QUIET = 4  # onnxruntime's log level "fatal": what goes wrong is said once, by us
 
 
