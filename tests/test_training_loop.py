@@ -251,7 +251,7 @@ def test_what_a_run_does_next_may_change_when_it_is_resumed(copied: Path, tiny_p
     assert [told["after_epoch"] for told in sessions] == [0, 4]
     assert sessions[0]["changed"] == {} and sessions[1]["changed"]["epochs"] == [4, 5]
     assert set(sessions[1]["changed"]) == {"epochs", "events", "name", "plateau"}
-    assert all(told["torch"] == torch.__version__ and told["device"] for told in sessions)
+    assert all(told["torch"] == torch.__version__ and told["device"] and told["precision"] == "fp32" for told in sessions)
 
 
 def test_resuming_with_another_data_set_is_bad_input(copied: Path, tiny_folder: Path, recipe: Recipe, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from training.parallel import World
 from training.recipe import Recipe, load
 from training.schedule import Phase
 from training.stop import Stop
-from training.training import Part, Training, check_precision, mask_seed
+from training.training import Part, Training, computed, mask_seed
 
 ALONE = World(0, 1, torch.device("cpu"))
 
@@ -208,18 +208,40 @@ def test_the_scale_is_saved_and_restored(half: Training, tiny_prepared: Prepared
     assert (again.scaler.get_scale(), again.scaler.state_dict()["_growth_tracker"]) == (1024.0, 1)
 
 
-def test_fp16_is_refused_for_columns_and_bf16_where_the_gpu_lacks_it(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fp16_is_refused_for_columns_and_bf16_where_the_gpu_lacks_it(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
-    of = {name: replace(recipe, precision=name) for name in ("fp32", "bf16", "fp16")}
     with pytest.raises(BadInput, match=r"--columns.*precision=bf16"):
-        check_precision(of["fp16"], cpu, columns=True)
+        computed("fp16", cpu, columns=True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation)
     with pytest.raises(BadInput, match=r"bf16.*precision=fp16"):
-        check_precision(of["bf16"], gpu, columns=False)
+        computed("bf16", gpu, columns=False)
     for name, device, columns in (("bf16", cpu, True), ("fp32", gpu, True), ("fp16", gpu, False), ("fp16", cpu, False)):
-        check_precision(of[name], device, columns)
+        assert computed(name, device, columns) == name
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
-    check_precision(of["bf16"], gpu, columns=False)
+    assert computed("bf16", gpu, columns=False) == "bf16"
+
+
+@pytest.mark.parametrize(("has_bf16", "expected"), [(True, "bf16"), (False, "fp32")])
+def test_auto_is_bf16_where_the_device_has_instructions_for_it(monkeypatch: pytest.MonkeyPatch, has_bf16: bool, expected: str) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_bf16)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation or has_bf16)
+    assert [computed("auto", torch.device(kind), columns) for kind in ("cpu", "cuda") for columns in (False, True)] == [expected] * 4
+
+
+@pytest.mark.parametrize("has_bf16", [True, False])
+def test_a_run_computes_in_what_auto_came_to_and_its_checkpoint_says_so(
+    tiny_prepared: Prepared, recipe: Recipe, monkeypatch: pytest.MonkeyPatch, has_bf16: bool
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_bf16)
+    begun = Training(replace(recipe, precision="auto"), tiny_prepared, ALONE)
+    with begun._autocast():
+        assert begun.net.fc8(torch.zeros(1, begun.net.fc8.in_features)).dtype == (torch.bfloat16 if has_bf16 else torch.float32)
+    saved = begun.checkpoint()
+    assert (saved.recipe["precision"], saved.progress["sessions"][0]["precision"]) == ("auto", "bf16" if has_bf16 else "fp32")
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: not has_bf16)
+    elsewhere = Training(replace(recipe, precision="auto"), tiny_prepared, ALONE)
+    elsewhere.restore(saved)
+    assert [told["precision"] for told in elsewhere.sessions] == (["bf16", "fp32"] if has_bf16 else ["fp32", "bf16"])
 
 
 # ---- checkpoints

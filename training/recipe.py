@@ -82,7 +82,7 @@ class Recipe:
     mean: Literal["aligned", "center"] = "aligned"
     seed: Natural = 0
     start: str = ""  # a checkpoint to fine-tune, its matrices factorised to this recipe's ranks
-    precision: Literal["bf16", "fp16", "fp32"] = "bf16"  # of the layers and norms; weights and the update are fp32
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"  # of the layers and norms; weights and the update are fp32
     compile: bool = True
     net: NetConfig = NetConfig()
     augment: Augment = Augment()

@@ -10,7 +10,7 @@ import torch
 ROOT = Path(__file__).parent.parent
 
 
-def session(device: torch.device) -> dict[str, Any]:
+def session(device: torch.device, precision: str) -> dict[str, Any]:
     """One that begins a run, as plain data; `changed` is of the recipe: dotted keys to [old value, new value]."""
     return {
         "after_epoch": 0,
@@ -18,6 +18,7 @@ def session(device: torch.device) -> dict[str, Any]:
         "commit": _commit(),
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability(),
+        "precision": precision,
         "changed": {},
     }
 

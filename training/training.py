@@ -66,23 +66,23 @@ class Training:
         classes = len(prepared.contract.labels)
         recipe = replace(recipe, net=replace(recipe.net, fc8=replace(recipe.net.fc8, units=classes)))
         self.prepared, self.world, self.device = prepared, world, world.device
-        check_precision(recipe, world.device, columns)
-        torch.backends.cudnn.allow_tf32 = recipe.precision != "fp32"  # else torch convolves fp32 in TF32
+        self.precision = computed(recipe.precision, world.device, columns)
+        torch.backends.cudnn.allow_tf32 = self.precision != "fp32"  # else torch convolves fp32 in TF32
         torch.backends.cudnn.benchmark = True  # shapes are fixed
         self.layout = TwoColumns(recipe.net, world) if columns else WholeNet(recipe.net, world)
         self.net = self.layout.build()
         self._set(_begin(recipe, prepared))
         self.recipe = replace(recipe, start=weights_sha256(Path(recipe.start))) if recipe.start else recipe  # no path in a checkpoint
-        self.net = self.net.to(self.device).to(memory_format=torch.channels_last)
+        self.net = self.net.to(self.device).to(memory_format=torch.contiguous_format if self.precision == "fp32" else torch.channels_last)
         self.optim = Momentum(self.net, recipe.optim)
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "fp16")
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
         size = prepared.contract.crop
         statistics = prepared.statistics
         self.objective = Objective(Normalize(recipe.augment, statistics, recipe.mean, size), self.net).to(self.device)
         self.views = TenCropNet(self.net, prepared.contract, statistics.subtracted(recipe.mean, size)).to(self.device)
         self.history: list[dict[str, Any]] = []
         self.part = Part()
-        self.sessions = [session(self.device)]
+        self.sessions = [session(self.device, self.precision)]
         if recipe.compile:
             self.objective.compile()
         self.averaged = self.layout.averaged(self.objective)
@@ -136,8 +136,8 @@ class Training:
             )
 
     def _autocast(self) -> torch.autocast:
-        dtype = torch.float16 if self.recipe.precision == "fp16" else torch.bfloat16
-        return torch.autocast(self.device.type, dtype, enabled=self.recipe.precision != "fp32")
+        dtype = torch.float16 if self.precision == "fp16" else torch.bfloat16
+        return torch.autocast(self.device.type, dtype, enabled=self.precision != "fp32")
 
     @torch.no_grad()
     def validate(self) -> Counts:
@@ -197,12 +197,18 @@ class Training:
             parameter.copy_(torch.from_numpy(self.layout.own(name, weights[name])))
 
 
-def check_precision(recipe: Recipe, device: torch.device, columns: bool) -> None:
-    """Raises BadInput where the device or the layout cannot compute in the recipe's precision."""
-    if recipe.precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+def computed(precision: str, device: torch.device, columns: bool) -> str:
+    """What a recipe's precision is on this device; "auto" is bf16 where the device has instructions for it, else fp32.
+
+    Raises BadInput where the device or the layout cannot compute in it. A CPU without the instructions can, but takes many times as long.
+    """
+    gpu = device.type == "cuda"
+    has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False) if gpu else torch.cpu._is_avx512_bf16_supported()
+    if precision == "bf16" and gpu and not has_bf16:
         raise BadInput("this GPU does not compute in bf16; add --set precision=fp16 (with loss scaling) or fp32")
-    if recipe.precision == "fp16" and columns:
+    if precision == "fp16" and columns:
         raise BadInput("--columns: the columns would scale their losses apart in fp16; add --set precision=bf16 or fp32")
+    return precision if precision != "auto" else "bf16" if has_bf16 else "fp32"
 
 
 def mask_seed(seed: int, epoch: int, step: int, rank: int) -> int:
