@@ -4,6 +4,7 @@ import csv
 import io
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -137,6 +138,22 @@ def test_a_folder_without_a_checkpoint_may_be_used_and_resumed(tmp_path: Path, r
     assert Run.begun(tmp_path, resume) == []
     with Run(tmp_path, RECIPE):
         assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_run_belongs_to_one_process_at_a_time(tmp_path: Path) -> None:
+    with Run(tmp_path, RECIPE):
+        before = (tmp_path / "recipe.toml").read_bytes()
+        with pytest.raises(BadInput, match="another process is at this run"):
+            Run(tmp_path, replace(RECIPE, seed=7))
+        assert (tmp_path / "recipe.toml").read_bytes() == before
+    with Run(tmp_path, RECIPE):
+        pass
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(BadInput, match=r"--out .*file/run: cannot be used \(Not a directory\)"):
+        Run(tmp_path / "file" / "run", RECIPE)
 
 
 def test_to_ask_whether_a_run_is_begun_writes_nothing(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from torch.utils.tensorboard import SummaryWriter
 from model.checkpoint import Checkpoint
 from model.errors import BadInput, WorkFailed
 from model.kernels import kernels_png
+from model.lock import LOCK, locked
 from training.recipe import Recipe, to_plain
 
 matplotlib.use("Agg")
@@ -23,10 +24,16 @@ CURVES = {"train_error": "training", "center_top1_error": "validation, center cr
 
 
 class Run:
-    """One run folder, opened for writing."""
+    """One run folder, opened for writing by one process at a time. Raises BadInput where another is at it or it cannot be used."""
 
     def __init__(self, out: Path, recipe: Recipe) -> None:
-        out.mkdir(parents=True, exist_ok=True)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            self._held = locked(out / LOCK)
+        except BlockingIOError:
+            raise BadInput(f"{out}: another process is at this run; wait for it, or choose another --out") from None
+        except OSError as error:
+            raise BadInput(f"--out {out}: cannot be used ({error.strerror}); choose another folder") from None
         (out / "recipe.toml").write_text(tomli_w.dumps(to_plain(recipe)), encoding="utf-8")
         self.out = out
         self.events = SummaryWriter(str(out))
@@ -36,6 +43,7 @@ class Run:
 
     def __exit__(self, *_: object) -> None:
         self.events.close()
+        self._held.close()
 
     @classmethod
     def begun(cls, out: Path, resume: bool) -> list[Path]:

@@ -1,16 +1,16 @@
 """Claim: a folder belongs to one run, told by all that could change a float or a count, and to one process at a time."""
 
 import json
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from model.errors import BadInput
+from model.lock import LOCK, locked
 from model.whole import write_whole
 
-CLAIM, LOCK = "claim.json", "lock"
+CLAIM = "claim.json"
 
 
 @contextmanager
@@ -41,21 +41,3 @@ def claimed(out: Path, claim: Mapping[str, Any], resume: bool) -> Iterator[None]
         except OSError as error:
             raise BadInput(f"--out {out}: cannot be used ({error.strerror}); choose another folder") from None
         yield
-
-
-def locked(file: Path) -> IO[str]:
-    """The file, made where it is not there, open and this process's; the kernel lets go of it when the process ends, however it does.
-
-    Raises BlockingIOError where another process has it, another OSError where it cannot be locked.
-    """
-    held = file.open("a")  # NFS locks nothing that is open for reading only
-    if sys.platform == "win32":
-        return held
-    import fcntl
-
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        held.close()
-        raise
-    return held

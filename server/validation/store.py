@@ -11,10 +11,10 @@ from typing import IO
 from pydantic import ValidationError
 
 from model.errors import BadInput
+from model.lock import LOCK, locked
 from model.whole import write_whole
 from server.schemas import Validation
 from server.settings import Settings
-from server.validation.claim import LOCK, locked
 
 ID = re.compile(r"[0-9a-f]{24}")  # nanoseconds since 1970, which sorts, and 32 random bits
 GONE = ".gone"  # a folder that is being removed
