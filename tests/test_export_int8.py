@@ -56,6 +56,12 @@ def test_every_product_but_the_first_is_in_8_bits(exported: Path, embedded: Chec
     assert (exported / "net.onnx").stat().st_size < 1.1 * sum(value.size for value in embedded.weights.values())
 
 
+def test_two_products_add_up_in_16_bits_as_cpus_without_vnni_add_them(exported: Path) -> None:
+    stored = [value for value in onnx.load(exported / "net.onnx").graph.initializer if value.data_type == onnx.TensorProto.INT8]
+    largest = {value.name: int(np.abs(onnx.numpy_helper.to_array(value).astype(int)).max()) for value in stored}
+    assert largest and all(2 * 255 * weight < 2**15 for weight in largest.values()), largest
+
+
 def test_views_still_share_their_stem_and_norms_are_still_norms(exported: Path) -> None:
     told = describe(exported)
     assert (told["nodes"]["LRN"], told["nodes"]["MaxPool"]) == (5, 6)  # the stem four times, lrn2; pool2 and pool5
