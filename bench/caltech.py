@@ -27,6 +27,7 @@ from dataset.source import Entries, unheard
 from export.files import export
 from model.classifier import open_classifier
 from model.engine import EngineOptions
+from model.errors import BadInput, Stopped, WorkFailed
 from server.validation.records import fives
 from server.validation.run import evaluate, plan
 from training.loop import train
@@ -38,7 +39,7 @@ ENOUGH = 10  # test images; a class with fewer has an accuracy of little meaning
 
 
 def main() -> None:
-    """Cut the fold, train, export, evaluate; print and keep what came of it."""
+    """Read the command line; what is wrong with it, or stops it, is one line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=Path, required=True, help="a folder per class")
     parser.add_argument("--each", type=int, default=30, help="training images of each class")
@@ -47,7 +48,14 @@ def main() -> None:
     parser.add_argument("--recipe", default="caltech101")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--out", type=Path, required=True)
-    options = parser.parse_args()
+    try:
+        run_fold(parser.parse_args())
+    except (BadInput, WorkFailed, Stopped) as error:
+        sys.exit(str(error))
+
+
+def run_fold(options: argparse.Namespace) -> None:
+    """Cut the fold, train, export, evaluate; print and keep what came of it."""
     data, prepared, run, made = (options.out / name for name in ("data", "prepared", "run", "export"))
     lay_out(split(options.photos, options.each, options.fold, options.choose), options.photos, data)
     source = open_folder(data, None, unheard)
