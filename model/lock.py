@@ -4,7 +4,20 @@ import sys
 from pathlib import Path
 from typing import IO
 
+from model.errors import BadInput
+
 LOCK = "lock"  # its name in a folder
+
+
+def held(run: Path) -> IO[str]:
+    """A run's folder, made where it is not there, as this process's. Raises BadInput where another is at it or it cannot be used."""
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        return locked(run / LOCK)
+    except BlockingIOError:
+        raise BadInput(f"{run}: another process is at this run; wait for it, or choose another --out") from None
+    except OSError as error:
+        raise BadInput(f"--out {run}: cannot be used ({error.strerror}); choose another folder") from None
 
 
 def locked(file: Path) -> IO[str]:

@@ -16,10 +16,11 @@ from model.net import AlexNet
 from model.views import TenCropNet
 from training.loader import Loader
 from training.parallel import World
+from training.precision import computed
 from training.recipe import Recipe, load
 from training.schedule import Phase
 from training.stop import Stop
-from training.training import Part, Training, computed, mask_seed
+from training.training import Part, Training, mask_seed
 
 ALONE = World(0, 1, torch.device("cpu"))
 

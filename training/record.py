@@ -13,7 +13,7 @@ from torch.utils.tensorboard import SummaryWriter
 from model.checkpoint import Checkpoint
 from model.errors import BadInput, WorkFailed
 from model.kernels import kernels_png
-from model.lock import LOCK, locked
+from model.lock import held
 from training.recipe import Recipe, to_plain
 
 matplotlib.use("Agg")
@@ -27,13 +27,7 @@ class Run:
     """One run folder, opened for writing by one process at a time. Raises BadInput where another is at it or it cannot be used."""
 
     def __init__(self, out: Path, recipe: Recipe) -> None:
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-            self._held = locked(out / LOCK)
-        except BlockingIOError:
-            raise BadInput(f"{out}: another process is at this run; wait for it, or choose another --out") from None
-        except OSError as error:
-            raise BadInput(f"--out {out}: cannot be used ({error.strerror}); choose another folder") from None
+        self._held = held(out)
         (out / "recipe.toml").write_text(tomli_w.dumps(to_plain(recipe)), encoding="utf-8")
         self.out = out
         self.events = SummaryWriter(str(out))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from model.errors import BadInput
-from model.lock import LOCK, locked
+from model.lock import LOCK, held
 from model.whole import write_whole
 
 CLAIM = "claim.json"
@@ -20,13 +20,12 @@ def claimed(out: Path, claim: Mapping[str, Any], resume: bool) -> Iterator[None]
     Raises BadInput where it holds anything else, a run without `resume`, another run, or one that another process is at.
     """
     file = out / CLAIM
-    with ExitStack() as held:
+    with ExitStack() as stack:
         try:
             names = {path.name for path in out.iterdir()} if out.is_dir() else set()
             if CLAIM not in names and names - {LOCK, f"{CLAIM}.partial"}:
                 raise BadInput(f"{out}: not empty and no run of ours; choose another --out")
-            out.mkdir(parents=True, exist_ok=True)
-            held.enter_context(locked(out / LOCK))
+            stack.enter_context(held(out))
             if not file.exists():
                 write_whole(file, json.dumps(claim, indent=1) + "\n")
             elif not resume:
@@ -36,8 +35,6 @@ def claimed(out: Path, claim: Mapping[str, Any], resume: bool) -> Iterator[None]
                     raise BadInput(f"{out}: --resume: the run there has another {key.replace('_', ' ')}; choose another --out")
         except (ValueError, AttributeError):
             raise BadInput(f"{file}: damaged; remove {out} or choose another --out") from None
-        except BlockingIOError:
-            raise BadInput(f"{out}: another process is at this run; wait for it, or choose another --out") from None
         except OSError as error:
             raise BadInput(f"--out {out}: cannot be used ({error.strerror}); choose another folder") from None
         yield
