@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from model.contract import Contract
-from model.engine import Choice, Engine, EngineOptions, NoDriver, choices, open_engine
+from model.engine import Choice, Engine, EngineOptions, choices, open_engine
 from model.errors import WorkFailed, one_line
+from model.nvidia import NoGpu
 from model.preprocess import decode
 from model.probe import formula_png
 from model.tencropfile import TenCropFile
@@ -72,7 +73,7 @@ def open_classifier(path: Path, options: EngineOptions) -> Classifier:
         except WorkFailed as failure:
             failures.append(failure)
             continue
-        if why := [str(failure) for failure in failures if not isinstance(failure, NoDriver)]:
+        if why := [str(failure) for failure in failures if not isinstance(failure, NoGpu)]:
             log.warning("%s: %s on %s runs it, because %s", file.name, choice.engine, choice.device, "; ".join(why))
         return classifier
     raise WorkFailed("; ".join(map(str, failures)))

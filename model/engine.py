@@ -1,8 +1,9 @@
 """Engines: a graph made ready on one device. onnxruntime (CUDA, TensorRT, CPU) and OpenVINO (CPU), imported only when asked for."""
 
-import ctypes
 import re
+import sys
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple, Protocol
@@ -13,6 +14,7 @@ from model import telemetry as telemetry
 from model.cores import limit
 from model.errors import BadInput, WorkFailed, one_line
 from model.lrn import decomposed
+from model.nvidia import need_gpu
 from model.padding import symmetric
 
 ENGINES = ("auto", "onnxruntime", "tensorrt", "openvino")
@@ -87,10 +89,6 @@ def choices(options: EngineOptions) -> list[Choice]:
     return fitting
 
 
-class NoDriver(WorkFailed):
-    """No NVIDIA GPU is to be expected on this machine."""
-
-
 def open_engine(graph: bytes, choice: Choice) -> Engine:
     """Make an ONNX file ready. Raises WorkFailed, one line, where this device or engine cannot run it."""
     try:
@@ -113,10 +111,11 @@ class OnnxRuntime:
         self.name, self.device = choice.engine, choice.device
         provider, settings = _provider(choice)
         if self.device != "cpu":
-            _need_nvidia_driver(self.device)
+            need_gpu(self.device)
             if provider not in ort.get_available_providers():
                 raise WorkFailed(f"--device {self.device}: this onnxruntime has no {provider}; install onnxruntime-gpu[cuda,cudnn]")
-            ort.preload_dlls()  # without torch nothing else finds the CUDA libraries that pip installed
+            with redirect_stdout(sys.stderr):  # it prints what it misses; stdout is for answers
+                ort.preload_dlls()  # without torch nothing else finds the CUDA libraries that pip installed
         session_options = ort.SessionOptions()
         session_options.log_severity_level = QUIET
         session_options.intra_op_num_threads = limit() or 0  # 0: as many as there are cores
@@ -127,7 +126,7 @@ class OnnxRuntime:
             self.precision = "fp16" if choice.precision == "fp16" else "fp32"
         if provider in REWRITES:
             graph = REWRITES[provider](graph)
-        self._session = ort.InferenceSession(graph, session_options, providers=[(provider, settings)])
+        self._session = ort.InferenceSession(graph, session_options, providers=[(provider, settings)], enable_fallback=0)
         if self._session.get_providers()[0] != provider:
             raise WorkFailed(f"--device {self.device}: onnxruntime fell back to {self._session.get_providers()[0]}")
         self._input = self._session.get_inputs()[0].name
@@ -203,16 +202,3 @@ def _provider(choice: Choice) -> tuple[str, dict[str, Any]]:
         return "CPUExecutionProvider", {}
     # fp32 means fp32; the arena takes what is needed and does not double
     return "CUDAExecutionProvider", {"device_id": number, "use_tf32": "0", "arena_extend_strategy": "kSameAsRequested"}
-
-
-def _need_nvidia_driver(device: str) -> None:
-    """Ask the driver itself, so that the refusal names the reason. Raises WorkFailed, NoDriver where there is none."""
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        raise NoDriver(f"--device {device}: no NVIDIA driver on this machine (libcuda.so.1 is not found)") from None
-    count = ctypes.c_int()
-    if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
-        raise WorkFailed(f"--device {device}: the NVIDIA driver is installed but finds no usable GPU")
-    if int(device.partition(":")[2]) >= count.value:
-        raise WorkFailed(f"--device {device}: the NVIDIA driver sees {count.value} GPU(s)")

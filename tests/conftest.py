@@ -1,6 +1,7 @@
 """Fixtures that several files share: the two photographs of scikit-learn's wheel and a tiny data set, raw and prepared."""
 
 import importlib.util
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from model.net import AlexNet
 from model.statistics import Statistics
 from server import EMBEDDED
 from training.recipe import load, to_plain
+
+os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # what is claimed of CPUs is claimed of a machine with a GPU, too
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,9 @@ import onnx
 import pytest
 
 from model.classifier import Classifier, open_classifier
-from model.engine import Choice, Engine, EngineOptions, NoDriver, open_engine
+from model.engine import Choice, Engine, EngineOptions, open_engine
 from model.errors import BadInput, WorkFailed
+from model.nvidia import NoGpu
 from model.preprocess import decode
 from model.probe import Probe, formula_image, formula_png
 from model.tencropfile import TenCropFile
@@ -121,7 +122,7 @@ def test_a_gpu_that_fails_is_not_passed_over_in_silence(monkeypatch: pytest.Monk
 
 
 def test_a_machine_without_a_gpu_needs_no_warning(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    broken(monkeypatch, {"cuda:0": NoDriver("no NVIDIA driver")})
+    broken(monkeypatch, {"cuda:0": NoGpu("no NVIDIA driver")})
     assert open_classifier(FILE, EngineOptions()).engine.device == "cpu"
     assert not caplog.messages
 
