@@ -111,7 +111,7 @@ class OnnxRuntime:
         self.name, self.device = choice.engine, choice.device
         provider, settings = _provider(choice)
         if self.device != "cpu":
-            need_gpu(self.device)
+            need_gpu(self.device, ort.cuda_version)
             if provider not in ort.get_available_providers():
                 raise WorkFailed(f"--device {self.device}: this onnxruntime has no {provider}; install onnxruntime-gpu[cuda,cudnn]")
             with redirect_stdout(sys.stderr):  # it prints what it misses; stdout is for answers

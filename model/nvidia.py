@@ -1,6 +1,7 @@
-"""The NVIDIA driver, asked for its GPUs before a runtime is, whose refusals name no reason."""
+"""The NVIDIA driver, asked for its GPUs before a runtime is: a runtime's own refusal names no reason."""
 
 import ctypes
+from typing import Any
 
 from model.errors import WorkFailed
 
@@ -11,8 +12,11 @@ class NoGpu(WorkFailed):
     """This machine has no NVIDIA GPU, or hides it: nothing is wrong."""
 
 
-def need_gpu(device: str) -> None:
-    """Of a device "cuda:N". Raises NoGpu where there is none to expect, another WorkFailed where one does not work or is not this many."""
+def need_gpu(device: str, cuda: str) -> None:
+    """Of a device "cuda:N" and a runtime made for CUDA "13.0" ("": for none).
+
+    Raises NoGpu where there is no GPU to expect, another WorkFailed where there are fewer, or where the driver is broken or too old.
+    """
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:
@@ -20,8 +24,18 @@ def need_gpu(device: str) -> None:
     status = driver.cuInit(0)
     if status == NO_DEVICE:
         raise NoGpu(f"--device {device}: the NVIDIA driver shows no GPU (there is none, or CUDA_VISIBLE_DEVICES hides it)")
-    count = ctypes.c_int()
-    if status or driver.cuDeviceGetCount(ctypes.byref(count)):
-        raise WorkFailed(f"--device {device}: the NVIDIA driver is installed but finds no usable GPU")
-    if int(device.partition(":")[2]) >= count.value:
-        raise WorkFailed(f"--device {device}: the NVIDIA driver sees {count.value} GPU(s)")
+    if status:
+        raise WorkFailed(f"--device {device}: the NVIDIA driver is installed but finds no usable GPU (CUDA error {status})")
+    major, minor = divmod(_told(driver.cuDriverGetVersion), 1000)
+    if major < int(cuda.partition(".")[0] or 0):
+        its = f"{major}.{minor // 10}"
+        raise WorkFailed(f"--device {device}: the NVIDIA driver is for CUDA {its}, this onnxruntime for {cuda}; update the driver")
+    if int(device.partition(":")[2]) >= (count := _told(driver.cuDeviceGetCount)):
+        raise WorkFailed(f"--device {device}: the NVIDIA driver sees {count} GPU(s)")
+
+
+def _told(question: Any) -> int:
+    """What a function of the driver writes to the one int that it is given."""
+    answer = ctypes.c_int()
+    question(ctypes.byref(answer))
+    return answer.value
