@@ -48,6 +48,7 @@ def test_the_shapes_are_the_papers(recipe: str) -> None:
 COUNTS = {
     **dict.fromkeys(["paper", "source145", "tanh", "no_lrn", "no_overlap", "no_noise", "no_dropout", "no_crops"], 60_965_224),
     "one_column": 59_798_312,  # halves of conv1 to conv4; fc6 to fc8 as they were
+    "no_conv4": 60_301_288,  # less 384 kernels of 3x3x192 and their biases
     "no_communication": 60_714_408,  # conv3, fc6 and fc7 see half of what is before them; conv2 and fc6 are wider
 }
 

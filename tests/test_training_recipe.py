@@ -115,6 +115,7 @@ ABLATIONS: dict[str, dict[str, tuple[object, object]]] = {  # what differs from 
         "net.conv2.channels": (256, 320),
         "net.fc6.units": (4096, 8192),
     },
+    "no_conv4": {},  # and the layers
     "no_crops": {"augment.crops": (True, False), "augment.mirror": (True, False)},
     "no_dropout": {"net.dropout.p": (0.5, 0.0)},
     "no_lrn": {},  # and the layers
@@ -140,7 +141,9 @@ def test_an_ablation_is_source145_but_for_what_its_sentence_says(name: str) -> N
         found.pop(key)
     assert {key: value for key, value in found.items() if key not in ("name", "about", "expect")} == ABLATIONS[name]
     without_norms = [" ".join(op for op in stage.split() if op not in ("lrn", "samemap")) for stage in base["net"]["layers"]]
-    expected = {"no_lrn": without_norms, "tanh": [stage.replace("relu", "tanh") for stage in base["net"]["layers"]]}.get(name)
+    with_tanh = [stage.replace("relu", "tanh") for stage in base["net"]["layers"]]
+    without_conv4 = [stage for stage in base["net"]["layers"] if stage != "conv4 relu"]
+    expected = {"no_lrn": without_norms, "tanh": with_tanh, "no_conv4": without_conv4}.get(name)
     assert (layers[1] if layers else None) == expected
 
 
