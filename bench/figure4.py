@@ -84,11 +84,14 @@ def kinds(checkpoint: Checkpoint) -> dict[str, Values]:
 def nearest(values: Values, prepared: Prepared, asked: np.ndarray, among: np.ndarray) -> np.ndarray:
     """Of each asked image the nearest of the others by Euclidean distance, the closest first: indices [len(asked),NEAREST]."""
     queries = torch.cat([values(torch.from_numpy(images)) for images, _ in prepared.batches(asked, BATCH)])
+    squares = queries.square().sum(1, keepdim=True)
     distances, found = torch.empty(len(asked), 0), torch.empty(len(asked), 0, dtype=torch.int64)
     starts = range(0, len(among), BATCH)
     for start, (images, _) in zip(starts, prepared.batches(among, BATCH), strict=True):
         indices = torch.from_numpy(among[start : start + BATCH]).expand(len(asked), -1)
-        distances = torch.cat([distances, torch.cdist(queries, values(torch.from_numpy(images)))], 1)
+        others = values(torch.from_numpy(images))
+        # squared, and not by torch.cdist, which copies all queries for each batch
+        distances = torch.cat([distances, squares + others.square().sum(1) - 2 * (queries @ others.T)], 1)
         distances, order = distances.topk(min(NEAREST, distances.shape[1]), largest=False)
         found = torch.cat([found, indices], 1).gather(1, order)
     return found.numpy()
