@@ -1,6 +1,7 @@
 """Caltech-101 from scratch as Zeiler & Fergus 2013 (arXiv 1311.2901, table 4) try it: mean per-class accuracy on images never trained on.
 
 python -m bench.caltech --photos caltech101 --each 30 --fold 0 --out RUNS/fold0 [--recipe caltech101] [--set epochs=100] [--choose 5]
+    [--precision bf16]
 
 A fold draws `--each` training images a class, and up to 50 others of each for the test. With `--choose N` the test images are left
 alone: N of each class's training images are kept for validation instead, to choose a schedule by. The same command goes on with what
@@ -47,6 +48,7 @@ def main() -> None:
     parser.add_argument("--choose", type=int, default=0, help="of these, kept for choosing a schedule by")
     parser.add_argument("--recipe", default="caltech101")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--precision", default="fp32", help="of the evaluation, as of `tencrop evaluate`")
     parser.add_argument("--out", type=Path, required=True)
     try:
         run_fold(parser.parse_args())
@@ -65,7 +67,7 @@ def run_fold(options: argparse.Namespace) -> None:
     started = time.time()
     history = train(recipe, Prepared.open(prepared), run, True, 1, show)
     export(Run.checkpoints(run)[-1], made, "fp32", 0, None)
-    classifier = open_classifier(made, EngineOptions(precision="fp32"))
+    classifier = open_classifier(made, EngineOptions(precision=options.precision))
     evaluate(plan(source, classifier, 0, None), classifier, options.out / "report", True, lambda done: None)
     result = {
         "each": options.each,
@@ -73,6 +75,7 @@ def run_fold(options: argparse.Namespace) -> None:
         "choose": options.choose,
         "recipe": options.recipe,
         "set": options.set,
+        "precision": classifier.engine.precision,
         "epochs": len(history),
         "training_seconds": round(sum(row["seconds"] for row in history)),
         "seconds_of_this_call": round(time.time() - started),
