@@ -1,6 +1,6 @@
 """The paper's figure 4, right, on your data: the training images nearest to a validation image by the net's last hidden layer.
 
-python -m bench.figure4 --data PREPARED --checkpoint RUN/checkpoint-0060 [--images 1000] [--picture figure4.png]
+python -m bench.figure4 --data PREPARED --checkpoint RUN/checkpoint-0040 [--images 1000] [--picture figure4.png]
 
 The paper shows five test images. Here is also counted how often the nearest image has the right class, by these values and by pixels.
 """
