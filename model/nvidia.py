@@ -1,7 +1,6 @@
 """The NVIDIA driver, asked for its GPUs before a runtime is: a runtime's own refusal names no reason."""
 
 import ctypes
-from typing import Any
 
 from model.errors import WorkFailed
 
@@ -24,18 +23,13 @@ def need_gpu(device: str, cuda: str) -> None:
     status = driver.cuInit(0)
     if status == NO_DEVICE:
         raise NoGpu(f"--device {device}: the NVIDIA driver shows no GPU (there is none, or CUDA_VISIBLE_DEVICES hides it)")
+    version, count = ctypes.c_int(), ctypes.c_int()
+    status = status or driver.cuDriverGetVersion(ctypes.byref(version)) or driver.cuDeviceGetCount(ctypes.byref(count))
     if status:
         raise WorkFailed(f"--device {device}: the NVIDIA driver is installed but finds no usable GPU (CUDA error {status})")
-    major, minor = divmod(_told(driver.cuDriverGetVersion), 1000)
+    major, minor = divmod(version.value, 1000)
     if major < int(cuda.partition(".")[0] or 0):
         its = f"{major}.{minor // 10}"
         raise WorkFailed(f"--device {device}: the NVIDIA driver is for CUDA {its}, this onnxruntime for {cuda}; update the driver")
-    if int(device.partition(":")[2]) >= (count := _told(driver.cuDeviceGetCount)):
-        raise WorkFailed(f"--device {device}: the NVIDIA driver sees {count} GPU(s)")
-
-
-def _told(question: Any) -> int:
-    """What a function of the driver writes to the one int that it is given."""
-    answer = ctypes.c_int()
-    question(ctypes.byref(answer))
-    return answer.value
+    if int(device.partition(":")[2]) >= count.value:
+        raise WorkFailed(f"--device {device}: the NVIDIA driver sees {count.value} GPU(s)")

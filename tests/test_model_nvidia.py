@@ -9,13 +9,18 @@ from model.errors import WorkFailed
 from model.nvidia import NoGpu, need_gpu
 
 
-def driver(monkeypatch: pytest.MonkeyPatch, status: int = 0, version: int = 13000, gpus: int = 2) -> None:
+def driver(monkeypatch: pytest.MonkeyPatch, status: int = 0, version: int = 13000, gpus: int = 2, counting: int = 0) -> None:
     """A libcuda.so.1 that answers so, by the signatures of cuda.h."""
 
-    def tells(value: int) -> Any:
-        return lambda pointer: setattr(pointer._obj, "value", value)
+    def tells(value: int, status: int = 0) -> Any:
+        def function(pointer: Any) -> int:
+            pointer._obj.value = value
+            return status
 
-    functions = SimpleNamespace(cuInit=lambda flags: status, cuDriverGetVersion=tells(version), cuDeviceGetCount=tells(gpus))
+        return function
+
+    told = {"cuDriverGetVersion": tells(version), "cuDeviceGetCount": tells(gpus, counting)}
+    functions = SimpleNamespace(cuInit=lambda flags: status, **told)
     monkeypatch.setattr("ctypes.CDLL", lambda name: functions)
 
 
@@ -32,6 +37,7 @@ def test_a_gpu_that_works_is_let_through(monkeypatch: pytest.MonkeyPatch) -> Non
     [
         ({"status": 100}, NoGpu, "CUDA_VISIBLE_DEVICES hides it"),
         ({"status": 803}, WorkFailed, "no usable GPU .CUDA error 803"),
+        ({"counting": 999}, WorkFailed, "no usable GPU .CUDA error 999"),
         ({"version": 12080}, WorkFailed, "for CUDA 12.8, this onnxruntime for 13.0; update the driver"),
         ({"gpus": 1}, WorkFailed, "sees 1 GPU"),
     ],
