@@ -12,6 +12,8 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from server.errors import broke
+
 ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)  # of a proxy or a client; another is replaced
 HEADER = b"x-request-id"
 UNKNOWN = "unknown"  # a path that is no route
@@ -40,7 +42,7 @@ class Access:
         began = time.perf_counter()
         given = dict(scope["headers"]).get(HEADER, b"").decode("latin-1")
         name = given if ID.fullmatch(given) else uuid.uuid4().hex
-        status = HTTPStatus.INTERNAL_SERVER_ERROR.value  # where nothing is answered at all
+        status = 0  # until something is answered
 
         async def watched(message: Message) -> None:
             nonlocal status
@@ -51,8 +53,13 @@ class Access:
 
         try:
             await self.app(scope, receive, watched)
+        except Exception as error:
+            error.add_note(f"request {name}")  # stands behind the traceback in the log
+            if not status:
+                await broke().response(scope["path"])(scope, receive, watched)
+            raise
         finally:
-            self._tell(scope, name, status, time.perf_counter() - began)
+            self._tell(scope, name, status or HTTPStatus.INTERNAL_SERVER_ERROR.value, time.perf_counter() - began)
 
     @staticmethod
     def _tell(scope: Scope, name: str, status: int, seconds: float) -> None:

@@ -35,8 +35,7 @@ async def answer(serving: State, batcher: Batcher, data: bytes) -> Answered:
         started = time.perf_counter()
         decoded = await loop.run_in_executor(serving.decoders, decode_small, data, batcher.model.contract)
         if decoded is None:
-            async with serving.large:  # so that large images wait here, and not each with a decoder
-                decoded = await loop.run_in_executor(serving.decoders, decode, data, batcher.model.contract)
+            decoded = await loop.run_in_executor(serving.large_decoder, decode, data, batcher.model.contract)
         pixels, info = decoded
         seconds = time.perf_counter() - started
         prediction = await batcher.predict(pixels)

@@ -6,6 +6,7 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
+from model.errors import BadInput
 from model.predictor import Predictor
 from server.access import Access
 from server.errors import answer_errors
@@ -21,8 +22,9 @@ from server.validation.store import open_store
 def create_app(models: Sequence[Predictor], settings: Settings) -> FastAPI:
     """An application that serves these models, the first of them where a request names none.
 
-    Raises BadInput for a bad folder or key file.
+    Raises BadInput for a bad folder or key file, or where the devices of one model would answer differently.
     """
+    _check_alike(models)
     store = open_store(settings)
     keys = Keys.read(settings.api_key_file) if settings.api_key_file else None
 
@@ -49,3 +51,13 @@ def create_app(models: Sequence[Predictor], settings: Settings) -> FastAPI:
     for room in (predict, hub, inference, validations, health, docs, page):
         app.include_router(room.router)
     return app
+
+
+def _check_alike(models: Sequence[Predictor]) -> None:
+    """Models of one name are one model on several devices. Raises BadInput where they do not run alike."""
+    ways: dict[str, str] = {}
+    for model in models:
+        engine = model.engine
+        way = f"{engine.name} on {engine.device.partition(':')[0]} in {engine.precision}"
+        if (first := ways.setdefault(model.name, way)) != way:
+            raise BadInput(f"--device: {model.name} would be {first} and {way}, with two answers to one image; name devices of one kind")

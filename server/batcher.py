@@ -30,6 +30,14 @@ class Prediction(NamedTuple):
     engine_seconds: float
 
 
+class Ran(NamedTuple):
+    """What computes a model's answers: one engine at one precision, on a device or on several ("cuda:0,cuda:1")."""
+
+    engine: str
+    device: str
+    precision: str
+
+
 class _Waiting(NamedTuple):
     pixels: np.ndarray
     future: "asyncio.Future[Prediction]"
@@ -66,6 +74,8 @@ class Batcher:
 
     def __init__(self, engines: Sequence[Predictor], forward_images: int, queue_images: int, metrics: Metrics) -> None:
         self.model = engines[0]
+        first = self.model.engine
+        self.ran = Ran(first.name, ",".join(each.engine.device for each in engines), first.precision)
         self.forward_images, self.queue_images = forward_images, queue_images
         self.metrics = metrics
         self._sizes = sizes(forward_images)
@@ -78,6 +88,7 @@ class Batcher:
         self._threads = [threading.Thread(target=self._work, args=(each,), name=f"engine {each.name}", daemon=True) for each in engines]
         for thread in self._threads:
             thread.start()
+        metrics.ran(self.model.name, self.ran._asdict())
         metrics.watch(self.model.name, lambda: len(self._queue), lambda: self._admitted)
 
     @property

@@ -1,17 +1,20 @@
 """What a request's body holds: an encoded image, or a form of them."""
 
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import Request
+from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartParser
 
-from server.errors import Refusal
+from server.errors import Refusal, misfit
 from server.schemas import HubRequest
 
 FORM = "multipart/form-data"
 BINARY = {"type": "string", "format": "binary"}
+
+Document = TypeVar("Document", bound=BaseModel)
 
 
 def _body(kinds: dict[str, Any]) -> dict[str, Any]:
@@ -51,6 +54,14 @@ async def form_images(request: Request, most: int) -> list[bytes]:
     if not images:
         raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_parameter", "the form must have file fields named `images`")
     return images
+
+
+def parsed(kind: type[Document], body: bytes) -> Document:
+    """A body of JSON. Raises Refusal where it does not fit."""
+    try:
+        return kind.model_validate_json(body)
+    except ValidationError as error:
+        raise misfit(error) from None
 
 
 def content_type(request: Request) -> str:

@@ -19,17 +19,23 @@ STATUS = {  # of an ImageError's code
 }
 
 
-class Refusal(Exception):
-    """An answer that is an error object: raised by routes and by what they call."""
+class Refusal(HTTPException):
+    """An answer that is an error object: raised by routes and by what they call.
+
+    An HTTPException, since FastAPI makes a 400 of any other that comes while it reads a body.
+    """
 
     def __init__(self, status: HTTPStatus, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.status, self.code, self.headers = status, code, headers
+        super().__init__(status, message, headers)
+        self.code = code
+
+    def __str__(self) -> str:
+        return self.detail
 
     def response(self, path: str) -> JSONResponse:
         """As it goes to the client that asked for this path: the Open Inference Protocol has an error object of its own."""
         error = str(self) if path.startswith("/v2") else {"code": self.code, "message": str(self)}
-        return JSONResponse({"error": error}, self.status, self.headers)
+        return JSONResponse({"error": error}, self.status_code, self.headers)
 
 
 def shutting_down(headers: Mapping[str, str] | None = None) -> Refusal:
@@ -37,8 +43,13 @@ def shutting_down(headers: Mapping[str, str] | None = None) -> Refusal:
     return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "shutting_down", "the server is shutting down", headers)
 
 
+def broke() -> Refusal:
+    """Where the server is at fault."""
+    return Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "the server failed; its log says why")
+
+
 def answer_errors(app: FastAPI) -> None:
-    """Every way a request can fail, as an error object."""
+    """Every way a request can fail, as an error object; Access answers what is no request's fault."""
 
     @app.exception_handler(Refusal)
     async def refused(request: Request, error: Refusal) -> JSONResponse:
@@ -47,11 +58,6 @@ def answer_errors(app: FastAPI) -> None:
     @app.exception_handler(ClientDisconnect)
     async def left(request: Request, _: ClientDisconnect) -> JSONResponse:  # nobody reads it
         return Refusal(HTTPStatus.BAD_REQUEST, "client_left", "the client left").response(request.url.path)
-
-    @app.exception_handler(Exception)
-    async def broke(request: Request, _: Exception) -> JSONResponse:
-        failed = Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "the server failed; its log says why")
-        return failed.response(request.url.path)
 
     @app.exception_handler(ImageError)
     async def bad_image(request: Request, error: ImageError) -> JSONResponse:

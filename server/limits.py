@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.errors import Refusal, shutting_down
 
+HOLD = "tencrop.hold"  # in a request's scope: what counts bytes that are made of its body, too; raises Refusal
 CLOSE = {"Connection": "close"}  # what is left of the body is not read
 
 
@@ -36,6 +37,7 @@ class BodyLimits:
         try:
             self._count(int(announced) if announced.isdigit() else 0)
             with self._holding() as hold:
+                scope[HOLD] = hold
                 await self.app(scope, self._bounded(receive, hold), watched)
         except Refusal as refusal:
             if answered:

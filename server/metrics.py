@@ -1,13 +1,11 @@
 """What Prometheus reads at /metrics: requests, queues, forwards, seconds, and which engine runs."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
-
-from model.predictor import Predictor
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 VIEWS = (10, 20, 30, 40, 80, 160, 320, 640)
@@ -40,11 +38,9 @@ class Metrics:
         self._queue.labels(model).set_function(waiting)
         self._admitted.labels(model).set_function(admitted)
 
-    def engines(self, model: str, engines: Sequence[Predictor]) -> None:
-        """What runs it: engine, devices, precision."""
-        first = engines[0].engine
-        devices = ",".join(each.engine.device for each in engines)
-        self._engine.labels(model).info({"engine": first.name, "device": devices, "precision": first.precision})
+    def ran(self, model: str, ran: Mapping[str, str]) -> None:
+        """What runs it: engine, device, precision."""
+        self._engine.labels(model).info(ran)
 
     @contextmanager
     def forward(self, model: str, views: int) -> Iterator[None]:

@@ -12,15 +12,17 @@ import struct
 import zlib
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 from pydantic_core import to_json
 
 from model.contract import Label
 from model.metrics import top_k
-from server.errors import Refusal, misfit
+from server.body import parsed
+from server.errors import Refusal
 
 HEADER_LENGTH = "inference-header-content-length"
 OUTPUT = "probabilities"
@@ -28,6 +30,7 @@ VERSION = "1"  # of every model
 DYNAMIC = -1
 WINDOW = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}  # what zlib calls these encodings
 MAX_DIMENSION = 2**31
+MAX_JSON = 8 << 20  # bytes; nothing else runs while they are parsed, and the worst of them become 300 MiB
 
 
 Elements = list[bytes] | np.ndarray  # encoded images, or uint8 [N,R,R,3]
@@ -101,7 +104,10 @@ def read(body: bytes, length: str | None, wanted: TensorMetadata, most: int) -> 
         raise _bad(f"{HEADER_LENGTH}: {length!r} is not a length within the body")
     if length is not None and not json_bytes:
         return Infer(None, _only(body, wanted), True, 0)
-    asked = _parsed(body[:json_bytes])
+    if json_bytes > MAX_JSON:
+        why = f"{json_bytes} bytes of JSON; at most {MAX_JSON}: send tensors as binary data"
+        raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body_too_large", why)
+    asked = parsed(Asked, body[:json_bytes])
     tensor, rest = asked.inputs[0], body[json_bytes:]
     if (tensor.name, tensor.datatype) != wanted[:2]:
         raise _bad(f"input {tensor.name!r} of {tensor.datatype}: this model has the one input {wanted.name!r} of {wanted.datatype}")
@@ -148,13 +154,6 @@ def deflated(body: bytes, accepted: str) -> tuple[bytes, str | None]:
     return (gzip.compress(body, 1) if encoding == "gzip" else zlib.compress(body, 1)), encoding
 
 
-def _parsed(text: bytes) -> Asked:
-    try:
-        return Asked.model_validate_json(text)
-    except ValidationError as error:
-        raise misfit(error) from None
-
-
 def _only(body: bytes, wanted: TensorMetadata) -> Elements:
     """The elements of a body that is the tensor itself."""
     if wanted.datatype == "BYTES":
@@ -183,11 +182,11 @@ def _from_json(tensor: Tensor, wanted: TensorMetadata) -> Elements:
         except (TypeError, ValueError, binascii.Error):
             raise _bad("data: a BYTES element in JSON is a string of base64; send bytes as binary data") from None
     try:
-        values = np.asarray(tensor.data)
-        if values.dtype.kind not in "iu" or (values.size and not 0 <= values.min() <= values.max() <= 255):
-            raise ValueError
-        return values.astype(np.uint8).reshape(tensor.shape)
-    except (TypeError, ValueError, OverflowError):
+        flat = tensor.data
+        while flat and isinstance(flat[0], list):
+            flat = list(chain.from_iterable(flat))
+        return np.frombuffer(bytes(flat), np.uint8).reshape(tensor.shape)
+    except (TypeError, ValueError):  # `bytes` takes whole numbers from 0 to 255 and nothing else
         raise _bad(f"data: expected {math.prod(tensor.shape)} whole numbers from 0 to 255") from None
 
 

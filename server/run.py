@@ -90,7 +90,7 @@ def _bind(settings: Settings) -> socket.socket:
     try:
         family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
-    except socket.gaierror:
+    except (socket.gaierror, UnicodeError):  # the latter for what no name can be: an empty label, or a long one
         raise BadInput(f"--host {settings.host}: not an address of this machine") from None
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else str(error)

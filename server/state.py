@@ -1,6 +1,5 @@
 """What the running server holds: its models, each with a batcher, and the decode pool. Routes get it as `Serving`."""
 
-import asyncio
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +30,7 @@ class State:
         self.metrics = Metrics()
         self.batchers = {name: self._batcher([m for m in models if m.name == name]) for name in dict.fromkeys(m.name for m in models)}
         self.decoders = ThreadPoolExecutor(cores(), "decode")
-        self.large = asyncio.Lock()  # one large image is decoded at a time
+        self.large_decoder = ThreadPoolExecutor(1, "decode large")  # one at a time, beside the others: small images never wait for it
         self.draining = False  # set at SIGTERM
         self._drained = 0.0  # when that has to be over
         self.jobs = self._open_jobs(store) if store else None
@@ -65,10 +64,10 @@ class State:
             self.jobs.close(max(LAST_SECONDS, self._drained - time.monotonic()))
         for batcher in self.batchers.values():
             batcher.stop()
-        self.decoders.shutdown(cancel_futures=True)
+        for pool in (self.decoders, self.large_decoder):
+            pool.shutdown(cancel_futures=True)
 
     def _batcher(self, engines: Sequence[Predictor]) -> Batcher:
-        self.metrics.engines(engines[0].name, engines)
         return Batcher(engines, self.settings.forward_images(engines[0]), self.settings.queue_images(engines[0]), self.metrics)
 
     def _open_jobs(self, store: Store) -> "Jobs":
@@ -77,7 +76,7 @@ class State:
         return Jobs(store, self.batchers, lambda: self.draining)
 
 
-def _serving(request: Request) -> State:
+async def _serving(request: Request) -> State:  # async: else each request would wait for a thread to read one attribute in
     return cast(State, request.app.state.serving)
 
 

@@ -4,6 +4,7 @@ import asyncio
 import sys
 import threading
 import time
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -21,6 +22,7 @@ class Echo:
     """Answers each image with its own first pixel; `gate` holds the engine back."""
 
     name = "echo"
+    engine = SimpleNamespace(name="echo", device="cpu", precision="fp32")
 
     def __init__(self) -> None:
         self.contract = Contract()
@@ -93,7 +95,7 @@ def test_full_house_is_refused_with_retry_after_and_places_come_back() -> None:
         with running.admitted():
             pass
     running.stop()
-    assert refused.value.status == 429 and refused.value.headers == {"Retry-After": "1"}
+    assert refused.value.status_code == 429 and refused.value.headers == {"Retry-After": "1"}
 
 
 def test_cancelled_caller_is_dropped_before_its_forward() -> None:

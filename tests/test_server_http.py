@@ -1,6 +1,7 @@
 """What a slow, silent or shapeless client does to a connection, on real sockets: it is cut off, and others are answered."""
 
 import asyncio
+import gzip
 import io
 import socket
 import threading
@@ -148,6 +149,19 @@ def test_a_body_that_is_late_takes_no_place(address: tuple[str, int]) -> None:
         time.sleep(SECONDS / 3)
         assert b'tencrop_admitted_images{model="caltech101"} 0.0' in metrics(address)
         assert slow.recv(65536).startswith(b"HTTP/1.1 504")  # it was there all the while
+
+
+def test_a_body_counts_as_what_it_inflates_to(address: tuple[str, int]) -> None:
+    small = gzip.compress(bytes(900))
+    request = b"POST /v2/models/caltech101/infer HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nConnection: close\r\n"
+    request += b"Content-Length: %d\r\n\r\n%s" % (len(small), small)
+    with closing(socket.create_connection(address)) as first:
+        first.sendall(b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 900\r\n\r\n" + b"x" * 899)
+        time.sleep(0.05)
+        assert talk(address, request)[0].startswith(b"HTTP/1.1 429")
+        while first.recv(65536):
+            pass
+    assert talk(address, request)[0].startswith(b"HTTP/1.1 422")  # zeros are no JSON
 
 
 def test_bodies_of_all_together_are_bounded(address: tuple[str, int]) -> None:

@@ -23,6 +23,7 @@ from model.classifier import Classifier
 from model.metrics import top_k
 from model.preprocess import decode
 from server.app import create_app
+from server.oip import MAX_JSON
 from server.settings import Settings
 
 NAME = "caltech101"
@@ -197,6 +198,7 @@ def test_an_unknown_model_is_404(client: triton.InferenceServerClient, files: li
 IMAGE = {"name": "image", "datatype": "BYTES", "shape": [1]}
 SQUARE = {"name": "images", "datatype": "UINT8", "shape": [1, 256, 256, 3]}
 BINARY = {"parameters": {"binary_data_size": 8}}
+NO_PIXELS = (["12"] * 196608, [1.0] * 196608, [None] * 196608, [{}] * 196608, [[{}]], [-1] * 196608, ["", "x" * 200_000], [[], 1])
 
 
 @pytest.mark.parametrize(
@@ -222,6 +224,7 @@ BINARY = {"parameters": {"binary_data_size": 8}}
         (f"{NAME}-pixels", {"inputs": [{**SQUARE, "data": [1, 2, 3]}]}, b"", "expected 196608 whole numbers"),
         (f"{NAME}-pixels", {"inputs": [{**SQUARE, "data": [256] * 196608}]}, b"", "from 0 to 255"),
         (f"{NAME}-pixels", {"inputs": [{**SQUARE, "data": [[1], [1, 2]]}]}, b"", "expected 196608"),
+        *((f"{NAME}-pixels", {"inputs": [{**SQUARE, "data": data}]}, b"", "expected 196608 whole numbers") for data in NO_PIXELS),
         (f"{NAME}-pixels", {"inputs": [{**SQUARE, **BINARY}]}, b"12345678", "8 bytes; a tensor of shape"),
         (f"{NAME}-pixels", {"inputs": [{**SQUARE, "shape": [1, 9, 9, 3]}]}, b"", "of shape"),
     ],
@@ -233,6 +236,11 @@ def test_what_does_not_fit_is_one_line(server: str, model: str, document: dict[s
     assert reply.status_code in (400, 413, 422), reply.text
     with pytest.raises(ValueError, match=why):
         raise ValueError(reply.json()["error"])
+
+
+def test_json_has_a_bound_of_its_own(server: str) -> None:
+    reply = httpx2.post(f"http://{server}/v2/models/{NAME}/infer", content=bytes(MAX_JSON + 1))
+    assert reply.status_code == 413 and f"at most {MAX_JSON}" in reply.json()["error"]
 
 
 @pytest.mark.parametrize("length", ["-1", "x", "9999999999", "99999999999999999999", "²"])

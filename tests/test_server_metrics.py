@@ -13,6 +13,7 @@ from model.classifier import Classifier
 from model.ensemble import Ensemble
 from server.access import log
 from server.app import create_app
+from server.metrics import Metrics
 from server.settings import Settings
 
 
@@ -64,6 +65,19 @@ def test_every_answer_has_an_id(client: TestClient) -> None:
     for bad in ("", "a b", "x" * 65, "<script>"):
         made = client.get("/nowhere", headers={"X-Request-Id": bad}).headers["x-request-id"]
         assert re.fullmatch("[0-9a-f]{32}", made)
+
+
+def test_an_answer_that_fails_has_its_id_in_the_head_and_in_the_log(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(Metrics, "text", broken)
+    with pytest.raises(RuntimeError) as raised:
+        client.get("/metrics", headers={"X-Request-Id": "seven"})
+    assert raised.value.__notes__ == ["request seven"]  # printed below the traceback
+    quiet = TestClient(client.app, raise_server_exceptions=False)
+    reply = quiet.get("/metrics", headers={"X-Request-Id": "eight"})
+    assert (reply.status_code, reply.json()["error"]["code"], reply.headers["x-request-id"]) == (500, "internal", "eight")
 
 
 def test_a_request_is_a_line_of_json(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:

@@ -2,7 +2,6 @@
 
 import io
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +12,8 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from model.classifier import Classifier
-from model.preprocess import decode
+from model.contract import Contract
+from model.preprocess import ImageInfo, decode
 from server.app import create_app
 from server.settings import Settings
 
@@ -190,17 +190,22 @@ def test_page_and_its_assets_are_served(client: TestClient) -> None:
 
 
 def test_large_images_leave_a_decoder_to_the_others(classifier: Classifier, jpeg: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Large ones hold the one lock for ever here; more of them than there are decoders."""
-    gate, large = threading.Event(), encoded(np.zeros((2900, 2900), np.uint8))
-    monkeypatch.setattr("server.answering.decode", lambda data, contract: gate.wait(30) and decode(data, contract))
+    """Large ones take for ever here; more of them than there are decoders."""
+    began, gate, large = threading.Event(), threading.Event(), encoded(np.zeros((2900, 2900), np.uint8))
+
+    def held(data: bytes, contract: Contract) -> tuple[np.ndarray, ImageInfo]:
+        began.set()
+        gate.wait(30)
+        return decode(data, contract)
+
+    monkeypatch.setattr("server.answering.decode", held)
     with TestClient(create_app([classifier], Settings())) as client, ThreadPoolExecutor() as pool:
         state = client.app.state.serving  # type: ignore[attr-defined]
         state.decoders.shutdown()
         state.decoders = ThreadPoolExecutor(2)
         waiting = [pool.submit(client.post, "/v1/predict", content=large) for _ in range(4)]
         try:
-            while not state.large.locked():
-                time.sleep(0.01)
+            assert began.wait(10)
             assert client.post("/v1/predict", content=jpeg).status_code == 200
             assert not any(each.done() for each in waiting)
         finally:

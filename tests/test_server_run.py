@@ -16,7 +16,12 @@ import pytest
 from PIL import Image
 from serving import SERVE, served
 
+from model.classifier import Classifier, open_classifier
+from model.engine import EngineOptions
+from model.errors import BadInput
 from server import EMBEDDED
+from server.app import create_app
+from server.settings import Settings
 
 MAX_RESIDENT_MIB = 700
 
@@ -97,6 +102,7 @@ def test_taken_port_is_one_line() -> None:
         (("--engine", "onnxruntime", "--precision", "bf16"), "--precision bf16"),
         (("no-such-model.onnx",), "cannot be read"),
         (("--host", "999.1.1.1"), "not an address"),
+        (("--host", "127..0.0.1"), "not an address"),
         ((str(Path(__file__)),), "not an ONNX file"),
     ],
 )
@@ -130,8 +136,15 @@ def test_one_model_on_two_devices_and_an_ensemble(photographs: dict[str, Path], 
         process.terminate()
         assert process.wait(timeout=30) == 0
     assert {answer["model"] for answer in answers.values()} == set(answers)
+    assert {each["device"] for each in (*answers.values(), *ready["models"])} == {"cpu,cpu"}
     assert [guess["index"] for guess in answers["both"]["top"]] == [guess["index"] for guess in answers["caltech101"]["top"]]
     assert len(tasks) >= 6  # an engine thread for each model on each device
+
+
+def test_devices_that_would_answer_differently_are_refused(classifier: Classifier) -> None:
+    other = open_classifier(EMBEDDED, EngineOptions(engine="onnxruntime"))
+    with pytest.raises(BadInput, match="caltech101 would be openvino on cpu in fp32 and onnxruntime on cpu in fp32"):
+        create_app([classifier, other], Settings())
 
 
 @pytest.mark.parametrize("ensemble", ["both", "both=caltech101,other", "=caltech101", "caltech101=caltech101,caltech101"])

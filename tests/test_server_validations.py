@@ -19,7 +19,10 @@ from PIL import Image
 
 from dataset.layouts import open_source
 from model.classifier import Classifier
+from model.contract import Contract
+from model.cores import cores
 from model.errors import BadInput, Stopped
+from model.preprocess import ImageInfo, decode
 from server.app import create_app
 from server.batcher import Batcher
 from server.routes import validations
@@ -196,6 +199,25 @@ def test_cancelled_job_stops_and_the_next_one_runs(client: TestClient, gate: thr
     wait_for(client, third, "done")
 
 
+def test_cancelled_job_leaves_the_rest_of_its_chunk(client: TestClient, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded, goes_on = [], threading.Event()
+
+    def held(data: bytes, contract: Contract) -> tuple[np.ndarray, ImageInfo]:
+        decoded.append(len(data))
+        goes_on.wait(30)
+        return decode(data, contract)
+
+    monkeypatch.setattr(chunk_file, "decode", held)
+    name = ask(client)
+    while not decoded:
+        time.sleep(0.01)
+    client.delete(f"{URL}/{name}")
+    goes_on.set()
+    while client.delete(f"{URL}/{name}").status_code == 409:  # it is stopping
+        time.sleep(0.01)
+    assert len(decoded) <= cores()
+
+
 def test_finished_job_is_removed(client: TestClient, settings: Settings) -> None:
     name = ask(client, limit=1)
     wait_for(client, name, "done")
@@ -309,6 +331,11 @@ def test_engine_whose_thread_has_died_fails_its_jobs(client: TestClient, monkeyp
     monkeypatch.setattr(Classifier, "predict", lambda *_: sys.exit())  # ends the thread
     for _ in range(2):
         assert wait_for(client, ask(client), "failed")["error"] == "the engine has stopped"
+
+
+def test_body_without_end_is_413(client: TestClient, settings: Settings) -> None:
+    reply = client.post(URL, content=(b" " * (1 << 20) for _ in range(40)), headers={"Content-Type": "application/json"})
+    assert (reply.status_code, reply.json()["error"]["code"]) == (413, "body_too_large")
 
 
 def test_too_many_unfinished_are_429(client: TestClient, gate: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:

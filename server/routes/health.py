@@ -21,11 +21,8 @@ async def healthz() -> dict[str, str]:
 async def readyz(serving: Serving) -> Readiness:
     """Which models are served, and what runs each of them at what precision."""
     serving.check_ready()
-    engines = {name: batcher.model.engine for name, batcher in serving.batchers.items()}
-    return Readiness(
-        status="ready",
-        models=[ModelStatus(name=name, engine=e.name, device=e.device, precision=e.precision) for name, e in engines.items()],
-    )
+    models = [ModelStatus(name=name, **batcher.ran._asdict()) for name, batcher in serving.batchers.items()]
+    return Readiness(status="ready", models=models)
 
 
 @router.get("/metrics", include_in_schema=False)

@@ -1,12 +1,10 @@
 """POST /v1/image-classification: what `huggingface_hub.InferenceClient(model=URL).image_classification` sends and expects."""
 
 from fastapi import APIRouter, Request, Response
-from pydantic import ValidationError
 
 from model.metrics import top_k
 from server.answering import answer, in_time
-from server.body import HUB_BODY, content_type, image_bytes
-from server.errors import misfit
+from server.body import HUB_BODY, content_type, image_bytes, parsed
 from server.routes.predict import Model
 from server.schemas import HubGuess, HubRequest
 from server.state import Serving
@@ -24,8 +22,7 @@ async def image_classification(request: Request, response: Response, serving: Se
     data, top = _read(await request.body()) if content_type(request) == "application/json" else (await image_bytes(request), TOP)
     with batcher.admitted():
         answered = await in_time(serving, request, answer(serving, batcher, data))
-    engine = batcher.model.engine
-    response.headers["X-Tencrop-Engine"] = f"{engine.name}; {engine.device}; {engine.precision}"
+    response.headers["X-Tencrop-Engine"] = "; ".join(batcher.ran)
     probabilities = answered.prediction.probabilities
     labels = batcher.model.contract.labels
     return [HubGuess(label=labels[i].name, score=float(probabilities[i])) for i in map(int, top_k(probabilities, top))]
@@ -33,8 +30,5 @@ async def image_classification(request: Request, response: Response, serving: Se
 
 def _read(body: bytes) -> tuple[bytes, int]:
     """The image, and how many labels. Raises Refusal."""
-    try:
-        asked = HubRequest.model_validate_json(body)
-    except ValidationError as error:
-        raise misfit(error) from None
+    asked = parsed(HubRequest, body)
     return asked.inputs, asked.parameters.top_k or TOP

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from server.answering import answer, answer_pixels, in_time
 from server.batcher import Batcher, Prediction
 from server.errors import Refusal, shutting_down
+from server.limits import HOLD
 from server.oip import DYNAMIC, HEADER_LENGTH, OUTPUT, VERSION, Elements, Infer, TensorMetadata, deflated, inflated, read, written
 from server.schemas import ProtocolFailure
 from server.state import Serving, State
@@ -31,17 +32,11 @@ class Named:
     """A model under one of its two names."""
 
     def __init__(self, batcher: Batcher, name: str) -> None:
-        self.batcher, self.name = batcher, name
+        self.batcher, self.name, self.ran = batcher, name, batcher.ran
         self.pixels = name != batcher.model.name
         side = batcher.model.contract.resize
         self.input = TensorMetadata("images", "UINT8", (DYNAMIC, side, side, 3)) if self.pixels else IMAGE
         self.output = TensorMetadata(OUTPUT, "FP32", (DYNAMIC, len(batcher.model.contract.labels)))
-
-    @property
-    def ran(self) -> dict[str, str]:
-        """What runs it."""
-        engine = self.batcher.model.engine
-        return {"engine": engine.name, "device": engine.device, "precision": engine.precision}
 
     def tensors(self) -> dict[str, Any]:
         """As the metadata and the config tell them."""
@@ -52,7 +47,7 @@ def _told(tensor: TensorMetadata) -> dict[str, Any]:
     return {"name": tensor.name, "datatype": tensor.datatype, "shape": list(tensor.shape)}
 
 
-def _named(request: Request, serving: Serving, name: str) -> Named:
+async def _named(request: Request, serving: Serving, name: str) -> Named:
     """Raises Refusal 404 where no model has the name, 503 while draining."""
     model_version = request.path_params.get("model_version", VERSION)
     if serving.draining:
@@ -69,7 +64,7 @@ Model = Annotated[Named, Depends(_named)]
 @router.get("")
 async def server_metadata(serving: Serving) -> dict[str, Any]:
     """What this server is, and what runs each model."""
-    models = {name: Named(batcher, name).ran for name, batcher in serving.batchers.items()}
+    models = {name: batcher.ran._asdict() for name, batcher in serving.batchers.items()}
     return {"name": "tencrop", "version": version("tencrop"), "extensions": EXTENSIONS, "models": models}
 
 
@@ -96,7 +91,7 @@ async def every_statistics(serving: Serving) -> dict[str, Any]:
 @router.get("/models/{name}/versions/{model_version}", include_in_schema=False)
 async def model_metadata(model: Model) -> dict[str, Any]:
     """Its input, its output, and what runs it."""
-    return {"name": model.name, "versions": [VERSION], "platform": "tencrop_onnx", **model.tensors(), "parameters": model.ran}
+    return {"name": model.name, "versions": [VERSION], "platform": "tencrop_onnx", **model.tensors(), "parameters": model.ran._asdict()}
 
 
 @router.get("/models/{name}/ready")
@@ -111,15 +106,15 @@ async def model_ready(model: Model, serving: Serving) -> dict[str, Any]:
 @router.get("/models/{name}/versions/{model_version}/config", include_in_schema=False)
 async def model_config(model: Model) -> dict[str, Any]:
     """Triton's form of the same."""
-    kind = "KIND_CPU" if model.ran["device"] == "cpu" else "KIND_GPU"
+    kind = "KIND_CPU" if model.ran.device.startswith("cpu") else "KIND_GPU"
     return {
         "name": model.name,
         "platform": "tencrop_onnx",
-        "backend": model.ran["engine"],
+        "backend": model.ran.engine,
         "max_batch_size": 0,
         "input": [_configured(model.input)],
         "output": [_configured(model.output)],
-        "instance_group": [{"name": model.ran["device"], "kind": kind, "count": 1}],
+        "instance_group": [{"name": device, "kind": kind, "count": 1} for device in model.ran.device.split(",")],
     }
 
 
@@ -158,15 +153,20 @@ async def repository_index(serving: Serving) -> list[dict[str, str]]:
 @router.post("/models/{name}/versions/{model_version}/infer", include_in_schema=False)
 async def infer(request: Request, model: Model, serving: Serving) -> Response:
     """Ten-crop probabilities of a batch of images."""
-    batcher, headers = model.batcher, request.headers
-    loop = asyncio.get_running_loop()
-    batcher.check_room()
+    model.batcher.check_room()
     body = await request.body()
+    return await in_time(serving, request, _answered(serving, request, model, body))
+
+
+async def _answered(serving: State, request: Request, model: Named, body: bytes) -> Response:
+    batcher, headers, loop = model.batcher, request.headers, asyncio.get_running_loop()
     encoding = headers.get("content-encoding", "").strip().lower()
     plain = await loop.run_in_executor(serving.decoders, inflated, body, encoding, serving.settings.max_body_bytes)
+    if plain is not body:
+        request.scope[HOLD](len(plain))
     asked = await loop.run_in_executor(serving.decoders, read, plain, headers.get(HEADER_LENGTH), model.input, batcher.queue_images)
     with batcher.admitted(len(asked.elements)):
-        rows = await in_time(serving, request, _rows(serving, model, asked.elements))
+        rows = await _rows(serving, model, asked.elements)
     return await loop.run_in_executor(serving.decoders, _response, model, asked, rows, headers.get("accept-encoding", ""))
 
 
@@ -190,7 +190,7 @@ async def _encoded(serving: State, batcher: Batcher, data: bytes) -> Prediction:
 def _response(model: Named, asked: Infer, rows: list[np.ndarray], accepted: str) -> Response:
     labels = model.batcher.model.contract.labels
     probabilities = np.array(rows, np.float32).reshape(len(rows), len(labels))
-    body, length = written(model.name, asked, probabilities, labels, model.ran)
+    body, length = written(model.name, asked, probabilities, labels, model.ran._asdict())
     body, encoding = deflated(body, accepted)
     found = {HEADER_LENGTH: length, "content-encoding": encoding}
     kind = "application/json" if length is None else "application/octet-stream"

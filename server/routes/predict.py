@@ -52,12 +52,10 @@ async def _one(serving: State, batcher: Batcher, data: bytes, top: int, views: b
 
 def _told(batcher: Batcher, answered: Answered, top: int, views: bool) -> Answer:
     """As /v1/predict tells it."""
-    engine, labels, prediction = batcher.model.engine, batcher.model.contract.labels, answered.prediction
+    labels, prediction = batcher.model.contract.labels, answered.prediction
     return Answer(
         model=batcher.model.name,
-        engine=engine.name,
-        device=engine.device,
-        precision=engine.precision,
+        **batcher.ran._asdict(),
         top=[
             Guess(index=i, id=labels[i].id, label=labels[i].name, probability=float(prediction.probabilities[i]))
             for i in map(int, top_k(prediction.probabilities, top))

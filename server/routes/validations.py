@@ -22,7 +22,7 @@ STREAM = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # a proxy pas
 router = APIRouter(prefix="/v1/validations")
 
 
-def _jobs(serving: Serving) -> Any:
+async def _jobs(serving: Serving) -> Any:
     """Raises Refusal 404 where there is no data root."""
     if serving.jobs is None:
         raise Refusal(HTTPStatus.NOT_FOUND, "validations_off", "validations are off: start the server with --data-root")

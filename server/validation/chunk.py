@@ -99,12 +99,15 @@ def _decoded(work: Plan, chunks: Sequence[int], contract: Contract) -> Iterator[
             why = error.strerror or error
             raise WorkFailed(f"{work.data.root}: {entry.id} is listed but {why}; what is done is kept for --resume") from None
 
-    with ThreadPoolExecutor(cores(), "decode") as pool:
+    pool = ThreadPoolExecutor(cores(), "decode")
 
-        def begun(chunk: int) -> list[Future[np.ndarray | None]]:
-            return [pool.submit(pixels, entry) for entry in work.of(chunk)[0]]
+    def begun(chunk: int) -> list[Future[np.ndarray | None]]:
+        return [pool.submit(pixels, entry) for entry in work.of(chunk)[0]]
 
+    try:
         following: Any = begun(chunks[0]) if chunks else None
         for chunk, later in zip(chunks, [*chunks[1:], None], strict=True):
             now, following = following, None if later is None else begun(later)
             yield chunk, [future.result() for future in now]
+    finally:
+        pool.shutdown(cancel_futures=True)  # a stop does not wait for what is only queued

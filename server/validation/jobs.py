@@ -9,9 +9,11 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from dataset.layouts import open_source
+from dataset.source import Entries, Entry
+from model.contract import Label
 from model.errors import BadInput, Stopped, WorkFailed
 from server.batcher import Batcher
 from server.errors import Refusal
@@ -23,6 +25,15 @@ from server.validation.store import Store, new_id
 MAX_UNFINISHED = 100  # jobs; one more is answered 429
 
 log = logging.getLogger("uvicorn.error")
+
+
+class Watched(NamedTuple):
+    """A data set whose every image is read by another function."""
+
+    root: Path
+    labels: tuple[Label, ...]
+    entries: Entries
+    read: Callable[[Entry], bytes]
 
 
 class Jobs:
@@ -177,8 +188,13 @@ class Jobs:
         batcher = self._batchers[job.model]
         self._change(name, status="running", started=job.started or datetime.now(UTC))
         source = open_source(self._folder(job.dataset), listing=check)
+
+        def read(entry: Entry) -> bytes:
+            check()  # a chunk of large images takes many seconds
+            return source.read(entry)
+
         model = Spare(batcher, stopped)
-        work = plan(source, model, job.holdout, job.limit)
+        work = plan(Watched(source.root, source.labels, source.entries, read), model, job.holdout, job.limit)
         self._change(name, total=len(work.entries))
         check()
         return evaluate(work, model, out, True, progress)
