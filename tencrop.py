@@ -42,7 +42,7 @@ def prepare(
     with _bar("preparing", len(source.entries)) as progress:
         document = run(source, out, holdout, progress)
     typer.echo(
-        f"{out}: {document['training']} training and {document['validation']} validation images, "
+        f"{out}: {len(source.labels)} classes, {document['training']} training and {document['validation']} validation images, "
         f"{len(document['undecodable'])} undecodable, {document['bytes_per_image']} bytes an image as JPEG of quality {document['quality']}"
     )
 

@@ -54,6 +54,9 @@ def _tops(root: Path) -> dict[Path, bool]:
     names = subfolders(root)
     splits = {name: WORDS.get(name.lower()) for name in names}
     deep = [name for name in names if subfolders(root / name)]
+    odd = next((name for name in names if splits[name] is None), None)
+    if odd and {"train", "validation"} <= {splits[name] for name in deep}:
+        raise BadInput(f"{root}: holds class folders of training and of validation images, and {odd} beside them; move that elsewhere")
     if None in splits.values() or not any(splits[name] != "test" for name in deep):
         return {root: False}
     held = held_split(splits.values())

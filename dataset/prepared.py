@@ -77,12 +77,15 @@ def prepare(source: Source, out: Path, holdout: float, progress: Callable[[int],
         raise BadInput(f"{source.root}: no training image can be decoded; check the files and --holdout")
     statistics = Statistics.of_sums(int(sums[0][0]), sums[1], sums[2])
     write_whole(out / STATISTICS, save(statistics.to_tensors()))
-    pq.write_table(index, out / INDEX)
+    with aside(out / INDEX) as partial:
+        pq.write_table(index, partial)
     return _finish(out, plan, index)
 
 
 def _check_classes(source: Source, held: np.ndarray) -> None:
-    """Each class needs something to learn from."""
+    """Each class needs something to learn from, and something to be told from."""
+    if len(source.labels) < 2:
+        raise BadInput(f"{source.root}: holds one class, {source.labels[0].id!r}; name the folder whose folders are the classes")
     if held.all():
         raise BadInput(f"{source.root}: holds no training images, only those for validation; add them, or lower --holdout")
     without = np.setdiff1d(np.arange(len(source.labels)), source.entries.labels[~held])

@@ -23,7 +23,7 @@ def low_rank(checkpoint: Checkpoint, rank: int) -> Checkpoint:
         if not 0 < rank < fc.units:
             raise BadInput(f"--fc-rank {rank}: must be between 1 and {fc.units - 1}")
         net = replace(net, **{layer: replace(fc, rank=rank)})
-    recipe = {**checkpoint.recipe, "net": dump(net)}
+    recipe = {**checkpoint.recipe, "net": dump(net), "expect": []}  # what 2012 logged is the full net's
     return replace(checkpoint, recipe=recipe, weights=factorised(checkpoint.weights, net))
 
 

@@ -4,12 +4,20 @@ from collections.abc import Iterator
 from math import prod
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
 from model.errors import BadInput
 from model.strict import STRICT, Count, Natural, NotNegative
 
+
+def _odd(size: int) -> int:
+    if size % 2 == 0:
+        raise ValueError("a window has a middle: its size must be odd")
+    return size
+
+
+Odd = Annotated[Count, AfterValidator(_odd)]
 Shape = tuple[int, ...]  # (channels, height, width), or (units,) behind the first fully connected layer
 
 
@@ -45,7 +53,7 @@ class LRN:
     normalises inside each column, as that program did, instead of over all kernels of the layer.
     """
 
-    size: Count = 5
+    size: Odd = 5
     alpha: float = 1e-4
     beta: float = 0.75
     k: float = 2.0
@@ -62,7 +70,7 @@ class LRN:
 class SameMap:
     """The 2012 program's normalization over a size x size window of the same map; alpha is divided by size^2."""
 
-    size: Count = 5
+    size: Odd = 5
     alpha: float = 1e-3
     beta: float = 0.75
     k: float = 1.0
@@ -125,7 +133,7 @@ class Row(NamedTuple):
 def rows(config: NetConfig) -> Iterator[Row]:
     """The net as a table, one row an operation, with the shapes that go in and come out.
 
-    Raises BadInput for an operation that is not one of the net's.
+    Raises BadInput for an operation that is not one of the net's, and for sizes that do not fit.
     """
     shape: Shape = (3, config.input, config.input)
     seen: set[str] = set()
@@ -146,6 +154,11 @@ def rows(config: NetConfig) -> Iterator[Row]:
                 raise BadInput(f"net.{token}: a layer whose columns do not see each other has no low-rank form")
             seen.add(name)
             after = _AFTER[op](shape, spec)
+            columns = getattr(spec, "columns", 1)
+            if min(after) < 1:
+                raise BadInput(f"net.{token}: nothing is left of {shape} behind it")
+            if (prod(shape) if op == "fc" else shape[0]) % columns or after[0] % columns:
+                raise BadInput(f"net.{token}: {shape} does not divide into {columns} columns, or {after} behind it does not")
             yield Row(name, op, spec, shape, after)
             shape = after
 

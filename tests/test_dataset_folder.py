@@ -120,6 +120,11 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
     assert all(entry.validation is None for entry in folder.entries)
 
 
+def test_a_folder_beside_training_and_validation_is_bad_input_and_no_class(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="and unlabeled beside them"):
+        open_source(files(tmp_path, "train/ant/1.jpg", "train/bee/1.jpg", "val/ant/2.jpg", "unlabeled/3.jpg"))
+
+
 def test_a_validation_class_that_is_not_trained_is_bad_input(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"bee: no such class in .*train"):
         open_source(files(tmp_path, "train/ant/1.jpg", "val/bee/1.jpg"))

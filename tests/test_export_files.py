@@ -40,6 +40,7 @@ def test_smaller_export_keeps_its_checkpoint(source145: Checkpoint, tmp_path: Pa
     source145.save(tmp_path / "checkpoint")
     export(tmp_path / "checkpoint", tmp_path / "small", "fp16", 16, None)
     small = Checkpoint.load(tmp_path / "small/checkpoint")
+    assert small.recipe["expect"] == [] != source145.recipe["expect"]
     assert small.net.fc6.rank == 16 and small.weights["fc6.down.weight"].dtype == "float16"
     assert (tmp_path / "small/net.onnx").stat().st_size < 0.45 * (tmp_path / "checkpoint/weights.safetensors").stat().st_size
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import multiprocessing
 import shutil
 import signal
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,7 @@ from training import loop
 from training.loop import FLAT, FLAT_AFTER, train
 from training.recipe import Event, Recipe, load
 from training.record import KEEP, Run
+from training.training import Training
 
 
 @pytest.fixture(autouse=True)
@@ -254,6 +256,18 @@ def test_what_a_run_does_next_may_change_when_it_is_resumed(copied: Path, tiny_p
     assert all(told["torch"] == torch.__version__ and told["device"] and told["precision"] == "fp32" for told in sessions)
 
 
+@pytest.mark.parametrize("change", ["events=[{after = 30, divide = 10.0}]", "events=[]"])
+def test_a_schedule_that_would_raise_the_rate_is_not_gone_on_with(copied: Path, tiny_prepared: Prepared, change: str) -> None:
+    """After 4 of 4 epochs the rate is a tenth; of 40 epochs the fifth is at the full one."""
+    with pytest.raises(BadInput, match=r"--resume: epoch 5 would have a rate of 0\.003, the one before it had 0\.0003: "):
+        train(load("caltech101", [*OVERRIDES, "epochs=40", change]), tiny_prepared, copied, True, 0, quiet)
+
+
+def test_what_is_changed_at_a_resume_is_said(copied: Path, tiny_prepared: Prepared, caplog: pytest.LogCaptureFixture) -> None:
+    train(load("caltech101", [*OVERRIDES, "plateau.patience=50"]), tiny_prepared, copied, True, 0, quiet)
+    assert [record.getMessage().split(" is ")[0] for record in caplog.records] == ["--resume: plateau"]
+
+
 def test_resuming_with_another_data_set_is_bad_input(copied: Path, tiny_folder: Path, recipe: Recipe, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     for name, new in (("ant", "ant"), ("bee_hive", "wasp"), ("cat", "cat")):
@@ -298,6 +312,35 @@ def test_a_loss_that_is_no_number_is_named_within_ten_batches(tiny_prepared: Pre
     with pytest.raises(WorkFailed, match=r"^epoch 1: the loss is (nan|inf) after 10 batches; lower optim\.lr \(it is 1e\+20\)"):
         train(wild, tiny_prepared, tmp_path, False, 0, quiet)
     assert Run.checkpoints(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["net.input=227"], "net.input is 227, and crops have 224 pixels a side"),
+        (["net.layers=['conv1 relu', 'fc6']"], r"net.layers ends with fc6 of \(64,\), not with 3 classes"),
+    ],
+)
+def test_a_net_that_could_not_be_exported_is_not_trained(tiny_prepared: Prepared, tmp_path: Path, overrides: list[str], says: str) -> None:
+    with pytest.raises(BadInput, match=says):
+        train(load("caltech101", [*OVERRIDES, *overrides]), tiny_prepared, tmp_path, False, 0, quiet)
+
+
+def test_too_little_memory_is_one_line(
+    tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path, every_step: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    def killed(*_: object) -> None:
+        for worker in multiprocessing.active_children():
+            worker.kill()
+
+    with pytest.raises(WorkFailed, match=r"^a process that decodes was ended .* lower --workers, then --resume$"):
+        train(recipe, tiny_prepared, tmp_path / "worker", False, 1, killed)
+    monkeypatch.setattr(Training, "_step", full)
+    with pytest.raises(WorkFailed, match=r"does not hold the training of 8 images at once; lower optim\.batch"):
+        train(recipe, tiny_prepared, tmp_path / "device", False, 0, quiet)
 
 
 def ranked(recipe: Recipe, start: str) -> Recipe:

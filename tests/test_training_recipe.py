@@ -287,6 +287,12 @@ def test_an_unknown_recipe_is_bad_input_listing_the_known(name: str) -> None:
         "name.x=5",
         "net.layers.0=conv1",
         "net.conv9.channels=5",
+        "net.conv1.channels=95",
+        "net.conv4.channels=383",
+        "net.fc6.columns=5",
+        "net.input=10",
+        "net.lrn.size=4",
+        "net.samemap.size=4",
         "mean=middle",
         "seed=2012-12-03",
         "compile=yes",
@@ -332,7 +338,9 @@ def test_a_value_may_hold_an_equals_sign() -> None:
     assert load("paper", ["start=runs/a=b/checkpoint-0001"]).start == "runs/a=b/checkpoint-0001"
 
 
-@pytest.mark.parametrize(("epochs", "expected"), [(182, [50, 102, 134, 144, 158]), (91, [25, 51, 67, 72, 79]), (45, [12, 25, 33, 36, 39])])
+@pytest.mark.parametrize(
+    ("epochs", "expected"), [(182, [50, 102, 134, 144, 158]), (91, [25, 51, 67, 72, 79]), (45, [12, 25, 33, 36, 39]), (1, [1] * 5)]
+)
 def test_epochs_scale_the_events_as_a_whole(epochs: int, expected: list[int]) -> None:
     recipe = load("source145", [f"epochs={epochs}"])
     assert recipe.epochs == epochs

@@ -3,15 +3,17 @@
 import logging
 import math
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from dataset.prepared import Prepared
 from model.allocator import keep_freed_memory
 from model.checkpoint import Checkpoint
-from model.errors import BadInput, Stopped
+from model.errors import BadInput, Stopped, WorkFailed, one_line
 from training.loader import Loader, spare_cores
 from training.parallel import join
 from training.recipe import Recipe
@@ -45,7 +47,9 @@ def train(
         saved = Run.begun(out, resume)
         if saved:
             training.restore(Checkpoint.load(saved[-1]))
-        with closing(loader):
+            for key, (was, now) in training.sessions[-1]["changed"].items() if not world.rank else ():
+                log.warning("--resume: %s is %s from here on; it was %s", key, now, was)
+        with closing(loader), _short_of_memory(loader.order.batch):
             if world.rank:
                 return _epochs(training, loader, stop, _nothing, _nothing)
             with Run(out, recipe) as run:  # writes, so only after every refusal
@@ -71,6 +75,21 @@ def _epochs(training: Training, loader: Loader, stop: Stop, progress: Progress, 
         if training.world.any(stop.requested):
             raise Stopped(f"stopped after epoch {len(training.history)}")
     return training.history
+
+
+@contextmanager
+def _short_of_memory(batch: int) -> Iterator[None]:
+    """What torch raises where the device's memory or the machine's ran out. Raises WorkFailed."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise WorkFailed(f"the device's memory does not hold the training of {batch} images at once; lower optim.batch") from None
+    except (RuntimeError, ConnectionError, EOFError) as error:
+        if isinstance(error, RuntimeError) and not str(error).startswith("DataLoader worker"):
+            raise
+        raise WorkFailed(
+            f"a process that decodes was ended ({one_line(error)}); if memory ran out, lower --workers, then --resume"
+        ) from None
 
 
 def _nothing(*_: Any) -> None:

@@ -44,7 +44,7 @@ class Optim:
 
 @dataclass(frozen=True, config=STRICT)
 class Event:
-    """What changes once `after` epochs are done; it stays so until another event changes it."""
+    """What holds once `after` epochs are done, until the next event: that one says again what is to stay, but for `divide`."""
 
     after: Natural
     divide: Positive = 1.0  # every later rate, on top of earlier drops
@@ -111,7 +111,8 @@ def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
     if recipe.events and written_for != recipe.epochs:
         if not isinstance(written_for, int) or written_for < 1:
             raise BadInput(f"recipe {name}: events without epochs of its own to scale them from")
-        scaled = [dataclasses.replace(event, after=round(event.after * recipe.epochs / written_for)) for event in recipe.events]
+        factor = recipe.epochs / written_for  # an event that comes after an epoch still does, however few they are
+        scaled = [dataclasses.replace(event, after=max(round(event.after * factor), min(event.after, 1))) for event in recipe.events]
         recipe = dataclasses.replace(recipe, events=tuple(scaled))
     return recipe
 

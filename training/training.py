@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from dataset.prepared import Prepared
 from model.checkpoint import Checkpoint, weights_sha256
+from model.config import rows
 from model.errors import BadInput, Stopped, WorkFailed
 from model.lowrank import factorised
 from model.metrics import Counts, top_k
@@ -27,7 +28,7 @@ from training.optim import Momentum
 from training.parallel import WholeNet, World
 from training.precision import computed
 from training.recipe import FREE_TO_CHANGE, Recipe, differences, to_plain
-from training.schedule import Phase
+from training.schedule import Phase, phase
 from training.session import session
 from training.stop import Stop
 
@@ -66,6 +67,11 @@ class Training:
     def __init__(self, recipe: Recipe, prepared: Prepared, world: World, columns: bool = False) -> None:
         classes = len(prepared.contract.labels)
         recipe = replace(recipe, net=replace(recipe.net, fc8=replace(recipe.net.fc8, units=classes)))
+        if recipe.net.input != prepared.contract.crop:
+            raise BadInput(f"recipe {recipe.name}: net.input is {recipe.net.input}, and crops have {prepared.contract.crop} pixels a side")
+        last = [*rows(recipe.net)][-1]
+        if last.after != (classes,):
+            raise BadInput(f"recipe {recipe.name}: net.layers ends with {last.name} of {last.after}, not with {classes} classes")
         self.prepared, self.world, self.device = prepared, world, world.device
         self.precision = computed(recipe.precision, world.device, columns)
         torch.backends.cudnn.allow_tf32 = self.precision != "fp32"  # else torch convolves fp32 in TF32
@@ -191,6 +197,12 @@ class Training:
         self.part = Part(**saved.progress.get("part", {}))
         resumed = {"after_epoch": len(self.history), "changed": {key: [was, now] for key, was, now in changed}}
         self.sessions = [*saved.progress.get("sessions", ()), self.sessions[0] | resumed]
+        now, before = phase(self.recipe, self.history), self.history[-1]["lr"] if self.history else math.inf
+        if changed and now and (rate := self.recipe.optim.lr * now.scale) > before:
+            raise BadInput(
+                f"--resume: epoch {self.number} would have a rate of {rate:g}, the one before it had {before:g}: another number of epochs "
+                "moves every drop of the schedule; say the epochs that the run was begun with, or events=[...] too"
+            )
 
     @torch.no_grad()
     def _set(self, weights: Mapping[str, np.ndarray]) -> None:
