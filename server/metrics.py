@@ -1,7 +1,7 @@
 """What Prometheus reads at /metrics: requests, queues, forwards, seconds, and which engine runs."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, generate_latest
@@ -38,7 +38,7 @@ class Metrics:
         self._queue.labels(model).set_function(waiting)
         self._admitted.labels(model).set_function(admitted)
 
-    def ran(self, model: str, ran: Mapping[str, str]) -> None:
+    def ran(self, model: str, ran: dict[str, str]) -> None:
         """What runs it: engine, device, precision."""
         self._engine.labels(model).info(ran)
 

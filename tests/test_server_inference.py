@@ -198,7 +198,16 @@ def test_an_unknown_model_is_404(client: triton.InferenceServerClient, files: li
 IMAGE = {"name": "image", "datatype": "BYTES", "shape": [1]}
 SQUARE = {"name": "images", "datatype": "UINT8", "shape": [1, 256, 256, 3]}
 BINARY = {"parameters": {"binary_data_size": 8}}
-NO_PIXELS = (["12"] * 196608, [1.0] * 196608, [None] * 196608, [{}] * 196608, [[{}]], [-1] * 196608, ["", "x" * 200_000], [[], 1])
+NO_PIXELS: tuple[list[Any], ...] = (
+    ["12"] * 196608,
+    [1.0] * 196608,
+    [None] * 196608,
+    [{}] * 196608,
+    [[{}]],
+    [-1] * 196608,
+    ["", "x" * 200_000],
+    [[], 1],
+)
 
 
 @pytest.mark.parametrize(
