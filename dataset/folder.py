@@ -57,7 +57,7 @@ def _tops(root: Path) -> dict[Path, bool]:
     odd = next((name for name in names if splits[name] is None), None)
     if odd and {"train", "validation"} <= {splits[name] for name in deep}:
         raise BadInput(f"{root}: holds class folders of training and of validation images, and {odd} beside them; move that elsewhere")
-    if None in splits.values() or not any(splits[name] != "test" for name in deep):
+    if odd or not any(splits[name] != "test" for name in deep):
         return {root: False}
     held = held_split(splits.values())
     wanted = [name for name in names if splits[name] in ("train", held) and (name in deep or splits[name] != "test")]

@@ -47,9 +47,19 @@ class Engine(Protocol):
         ...
 
 
+def device_kind(engine: Engine) -> str:
+    """cpu or cuda, without the number."""
+    return engine.device.partition(":")[0]
+
+
+def way(engine: Engine) -> str:
+    """How it computes; two of one way give one answer to an image."""
+    return f"{engine.name} on {device_kind(engine)} in {engine.precision}"
+
+
 def batch_size(engine: Engine) -> int:
     """How many images are best given to it at once: on a CPU as fast as any, on a GPU not yet measured."""
-    return BATCH_SIZE[engine.device.partition(":")[0]]
+    return BATCH_SIZE[device_kind(engine)]
 
 
 class Choice(NamedTuple):

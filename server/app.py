@@ -6,6 +6,7 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
+from model.engine import way
 from model.errors import BadInput
 from model.predictor import Predictor
 from server.access import Access
@@ -57,7 +58,6 @@ def _check_alike(models: Sequence[Predictor]) -> None:
     """Models of one name are one model on several devices. Raises BadInput where they do not run alike."""
     ways: dict[str, str] = {}
     for model in models:
-        engine = model.engine
-        way = f"{engine.name} on {engine.device.partition(':')[0]} in {engine.precision}"
-        if (first := ways.setdefault(model.name, way)) != way:
-            raise BadInput(f"--device: {model.name} would be {first} and {way}, with two answers to one image; name devices of one kind")
+        first, this = ways.setdefault(model.name, way(model.engine)), way(model.engine)
+        if first != this:
+            raise BadInput(f"--device: {model.name} would be {first} and {this}, with two answers to one image; name devices of one kind")

@@ -174,6 +174,7 @@ def test_sigterm_to_torchrun_saves_what_its_processes_trained(prepared: Prepared
         ("one_column", ("net.lrn.columns=2",), 2, "does not have two columns"),
         ("source145", ("net.fc6.rank=8",), 2, "does not have two columns"),
         ("source145", ("precision=fp16",), 2, "in fp16; add --set precision=bf16 or fp32"),
+        ("source145", ("net.conv3.channels=383", "net.conv4.columns=1"), 2, "odd number of kernels or units"),
         ("source145", ("net.fc7.units=4095",), 2, "odd number of kernels or units"),
     ],
 )

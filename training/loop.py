@@ -47,8 +47,8 @@ def train(
         saved = Run.begun(out, resume)
         if saved:
             training.restore(Checkpoint.load(saved[-1]))
-            for key, (was, now) in training.sessions[-1]["changed"].items() if not world.rank else ():
-                log.warning("--resume: %s is %s from here on; it was %s", key, now, was)
+            if not world.rank:
+                _say_changes(training)
         with closing(loader), _short_of_memory(loader.order.batch):
             if world.rank:
                 return _epochs(training, loader, stop, _nothing, _nothing)
@@ -75,6 +75,11 @@ def _epochs(training: Training, loader: Loader, stop: Stop, progress: Progress, 
         if training.world.any(stop.requested):
             raise Stopped(f"stopped after epoch {len(training.history)}")
     return training.history
+
+
+def _say_changes(training: Training) -> None:
+    for key, (was, now) in training.sessions[-1]["changed"].items():
+        log.warning("--resume: %s is %s from here on; it was %s", key, now, was)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from dataset.source import Entries, Entry
 from model.contract import Label
 from model.errors import BadInput, Stopped, WorkFailed
 from server.batcher import Batcher
-from server.errors import Refusal
+from server.errors import Refusal, broke
 from server.schemas import FINISHED, NewValidation, Validation
 from server.validation.run import evaluate, plan
 from server.validation.spare import Spare
@@ -160,7 +160,7 @@ class Jobs:
             end = {"status": "failed", "error": self._told(error)}
         except Exception:  # the engine's or a library's own; the thread lives on
             log.exception("validation %s", name)
-            end = {"status": "failed", "error": "the server failed; its log says why"}
+            end = {"status": "failed", "error": str(broke())}
         self._change(name, **end, finished=datetime.now(UTC))
 
     def _evaluate(self, name: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ import ray.data
 from ray.exceptions import RayError
 
 from model.cores import cores
-from model.engine import EngineOptions
+from model.engine import EngineOptions, device_kind, way
 from model.ensemble import open_predictor
 from model.errors import BadInput, WorkFailed, one_line
 from model.predictor import Predictor
@@ -50,7 +50,7 @@ def on_ray(work: Plan, model: Predictor, models: Sequence[Path], out: Path) -> D
     Iterating raises WorkFailed where a machine cannot do what this one does, or where Ray gives up; parts that are written stay.
     """
     engine = model.engine
-    options = EngineOptions(engine.device.partition(":")[0], engine.name, engine.precision)
+    options = EngineOptions(device_kind(engine), engine.name, engine.precision)
     job = Job(out.absolute(), tuple(path.absolute() for path in models), options, _alike(model), Path.cwd())
 
     def do(chunks: Sequence[int]) -> Iterator[int]:
@@ -155,12 +155,11 @@ def _told(error: Exception) -> str:
 
 def _alike(model: Predictor) -> dict[str, Any]:
     """What decides a float besides the image. OpenVINO takes as many threads as the process may use cores."""
-    engine = model.engine
     return {
         "the model": model.sha256,
-        "the engine": f"{engine.name} on {engine.device.partition(':')[0]} in {engine.precision}",
+        "the engine": way(model.engine),
         "the number of cores": cores(),
-        "the size of chunk and forward": chunk_and_batch(engine),
+        "the size of chunk and forward": chunk_and_batch(model.engine),
     }
 
 
