@@ -23,7 +23,7 @@ Data = Annotated[Path, typer.Argument(help="a folder per class, ILSVRC-2012's ta
 Words = Annotated[Path | None, typer.Option(help='the classes, a file of lines "id words"')]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
 EngineChoice = Annotated[str, typer.Option(help="auto, onnxruntime, tensorrt or openvino")]
-PrecisionChoice = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16")]
+PrecisionChoice = Annotated[str, typer.Option(help="auto, fp32, bf16 (openvino) or fp16 (tensorrt)")]
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -88,7 +88,7 @@ def export(
     images: Annotated[Path | None, typer.Option(help="a folder of photographs to compare on, and to calibrate int8 on")] = None,
     plain: Annotated[bool, typer.Option("--plain", help="compute each view by itself, even where they can share the first layers")] = False,
 ) -> None:
-    """Write net.onnx and tencrop.onnx and prove them equal to torch on every engine here."""
+    """Write net.onnx and tencrop.onnx, proven equal to torch by onnxruntime and OpenVINO on the CPU (int8: near)."""
     from export.files import export as run
     from export.parity import parity_table
 
@@ -188,10 +188,10 @@ def predict(
     from model.preprocess import ImageError, decode
 
     classifier = open_classifier(model, _options(device, engine, precision))
-    labels = classifier.file.card.labels
+    labels = classifier.contract.labels
     for path in images:
         try:
-            pixels, _ = decode(path.read_bytes(), classifier.file.card.contract)
+            pixels, _ = decode(path.read_bytes(), classifier.contract)
         except (ImageError, OSError) as error:
             raise BadInput(f"{path}: {error.strerror if isinstance(error, OSError) else error}") from None
         probabilities = classifier.predict(pixels[None])[0][0]
@@ -233,7 +233,7 @@ def evaluate(
         raise BadInput("--ray: needs --out DIR, a folder that every machine of the cluster sees")
     if resume and not out:
         raise BadInput("--resume: needs --out DIR, the folder of the run to go on with")
-    source = _listed(data, labels)
+    source = _listed(data, labels, training=False)
     predictor = open_predictor(models, _options(device, engine, precision))
     work = plan(source, predictor, holdout, limit)
     do = None
@@ -266,11 +266,11 @@ def compare(
     typer.echo(json.dumps(found, indent=1, ensure_ascii=False) if as_json else text_comparison(found))
 
 
-def _listed(data: Path, labels: Path | None) -> "Source":
+def _listed(data: Path, labels: Path | None, training: bool = True) -> "Source":
     from dataset.layouts import open_source
 
     with _bar("listing", None) as progress:
-        return open_source(data, labels, progress)
+        return open_source(data, labels, progress, training)
 
 
 def _options(device: str, engine: str, precision: str) -> "EngineOptions":

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from bench.machine import machine
-from bench.startup import start
+from bench.startup import started
 from bench.validation import dealt
 from dataset.source import is_image
 from model.classifier import open_classifier
@@ -43,20 +43,18 @@ def main() -> None:
     print(f"{machine()}; {options.rate:g} requests a second")
     with TemporaryDirectory() as scratch:
         dealt(photos, open_classifier(EMBEDDED, EngineOptions()), JOB, Path(scratch) / "data")
-        process, address, _ = start(["--data-root", scratch, "--state-dir", f"{scratch}/state"])
-        found: dict[str, list[float]] = {"alone": [], "beside a validation": []}
-        for number in range(options.rounds):
-            found["alone"] += asked(address, bodies, options.rate, options.seconds, number)
-            job = call(f"{address}/v1/validations", "POST", {"dataset": "data"})["id"]
-            while not call(f"{address}/v1/validations/{job}")["images"]:
-                time.sleep(0.1)
-            before, began = call(f"{address}/v1/validations/{job}")["images"], time.monotonic()
-            found["beside a validation"] += asked(address, bodies, options.rate, options.seconds, number)
-            done = call(f"{address}/v1/validations/{job}")["images"] - before
-            print(f"round {number + 1}: the validation did {done / (time.monotonic() - began):.1f} images/s beside them", flush=True)
-            call(f"{address}/v1/validations/{job}", "DELETE")
-        process.kill()
-        process.wait()
+        with started(["--data-root", scratch, "--state-dir", f"{scratch}/state"]) as (_, address, _):
+            found: dict[str, list[float]] = {"alone": [], "beside a validation": []}
+            for number in range(options.rounds):
+                found["alone"] += asked(address, bodies, options.rate, options.seconds, number)
+                job = call(f"{address}/v1/validations", "POST", {"dataset": "data"})["id"]
+                while not call(f"{address}/v1/validations/{job}")["images"]:
+                    time.sleep(0.1)
+                before, began = call(f"{address}/v1/validations/{job}")["images"], time.monotonic()
+                found["beside a validation"] += asked(address, bodies, options.rate, options.seconds, number)
+                done = call(f"{address}/v1/validations/{job}")["images"] - before
+                print(f"round {number + 1}: the validation did {done / (time.monotonic() - began):.1f} images/s beside them", flush=True)
+                call(f"{address}/v1/validations/{job}", "DELETE")
     for name, seconds in found.items():
         middle, late = np.percentile(seconds, (50, 99)) * 1e3
         print(f"{name}: p50 {middle:.0f} ms, p99 {late:.0f} ms, largest {max(seconds) * 1e3:.0f} ms, of {len(seconds)}")

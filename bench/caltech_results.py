@@ -14,12 +14,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
+from matplotlib.figure import Figure
 
 from training.recipe import load
-
-matplotlib.use("Agg")
-from matplotlib import pyplot
 
 PUBLISHED = {15: 22.8, 30: 46.5}  # mean per-class accuracy by images a class: Zeiler & Fergus 2013, table 4, "non-pretrained"
 COLUMNS = {
@@ -110,7 +107,8 @@ def logged_top1(recipe: str) -> float | None:
 
 def draw(rows: Mapping[Key, Sequence[Result]], picture: Path) -> None:
     """One line a row, one dot a run: center crop hollow, ten views full; a grey bar where the published net stands."""
-    figure, axes = pyplot.subplots(figsize=(8, 1.2 + 0.45 * len(rows)), dpi=120)
+    figure = Figure(figsize=(8, 1.2 + 0.45 * len(rows)), dpi=120)
+    axes = figure.subplots()
     for line, ((_, each, _), runs) in enumerate(rows.items()):
         for views, fill in (("center", "none"), ("ten_crop", "C0")):
             accuracies = [100 * run[views]["per_class"] for run in runs]
@@ -126,7 +124,6 @@ def draw(rows: Mapping[Key, Sequence[Result]], picture: Path) -> None:
     axes.legend(loc="lower left")
     figure.tight_layout()
     figure.savefig(picture)
-    pyplot.close(figure)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ import numpy as np
 from PIL import Image
 
 from bench.machine import machine
-from bench.startup import resident_mib, start
+from bench.startup import resident_mib, started
 from dataset.source import is_image
 
 HEALTH = 0.02  # seconds between two probes
@@ -44,19 +44,19 @@ def main() -> None:
     photos = [path.read_bytes() for path in sorted(options.images.rglob("*")) if is_image(path.name)]
     print(f"{machine()}\n")
     print("| fault | light request, p50 | p99 | /healthz, p99 | memory | what was answered |\n|---|---|---|---|---|---|")
-    process, address, _ = start([])
-    for name, count, fault in FAULTS:
-        seen: Counter[object] = Counter()
-        stopped = threading.Event()
-        with clients(count, fault, address, photos, stopped, seen):
-            light, health = watched(address, photos[0], options.seconds)
-        p50, p99, probe = (np.percentile(*each) * 1e3 for each in ((light, 50), (light, 99), (health, 99)))
-        told = ", ".join(f"{times} x {what}" for what, times in seen.most_common())
-        row = (name if count == 1 else f"{count} {name}", f"{p50:.0f} ms", f"{p99:.0f} ms", f"{probe:.0f} ms")
-        print("|", " | ".join((*row, f"{resident_mib(process, 'VmRSS'):.0f} MiB", told)), "|", flush=True)
-    print(f"\nThe most memory it had: {resident_mib(process, 'VmHWM'):.0f} MiB.")
-    statuses, seconds, code = ended(process, address, photos)
-    print(f"SIGTERM with {ASKING} clients asking: {dict(statuses)}; exit code {code} after {seconds:.2f} s.")
+    with started([]) as (process, address, _):
+        for name, count, fault in FAULTS:
+            seen: Counter[object] = Counter()
+            stopped = threading.Event()
+            with clients(count, fault, address, photos, stopped, seen):
+                light, health = watched(address, photos[0], options.seconds)
+            p50, p99, probe = (np.percentile(*each) * 1e3 for each in ((light, 50), (light, 99), (health, 99)))
+            told = ", ".join(f"{times} x {what}" for what, times in seen.most_common())
+            row = (name if count == 1 else f"{count} {name}", f"{p50:.0f} ms", f"{p99:.0f} ms", f"{probe:.0f} ms")
+            print("|", " | ".join((*row, f"{resident_mib(process, 'VmRSS'):.0f} MiB", told)), "|", flush=True)
+        print(f"\nThe most memory it had: {resident_mib(process, 'VmHWM'):.0f} MiB.")
+        statuses, seconds, code = ended(process, address, photos)
+        print(f"SIGTERM with {ASKING} clients asking: {dict(statuses)}; exit code {code} after {seconds:.2f} s.")
 
 
 @contextmanager

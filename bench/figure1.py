@@ -9,15 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import matplotlib
+from matplotlib.figure import Figure
 
 from dataset.prepared import Prepared
 from model.errors import WorkFailed
 from training.loop import train
 from training.recipe import load
-
-matplotlib.use("Agg")
-from matplotlib import pyplot
 
 RATES = {"relu": (0.001, 0.003, 0.01, 0.03), "tanh": (0.001, 0.003, 0.01, 0.03, 0.1)}  # of weights and biases alike; the best is inside
 GOAL = load("figure1_relu").until_train_error
@@ -74,7 +71,8 @@ def show(epoch: int, share: float, shown: Mapping[str, float]) -> None:
 
 def draw(chosen: Mapping[str, tuple[float, History]], picture: Path) -> None:
     """Training error by epoch, as the paper's figure 1 has it: a solid line for ReLU, a dashed one for tanh."""
-    figure, axes = pyplot.subplots(figsize=(6, 4), dpi=120)
+    figure = Figure(figsize=(6, 4), dpi=120)
+    axes = figure.subplots()
     for name, (rate, history) in chosen.items():
         errors = [row["train_error"] for row in history]
         style = "-" if name == "relu" else "--"
@@ -84,7 +82,6 @@ def draw(chosen: Mapping[str, tuple[float, History]], picture: Path) -> None:
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(picture)
-    pyplot.close(figure)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from dataset.prepared import Prepared
@@ -21,9 +21,6 @@ from model.contract import CENTER_VIEW
 from model.errors import BadInput
 from model.net import AlexNet
 from model.views import TenCropNet
-
-matplotlib.use("Agg")
-from matplotlib import pyplot
 
 NEAREST = 6  # beside each image, as in the paper
 SHOWN = 5  # images, as in the paper
@@ -99,7 +96,8 @@ def nearest(values: Values, prepared: Prepared, asked: np.ndarray, among: np.nda
 
 def draw(prepared: Prepared, asked: np.ndarray, found: np.ndarray, picture: Path) -> None:
     """A row an image: itself, then its nearest; a name in red is of another class."""
-    figure, axes = pyplot.subplots(len(asked), 1 + NEAREST, figsize=(9, 1.5 * len(asked)), dpi=120, squeeze=False)
+    figure = Figure(figsize=(9, 1.5 * len(asked)), dpi=120)
+    axes = figure.subplots(len(asked), 1 + NEAREST, squeeze=False)
     for row, image, others in zip(axes, asked, found, strict=True):
         for place, index in zip(row, (image, *others), strict=True):
             label = prepared.labels[index]
@@ -108,7 +106,6 @@ def draw(prepared: Prepared, asked: np.ndarray, found: np.ndarray, picture: Path
             place.axis("off")
     figure.tight_layout()
     figure.savefig(picture)
-    pyplot.close(figure)
 
 
 if __name__ == "__main__":

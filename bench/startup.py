@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image
@@ -18,24 +20,34 @@ POSTS = 200
 SIZE = (500, 375)  # pixels, an ImageNet photograph's usual size
 
 
-def start(model: list[str]) -> tuple[subprocess.Popen[str], str, float]:
-    """A server that is ready: its process, its address, and the seconds that it took."""
+@contextmanager
+def started(arguments: list[str]) -> Iterator[tuple[subprocess.Popen[str], str, float]]:
+    """A server that is ready: its process, its address, and the seconds that it took. It is killed when the block ends."""
     began = time.perf_counter()
-    command = [sys.executable, "-m", "tencrop", "serve", *model, "--port", "0"]
+    command = [sys.executable, "-m", "tencrop", "serve", *arguments, "--port", "0"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    said = ""
-    assert process.stderr is not None
-    while not (address := re.search(r"listening on (http://\S+)", said)):
-        line = process.stderr.readline()
-        if not line:
-            sys.exit(said)
-        said += line
-    while True:
-        try:
-            with urllib.request.urlopen(f"{address[1]}/readyz", timeout=1):
-                return process, address[1], time.perf_counter() - began
-        except OSError:
+    try:
+        said = ""
+        assert process.stderr is not None
+        while not (address := re.search(r"listening on (http://\S+)", said)):
+            line = process.stderr.readline()
+            if not line:
+                sys.exit(said)
+            said += line
+        while not _ready(address[1]):
             time.sleep(0.005)
+        yield process, address[1], time.perf_counter() - began
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _ready(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{address}/readyz", timeout=1):
+            return True
+    except OSError:
+        return False
 
 
 def resident_mib(process: subprocess.Popen[str], field: str) -> float:
@@ -51,14 +63,12 @@ def main() -> None:
     Image.fromarray(formula_image(0, *SIZE)).save(packed, "JPEG", quality=90)
     seconds = []
     for _ in range(RUNS):
-        process, address, took = start(sys.argv[1:])
-        seconds.append(took)
-        ready = resident_mib(process, "VmRSS")
-        for _ in range(POSTS):
-            urllib.request.urlopen(f"{address}/v1/predict", packed.getvalue(), timeout=60).read()
-        peak = resident_mib(process, "VmHWM")
-        process.terminate()
-        process.wait()
+        with started(sys.argv[1:]) as (process, address, took):
+            seconds.append(took)
+            ready = resident_mib(process, "VmRSS")
+            for _ in range(POSTS):
+                urllib.request.urlopen(f"{address}/v1/predict", packed.getvalue(), timeout=60).read()
+            peak = resident_mib(process, "VmHWM")
     print(f"start to ready: median {statistics.median(seconds):.2f} s, at most {max(seconds):.2f} s of {RUNS}")
     print(f"resident: {ready:.0f} MiB when ready, at most {peak:.0f} MiB over {POSTS} photographs")
 

@@ -23,10 +23,9 @@ from bench.machine import machine
 from dataset.source import is_image
 from model.classifier import Classifier, open_classifier
 from model.cores import cores
-from model.engine import EngineOptions
+from model.engine import EngineOptions, batch_size
 from model.preprocess import decode
 from server import EMBEDDED
-from server.validation.chunk import chunk_and_batch
 
 CLASSES = 10  # of the model's, that the images are dealt to
 DECODED = 200  # images that E and d are measured on
@@ -45,7 +44,7 @@ def dealt(photos: list[Path], classifier: Classifier, count: int, root: Path) ->
 
 def engine_alone(classifier: Classifier, images: np.ndarray) -> float:
     """E, images/s, in the forwards of a validation."""
-    forward = chunk_and_batch(classifier.engine)[1]
+    forward = batch_size(classifier.engine)
     classifier.predict(images[:forward])
     started = time.perf_counter()
     for start in range(0, len(images) - forward + 1, forward):
@@ -87,14 +86,15 @@ def main() -> None:
     options = parser.parse_args()
     photos = sorted(path for path in options.images.rglob("*") if is_image(path.name))
     classifier = open_classifier(options.model, EngineOptions())
-    print(f"{machine()}; {classifier.engine.name} in {classifier.engine.precision}, forwards of {chunk_and_batch(classifier.engine)[1]}")
+    print(f"{machine()}; {classifier.engine.name} in {classifier.engine.precision}, forwards of {batch_size(classifier.engine)}")
     with TemporaryDirectory() as scratch:
         root = Path(scratch)
         if options.memory:  # first: a process's largest child only grows
-            few = (evaluated(dealt(photos, classifier, FEW, root / "few"), options.model, root / "few-run"), resident_mib())[1]
-            many = (evaluated(dealt(photos, classifier, options.memory, root / "many"), options.model, root / "many-run"), resident_mib())[
-                1
-            ]
+            memory = []
+            for count in (FEW, options.memory):
+                evaluated(dealt(photos, classifier, count, root / f"of{count}"), options.model, root / f"of{count}-run")
+                memory.append(resident_mib())
+            few, many = memory
             print(f"resident memory: {few:.0f} MiB at {FEW:,} images, {many:.0f} MiB at {options.memory:,}: {many - few:+.0f} MiB")
         data, ratios = dealt(photos, classifier, options.count, root / "data"), []
         for number in range(options.rounds):

@@ -25,8 +25,8 @@ class Folder:
         return (self.root / entry.id).read_bytes()
 
 
-def open_folder(root: Path, names: Path | None, listing: Listing) -> Folder:
-    """List class folders, sorted by name, and their images, sorted by path.
+def open_folder(root: Path, names: Path | None, listing: Listing, wanted: bool = True) -> Folder:
+    """List class folders, sorted by name, and their images, sorted by path; those of train/ only if they are wanted or alone.
 
     Raises BadInput where there is no class folder, where a class has no image, or where the file of names misses a class.
     """
@@ -41,7 +41,7 @@ def open_folder(root: Path, names: Path | None, listing: Listing) -> Folder:
 
     def found() -> Iterator[Entry]:
         for top, held in tops.items():
-            for name in subfolders(top):
+            for name in subfolders(top) if wanted or held or not any(tops.values()) else ():
                 if name not in index:
                     raise BadInput(f"{top / name}: no such class in {training[0]}; move or remove it")
                 yield from (Entry(id, index[name], held) for id in class_images(root, top / name))

@@ -14,14 +14,16 @@ TRAIN, VALIDATION, DEVKIT = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
 NUMBERED = re.compile(r"ILSVRC2012_val_(\d{8})\.JPEG")
 
 
-def open_ilsvrc(root: Path, names: Path | None, listing: Listing) -> Tars:
-    """List the training and the validation tar, whichever is there; ids are train/<wnid>/<image> and val/<image>.
+def open_ilsvrc(root: Path, names: Path | None, listing: Listing, training: bool = True) -> Tars:
+    """List the training tar, where it is wanted or alone, and the validation tar.
 
+    Ids are train/<wnid>/<image> and val/<image>.
     Raises BadInput where the devkit is missing or does not fit the tars.
     """
     files = tuple(root / name for name in (TRAIN, VALIDATION) if (root / name).is_file())
     if not files:
         raise BadInput(f"{root}: holds the devkit, but neither {TRAIN} nor {VALIDATION}; put them beside it")
+    files = files if training else files[-1:]
     devkit = read_devkit(root / DEVKIT)
 
     def found() -> Iterator[Entry]:

@@ -12,8 +12,8 @@ from model.errors import BadInput
 IMAGES, SOLUTION = "ILSVRC/Data/CLS-LOC", "LOC_val_solution.csv"
 
 
-def open_kaggle(root: Path, names: Path | None, listing: Listing) -> Folder:
-    """List train/<wnid>/ and val/, whichever is there. Raises BadInput where the csv does not fit the validation images."""
+def open_kaggle(root: Path, names: Path | None, listing: Listing, wanted: bool = True) -> Folder:
+    """List train/<wnid>/, where it is wanted or alone, and val/. Raises BadInput where the csv does not fit the validation images."""
     training, held = root / IMAGES / "train", root / IMAGES / "val"
     names = names_file(root, names)
     classes = subfolders(training) if training.is_dir() else sorted(read_names(names)) if names else []
@@ -22,7 +22,7 @@ def open_kaggle(root: Path, names: Path | None, listing: Listing) -> Folder:
     index = {wnid: label for label, wnid in enumerate(classes)}
 
     def found() -> Iterator[Entry]:
-        for wnid in classes if training.is_dir() else ():
+        for wnid in classes if training.is_dir() and (wanted or not held.is_dir()) else ():
             yield from (Entry(id, index[wnid], False) for id in class_images(root, training / wnid))
         if held.is_dir():
             yield from _validation(root, held, index)

@@ -12,23 +12,24 @@ from dataset.webdataset import open_webdataset
 from model.errors import BadInput
 
 
-def open_source(root: Path, names: Path | None = None, listing: Listing = unheard) -> Source:
+def open_source(root: Path, names: Path | None = None, listing: Listing = unheard, training: bool = True) -> Source:
     """List a data set; `names` is a file of lines "id words" that tells the classes' words, `listing` hears how far it is.
+    Without `training` the training images of a data set that has validation images of its own may be left unlisted: there are many.
 
     Raises BadInput where the folder holds none of the layouts or one that is damaged.
     """
     if not root.is_dir():
         raise BadInput(f"{root}: no such folder; give one that holds a folder per class, ILSVRC's or WebDataset tars, or parquet files")
     if any((root / name).is_file() for name in (TRAIN, VALIDATION, DEVKIT)):
-        return open_ilsvrc(root, names, listing)
+        return open_ilsvrc(root, names, listing, training)
     if (root / IMAGES).is_dir():
-        return open_kaggle(root, names, listing)
+        return open_kaggle(root, names, listing, training)
     parquet = _parquet_files(root)
     if parquet:
         return open_parquet(root, parquet, names, listing)
     if any(root.glob("*.tar")):
-        return open_webdataset(root, names, listing)
-    return open_folder(root, names, listing)
+        return open_webdataset(root, names, listing, training)
+    return open_folder(root, names, listing, training)
 
 
 def _parquet_files(root: Path) -> list[str]:

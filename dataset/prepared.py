@@ -6,11 +6,14 @@ again. Then statistics.safetensors, index.parquet (all parts) and prepared.json,
 `prepare` goes on where it stopped. Originals are decoded once, here; memory does not grow with the number of images but by the index.
 """
 
+import errno
 import hashlib
 import io
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -29,7 +32,7 @@ from dataset.holdout import held_out
 from dataset.source import Entries, Entry, Source
 from model.contract import Contract
 from model.cores import cores
-from model.errors import BadInput
+from model.errors import BadInput, WorkFailed
 from model.preprocess import ImageError, decode
 from model.statistics import Statistics
 from model.strict import dump, parse
@@ -37,6 +40,7 @@ from model.whole import aside, write_whole
 
 DOCUMENT, INDEX, STATISTICS = "prepared.json", "index.parquet", "statistics.safetensors"
 PART = 1000  # images a part
+FULL = (errno.ENOSPC, errno.EDQUOT)
 QUALITY = 95  # JPEG quality of the cache, chroma at full resolution
 SCHEMA = pa.schema(
     {"id": pa.string(), "label": pa.int32(), "validation": pa.bool_(), "part": pa.int32(), "start": pa.int64(), "bytes": pa.int32()}
@@ -48,7 +52,8 @@ def prepare(source: Source, out: Path, holdout: float, progress: Callable[[int],
 
     `holdout` is the share that is kept for validation where the data set has no validation images of its own.
     The statistics are those of the training images, before JPEG. Returns prepared.json.
-    Raises BadInput where `out` holds another data set, or where a class has no training image.
+    Raises BadInput where `out` cannot be used or holds another data set, where there is one class only, or one without a training
+    image, or none that can be decoded; WorkFailed where the disk is full.
     """
     entries = source.entries
     held = held_out(entries, holdout)
@@ -64,7 +69,7 @@ def prepare(source: Source, out: Path, holdout: float, progress: Callable[[int],
     _claim(out / "plan.json", plan)
     sums = [np.zeros(1, np.int64), np.zeros((contract.resize, contract.resize, 3)), np.zeros((3, 3))]
     tables = []
-    with ThreadPoolExecutor(cores()) as pool:
+    with _room(out), ThreadPoolExecutor(cores()) as pool:
         for part, start in enumerate(range(0, len(entries), PART)):
             chunk = slice(start, start + PART)
             table, part_sums = _part(source, entries[chunk], held[chunk], part, out, contract, pool)
@@ -76,10 +81,22 @@ def prepare(source: Source, out: Path, holdout: float, progress: Callable[[int],
     if not sums[0][0]:
         raise BadInput(f"{source.root}: no training image can be decoded; check the files and --holdout")
     statistics = Statistics.of_sums(int(sums[0][0]), sums[1], sums[2])
-    write_whole(out / STATISTICS, save(statistics.to_tensors()))
-    with aside(out / INDEX) as partial:
-        pq.write_table(index, partial)
-    return _finish(out, plan, index)
+    with _room(out):
+        write_whole(out / STATISTICS, save(statistics.to_tensors()))
+        with aside(out / INDEX) as partial:
+            pq.write_table(index, partial)
+        return _finish(out, plan, index)
+
+
+@contextmanager
+def _room(out: Path) -> Iterator[None]:
+    """Raises WorkFailed where the disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise WorkFailed(f"{out}: {os.strerror(error.errno)}; what is done is kept: make room and run it again") from None
 
 
 def _check_classes(source: Source, held: np.ndarray) -> None:
@@ -137,13 +154,14 @@ def _part(
     start = 0
     with name.with_suffix(".bin").open("wb") as packed:
         results = pool.map(lambda entry: _prepare_one(source, entry, contract), entries)
-        for entry, validation, (pixels, jpeg) in zip(entries, held, results, strict=True):
+        for entry, validation, (pixels, jpeg, products) in zip(entries, held, results, strict=True):
             packed.write(jpeg)
             rows.append((entry.id, entry.label, bool(validation), part, start, len(jpeg)))
             start += len(jpeg)
             if pixels is not None and not validation:
-                flat = pixels.reshape(-1, 3).astype(np.float64)
-                n, image, colour = n + 1, image + pixels, colour + flat.T @ flat
+                n += 1
+                image += pixels
+                colour += products
     table = pa.Table.from_pylist([dict(zip(SCHEMA.names, row, strict=True)) for row in rows], schema=SCHEMA)
     np.savez(sums_file, n=n, image=image, colour=colour)
     with aside(listing) as partial:
@@ -160,15 +178,16 @@ def _kept(listing: Path, sums_file: Path) -> tuple[pa.Table, list[np.ndarray]] |
         return None
 
 
-def _prepare_one(source: Source, entry: Entry, contract: Contract) -> tuple[np.ndarray | None, bytes]:
-    """Pixels and their JPEG; (None, b"") for an image that cannot be decoded."""
+def _prepare_one(source: Source, entry: Entry, contract: Contract) -> tuple[np.ndarray | None, bytes, np.ndarray]:
+    """Pixels, their JPEG, and the sum of pixel x pixel^T; no pixels and no bytes of an image that cannot be decoded."""
     try:
         pixels, _ = decode(source.read(entry), contract)
     except ImageError:
-        return None, b""
+        return None, b"", np.zeros((3, 3))
     packed = io.BytesIO()
     Image.fromarray(pixels).save(packed, "JPEG", quality=QUALITY, subsampling=0)
-    return pixels, packed.getvalue()
+    flat = pixels.reshape(-1, 3).astype(np.float64)
+    return pixels, packed.getvalue(), flat.T @ flat
 
 
 @dataclass(frozen=True)

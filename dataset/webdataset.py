@@ -17,11 +17,12 @@ CLASSES = ("classes.txt", "classnames.txt")  # one name a line, beside the tars
 LABELS = ("cls", "json")  # the first that a sample has counts
 
 
-def open_webdataset(root: Path, names: Path | None, listing: Listing) -> Tars:
+def open_webdataset(root: Path, names: Path | None, listing: Listing, training: bool = True) -> Tars:
     """List ROOT/*.tar; an image's id is <tar>/<key>.<suffix>. Raises BadInput where a sample has no label or no image."""
     splits = {file: split_of(file.name) for file in sorted(root.glob("*.tar"))}
     held = held_split(splits.values())
-    files = tuple(file for file, split in splits.items() if split in ("train", held))
+    wanted = ("train", held) if training or held != "validation" else (held,)
+    files = tuple(file for file, split in splits.items() if split in wanted)
     labels = _labels(root, names)
     seen: dict[int, set[str]] = defaultdict(set)
 

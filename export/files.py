@@ -1,6 +1,5 @@
 """checkpoint folder -> OUT: net.onnx, tencrop.onnx, parity.json, and the checkpoint itself where it was made smaller."""
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,17 +9,16 @@ import onnx
 import torch
 
 from export.images import formula_images, photographs
-from export.int8 import int8, views_of
+from export.int8 import int8
 from export.onnx import net_onnx
 from export.parity import BATCHES
-from export.pipeline import tencrop_onnx, with_card
+from export.pipeline import tencrop_onnx, write
 from export.precision import half, low_rank, single
 from export.verify import INT8, verify
 from model.checkpoint import Checkpoint, weights_sha256
 from model.engine import Choice, open_engine
 from model.errors import BadInput
 from model.kernels import kernels_png
-from model.net import AlexNet
 from model.preprocess import decode
 from model.probe import Probe
 from model.tencropfile import OUTPUTS, Card
@@ -80,9 +78,7 @@ def export(source: Path, out: Path, weights: str, fc_rank: int, images: Path | N
             kernels=kernels_png(checkpoint.weights["conv1.weight"]),
             probe=made.probe,
         )
-        (folder / "net.onnx").write_bytes(made.net.SerializeToString())
-        (folder / "tencrop.onnx").write_bytes(with_card(made.tencrop, card).SerializeToString())
-        (folder / "parity.json").write_text(json.dumps(made.parity, indent=1) + "\n")
+        write(folder, made.net, made.tencrop, card)
     return made.parity
 
 
@@ -90,7 +86,7 @@ def _exact(checkpoint: Checkpoint, compared: np.ndarray, plain: bool) -> Made:
     net = net_onnx(checkpoint)
     tencrop = tencrop_onnx(net, checkpoint.contract, checkpoint.mean, plain)
     parity = verify(checkpoint, net, tencrop, compared)
-    reference = TenCropNet(AlexNet.of(checkpoint.net, checkpoint.weights), checkpoint.contract, checkpoint.mean)
+    reference = TenCropNet.of(checkpoint)
 
     @torch.inference_mode()
     def predict(pixels: np.ndarray) -> np.ndarray:
@@ -102,7 +98,9 @@ def _exact(checkpoint: Checkpoint, compared: np.ndarray, plain: bool) -> Made:
 def _in_int8(checkpoint: Checkpoint, photos: np.ndarray, plain: bool, exact: Mapping[str, Any]) -> Made:
     """The same in int8, judged by how far it is from torch; its exact form has passed the gate, with `exact` for parity."""
     rest = np.delete(photos, np.s_[::EACH], axis=0)
-    net = int8(net_onnx(single(checkpoint)), views_of(rest, checkpoint))
+    reference, views = TenCropNet.of(checkpoint), checkpoint.contract.views
+    crops = (reference.inputs(torch.from_numpy(image[None]), views)[0].numpy() for image in rest)
+    net = int8(net_onnx(single(checkpoint)), crops)
     tencrop = tencrop_onnx(net, checkpoint.contract, checkpoint.mean, plain)
     parity = verify(checkpoint, net, tencrop, photos[::EACH], INT8) | {"calibrated_on": len(rest), "before_int8": exact["compared"]}
     engine = open_engine(tencrop.SerializeToString(), Choice("onnxruntime", "cpu", "fp32"))

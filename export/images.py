@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dataset.source import is_image
 from model.contract import Contract
 from model.errors import BadInput
 from model.preprocess import ImageError, decode
@@ -16,8 +17,11 @@ def formula_images(contract: Contract, n: int) -> np.ndarray:
 
 
 def photographs(folder: Path, contract: Contract, n: int) -> np.ndarray:
-    """At most n, spread evenly over the files of a folder and of those in it, uint8 [n,R,R,3]. Raises BadInput where there is none."""
-    paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    """At most n, spread evenly over what is named as an image in a folder and in those below it, uint8 [n,R,R,3].
+
+    Raises BadInput where there is none.
+    """
+    paths = [path for path in sorted(folder.rglob("*")) if is_image(path.name) and path.is_file()]
     found: list[np.ndarray] = []
     for path in [paths[i * len(paths) // n] for i in range(n)] if len(paths) > n else paths:
         try:

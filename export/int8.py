@@ -6,7 +6,7 @@ first convolution stays in floats: it sees pixels, costs little, and the ten vie
 """
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +14,6 @@ import onnx
 from onnx import shape_inference
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.quant_utils import add_pre_process_metadata
-
-from export.views import cut
-from model.checkpoint import Checkpoint
 
 PRODUCTS = ["Conv", "Gemm", "MatMul"]
 
@@ -54,10 +51,3 @@ def int8(net: onnx.ModelProto, batches: Iterable[np.ndarray]) -> onnx.ModelProto
         quantized = onnx.load(out)
     del quantized.metadata_props[:]
     return quantized
-
-
-def views_of(images: np.ndarray, checkpoint: Checkpoint) -> Iterator[np.ndarray]:
-    """What the net sees of uint8 [n,R,R,3], the ten views of each image in turn."""
-    for image in images:
-        planes = image.transpose(2, 0, 1)[None].astype(np.float32)
-        yield np.ascontiguousarray(cut(planes, checkpoint.mean, checkpoint.contract)[0], np.float32)

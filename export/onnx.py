@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper
 
 from export.graph import Graph
 from model.checkpoint import Checkpoint
@@ -25,12 +24,7 @@ def net_onnx(checkpoint: Checkpoint) -> onnx.ModelProto:
     for row in table:
         value = EMITTERS[row.op](graph, row, value, checkpoint.weights)
     graph.node("Identity", "logits", value)
-    side = config.input
-    return graph.model(
-        "net",
-        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", 3, side, side])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", *table[-1].after])],
-    )
+    return graph.model("net", {"input": ("N", 3, config.input, config.input)}, {"logits": ("N", *table[-1].after)})
 
 
 def _conv(graph: Graph, row: Row, x: str, weights: Any) -> str:

@@ -3,11 +3,14 @@
 The only way a tencrop.onnx is made.
 """
 
+import json
+from pathlib import Path
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from export.graph import Graph
+from export.graph import Graph, rename
 from export.stem import FRONT, Stem, cut, find_stem, shared_stem
 from model.contract import Contract
 from model.tencropfile import INPUT, OUTPUTS, Card
@@ -23,30 +26,24 @@ def tencrop_onnx(net: onnx.ModelProto, contract: Contract, mean: np.ndarray, pla
     """
     graph = Graph()
     prefixed = onnx.compose.add_prefix(net, BACK)
-    (taken,), (given,) = prefixed.graph.input, prefixed.graph.output
+    (crops,), (logits,) = prefixed.graph.input, prefixed.graph.output
     graph.initializers.extend(prefixed.graph.initializer)
     graph.nodes.extend(_take_constants(prefixed))
     stem = None if plain else _shareable(prefixed, contract, mean)
     if stem:
-        _rename(prefixed, stem.output, _shared(graph, stem, contract, mean))
+        rename(prefixed.graph.node, stem.output, _shared(graph, stem, contract, mean))
     else:
-        _rename(prefixed, taken.name, _views(graph, contract, mean))
+        rename(prefixed.graph.node, crops.name, _views(graph, contract, mean))
     graph.nodes.extend(node for node in prefixed.graph.node if not stem or node not in stem.nodes)
-    classes = given.type.tensor_type.shape.dim[-1].dim_value
-    softmax = graph.node("Softmax", f"{FRONT}softmax", given.name, axis=-1)
+    classes = logits.type.tensor_type.shape.dim[-1].dim_value
+    softmax = graph.node("Softmax", f"{FRONT}softmax", logits.name, axis=-1)
     apart = graph.constant(f"{FRONT}view_shape", np.array([len(contract.views), -1, classes]))
     by_view = graph.node("Reshape", f"{FRONT}by_view", softmax, apart)  # [10,N,C]
     graph.node("Transpose", OUTPUTS[1], by_view, perm=[1, 0, 2])
     graph.node("ReduceMean", OUTPUTS[0], OUTPUTS[1], graph.constant(f"{FRONT}view_axis", np.array([1])), keepdims=0)
-    side = contract.resize
-    return graph.model(
-        "tencrop",
-        [helper.make_tensor_value_info(INPUT, TensorProto.UINT8, ["N", side, side, 3])],
-        [
-            helper.make_tensor_value_info(OUTPUTS[0], TensorProto.FLOAT, ["N", classes]),
-            helper.make_tensor_value_info(OUTPUTS[1], TensorProto.FLOAT, ["N", len(contract.views), classes]),
-        ],
-    )
+    taken = {INPUT: ("N", contract.resize, contract.resize, 3)}
+    given = {OUTPUTS[0]: ("N", classes), OUTPUTS[1]: ("N", len(contract.views), classes)}
+    return graph.model("tencrop", taken, given, TensorProto.UINT8)
 
 
 def _shareable(net: onnx.ModelProto, contract: Contract, mean: np.ndarray) -> Stem | None:
@@ -105,16 +102,10 @@ def _take_constants(net: onnx.ModelProto) -> list[onnx.NodeProto]:
     return taken
 
 
-def _rename(net: onnx.ModelProto, value: str, name: str) -> None:
-    """Let every node that takes `value` take `name`."""
-    for node in net.graph.node:
-        for position, taken in enumerate(node.input):
-            if taken == value:
-                node.input[position] = name
-
-
-def with_card(model: onnx.ModelProto, card: Card) -> onnx.ModelProto:
-    """The model with its metadata."""
-    del model.metadata_props[:]
-    helper.set_model_props(model, card.to_metadata())
-    return model
+def write(folder: Path, net: onnx.ModelProto, tencrop: onnx.ModelProto, card: Card) -> None:
+    """net.onnx, tencrop.onnx with its card, and parity.json."""
+    del tencrop.metadata_props[:]
+    helper.set_model_props(tencrop, card.to_metadata())
+    (folder / "net.onnx").write_bytes(net.SerializeToString())
+    (folder / "tencrop.onnx").write_bytes(tencrop.SerializeToString())
+    (folder / "parity.json").write_text(json.dumps(card.parity, indent=1) + "\n")

@@ -7,6 +7,7 @@ image) and thin strips replace ten over 224x224.
 """
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 
 import onnx
@@ -30,8 +31,7 @@ class Stem:
     def copy(self, graph: Graph, name: str, x: str) -> str:
         """The same operations once more, on `x`."""
         for position, node in enumerate(self.nodes):
-            again = onnx.NodeProto()
-            again.CopyFrom(node)
+            again = deepcopy(node)
             again.input[0], again.output[0] = x, f"{FRONT}{name}.{node.name or position}"
             again.name = x = again.output[0]
             graph.nodes.append(again)

@@ -13,7 +13,6 @@ from model.checkpoint import Checkpoint
 from model.config import rows
 from model.engine import open_engine
 from model.errors import WorkFailed
-from model.net import AlexNet
 from model.views import TenCropNet
 
 INT8 = Limits(0.1, 0.25)  # of files whose exact form has passed: it is the rounding alone that is judged
@@ -28,7 +27,7 @@ def verify(
     Raises WorkFailed with the first thing that does not fit.
     """
     check_structure(checkpoint, net)
-    reference = TenCropNet(AlexNet.of(checkpoint.net, checkpoint.weights), checkpoint.contract, checkpoint.mean)
+    reference = TenCropNet.of(checkpoint)
     compared = []
     for found in _compare(reference, net.SerializeToString(), tencrop.SerializeToString(), images):
         compared.append(found)

@@ -53,28 +53,18 @@ class Checkpoint:
     def save(self, folder: Path) -> None:
         """Write aside, sync, rename: the folder is there whole or not at all, whatever happens in between.
 
-        Raises OSError where it cannot be written; what was written aside is then removed.
+        Raises OSError where it cannot be written or something is there; what was written aside is then removed.
         """
         aside = folder.with_name(folder.name + ".partial")
         try:
             self._write(aside)
+            aside.rename(folder)
         except SafetensorError as error:  # its words for a full disk
             shutil.rmtree(aside, ignore_errors=True)
             raise OSError(errno.EIO, str(error), str(folder)) from None
         except OSError:
             shutil.rmtree(aside, ignore_errors=True)
             raise
-        old = folder.with_name(folder.name + ".old.partial")
-        shutil.rmtree(old, ignore_errors=True)
-        if folder.exists():
-            folder.rename(old)
-        try:
-            aside.rename(folder)
-        except BaseException:
-            if old.exists():
-                old.rename(folder)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
 
     def _write(self, aside: Path) -> None:
         shutil.rmtree(aside, ignore_errors=True)

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from dataclasses import field
 from typing import Literal, NamedTuple
 
 from pydantic.dataclasses import dataclass
@@ -36,7 +35,11 @@ class Contract:
     crop: int = 224
     filter: Literal["bilinear"] = "bilinear"  # antialiased, Pillow's
     channels: Literal["rgb"] = "rgb"
-    labels: tuple[Label, ...] = field(default=())
+    labels: tuple[Label, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len({label.id for label in self.labels}) < len(self.labels):
+            raise ValueError("two labels have one id")
 
     @property
     def views(self) -> tuple[View, ...]:
@@ -46,11 +49,8 @@ class Contract:
         corners = ((0, 0), (0, far), (mid, mid), (far, 0), (far, far))
         return tuple(View(top, left, mirrored) for mirrored in (False, True) for top, left in corners)
 
-    def to_json(self) -> str:
-        """Canonical JSON: the same contract always gives the same text."""
-        return json.dumps(dump(self), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
     @property
     def sha256(self) -> str:
         """The hash that a report quotes: two reports with the same one saw the same pixels and labels."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()
+        text = json.dumps(dump(self), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()

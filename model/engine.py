@@ -113,12 +113,11 @@ def open_engine(graph: bytes, choice: Choice) -> Engine:
 class OnnxRuntime:
     """onnxruntime with one provider; no node may fall back to another device in silence."""
 
-    precision = "fp32"
-
     def __init__(self, graph: bytes, choice: Choice) -> None:
         import onnxruntime as ort
 
         self.name, self.device = choice.engine, choice.device
+        self.precision = "fp32" if choice.precision == "auto" else choice.precision
         provider, settings = _provider(choice)
         if self.device != "cpu":
             need_gpu(self.device, ort.cuda_version)
@@ -132,8 +131,6 @@ class OnnxRuntime:
         session_options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # cores that wait are the decoders'
         if self.device != "cpu":
             session_options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-        if choice.engine == "tensorrt":
-            self.precision = "fp16" if choice.precision == "fp16" else "fp32"
         if provider in REWRITES:
             graph = REWRITES[provider](graph)
         self._session = ort.InferenceSession(graph, session_options, providers=[(provider, settings)], enable_fallback=0)

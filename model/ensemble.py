@@ -9,7 +9,7 @@ import numpy as np
 
 from model.classifier import Classifier, open_classifier
 from model.contract import Contract
-from model.engine import Engine, EngineOptions
+from model.engine import Engine, EngineOptions, way
 from model.errors import BadInput, WorkFailed
 from model.predictor import Predictor
 
@@ -29,8 +29,9 @@ class Ensemble:
         for other in others:
             if other.contract.sha256 != first.contract.sha256:
                 raise BadInput(f"{other.name} takes other images or names other classes than {first.name}: no ensemble of these two")
-            if _runs(other) != _runs(first):
-                raise WorkFailed(f"{other.name} runs on {_runs(other)} and {first.name} on {_runs(first)}; ask for one with --engine")
+            here, there = way(other.engine), way(first.engine)
+            if here != there:
+                raise WorkFailed(f"{other.name} runs on {here} and {first.name} on {there}; ask for one with --engine")
 
     @property
     def contract(self) -> Contract:
@@ -57,8 +58,3 @@ def open_predictor(paths: Sequence[Path], options: EngineOptions) -> Predictor:
     """The one model of these files, or the ensemble of several. Raises as `open_classifier` and Ensemble do."""
     members = tuple(open_classifier(path, options) for path in paths)
     return members[0] if len(members) == 1 else Ensemble(" + ".join(member.name for member in members), members)
-
-
-def _runs(classifier: Classifier) -> str:
-    engine = classifier.engine
-    return f"{engine.name} on {engine.device} in {engine.precision}"

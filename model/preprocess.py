@@ -1,14 +1,17 @@
 """Image bytes -> uint8 [R,R,3]: the only decoder of the project. Bit-equal to torchvision's Resize(R) + CenterCrop(R)."""
 
 import io
+import math
+import re
 import struct
 import threading
 import warnings
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
 
 from model.contract import Contract
 from model.errors import BadInput
@@ -29,7 +32,12 @@ UPRIGHT = {  # EXIF orientation -> what turns the image upright
 }
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM", b"II*\0", b"MM\0*")  # WebP: RIFF....WEBP
 WHITE = (255, 255, 255, 255)
+GREY_LEVEL = {"L;2": 85, "L;4": 17}  # of 8 bits, by Pillow's name for a PNG's raw pixels
 STRIP = 64  # rows
+MAX_SCANS = 64  # of a JPEG; encoders write a dozen, and each costs 2 to 5 ms a megapixel
+MAX_PIECES = 20_000  # that Pillow reads of a header; 32 MiB of full JPEG segments are 1,500
+MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")  # of a JPEG, but those that have no length
+SOS, END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
 
 _one_large = threading.Lock()
 
@@ -70,15 +78,27 @@ def decode(data: bytes, contract: Contract) -> tuple[np.ndarray, ImageInfo]:
 
     Raises UnsupportedImage, ImageTooLarge, or ImageError where the bytes are damaged.
     """
+    with _opened(data) as opened:
+        return _decoded(opened, contract)
+
+
+def decode_small(data: bytes, contract: Contract) -> tuple[np.ndarray, ImageInfo] | None:
+    """As `decode`; None, at once, for an image of more than LARGE pixels."""
+    with _opened(data) as opened:
+        return None if _is_large(opened) else _decoded(opened, contract)
+
+
+@contextmanager
+def _opened(data: bytes) -> Iterator[ImageFile.ImageFile]:
+    """The image, its header read and its cost bounded; what goes wrong in the block is an ImageError."""
+    file = _File(data)
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
+        with Image.open(file, formats=FORMATS) as opened:
+            file.left = math.inf
             _check_size(*opened.size)
-            with _one_large if opened.width * opened.height > LARGE else nullcontext():
-                tagged = _orientation(opened) in UPRIGHT  # before load: Pillow turns TIFF itself and removes the tag
-                opened.load()
-                image = _upright(opened)
-                info = ImageInfo(opened.format or "", opened.mode, *image.size, tagged)
-                return _square(_rgb(image), contract.resize), info
+            if opened.format == "JPEG" and data.count(SOS) > MAX_SCANS:
+                _check_scans(data)
+            yield opened
     except ImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -91,14 +111,54 @@ def decode(data: bytes, contract: Contract) -> tuple[np.ndarray, ImageInfo]:
         raise ImageError(f"damaged image ({type(error).__name__}: {error})") from None
 
 
-def decode_small(data: bytes, contract: Contract) -> tuple[np.ndarray, ImageInfo] | None:
-    """As `decode`; None, at once, for an image of more than LARGE pixels."""
-    try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
-            large = LARGE < opened.width * opened.height <= MAX_PIXELS
-    except Exception:  # `decode` says what it is
-        large = False
-    return None if large else decode(data, contract)
+def _decoded(opened: ImageFile.ImageFile, contract: Contract) -> tuple[np.ndarray, ImageInfo]:
+    with _one_large if _is_large(opened) else nullcontext():
+        if opened.format == "PNG" and "transparency" in opened.info:
+            _scale_key(opened)
+        tagged = _orientation(opened) in UPRIGHT  # before load: Pillow turns TIFF itself and removes the tag
+        opened.load()
+        image = _upright(opened)
+        info = ImageInfo(opened.format or "", opened.mode, *image.size, tagged)
+        return _square(_rgb(image), contract.resize), info
+
+
+def _scale_key(png: ImageFile.ImageFile) -> None:
+    """A PNG's transparent colour is told in the file's own depth; Pillow scales pixels to 8 bits, and not it."""
+    raw = png.tile[0].args  # there until it is loaded
+    if raw in GREY_LEVEL:
+        png.info["transparency"] *= GREY_LEVEL[raw]
+    elif raw == "RGB;16B":
+        png.info["transparency"] = tuple(value >> 8 for value in png.info["transparency"])
+
+
+def _is_large(image: Image.Image) -> bool:
+    return image.width * image.height > LARGE
+
+
+class _File(io.BytesIO):
+    """An encoded image whose header Pillow may read in so many pieces: it would take a million of four bytes, a second for each MB."""
+
+    left: float = MAX_PIECES
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.left -= 1
+        if self.left < 0:
+            raise ImageError(f"a header of more than {MAX_PIECES} pieces")
+        return super().read(size)
+
+
+def _check_scans(data: bytes) -> None:
+    """A JPEG goes over its pixels MAX_SCANS times at most. What follows its end, as the film of a telephone, is none of it."""
+    scans, at = 0, 2
+    for _ in range(MAX_PIECES):
+        marker = MARKER.search(data, at)
+        if marker is None or marker[0] == END_OF_IMAGE:
+            return
+        scans += marker[0] == SOS
+        if scans > MAX_SCANS:
+            break
+        at = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2])
+    raise ImageError(f"a JPEG of more than {MAX_SCANS} scans, or of {MAX_PIECES} segments")
 
 
 def _signed(data: bytes) -> bool:

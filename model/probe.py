@@ -1,7 +1,8 @@
 """Pictures made by a formula, with the 1/f spectrum of photographs: what a server proves itself on, and what parity falls back on."""
 
 import io
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated
 
 import numpy as np
 from PIL import Image
@@ -13,6 +14,7 @@ from model.strict import STRICT
 
 WIDTH, HEIGHT = 320, 288  # not square, larger than 256: the probe is resized and cropped like any photograph
 CONTRAST = 55.0  # standard deviation of a channel's grey levels
+SEEDS = range(16)  # of the images that a probe is chosen from
 TOLERANCE = {"fp32": 1e-3, "fp16": 5e-3, "bf16": 2e-2}
 
 
@@ -58,13 +60,13 @@ class Probe:
         return f"a probability is off by {difference:.1e} (allowed {allowed:.0e} in {precision})" if difference > allowed else None
 
     @classmethod
-    def of(cls, predict: Any, slack: float = 0.0, seeds: range = range(16)) -> "Probe":
+    def of(cls, predict: Callable[[bytes], np.ndarray], slack: float = 0.0) -> "Probe":
         """The clearest of several formula images, so that rounding cannot swap its top two; predict: PNG bytes -> [C]."""
-        answers = {seed: predict(formula_png(seed)) for seed in seeds}
+        answers = {seed: predict(formula_png(seed)) for seed in SEEDS}
 
         def margin(seed: int) -> float:
             return float(np.diff(np.sort(answers[seed])[-2:]).sum())
 
-        clearest = max(seeds, key=margin)
+        clearest = max(SEEDS, key=margin)
         top = top_k(answers[clearest])
         return cls(clearest, tuple(map(int, top)), tuple(float(p) for p in answers[clearest][top]), slack)

@@ -12,8 +12,9 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import TensorProto
 
-from model.contract import Contract, Label
+from model.contract import Contract
 from model.errors import BadInput
+from model.expect import Expect
 from model.probe import Probe
 from model.strict import dump, parse
 
@@ -35,7 +36,7 @@ class Card:
 
     def to_metadata(self) -> dict[str, str]:
         """As ONNX metadata_props."""
-        bare = json.loads(self.contract.to_json())
+        bare = dump(self.contract)
         labels = bare.pop("labels")
         values = {
             "contract": json.dumps(bare, sort_keys=True),
@@ -57,6 +58,7 @@ class Card:
             recipe, parity = json.loads(values["recipe"]), json.loads(values["parity"])
             if not isinstance(recipe, dict) or not isinstance(parity, dict):
                 raise ValueError("recipe or parity is no table")
+            parse(tuple[Expect, ...], recipe.get("expect", []), f"{source}: recipe.expect")
             return cls(
                 contract=parse(Contract, bare, f"{source}: contract"),
                 recipe=recipe,
@@ -69,11 +71,6 @@ class Card:
             raise BadInput(f"{source}: not made by `tencrop export` (no metadata {PREFIX}{error.args[0]})") from None
         except (ValueError, TypeError, RecursionError) as error:
             raise BadInput(f"{source}: damaged metadata ({error})") from None
-
-    @property
-    def labels(self) -> tuple[Label, ...]:
-        """In the order of the probabilities."""
-        return self.contract.labels
 
 
 @dataclass(frozen=True)
@@ -102,7 +99,7 @@ class TenCropFile:
 
 def _check_interface(model: onnx.ModelProto, card: Card, source: str) -> None:
     """The graph takes and gives what the contract says, for any number of images. Raises BadInput."""
-    side, classes, views = card.contract.resize, len(card.labels), len(card.contract.views)
+    side, classes, views = card.contract.resize, len(card.contract.labels), len(card.contract.views)
     wanted = {
         INPUT: (TensorProto.UINT8, [0, side, side, 3]),
         OUTPUTS[0]: (TensorProto.FLOAT, [0, classes]),

@@ -4,7 +4,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from model.checkpoint import Checkpoint
 from model.contract import CENTER_VIEW, Contract, View
+from model.net import AlexNet
 
 
 class TenCropNet(nn.Module):
@@ -21,6 +23,11 @@ class TenCropNet(nn.Module):
         self.net = net
         self.contract = contract
         self.register_buffer("mean", torch.from_numpy(np.asarray(mean, np.float32)))
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint) -> "TenCropNet":
+        """The prediction of a trained net, on the CPU in fp32."""
+        return cls(AlexNet.of(checkpoint.net, checkpoint.weights), checkpoint.contract, checkpoint.mean)
 
     def inputs(self, images: Tensor, views: tuple[View, ...]) -> Tensor:
         """What the net sees of uint8 [N,R,R,3]: float [N,len(views),3,crop,crop]."""

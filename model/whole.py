@@ -1,8 +1,8 @@
 """Files that are there whole or not at all: written aside, then renamed."""
 
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from model.errors import BadInput
@@ -27,11 +27,11 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 @contextmanager
 def gathered(folder: Path) -> Iterator[Path]:
-    """A folder to write into instead; what is in it moves into `folder`, which is made, when the block ends well.
+    """A folder to write into instead, within `folder`, which is made; what is in it moves up when the block ends well.
 
     Raises BadInput where something of another kind has the name of one of them; then, and where the block fails, nothing moves.
     """
-    partial = folder.resolve().with_name(folder.resolve().name + ".partial")
+    partial, there = folder / ".partial", folder.exists()
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
@@ -40,11 +40,13 @@ def gathered(folder: Path) -> Iterator[Path]:
         for path in made:
             if (folder / path.name).exists() and (folder / path.name).is_dir() != path.is_dir():
                 raise BadInput(f"{folder / path.name}: stands in the way; remove it or choose another place")
-        folder.mkdir(exist_ok=True)
         for path in made:
             _move(path, folder / path.name)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        if not there:
+            with suppress(OSError):  # it holds what was made
+                folder.rmdir()
 
 
 def _move(path: Path, to: Path) -> None:
@@ -52,10 +54,3 @@ def _move(path: Path, to: Path) -> None:
     if to.is_dir():
         to.rename(path.with_name(path.name + ".old"))
     path.replace(to)
-
-
-def write_all(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Several files of one folder, as `gathered` has it."""
-    with gathered(folder) as partial:
-        for name, content in files.items():
-            (partial / name).write_bytes(content)

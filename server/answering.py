@@ -27,7 +27,7 @@ class Answered(NamedTuple):
 
 
 async def answer(serving: State, batcher: Batcher, data: bytes) -> Answered:
-    """Decode an encoded image and predict. Raises ImageError."""
+    """Decode an encoded image and predict. Raises ImageError, and Refusal as `_predicted`."""
     if not data:
         raise ImageError("the image is empty (0 bytes)")
     loop = asyncio.get_running_loop()
@@ -38,7 +38,7 @@ async def answer(serving: State, batcher: Batcher, data: bytes) -> Answered:
             decoded = await loop.run_in_executor(serving.large_decoder, decode, data, batcher.model.contract)
         pixels, info = decoded
         seconds = time.perf_counter() - started
-        prediction = await batcher.predict(pixels)
+        prediction = await _predicted(batcher, pixels)
     batcher.metrics.decode_seconds.labels(batcher.model.name).observe(seconds)
     return Answered(info, prediction, seconds)
 
@@ -46,7 +46,15 @@ async def answer(serving: State, batcher: Batcher, data: bytes) -> Answered:
 async def answer_pixels(batcher: Batcher, pixels: np.ndarray) -> Prediction:
     """Predict of an image that is uint8 [R,R,3] already."""
     with batcher.coming():
-        return await batcher.predict(pixels)
+        return await _predicted(batcher, pixels)
+
+
+async def _predicted(batcher: Batcher, pixels: np.ndarray) -> Prediction:
+    """Raises Refusal 422 where the net has no number for an answer, as one of its own that divides by an image's contrast."""
+    prediction = await batcher.predict(pixels)
+    if not np.isfinite(prediction.probabilities).all():
+        raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "no_answer", "the model's answer to this image is no number")
+    return prediction
 
 
 async def in_time(serving: State, request: Request, work: Awaitable[T]) -> T:

@@ -6,7 +6,6 @@ is the one input itself. A BYTES element is a uint32 length and so many bytes; i
 
 import base64
 import binascii
-import gzip
 import math
 import struct
 import zlib
@@ -103,7 +102,9 @@ def read(body: bytes, length: str | None, wanted: TensorMetadata, most: int) -> 
     if not 0 <= json_bytes <= len(body):
         raise _bad(f"{HEADER_LENGTH}: {length!r} is not a length within the body")
     if length is not None and not json_bytes:
-        return Infer(None, _only(body, wanted), True, 0)
+        elements = _only(body, wanted)
+        _few(len(elements), most)
+        return Infer(None, elements, True, 0)
     if json_bytes > MAX_JSON:
         why = f"{json_bytes} bytes of JSON; at most {MAX_JSON}: send tensors as binary data"
         raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body_too_large", why)
@@ -114,8 +115,7 @@ def read(body: bytes, length: str | None, wanted: TensorMetadata, most: int) -> 
     shape = tuple(tensor.shape)
     if len(shape) != len(wanted.shape) or shape[1:] != wanted.shape[1:] or not 0 <= shape[0] < MAX_DIMENSION:
         raise _bad(f"input {tensor.name!r} of shape {list(shape)}: expected {list(wanted.shape)}")
-    if shape[0] > most:
-        raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_many_images", f"{shape[0]} images; at most {most} in a request")
+    _few(shape[0], most)
     output = asked.outputs[0] if asked.outputs else Wanted(name=OUTPUT)
     if output.name != OUTPUT:
         raise _bad(f"output {output.name!r}: this model has the one output {OUTPUT!r}")
@@ -151,7 +151,12 @@ def deflated(body: bytes, accepted: str) -> tuple[bytes, str | None]:
     encoding = next((name for name in names if name in WINDOW), None)
     if encoding is None:
         return body, None
-    return (gzip.compress(body, 1) if encoding == "gzip" else zlib.compress(body, 1)), encoding
+    return zlib.compress(body, 1, WINDOW[encoding]), encoding
+
+
+def _few(images: int, most: int) -> None:
+    if images > most:
+        raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_many_images", f"{images} images; at most {most} in a request")
 
 
 def _only(body: bytes, wanted: TensorMetadata) -> Elements:

@@ -41,6 +41,7 @@ class ViewVerdict(BaseModel):
     size: int
     mirrored: bool
     index: int
+    id: str
     label: str
     probability: float
 

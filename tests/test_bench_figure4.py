@@ -13,7 +13,6 @@ from bench.figure4 import NEAREST, kinds, nearest, search, spread
 from dataset.prepared import Prepared
 from model.checkpoint import Checkpoint
 from model.errors import BadInput
-from model.net import AlexNet
 from model.views import TenCropNet
 
 
@@ -30,7 +29,7 @@ def test_the_hidden_values_are_those_that_fc8_is_given(checkpoint: Checkpoint, t
     images = torch.from_numpy(np.stack([tiny_prepared.pixels(index) for index in range(4)]))
     hidden = kinds(checkpoint)["hidden layer"](images)
     logits = hidden @ torch.from_numpy(checkpoint.weights["fc8.weight"]).T + torch.from_numpy(checkpoint.weights["fc8.bias"])
-    net = TenCropNet(AlexNet.of(checkpoint.net, checkpoint.weights), checkpoint.contract, checkpoint.mean).eval()
+    net = TenCropNet.of(checkpoint).eval()
     torch.testing.assert_close(logits.softmax(1), net.center(images), rtol=1e-4, atol=1e-5)
 
 

@@ -64,6 +64,13 @@ def test_without_training_images_the_mapping_tells_the_classes(root: Path) -> No
     assert read_by_threads(source) == expected(train=False)
 
 
+def test_training_images_may_be_left_unlisted(root: Path) -> None:
+    source = open_source(root, training=False)
+    assert source.labels == LABELS and read_by_threads(source) == expected(train=False)
+    remove(root / IMAGES / "val")
+    assert read_by_threads(open_source(root, training=False)) == expected(validation=False)
+
+
 def test_without_validation_images_there_is_no_split(root: Path) -> None:
     remove(root / IMAGES / "val")
     assert read_by_threads(open_source(root)) == expected(validation=False)

@@ -1,5 +1,7 @@
 """dataset/layouts.py: what lies in a folder says which layout it has."""
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,21 @@ from dataset.folder import Folder
 from dataset.layouts import open_source
 from dataset.tar import Tars
 from model.errors import BadInput
+
+
+def webdataset(root: Path) -> None:
+    for name in ("train", "val"):
+        (root / f"{name}.tar").write_bytes(tar({"1.jpg": jpeg(1), "1.cls": b"0", "2.jpg": jpeg(2), "2.cls": b"1"}))
+    (root / "classes.txt").write_text("ant\nbee\n")
+
+
+def folder(root: Path) -> None:
+    for number, name in enumerate(("train/ant", "train/bee", "val/ant", "val/bee")):
+        (root / name).mkdir(parents=True)
+        (root / name / "1.jpg").write_bytes(jpeg(number))
+
+
+LAYOUTS: dict[str, Callable[[Path], object]] = {"ilsvrc": ilsvrc, "webdataset": webdataset, "folder": folder}
 
 
 def test_ilsvrcs_tars_are_known_among_other_files(tmp_path: Path) -> None:
@@ -31,6 +48,24 @@ def test_class_folders_are_a_folder_and_hidden_parquet_does_not_count(tmp_path: 
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"")
     assert isinstance(open_source(tmp_path), Folder)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_without_training_images_only_its_own_validation_images_are_listed(layout: str, tmp_path: Path) -> None:
+    LAYOUTS[layout](tmp_path)
+    every = open_source(tmp_path)
+    own = open_source(tmp_path, training=False)
+    wanted = [(entry.id, entry.label) for entry in every.entries if entry.validation]
+    assert [(entry.id, entry.label) for entry in own.entries] == wanted and 0 < len(wanted) < len(every.entries)
+    assert own.labels == every.labels and own.read(own.entries[0]) == every.read(next(e for e in every.entries if e.validation))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_training_images_alone_are_listed_whoever_asks(layout: str, tmp_path: Path) -> None:
+    LAYOUTS[layout](tmp_path)
+    for path in tmp_path.glob("*val*"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert len(open_source(tmp_path, training=False).entries) == len(open_source(tmp_path).entries) > 0
 
 
 def test_an_empty_folder_is_bad_input(tmp_path: Path) -> None:

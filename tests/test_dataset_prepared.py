@@ -1,5 +1,6 @@
 """dataset/prepared.py: the cache of 256x256 images, resumable and checked, with the statistics of what is trained on."""
 
+import errno
 import io
 import json
 import resource
@@ -25,7 +26,7 @@ from dataset.layouts import open_source
 from dataset.prepared import DOCUMENT, INDEX, STATISTICS, Prepared, prepare
 from dataset.source import Entry, Source
 from model.contract import Contract
-from model.errors import BadInput
+from model.errors import BadInput, WorkFailed
 from model.preprocess import decode
 
 
@@ -162,7 +163,7 @@ def test_finished_parts_are_not_decoded_again(source: Source, tmp_path: Path, mo
     seen: list[str] = []
     original = room._prepare_one
 
-    def counted(source: Source, entry: Entry, contract: Contract) -> tuple[np.ndarray | None, bytes]:
+    def counted(source: Source, entry: Entry, contract: Contract) -> tuple[np.ndarray | None, bytes, np.ndarray]:
         seen.append(entry.id)
         return original(source, entry, contract)
 
@@ -172,13 +173,27 @@ def test_finished_parts_are_not_decoded_again(source: Source, tmp_path: Path, mo
 
 
 @pytest.mark.usefixtures("parts_of_8")
+def test_a_full_disk_is_one_line_and_what_is_done_stays(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")  # as a write has it: no file is named
+
+    prepare(source, tmp_path / "whole", 0.2, quiet)
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "savez", full)
+        with pytest.raises(WorkFailed, match=r"out: No space left on device; what is done is kept: make room and run it again"):
+            prepare(source, tmp_path / "out", 0.2, quiet)
+    prepare(source, tmp_path / "out", 0.2, quiet)
+    assert (tmp_path / "out" / "index.parquet").read_bytes() == (tmp_path / "whole" / "index.parquet").read_bytes()
+
+
+@pytest.mark.usefixtures("parts_of_8")
 def test_an_interrupted_prepare_is_not_a_prepared_data_set_and_can_be_finished(
     source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepare(source, tmp_path / "whole", 0.2, quiet)
     original, calls = room._prepare_one, 0
 
-    def failing(source: Source, entry: Entry, contract: Contract) -> tuple[np.ndarray | None, bytes]:
+    def failing(source: Source, entry: Entry, contract: Contract) -> tuple[np.ndarray | None, bytes, np.ndarray]:
         nonlocal calls
         calls += 1
         if calls == 20:

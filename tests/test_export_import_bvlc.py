@@ -160,11 +160,11 @@ def test_mutant_is_not_the_torch_net(mutant: str, bvlc: onnx.ModelProto, crops: 
 def test_whole_file_sees_photographs_as_caffe_did(bvlc: onnx.ModelProto, tmp_path: Path, photographs: dict[str, Path]) -> None:
     onnx.save(bvlc, tmp_path / "bvlcalexnet-9.onnx")
     made = import_net(tmp_path / "bvlcalexnet-9.onnx", tmp_path / "out", Options(), None)
-    assert made.kind == "ONNX Model Zoo's bvlcalexnet" and made.parity["lrn_nodes"] == 2
-    assert made.assumed == (
+    assert made.recipe["about"] == "imported: ONNX Model Zoo's bvlcalexnet" and made.parity["lrn_nodes"] == 2
+    assert made.recipe["assumed"] == [
         "classes numbered from 0, in the order of the outputs (--labels)",
         "outputs that are probabilities, going by their sums (--output)",
-    )
+    ]
     contract = Contract()
     images = np.stack([decode(path.read_bytes(), contract)[0] for path in photographs.values()])
     centers = images[:, 16:240, 16:240].transpose(0, 3, 1, 2).astype(np.float32)

@@ -67,13 +67,13 @@ PARAMETERS = {"Convolution": (10, 106), "InnerProduct": (17, 117), "LRN": (18, 1
 
 
 def layer(
-    old: bool, name: str, kind: str, bottom: list[str], top: str, parameter: bytes = b"", blobs: tuple[np.ndarray, ...] = ()
+    old: bool, name: str, kind: str, bottom: list[str], top: str | None, parameter: bytes = b"", blobs: tuple[np.ndarray, ...] = ()
 ) -> bytes:
     """A V1LayerParameter in NetParameter's field 2, or a LayerParameter in its field 100."""
     if old:
-        own = held(4, name) + whole(5, V1.get(kind, 25)) + b"".join(held(2, b) for b in bottom) + held(3, top)
+        own = held(4, name) + whole(5, V1.get(kind, 25)) + b"".join(held(2, b) for b in bottom) + (held(3, top) if top else b"")
     else:
-        own = held(1, name) + held(2, kind) + b"".join(held(3, b) for b in bottom) + held(4, top)
+        own = held(1, name) + held(2, kind) + b"".join(held(3, b) for b in bottom) + (held(4, top) if top else b"")
     own += b"".join(held(6 if old else 7, blob(values, old)) for values in blobs)
     own += held(PARAMETERS[kind][0 if old else 1], parameter) if kind in PARAMETERS else b""
     return held(2 if old else 100, own)
@@ -164,6 +164,15 @@ def test_imported_net_answers_as_the_torch_net(old: bool, crop: int, tmp_path: P
     assert b"someone" not in (tmp_path / "out/tencrop.onnx").read_bytes()
 
 
+@pytest.mark.parametrize("old", [True, False], ids=["V1", "new"])
+def test_loss_that_names_nothing_that_it_makes_is_passed_over(old: bool, tmp_path: Path) -> None:
+    """As BVLC's own definition of AlexNet ends; Caffe gives it a name of its own and writes none."""
+    (tmp_path / "a.caffemodel").write_bytes(caffemodel(old, loss=layer(old, "loss", "SoftmaxWithLoss", ["fc8", "label_0"], None)))
+    (tmp_path / "b.caffemodel").write_bytes(caffemodel(old))
+    nets = [read_caffe(tmp_path / name, Options()).model for name in ("a.caffemodel", "b.caffemodel")]
+    assert nets[0] == nets[1] and nets[0].graph.output[0].name == "fc8/Gemm"
+
+
 def test_wrong_readings_would_show(mean: np.ndarray, images: np.ndarray) -> None:
     seen = ten(images[0], mean, 227)
     right = torch_probabilities(seen)
@@ -181,7 +190,7 @@ def test_wrong_readings_would_show(mean: np.ndarray, images: np.ndarray) -> None
 def test_without_a_mean_image_the_mean_colour_of_ilsvrc_is_taken(tmp_path: Path, images: np.ndarray) -> None:
     (tmp_path / "alexnet.caffemodel").write_bytes(caffemodel(old=True))
     made = import_net(tmp_path / "alexnet.caffemodel", tmp_path / "out", Options(), None)
-    assert [line for line in made.assumed if "--mean" in line] == [f"{ILSVRC}; the file wants 'mean.binaryproto' (--mean)"]
+    assert [line for line in made.recipe["assumed"] if "--mean" in line] == [f"{ILSVRC}; the file wants 'mean.binaryproto' (--mean)"]
     assert made.parity["reference"] == "the graph that our reader wrote of Caffe's .caffemodel, run by onnxruntime"
     colour = np.reshape((104.00699, 116.66877, 122.67892), (3, 1, 1)).astype(np.float32)
     _, each = open_classifier(tmp_path / "out", EngineOptions("cpu", "onnxruntime", "fp32")).predict(images[:1])

@@ -126,7 +126,7 @@ def test_every_convention_gives_the_prediction_that_numpy_computes(convention: s
     net, options = CONVENTIONS[convention]
     made = import_net(net.save(tmp_path / "net.onnx"), tmp_path / "out", Options(resize=RESIZE).over(options), None)
     want = np.stack([expected(net, image, options) for image in images])
-    assert made.contract.crop == CROP and made.output == ("logits" if net.end == "logits" else "probabilities")
+    assert made.contract.crop == CROP and made.recipe["output"] == ("logits" if net.end == "logits" else "probabilities")
     for engine in ("onnxruntime", "openvino"):
         opened = open_classifier(tmp_path / "out", EngineOptions("cpu", engine, "fp32"))
         mean, each = opened.predict(images)
@@ -154,7 +154,7 @@ def test_files_hold_what_the_card_promises_and_nothing_of_where_they_were_made(t
     assert [(row["engine"], row["batch"]) for row in made.parity["compared"]] == [
         (engine, batch) for engine in ("onnxruntime", "openvino") for batch in (1, 2, 5)
     ]
-    assert card.labels[3].id == "n00000003" and card.labels[3].name == "thing 3"
+    assert card.contract.labels[3].id == "n00000003" and card.contract.labels[3].name == "thing 3"
     assert card.recipe["source"] == "mine.onnx" and any("torchvision's preset" in line for line in card.recipe["assumed"])
     assert Image.open(io.BytesIO(card.kernels)).size == (16 * 22 + 2, 24)  # one row of 5x5 kernels, a weight 4 pixels
     assert b"someone" not in file.graph and str(tmp_path).encode() not in file.graph

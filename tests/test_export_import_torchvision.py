@@ -51,7 +51,7 @@ def imported(net: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.save(net.state_dict(), folder / "alexnet.pth")
     (folder / "names.txt").write_text("".join(f"n{i:08} the {i}th\n" for i in range(CLASSES)))
     made = import_net(folder / "alexnet.pth", folder / "mine", Options(), folder / "names.txt")
-    assert made.assumed == () and made.kind == "torchvision's alexnet"
+    assert made.recipe["assumed"] == [] and made.recipe["about"] == "imported: torchvision's alexnet"
     return folder / "mine"
 
 
@@ -141,6 +141,8 @@ def test_every_file_of_the_same_weights_gives_the_same_net(tmp_path: Path) -> No
     weights = thin()
     torch.save(weights, tmp_path / "a.pth")
     torch.save({"model": {f"module.{name}": value for name, value in weights.items()}, "epoch": 3}, tmp_path / "b.pt")
+    features = {name.replace("features.", "features.module."): value for name, value in weights.items()}
+    torch.save({"state_dict": features}, tmp_path / "e.pth.tar")  # as PyTorch's own script for ImageNet has it
     torch.save({"state_dict": weights}, tmp_path / "c.pth", _use_new_zipfile_serialization=False)
     save_file(weights, tmp_path / "d.safetensors")
     graphs = {read_alexnet(path, Options()).model.SerializeToString() for path in sorted(tmp_path.iterdir())}

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from PIL import Image
 
 from export import files
 from export.files import export
 from export.info import describe
-from export.int8 import int8, views_of
+from export.int8 import int8
 from export.onnx import net_onnx
 from export.pipeline import tencrop_onnx
 from export.precision import single
@@ -22,6 +23,7 @@ from model.classifier import open_classifier
 from model.engine import EngineOptions
 from model.errors import BadInput, WorkFailed
 from model.preprocess import decode
+from model.views import TenCropNet
 from server import EMBEDDED
 
 
@@ -89,7 +91,8 @@ def test_every_engine_answers_its_probe_and_agrees_with_the_full_model(
 
 def test_calibrated_on_nothing_like_photographs_it_is_rejected(embedded: Checkpoint, photographs: dict[str, Path]) -> None:
     grey = np.full((2, 256, 256, 3), 128, np.uint8)
-    net = int8(net_onnx(single(embedded)), views_of(grey, embedded))
+    crops = TenCropNet.of(embedded).inputs(torch.from_numpy(grey), embedded.contract.views).numpy()
+    net = int8(net_onnx(single(embedded)), crops)
     images = np.stack([decode(path.read_bytes(), embedded.contract)[0] for path in photographs.values()])
     with pytest.raises(WorkFailed, match="differs from torch"):
         verify(embedded, net, tencrop_onnx(net, embedded.contract, embedded.mean), images, INT8)

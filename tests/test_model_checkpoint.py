@@ -82,33 +82,24 @@ def test_a_checkpoint_only_to_predict_with_has_no_training_file(tmp_path: Path) 
     assert Checkpoint.load(tmp_path / "c").training == {}
 
 
-def test_saving_over_a_checkpoint_leaves_nothing_of_the_old_one(tmp_path: Path) -> None:
+def test_a_checkpoint_is_never_saved_over(tmp_path: Path) -> None:
     made().save(tmp_path / "c")
-    replace(made(), training={}, progress={"history": []}).save(tmp_path / "c")
-    assert not (tmp_path / "c" / TRAINING).exists()
+    with pytest.raises(OSError, match="c"):
+        replace(made(), progress={"history": []}).save(tmp_path / "c")
+    assert same(Checkpoint.load(tmp_path / "c"), made())
     assert [path.name for path in tmp_path.iterdir()] == ["c"]
 
 
 @pytest.mark.parametrize("step", ["weights", "document", "sync", "rename"])
-def test_an_interrupted_save_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+def test_an_interrupted_save_leaves_no_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    rename = Path.rename
-
-    def interrupt_the_last(path: Path, target: Path) -> Path:
-        if (path.name, target) == ("c.partial", tmp_path / "c"):
-            interrupt()
-        return rename(path, target)
-
-    made().save(tmp_path / "c")
     places = {"weights": (room, "save_file"), "document": (json, "dumps"), "sync": (os, "fsync"), "rename": (Path, "rename")}
-    owner, name = places[step]
-    with monkeypatch.context() as patch:
-        patch.setattr(owner, name, interrupt_the_last if step == "rename" else interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            replace(made(), progress={"history": []}).save(tmp_path / "c")
-    assert same(Checkpoint.load(tmp_path / "c"), made())
+    monkeypatch.setattr(*places[step], interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        made().save(tmp_path / "c")
+    assert not (tmp_path / "c").exists()
 
 
 def test_a_save_goes_on_over_the_remains_of_an_interrupted_one(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_an_ensembles_hash_tells_its_members_and_their_order(classifier: Classif
 
 def test_nets_of_other_classes_are_no_ensemble(classifier: Classifier) -> None:
     card = classifier.file.card
-    fewer = replace(card, contract=replace(card.contract, labels=card.labels[:50]))
+    fewer = replace(card, contract=replace(card.contract, labels=card.contract.labels[:50]))
     with pytest.raises(BadInput, match="no ensemble of these two"):
         Ensemble("e", (classifier, replace(classifier, file=replace(classifier.file, card=fewer))))
 

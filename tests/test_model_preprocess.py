@@ -441,6 +441,24 @@ def test_the_transparent_grey_of_a_sixteen_bit_png_is_white() -> None:
     np.testing.assert_array_equal(pixels(data), plain(expected.astype(np.uint8)))
 
 
+@pytest.mark.parametrize(("depth", "levels"), [(2, 4), (4, 16)])
+def test_the_transparent_grey_of_a_png_of_few_levels_is_white(depth: int, levels: int) -> None:
+    values = grid() % levels
+    bits = np.unpackbits(values[..., None], axis=-1)[..., -depth:]
+    rows = np.packbits(bits.reshape(256, -1), axis=1)
+    data = png(256, 256, depth, 0, b"".join(b"\0" + row.tobytes() for row in rows), chunk(b"tRNS", struct.pack(">H", levels - 2)))
+    assert mode_of(data) == "L"
+    expected = np.where(values == levels - 2, 255, values * (255 // (levels - 1))).astype(np.uint8)
+    np.testing.assert_array_equal(pixels(data), plain(expected))
+
+
+def test_the_transparent_colour_of_a_sixteen_bit_png_is_white() -> None:
+    rows = (b"\0" + b"\x12\x34" * 3 * 128 + b"\x34\x12" * 3 * 128) * 256  # the key's bytes, and the same two the other way round
+    data = png(256, 256, 16, 2, rows, chunk(b"tRNS", b"\x12\x34" * 3))
+    assert mode_of(data) == "RGB"
+    assert (pixels(data)[:, :128] == 255).all() and (pixels(data)[:, 128:] == 0x34).all()
+
+
 def test_the_transparent_colour_of_a_png_is_white() -> None:
     colour = picture(256, 256)
     key = colour[100, 50]

@@ -22,7 +22,7 @@ FP32 = EngineOptions("cpu", "auto", "fp32")
 def test_card_survives_the_round_trip() -> None:
     card = TenCropFile.read(FILE).card
     assert type(card).from_metadata(card.to_metadata(), "test") == card
-    assert len(card.labels) == 101 and card.kernels.startswith(b"\x89PNG")
+    assert len(card.contract.labels) == 101 and card.kernels.startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("keep", [0, 1, 1000, 1_000_000, -1])
@@ -63,6 +63,8 @@ def test_label_count_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     [
         ("contract", '{"zoom": 2}'),
         ("contract", "[]"),
+        ("recipe", '{"expect": 3}'),
+        ("recipe", '{"expect": [{"top1": 40.7, "top5": 18.2}]}'),
         ("contract", '{"resize": 128}'),
         ("probe", "[]"),
         ("probe", '{"seed": -1, "classes": [0], "probabilities": [1.0]}'),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from model.errors import BadInput
-from model.whole import aside, gathered, write_all, write_whole
+from model.whole import aside, gathered, write_whole
 
 
 def test_the_file_appears_at_the_end_and_takes_the_place_of_an_older_one(tmp_path: Path) -> None:
@@ -42,6 +42,13 @@ def test_what_is_gathered_moves_in_together_and_replaces_files_and_folders(tmp_p
     assert contents(tmp_path) == {"out/a": b"new", "out/b/new": b"new", "out/mine": b"stays"}
 
 
+def test_nothing_is_written_beside_the_folder(tmp_path: Path) -> None:
+    """It may be a disk of its own, or the only folder that may be written to."""
+    with gathered(tmp_path / "out") as folder:
+        (folder / "a").write_bytes(b"new")
+        assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
 def test_what_fails_while_it_is_gathered_changes_nothing(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError), gathered(tmp_path / "out") as folder:
         (folder / "a").write_bytes(b"new") and folder.write_bytes(b"fails")
@@ -50,9 +57,10 @@ def test_what_fails_while_it_is_gathered_changes_nothing(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("in_the_way", ["a", "b"])
 def test_of_several_files_none_is_replaced_where_one_cannot_be(in_the_way: str, tmp_path: Path) -> None:
-    write_all(tmp_path / "out", {name: b"old" for name in "ab" if name != in_the_way})
+    with gathered(tmp_path / "out") as folder:
+        next(folder / name for name in "ab" if name != in_the_way).write_bytes(b"old")
     (tmp_path / "out" / in_the_way).mkdir()
     before = contents(tmp_path)
-    with pytest.raises(BadInput, match=f"out/{in_the_way}: stands in the way"):
-        write_all(tmp_path / "out", {"a": b"new", "b": b"new"})
+    with pytest.raises(BadInput, match=f"out/{in_the_way}: stands in the way"), gathered(tmp_path / "out") as folder:
+        [(folder / name).write_bytes(b"new") for name in "ab"]
     assert contents(tmp_path) == before and [path.name for path in tmp_path.iterdir()] == ["out"]

@@ -247,6 +247,13 @@ def test_what_does_not_fit_is_one_line(server: str, model: str, document: dict[s
         raise ValueError(reply.json()["error"])
 
 
+def test_raw_pixels_of_more_images_than_the_queue_holds_are_413(server: str) -> None:
+    squares = bytes(65 * 196608)
+    headers = {"Inference-Header-Content-Length": "0"}
+    reply = httpx2.post(f"http://{server}/v2/models/{NAME}-pixels/infer", content=squares, headers=headers)
+    assert reply.status_code == 413 and reply.json()["error"] == "65 images; at most 64 in a request"
+
+
 def test_json_has_a_bound_of_its_own(server: str) -> None:
     reply = httpx2.post(f"http://{server}/v2/models/{NAME}/infer", content=bytes(MAX_JSON + 1))
     assert reply.status_code == 413 and f"at most {MAX_JSON}" in reply.json()["error"]

@@ -221,10 +221,23 @@ def test_pasted_and_dropped_images_are_answered_too(way: str, browser: Browser, 
         assert_shows(page, ask(url, china.read_bytes()))
 
 
-def test_what_is_no_file_is_not_dropped_in_silence(browser: Browser, url: str) -> None:
+def test_classes_of_the_same_words_are_told_apart(browser: Browser, url: str) -> None:
     with opened(browser, url) as page:
-        page.evaluate("document.body.dispatchEvent(new DragEvent('drop', { dataTransfer: new DataTransfer(), bubbles: true }))")
+        cranes = [{"id": "n02012849", "label": "crane"}, {"id": "n03126707", "label": "crane"}, {"id": "n1", "label": "ant"}]
+        said = page.evaluate("(guesses) => import('/page/words.js').then(({ tellApart }) => tellApart(guesses))", [*cranes, cranes[0]])
+    assert [guess["label"] for guess in said] == ["crane (n02012849)", "crane (n03126707)", "ant", "crane (n02012849)"]
+
+
+def test_what_is_no_file_is_not_dropped_in_silence(browser: Browser, url: str, china: Path) -> None:
+    drop = "document.body.dispatchEvent(new DragEvent('drop', { dataTransfer: new DataTransfer(), bubbles: true }))"
+    with opened(browser, url) as page:
+        page.evaluate(drop)
         expect(page.get_by_role("alert").filter(has_text="That was no file")).to_be_visible()
+        give(page, china)
+        assert_shows(page, ask(url, china.read_bytes()))
+        expect(page.locator("#failed")).to_be_empty()
+        page.evaluate(drop)
+        expect(page.locator("#answer")).to_be_visible()
 
 
 def test_damaged_file_is_told_in_words_and_the_page_goes_on(browser: Browser, url: str, china: Path) -> None:
@@ -298,7 +311,7 @@ def test_everything_can_be_reached_by_keyboard_in_order(browser: Browser, url: s
         chooser.value.set_files(china)
         expect(page.locator("#views button")).to_have_count(10)
         reached = []
-        for _ in range(14):
+        for _ in range(15):
             page.keyboard.press("Tab")
             name, outline = page.evaluate(
                 "[document.activeElement.id || document.activeElement.parentElement.parentElement.id,"
@@ -306,7 +319,7 @@ def test_everything_can_be_reached_by_keyboard_in_order(browser: Browser, url: s
             )
             reached.append(name)
             assert "solid 2px" in outline, name
-        assert reached == ["views"] * 10 + ["dataset", "validated", "limit", "start"]
+        assert reached == ["views"] * 10 + ["dataset", "validated", "limit", "holdout", "start"]
 
 
 def test_screen_readers_are_given_names_and_headings(browser: Browser, url: str, china: Path) -> None:
@@ -376,8 +389,9 @@ def row(page: Page, name: str) -> Locator:
     return page.locator("#jobs li").filter(has=page.get_by_role("heading", name=name, exact=True))
 
 
-def start(page: Page, dataset: str, limit: int | None = None) -> None:
+def start(page: Page, dataset: str, limit: int | None = None, holdout: float | None = None) -> None:
     page.get_by_label("Data set", exact=True).fill(dataset)
+    page.get_by_label("Held-out share", exact=True).fill(str(holdout or ""))
     page.get_by_label("At most", exact=True).fill(str(limit or ""))
     page.get_by_role("button", name="Start").click()
 
@@ -404,6 +418,21 @@ def test_job_is_started_followed_and_leads_to_its_report(browser: Browser, url: 
         for finished in (job, next_one):
             finished.get_by_role("button", name="Remove").click()
             expect(finished).to_have_count(0)
+
+
+def test_held_out_share_is_asked_for_and_said(browser: Browser, url: str, hold: Path) -> None:
+    with opened(browser, url, "409") as page:
+        start(page, "photos", holdout=0.2)
+        job = row(page, "photos by caltech101, 20% of each class held out")
+        expect(job.locator(".status")).to_contain_text(f"Done: {IMAGES // 5} images")
+        page.evaluate("fetch('/v1/validations').then((reply) => reply.json()).then((jobs) => { window.job = jobs[0] })")
+        page.wait_for_function("window.job")
+        assert page.evaluate("job.holdout") == 0.2
+        stale = page.evaluate_handle("import('/page/job.js').then(({ Row }) => new Row(`/v1/validations/${job.id}`, () => {}))")
+        stale.evaluate("(row) => { row.show({ ...job, status: 'running' }); return row.end(); }")  # its Cancel, pressed too late
+        assert page.evaluate("fetch(`/v1/validations/${job.id}/report`).then((reply) => reply.status)") == 200
+        job.get_by_role("button", name="Remove").click()
+        expect(job).to_have_count(0)
 
 
 def test_jobs_are_cancelled_and_removed_and_mistakes_are_told(browser: Browser, url: str, hold: Path) -> None:

@@ -62,11 +62,22 @@ def test_top_says_how_many(client: TestClient, jpeg: bytes) -> None:
     assert len(everything) == 101 and abs(sum(guess["probability"] for guess in everything) - 1) < 1e-4
 
 
+def test_an_answer_that_is_no_number_is_422(jpeg: bytes, classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a net that divides by an image's contrast, where there is none."""
+    answers = np.full((1, 101), np.nan, np.float32), np.full((1, 10, 101), np.nan, np.float32)
+    with TestClient(create_app([classifier], Settings())) as client:
+        monkeypatch.setattr(Classifier, "predict", lambda *_: answers)
+        reply = client.post("/v1/predict", content=jpeg)
+    assert (reply.status_code, reply.json()["error"]["code"]) == (422, "no_answer")
+
+
 def test_views_show_ten_verdicts_whose_mean_is_the_answer(client: TestClient, jpeg: bytes, classifier: Classifier) -> None:
     views = client.post("/v1/predict?views=true", content=jpeg).json()["views"]
     corners = [(0, 0), (0, 32), (16, 16), (32, 0), (32, 32)]
     assert [(v["top"], v["left"], v["mirrored"], v["size"]) for v in views] == [(t, le, m, 224) for m in (False, True) for t, le in corners]
-    assert all(0 < view["probability"] <= 1 and view["label"] for view in views)
+    assert all(0 < view["probability"] <= 1 for view in views)
+    labels = classifier.contract.labels
+    assert all((view["id"], view["label"]) == (labels[view["index"]].id, labels[view["index"]].name) for view in views)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])

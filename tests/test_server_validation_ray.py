@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 from archives import tar
-from cuts import cuts
+from cuts import assert_the_same, cuts
 from mortal import CHUNK, LIVES, small_and_mortal
 
 from dataset.layouts import open_source
@@ -96,11 +96,6 @@ def run(data: Path, out: Path, classifier: Classifier, on: bool, resume: bool = 
     work = plan(open_source(data), classifier, 1, None)
     evaluate(work, classifier, out, resume, heard.append, on_ray(work, classifier, [model], out) if on else None)
     return heard
-
-
-def assert_the_same(out: Path, plain: Path) -> None:
-    for name in ("predictions.parquet", "summary.json"):
-        assert (out / name).read_bytes() == (plain / name).read_bytes()
 
 
 @pytest.mark.parametrize("pack", [as_it_is, as_webdataset, as_parquet])

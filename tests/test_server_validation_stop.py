@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from cuts import cuts
+from cuts import assert_the_same, cuts
 
 ROOT = Path(__file__).parent.parent
 KILLS = 10
@@ -66,11 +66,6 @@ def undisturbed(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("undisturbed") / "run"
     assert finished(folder, out) == (0, "")
     return out
-
-
-def assert_the_same(out: Path, undisturbed: Path) -> None:
-    for name in ("predictions.parquet", "summary.json"):
-        assert (out / name).read_bytes() == (undisturbed / name).read_bytes()
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cuts import assert_the_same, cuts
 from fastapi.testclient import TestClient
 from PIL import Image
 
@@ -46,12 +47,7 @@ def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 def root(photographs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data root: `photos`, a broken one among them; `other` with a class of no model; `empty`; and a way out of it."""
     root = tmp_path_factory.mktemp("data") / "root"
-    for label, (name, source) in zip(("pagoda", "sunflower"), photographs.items(), strict=True):
-        (root / "photos" / label).mkdir(parents=True)
-        with Image.open(source) as image:
-            for number in range(IMAGES // 2):
-                image.crop((10 * number, 5 * number, 400 + 20 * number, 380)).save(root / "photos" / label / f"{name}{number}.jpg")
-    (root / "photos" / "pagoda" / "china2.jpg").write_bytes(b"\xff\xd8\xff\xe0 no more")
+    cuts(root / "photos", photographs, IMAGES, broken="pagoda/china02.jpg")
     (root / "other" / "unheard-of").mkdir(parents=True)
     Image.new("RGB", (300, 300)).save(root / "other" / "unheard-of" / "a.png")
     (root / "empty").mkdir()
@@ -112,11 +108,6 @@ def direct(root: Path, classifier: Classifier, out: Path, limit: int | None = No
     """`tencrop evaluate`."""
     evaluate(plan(open_source(root / "photos"), classifier, holdout, limit), classifier, out, False, lambda done: None)
     return out
-
-
-def assert_the_same(run: Path, other: Path) -> None:
-    for name in ("predictions.parquet", "summary.json"):
-        assert (run / name).read_bytes() == (other / name).read_bytes()
 
 
 def events(text: str) -> list[tuple[str, dict[str, Any]]]:
@@ -209,11 +200,15 @@ def test_cancelled_job_leaves_the_rest_of_its_chunk(client: TestClient, settings
 
     monkeypatch.setattr(chunk_file, "decode", held)
     name = ask(client)
+    due = time.monotonic() + 30
     while not decoded:
+        assert time.monotonic() < due
         time.sleep(0.01)
     client.delete(f"{URL}/{name}")
     goes_on.set()
+    due = time.monotonic() + 30
     while client.delete(f"{URL}/{name}").status_code == 409:  # it is stopping
+        assert time.monotonic() < due
         time.sleep(0.01)
     assert len(decoded) <= cores()
 
@@ -225,6 +220,14 @@ def test_finished_job_is_removed(client: TestClient, settings: Settings) -> None
     for reply in (client.get(f"{URL}/{name}"), client.get(f"{URL}/{name}/report"), client.delete(f"{URL}/{name}")):
         assert (reply.status_code, reply.json()["error"]["code"]) == (404, "not_found")
     assert [path.name for path in (settings.state_dir / "validations").iterdir()] == ["lock"]
+
+
+def test_who_only_cancels_removes_nothing_that_was_finished_meanwhile(client: TestClient) -> None:
+    name = ask(client, limit=1)
+    wait_for(client, name, "done")
+    reply = client.delete(f"{URL}/{name}?cancel=true")
+    assert (reply.status_code, reply.json()["error"]["code"]) == (409, "finished")
+    assert client.get(f"{URL}/{name}/report").status_code == 200
 
 
 def test_cancelled_job_that_has_not_stopped_yet_is_not_removed(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,7 +255,7 @@ def test_cancelled_job_that_has_not_stopped_yet_is_not_removed(client: TestClien
     ("body", "code", "says"),
     [
         ({"dataset": "nowhere"}, "bad_dataset", "no such folder in the data root"),
-        ({"dataset": "photos/pagoda/china0.jpg"}, "bad_dataset", "no such folder"),
+        ({"dataset": "photos/pagoda/china00.jpg"}, "bad_dataset", "no such folder"),
         ({"dataset": "../outside"}, "bad_dataset", "not in the data root"),
         ({"dataset": "photos/../photos"}, "bad_dataset", "not in the data root"),
         ({"dataset": "out"}, "bad_dataset", "not in the data root"),

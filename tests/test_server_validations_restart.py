@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cuts import cuts
+from cuts import assert_the_same, cuts
 from serving import address
 
 ROOT = Path(__file__).parent.parent
@@ -90,8 +90,7 @@ def assert_finished_as(undisturbed: Path, root: Path, state: Path, name: str) ->
         assert (kind, job["status"], job["error"]) == ("event: end", "done", None)
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=30) == 0
-    for file in ("predictions.parquet", "summary.json"):
-        assert (state / "validations" / name / "run" / file).read_bytes() == (undisturbed / file).read_bytes()
+    assert_the_same(state / "validations" / name / "run", undisturbed)
 
 
 @pytest.mark.slow

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torchrun import EXACT, NOISY, STEPS, Job, environment, furthest, in_one, last, run_jobs, same, smooth_noise, told, torchrun, untimed
+from thin import assert_equal, last, untimed
+from torchrun import EXACT, NOISY, STEPS, Job, environment, furthest, in_one, run_jobs, smooth_noise, told, torchrun
 
 import tencrop
 from dataset.prepared import Prepared
@@ -120,8 +121,7 @@ def test_one_process_goes_on_where_two_columns_stopped(prepared: Prepared, one: 
 
 
 def test_the_same_seed_gives_the_same_weights(two: Path) -> None:
-    assert same(last(two / "noisy"), last(two / "again"))
-    assert untimed(last(two / "noisy")) == untimed(last(two / "again"))
+    assert_equal(last(two / "noisy"), last(two / "again"))
 
 
 def test_each_column_draws_masks_of_its_own(two: Path) -> None:
@@ -139,8 +139,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(two: Path) -> None:
         assert stopped["ended"] == f"Stopped: stopped in epoch 2 after 2 of {STEPS} batches"
         assert stopped["checkpoints"] == ["checkpoint-0001", "checkpoint-0001+000002"]
         assert resumed["ended"] == "well"
-    assert same(last(two / "stopped"), last(two / "noisy"))
-    assert untimed(last(two / "stopped")) == untimed(last(two / "noisy"))
+    assert_equal(last(two / "stopped"), last(two / "noisy"))
 
 
 @pytest.mark.slow
@@ -157,7 +156,8 @@ def test_sigterm_to_torchrun_saves_what_its_processes_trained(prepared: Prepared
         said = process.communicate(timeout=60)[1]
     assert said.count("what was done is saved: go on with --resume") == 2  # each process
     assert 1 <= len(last(out).progress["history"]) < 9
-    assert same(Checkpoint.load(out / "checkpoint-0001"), Checkpoint.load(two / "noisy" / "checkpoint-0001"))
+    shorter, first = (Checkpoint.load(run / "checkpoint-0001") for run in (out, two / "noisy"))
+    assert all(np.array_equal(shorter.weights[name], value) for name, value in first.weights.items())
 
 
 # ---- refusals
@@ -273,8 +273,3 @@ def test_a_column_adds_both_columns_gradients_only_where_they_differ(rank: int, 
         torch.testing.assert_close(both[:, 3 * rank : 3 * rank + 3], x, rtol=0, atol=0)
         both.backward(up)
         torch.testing.assert_close(x.grad, expected, rtol=0, atol=0)
-
-
-def test_a_checkpoint_names_no_column(two: Path) -> None:
-    saved = Checkpoint.load(Run.checkpoints(two / "exact")[0])
-    assert "columns" not in saved.recipe and not any("exchange" in name for name in saved.weights)

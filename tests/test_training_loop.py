@@ -5,6 +5,7 @@ import math
 import multiprocessing
 import shutil
 import signal
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from thin import OVERRIDES, TIMES, assert_equal, last, quiet
+from torch._inductor.exc import InductorError, InvalidCxxCompiler
 
 from dataset.layouts import open_source
 from dataset.prepared import Prepared, prepare
@@ -341,6 +343,15 @@ def test_too_little_memory_is_one_line(
     monkeypatch.setattr(Training, "_step", full)
     with pytest.raises(WorkFailed, match=r"does not hold the training of 8 images at once; lower optim\.batch"):
         train(recipe, tiny_prepared, tmp_path / "device", False, 0, quiet)
+
+
+def test_a_missing_compiler_is_one_line(tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_compiler(*_: object) -> None:
+        raise InductorError(InvalidCxxCompiler(), sys._getframe())
+
+    monkeypatch.setattr(Training, "_step", no_compiler)
+    with pytest.raises(WorkFailed, match=r"^torch\.compile failed \(.*No working C\+\+ compiler.*\); .* --set compile=false$"):
+        train(recipe, tiny_prepared, tmp_path, False, 0, quiet)
 
 
 def ranked(recipe: Recipe, start: str) -> Recipe:

@@ -7,18 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torchrun import EXACT, NOISY, STEPS, Job, furthest, in_one, last, run_jobs, same, smooth_noise, told, untimed
+from thin import assert_equal, last, untimed
+from torchrun import EXACT, NOISY, STEPS, Job, furthest, in_one, run_jobs, smooth_noise, told
 
 from dataset.prepared import Prepared
-from model.checkpoint import Checkpoint
 from model.errors import BadInput, Stopped, WorkFailed
-from model.net import AlexNet
 from model.views import TenCropNet
 from training import parallel
 from training.loader import EpochOrder, Loader
 from training.parallel import NVIDIA, World, join
 from training.recipe import load
-from training.record import Run
 from training.training import Training, mask_seed
 
 CPU = torch.device("cpu")
@@ -51,7 +49,8 @@ def halfway(prepared: Prepared, one: Path, tmp_path_factory: pytest.TempPathFact
 def two(prepared: Prepared, halfway: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of runs of two processes."""
     runs = tmp_path_factory.mktemp("two")
-    shutil.copytree(halfway, runs / "begun_by_one")
+    for name in ("begun_by_one", "apart1"):
+        shutil.copytree(halfway, runs / name)
     jobs = [
         Job(str(runs / "exact"), EXACT),
         Job(str(runs / "begun_by_one"), EXACT, resume=True),
@@ -60,6 +59,7 @@ def two(prepared: Prepared, halfway: Path, tmp_path_factory: pytest.TempPathFact
         Job(str(runs / "stopped"), NOISY, term=(2, 2, 1)),
         Job(str(runs / "stopped"), NOISY, resume=True),
         Job(str(runs / "odd"), (*NOISY, "optim.batch=15")),
+        Job(str(runs / "apart"), EXACT, resume=True, apart=True),
     ]
     run_jobs(prepared, jobs)
     return runs
@@ -113,7 +113,7 @@ def test_a_checkpoint_is_the_whole_net(one: Path, two: Path) -> None:
     for pair in ((alone.weights, together.weights), (alone.training, together.training)):
         mine, theirs = ({name: value.shape for name, value in part.items()} for part in pair)
         assert mine == theirs
-    net = TenCropNet(AlexNet.of(together.net, together.weights), together.contract, together.mean)
+    net = TenCropNet.of(together)
     assert net(torch.zeros(1, 256, 256, 3, dtype=torch.uint8))[0].shape == (1, 7)
 
 
@@ -132,8 +132,7 @@ def test_two_processes_finish_the_epoch_that_one_began(one: Path, halfway: Path,
 
 
 def test_the_same_seed_gives_the_same_weights(two: Path) -> None:
-    assert same(last(two / "noisy"), last(two / "again"))
-    assert untimed(last(two / "noisy")) == untimed(last(two / "again"))
+    assert_equal(last(two / "noisy"), last(two / "again"))
 
 
 def test_each_process_draws_masks_of_its_own(two: Path) -> None:
@@ -159,8 +158,7 @@ def test_a_signal_to_one_process_stops_both(two: Path) -> None:
 
 def test_a_stopped_run_goes_on_as_if_it_had_not_been(two: Path) -> None:
     assert told(two / "stopped", 1)[1]["ended"] == "well"
-    assert same(last(two / "stopped"), last(two / "noisy"))
-    assert untimed(last(two / "stopped")) == untimed(last(two / "noisy"))
+    assert_equal(last(two / "stopped"), last(two / "noisy"))
 
 
 @pytest.mark.slow
@@ -178,8 +176,7 @@ def test_a_killed_process_costs_a_restart_and_changes_nothing(prepared: Prepared
     assert (tmp_path / "killed.killed").exists()
     assert "SIGKILL" in said or "exitcode: -9" in said
     assert len(told(out, 0)[0]["masks"]) == 2 * STEPS  # of the second epoch alone: the first was not trained again
-    assert same(last(out), last(two / "noisy"))
-    assert untimed(last(out)) == untimed(last(two / "noisy"))
+    assert_equal(last(out), last(two / "noisy"))
 
 
 def test_a_batch_that_does_not_divide_is_bad_input_in_both_processes(two: Path) -> None:
@@ -188,15 +185,17 @@ def test_a_batch_that_does_not_divide_is_bad_input_in_both_processes(two: Path) 
     assert not (two / "odd").exists()
 
 
+def test_processes_that_find_different_checkpoints_do_not_train(two: Path) -> None:
+    """As on two machines whose --out is not one folder."""
+    for rank in (0, 1):
+        assert "the processes find different checkpoints there" in told(two / "apart", rank)[0]["ended"]
+    assert not list(two.glob("apart0/*"))
+
+
 def test_a_data_set_smaller_than_a_batch_must_divide_too(prepared: Prepared) -> None:
     few = replace(prepared, validation=np.arange(len(prepared.labels)) >= 9)
     with pytest.raises(BadInput, match="a batch of 9 does not divide among 2 processes"):
         EpochOrder(few, load("source145", NOISY), (0, 2))
-
-
-def test_a_checkpoint_loads_without_a_process_group(two: Path) -> None:
-    assert not torch.distributed.is_initialized()
-    assert Checkpoint.load(Run.checkpoints(two / "exact")[0]).progress["history"]
 
 
 @pytest.mark.skipif(not torch.version.cuda or NVIDIA.exists(), reason="is about a GPU that torch was built for and cannot use")

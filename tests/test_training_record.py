@@ -2,6 +2,7 @@
 
 import csv
 import io
+import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -161,11 +162,20 @@ def test_to_ask_whether_a_run_is_begun_writes_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("half", ["checkpoint-0002.partial", "checkpoint-0001+000120.partial", "checkpoint-0001.old.partial"])
+@pytest.mark.parametrize("half", ["checkpoint-0002.partial", "checkpoint-0001+000120.partial"])
 def test_half_written_checkpoints_are_not_counted(run: Run, tmp_path: Path, half: str) -> None:
     run.save(checkpoint(1))
     (tmp_path / half).mkdir()
     assert names(tmp_path) == ["checkpoint-0001"]
+
+
+@pytest.mark.parametrize("copy", ["checkpoint-0001.keep", "checkpoint-best", "checkpoint-1"])
+def test_a_copy_of_a_checkpoint_is_neither_gone_on_with_nor_removed(run: Run, tmp_path: Path, copy: str) -> None:
+    run.save(checkpoint(1))
+    shutil.copytree(tmp_path / "checkpoint-0001", tmp_path / copy)
+    for epochs in (2, 3, 4):
+        run.save(checkpoint(epochs))
+    assert names(tmp_path) == ["checkpoint-0003", "checkpoint-0004"] and (tmp_path / copy).is_dir()
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), SafetensorError("No space left on device")])

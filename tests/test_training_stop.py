@@ -174,6 +174,17 @@ def test_a_signal_is_a_request_and_gives_the_next_one_its_old_meaning(number: si
     assert [signal.getsignal(each) for each in SIGNALS] == before
 
 
+def test_under_torchrun_which_repeats_signals_a_second_one_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A manager that stops all processes, as Slurm's, reaches each of them twice: by itself and by torchrun."""
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    before = [signal.getsignal(each) for each in SIGNALS]
+    with Stop() as stop:
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.requested
+    assert [signal.getsignal(each) for each in SIGNALS] == before
+
+
 def test_without_a_signal_the_old_handlers_come_back() -> None:
     before = [signal.getsignal(each) for each in SIGNALS]
     with Stop():

@@ -12,7 +12,6 @@ from thin import OVERRIDES, quiet
 
 from dataset.prepared import Prepared
 from model.errors import BadInput
-from model.net import AlexNet
 from model.views import TenCropNet
 from training.loader import Loader
 from training.parallel import World
@@ -91,7 +90,7 @@ def test_an_epoch_that_was_begun_goes_on_behind_its_batches(training: Training, 
 
 def test_validation_counts_are_those_of_the_center_crop(training: Training, tiny_prepared: Prepared) -> None:
     saved = training.checkpoint()
-    net = TenCropNet(AlexNet.of(saved.net, saved.weights), saved.contract, saved.mean)
+    net = TenCropNet.of(saved)
     indices = np.flatnonzero(tiny_prepared.validation)
     images = torch.from_numpy(np.stack([tiny_prepared.pixels(int(index)) for index in indices]))
     with torch.no_grad():

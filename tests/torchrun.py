@@ -25,7 +25,7 @@ from torch import Tensor
 from dataset.layouts import open_source
 from dataset.prepared import Prepared, prepare
 from model.checkpoint import Checkpoint
-from model.errors import BadInput, Stopped
+from model.errors import BadInput, Stopped, WorkFailed
 from model.net import AlexNet
 from training import loop, parallel
 from training.loader import Batch, Loader
@@ -52,7 +52,6 @@ NOISY = (  # with dropout
     *(f"net.conv{i}.channels={channels}" for i, channels in ((1, 8), (2, 16), (3, 16), (4, 16), (5, 16))),
     *(f"net.fc{i}.units=64" for i in (6, 7)),
 )
-TIMES = ("seconds", "images_per_s")
 STEP, EPOCH, RAND_LIKE = Training._step, Loader.epoch, torch.rand_like  # as they are before a test listens to them
 
 
@@ -67,6 +66,7 @@ class Job:
     set: Sequence[str]
     recipe: str = "source145"
     columns: bool = False
+    apart: bool = False  # each process in a folder of its own
     resume: bool = False
     workers: int = 0
     kill: Sequence[int] = ()
@@ -134,21 +134,6 @@ def told(out: Path, rank: int) -> list[dict[str, Any]]:
     return [json.loads(line) for line in Path(f"{out}.rank{rank}").read_text().splitlines()]
 
 
-def last(out: Path) -> Checkpoint:
-    return Checkpoint.load(Run.checkpoints(out)[-1])
-
-
-def untimed(checkpoint: Checkpoint) -> list[dict[str, Any]]:
-    """The history without what another run takes other seconds for."""
-    return [{key: value for key, value in row.items() if key not in TIMES} for row in checkpoint.progress["history"]]
-
-
-def same(one: Checkpoint, other: Checkpoint) -> bool:
-    """Whether weights and velocities are bit for bit alike."""
-    pairs = ((one.weights, other.weights), (one.training, other.training))
-    return all(a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a) for a, b in pairs)
-
-
 def furthest(one: Checkpoint, other: Checkpoint) -> tuple[float, float]:
     """How far two trainings of one beginning have come apart, the worst over all parameters, by Euclidean norms.
 
@@ -177,18 +162,19 @@ def main() -> None:
         loop.join = lambda: nullcontext(world)  # type: ignore[assignment, attr-defined, return-value]
         for job in jobs:
             _hooked(job, world.rank)
-            ended = _train(job, prepared)
+            ended = _train(job, prepared, world.rank)
             world.any(False)  # wait: the first process writes
             checkpoints = [path.name for path in Run.checkpoints(Path(job.out))]
             with Path(f"{job.out}.rank{world.rank}").open("a") as file:
                 file.write(json.dumps({"ended": ended, "checkpoints": checkpoints, "masks": job.masks, "fc8": job.fc8}) + "\n")
 
 
-def _train(job: Job, prepared: Prepared) -> str:
+def _train(job: Job, prepared: Prepared, rank: int) -> str:
     recipe = load(job.recipe, job.set)
     try:
-        loop.train(recipe, prepared, Path(job.out), job.resume, job.workers, lambda *_: None, job.columns)
-    except (BadInput, Stopped) as end:
+        out = Path(f"{job.out}{rank}" if job.apart else job.out)
+        loop.train(recipe, prepared, out, job.resume, job.workers, lambda *_: None, job.columns)
+    except (BadInput, Stopped, WorkFailed) as end:
         return f"{type(end).__name__}: {end}"
     return "well"
 

@@ -76,6 +76,7 @@ def validation(photograph: bytes, n: int, classes: int, *, k: int = 5, undecodab
             "contract_sha256": "b2" * 32,
             "dataset": "photos",
             "images": "all",
+            "among": n,
             "expect": [],
         },
         {"started": 1352937600.0, "seconds": 4000.0, "images": n, "images_per_s": n / 4000, "cores": 2},

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch._dynamo.exc import TorchDynamoException
 
 from dataset.prepared import Prepared
 from model.allocator import keep_freed_memory
@@ -24,6 +25,7 @@ from training.training import Part, Progress, Training
 
 FLAT = 0.99  # of ln C: a mean loss above it is that of guessing
 FLAT_AFTER = 2  # epochs
+LOADERS = ("DataLoader worker", "Pin memory thread")  # that torch says have ended
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +51,9 @@ def train(
             training.restore(Checkpoint.load(saved[-1]))
             if not world.rank:
                 _say_changes(training)
-        with closing(loader), _short_of_memory(loader.order.batch):
+        if not world.agree([len(training.history), training.part.steps]):
+            raise WorkFailed(f"{out}: the processes find different checkpoints there; name a folder that all machines see")
+        with closing(loader), _explained(loader.order.batch):
             if world.rank:
                 return _epochs(training, loader, stop, _nothing, _nothing)
             with Run(out, recipe) as run:  # writes, so only after every refusal
@@ -83,14 +87,17 @@ def _say_changes(training: Training) -> None:
 
 
 @contextmanager
-def _short_of_memory(batch: int) -> Iterator[None]:
-    """What torch raises where the device's memory or the machine's ran out. Raises WorkFailed."""
+def _explained(batch: int) -> Iterator[None]:
+    """What torch raises where memory ran out, the device's or the machine's, or where it cannot compile. Raises WorkFailed."""
     try:
         yield
     except torch.OutOfMemoryError:
         raise WorkFailed(f"the device's memory does not hold the training of {batch} images at once; lower optim.batch") from None
+    except TorchDynamoException as error:
+        needs = "it needs a C++ compiler and, for a GPU, Python's headers: install them, or --set compile=false"
+        raise WorkFailed(f"torch.compile failed ({one_line(error)}); {needs}") from None
     except (RuntimeError, ConnectionError, EOFError) as error:
-        if isinstance(error, RuntimeError) and not str(error).startswith("DataLoader worker"):
+        if isinstance(error, RuntimeError) and not str(error).startswith(LOADERS):
             raise
         raise WorkFailed(
             f"a process that decodes was ended ({one_line(error)}); if memory ran out, lower --workers, then --resume"

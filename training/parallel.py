@@ -5,7 +5,7 @@ torchrun --standalone --nproc-per-node=2 -m tencrop train source145 --data PREPA
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +46,10 @@ class World:
         if self.size > 1:
             dist.all_reduce(total)
         return total
+
+    def agree(self, numbers: Sequence[int]) -> bool:
+        """Whether these are the same in every process. All must ask."""
+        return not self.any(self.mean(torch.tensor(numbers, dtype=torch.float64)) != [*numbers])
 
     def mean(self, values: Tensor) -> list[float]:
         """Over all processes."""
@@ -103,4 +107,4 @@ class WholeNet:
         """The objective whose gradients are those of the whole batch."""
         if self.world.size == 1:
             return objective
-        return DistributedDataParallel(objective, gradient_as_bucket_view=True)
+        return DistributedDataParallel(objective, gradient_as_bucket_view=True, broadcast_buffers=False)  # they never change

@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from model.config import NetConfig, parameters
 from model.errors import BadInput
+from model.expect import Expect
 from model.strict import STRICT, Count, Natural, NotNegative, Positive, dump, parse
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -60,16 +61,6 @@ class Plateau:
     divide: Positive = 10.0
     drops: Natural = 3
     patience: Count = 5  # epochs without a new lowest error that count as "stopped improving"
-
-
-@dataclass(frozen=True, config=STRICT)
-class Expect:
-    """What this recipe's net reached in 2012, in percent; a report prints it beside what it got."""
-
-    data: str
-    views: Literal["center", "ten_crop"]
-    top1: float
-    top5: float
 
 
 @dataclass(frozen=True, config=STRICT)

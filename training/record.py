@@ -1,13 +1,14 @@
 """The run folder: recipe.toml as resolved, metrics.csv, TensorBoard events, curves.png, conv1.png and the checkpoints."""
 
 import csv
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import tomli_w
+from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
 
 from model.checkpoint import Checkpoint
@@ -16,10 +17,8 @@ from model.kernels import kernels_png
 from model.lock import held
 from training.recipe import Recipe, to_plain
 
-matplotlib.use("Agg")
-from matplotlib import pyplot
-
 KEEP = 2  # checkpoints; the newest and the one before it
+NAME = re.compile(r"checkpoint-\d{4,}(\+\d{6,})?")
 CURVES = {"train_error": "training", "center_top1_error": "validation, center crop", "center_top5_error": "validation, top-5"}
 
 
@@ -49,8 +48,8 @@ class Run:
 
     @staticmethod
     def checkpoints(out: Path) -> list[Path]:
-        """Complete checkpoints of a run folder, oldest first."""
-        return sorted(path for path in out.glob("checkpoint-*") if path.suffix != ".partial")
+        """Complete checkpoints of a run folder, oldest first; a copy of one under another name is none of them."""
+        return sorted(path for path in out.glob("checkpoint-*") if NAME.fullmatch(path.name))
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint (in the middle of an epoch: checkpoint-EPOCHS+BATCHES), then what is drawn from the history.
@@ -84,7 +83,8 @@ class Run:
         self._curves(history)
 
     def _curves(self, history: Sequence[Mapping[str, Any]]) -> None:
-        figure, axes = pyplot.subplots(figsize=(7, 4), dpi=120)
+        figure = Figure(figsize=(7, 4), dpi=120)
+        axes = figure.subplots()
         epochs = [row["epoch"] for row in history]
         for key, name in CURVES.items():
             axes.plot(epochs, [100 * row[key] for row in history], label=name)
@@ -92,4 +92,3 @@ class Run:
         axes.grid(alpha=0.3)
         axes.legend()
         figure.savefig(self.out / "curves.png")
-        pyplot.close(figure)

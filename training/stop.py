@@ -1,11 +1,13 @@
-"""Asking a training to end: SIGTERM or Ctrl-C makes it save and stop, a second one ends it at once."""
+"""Asking a training to end: SIGTERM or Ctrl-C makes it save and stop; a second one ends it at once, but not under torchrun."""
 
+import os
 import signal
 import threading
 from types import FrameType, TracebackType
 from typing import Any
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+TORCHRUN = "TORCHELASTIC_RUN_ID"  # the variable that it sets; it repeats a signal that all processes got, and kills after 30 s itself
 
 
 class Stop:
@@ -25,7 +27,8 @@ class Stop:
 
     def _heard(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
-        self._restore()
+        if TORCHRUN not in os.environ:
+            self._restore()
 
     def _restore(self) -> None:
         for number, handler in self.before.items():

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from bench.serving.report import runs, speed
 from bench.serving.rows import BLOCKS, COMPARED, RATES, ROWS
 
@@ -13,18 +15,13 @@ OURS, THEIRS = "#1f5fa8", "#b8bec6"
 
 def draw(result: Mapping[str, Any], file: Path) -> None:
     """Write the PNG."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(1, 3, figsize=(13, 3.6), width_ratios=(1, 1, 0.8))
+    figure = Figure(figsize=(13, 3.6))
+    axes = figure.subplots(1, 3, width_ratios=(1, 1, 0.8))
     for axis, (title, names) in zip(axes, BLOCKS.items(), strict=False):
         bars(axis, title, [name for name in names if runs(result["rounds"], name)], result["rounds"])
     waits(axes[2], {name: row["rates"] for name, row in result["rounds"][-1].items() if row.get("rates")})
     figure.tight_layout()
     figure.savefig(file, dpi=110)
-    plt.close(figure)
 
 
 def bars(axis: Any, title: str, names: list[str], rounds: list[Any]) -> None:

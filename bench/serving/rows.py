@@ -18,7 +18,7 @@ OPENVINO = "openvino==2026.4.1"  # ours
 
 @dataclass(frozen=True)
 class Row:
-    """A server. `command` follows its interpreter, {port}, {files} and {lib} filled in; no packages: our own interpreter."""
+    """A server. `command` follows its interpreter, {port} and {files} filled in; no packages: our own interpreter."""
 
     about: str
     command: str

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper
 
 from export.graph import Graph
 from export.importers.caffe_file import array, parse
@@ -40,7 +39,7 @@ V1_TYPES = {  # V1LayerParameter.LayerType
     36: "Silence",
 }
 DATA = ("Data", "ImageData", "HDF5Data", "MemoryData", "WindowData", "Input", "DummyData")
-BESIDE = (*DATA, "Accuracy", "Silence")  # layers that are no part of the answer
+BESIDE = (*DATA, "SoftmaxWithLoss", "Accuracy", "Silence")  # layers that are no part of the answer
 Shape = tuple[int, ...]
 
 
@@ -77,10 +76,10 @@ def read_caffe(path: Path, said: Options) -> Source:
 
 
 def _add(net: Net, layer: Any, kind: str) -> None:
-    """One layer: its first bottom is what it works on; the others of a loss or a split are labels and copies."""
+    """One layer; the tops of a split are copies."""
     if kind not in LAYERS:
         raise net.fail(layer, f"{kind} is not one of {', '.join(LAYERS)}")
-    if not layer.bottom or not layer.top or (len(layer.bottom) > 1 and kind != "SoftmaxWithLoss"):
+    if len(layer.bottom) != 1 or not layer.top:
         raise net.fail(layer, f"{kind} with {len(layer.bottom)} inputs and {len(layer.top)} outputs")
     if layer.bottom[0] not in net.values:
         if kind == "Split":  # of labels, which no image makes
@@ -158,7 +157,6 @@ LAYERS: Mapping[str, Callable[[Net, Any, str, Shape], tuple[str, Shape]]] = {
     "Pooling": _pooling,
     "InnerProduct": _inner_product,
     "Softmax": _softmax,
-    "SoftmaxWithLoss": lambda net, layer, x, shape: (x, shape),  # what it would have taken the softmax of
     "Dropout": lambda net, layer, x, shape: (x, shape),  # Caffe scales in training
     "Split": lambda net, layer, x, shape: (x, shape),
 }
@@ -191,8 +189,7 @@ def _finished(net: Net, layers: list[Any], kinds: list[str], crop: int) -> onnx.
     name, shape = net.values[last[0].top[0]] if last else ("", ())
     if len(shape) != 1:
         raise BadInput(f"{net.path}: no classifier (its last layer makes {list(shape)} and not a row of scores)")
-    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 3, crop, crop])
     try:
-        return net.graph.model("caffe", [image], [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *shape])])
+        return net.graph.model("caffe", {"image": ("N", 3, crop, crop)}, {name: ("N", *shape)})
     except Exception as error:  # of several types: two layers of one name, ...
         raise BadInput(f"{net.path}: its layers make no net: {one_line(error)}") from None

@@ -4,14 +4,15 @@ What lies between the two forms is put in front of the net as nodes (a factor fo
 layout) and not folded into its weights: that is exact for every first layer, and costs little beside a convolution.
 """
 
+from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, numpy_helper
 
-from export.graph import Graph
-from export.importers.graphs import any_batch, bare, constants, copied, image_input, modern, pruned, softmax_input, without_dropout
+from export.graph import Graph, rename
+from export.importers.graphs import any_batch, bare, constants, image_input, modern, pruned, softmax_input, without_dropout
 from export.importers.options import SIDES, Options
 from export.importers.pixels import Pixels
 from export.importers.source import Source
@@ -85,7 +86,7 @@ def net_of(source: Source, shape: Shape, pixels: Pixels, classes: int, output: s
     answer = softmax_input(model) if output == "probabilities" else None
     strip = answer is not None
     answer = answer or model.graph.output[0].name
-    given = copied(model)
+    given = deepcopy(model)
     any_batch(given)
     pruned(given, answer)
     given.graph.output[0].name = answer
@@ -94,19 +95,14 @@ def net_of(source: Source, shape: Shape, pixels: Pixels, classes: int, output: s
     graph = Graph()
     front = _front(graph, pixels)
     graph.initializers.extend(given.graph.initializer)
-    for node in bare(given.graph.node):
-        node.input[:] = [front if name == PREFIX + shape.name else name for name in node.input]
-        graph.nodes.append(node)
+    rename(given.graph.node, PREFIX + shape.name, front)
+    graph.nodes.extend(bare(given.graph.node))
     flat = graph.node("Flatten", "flat", given.graph.output[0].name, axis=1)
     if output == "probabilities" and not strip:
         flat = graph.node("Log", "log", graph.node("Max", "positive", flat, graph.constant("tiny", np.array(TINY, np.float32))))
     graph.node("Identity", "logits", flat)
     try:
-        return graph.model(
-            "net",
-            [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", 3, shape.crop, shape.crop])],
-            [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", classes])],
-        )
+        return graph.model("net", {"input": ("N", 3, shape.crop, shape.crop)}, {"logits": ("N", classes)})
     except Exception as error:  # of several types
         raise BadInput(f"{path}: {shape.any_batch}: {one_line(error)}") from None
 

@@ -10,8 +10,8 @@ import onnx
 from export.importers.classifier import TINY
 from export.importers.graphs import rounded
 from export.importers.reference import Answers, Reference, softmax
+from export.importers.views import ten_views
 from export.parity import BATCHES, ENGINES, EXACT, check, row
-from export.views import cut
 from model.contract import CENTER_VIEW
 from model.engine import Choice, Engine, open_engine
 from model.errors import BadInput, WorkFailed, one_line
@@ -56,7 +56,7 @@ def _compare(
 def _crops(reference: Reference, images: np.ndarray) -> np.ndarray:
     """The center views as net.onnx takes them."""
     planes = images.transpose(0, 3, 1, 2).astype(np.float32)
-    return np.ascontiguousarray(cut(planes, reference.pixels.subtracted, reference.contract)[:, CENTER_VIEW])
+    return np.ascontiguousarray(ten_views(planes, reference.pixels.subtracted, reference.contract)[:, CENTER_VIEW])
 
 
 def _relative(got: np.ndarray, probabilities: np.ndarray, logits: np.ndarray | None) -> float:

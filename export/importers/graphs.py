@@ -1,12 +1,13 @@
 """What an importer does to a graph that somebody else wrote: newer operators, any batch, no more nodes than the answer takes."""
 
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper, shape_inference, version_converter
 
-from export.graph import OPSET
+from export.graph import OPSET, rename
 from model.errors import BadInput, one_line
 
 PASSING = ("Identity", "Flatten", "Reshape", "Squeeze")  # an answer may go through these behind its softmax
@@ -81,8 +82,7 @@ def without_dropout(model: onnx.ModelProto) -> None:
     """Take out the nodes that do nothing at test."""
     for node in [node for node in model.graph.node if node.op_type == "Dropout"]:
         model.graph.node.remove(node)
-        for user in model.graph.node:
-            user.input[:] = [node.input[0] if name == node.output[0] else name for name in user.input]
+        rename(model.graph.node, node.output[0], node.input[0])
         for given in model.graph.output:
             given.name = node.input[0] if given.name == node.output[0] else given.name
 
@@ -146,15 +146,8 @@ def bare(nodes: Iterator[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
         yield node
 
 
-def copied(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same, to be changed."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    return copy
-
-
 def with_output(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
     """The model, telling one more of its values."""
-    copy = copied(model)
+    copy = deepcopy(model)
     copy.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
     return copy

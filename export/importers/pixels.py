@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from export.importers.options import NUMBERS, Options, listed
-from export.views import cut
+from export.importers.views import ten_views
 from model.contract import Contract
 from model.errors import BadInput
 
@@ -46,7 +46,7 @@ class Pixels:
         """The definition, in numpy: uint8 [N,R,R,3] -> float32 [N,10,...] in the net's order of channels and layout."""
         planes = images.transpose(0, 3, 1, 2).astype(np.float64)
         own = planes[:, ::-1] if self.channels == "bgr" else planes
-        views = cut(own * self.scale, self.mean, contract) / self.std
+        views = ten_views(own * self.scale, self.mean, contract) / self.std
         return np.ascontiguousarray(views.transpose(0, 1, 3, 4, 2) if self.layout == "nhwc" else views, np.float32)
 
     def _rgb(self, values: np.ndarray) -> np.ndarray:

@@ -1,8 +1,6 @@
 """source file -> OUT: net.onnx, tencrop.onnx, parity.json. `tencrop import SOURCE OUT`."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from os.path import isfile
 from pathlib import Path
 from typing import Any
@@ -21,12 +19,12 @@ from export.importers.reference import Reference, kind_of_output
 from export.importers.source import Source
 from export.importers.torchvision_alexnet import read_alexnet
 from export.parity import BATCHES, parity_table
-from export.pipeline import tencrop_onnx, with_card
+from export.pipeline import tencrop_onnx, write
 from model.contract import Contract
 from model.errors import BadInput, one_line
 from model.probe import Probe
 from model.tencropfile import Card
-from model.whole import write_all
+from model.whole import gathered
 
 FILES = ("net.onnx", "tencrop.onnx", "parity.json")
 READERS: Mapping[str, Callable[[Path, Options], Source]] = {
@@ -38,20 +36,8 @@ READERS: Mapping[str, Callable[[Path, Options], Source]] = {
 }
 
 
-@dataclass(frozen=True)
-class Imported:
-    """What was made and what nobody had said."""
-
-    kind: str
-    pixels: Pixels
-    contract: Contract
-    output: str
-    assumed: tuple[str, ...]
-    parity: Mapping[str, Any]
-
-
-def import_net(path: Path, out: Path, said: Options, labels: Path | None) -> Imported:
-    """Write the files, each whole or not at all, once both engines agree with the source.
+def import_net(path: Path, out: Path, said: Options, labels: Path | None) -> Card:
+    """Write the files, each whole or not at all, once both engines agree with the source; returns the card of tencrop.onnx.
 
     Raises BadInput for what is wrong with the source or the options, WorkFailed where the gate refuses.
     """
@@ -79,9 +65,9 @@ def import_net(path: Path, out: Path, said: Options, labels: Path | None) -> Imp
         kernels=first_kernels(source.model, pixels.channels),
         probe=Probe.of(lambda png: reference.predict(png, output)),
     )
-    contents = (net.SerializeToString(), with_card(tencrop, card).SerializeToString(), _json(parity))
-    write_all(out, dict(zip(FILES, contents, strict=True)))
-    return Imported(source.kind, pixels, contract, output, assumed, parity)
+    with gathered(out) as folder:
+        write(folder, net, tencrop, card)
+    return card
 
 
 def _check_out(path: Path, out: Path) -> None:
@@ -104,14 +90,14 @@ def _behind_ten_views(net: onnx.ModelProto, contract: Contract, pixels: Pixels, 
         raise BadInput(f"{source.path}: {shape.any_batch}: {one_line(error)}") from None
 
 
-def lines(made: Imported) -> Iterator[str]:
+def lines(card: Card) -> Iterator[str]:
     """What a person reads of an import."""
-    pixels, contract = made.pixels.describe(), made.contract
-    yield f"{made.kind}: {len(contract.labels)} classes, {made.output}; resize {contract.resize}, ten crops of {contract.crop}"
-    yield "pixels: " + ", ".join(f"{key} {value}" for key, value in pixels.items())
-    yield from (f"assumed: {line}" for line in made.assumed)
-    yield parity_table(made.parity)
-    yield f"compared with {made.parity['reference']}"
+    recipe, contract = card.recipe, card.contract
+    yield f"{recipe['about']}: {len(contract.labels)} classes, {recipe['output']}; resize {contract.resize}, ten crops of {contract.crop}"
+    yield "pixels: " + ", ".join(f"{key} {value}" for key, value in recipe["pixels"].items())
+    yield from (f"assumed: {line}" for line in recipe["assumed"])
+    yield parity_table(card.parity)
+    yield f"compared with {card.parity['reference']}"
 
 
 def _assumed(labels: Path | None, output: str, options: Options) -> list[str]:
@@ -131,7 +117,3 @@ def _recipe(source: Source, shape: Shape, pixels: Pixels, output: str, assumed: 
         "output": output,
         "assumed": list(assumed),
     }
-
-
-def _json(value: Any) -> bytes:
-    return (json.dumps(value, indent=1) + "\n").encode()

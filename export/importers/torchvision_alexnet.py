@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
@@ -36,13 +35,13 @@ LAYERS = (*(layer for layer, *_ in CONVOLUTIONS), *LINEAR)
 PARTS = ("weight", "bias")
 POOLED = 6  # side of the maps behind the last pooling; adaptive pooling to it does nothing
 WRAPPERS = ("state_dict", "model")  # keys under which training scripts keep a state dict
-PREFIX = "module."  # of names, by DataParallel
+WRAPPED = "module."  # DataParallel puts it before the names of what it holds: the net, or its features alone
 
 
 def read_alexnet(path: Path, said: Options) -> Source:
     """Raises BadInput where the file is damaged or holds another net."""
     tensors = _safetensors(path) if path.suffix.lower() == ".safetensors" else _pickled(path)
-    weights = {name.removeprefix(PREFIX): value for name, value in tensors.items()}
+    weights = {name.replace(WRAPPED, ""): value for name, value in tensors.items()}
     _check(weights, path)
     return Source(path, KIND, _graph(weights, said.crop or 224, path), KNOWN, rebuilt=True)
 
@@ -123,12 +122,8 @@ def _graph(weights: Mapping[str, np.ndarray], crop: int, path: Path) -> onnx.Mod
         x = graph.node("Gemm", layer, x, *_parameters(graph, layer, weights), transB=1)
         x = graph.node("Relu", f"{layer}.relu", x) if layer != LINEAR[-1] else x
     classes = len(weights[f"{LINEAR[-1]}.bias"])
-    return graph.model(
-        "alexnet",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 3, crop, crop])],
-        [helper.make_tensor_value_info(x, TensorProto.FLOAT, ["N", classes])],
-    )
+    return graph.model("alexnet", {"image": ("N", 3, crop, crop)}, {x: ("N", classes)})
 
 
 def _parameters(graph: Graph, layer: str, weights: Mapping[str, np.ndarray]) -> list[str]:
-    return [graph.constant(f"{layer}.{part}", np.asarray(weights[f"{layer}.{part}"], np.float32)) for part in PARTS]
+    return [graph.constant(f"{layer}.{part}", weights[f"{layer}.{part}"]) for part in PARTS]

@@ -30,14 +30,16 @@ export class Row {
   }
 
   show(job) {
-    const of = `${job.dataset} by ${job.model}${job.limit ? `, at most ${count(job.limit)} images` : ""}`;
+    const share = job.holdout === 1 ? "" : `, ${percent(job.holdout, 0)} of each class held out`;
+    const of = `${job.dataset} by ${job.model}${share}${job.limit ? `, at most ${count(job.limit)} images` : ""}`;
+    this.finished = finished(job);
     this.part("h3").textContent = of;
     this.part(".status").textContent = told(job);
     this.item.dataset.status = job.status;
     this.part("progress").hidden = job.status !== "running";
     this.part("progress").value = job.total ? job.images / job.total : 0;
     this.part("progress").setAttribute("aria-label", `Progress of ${of}`);
-    const action = finished(job) ? "Remove" : "Cancel";
+    const action = this.finished ? "Remove" : "Cancel";
     this.part("button").textContent = action;
     this.part("button").setAttribute("aria-label", `${action} ${of}`);
     if (job.summary) this.showErrors(job.summary);
@@ -52,11 +54,12 @@ export class Row {
     this.part("table").hidden = false;
   }
 
-  // Cancel it or remove it; one that is being stopped is removed once it has.
+  // Cancel it or remove it; one that is being stopped is removed once it has. What was finished meanwhile is not cancelled.
   async end() {
     try {
-      await call(this.url, { method: "DELETE" });
+      await call(this.finished ? this.url : `${this.url}?cancel=true`, { method: "DELETE" });
     } catch (failure) {
+      if (failure.code === "finished") return;
       if (failure.code !== "stopping") throw failure;
       await new Promise((resolve) => { setTimeout(resolve, STOPPING); });
       await this.end();

@@ -16,7 +16,7 @@ export async function loadModels() {
     return;
   }
   for (const id of ["model", "validated"]) {
-    at(id).replaceChildren(...models.map(({ name }) => element("option", name)));
+    at(id).replaceChildren(...models.map(({ name }) => element("option", name, { value: name })));
     at(id).hidden = at(id).labels[0].hidden = models.length < 2;
   }
   showModel();

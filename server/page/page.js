@@ -1,8 +1,7 @@
 // The page: images come in by button, drop and paste; models and validations are loaded.
-import { Failure } from "/page/api.js";
 import { at } from "/page/dom.js";
 import { loadModels, showModel } from "/page/models.js";
-import { fail, predict, predictAgain } from "/page/predict.js";
+import { predict, predictAgain } from "/page/predict.js";
 import { refresh, start } from "/page/validations.js";
 
 for (const [button, input] of [["pick", "file"], ["photograph", "camera"]]) {
@@ -39,7 +38,7 @@ document.addEventListener("drop", (event) => {
   at("drop").classList.remove("over");
   const image = event.dataTransfer.files[0];
   if (image) predict(image);
-  else fail(new Failure("That was no file. Save the image first, or copy and paste it.", { status: 400 }));
+  else at("failed").textContent = "That was no file. Save the image first, or copy and paste it.";
 });
 
 at("start").addEventListener("submit", (event) => {

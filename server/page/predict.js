@@ -3,7 +3,7 @@ import { call, Failure } from "/page/api.js";
 import { at, element } from "/page/dom.js";
 import { chosen } from "/page/models.js";
 import { showViews } from "/page/views.js";
-import { count, megabytes, percent } from "/page/words.js";
+import { count, megabytes, percent, tellApart } from "/page/words.js";
 
 const PASSING = [0, 429, 503, 504]; // statuses after which the same image may well be answered; 0 is no reply
 let newest = null; // { image, stop } of the last request; a newer one stops it
@@ -31,7 +31,7 @@ export function predictAgain() {
   if (newest) predict(newest.image);
 }
 
-export function fail(failure) {
+function fail(failure) {
   at("failed").textContent = failure.message;
   at("state").textContent = "";
   at("again").hidden = !PASSING.includes(failure.status);
@@ -63,7 +63,10 @@ async function explain(failure, image) {
   throw new Failure(`The server broke off; perhaps ${named(image)} (${size}) is too large for it.`);
 }
 
-function show(image, { top, views, input, timing_ms: ms }, bitmap) {
+function show(image, { top: best, views: each, input, timing_ms: ms }, bitmap) {
+  const told = tellApart([...best, ...each]);
+  const [top, views] = [told.slice(0, best.length), told.slice(best.length)];
+  at("failed").textContent = "";
   at("answer").hidden = false;
   at("labels").replaceChildren(...top.map(({ label, probability }) => {
     const row = element("li");

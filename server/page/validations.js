@@ -24,7 +24,8 @@ export async function refresh() {
 }
 
 export async function start() {
-  const asked = { dataset: at("dataset").value, model: at("validated").value, limit: at("limit").valueAsNumber || null };
+  const [limit, holdout] = ["limit", "holdout"].map((id) => at(id).valueAsNumber);
+  const asked = { dataset: at("dataset").value, model: at("validated").value, limit: limit || null, holdout: holdout || 1 };
   try {
     await call(JOBS, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(asked) });
   } catch (failure) {

@@ -7,6 +7,13 @@ export const percent = (fraction, digits = 1) => `${(100 * fraction).toFixed(dig
 
 export const megabytes = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
 
+// Classes that share their words are told apart by their ids.
+export function tellApart(guesses) {
+  const ids = new Map();
+  for (const { label, id } of guesses) ids.set(label, (ids.get(label) ?? new Set()).add(id));
+  return guesses.map((guess) => (ids.get(guess.label).size > 1 ? { ...guess, label: `${guess.label} (${guess.id})` } : guess));
+}
+
 export function duration(seconds) {
   if (seconds < 99.5) return `${Math.ceil(seconds)} s`;
   if (seconds < 99.5 * 60) return `${Math.round(seconds / 60)} min`;

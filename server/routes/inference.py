@@ -38,14 +38,6 @@ class Named:
         self.input = TensorMetadata("images", "UINT8", (DYNAMIC, side, side, 3)) if self.pixels else IMAGE
         self.output = TensorMetadata(OUTPUT, "FP32", (DYNAMIC, len(batcher.model.contract.labels)))
 
-    def tensors(self) -> dict[str, Any]:
-        """As the metadata and the config tell them."""
-        return {"inputs": [_told(self.input)], "outputs": [_told(self.output)]}
-
-
-def _told(tensor: TensorMetadata) -> dict[str, Any]:
-    return {"name": tensor.name, "datatype": tensor.datatype, "shape": list(tensor.shape)}
-
 
 async def _named(request: Request, serving: Serving, name: str) -> Named:
     """Raises Refusal 404 where no model has the name, 503 while draining."""
@@ -91,7 +83,14 @@ async def every_statistics(serving: Serving) -> dict[str, Any]:
 @router.get("/models/{name}/versions/{model_version}", include_in_schema=False)
 async def model_metadata(model: Model) -> dict[str, Any]:
     """Its input, its output, and what runs it."""
-    return {"name": model.name, "versions": [VERSION], "platform": "tencrop_onnx", **model.tensors(), "parameters": model.ran._asdict()}
+    return {
+        "name": model.name,
+        "versions": [VERSION],
+        "platform": "tencrop_onnx",
+        "inputs": [model.input._asdict()],
+        "outputs": [model.output._asdict()],
+        "parameters": model.ran._asdict(),
+    }
 
 
 @router.get("/models/{name}/ready")

@@ -71,8 +71,9 @@ def _told(batcher: Batcher, answered: Answered, top: int, views: bool) -> Answer
 
 
 def _verdicts(contract: Contract, each: np.ndarray) -> list[ViewVerdict]:
-    best = top_k(each, 1)[:, 0]
+    best = top_k(each, 1)[:, 0].tolist()
+    said = zip(contract.views, each, best, [contract.labels[i] for i in best], strict=True)
     return [
-        ViewVerdict(**view._asdict(), size=contract.crop, index=int(i), label=contract.labels[i].name, probability=float(row[i]))
-        for view, row, i in zip(contract.views, each, best, strict=True)
+        ViewVerdict(**view._asdict(), size=contract.crop, index=i, id=label.id, label=label.name, probability=float(row[i]))
+        for view, row, i, label in said
     ]

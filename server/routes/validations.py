@@ -67,9 +67,9 @@ def report(name: str, jobs: OpenJobs) -> FileResponse:
 
 
 @router.delete("/{name}", status_code=HTTPStatus.NO_CONTENT)
-def delete(name: str, jobs: OpenJobs) -> None:
-    """Cancel it; remove one that is finished."""
-    jobs.delete(name)
+def delete(name: str, jobs: OpenJobs, cancel: bool = False) -> None:
+    """Cancel it; remove one that is finished, but for `cancel=true`: that one is 409, and stays."""
+    jobs.delete(name, cancel)
 
 
 async def follow(look: Callable[[], Validation], gone: Callable[[], Awaitable[bool]], draining: Callable[[], bool]) -> AsyncIterator[str]:

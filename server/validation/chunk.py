@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from dataset.source import Entry, Source
 from model.contract import Contract
 from model.cores import cores
-from model.engine import Engine, batch_size
+from model.engine import batch_size, way
 from model.errors import WorkFailed
 from model.predictor import Predictor
 from model.preprocess import ImageError, decode
@@ -34,6 +34,7 @@ class Plan:
     entries: Sequence[Entry]
     labels: Sequence[int]
     chosen: Literal["own", "all"] | float  # the data set's own validation images, all, or the share of each class that is held out
+    among: int  # how many these are; a limit leaves some of them, evenly spread
 
     @property
     def chunks(self) -> int:
@@ -60,9 +61,14 @@ def complete(out: Path, work: Plan, chunk: int) -> bool:
     return bool(table.schema == SCHEMA and table["id"].to_pylist() == [entry.id for entry in work.of(chunk)[0]])
 
 
-def chunk_and_batch(engine: Engine) -> list[int]:
-    """How many images a chunk and a forward hold."""
-    return [CHUNK, batch_size(engine)]
+def decides(model: Predictor) -> dict[str, Any]:
+    """What decides a float besides the image. OpenVINO takes as many threads as the process may use cores."""
+    return {
+        "model": model.sha256,
+        "engine": way(model.engine),
+        "number of cores": cores(),
+        "size of chunk and forward": [CHUNK, batch_size(model.engine)],
+    }
 
 
 def do_chunks(work: Plan, chunks: Sequence[int], out: Path, model: Predictor) -> Iterator[int]:

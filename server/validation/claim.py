@@ -32,7 +32,7 @@ def claimed(out: Path, claim: Mapping[str, Any], resume: bool) -> Iterator[None]
                 raise BadInput(f"{out}: holds a run already; add --resume to go on with it, or choose another --out")
             for key, was in json.loads(file.read_text(encoding="utf-8")).items():
                 if claim.get(key) != was:
-                    raise BadInput(f"{out}: --resume: the run there has another {key.replace('_', ' ')}; choose another --out")
+                    raise BadInput(f"{out}: --resume: the run there has another {key}; choose another --out")
         except (ValueError, AttributeError):
             raise BadInput(f"{file}: damaged; remove {out} or choose another --out") from None
         except OSError as error:

@@ -83,11 +83,13 @@ class Jobs:
             raise Refusal(HTTPStatus.CONFLICT, "not_done", f"the validation is {job.status}; it has no report")
         return self._store.run(name) / "report.html"
 
-    def delete(self, name: str) -> None:
-        """Cancel it or, where it is finished, remove it. Raises Refusal."""
+    def delete(self, name: str, cancel: bool = False) -> None:
+        """Cancel it or, where it is finished, remove it, if not to cancel is all that is wanted. Raises Refusal."""
         with self._wake:
-            if self.get(name).status not in FINISHED:
+            if (status := self.get(name).status) not in FINISHED:
                 self._change(name, status="cancelled", finished=datetime.now(UTC))
+            elif cancel:
+                raise Refusal(HTTPStatus.CONFLICT, "finished", f"the validation is {status} already")
             elif name == self._running:
                 raise Refusal(HTTPStatus.CONFLICT, "stopping", "the validation is stopping; try again", {"Retry-After": "1"})
             else:
@@ -187,7 +189,7 @@ class Jobs:
             raise BadInput(f"no model {job.model!r}; served are {', '.join(self._batchers)}")
         batcher = self._batchers[job.model]
         self._change(name, status="running", started=job.started or datetime.now(UTC))
-        source = open_source(self._folder(job.dataset), listing=check)
+        source = open_source(self._folder(job.dataset), listing=check, training=False)
 
         def read(entry: Entry) -> bytes:
             check()  # a chunk of large images takes many seconds

@@ -19,12 +19,11 @@ import ray
 import ray.data
 from ray.exceptions import RayError
 
-from model.cores import cores
-from model.engine import EngineOptions, device_kind, way
+from model.engine import EngineOptions, device_kind
 from model.ensemble import open_predictor
 from model.errors import BadInput, WorkFailed, one_line
 from model.predictor import Predictor
-from server.validation.chunk import Plan, chunk_and_batch, complete, do_chunks
+from server.validation.chunk import Plan, complete, decides, do_chunks
 from server.validation.cluster import cluster
 from server.validation.run import Do
 
@@ -51,7 +50,7 @@ def on_ray(work: Plan, model: Predictor, models: Sequence[Path], out: Path) -> D
     """
     engine = model.engine
     options = EngineOptions(device_kind(engine), engine.name, engine.precision)
-    job = Job(out.absolute(), tuple(path.absolute() for path in models), options, _alike(model), Path.cwd())
+    job = Job(out.absolute(), tuple(path.absolute() for path in models), options, decides(model), Path.cwd())
 
     def do(chunks: Sequence[int]) -> Iterator[int]:
         if not chunks:
@@ -122,9 +121,9 @@ class Actor:
 
     def _compare(self) -> None:
         """Raises WorkFailed where this machine would compute otherwise than the one that the command runs on."""
-        for key, here in _alike(self.model).items():
+        for key, here in decides(self.model).items():
             if here != self.job.alike[key]:
-                raise WorkFailed(f"{key} is {here} here and {self.job.alike[key]} where the command runs: results could differ")
+                raise WorkFailed(f"the {key} is {here} here and {self.job.alike[key]} where the command runs: results could differ")
 
     def __call__(self, batch: dict[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
         """Do these chunks; those that an actor before this one has done are only counted."""
@@ -151,16 +150,6 @@ def _row(images: int, failure: str = "") -> dict[str, np.ndarray]:
 
 def _told(error: Exception) -> str:
     return f"{error} (on {socket.gethostname()})"
-
-
-def _alike(model: Predictor) -> dict[str, Any]:
-    """What decides a float besides the image. OpenVINO takes as many threads as the process may use cores."""
-    return {
-        "the model": model.sha256,
-        "the engine": way(model.engine),
-        "the number of cores": cores(),
-        "the size of chunk and forward": chunk_and_batch(model.engine),
-    }
 
 
 def _actors(device: str) -> tuple[int, dict[str, float]]:

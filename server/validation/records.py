@@ -18,7 +18,7 @@ SCHEMA = pa.schema(
     {
         "id": pa.string(),  # path within the data set
         "label": pa.int32(),  # index of the true class in the model's labels
-        "undecodable": pa.bool_(),
+        "undecodable": pa.bool_(),  # or without an answer, where a net's is no number
         "center_indices": FIVE_INDICES,  # empty where undecodable
         "center_probabilities": FIVE_PROBABILITIES,
         "ten_crop_indices": FIVE_INDICES,
@@ -29,16 +29,17 @@ SCHEMA = pa.schema(
 
 def chunk_table(entries: Sequence[Entry], labels: Sequence[int], decoded: Sequence[bool], mean: np.ndarray, each: np.ndarray) -> pa.Table:
     """The rows of one chunk: mean [n,C] and each [n,10,C] for its n entries; rows of undecodable images are ignored."""
+    answered = [ok and bool(np.isfinite(row).all()) for ok, row in zip(decoded, mean, strict=True)]
     columns: dict[str, list[object]] = {
         "id": [entry.id for entry in entries],
         "label": list(labels),
-        "undecodable": [not ok for ok in decoded],
+        "undecodable": [not ok for ok in answered],
     }
     for kind, probabilities in (("center", each[:, CENTER_VIEW]), ("ten_crop", mean)):
         top = top_k(probabilities)
         best = np.take_along_axis(probabilities, top, axis=1)
-        columns[f"{kind}_indices"] = [row.tolist() if ok else [] for row, ok in zip(top, decoded, strict=True)]
-        columns[f"{kind}_probabilities"] = [row.tolist() if ok else [] for row, ok in zip(best, decoded, strict=True)]
+        columns[f"{kind}_indices"] = [row.tolist() if ok else [] for row, ok in zip(top, answered, strict=True)]
+        columns[f"{kind}_probabilities"] = [row.tolist() if ok else [] for row, ok in zip(best, answered, strict=True)]
     return pa.table(columns, schema=SCHEMA)
 
 

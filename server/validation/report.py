@@ -123,6 +123,11 @@ def _range(at: float, low: float | None = None, high: float | None = None) -> st
     return f'<span class="range" aria-hidden="true" style="--at:{at:.2f}%;--low:{low:.2f}%;--high:{high:.2f}%"></span>'
 
 
+def _which(summary: Mapping[str, Any]) -> str:
+    chosen = CHOSEN.get(summary["images"]) or f"a share of {summary['images']:g} of each class, held out"
+    return chosen if summary["n"] == summary["among"] else f"{summary['n']:,} of {summary['among']:,}, evenly spread; {chosen}"
+
+
 def _run(summary: Mapping[str, Any], run: Mapping[str, Any]) -> str:
     """What was run, where and when."""
     seconds = f"{run['seconds']:,.1f}"
@@ -135,7 +140,7 @@ def _run(summary: Mapping[str, Any], run: Mapping[str, Any]) -> str:
         "contract sha256": f"<code>{escape(summary['contract_sha256'])}</code>",
         "engine": escape(f"{summary['engine']} on {summary['device']}, {summary['precision']}"),
         "data set": escape(summary["dataset"]),
-        "which images": CHOSEN.get(summary["images"]) or f"a share of {summary['images']:g} of each class, held out",
+        "which images": _which(summary),
         "images": f"{summary['n']:,}, of them {summary['undecodable']:,} undecodable",
         "seconds": seconds,
         "images/s": f"{run['images_per_s']:,.1f} on {run['cores']} cores",

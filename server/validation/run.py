@@ -16,7 +16,7 @@ from model.cores import cores
 from model.errors import BadInput
 from model.predictor import Predictor
 from model.whole import write_whole
-from server.validation.chunk import Plan, chunk_and_batch, complete, do_chunks, part
+from server.validation.chunk import Plan, complete, decides, do_chunks, part
 from server.validation.claim import claimed
 from server.validation.records import counts, write_records
 from server.validation.report import html_report
@@ -39,11 +39,12 @@ def plan(data: Source, model: Predictor, holdout: float, limit: int | None) -> P
         raise BadInput(f"{data.root}: class {unknown[0]!r} is none of the model's ({len(unknown)} of {len(data.labels)} classes are not)")
     chosen: Literal["own", "all"] | float = "own" if data.entries.validation is not None else "all" if holdout == 1 else holdout
     entries: Sequence[Entry] = data.entries.chosen(held_out(data.entries, holdout))
-    if limit is not None and limit < len(entries):
-        entries = [entries[i * len(entries) // limit] for i in range(limit)]
+    among = len(entries)
+    if limit is not None and limit < among:
+        entries = [entries[i * among // limit] for i in range(limit)]
     if not entries:
         raise BadInput(f"{data.root}: no image left to evaluate")
-    return Plan(data, entries, [index[data.labels[entry.label].id] for entry in entries], chosen)
+    return Plan(data, entries, [index[data.labels[entry.label].id] for entry in entries], chosen, among)
 
 
 def evaluate(
@@ -87,15 +88,8 @@ def _write_report(out: Path, work: Plan, model: Predictor, run: dict[str, Any]) 
 
 def _claim(work: Plan, model: Predictor) -> dict[str, Any]:
     """Everything that could change a float or a count."""
-    engine = model.engine
     images = json.dumps([[entry.id, label] for entry, label in zip(work.entries, work.labels, strict=True)])
-    return {
-        "model": model.sha256,
-        "engine": [engine.name, engine.device, engine.precision],
-        "number_of_cores": cores(),
-        "cut_into_chunks": chunk_and_batch(engine),
-        "list_of_images": hashlib.sha256(images.encode()).hexdigest(),
-    }
+    return decides(model) | {"list of images": hashlib.sha256(images.encode()).hexdigest()}
 
 
 def _summary(work: Plan, model: Predictor, table: pa.Table) -> dict[str, Any]:
@@ -113,6 +107,7 @@ def _summary(work: Plan, model: Predictor, table: pa.Table) -> dict[str, Any]:
         "contract_sha256": model.contract.sha256,
         "dataset": work.data.root.resolve().name,
         "images": work.chosen,
+        "among": work.among,
         "expect": _expected(model),
     }
 

@@ -1,11 +1,11 @@
-"""The ten views in plain numpy: what a net is calibrated on, and what an imported one is compared on."""
+"""The ten views in plain numpy: what an imported net is compared on."""
 
 import numpy as np
 
 from model.contract import Contract
 
 
-def cut(planes: np.ndarray, mean: np.ndarray, contract: Contract) -> np.ndarray:
+def ten_views(planes: np.ndarray, mean: np.ndarray, contract: Contract) -> np.ndarray:
     """The ten views of [N,3,R,R], the mean subtracted: [N,10,3,crop,crop]."""
     size, centered = contract.crop, mean.shape[-1] == contract.crop
     planes = planes if centered else planes - mean
