@@ -23,11 +23,11 @@ export: $(VENV)/.train
 
 evaluate: $(VENV)/.base
 	@test -n "$(DATA)" || { echo "usage: make evaluate DATA=<folder of class folders>" >&2; exit 2; }
-	$(BIN)/tencrop evaluate $(DATA) $(ARGS)
+	$(BIN)/tencrop evaluate "$(DATA)" $(ARGS)
 
 train: $(VENV)/.train
 	@test -n "$(DATA)" || { echo "usage: make train DATA=<folder of class folders> [RECIPE=caltech101]" >&2; exit 2; }
-	$(BIN)/tencrop prepare $(DATA) runs/prepared
+	$(BIN)/tencrop prepare "$(DATA)" runs/prepared
 	$(BIN)/tencrop train $(RECIPE) --data runs/prepared --out runs/$(RECIPE) $(ARGS)
 
 check: $(VENV)/.dev
@@ -40,7 +40,8 @@ docker:
 	docker build -t tencrop $(ARGS) .
 
 $(VENV)/bin/python:
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tencrop needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/.base: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --editable ".$(GPU)"

@@ -141,7 +141,7 @@ def made(checkpoint: Checkpoint, photos: Path, out: Path) -> dict[str, Path]:
 
 
 def for_calibration(data: Source, mask: np.ndarray, folder: Path) -> Path:
-    """Some of the images that are not held out, spread evenly, as files. Raises BadInput where all are."""
+    """Some of the images that are not held out, spread evenly, as files, whatever their formats. Raises BadInput where all are."""
     if mask.all():
         raise BadInput(f"{data.root}: every image is for validation; int8 is calibrated on others: --holdout 0.15")
     free = data.entries.chosen(~mask)
@@ -149,7 +149,7 @@ def for_calibration(data: Source, mask: np.ndarray, folder: Path) -> Path:
     folder.mkdir()
     for number in range(wanted):
         entry = free[number * len(free) // wanted]
-        (folder / f"{number:03}").write_bytes(data.read(entry))
+        (folder / f"{number:03}.jpg").write_bytes(data.read(entry))
     return folder
 
 

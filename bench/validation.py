@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=EMBEDDED, help="the embedded one where none is named")
     parser.add_argument("--count", type=int, default=2000, help="images of a timed validation")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--memory", type=int, default=0, help="images of the validation whose memory is measured; 0 leaves it out")
+    parser.add_argument("--memory", type=int, default=0, help=f"images of the validation whose memory is measured, over {FEW}")
     options = parser.parse_args()
     photos = sorted(path for path in options.images.rglob("*") if is_image(path.name))
     classifier = open_classifier(options.model, EngineOptions())
@@ -92,7 +92,7 @@ def main() -> None:
         if options.memory:  # first: a process's largest child only grows
             memory = []
             for count in (FEW, options.memory):
-                evaluated(dealt(photos, classifier, count, root / f"of{count}"), options.model, root / f"of{count}-run")
+                evaluated(dealt(photos, classifier, count, root / f"memory{count}"), options.model, root / f"memory{count}-run")
                 memory.append(resident_mib())
             few, many = memory
             print(f"resident memory: {few:.0f} MiB at {FEW:,} images, {many:.0f} MiB at {options.memory:,}: {many - few:+.0f} MiB")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dataset.source import Entries, Entry, Listing, is_image
 from dataset.split import WORDS, held_split
+from dataset.walk import is_shown, walk
 from dataset.words import labels_by_id, names_file
 from model.contract import Label
 from model.errors import BadInput
@@ -25,25 +26,25 @@ class Folder:
         return (self.root / entry.id).read_bytes()
 
 
-def open_folder(root: Path, names: Path | None, listing: Listing, wanted: bool = True) -> Folder:
-    """List class folders, sorted by name, and their images, sorted by path; those of train/ only if they are wanted or alone.
+def open_folder(root: Path, names: Path | None, listing: Listing, training: bool = True) -> Folder:
+    """List class folders, sorted by name, and their images, sorted by path; those of train/ where they are wanted or alone.
 
-    Raises BadInput where there is no class folder, where a class has no image, or where the file of names misses a class.
+    Raises BadInput where there is no class folder, where a class that is listed has no image, or where the file of names misses a class.
     """
     tops = _tops(root)
     for top in tops:
         if not subfolders(top):
             raise BadInput(f"{top}: holds no class folders; expected {top}/<class>/<image>")
-    training = [top for top, held in tops.items() if not held]
-    classes = sorted({name for top in training or tops for name in subfolders(top)})
+    train = [top for top, held in tops.items() if not held]
+    classes = sorted({name for top in train or tops for name in subfolders(top)})
     labels = labels_by_id(classes, names_file(root, names))
     index = {name: label for label, name in enumerate(classes)}
 
     def found() -> Iterator[Entry]:
         for top, held in tops.items():
-            for name in subfolders(top) if wanted or held or not any(tops.values()) else ():
+            for name in subfolders(top) if training or held or not any(tops.values()) else ():
                 if name not in index:
-                    raise BadInput(f"{top / name}: no such class in {training[0]}; move or remove it")
+                    raise BadInput(f"{top / name}: no such class in {train[0]}; move or remove it")
                 yield from (Entry(id, index[name], held) for id in class_images(root, top / name))
 
     return Folder(root, labels, Entries.of(root, found(), listing))
@@ -66,16 +67,15 @@ def _tops(root: Path) -> dict[Path, bool]:
 
 def subfolders(folder: Path) -> list[str]:
     """Names of the folders in it that are not hidden, sorted."""
-    return sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    return sorted(p.name for p in folder.iterdir() if is_shown(p.name) and p.is_dir())
 
 
 def class_images(root: Path, folder: Path) -> list[str]:
     """Paths below `root` of all images in a class folder, hidden ones left out, sorted. Raises BadInput where there is none."""
     found = []
-    for place, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        inside = Path(place).relative_to(root).as_posix()
-        found += [f"{inside}/{name}" for name in files if is_image(name) and os.path.isfile(f"{place}/{name}")]
+    for place, files in walk(folder):
+        inside = place.relative_to(root).as_posix()
+        found += [f"{inside}/{name}" for name in files if is_image(name) and os.path.isfile(place / name)]
     if not found:
         raise BadInput(f"{folder}: a class without an image; add some or remove the folder")
     unwritable = next((id for id in found if not _is_text(id)), None)

@@ -12,18 +12,18 @@ from model.errors import BadInput
 IMAGES, SOLUTION = "ILSVRC/Data/CLS-LOC", "LOC_val_solution.csv"
 
 
-def open_kaggle(root: Path, names: Path | None, listing: Listing, wanted: bool = True) -> Folder:
+def open_kaggle(root: Path, names: Path | None, listing: Listing, training: bool = True) -> Folder:
     """List train/<wnid>/, where it is wanted or alone, and val/. Raises BadInput where the csv does not fit the validation images."""
-    training, held = root / IMAGES / "train", root / IMAGES / "val"
+    train, held = root / IMAGES / "train", root / IMAGES / "val"
     names = names_file(root, names)
-    classes = subfolders(training) if training.is_dir() else sorted(read_names(names)) if names else []
+    classes = subfolders(train) if train.is_dir() else sorted(read_names(names)) if names else []
     if not classes:
-        raise BadInput(f"{training}: no class folders; unpack the training images, or give the classes by --labels FILE")
+        raise BadInput(f"{train}: no class folders; unpack the training images, or give the classes by --labels FILE")
     index = {wnid: label for label, wnid in enumerate(classes)}
 
     def found() -> Iterator[Entry]:
-        for wnid in classes if training.is_dir() and (wanted or not held.is_dir()) else ():
-            yield from (Entry(id, index[wnid], False) for id in class_images(root, training / wnid))
+        for wnid in classes if train.is_dir() and (training or not held.is_dir()) else ():
+            yield from (Entry(id, index[wnid], False) for id in class_images(root, train / wnid))
         if held.is_dir():
             yield from _validation(root, held, index)
 
@@ -49,7 +49,7 @@ def _validation(root: Path, held: Path, index: dict[str, int]) -> Iterator[Entry
 def _solution(file: Path) -> dict[str, str]:
     """Lines "ILSVRC2012_val_00048981,n03995372 85 1 499 272" -> {image: wnid}; boxes are not ours. Raises BadInput."""
     try:
-        with file.open(newline="", encoding="utf-8") as lines:
+        with file.open(newline="", encoding="utf-8-sig") as lines:
             return {row["ImageId"]: row["PredictionString"].split()[0] for row in csv.DictReader(lines)}
     except FileNotFoundError:
         raise BadInput(f"{file}: missing; it holds the classes of the validation images: put it there") from None

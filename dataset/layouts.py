@@ -1,6 +1,5 @@
 """Where labelled images come from: the place that sees by what lies in a folder which layout it has."""
 
-import os
 from pathlib import Path
 
 from dataset.folder import open_folder
@@ -8,35 +7,39 @@ from dataset.ilsvrc import DEVKIT, TRAIN, VALIDATION, open_ilsvrc
 from dataset.kaggle import IMAGES, open_kaggle
 from dataset.parquet import open_parquet
 from dataset.source import Listing, Source, unheard
-from dataset.webdataset import open_webdataset
+from dataset.walk import walk
+from dataset.webdataset import open_webdataset, webdataset_tars
 from model.errors import BadInput
+
+UNPACKED = ("train", "val")  # what torchvision's ImageNet makes of ILSVRC's tars, the devkit beside it
 
 
 def open_source(root: Path, names: Path | None = None, listing: Listing = unheard, training: bool = True) -> Source:
     """List a data set; `names` is a file of lines "id words" that tells the classes' words, `listing` hears how far it is.
-    Without `training` the training images of a data set that has validation images of its own may be left unlisted: there are many.
+    Without `training` the training images of a data set that has validation images of its own are left unlisted where no other thing is
+    read off them: there are many.
 
     Raises BadInput where the folder holds none of the layouts or one that is damaged.
     """
     if not root.is_dir():
         raise BadInput(f"{root}: no such folder; give one that holds a folder per class, ILSVRC's or WebDataset tars, or parquet files")
-    if any((root / name).is_file() for name in (TRAIN, VALIDATION, DEVKIT)):
+    tars = any((root / name).is_file() for name in (TRAIN, VALIDATION))
+    if tars or ((root / DEVKIT).is_file() and not any((root / name).is_dir() for name in UNPACKED)):
         return open_ilsvrc(root, names, listing, training)
     if (root / IMAGES).is_dir():
         return open_kaggle(root, names, listing, training)
     parquet = _parquet_files(root)
     if parquet:
         return open_parquet(root, parquet, names, listing)
-    if any(root.glob("*.tar")):
-        return open_webdataset(root, names, listing, training)
+    if webdataset_tars(root):
+        return open_webdataset(root, names, listing)
     return open_folder(root, names, listing, training)
 
 
 def _parquet_files(root: Path) -> list[str]:
     """Paths below `root`, hidden folders and files left out."""
     found = []
-    for place, folders, files in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        inside = Path(place).relative_to(root)
+    for place, files in walk(root):
+        inside = place.relative_to(root)
         found += [(inside / name).as_posix() for name in files if name.endswith(".parquet") and not name.startswith(".")]
     return found

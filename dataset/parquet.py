@@ -82,7 +82,9 @@ def _listed(root: Path, path: str, place: int, held: bool, test: bool) -> _Liste
         paths = pc.struct_field(table["image"].combine_chunks(), "path").cast(pa.string())
         labels = table["label"].cast(pa.int32()).fill_null(-1).to_numpy()
     except (OSError, pa.ArrowException, KeyError, ValueError) as error:
-        raise BadInput(f"{file}: not parquet with the columns image (bytes, path) and label ({error})") from None
+        raise BadInput(
+            f"{file}: not parquet with the columns image (bytes, path) and label ({error}); move it away if it is no part of the data set"
+        ) from None
     rows = np.concatenate([np.arange(size) for size in sizes] or [np.zeros(0, np.int64)])
     places = np.stack([np.full(len(rows), place), np.repeat(np.arange(len(sizes)), sizes), rows], 1)
     good = labels >= 0

@@ -58,15 +58,16 @@ def prepare(source: Source, out: Path, holdout: float, progress: Callable[[int],
     entries = source.entries
     held = held_out(entries, holdout)
     _check_classes(source, held)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadInput(f"{out}: cannot be used ({error.strerror}); choose another folder") from None
     contract = Contract(labels=source.labels)
     share = holdout if entries.validation is None else None
     plan = {"contract": dump(contract), "holdout": share, "images": len(entries), "ids": _digest(entries)}
     plan |= {"quality": QUALITY, "part": PART}
-    _claim(out / "plan.json", plan)
+    with _room(out):
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError, PermissionError) as error:
+            raise BadInput(f"{out}: cannot be used ({error.strerror}); choose another folder") from None
+        _claim(out / "plan.json", plan)
     sums = [np.zeros(1, np.int64), np.zeros((contract.resize, contract.resize, 3)), np.zeros((3, 3))]
     tables = []
     with _room(out), ThreadPoolExecutor(cores()) as pool:

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dataset.extent import read_at
+from dataset.folder import subfolders
 from dataset.source import SUFFIXES, Entries, Entry, Listing
-from dataset.split import Split, held_split, split_of
+from dataset.split import WORDS, Split, held_split, split_of
 from dataset.tar import Member, Tars, members
 from dataset.words import WNID, checked_with_files, labels_by_index, names_file, read_lines
 from model.contract import Label
@@ -17,18 +18,18 @@ CLASSES = ("classes.txt", "classnames.txt")  # one name a line, beside the tars
 LABELS = ("cls", "json")  # the first that a sample has counts
 
 
-def open_webdataset(root: Path, names: Path | None, listing: Listing, training: bool = True) -> Tars:
-    """List ROOT/*.tar; an image's id is <tar>/<key>.<suffix>. Raises BadInput where a sample has no label or no image."""
-    splits = {file: split_of(file.name) for file in sorted(root.glob("*.tar"))}
+def open_webdataset(root: Path, names: Path | None, listing: Listing) -> Tars:
+    """List the tars; an image's id is <tar>/<key>.<suffix>. Raises BadInput where a sample has no label or no image."""
+    splits = {path: split_of(path) for path in webdataset_tars(root)}
     held = held_split(splits.values())
-    wanted = ("train", held) if training or held != "validation" else (held,)
-    files = tuple(file for file, split in splits.items() if split in wanted)
+    wanted = [path for path, split in splits.items() if split in ("train", held)]
+    files = tuple(root / path for path in wanted)
     labels = _labels(root, names)
     seen: dict[int, set[str]] = defaultdict(set)
 
     def found() -> Iterator[Entry]:
-        for place, file in enumerate(files):
-            for entry in _samples(file, place, splits[file], splits[file] == held):
+        for place, path in enumerate(wanted):
+            for entry in _samples(root, path, place, splits[path], splits[path] == held):
                 if entry.label >= len(labels):
                     raise BadInput(f"{root}: {entry.id} has label {entry.label}, but only {len(labels)} classes are named")
                 wnids = WNID.findall(entry.id.rpartition("/")[2])
@@ -37,6 +38,12 @@ def open_webdataset(root: Path, names: Path | None, listing: Listing, training: 
 
     entries = Entries.of(root, found(), listing)
     return Tars(root, checked_with_files(root, labels, seen), entries, files)
+
+
+def webdataset_tars(root: Path) -> list[str]:
+    """Paths below `root`, sorted: *.tar there and in folders that are named after a split and hold no folders."""
+    splits = [name for name in subfolders(root) if name.lower() in WORDS and not subfolders(root / name)]
+    return sorted(path.relative_to(root).as_posix() for folder in ("", *splits) for path in (root / folder).glob("*.tar"))
 
 
 def _labels(root: Path, names: Path | None) -> tuple[Label, ...]:
@@ -50,8 +57,9 @@ def _labels(root: Path, names: Path | None) -> tuple[Label, ...]:
     return labels_by_index(read_lines(beside), None)
 
 
-def _samples(file: Path, place: int, split: Split, held: bool) -> Iterator[Entry]:
+def _samples(root: Path, path: str, place: int, split: Split, held: bool) -> Iterator[Entry]:
     """The images of one tar. Only a test split may be without labels; it is then left out."""
+    file = root / path
     samples: dict[str, dict[str, Member]] = defaultdict(dict)  # of one tar: a shard is small
     for member in members(file):
         folder, slash, base = member.name.rpartition("/")
@@ -66,7 +74,7 @@ def _samples(file: Path, place: int, split: Split, held: bool) -> Iterator[Entry
             continue
         if label is None or image is None:
             raise BadInput(f"{file}: sample {key!r} has no {'image' if label else 'label (.cls or .json)'}; write the tar again")
-        yield Entry(f"{file.name}/{image.name}", _label(file, label), held, (place, image.start, image.size))
+        yield Entry(f"{path}/{image.name}", _label(file, label), held, (place, image.start, image.size))
 
 
 def _label(file: Path, member: Member) -> int:

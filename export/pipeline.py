@@ -16,6 +16,7 @@ from model.contract import Contract
 from model.tencropfile import INPUT, OUTPUTS, Card
 
 BACK = "net/"  # prefix of the net's own nodes
+FILES = ("net.onnx", "tencrop.onnx", "parity.json")
 
 
 def tencrop_onnx(net: onnx.ModelProto, contract: Contract, mean: np.ndarray, plain: bool = False) -> onnx.ModelProto:
@@ -103,9 +104,9 @@ def _take_constants(net: onnx.ModelProto) -> list[onnx.NodeProto]:
 
 
 def write(folder: Path, net: onnx.ModelProto, tencrop: onnx.ModelProto, card: Card) -> None:
-    """net.onnx, tencrop.onnx with its card, and parity.json."""
+    """FILES: tencrop.onnx with its card, whose parity is told in parity.json once more."""
     del tencrop.metadata_props[:]
     helper.set_model_props(tencrop, card.to_metadata())
-    (folder / "net.onnx").write_bytes(net.SerializeToString())
-    (folder / "tencrop.onnx").write_bytes(tencrop.SerializeToString())
-    (folder / "parity.json").write_text(json.dumps(card.parity, indent=1) + "\n")
+    parity = json.dumps(card.parity, indent=1) + "\n"
+    for name, content in zip(FILES, (net.SerializeToString(), tencrop.SerializeToString(), parity.encode()), strict=True):
+        (folder / name).write_bytes(content)

@@ -53,7 +53,7 @@ class Checkpoint:
     def save(self, folder: Path) -> None:
         """Write aside, sync, rename: the folder is there whole or not at all, whatever happens in between.
 
-        Raises OSError where it cannot be written or something is there; what was written aside is then removed.
+        Raises OSError where it cannot be written or a checkpoint is there; what was written aside is then removed.
         """
         aside = folder.with_name(folder.name + ".partial")
         try:

@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+from collections import Counter
 from typing import Literal, NamedTuple
 
 from pydantic.dataclasses import dataclass
 
+from model.errors import BadInput
 from model.strict import STRICT, dump
 
 CENTER_VIEW = 2  # index of the center crop among the ten views
@@ -29,7 +31,10 @@ class Label:
 
 @dataclass(frozen=True, config=STRICT)
 class Contract:
-    """Preprocessing, views and labels of one classifier (sections 2 and 4.1 of the paper)."""
+    """Preprocessing, views and labels of one classifier (sections 2 and 4.1 of the paper).
+
+    Raises BadInput where two labels have one id.
+    """
 
     resize: int = 256  # the shorter side, then the central square of this size
     crop: int = 224
@@ -38,8 +43,9 @@ class Contract:
     labels: tuple[Label, ...] = ()
 
     def __post_init__(self) -> None:
-        if len({label.id for label in self.labels}) < len(self.labels):
-            raise ValueError("two labels have one id")
+        twice = [id for id, times in Counter(label.id for label in self.labels).items() if times > 1]
+        if twice:
+            raise BadInput(f"two classes have the id {twice[0]!r}")
 
     @property
     def views(self) -> tuple[View, ...]:

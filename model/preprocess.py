@@ -1,7 +1,6 @@
 """Image bytes -> uint8 [R,R,3]: the only decoder of the project. Bit-equal to torchvision's Resize(R) + CenterCrop(R)."""
 
 import io
-import math
 import re
 import struct
 import threading
@@ -36,7 +35,9 @@ GREY_LEVEL = {"L;2": 85, "L;4": 17}  # of 8 bits, by Pillow's name for a PNG's r
 STRIP = 64  # rows
 MAX_SCANS = 64  # of a JPEG; encoders write a dozen, and each costs 2 to 5 ms a megapixel
 MAX_PIECES = 20_000  # that Pillow reads of a header; 32 MiB of full JPEG segments are 1,500
-MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")  # of a JPEG, but those that have no length
+MAX_READS = 1_000_000  # that Pillow takes for the pixels then: a few for most, two a run of a BMP
+JPEG = ("JPEG", "MPO")  # by Pillow's names; an MPO is a JPEG with others behind it
+MARKER = re.compile(rb"\xff[\xc0-\xcf\xd9-\xfe]")  # of a JPEG, those that have a length: libjpeg passes over the rest
 SOS, END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
 
 _one_large = threading.Lock()
@@ -61,6 +62,12 @@ class ImageTooLarge(ImageError):
     """More pixels than MAX_PIXELS, or longer than MAX_ASPECT:1."""
 
     code = "image_too_large"
+
+
+class NoAnswer(ImageError):
+    """The net's answer is no number, as that of one which divides by an image's contrast."""
+
+    code = "no_answer"
 
 
 class ImageInfo(NamedTuple):
@@ -94,9 +101,9 @@ def _opened(data: bytes) -> Iterator[ImageFile.ImageFile]:
     file = _File(data)
     try:
         with Image.open(file, formats=FORMATS) as opened:
-            file.left = math.inf
+            file.left = MAX_READS
             _check_size(*opened.size)
-            if opened.format == "JPEG" and data.count(SOS) > MAX_SCANS:
+            if opened.format in JPEG and data.count(SOS) > MAX_SCANS:
                 _check_scans(data)
             yield opened
     except ImageError:
@@ -136,14 +143,14 @@ def _is_large(image: Image.Image) -> bool:
 
 
 class _File(io.BytesIO):
-    """An encoded image whose header Pillow may read in so many pieces: it would take a million of four bytes, a second for each MB."""
+    """An encoded image that Pillow may read in so many pieces: it would take millions of four bytes, and a second for each MB."""
 
-    left: float = MAX_PIECES
+    left = MAX_PIECES
 
     def read(self, size: int | None = -1, /) -> bytes:
         self.left -= 1
         if self.left < 0:
-            raise ImageError(f"a header of more than {MAX_PIECES} pieces")
+            raise ImageError("an image in too many pieces")
         return super().read(size)
 
 

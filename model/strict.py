@@ -29,6 +29,8 @@ def parse(kind: type[T], data: Any, source: str) -> T:
         raise BadInput(f"{source}: holds a value that JSON cannot ({error})") from None
     try:
         return TypeAdapter(kind).validate_json(text)
+    except BadInput as error:  # a dataclass's own check
+        raise BadInput(f"{source}: {error}") from None
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "document"

@@ -10,7 +10,7 @@ import numpy as np
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
-from model.preprocess import ImageError, ImageInfo, decode, decode_small
+from model.preprocess import ImageError, ImageInfo, NoAnswer, decode, decode_small
 from server.batcher import Batcher, Prediction
 from server.errors import Refusal
 from server.state import State
@@ -27,7 +27,7 @@ class Answered(NamedTuple):
 
 
 async def answer(serving: State, batcher: Batcher, data: bytes) -> Answered:
-    """Decode an encoded image and predict. Raises ImageError, and Refusal as `_predicted`."""
+    """Decode an encoded image and predict. Raises ImageError."""
     if not data:
         raise ImageError("the image is empty (0 bytes)")
     loop = asyncio.get_running_loop()
@@ -50,10 +50,10 @@ async def answer_pixels(batcher: Batcher, pixels: np.ndarray) -> Prediction:
 
 
 async def _predicted(batcher: Batcher, pixels: np.ndarray) -> Prediction:
-    """Raises Refusal 422 where the net has no number for an answer, as one of its own that divides by an image's contrast."""
+    """Raises NoAnswer."""
     prediction = await batcher.predict(pixels)
     if not np.isfinite(prediction.probabilities).all():
-        raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "no_answer", "the model's answer to this image is no number")
+        raise NoAnswer("the model's answer to this image is no number")
     return prediction
 
 

@@ -16,6 +16,7 @@ STATUS = {  # of an ImageError's code
     "damaged_image": HTTPStatus.BAD_REQUEST,
     "image_too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "unsupported_format": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    "no_answer": HTTPStatus.UNPROCESSABLE_ENTITY,
 }
 
 

@@ -1,5 +1,7 @@
 """dataset/folder.py: folders of class folders -> classes, ids and labels; what it cannot read is one line of BadInput."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,40 @@ def test_hidden_files_other_files_and_loose_files_are_not_images(tmp_path: Path)
     root = files(tmp_path, "a/1.jpg", "a/.2.jpg", "a/notes.txt", "a/README", "loose.jpg", ".cache/3.jpg", "a/.cache/4.jpg")
     (root / "a" / "folder.jpg").mkdir()
     assert [entry.id for entry in open_source(root).entries] == ["a/1.jpg"]
+
+
+def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
+    for name in ("root/cat/a.jpg", "root/dog/b.jpg", "elsewhere/c.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "root" / "cat" / "more").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "root" / "cat")
+    (tmp_path / "root" / "ox").symlink_to(tmp_path / "elsewhere")
+    ids = [entry.id for entry in open_source(tmp_path / "root").entries]
+    assert ids == ["cat/a.jpg", "cat/more/c.jpg", "dog/b.jpg", "ox/back/a.jpg", "ox/c.jpg"]
+
+
+def test_a_folder_that_cannot_be_listed_is_an_os_error_and_not_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ant/a.jpg", "ant/2020/b.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    listed = os.scandir
+
+    def refused(path: str) -> Iterator[os.DirEntry[str]]:
+        if str(path).endswith("2020"):
+            raise PermissionError(13, "Permission denied", path)
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.raises(PermissionError, match="2020"):
+        open_source(tmp_path)
+
+
+def test_what_a_file_system_keeps_for_itself_is_no_class(tmp_path: Path) -> None:
+    for name in ("train/ant/1.jpg", "val/ant/2.jpg", "lost+found/x"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    assert [label.id for label in open_source(tmp_path).labels] == ["ant"]
 
 
 def test_read_gives_the_files_bytes(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def root(tmp_path: Path) -> Path:
     write(tmp_path / IMAGES / "test" / "ILSVRC2012_test_00000001.JPEG", b"no label")
     write(tmp_path / MAPPING, "".join(f"{label.id} {label.name}\n" for label in LABELS))
     lines = [f"ILSVRC2012_val_{n:08d},{SORTED[TRUE_LABELS[n - 1]]} 85 1 499 272 {SORTED[0]} 1 2 3 4 " for n in (4, 2, 5, 1, 3)]
-    write(tmp_path / SOLUTION, "\r\n".join(["ImageId,PredictionString", *lines, ""]))
+    write(tmp_path / SOLUTION, "\ufeff" + "\r\n".join(["ImageId,PredictionString", *lines, ""]))
     write(tmp_path / "LOC_train_solution.csv", "ImageId,PredictionString\n")
     return tmp_path
 

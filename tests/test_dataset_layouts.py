@@ -13,19 +13,13 @@ from dataset.tar import Tars
 from model.errors import BadInput
 
 
-def webdataset(root: Path) -> None:
-    for name in ("train", "val"):
-        (root / f"{name}.tar").write_bytes(tar({"1.jpg": jpeg(1), "1.cls": b"0", "2.jpg": jpeg(2), "2.cls": b"1"}))
-    (root / "classes.txt").write_text("ant\nbee\n")
-
-
 def folder(root: Path) -> None:
     for number, name in enumerate(("train/ant", "train/bee", "val/ant", "val/bee")):
         (root / name).mkdir(parents=True)
         (root / name / "1.jpg").write_bytes(jpeg(number))
 
 
-LAYOUTS: dict[str, Callable[[Path], object]] = {"ilsvrc": ilsvrc, "webdataset": webdataset, "folder": folder}
+LAYOUTS: dict[str, Callable[[Path], object]] = {"ilsvrc": ilsvrc, "folder": folder}
 
 
 def test_ilsvrcs_tars_are_known_among_other_files(tmp_path: Path) -> None:
@@ -35,6 +29,19 @@ def test_ilsvrcs_tars_are_known_among_other_files(tmp_path: Path) -> None:
     source = open_source(tmp_path)
     assert isinstance(source, Tars)
     assert [file.name for file in source.files] == ["ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"]
+
+
+def test_a_devkit_beside_unpacked_images_is_passed_over(tmp_path: Path) -> None:
+    """torchvision's ImageNet wants it there, and unpacks the tars to train/ and val/."""
+    folder(tmp_path)
+    (tmp_path / "ILSVRC2012_devkit_t12.tar.gz").write_bytes(b"not looked at")
+    assert isinstance(open_source(tmp_path), Folder)
+
+
+def test_a_leftover_tar_makes_no_webdataset_of_class_folders(tmp_path: Path) -> None:
+    folder(tmp_path)
+    (tmp_path / "train" / "n01440764.tar").write_bytes(tar({}))
+    assert isinstance(open_source(tmp_path), Folder)
 
 
 def test_other_tars_are_a_webdataset(tmp_path: Path) -> None:

@@ -120,6 +120,24 @@ def test_what_does_not_fit_is_one_line_of_bad_input(tmp_path: Path, misfit: str)
         open_source(write(tmp_path, {"train.tar": files}))
 
 
+def test_who_evaluates_gets_the_classes_that_the_training_images_tell(tmp_path: Path) -> None:
+    """Names of ILSVRC's training images have a wnid, those of its validation images have none."""
+    train = {f"{wnid}_1.{kind}": data for k, wnid in enumerate(SORTED[:2]) for kind, data in (("jpg", jpeg(k)), ("cls", b"%d" % k))}
+    val = {f"ILSVRC2012_val_0000000{k}.{kind}": data for k in range(2) for kind, data in (("jpg", jpeg(k)), ("cls", b"%d" % k))}
+    root = write(tmp_path, {"train.tar": train, "val.tar": val})
+    assert [label.id for label in open_source(root, training=False).labels] == [*SORTED[:2]]
+
+
+def test_tars_may_lie_in_folders_named_after_their_splits(tmp_path: Path) -> None:
+    for name in ("train", "test"):
+        (tmp_path / name).mkdir()
+    write(tmp_path, {"train/0.tar": shard(0, 3), "train/1.tar": shard(3, 2), "test/0.tar": shard(5, 2)})
+    (tmp_path / "classes.txt").rename(tmp_path / "classnames.txt")  # as the hub's clip-benchmark sets have it
+    ids = {entry.id: entry.validation for entry in open_source(tmp_path).entries}
+    assert [held for id, held in ids.items() if id.startswith("test/0.tar/")] == [True, True]
+    assert [held for id, held in ids.items() if id.startswith("train/")] == [False] * 5
+
+
 def test_a_file_twice_is_bad_input(tmp_path: Path) -> None:
     write(tmp_path, {})
     (tmp_path / "x.tar").write_bytes(tar([("1.jpg", b"0"), ("1.cls", b"0"), ("1.jpg", b"1")]))

@@ -23,12 +23,13 @@ def jpeg(progressive: bool = True) -> bytes:
     return packed.getvalue()
 
 
-def with_scans(more: int, between: bytes = b"") -> bytes:
+def with_scans(more: int, between: bytes = b"", before: bytes = b"", data: bytes | None = None) -> bytes:
     """The last scan's head again and again: the decoder goes over all pixels for each of them."""
-    data = jpeg()
-    last = data.rindex(SOS)
+    data = data or jpeg()
+    end = data.index(EOI + data[:2]) if EOI + data[:2] in data else len(data) - 2  # of the first image
+    last = data.rindex(SOS, 0, end)
     head = data[last : last + 2 + int.from_bytes(data[last + 2 : last + 4])]
-    return data.removesuffix(EOI) + (between + head) * more + EOI
+    return data[:end] + before + (between + head) * more + data[end:]
 
 
 def test_a_jpeg_goes_over_its_pixels_so_many_times_and_no_more() -> None:
@@ -38,6 +39,22 @@ def test_a_jpeg_goes_over_its_pixels_so_many_times_and_no_more() -> None:
     for read in (decode, decode_small):
         with pytest.raises(ImageError, match=f"more than {MAX_SCANS} scans"):
             read(with_scans(MAX_SCANS - scans + 1), CONTRACT)
+
+
+def test_the_first_of_several_images_is_bound_as_well() -> None:
+    packed = io.BytesIO()
+    images = [Image.open(io.BytesIO(jpeg())) for _ in range(2)]
+    images[0].save(packed, "MPO", save_all=True, append_images=images[1:], progressive=True)
+    assert Image.open(io.BytesIO(packed.getvalue())).format == "MPO"
+    assert decode(packed.getvalue(), CONTRACT)[1].format == "MPO"
+    with pytest.raises(ImageError, match=f"more than {MAX_SCANS} scans"):
+        decode(with_scans(MAX_SCANS, data=packed.getvalue()), CONTRACT)
+
+
+def test_scans_cannot_hide_in_a_segment_that_the_decoder_passes_over() -> None:
+    restarting = jpeg()[:2] + b"\xff\xdd\0\4\0\1" + jpeg()[2:]  # so that it goes on behind a marker that is none
+    with pytest.raises(ImageError, match=f"more than {MAX_SCANS} scans"):
+        decode(with_scans(300, before=b"\xff\2\xff\xff", data=restarting), CONTRACT)
 
 
 def test_scans_behind_many_segments_are_not_looked_for_for_ever() -> None:
@@ -70,9 +87,11 @@ HEADERS: dict[str, Callable[[int], bytes]] = {
 def test_a_header_of_a_million_pieces_is_refused_before_it_is_read(header: str) -> None:
     assert decode(HEADERS[header](1000), CONTRACT)[0].shape == (256, 256, 3)
     for read in (decode, decode_small):
-        with pytest.raises(ImageError, match=f"a header of more than {MAX_PIECES} pieces"):
+        with pytest.raises(ImageError, match="in too many pieces"):
             read(HEADERS[header](1_000_000), CONTRACT)
 
 
-def test_a_png_may_have_its_pixels_in_many_pieces() -> None:
+def test_pixels_may_come_in_many_pieces_but_not_in_a_million() -> None:
     assert decode(chunks(b"IDAT", 30_000), CONTRACT)[0].shape == (256, 256, 3)
+    with pytest.raises(ImageError, match="in too many pieces"):
+        decode(chunks(b"IDAT", 500_000), CONTRACT)

@@ -33,7 +33,7 @@ def test_ten_lines_of_onnxruntime_numpy_and_pillow_predict_as_we_do(name: str, p
     mean = classifier.predict(pixels[None])[0][0]
     said = [line.rsplit(maxsplit=1) for line in done.stdout.splitlines()]
     best = np.argsort(-mean)[:5]
-    assert [label for label, _ in said] == [classifier.file.card.contract.labels[index].name for index in best]
+    assert [label for label, _ in said] == [classifier.contract.labels[index].name for index in best]
     np.testing.assert_allclose([float(p) for _, p in said], mean[best], rtol=0, atol=1e-4)
 
 

@@ -423,7 +423,7 @@ def test_job_is_started_followed_and_leads_to_its_report(browser: Browser, url: 
 def test_held_out_share_is_asked_for_and_said(browser: Browser, url: str, hold: Path) -> None:
     with opened(browser, url, "409") as page:
         start(page, "photos", holdout=0.2)
-        job = row(page, "photos by caltech101, 20% of each class held out")
+        job = row(page, "photos by caltech101, held-out share 0.2")
         expect(job.locator(".status")).to_contain_text(f"Done: {IMAGES // 5} images")
         page.evaluate("fetch('/v1/validations').then((reply) => reply.json()).then((jobs) => { window.job = jobs[0] })")
         page.wait_for_function("window.job")

@@ -68,7 +68,10 @@ def test_an_answer_that_is_no_number_is_422(jpeg: bytes, classifier: Classifier,
     with TestClient(create_app([classifier], Settings())) as client:
         monkeypatch.setattr(Classifier, "predict", lambda *_: answers)
         reply = client.post("/v1/predict", content=jpeg)
+        batch = client.post("/v1/predict/batch", files=[("images", jpeg), ("images", b"no image")])
     assert (reply.status_code, reply.json()["error"]["code"]) == (422, "no_answer")
+    codes = [result["error"]["code"] for result in batch.json()["results"]]
+    assert (batch.status_code, codes) == (200, ["no_answer", "unsupported_format"])
 
 
 def test_views_show_ten_verdicts_whose_mean_is_the_answer(client: TestClient, jpeg: bytes, classifier: Classifier) -> None:

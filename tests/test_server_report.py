@@ -93,7 +93,7 @@ def test_page_says_which_images_were_used(images: str | float, says: str, photog
     given.summary["images"] = images
     assert f"<dt>which images</dt><dd>{says}</dd>" in given.page()
     given.summary["among"] = 50_000
-    assert f"<dt>which images</dt><dd>20 of 50,000, evenly spread; {says}</dd>" in given.page()
+    assert f"<dt>which images</dt><dd>20, evenly spread, of 50,000: {says}</dd>" in given.page()
 
 
 def test_page_names_every_net_of_an_ensemble(photograph: bytes) -> None:

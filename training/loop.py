@@ -95,7 +95,8 @@ def _explained(batch: int) -> Iterator[None]:
         raise WorkFailed(f"the device's memory does not hold the training of {batch} images at once; lower optim.batch") from None
     except TorchDynamoException as error:
         needs = "it needs a C++ compiler and, for a GPU, Python's headers: install them, or --set compile=false"
-        raise WorkFailed(f"torch.compile failed ({one_line(error)}); {needs}") from None
+        why = one_line(str(error).partition("Set TORCHDYNAMO")[0])
+        raise WorkFailed(f"torch.compile failed ({why}); {needs}") from None
     except (RuntimeError, ConnectionError, EOFError) as error:
         if isinstance(error, RuntimeError) and not str(error).startswith(LOADERS):
             raise

@@ -167,7 +167,7 @@ int main(int argc, char **argv) {
     port = atoi(argv[1]);
     double warm_up = atof(argv[2]), seconds = atof(argv[3]), number = atof(argv[5]), started = now();
     is_open = !strcmp(argv[4], "rate");
-    double due = is_open ? started : INFINITY, stop = INFINITY, before = 0;
+    double due = is_open ? started : INFINITY, stop = INFINITY, over = INFINITY, before = 0, after = 0;
     read_requests(argv + 6, argc - 6);
     poller = epoll_create1(0);
     signal(SIGPIPE, SIG_IGN);
@@ -180,6 +180,7 @@ int main(int argc, char **argv) {
             began = t, until = t + seconds, stop = until + PATIENCE, before = used();
         }
         for (; due <= t && due < until; due += -log(1 - drand48()) / number) begin(idles ? idle[--idles] : new_client(), due);
+        if (t >= until && isinf(over)) over = t, after = used();
         if (t >= until && !waiting) break;
         struct epoll_event events[256];
         double wait = fmin(fmin(due < until ? due : INFINITY, isinf(began) ? started + warm_up : t < until ? until : stop) - t, 0.1);
@@ -197,5 +198,5 @@ int main(int argc, char **argv) {
     }
     for (int i = 0; i < count; i++)
         if (clients[i]->waiting) clients[i]->status = 0, record(clients[i], now());
-    printf("core %.4f\n", (used() - before) / (now() - began));
+    printf("core %.4f\n", (after - before) / (over - began));
 }

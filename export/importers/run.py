@@ -19,14 +19,13 @@ from export.importers.reference import Reference, kind_of_output
 from export.importers.source import Source
 from export.importers.torchvision_alexnet import read_alexnet
 from export.parity import BATCHES, parity_table
-from export.pipeline import tencrop_onnx, write
+from export.pipeline import FILES, tencrop_onnx, write
 from model.contract import Contract
 from model.errors import BadInput, one_line
 from model.probe import Probe
 from model.tencropfile import Card
 from model.whole import gathered
 
-FILES = ("net.onnx", "tencrop.onnx", "parity.json")
 READERS: Mapping[str, Callable[[Path, Options], Source]] = {
     ".pth": read_alexnet,
     ".pth.tar": read_alexnet,

@@ -30,7 +30,7 @@ export class Row {
   }
 
   show(job) {
-    const share = job.holdout === 1 ? "" : `, ${percent(job.holdout, 0)} of each class held out`;
+    const share = job.holdout === 1 ? "" : `, held-out share ${job.holdout}`;
     const of = `${job.dataset} by ${job.model}${share}${job.limit ? `, at most ${count(job.limit)} images` : ""}`;
     this.finished = finished(job);
     this.part("h3").textContent = of;

@@ -18,7 +18,7 @@ SCHEMA = pa.schema(
     {
         "id": pa.string(),  # path within the data set
         "label": pa.int32(),  # index of the true class in the model's labels
-        "undecodable": pa.bool_(),  # or without an answer, where a net's is no number
+        "undecodable": pa.bool_(),  # or the net's answer is no number
         "center_indices": FIVE_INDICES,  # empty where undecodable
         "center_probabilities": FIVE_PROBABILITIES,
         "ten_crop_indices": FIVE_INDICES,

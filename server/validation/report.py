@@ -125,7 +125,7 @@ def _range(at: float, low: float | None = None, high: float | None = None) -> st
 
 def _which(summary: Mapping[str, Any]) -> str:
     chosen = CHOSEN.get(summary["images"]) or f"a share of {summary['images']:g} of each class, held out"
-    return chosen if summary["n"] == summary["among"] else f"{summary['n']:,} of {summary['among']:,}, evenly spread; {chosen}"
+    return chosen if summary["n"] == summary["among"] else f"{summary['n']:,}, evenly spread, of {summary['among']:,}: {chosen}"
 
 
 def _run(summary: Mapping[str, Any], run: Mapping[str, Any]) -> str:
