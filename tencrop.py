@@ -182,10 +182,12 @@ def predict(
 ) -> None:
     """Name what is in images."""
     import json
+    from math import isfinite
 
     from model.classifier import open_classifier
+    from model.errors import ImageError
     from model.metrics import top_k
-    from model.preprocess import ImageError, decode
+    from model.preprocess import decode
 
     classifier = open_classifier(model, _options(device, engine, precision))
     labels = classifier.contract.labels
@@ -195,6 +197,8 @@ def predict(
         except (ImageError, OSError) as error:
             raise BadInput(f"{path}: {error.strerror if isinstance(error, OSError) else error}") from None
         probabilities = classifier.predict(pixels[None])[0][0]
+        if not isfinite(probabilities.sum()):
+            raise BadInput(f"{path}: the model's answer to it is no number")
         guesses = [{"id": labels[i].id, "label": labels[i].name, "probability": float(probabilities[i])} for i in top_k(probabilities, top)]
         if as_json:
             typer.echo(json.dumps({"image": str(path), "top": guesses}, ensure_ascii=False))

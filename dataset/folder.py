@@ -66,7 +66,7 @@ def _tops(root: Path) -> dict[Path, bool]:
 
 
 def subfolders(folder: Path) -> list[str]:
-    """Names of the folders in it that are not hidden, sorted."""
+    """Names of the folders in it that are shown, sorted."""
     return sorted(p.name for p in folder.iterdir() if is_shown(p.name) and p.is_dir())
 
 

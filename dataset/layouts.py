@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dataset.folder import open_folder
+from dataset.folder import open_folder, subfolders
 from dataset.ilsvrc import DEVKIT, TRAIN, VALIDATION, open_ilsvrc
 from dataset.kaggle import IMAGES, open_kaggle
 from dataset.parquet import open_parquet
@@ -10,8 +10,6 @@ from dataset.source import Listing, Source, unheard
 from dataset.walk import walk
 from dataset.webdataset import open_webdataset, webdataset_tars
 from model.errors import BadInput
-
-UNPACKED = ("train", "val")  # what torchvision's ImageNet makes of ILSVRC's tars, the devkit beside it
 
 
 def open_source(root: Path, names: Path | None = None, listing: Listing = unheard, training: bool = True) -> Source:
@@ -23,11 +21,12 @@ def open_source(root: Path, names: Path | None = None, listing: Listing = unhear
     """
     if not root.is_dir():
         raise BadInput(f"{root}: no such folder; give one that holds a folder per class, ILSVRC's or WebDataset tars, or parquet files")
-    tars = any((root / name).is_file() for name in (TRAIN, VALIDATION))
-    if tars or ((root / DEVKIT).is_file() and not any((root / name).is_dir() for name in UNPACKED)):
+    if any((root / name).is_file() for name in (TRAIN, VALIDATION)):
         return open_ilsvrc(root, names, listing, training)
     if (root / IMAGES).is_dir():
         return open_kaggle(root, names, listing, training)
+    if (root / DEVKIT).is_file() and not any(subfolders(root / name) for name in subfolders(root)):
+        return open_ilsvrc(root, names, listing, training)
     parquet = _parquet_files(root)
     if parquet:
         return open_parquet(root, parquet, names, listing)

@@ -32,8 +32,8 @@ from dataset.holdout import held_out
 from dataset.source import Entries, Entry, Source
 from model.contract import Contract
 from model.cores import cores
-from model.errors import BadInput, WorkFailed
-from model.preprocess import ImageError, decode
+from model.errors import BadInput, ImageError, WorkFailed
+from model.preprocess import decode
 from model.statistics import Statistics
 from model.strict import dump, parse
 from model.whole import aside, write_whole
@@ -65,7 +65,9 @@ def prepare(source: Source, out: Path, holdout: float, progress: Callable[[int],
     with _room(out):
         try:
             out.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        except OSError as error:
+            if error.errno in FULL:
+                raise
             raise BadInput(f"{out}: cannot be used ({error.strerror}); choose another folder") from None
         _claim(out / "plan.json", plan)
     sums = [np.zeros(1, np.int64), np.zeros((contract.resize, contract.resize, 3)), np.zeros((3, 3))]

@@ -1,14 +1,16 @@
-"""Walk: a folder and all below it, each once, however it is linked; hidden ones and a file system's own are left out."""
+"""Walk: a folder and all below it, each once however it is linked there; hidden ones and a file system's own are left out."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from model.errors import BadInput
+
 OWN = "lost+found"  # of ext file systems, at their root
 
 
 def walk(top: Path) -> Iterator[tuple[Path, list[str]]]:
-    """(folder, the names of its files), links to folders followed. Raises OSError where one cannot be listed."""
+    """(folder, the names of its files), links to folders followed. Raises BadInput where one cannot be listed."""
     seen = set[tuple[int, int]]()
     for place, folders, files in os.walk(top, followlinks=True, onerror=_refuse):
         here = os.stat(place)
@@ -26,4 +28,4 @@ def is_shown(name: str) -> bool:
 
 
 def _refuse(error: OSError) -> None:
-    raise error
+    raise BadInput(f"{error.filename}: cannot be listed ({error.strerror})")

@@ -41,9 +41,10 @@ def open_webdataset(root: Path, names: Path | None, listing: Listing) -> Tars:
 
 
 def webdataset_tars(root: Path) -> list[str]:
-    """Paths below `root`, sorted: *.tar there and in folders that are named after a split and hold no folders."""
-    splits = [name for name in subfolders(root) if name.lower() in WORDS and not subfolders(root / name)]
-    return sorted(path.relative_to(root).as_posix() for folder in ("", *splits) for path in (root / folder).glob("*.tar"))
+    """Paths below `root`, sorted: *.tar there, and in its folders where all are named after splits and hold no folders."""
+    folders = subfolders(root)
+    splits = all(name.lower() in WORDS and not subfolders(root / name) for name in folders)
+    return sorted(path.relative_to(root).as_posix() for name in ("", *folders * splits) for path in (root / name).glob("*.tar"))
 
 
 def _labels(root: Path, names: Path | None) -> tuple[Label, ...]:

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 
 from dataset.source import is_image
+from dataset.walk import walk
 from model.contract import Contract
-from model.errors import BadInput
-from model.preprocess import ImageError, decode
+from model.errors import BadInput, ImageError
+from model.preprocess import decode
 from model.probe import formula_png
 
 
@@ -21,7 +22,7 @@ def photographs(folder: Path, contract: Contract, n: int) -> np.ndarray:
 
     Raises BadInput where there is none.
     """
-    paths = [path for path in sorted(folder.rglob("*")) if is_image(path.name) and path.is_file()]
+    paths = sorted(place / name for place, files in walk(folder) for name in files if is_image(name) and (place / name).is_file())
     found: list[np.ndarray] = []
     for path in [paths[i * len(paths) // n] for i in range(n)] if len(paths) > n else paths:
         try:

@@ -107,6 +107,7 @@ def write(folder: Path, net: onnx.ModelProto, tencrop: onnx.ModelProto, card: Ca
     """FILES: tencrop.onnx with its card, whose parity is told in parity.json once more."""
     del tencrop.metadata_props[:]
     helper.set_model_props(tencrop, card.to_metadata())
-    parity = json.dumps(card.parity, indent=1) + "\n"
-    for name, content in zip(FILES, (net.SerializeToString(), tencrop.SerializeToString(), parity.encode()), strict=True):
-        (folder / name).write_bytes(content)
+    net_file, tencrop_file, parity_file = (folder / name for name in FILES)
+    net_file.write_bytes(net.SerializeToString())
+    tencrop_file.write_bytes(tencrop.SerializeToString())
+    parity_file.write_text(json.dumps(card.parity, indent=1) + "\n")

@@ -45,7 +45,7 @@ class Contract:
     def __post_init__(self) -> None:
         twice = [id for id, times in Counter(label.id for label in self.labels).items() if times > 1]
         if twice:
-            raise BadInput(f"two classes have the id {twice[0]!r}")
+            raise BadInput(f"two classes have the id {twice[0]!r}; rename one")
 
     @property
     def views(self) -> tuple[View, ...]:

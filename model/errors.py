@@ -13,6 +13,12 @@ class Stopped(Exception):
     """The work was asked to end and has saved what it takes to go on. Exit code 0."""
 
 
+class ImageError(BadInput):
+    """An image that cannot be answered; `code` is its name in the HTTP interface."""
+
+    code = "damaged_image"
+
+
 def one_line(error: object) -> str:
     """The gist of another library's message."""
     return " ".join(str(error).split())[:200]

@@ -1,25 +1,29 @@
 """Image bytes -> uint8 [R,R,3]: the only decoder of the project. Bit-equal to torchvision's Resize(R) + CenterCrop(R)."""
 
-import io
-import re
 import struct
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
 
+from model.bounds import MAX_READS, bounded
 from model.contract import Contract
-from model.errors import BadInput
+from model.errors import ImageError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_PIXELS = 50_000_000  # what telephones make; checked before anything is decoded
 LARGE = 8_000_000  # pixels; images beyond it are decoded one at a time, so that memory stays bounded
 MAX_ASPECT = 100  # longer : shorter side; beyond it the resized image alone would fill memory
 ORIENTATION = 0x0112  # the EXIF tag
+DAMAGED = (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, struct.error)  # what Pillow raises of EXIF
+MAX_EXIF = 1 << 20  # bytes; Pillow makes objects of its numbers, 0.4 s a MB
+SUBDIRECTORIES = {0x8769, 0x8825, 0xA005}  # of a TIFF: EXIF's own, GPS's, other programs'; Pillow reads all of them for nothing
+XMP = ("xmp", "XML:com.adobe.xmp")
 UPRIGHT = {  # EXIF orientation -> what turns the image upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -33,23 +37,11 @@ SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM"
 WHITE = (255, 255, 255, 255)
 GREY_LEVEL = {"L;2": 85, "L;4": 17}  # of 8 bits, by Pillow's name for a PNG's raw pixels
 STRIP = 64  # rows
-MAX_SCANS = 64  # of a JPEG; encoders write a dozen, and each costs 2 to 5 ms a megapixel
-MAX_PIECES = 20_000  # that Pillow reads of a header; 32 MiB of full JPEG segments are 1,500
-MAX_READS = 1_000_000  # that Pillow takes for the pixels then: a few for most, two a run of a BMP
-JPEG = ("JPEG", "MPO")  # by Pillow's names; an MPO is a JPEG with others behind it
-MARKER = re.compile(rb"\xff[\xc0-\xcf\xd9-\xfe]")  # of a JPEG, those that have a length: libjpeg passes over the rest
-SOS, END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
 
 _one_large = threading.Lock()
 
 warnings.filterwarnings("ignore", category=UserWarning, module="PIL")  # "Corrupt EXIF data": counts as no EXIF here
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
-
-
-class ImageError(BadInput):
-    """An image that cannot be answered; `code` is its name in the HTTP interface."""
-
-    code = "damaged_image"
 
 
 class UnsupportedImage(ImageError):
@@ -62,12 +54,6 @@ class ImageTooLarge(ImageError):
     """More pixels than MAX_PIXELS, or longer than MAX_ASPECT:1."""
 
     code = "image_too_large"
-
-
-class NoAnswer(ImageError):
-    """The net's answer is no number, as that of one which divides by an image's contrast."""
-
-    code = "no_answer"
 
 
 class ImageInfo(NamedTuple):
@@ -97,14 +83,12 @@ def decode_small(data: bytes, contract: Contract) -> tuple[np.ndarray, ImageInfo
 
 @contextmanager
 def _opened(data: bytes) -> Iterator[ImageFile.ImageFile]:
-    """The image, its header read and its cost bounded; what goes wrong in the block is an ImageError."""
-    file = _File(data)
+    """The image, its header read; what goes wrong in the block is an ImageError."""
     try:
+        file = bounded(data)
         with Image.open(file, formats=FORMATS) as opened:
             file.left = MAX_READS
             _check_size(*opened.size)
-            if opened.format in JPEG and data.count(SOS) > MAX_SCANS:
-                _check_scans(data)
             yield opened
     except ImageError:
         raise
@@ -122,11 +106,25 @@ def _decoded(opened: ImageFile.ImageFile, contract: Contract) -> tuple[np.ndarra
     with _one_large if _is_large(opened) else nullcontext():
         if opened.format == "PNG" and "transparency" in opened.info:
             _scale_key(opened)
-        tagged = _orientation(opened) in UPRIGHT  # before load: Pillow turns TIFF itself and removes the tag
-        opened.load()
+        tagged = _loaded(opened)
         image = _upright(opened)
+        if opened.format == "BMP" and opened.mode == "RGBA" and opened.getchannel("A").getextrema() == (0, 0):
+            image = image.convert("RGB")  # as a screenshot from Windows' clipboard; nobody means an empty picture
         info = ImageInfo(opened.format or "", opened.mode, *image.size, tagged)
         return _square(_rgb(image), contract.resize), info
+
+
+def _loaded(opened: ImageFile.ImageFile) -> bool:
+    """Load it; whether EXIF says to turn it. Pillow turns a TIFF itself as it loads it, and removes the tag."""
+    if opened.format != "TIFF":
+        opened.load()
+        return _orientation(opened) in UPRIGHT
+    tagged = _orientation(opened) in UPRIGHT
+    with suppress(*DAMAGED):
+        for directory in SUBDIRECTORIES & opened.getexif().keys():
+            del opened.getexif()[directory]
+    opened.load()
+    return tagged
 
 
 def _scale_key(png: ImageFile.ImageFile) -> None:
@@ -142,32 +140,6 @@ def _is_large(image: Image.Image) -> bool:
     return image.width * image.height > LARGE
 
 
-class _File(io.BytesIO):
-    """An encoded image that Pillow may read in so many pieces: it would take millions of four bytes, and a second for each MB."""
-
-    left = MAX_PIECES
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        self.left -= 1
-        if self.left < 0:
-            raise ImageError("an image in too many pieces")
-        return super().read(size)
-
-
-def _check_scans(data: bytes) -> None:
-    """A JPEG goes over its pixels MAX_SCANS times at most. What follows its end, as the film of a telephone, is none of it."""
-    scans, at = 0, 2
-    for _ in range(MAX_PIECES):
-        marker = MARKER.search(data, at)
-        if marker is None or marker[0] == END_OF_IMAGE:
-            return
-        scans += marker[0] == SOS
-        if scans > MAX_SCANS:
-            break
-        at = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2])
-    raise ImageError(f"a JPEG of more than {MAX_SCANS} scans, or of {MAX_PIECES} segments")
-
-
 def _signed(data: bytes) -> bool:
     """Whether the bytes begin as a file of one of FORMATS does."""
     return data.startswith(SIGNATURES) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")
@@ -181,11 +153,15 @@ def _check_size(width: int, height: int) -> None:
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF's orientation; damaged EXIF counts as none."""
+    """EXIF's orientation; damaged EXIF counts as none, and so does one of more than MAX_EXIF bytes."""
+    for xmp in XMP:  # Pillow would look there, too, and browsers do not
+        image.info.pop(xmp, None)
+    if len(image.info.get("exif", b"")) > MAX_EXIF:
+        return 1
     try:
         value = image.getexif().get(ORIENTATION, 1)
         return value if isinstance(value, int) else 1
-    except (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, struct.error):
+    except DAMAGED:
         return 1
 
 
@@ -216,14 +192,18 @@ def _strip_rgb(image: Image.Image) -> Image.Image:
         full = 255 if image.mode == "F" else 65535
         return Image.fromarray(_grey(np.asarray(image), full, image.info.get("transparency"))).convert("RGB")
     if image.mode == "LAB":
-        profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-        return ImageCms.profileToProfile(image, *profiles, outputMode="RGB") or image
+        return ImageCms.applyTransform(image, _lab_to_rgb()) or image
     if image.mode in ("RGBa", "La"):
         image = image.convert(image.mode.upper())
     if image.has_transparency_data:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, WHITE), image).convert("RGB")
     return image.convert("RGB")
+
+
+@cache
+def _lab_to_rgb() -> ImageCms.ImageCmsTransform:
+    return ImageCms.buildTransform(ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB")
 
 
 def _grey(values: np.ndarray, full: int, transparent: int | None) -> np.ndarray:

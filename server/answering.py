@@ -10,12 +10,19 @@ import numpy as np
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
-from model.preprocess import ImageError, ImageInfo, NoAnswer, decode, decode_small
+from model.errors import ImageError
+from model.preprocess import ImageInfo, decode, decode_small
 from server.batcher import Batcher, Prediction
 from server.errors import Refusal
 from server.state import State
 
 T = TypeVar("T")
+
+
+class NoAnswer(ImageError):
+    """The net's answer is no number, as that of one which divides by an image's contrast."""
+
+    code = "no_answer"
 
 
 class Answered(NamedTuple):
@@ -44,7 +51,7 @@ async def answer(serving: State, batcher: Batcher, data: bytes) -> Answered:
 
 
 async def answer_pixels(batcher: Batcher, pixels: np.ndarray) -> Prediction:
-    """Predict of an image that is uint8 [R,R,3] already."""
+    """Predict of an image that is uint8 [R,R,3] already. Raises NoAnswer."""
     with batcher.coming():
         return await _predicted(batcher, pixels)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from dataset.folder import class_images
 from dataset.layouts import open_source
 from dataset.source import Entry, Source
 from model.contract import Label
@@ -46,7 +47,7 @@ def test_hidden_files_other_files_and_loose_files_are_not_images(tmp_path: Path)
     assert [entry.id for entry in open_source(root).entries] == ["a/1.jpg"]
 
 
-def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
+def test_links_to_folders_are_followed_once_a_class(tmp_path: Path) -> None:
     for name in ("root/cat/a.jpg", "root/dog/b.jpg", "elsewhere/c.jpg"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"")
@@ -57,7 +58,7 @@ def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
     assert ids == ["cat/a.jpg", "cat/more/c.jpg", "dog/b.jpg", "ox/back/a.jpg", "ox/c.jpg"]
 
 
-def test_a_folder_that_cannot_be_listed_is_an_os_error_and_not_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_listed_is_bad_input_and_not_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("ant/a.jpg", "ant/2020/b.jpg"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"")
@@ -69,8 +70,8 @@ def test_a_folder_that_cannot_be_listed_is_an_os_error_and_not_left_out(tmp_path
         return listed(path)
 
     monkeypatch.setattr(os, "scandir", refused)
-    with pytest.raises(PermissionError, match="2020"):
-        open_source(tmp_path)
+    with pytest.raises(BadInput, match=r"ant/2020: cannot be listed \(Permission denied\)"):
+        class_images(tmp_path, tmp_path / "ant")
 
 
 def test_what_a_file_system_keeps_for_itself_is_no_class(tmp_path: Path) -> None:

@@ -40,7 +40,17 @@ def test_a_devkit_beside_unpacked_images_is_passed_over(tmp_path: Path) -> None:
 
 def test_a_leftover_tar_makes_no_webdataset_of_class_folders(tmp_path: Path) -> None:
     folder(tmp_path)
-    (tmp_path / "train" / "n01440764.tar").write_bytes(tar({}))
+    for name in ("train/n01440764.tar", "test/images.tar"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(tar({}))
+    assert isinstance(open_source(tmp_path), Folder)
+
+
+def test_a_tar_in_a_class_that_is_called_test_makes_no_webdataset(tmp_path: Path) -> None:
+    for name in ("ant", "test"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.jpg").write_bytes(jpeg(1))
+    (tmp_path / "test" / "x.tar").write_bytes(tar({}))
     assert isinstance(open_source(tmp_path), Folder)
 
 

@@ -15,7 +15,8 @@ from PIL import Image, ImageOps
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
 from model.contract import Contract
-from model.preprocess import FORMATS, MAX_ASPECT, MAX_PIXELS, ImageError, ImageTooLarge, UnsupportedImage, _rgb, decode
+from model.errors import ImageError
+from model.preprocess import FORMATS, MAX_ASPECT, MAX_PIXELS, ImageTooLarge, UnsupportedImage, _rgb, decode
 
 CONTRACT = Contract()
 TORCHVISION = Compose([Resize(256, InterpolationMode.BILINEAR, antialias=True), CenterCrop(256)])
@@ -293,6 +294,15 @@ def test_a_transparent_gif_is_laid_on_white() -> None:
     np.testing.assert_array_equal(result, expected[grid()])
 
 
+def test_an_orientation_of_xmp_alone_turns_nothing() -> None:
+    """Browsers do not look there, and programs that turn an image and take out its EXIF may leave it."""
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="r" tiff:Orientation="6"/></x:xmpmeta>'
+    image = Image.fromarray(picture(300, 280))
+    for data in (encoded(image, "JPEG", xmp=xmp), encoded(image, "WEBP", xmp=xmp, lossless=True)):
+        info = decode(data, CONTRACT)[1]
+        assert (info.width, info.height, info.exif_rotated) == (300, 280, False)
+
+
 def test_grey_with_alpha_is_laid_on_white() -> None:
     alpha = grid().T[::-1].copy()
     data = encoded(Image.merge("LA", (Image.fromarray(grid()), Image.fromarray(alpha))), "PNG")
@@ -319,6 +329,17 @@ def test_premultiplied_alpha_is_laid_on_white_too() -> None:
     multiplied = np.rint(colour * (alpha[:, :, None] / 255)).astype(np.uint8)
     data = tiff(np.dstack([multiplied, alpha]), photometric=2, extra_samples=1)
     assert np.abs(pixels(data) - over_white(colour, alpha)).max() <= 4  # 8 bits, multiplied and divided
+
+
+def test_a_screenshot_whose_alpha_is_all_zero_is_opaque() -> None:
+    """As Windows' clipboard has them: BMP of 32 bits with masks."""
+    colour = picture(256, 256)
+    alpha = np.zeros((256, 256, 1), np.uint8)
+    rows = np.concatenate([colour[::-1, :, ::-1], alpha], -1).tobytes()
+    header = struct.pack("<IiiHHIIiiII5I", 124, 256, 256, 1, 32, 3, len(rows), 0, 0, 0, 0, 0xFF0000, 0xFF00, 0xFF, 0xFF000000, 0)
+    data = b"BM" + struct.pack("<IHHI", 14 + 124 + len(rows), 0, 0, 14 + 124) + header.ljust(124, b"\0") + rows
+    assert mode_of(data) == "RGBA"
+    np.testing.assert_array_equal(pixels(data), colour)
 
 
 def test_a_fourth_sample_that_is_not_alpha_is_ignored() -> None:

@@ -1,16 +1,20 @@
 """model/preprocess.py: what a few bytes may cost. Small files that would be decoded for hours, or take gigabytes, are refused."""
 
 import io
+import math
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from model.bounds import MAX_PIECES, MAX_SCANS
 from model.contract import Contract
-from model.preprocess import MAX_PIECES, MAX_SCANS, ImageError, decode, decode_small
+from model.errors import ImageError
+from model.preprocess import decode, decode_small
 
 CONTRACT = Contract()
 SOS, EOI = b"\xff\xda", b"\xff\xd9"
@@ -87,11 +91,121 @@ HEADERS: dict[str, Callable[[int], bytes]] = {
 def test_a_header_of_a_million_pieces_is_refused_before_it_is_read(header: str) -> None:
     assert decode(HEADERS[header](1000), CONTRACT)[0].shape == (256, 256, 3)
     for read in (decode, decode_small):
-        with pytest.raises(ImageError, match="in too many pieces"):
+        with pytest.raises(ImageError, match=r"in too many pieces|more than 100000 chunks"):
             read(HEADERS[header](1_000_000), CONTRACT)
+
+
+def test_what_a_png_tells_besides_its_pixels_does_not_count() -> None:
+    """Pillow keeps texts and its own notes in one place, and refuses profiles and texts of more than 1 MiB."""
+    packed = io.BytesIO()
+    Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16)).save(packed, "PNG", bits=8)
+    plain = packed.getvalue()
+    profile = b"p\0\0" + zlib.compress(bytes(3 << 20))
+    for kind, body in ((b"tEXt", b"transparency\0x"), (b"tEXt", b"interlace\0x"), (b"iCCP", profile), (b"zTXt", b"k\0\0" + profile[3:])):
+        chunk = struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for at in (33, len(plain) - 12):  # behind IHDR, before IEND
+            np.testing.assert_array_equal(decode(plain[:at] + chunk + plain[at:], CONTRACT)[0], decode(plain, CONTRACT)[0])
+
+
+def test_a_jpeg_has_so_many_exif_segments() -> None:
+    segment = b"\xff\xe1\0\x08Exif\0\0"
+    assert decode(b"\xff\xd8" + segment * 16 + jpeg()[2:], CONTRACT)[0].shape == (256, 256, 3)
+    with pytest.raises(ImageError, match="EXIF segments"):
+        decode(b"\xff\xd8" + segment * 17 + jpeg()[2:], CONTRACT)
+
+
+LONG, SHORT, BYTE, RATIONAL = 4, 3, 1, 5
+SIZE = {LONG: "I", SHORT: "H", BYTE: "B", RATIONAL: "II"}
+
+
+def tiff(body: bytes, changes: dict[int, tuple[int, Sequence[int]]], order: str = "<") -> bytes:
+    """Grey, 16x16, uncompressed, its pixels at 8 but for changes: tag -> type and numbers; none of one that is left out."""
+    tags: dict[int, tuple[int, Sequence[int]]] = {
+        256: (LONG, [16]),
+        257: (LONG, [16]),
+        258: (SHORT, [8]),
+        259: (SHORT, [1]),
+        262: (SHORT, [1]),
+        273: (LONG, [8]),
+        277: (SHORT, [1]),
+        278: (LONG, [16]),
+        279: (LONG, [len(body)]),
+    }
+    entries, far, start = b"", b"", 8 + len(body)
+    for tag, (kind, numbers) in sorted((tags | changes).items()):
+        value = struct.pack(f"{order}{len(numbers)}{SIZE[kind][0]}", *numbers)
+        count = len(numbers) // len(SIZE[kind])
+        if len(value) > 4:
+            value, far = struct.pack(order + "I", start + len(far)), far + value
+        entries += struct.pack(order + "HHI", tag, kind, count) + value.ljust(4, b"\0")
+    many = struct.pack(order + "H", len(entries) // 12)
+    magic = b"II*\0" if order == "<" else b"MM\0*"
+    return magic + struct.pack(order + "I", start + len(far)) + body + far + many + entries + bytes(4)
+
+
+def tiles(across: int, number: int, packed: int, compression: int = 32773) -> dict[int, tuple[int, Sequence[int]]]:
+    """As many tiles of so many pixels a side, all of them the same bytes."""
+    side = 16 * math.isqrt(number)
+    sizes: dict[int, tuple[int, Sequence[int]]] = {256: (LONG, [side]), 257: (LONG, [side]), 259: (SHORT, [compression])}
+    return sizes | {322: (LONG, [across]), 323: (LONG, [across]), 324: (LONG, [8] * number), 325: (LONG, [packed] * number)}
+
+
+GREY = bytes(range(256))
+REFUSED: dict[str, tuple[bytes, str]] = {
+    "one tile of 268 megapixels": (tiff(b"\x81\0" * 8, tiles(16384, 1, 4)), "tiles are far larger"),
+    "tiles that are the same bytes": (tiff(b"\x80" * 9999 + b"\x81\0" * 2, tiles(16, 100, 10003)), "again and again"),
+    "no word of how many bytes": (tiff(GREY, {259: (SHORT, [8]), 279: (LONG, [])}), "again and again"),
+    "offsets that are bytes": (tiff(GREY, {273: (BYTE, [8] * 100_000)}), "is of type 1"),
+    "a million offsets": (tiff(GREY, {273: (LONG, [8] * 1_000_000)}), "too many numbers"),
+    "two hundred thousand offsets": (tiff(GREY, {273: (LONG, [8] * 200_000)}), "strips or tiles"),
+    "a resolution of thousands of numbers": (tiff(GREY, {282: (RATIONAL, [1, 3] * 2000)}), "too many numbers"),
+    "JPEGs of many scans": (tiff(SOS * 100, {259: (SHORT, [7])}), "many scans"),
+    "a directory behind the end": (b"II*\0" + struct.pack("<I", 1 << 20), "cut off"),
+    "big-endian numbers in a little-endian file": (b"MM*\0" + tiff(GREY, {})[4:], "mixed kinds"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_a_tiff_that_asks_for_more_than_its_pixels_is_refused(what: str) -> None:
+    data, why = REFUSED[what]
+    for read in (decode, decode_small):
+        with pytest.raises(ImageError, match=why):
+            read(data, CONTRACT)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_plain_tiff_is_read(order: str) -> None:
+    want = np.asarray(Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16)).resize((256, 256), Image.Resampling.BILINEAR))
+    np.testing.assert_array_equal(decode(tiff(GREY, {282: (RATIONAL, [72, 1])}, order), CONTRACT)[0][..., 0], want)
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg", "group4"])
+@pytest.mark.parametrize("big", [False, True])
+def test_compressed_tiffs_are_read(compression: str, big: bool) -> None:
+    image = Image.open(io.BytesIO(jpeg())).convert("1" if compression == "group4" else "RGB")
+    packed = io.BytesIO()
+    image.save(packed, "TIFF", compression=compression, big_tiff=big)
+    assert np.abs(decode(packed.getvalue(), CONTRACT)[0].astype(int).mean() - np.asarray(image.convert("RGB")).mean()) < 3
+
+
+def test_directories_that_tell_nothing_of_the_pixels_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow makes three objects of each of their fractions."""
+    data = tiff(bytes(256), {0x8769: (LONG, [8])})  # one without entries
+    read: list[int] = []
+    get_ifd = Image.Exif.get_ifd
+
+    def listened(self: Image.Exif, tag: int) -> dict[int, Any]:
+        read.append(tag)
+        return get_ifd(self, tag)
+
+    monkeypatch.setattr(Image.Exif, "get_ifd", listened)
+    assert decode(data, CONTRACT)[1].format == "TIFF" and not read
+    with Image.open(io.BytesIO(data)) as opened:
+        opened.load()
+    assert read
 
 
 def test_pixels_may_come_in_many_pieces_but_not_in_a_million() -> None:
     assert decode(chunks(b"IDAT", 30_000), CONTRACT)[0].shape == (256, 256, 3)
-    with pytest.raises(ImageError, match="in too many pieces"):
+    with pytest.raises(ImageError, match="more than 100000 chunks"):
         decode(chunks(b"IDAT", 500_000), CONTRACT)

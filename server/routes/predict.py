@@ -7,8 +7,8 @@ import numpy as np
 from fastapi import APIRouter, Query, Request
 
 from model.contract import Contract
+from model.errors import ImageError
 from model.metrics import top_k
-from model.preprocess import ImageError
 from server.answering import Answered, answer, in_time
 from server.batcher import Batcher
 from server.body import BATCH_BODY, IMAGE_BODY, form_images, image_bytes

@@ -18,9 +18,9 @@ from dataset.source import Entry, Source
 from model.contract import Contract
 from model.cores import cores
 from model.engine import batch_size, way
-from model.errors import WorkFailed
+from model.errors import ImageError, WorkFailed
 from model.predictor import Predictor
-from model.preprocess import ImageError, decode
+from model.preprocess import decode
 from server.validation.records import SCHEMA, chunk_table, write_records
 
 CHUNK = 64  # images, the last chunk fewer

@@ -9,7 +9,8 @@ from PIL import Image
 
 from dataset.source import Entry, Source
 from model.contract import Contract
-from model.preprocess import ImageError, decode
+from model.errors import ImageError
+from model.preprocess import decode
 from server.validation.answers import Answers
 
 THUMBNAIL = Contract(resize=224, crop=224)  # pixels; the square that the net sees, smaller
