@@ -25,7 +25,7 @@ def open_source(root: Path, names: Path | None = None, listing: Listing = unhear
         return open_ilsvrc(root, names, listing, training)
     if (root / IMAGES).is_dir():
         return open_kaggle(root, names, listing, training)
-    if (root / DEVKIT).is_file() and not any(subfolders(root / name) for name in subfolders(root)):
+    if (root / DEVKIT).is_file() and not subfolders(root):
         return open_ilsvrc(root, names, listing, training)
     parquet = _parquet_files(root)
     if parquet:

@@ -44,7 +44,8 @@ def webdataset_tars(root: Path) -> list[str]:
     """Paths below `root`, sorted: *.tar there, and in its folders where all are named after splits and hold no folders."""
     folders = subfolders(root)
     splits = all(name.lower() in WORDS and not subfolders(root / name) for name in folders)
-    return sorted(path.relative_to(root).as_posix() for name in ("", *folders * splits) for path in (root / name).glob("*.tar"))
+    places = [root, *(root / name for name in folders if splits)]
+    return sorted(path.relative_to(root).as_posix() for place in places for path in place.glob("[!.]*.tar"))
 
 
 def _labels(root: Path, names: Path | None) -> tuple[Label, ...]:
@@ -85,6 +86,6 @@ def _label(file: Path, member: Member) -> int:
         label = json.loads(text)["label"] if member.name.endswith("json") else int(text)
         if isinstance(label, int) and 0 <= label < 1 << 31:
             return label
-    except (ValueError, KeyError, TypeError, OSError):
+    except (ValueError, KeyError, TypeError, OSError, RecursionError):
         pass
     raise BadInput(f"{file}: {member.name} holds no label; expected a whole number from 0 up")

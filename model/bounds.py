@@ -12,7 +12,7 @@ MAX_EXIF_SEGMENTS = 16  # of a JPEG; Pillow joins them, and copies all of them f
 MAX_PIECES = 20_000  # that Pillow reads of a header; 32 MiB of full JPEG segments are 1,500
 MAX_READS = 1_000_000  # that it takes for the pixels then: a few for most, two a run of a BMP
 MAX_CHUNKS = 100_000  # of a PNG
-SOI, SOS, EOI = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
+SOI, SOS, EOI, EXIF = b"\xff\xd8", b"\xff\xda", b"\xff\xd9", b"Exif\0\0"
 MARKER = re.compile(rb"\xff[\xc0-\xcf\xd9-\xfe]")  # of a JPEG, its end and those that have a length; libjpeg stops at others or drops them
 PNG = b"\x89PNG\r\n\x1a\n"
 NEEDED = (b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND")  # chunks of a PNG
@@ -33,34 +33,36 @@ class Pieces(io.BytesIO):
 
 def bounded(data: bytes) -> Pieces:
     """The image for Pillow to open. Raises ImageError where it would cost far more than its pixels do."""
-    check = next((check for signature, check in CHECKS.items() if data.startswith(signature)), bytes)
-    return Pieces(check(data))
+    for signature, check in CHECKS.items():
+        if data.startswith(signature):
+            return Pieces(check(data))
+    return Pieces(data)
 
 
 def _jpeg(data: bytes) -> bytes:
-    if data.count(b"Exif\0\0") > MAX_EXIF_SEGMENTS:
-        raise ImageError(f"a JPEG of more than {MAX_EXIF_SEGMENTS} EXIF segments")
-    if data.count(SOS) > MAX_SCANS:
-        _check_scans(data)
+    if data.count(SOS) > MAX_SCANS or data.count(EXIF) > MAX_EXIF_SEGMENTS:
+        _check_segments(data)
     return data
 
 
-def _check_scans(data: bytes) -> None:
-    """A JPEG goes over its pixels MAX_SCANS times at most. What follows its end, as the film of a telephone, is none of it."""
-    scans, at = 0, len(SOI)
+def _check_segments(data: bytes) -> None:
+    """What follows its end, as the film of a telephone or the other images of an MPO, is none of a JPEG."""
+    scans, exifs, at = 0, 0, len(SOI)
     for _ in range(MAX_PIECES):
         marker = MARKER.search(data, at)
         if marker is None or marker[0] == EOI:
             return
         scans += marker[0] == SOS
-        if scans > MAX_SCANS:
+        exifs += data.startswith(EXIF, marker.end() + 2)
+        if scans > MAX_SCANS or exifs > MAX_EXIF_SEGMENTS:
             break
         at = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2])
-    raise ImageError(f"a JPEG of more than {MAX_SCANS} scans, or of {MAX_PIECES} segments")
+    raise ImageError(f"a JPEG of more than {MAX_SCANS} scans, {MAX_EXIF_SEGMENTS} segments of EXIF, or {MAX_PIECES} in all")
 
 
 def _png(data: bytes) -> bytes:
-    """What its pixels and its orientation are made of: other chunks inflate, and Pillow keeps their texts among its own notes."""
+    """What its pixels are made of, and eXIf, which tells the orientation as browsers have it. Other chunks inflate, and Pillow keeps
+    their texts among its own notes; that they are damaged is not looked at."""
     return b"".join((PNG, *_needed(data)))
 
 

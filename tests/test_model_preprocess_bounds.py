@@ -4,7 +4,7 @@ import io
 import math
 import struct
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -62,7 +62,7 @@ def test_scans_cannot_hide_in_a_segment_that_the_decoder_passes_over() -> None:
 
 
 def test_scans_behind_many_segments_are_not_looked_for_for_ever() -> None:
-    with pytest.raises(ImageError, match=f"{MAX_PIECES} segments"):
+    with pytest.raises(ImageError, match=f"{MAX_PIECES} in all"):
         decode(with_scans(100, between=b"\xff\xfe\0\2" * MAX_PIECES), CONTRACT)
 
 
@@ -110,15 +110,15 @@ def test_what_a_png_tells_besides_its_pixels_does_not_count() -> None:
 def test_a_jpeg_has_so_many_exif_segments() -> None:
     segment = b"\xff\xe1\0\x08Exif\0\0"
     assert decode(b"\xff\xd8" + segment * 16 + jpeg()[2:], CONTRACT)[0].shape == (256, 256, 3)
-    with pytest.raises(ImageError, match="EXIF segments"):
+    with pytest.raises(ImageError, match="16 segments of EXIF"):
         decode(b"\xff\xd8" + segment * 17 + jpeg()[2:], CONTRACT)
 
 
-LONG, SHORT, BYTE, RATIONAL = 4, 3, 1, 5
-SIZE = {LONG: "I", SHORT: "H", BYTE: "B", RATIONAL: "II"}
+LONG, SHORT, BYTE, SBYTE, RATIONAL = 4, 3, 1, 6, 5
+SIZE = {LONG: "I", SHORT: "H", BYTE: "B", SBYTE: "b", RATIONAL: "II"}
 
 
-def tiff(body: bytes, changes: dict[int, tuple[int, Sequence[int]]], order: str = "<") -> bytes:
+def tiff(body: bytes, changes: Mapping[int, tuple[int, Sequence[int]]], order: str = "<") -> bytes:
     """Grey, 16x16, uncompressed, its pixels at 8 but for changes: tag -> type and numbers; none of one that is left out."""
     tags: dict[int, tuple[int, Sequence[int]]] = {
         256: (LONG, [16]),
@@ -132,7 +132,9 @@ def tiff(body: bytes, changes: dict[int, tuple[int, Sequence[int]]], order: str 
         279: (LONG, [len(body)]),
     }
     entries, far, start = b"", b"", 8 + len(body)
-    for tag, (kind, numbers) in sorted((tags | changes).items()):
+    for tag, (kind, numbers) in sorted({**tags, **changes}.items()):
+        if not numbers:
+            continue
         value = struct.pack(f"{order}{len(numbers)}{SIZE[kind][0]}", *numbers)
         count = len(numbers) // len(SIZE[kind])
         if len(value) > 4:
@@ -150,18 +152,24 @@ def tiles(across: int, number: int, packed: int, compression: int = 32773) -> di
     return sizes | {322: (LONG, [across]), 323: (LONG, [across]), 324: (LONG, [8] * number), 325: (LONG, [packed] * number)}
 
 
+def twice(data: bytes, tag: int, number: int) -> bytes:
+    """With another number for this tag."""
+    return data.replace(struct.pack("<HH", tag, LONG), struct.pack("<HH", number, LONG))
+
+
 GREY = bytes(range(256))
 REFUSED: dict[str, tuple[bytes, str]] = {
     "one tile of 268 megapixels": (tiff(b"\x81\0" * 8, tiles(16384, 1, 4)), "tiles are far larger"),
     "tiles that are the same bytes": (tiff(b"\x80" * 9999 + b"\x81\0" * 2, tiles(16, 100, 10003)), "again and again"),
-    "no word of how many bytes": (tiff(GREY, {259: (SHORT, [8]), 279: (LONG, [])}), "again and again"),
     "offsets that are bytes": (tiff(GREY, {273: (BYTE, [8] * 100_000)}), "is of type 1"),
     "a million offsets": (tiff(GREY, {273: (LONG, [8] * 1_000_000)}), "too many numbers"),
-    "two hundred thousand offsets": (tiff(GREY, {273: (LONG, [8] * 200_000)}), "strips or tiles"),
+    "its strips over and over": (tiff(GREY, {273: (LONG, [8] * 100), 278: (LONG, [8])}), "more strips or tiles"),
+    "signed bytes by the million": (tiff(GREY, {282: (SBYTE, [1] * 1_000_000)}), "too many numbers"),
+    "colours that are bytes": (tiff(GREY, {320: (BYTE, [1] * 768)}), "is of type 1"),
     "a resolution of thousands of numbers": (tiff(GREY, {282: (RATIONAL, [1, 3] * 2000)}), "too many numbers"),
-    "JPEGs of many scans": (tiff(SOS * 100, {259: (SHORT, [7])}), "many scans"),
+    "two words of where its pixels lie": (twice(tiff(GREY, {280: (LONG, [8])}), 280, 273), "two tags 273"),
     "a directory behind the end": (b"II*\0" + struct.pack("<I", 1 << 20), "cut off"),
-    "big-endian numbers in a little-endian file": (b"MM*\0" + tiff(GREY, {})[4:], "mixed kinds"),
+    "big-endian numbers in a little-endian file": (b"MM*\0" + tiff(GREY, {})[4:], "a kind that is not read"),
 }
 
 
@@ -177,6 +185,33 @@ def test_a_tiff_that_asks_for_more_than_its_pixels_is_refused(what: str) -> None
 def test_a_plain_tiff_is_read(order: str) -> None:
     want = np.asarray(Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16)).resize((256, 256), Image.Resampling.BILINEAR))
     np.testing.assert_array_equal(decode(tiff(GREY, {282: (RATIONAL, [72, 1])}, order), CONTRACT)[0][..., 0], want)
+
+
+def test_tiles_strips_and_pages_of_every_day_are_read() -> None:
+    want = decode(tiff(GREY, {}), CONTRACT)[0]
+    square = np.frombuffer(GREY, np.uint8).reshape(16, 16)
+    tiled: dict[int, tuple[int, Sequence[int]]] = {322: (SHORT, [16]), 323: (SHORT, [16]), 324: (LONG, [8]), 325: (LONG, [256])}
+    without: dict[int, tuple[int, Sequence[int]]] = {273: (LONG, []), 278: (LONG, []), 279: (LONG, [])}
+    np.testing.assert_array_equal(decode(tiff(GREY, without | tiled), CONTRACT)[0], want)
+    strips = {273: (SHORT, [8, 136]), 278: (SHORT, [8]), 279: (SHORT, [128, 128])}
+    np.testing.assert_array_equal(decode(tiff(GREY, strips), CONTRACT)[0], want)
+    deflated = zlib.compress(GREY)
+    np.testing.assert_array_equal(decode(tiff(deflated, {259: (SHORT, [8])}), CONTRACT)[0], want)
+    np.testing.assert_array_equal(decode(tiff(deflated, {259: (SHORT, [8]), 279: (LONG, [])}), CONTRACT)[0], want)  # libtiff finds its end
+    pages = [Image.fromarray(square)] * 70
+    packed = io.BytesIO()
+    pages[0].save(packed, "TIFF", compression="jpeg", save_all=True, append_images=pages[1:])
+    assert decode(packed.getvalue(), CONTRACT)[1].format == "TIFF"
+
+
+def test_several_images_with_exif_each_are_one_photograph() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    packed = io.BytesIO()
+    images = [Image.open(io.BytesIO(jpeg())) for _ in range(20)]
+    images[0].save(packed, "MPO", save_all=True, append_images=images[1:], exif=exif)
+    assert packed.getvalue().count(b"Exif\0\0") > 16
+    assert decode(packed.getvalue(), CONTRACT)[1].exif_rotated
 
 
 @pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg", "group4"])
