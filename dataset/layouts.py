@@ -30,8 +30,9 @@ def open_source(root: Path, names: Path | None = None, listing: Listing = unhear
     parquet = _parquet_files(root)
     if parquet:
         return open_parquet(root, parquet, names, listing)
-    if webdataset_tars(root):
-        return open_webdataset(root, names, listing)
+    tars = webdataset_tars(root)
+    if tars:
+        return open_webdataset(root, tars, names, listing)
     return open_folder(root, names, listing, training)
 
 

@@ -70,21 +70,20 @@ def prepare(source: Source, out: Path, holdout: float, progress: Callable[[int],
                 raise
             raise BadInput(f"{out}: cannot be used ({error.strerror}); choose another folder") from None
         _claim(out / "plan.json", plan)
-    sums = [np.zeros(1, np.int64), np.zeros((contract.resize, contract.resize, 3)), np.zeros((3, 3))]
-    tables = []
-    with _room(out), ThreadPoolExecutor(cores()) as pool:
-        for part, start in enumerate(range(0, len(entries), PART)):
-            chunk = slice(start, start + PART)
-            table, part_sums = _part(source, entries[chunk], held[chunk], part, out, contract, pool)
-            tables.append(table)
-            for total, value in zip(sums, part_sums, strict=True):
-                total += value
-            progress(start + table.num_rows)
-    index = pa.concat_tables(tables)
-    if not sums[0][0]:
-        raise BadInput(f"{source.root}: no training image can be decoded; check the files and --holdout")
-    statistics = Statistics.of_sums(int(sums[0][0]), sums[1], sums[2])
-    with _room(out):
+        sums = [np.zeros(1, np.int64), np.zeros((contract.resize, contract.resize, 3)), np.zeros((3, 3))]
+        tables = []
+        with ThreadPoolExecutor(cores()) as pool:
+            for part, start in enumerate(range(0, len(entries), PART)):
+                chunk = slice(start, start + PART)
+                table, part_sums = _part(source, entries[chunk], held[chunk], part, out, contract, pool)
+                tables.append(table)
+                for total, value in zip(sums, part_sums, strict=True):
+                    total += value
+                progress(start + table.num_rows)
+        index = pa.concat_tables(tables)
+        if not sums[0][0]:
+            raise BadInput(f"{source.root}: no training image can be decoded; check the files and --holdout")
+        statistics = Statistics.of_sums(int(sums[0][0]), sums[1], sums[2])
         write_whole(out / STATISTICS, save(statistics.to_tensors()))
         with aside(out / INDEX) as partial:
             pq.write_table(index, partial)

@@ -18,9 +18,9 @@ CLASSES = ("classes.txt", "classnames.txt")  # one name a line, beside the tars
 LABELS = ("cls", "json")  # the first that a sample has counts
 
 
-def open_webdataset(root: Path, names: Path | None, listing: Listing) -> Tars:
-    """List the tars; an image's id is <tar>/<key>.<suffix>. Raises BadInput where a sample has no label or no image."""
-    splits = {path: split_of(path) for path in webdataset_tars(root)}
+def open_webdataset(root: Path, tars: list[str], names: Path | None, listing: Listing) -> Tars:
+    """List `tars`, paths below `root`; an image's id is <tar>/<key>.<suffix>. Raises BadInput where a sample has no label or no image."""
+    splits = {path: split_of(path) for path in tars}
     held = held_split(splits.values())
     wanted = [path for path, split in splits.items() if split in ("train", held)]
     files = tuple(root / path for path in wanted)

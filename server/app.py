@@ -58,6 +58,6 @@ def _check_alike(models: Sequence[Predictor]) -> None:
     """Models of one name are one model on several devices. Raises BadInput where they do not run alike."""
     ways: dict[str, str] = {}
     for model in models:
-        first, this = ways.setdefault(model.name, way(model.engine)), way(model.engine)
-        if first != this:
+        this = way(model.engine)
+        if (first := ways.setdefault(model.name, this)) != this:
             raise BadInput(f"--device: {model.name} would be {first} and {this}, with two answers to one image; name devices of one kind")

@@ -84,7 +84,7 @@ class Jobs:
         return self._store.run(name) / "report.html"
 
     def delete(self, name: str, cancel: bool = False) -> None:
-        """Cancel it or, where it is finished, remove it, if not to cancel is all that is wanted. Raises Refusal."""
+        """Cancel it or, where it is finished, remove it; with `cancel` a finished one stays. Raises Refusal."""
         with self._wake:
             if (status := self.get(name).status) not in FINISHED:
                 self._change(name, status="cancelled", finished=datetime.now(UTC))
