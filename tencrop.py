@@ -23,7 +23,7 @@ Data = Annotated[Path, typer.Argument(help="a folder per class, ILSVRC-2012's ta
 Words = Annotated[Path | None, typer.Option(help='the classes, a file of lines "id words"')]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
 EngineChoice = Annotated[str, typer.Option(help="auto, onnxruntime, tensorrt or openvino")]
-PrecisionChoice = Annotated[str, typer.Option(help="auto, fp32, bf16 (openvino) or fp16 (tensorrt)")]
+PrecisionChoice = Annotated[str, typer.Option(help="auto, fp32, tf32 (onnxruntime on a GPU), bf16 (openvino) or fp16 (tensorrt)")]
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -314,8 +314,8 @@ def main() -> None:
     except OSError as error:  # a disk that is full, an --out that cannot be written
         sys.exit(_fail(f"{error.filename or 'a file'}: {error.strerror or error}", 1))
     except ModuleNotFoundError as error:
-        extra = "ray" if error.name == "ray" else "train"
-        sys.exit(_fail(f"this command needs {error.name}, which is not installed: pip install 'tencrop[{extra}]'", 1))
+        install = {"ray": "'tencrop[ray]'", "tencrop": "-e ."}.get(str(error.name), "'tencrop[train]'")
+        sys.exit(_fail(f"this command needs {error.name}, which is not installed: pip install {install}", 1))
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
     sys.exit(code or 0)

@@ -65,7 +65,7 @@ def run_fold(options: argparse.Namespace) -> None:
     seen = dataclasses.replace(source, entries=watched(source.entries, held, recipe.plateau is not None))
     prepare(seen, prepared, 0, lambda done: None)
     started = time.time()
-    history = train(recipe, Prepared.open(prepared), run, True, 1, show)
+    history = train(recipe, Prepared.open(prepared), run, True, None, show)
     export(Run.checkpoints(run)[-1], made, "fp32", 0, None)
     classifier = open_classifier(made, EngineOptions(precision=options.precision))
     evaluate(plan(source, classifier, 0, None), classifier, options.out / "report", True, lambda done: None)

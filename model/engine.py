@@ -18,9 +18,16 @@ from model.nvidia import need_gpu
 from model.padding import symmetric
 
 ENGINES = ("auto", "onnxruntime", "tensorrt", "openvino")
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+PRECISIONS = ("auto", "fp32", "tf32", "bf16", "fp16")
 
 OPENVINO_PRECISION = {"fp32": "f32", "bf16": "bf16"}
+ABLE = {
+    ("openvino", "cpu"): ("fp32", "bf16"),
+    ("onnxruntime", "cpu"): ("fp32",),
+    ("onnxruntime", "cuda"): ("fp32", "tf32"),
+    ("tensorrt", "cuda"): ("fp32", "fp16"),
+}  # precisions, besides auto
+HAS_TF32 = 8  # compute capability, Ampere
 BATCH_SIZE = {"cpu": 4, "cuda": 32}  # images, by the kind of device
 REWRITES: dict[str, Callable[[bytes], bytes]] = {"CPUExecutionProvider": decomposed, "CUDAExecutionProvider": symmetric}
 QUIET = 4  # onnxruntime's log level "fatal": what goes wrong is said once, by us
@@ -40,7 +47,7 @@ class Engine(Protocol):
 
     name: str  # onnxruntime, tensorrt, openvino
     device: str  # cpu, cuda:0, ...
-    precision: str  # fp32, bf16, fp16
+    precision: str  # fp32, tf32, bf16, fp16
 
     def run(self, batch: np.ndarray) -> dict[str, np.ndarray]:
         """The graph's one input -> its outputs by name."""
@@ -49,7 +56,11 @@ class Engine(Protocol):
 
 def device_kind(engine: Engine) -> str:
     """cpu or cuda, without the number."""
-    return engine.device.partition(":")[0]
+    return _kind(engine.device)
+
+
+def _kind(device: str) -> str:
+    return device.partition(":")[0]
 
 
 def way(engine: Engine) -> str:
@@ -58,12 +69,12 @@ def way(engine: Engine) -> str:
 
 
 def batch_size(engine: Engine) -> int:
-    """How many images are best given to it at once: on a CPU as fast as any, on a GPU not yet measured."""
+    """How many images are best given to it at once: on a CPU as fast as any, on an H200 within a tenth of the fastest (docs/gpu.md)."""
     return BATCH_SIZE[device_kind(engine)]
 
 
 class Choice(NamedTuple):
-    """One engine on one device at one precision ("auto": bf16 for OpenVINO on a CPU that has it, else fp32)."""
+    """One engine on one device at one precision ("auto": bf16 on a CPU, TF32 on a GPU, where it has them, else fp32)."""
 
     engine: str
     device: str
@@ -91,11 +102,11 @@ def choices(options: EngineOptions) -> list[Choice]:
         raise BadInput(f"--engine {options.engine} does not run on --device {options.device}")
     if options.precision == "auto":
         return by_engine
-    able = {"openvino": ("fp32", "bf16"), "tensorrt": ("fp32", "fp16"), "onnxruntime": ("fp32",)}
-    fitting = [c._replace(precision=options.precision) for c in by_engine if options.precision in able[c.engine]]
+    fitting = [c._replace(precision=options.precision) for c in by_engine if options.precision in ABLE[c.engine, _kind(c.device)]]
     if not fitting:
         asked = f"--engine {options.engine} --device {options.device}"
-        raise BadInput(f"--precision {options.precision}: not offered by {asked} (onnxruntime runs the file's own, fp32)")
+        offered = sorted({precision for c in by_engine for precision in ABLE[c.engine, _kind(c.device)]})
+        raise BadInput(f"--precision {options.precision}: not offered by {asked}, which computes in {' or '.join(offered)}")
     return fitting
 
 
@@ -117,10 +128,11 @@ class OnnxRuntime:
         import onnxruntime as ort
 
         self.name, self.device = choice.engine, choice.device
-        self.precision = "fp32" if choice.precision == "auto" else choice.precision
-        provider, settings = _provider(choice)
+        ort.set_default_logger_severity(QUIET)
+        capability = need_gpu(self.device, ort.cuda_version) if self.device != "cpu" else 0
+        self.precision = _precision(choice, capability)
+        provider, settings = _provider(choice, self.precision)
         if self.device != "cpu":
-            need_gpu(self.device, ort.cuda_version)
             if provider not in ort.get_available_providers():
                 raise WorkFailed(f"--device {self.device}: this onnxruntime has no {provider}; install onnxruntime-gpu[cuda,cudnn]")
             with redirect_stdout(sys.stderr):  # it prints what it misses; stdout is for answers
@@ -200,12 +212,24 @@ def _openvino() -> Any:
     return ov.Core()
 
 
-def _provider(choice: Choice) -> tuple[str, dict[str, Any]]:
+def _precision(choice: Choice, capability: int) -> str:
+    """What "auto" comes to for onnxruntime. Raises WorkFailed where a GPU would compute in fp32 and call it TF32."""
+    has_tf32 = choice.engine == "onnxruntime" and capability >= HAS_TF32
+    if choice.precision == "tf32" and not has_tf32:
+        raise WorkFailed(f"--precision tf32: {choice.device} has no TF32 (it came with Ampere); use fp32")
+    return choice.precision if choice.precision != "auto" else "tf32" if has_tf32 else "fp32"
+
+
+def _provider(choice: Choice, precision: str) -> tuple[str, dict[str, Any]]:
     """onnxruntime's provider and its options."""
     number = choice.device.partition(":")[2]
     if choice.engine == "tensorrt":
-        return "TensorrtExecutionProvider", {"device_id": number, "trt_fp16_enable": str(choice.precision == "fp16")}
+        return "TensorrtExecutionProvider", {"device_id": number, "trt_fp16_enable": str(precision == "fp16")}
     if choice.device == "cpu":
         return "CPUExecutionProvider", {}
-    # fp32 means fp32; the arena takes what is needed and does not double
-    return "CUDAExecutionProvider", {"device_id": number, "use_tf32": "0", "arena_extend_strategy": "kSameAsRequested"}
+    tf32 = str(int(precision == "tf32"))
+    return "CUDAExecutionProvider", {
+        "device_id": number,
+        "use_tf32": tf32,
+        "arena_extend_strategy": "kSameAsRequested",  # takes what is needed and does not double
+    }

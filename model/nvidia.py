@@ -5,14 +5,15 @@ import ctypes
 from model.errors import WorkFailed
 
 NO_DEVICE = 100  # cuda.h: CUDA_ERROR_NO_DEVICE
+CAPABILITY = 75  # cuda.h: CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR
 
 
 class NoGpu(WorkFailed):
     """This machine has no NVIDIA GPU, or hides it: nothing is wrong."""
 
 
-def need_gpu(device: str, cuda: str) -> None:
-    """Of a device "cuda:N" and a runtime made for CUDA "13.0" ("": for none).
+def need_gpu(device: str, cuda: str) -> int:
+    """Of a device "cuda:N" and a runtime made for CUDA "13.0" ("": for none): its compute capability, the part before the point.
 
     Raises NoGpu where there is no GPU to expect, another WorkFailed where there are fewer, or where the driver is broken or too old.
     """
@@ -31,5 +32,9 @@ def need_gpu(device: str, cuda: str) -> None:
     if major < int(cuda.partition(".")[0] or 0):
         its = f"{major}.{minor // 10}"
         raise WorkFailed(f"--device {device}: the NVIDIA driver is for CUDA {its}, this onnxruntime for {cuda}; update the driver")
-    if int(device.partition(":")[2]) >= count.value:
+    number = int(device.partition(":")[2])
+    if number >= count.value:
         raise WorkFailed(f"--device {device}: the NVIDIA driver sees {count.value} GPU(s)")
+    capability = ctypes.c_int()
+    driver.cuDeviceGetAttribute(ctypes.byref(capability), CAPABILITY, number)
+    return capability.value

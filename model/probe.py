@@ -15,7 +15,7 @@ from model.strict import STRICT
 WIDTH, HEIGHT = 320, 288  # not square, larger than 256: the probe is resized and cropped like any photograph
 CONTRAST = 55.0  # standard deviation of a channel's grey levels
 SEEDS = range(16)  # of the images that a probe is chosen from
-TOLERANCE = {"fp32": 1e-3, "fp16": 5e-3, "bf16": 2e-2}
+TOLERANCE = {"fp32": 1e-3, "tf32": 5e-3, "fp16": 5e-3, "bf16": 2e-2}
 
 
 def formula_image(seed: int, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:

@@ -7,7 +7,7 @@ import pytest
 
 from export.onnx import net_onnx
 from model.checkpoint import Checkpoint
-from model.engine import Choice, EngineOptions, OnnxRuntime, choices, open_engine
+from model.engine import Choice, EngineOptions, OnnxRuntime, _precision, _provider, choices, open_engine
 from model.errors import BadInput, WorkFailed
 
 CUDA, OPENVINO, CPU = Choice("onnxruntime", "cuda:0", "auto"), Choice("openvino", "cpu", "auto"), Choice("onnxruntime", "cpu", "auto")
@@ -22,6 +22,7 @@ CUDA, OPENVINO, CPU = Choice("onnxruntime", "cuda:0", "auto"), Choice("openvino"
         (EngineOptions("cuda:3"), [CUDA._replace(device="cuda:3")]),
         (EngineOptions(engine="onnxruntime"), [CUDA, CPU]),
         (EngineOptions(engine="tensorrt"), [Choice("tensorrt", "cuda:0", "auto")]),
+        (EngineOptions(precision="tf32"), [CUDA._replace(precision="tf32")]),
         (EngineOptions(precision="bf16"), [OPENVINO._replace(precision="bf16")]),
         (EngineOptions("cpu", precision="fp32"), [OPENVINO._replace(precision="fp32"), CPU._replace(precision="fp32")]),
     ],
@@ -43,7 +44,9 @@ def test_auto_is_a_fixed_order(options: EngineOptions, expected: list[Choice]) -
         (EngineOptions("cpu", "tensorrt"), "--engine tensorrt does not run on --device cpu"),
         (EngineOptions("cuda", "openvino"), "--engine openvino does not run on --device cuda"),
         (EngineOptions("cpu", "onnxruntime", "bf16"), "--precision bf16"),
-        (EngineOptions("cuda", "auto", "fp16"), "--precision fp16"),
+        (EngineOptions("cuda", "auto", "fp16"), "--precision fp16: not offered by .*, which computes in fp32 or tf32"),
+        (EngineOptions("cpu", "auto", "tf32"), "--precision tf32: not offered by .*, which computes in bf16 or fp32"),
+        (EngineOptions("cuda", "tensorrt", "tf32"), "--precision tf32"),
     ],
 )
 def test_what_nothing_can_do_is_refused_in_one_line(options: EngineOptions, message: str) -> None:
@@ -57,6 +60,22 @@ def test_gpu_that_is_not_there_is_refused_with_the_reason(engine: str) -> None:
     with pytest.raises(WorkFailed, match="NVIDIA driver") as refused:  # no machine has a hundred GPUs
         open_engine(b"", Choice(engine, "cuda:99", "auto"))
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("asked", "volta", "hopper"), [("auto", "fp32", "tf32"), ("fp32", "fp32", "fp32"), ("tf32", None, "tf32")])
+def test_tf32_is_what_a_gpu_computes_in_where_it_has_it(asked: str, volta: str | None, hopper: str) -> None:
+    choice = CUDA._replace(precision=asked)
+    assert _precision(choice, 9) == hopper
+    if volta:
+        assert _precision(choice, 7) == volta
+    else:
+        with pytest.raises(WorkFailed, match="cuda:0 has no TF32"):
+            _precision(choice, 7)
+
+
+@pytest.mark.parametrize(("precision", "use_tf32"), [("fp32", "0"), ("tf32", "1")])
+def test_the_precision_is_what_cuda_is_told(precision: str, use_tf32: str) -> None:
+    assert _provider(CUDA, precision)[1]["use_tf32"] == use_tf32
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])

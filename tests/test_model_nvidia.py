@@ -19,14 +19,18 @@ def driver(monkeypatch: pytest.MonkeyPatch, status: int = 0, version: int = 1300
 
         return function
 
+    def attribute(pointer: Any, which: int, number: int) -> int:
+        pointer._obj.value = {75: (8, 9)[number]}[which]
+        return 0
+
     told = {"cuDriverGetVersion": tells(version), "cuDeviceGetCount": tells(gpus, counting)}
-    functions = SimpleNamespace(cuInit=lambda flags: status, **told)
+    functions = SimpleNamespace(cuInit=lambda flags: status, cuDeviceGetAttribute=attribute, **told)
     monkeypatch.setattr("ctypes.CDLL", lambda name: functions)
 
 
 def test_a_gpu_that_works_is_let_through(monkeypatch: pytest.MonkeyPatch) -> None:
     driver(monkeypatch)
-    need_gpu("cuda:1", "13.0")
+    assert [need_gpu(f"cuda:{number}", "13.0") for number in (0, 1)] == [8, 9]  # their compute capability
     driver(monkeypatch, version=13020)
     need_gpu("cuda:0", "12.8")
     need_gpu("cuda:0", "")  # an onnxruntime without CUDA is refused for that

@@ -15,12 +15,11 @@ from bench.serving.environment import made
 from bench.serving.post import Post, plain_photographs
 from bench.serving.process import Tree, ask, free_port, running
 from bench.serving.rows import CLIENTS, RATES, ROWS, Row, command_line, top1
-from bench.validation import decoding, engine_alone
+from bench.validation import decoding, engine_alone, most
 from export.files import export
 from export.onnx import net_onnx
 from model.checkpoint import Checkpoint
 from model.classifier import Classifier, open_classifier
-from model.cores import cores
 from model.engine import EngineOptions
 from model.errors import WorkFailed, one_line
 from model.preprocess import decode
@@ -40,6 +39,7 @@ class Measurement:
     """All that the rounds share. Raises BadInput for the folder, WorkFailed where the client does not compile."""
 
     def __init__(self, images: Path, envs: Path, scratch: Path, seconds: float) -> None:
+        self.images = images
         self.photographs, skipped = plain_photographs(images)
         self.about = f"{len(self.photographs)} JPEGs in RGB; {skipped} images that are none are left out"
         self.envs, self.scratch, self.seconds = envs, scratch, seconds
@@ -47,7 +47,6 @@ class Measurement:
         self.classifiers = {precision: open_classifier(EMBEDDED, EngineOptions(precision=precision)) for precision in ("auto", "fp32")}
         checkpoint = Checkpoint.load(EMBEDDED / "checkpoint")
         onnx.save(net_onnx(checkpoint), scratch / "net.onnx")
-        export(EMBEDDED / "checkpoint", scratch / "int8", "int8", 0, images)
         np.save(scratch / "mean.npy", checkpoint.mean)
 
     def round(self, names: Sequence[str], with_rates: Collection[str]) -> Result:
@@ -63,11 +62,13 @@ class Measurement:
         d, images = decoding(classifier, self.photographs)
         e = engine_alone(classifier, images)
         say(f"{classifier.engine.precision}: E {e:.1f} images/s, d {1000 * d:.2f} ms")
-        return {"e": e, "d": d, "l": 1 / (1 / e + d / cores())}
+        return {"e": e, "d": d, "l": most(classifier, e, d)}
 
     def row(self, name: str, row: Row, with_rates: bool) -> Result:
         """Its figures; where a rival does not run here, the reason. Raises WorkFailed for ours, WrongAnswer for any."""
         port, requests = free_port(), self.requests(row.path, row.post)
+        if "{files}/int8" in row.command and not (self.scratch / "int8").exists():
+            export(EMBEDDED / "checkpoint", self.scratch / "int8", "int8", 0, self.images)
         try:
             python = made(self.envs / name.removesuffix("-fp32"), row.packages) if row.packages else Path(sys.executable)
             command = command_line(row, python, port, self.scratch)

@@ -24,6 +24,7 @@ from model.preprocess import decode
 from server.validation.records import SCHEMA, chunk_table, write_records
 
 CHUNK = 64  # images, the last chunk fewer
+SHARE = 4  # of them, that a thread decodes at once
 
 
 @dataclass(frozen=True)
@@ -76,15 +77,12 @@ def do_chunks(work: Plan, chunks: Sequence[int], out: Path, model: Predictor) ->
 
     Raises WorkFailed where an image is gone or a part cannot be written; the parts before it stay.
     """
-    side, size = model.contract.resize, batch_size(model.engine)
-    for chunk, squares in _decoded(work, chunks, model.contract):
+    size = batch_size(model.engine)
+    for chunk, images, decoded in _decoded(work, chunks, model.contract, size):
         entries, labels = work.of(chunk)
-        images = np.zeros((-(-len(squares) // size) * size, side, side, 3), np.uint8)
-        for image, square in zip(images, squares, strict=False):
-            image[...] = 0 if square is None else square
         answers = [model.predict(images[start : start + size]) for start in range(0, len(images), size)]
         mean, each = (np.concatenate(parts)[: len(entries)] for parts in zip(*answers, strict=True))
-        table = chunk_table(entries, labels, [square is not None for square in squares], mean, each)
+        table = chunk_table(entries, labels, decoded, mean, each)
         try:
             write_records(part(out, chunk), table)
         except OSError as error:
@@ -93,27 +91,37 @@ def do_chunks(work: Plan, chunks: Sequence[int], out: Path, model: Predictor) ->
         yield len(entries)
 
 
-def _decoded(work: Plan, chunks: Sequence[int], contract: Contract) -> Iterator[tuple[int, list[np.ndarray | None]]]:
-    """(chunk, its images uint8 [R,R,3], None for what is no image), the next chunk on its way meanwhile."""
+def _decoded(work: Plan, chunks: Sequence[int], contract: Contract, size: int) -> Iterator[tuple[int, np.ndarray, list[bool]]]:
+    """(chunk, its images uint8 [k size,R,R,3], which of them are images: the others are zeros), the next one on its way meanwhile."""
 
-    def pixels(entry: Entry) -> np.ndarray | None:
-        try:
-            return decode(work.data.read(entry), contract)[0]
-        except ImageError:
-            return None
-        except OSError as error:
-            why = error.strerror or error
-            raise WorkFailed(f"{work.data.root}: {entry.id} is listed but {why}; what is done is kept for --resume") from None
+    def fill(squares: np.ndarray, entries: Sequence[Entry]) -> list[bool]:
+        return [_decode_into(square, work.data, entry, contract) for square, entry in zip(squares, entries, strict=True)]
 
     pool = ThreadPoolExecutor(cores(), "decode")
 
-    def begun(chunk: int) -> list[Future[np.ndarray | None]]:
-        return [pool.submit(pixels, entry) for entry in work.of(chunk)[0]]
+    def begun(chunk: int) -> tuple[np.ndarray, list[Future[list[bool]]]]:
+        entries, _ = work.of(chunk)
+        images = np.zeros((-(-len(entries) // size) * size, contract.resize, contract.resize, 3), np.uint8)
+        shares = [slice(start, start + SHARE) for start in range(0, len(entries), SHARE)]
+        return images, [pool.submit(fill, images[: len(entries)][share], entries[share]) for share in shares]
 
     try:
         following: Any = begun(chunks[0]) if chunks else None
         for chunk, later in zip(chunks, [*chunks[1:], None], strict=True):
             now, following = following, None if later is None else begun(later)
-            yield chunk, [future.result() for future in now]
+            images, shares = now
+            yield chunk, images, [done for share in shares for done in share.result()]
     finally:
         pool.shutdown(cancel_futures=True)  # a stop does not wait for what is only queued
+
+
+def _decode_into(square: np.ndarray, data: Source, entry: Entry, contract: Contract) -> bool:
+    """False, the square as it was, where it is no image. Raises WorkFailed where it is gone."""
+    try:
+        square[...] = decode(data.read(entry), contract)[0]
+    except ImageError:
+        return False
+    except OSError as error:
+        why = error.strerror or error
+        raise WorkFailed(f"{data.root}: {entry.id} is listed but {why}; what is done is kept for --resume") from None
+    return True

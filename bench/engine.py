@@ -1,0 +1,103 @@
+"""Engines alone, on images that are decoded: forwards of several sizes in each precision, beside torch on the same device.
+
+python -m bench.engine [--device auto] [--checkpoint C] [--sizes 1 4 16 32 64 128] [--seconds 0.5]
+
+One process, one row after the other; images go to the device and probabilities come back, as in the server.
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+
+from bench.machine import machine
+from export.files import export
+from model.checkpoint import Checkpoint
+from model.classifier import Classifier, open_classifier
+from model.engine import ABLE, EngineOptions, device_kind
+from model.probe import formula_image
+from model.views import TenCropNet
+from server import EMBEDDED
+
+IMAGES = 16  # different ones
+WARM_UP = 3  # forwards of each size that do not count
+
+Predict = Callable[[np.ndarray], np.ndarray]  # uint8 [N,R,R,3] -> [N,C]
+
+
+def ours(model: Path, device: str) -> tuple[str, dict[str, Predict]]:
+    """The kind of device, and the engine that it opens there in each precision that it has."""
+    first = open_classifier(model, EngineOptions(device)).engine
+    precisions = ABLE[first.name, device_kind(first)]
+    opened = [open_classifier(model, EngineOptions(first.device, first.name, precision)) for precision in precisions]
+    return device_kind(first), {f"{each.engine.name}, {each.engine.precision}": mean_of(each) for each in opened}
+
+
+def mean_of(classifier: Classifier) -> Predict:
+    """The mean of the ten softmaxes."""
+    return lambda images: classifier.predict(images)[0]
+
+
+def by_torch(checkpoint: Checkpoint, device: str) -> dict[str, Predict]:
+    """The same net and views in torch, eager."""
+    views = TenCropNet.of(checkpoint).to(device)
+
+    def row(tf32: bool, bf16: bool) -> Predict:
+        def predict(images: np.ndarray) -> np.ndarray:
+            torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
+            with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=bf16):
+                return np.asarray(views(torch.from_numpy(images).to(device))[0].float().cpu().numpy())
+
+        return predict
+
+    rows = {"torch eager, fp32": row(False, False), "torch eager, bf16": row(True, True)}
+    return rows | ({"torch eager, tf32": row(True, False)} if device == "cuda" else {})
+
+
+def speed(predict: Predict, images: np.ndarray, seconds: float) -> float:
+    """images/s in forwards of all of them."""
+    for _ in range(WARM_UP):
+        predict(images)
+    started, forwards = time.perf_counter(), 0
+    while (took := time.perf_counter() - started) < seconds:
+        predict(images)
+        forwards += 1
+    return forwards * len(images) / took
+
+
+def report(speeds: Mapping[str, Sequence[float]], apart: Mapping[str, float], sizes: Sequence[int]) -> str:
+    """Markdown: images/s by the size of forwards, and by how much probabilities differ from torch's in fp32 on a CPU."""
+    lines = [f"| | {' | '.join(f'forwards of {size}' for size in sizes)} | largest difference |", "|---" * (len(sizes) + 2) + "|"]
+    return "\n".join(
+        lines + [f"| {name} | {' | '.join(f'{value:.0f}' for value in row)} | {apart[name]:.1e} |" for name, row in speeds.items()]
+    )
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="auto", help="as of `tencrop serve`")
+    parser.add_argument("--checkpoint", type=Path, default=EMBEDDED / "checkpoint")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1, 4, 16, 32, 64, 128], help="of forwards, in images")
+    parser.add_argument("--seconds", type=float, default=0.5, help="of each row and size")
+    options = parser.parse_args()
+    checkpoint = Checkpoint.load(options.checkpoint)
+    side = checkpoint.contract.resize
+    different = np.stack([formula_image(seed, side, side) for seed in range(IMAGES)])
+    images = np.concatenate([different] * -(-max(options.sizes) // IMAGES))
+    wanted = by_torch(checkpoint, "cpu")["torch eager, fp32"](different)
+    with TemporaryDirectory() as made:
+        export(options.checkpoint, Path(made), "fp32", 0, None)
+        device, rows = ours(Path(made), options.device)
+    rows |= by_torch(checkpoint, device)
+    speeds = {name: [speed(row, images[:size], options.seconds) for size in options.sizes] for name, row in rows.items()}
+    apart = {name: float(np.abs(row(different) - wanted).max()) for name, row in rows.items()}
+    print(f"{machine()}; torch {torch.__version__}\n\n{report(speeds, apart, options.sizes)}")
+
+
+if __name__ == "__main__":
+    main()
