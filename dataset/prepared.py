@@ -232,11 +232,14 @@ class Prepared:
         """A worker process opens the folder itself; the index does not travel."""
         return Prepared.open, (self.root,)
 
-    def pixels(self, index: int) -> np.ndarray:
-        """uint8 [R,R,3]. Parts are opened for each image: 1300 of them at once are more files than a process may hold."""
+    def image(self, index: int) -> Image.Image:
+        """RGB, R x R. Parts are opened for each image: 1300 of them at once are more files than a process may hold."""
         part, start, size = self.where[index].tolist()
-        with Image.open(io.BytesIO(read_at(self.root / f"part-{part:05d}.bin", start, size))) as image:
-            return np.asarray(image)
+        return Image.open(io.BytesIO(read_at(self.root / f"part-{part:05d}.bin", start, size)), formats=("JPEG",))
+
+    def pixels(self, index: int) -> np.ndarray:
+        """The same as uint8 [R,R,3]."""
+        return np.asarray(self.image(index))
 
     def batches(self, indices: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """(uint8 [n,R,R,3], labels [n]) in order, n = size but for the last; decoded one batch ahead by a thread a core."""

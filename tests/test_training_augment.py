@@ -6,6 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from model.contract import Contract
 from model.statistics import Statistics
@@ -73,7 +74,7 @@ def test_without_crops_all_are_central_and_without_mirroring_none_is_mirrored() 
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_crop_cuts_at_the_corner_and_then_mirrors(mirrored: bool) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (20, 20, 3), dtype=np.uint8)
-    cut = crop(pixels, Draw(2, 5, mirrored, np.zeros(3, np.float32)), 14)
+    cut = crop(Image.fromarray(pixels), Draw(2, 5, mirrored, np.zeros(3, np.float32)), 14)
     for y, x in ((0, 0), (13, 0), (4, 13)):
         np.testing.assert_array_equal(cut[y, 13 - x if mirrored else x], pixels[2 + y, 5 + x])
     assert cut.shape == (14, 14, 3)
@@ -108,7 +109,7 @@ def by_hand(augment: Augment, statistics: Statistics, reading: str) -> np.ndarra
 
 
 def normalized(augment: Augment, statistics: Statistics, reading: str, noise: bool = True) -> np.ndarray:
-    crops = torch.from_numpy(np.stack([crop(image, d, 14) for image, d in zip(IMAGES, DRAWS, strict=True)]))
+    crops = torch.from_numpy(np.stack([crop(Image.fromarray(image), d, 14) for image, d in zip(IMAGES, DRAWS, strict=True)]))
     corners, mirrored = torch.tensor([(d.top, d.left) for d in DRAWS]), torch.tensor([d.mirrored for d in DRAWS])
     z = torch.from_numpy(np.stack([d.z for d in DRAWS]))
     result: torch.Tensor = Normalize(augment, statistics, reading, 14)(crops, corners, mirrored, z, noise)
@@ -151,7 +152,7 @@ def test_the_division_is_by_the_recipes_number(statistics: Statistics) -> None:
 
 def test_an_image_that_is_the_mean_leaves_nothing_in_any_aligned_crop(statistics: Statistics) -> None:
     image = np.rint(statistics.mean).astype(np.uint8).transpose(1, 2, 0)
-    crops = torch.from_numpy(np.stack([crop(image, d, 14) for d in DRAWS]))
+    crops = torch.from_numpy(np.stack([crop(Image.fromarray(image), d, 14) for d in DRAWS]))
     corners, mirrored = torch.tensor([(d.top, d.left) for d in DRAWS]), torch.tensor([d.mirrored for d in DRAWS])
     left = Normalize(Augment(noise=0), statistics, "aligned", 14)(crops, corners, mirrored, torch.zeros(len(DRAWS), 3), False)
     assert float(left.abs().max()) <= 0.5

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from model.contract import Contract
@@ -29,10 +30,10 @@ def draw(augment: Augment, contract: Contract, seed: int, epoch: int, sample: in
     return Draw(int(top), int(left), mirrored, random.standard_normal(3, np.float32))
 
 
-def crop(pixels: np.ndarray, chance: Draw, size: int) -> np.ndarray:
-    """uint8 [R,R,3] -> uint8 [size,size,3]."""
-    cut = pixels[chance.top : chance.top + size, chance.left : chance.left + size]
-    return cut[:, ::-1] if chance.mirrored else cut
+def crop(image: Image.Image, chance: Draw, size: int) -> np.ndarray:
+    """uint8 [size,size,3]. By Pillow: numpy takes 0.2 ms to copy 224 x 224 mirrored pixels."""
+    cut = image.crop((chance.left, chance.top, chance.left + size, chance.top + size))
+    return np.asarray(cut.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if chance.mirrored else cut)
 
 
 class Normalize(nn.Module):

@@ -44,7 +44,7 @@ def check_memory(workers: int, batch_bytes: int) -> None:
 
 
 class Batch(NamedTuple):
-    """crops uint8 [N,224,224,3], corners int64 [N,2], mirrored bool [N], z float32 [N,3], labels int64 [N]."""
+    """What a step takes: crops uint8 [N,224,224,3], corners int64 [N,2], mirrored bool [N], z float32 [N,3], labels int64 [N]."""
 
     crops: Tensor
     corners: Tensor
@@ -53,22 +53,34 @@ class Batch(NamedTuple):
     labels: Tensor
 
 
-class Crops(Dataset[Batch]):
+class Made(NamedTuple):
+    """A batch as a worker sends it. Each tensor takes a conversation between the processes, so all but the crops travel by value."""
+
+    crops: Tensor
+    corners: np.ndarray
+    mirrored: np.ndarray
+    z: np.ndarray
+    labels: np.ndarray
+
+
+class Crops(Dataset[Made]):
     """Indexed by (epoch, sample), a whole batch at a time."""
 
     def __init__(self, prepared: Prepared, recipe: Recipe) -> None:
         self.prepared, self.recipe = prepared, recipe
 
-    def __getitems__(self, keys: list[tuple[int, int]]) -> Batch:
+    def __getitems__(self, keys: list[tuple[int, int]]) -> Made:
         recipe, contract = self.recipe, self.prepared.contract
         draws = [draw(recipe.augment, contract, recipe.seed, epoch, sample) for epoch, sample in keys]
-        crops = [crop(self.prepared.pixels(sample), d, contract.crop) for (_, sample), d in zip(keys, draws, strict=True)]
-        return Batch(
-            torch.from_numpy(np.stack(crops)),
-            torch.tensor([(d.top, d.left) for d in draws]),
-            torch.tensor([d.mirrored for d in draws]),
-            torch.from_numpy(np.stack([d.z for d in draws])),
-            torch.from_numpy(self.prepared.labels[[sample for _, sample in keys]].astype(np.int64)),
+        crops = np.empty((len(keys), contract.crop, contract.crop, 3), np.uint8)
+        for place, (_, sample), d in zip(crops, keys, draws, strict=True):
+            place[...] = crop(self.prepared.image(sample), d, contract.crop)
+        return Made(
+            torch.from_numpy(crops),
+            np.array([(d.top, d.left) for d in draws]),
+            np.array([d.mirrored for d in draws]),
+            np.stack([d.z for d in draws]),
+            self.prepared.labels[[sample for _, sample in keys]].astype(np.int64),
         )
 
 
@@ -123,7 +135,7 @@ class Loader:
     def epoch(self, epoch: int, done: int = 0) -> Iterator[Batch]:
         """Its batches behind the first `done`."""
         self.order.epoch, self.order.done = epoch, done
-        return iter(self.batches)
+        return (Batch(made.crops, *map(torch.from_numpy, made[1:])) for made in self.batches)
 
     def close(self) -> None:
         """End the workers now: they hear no signals, so an interpreter that ends on an exception would wait for them for ever."""
@@ -132,8 +144,8 @@ class Loader:
             workers._shutdown_workers()
 
 
-def _as_made(batch: Batch) -> Batch:
-    return batch
+def _as_made(made: Made) -> Made:
+    return made
 
 
 def _start_forkserver() -> None:
