@@ -6,6 +6,7 @@ One process, one row after the other; images go to the device and probabilities 
 """
 
 import argparse
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from export.files import export
 from model.checkpoint import Checkpoint
 from model.classifier import Classifier, open_classifier
 from model.engine import ABLE, EngineOptions, device_kind
+from model.errors import WorkFailed
 from model.probe import formula_image
 from model.views import TenCropNet
 from server import EMBEDDED
@@ -30,11 +32,15 @@ Predict = Callable[[np.ndarray], np.ndarray]  # uint8 [N,R,R,3] -> [N,C]
 
 
 def ours(model: Path, device: str) -> tuple[str, dict[str, Predict]]:
-    """The kind of device, and the engine that it opens there in each precision that it has."""
+    """The device, and the engine that it opens there in each precision that works."""
     first = open_classifier(model, EngineOptions(device)).engine
-    precisions = ABLE[first.name, device_kind(first)]
-    opened = [open_classifier(model, EngineOptions(first.device, first.name, precision)) for precision in precisions]
-    return device_kind(first), {f"{each.engine.name}, {each.engine.precision}": mean_of(each) for each in opened}
+    rows = {}
+    for precision in ABLE[first.name, device_kind(first.device)]:
+        try:
+            rows[f"{first.name}, {precision}"] = mean_of(open_classifier(model, EngineOptions(first.device, first.name, precision)))
+        except WorkFailed as failure:  # not each CPU has bf16, nor each GPU TF32
+            print(failure, file=sys.stderr)
+    return first.device, rows
 
 
 def mean_of(classifier: Classifier) -> Predict:
@@ -49,13 +55,13 @@ def by_torch(checkpoint: Checkpoint, device: str) -> dict[str, Predict]:
     def row(tf32: bool, bf16: bool) -> Predict:
         def predict(images: np.ndarray) -> np.ndarray:
             torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
-            with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=bf16):
+            with torch.inference_mode(), torch.autocast(device_kind(device), torch.bfloat16, enabled=bf16):
                 return np.asarray(views(torch.from_numpy(images).to(device))[0].float().cpu().numpy())
 
         return predict
 
     rows = {"torch eager, fp32": row(False, False), "torch eager, bf16": row(True, True)}
-    return rows | ({"torch eager, tf32": row(True, False)} if device == "cuda" else {})
+    return rows | ({"torch eager, tf32": row(True, False)} if device_kind(device) == "cuda" else {})
 
 
 def speed(predict: Predict, images: np.ndarray, seconds: float) -> float:

@@ -29,6 +29,7 @@ from server import EMBEDDED
 
 CLASSES = 10  # of the model's, that the images are dealt to
 DECODED = 200  # images that E and d are measured on
+ALONE = 2.0  # seconds at least that E is measured for
 FEW = 1000  # images that the memory of many is compared with
 MIB = 1024  # in the kernel's kibibytes
 
@@ -46,16 +47,18 @@ def engine_alone(classifier: Classifier, images: np.ndarray) -> float:
     """E, images/s, in the forwards of a validation."""
     forward = batch_size(classifier.engine)
     classifier.predict(images[:forward])
-    started = time.perf_counter()
-    for start in range(0, len(images) - forward + 1, forward):
-        classifier.predict(images[start : start + forward])
-    return len(images) // forward * forward / (time.perf_counter() - started)
+    started, done = time.perf_counter(), 0
+    while (took := time.perf_counter() - started) < ALONE:
+        for start in range(0, len(images) - forward + 1, forward):
+            classifier.predict(images[start : start + forward])
+            done += forward
+    return done / took
 
 
 def most(classifier: Classifier, e: float, d: float) -> float:
     """L, images/s: an engine on the CPU computes on the cores that decode."""
     decoded = cores() / d
-    return 1 / (1 / e + 1 / decoded) if device_kind(classifier.engine) == "cpu" else min(e, decoded)
+    return 1 / (1 / e + 1 / decoded) if device_kind(classifier.engine.device) == "cpu" else min(e, decoded)
 
 
 def decoding(classifier: Classifier, photos: list[Path]) -> tuple[float, np.ndarray]:

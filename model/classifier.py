@@ -73,10 +73,10 @@ def open_classifier(path: Path, options: EngineOptions) -> Classifier:
         except WorkFailed as failure:
             failures.append(failure)
             continue
-        if why := [str(failure) for failure in failures if not isinstance(failure, NoGpu)]:
+        if why := dict.fromkeys(str(failure) for failure in failures if not isinstance(failure, NoGpu)):
             log.warning("%s: %s on %s runs it, because %s", file.name, choice.engine, choice.device, "; ".join(why))
         return classifier
-    raise WorkFailed("; ".join(map(str, failures)))
+    raise WorkFailed("; ".join(dict.fromkeys(map(str, failures))))
 
 
 def _proven(file: TenCropFile, choice: Choice) -> Classifier:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -15,10 +16,8 @@ from model.cores import limit
 from model.errors import BadInput, WorkFailed, one_line
 from model.lrn import decomposed
 from model.nvidia import need_gpu
-from model.padding import symmetric
 
 ENGINES = ("auto", "onnxruntime", "tensorrt", "openvino")
-PRECISIONS = ("auto", "fp32", "tf32", "bf16", "fp16")
 
 OPENVINO_PRECISION = {"fp32": "f32", "bf16": "bf16"}
 ABLE = {
@@ -27,10 +26,11 @@ ABLE = {
     ("onnxruntime", "cuda"): ("fp32", "tf32"),
     ("tensorrt", "cuda"): ("fp32", "fp16"),
 }  # precisions, besides auto
+PRECISIONS = ("auto", *dict.fromkeys(chain.from_iterable(ABLE.values())))
 HAS_TF32 = 8  # compute capability, Ampere
 BATCH_SIZE = {"cpu": 4, "cuda": 32}  # images, by the kind of device
-REWRITES: dict[str, Callable[[bytes], bytes]] = {"CPUExecutionProvider": decomposed, "CUDAExecutionProvider": symmetric}
-QUIET = 4  # onnxruntime's log level "fatal": what goes wrong is said once, by us
+REWRITES: dict[str, Callable[[bytes], bytes]] = {"CPUExecutionProvider": decomposed}
+QUIET, ERRORS = 4, 3  # onnxruntime's log levels "fatal", for sessions: what goes wrong is said once, by us; and "error"
 
 
 @dataclass(frozen=True)
@@ -54,23 +54,19 @@ class Engine(Protocol):
         ...
 
 
-def device_kind(engine: Engine) -> str:
+def device_kind(device: str) -> str:
     """cpu or cuda, without the number."""
-    return _kind(engine.device)
-
-
-def _kind(device: str) -> str:
     return device.partition(":")[0]
 
 
 def way(engine: Engine) -> str:
     """How it computes; two of one way give one answer to an image."""
-    return f"{engine.name} on {device_kind(engine)} in {engine.precision}"
+    return f"{engine.name} on {device_kind(engine.device)} in {engine.precision}"
 
 
 def batch_size(engine: Engine) -> int:
     """How many images are best given to it at once: on a CPU as fast as any, on an H200 within a tenth of the fastest (docs/gpu.md)."""
-    return BATCH_SIZE[device_kind(engine)]
+    return BATCH_SIZE[device_kind(engine.device)]
 
 
 class Choice(NamedTuple):
@@ -92,6 +88,7 @@ def choices(options: EngineOptions) -> list[Choice]:
     cuda = f"cuda:{number or 0}"
     order = [
         Choice("onnxruntime", cuda, "auto"),
+        Choice("onnxruntime", cuda, "fp32"),  # for a net that TF32 moves too far
         Choice("openvino", "cpu", "auto"),
         Choice("onnxruntime", "cpu", "auto"),
         Choice("tensorrt", cuda, "auto"),  # only when asked for
@@ -102,10 +99,11 @@ def choices(options: EngineOptions) -> list[Choice]:
         raise BadInput(f"--engine {options.engine} does not run on --device {options.device}")
     if options.precision == "auto":
         return by_engine
-    fitting = [c._replace(precision=options.precision) for c in by_engine if options.precision in ABLE[c.engine, _kind(c.device)]]
+    able = [c for c in by_engine if options.precision in ABLE[c.engine, device_kind(c.device)]]
+    fitting = list(dict.fromkeys(c._replace(precision=options.precision) for c in able))
     if not fitting:
         asked = f"--engine {options.engine} --device {options.device}"
-        offered = sorted({precision for c in by_engine for precision in ABLE[c.engine, _kind(c.device)]})
+        offered = sorted({precision for c in by_engine for precision in ABLE[c.engine, device_kind(c.device)]})
         raise BadInput(f"--precision {options.precision}: not offered by {asked}, which computes in {' or '.join(offered)}")
     return fitting
 
@@ -128,7 +126,7 @@ class OnnxRuntime:
         import onnxruntime as ort
 
         self.name, self.device = choice.engine, choice.device
-        ort.set_default_logger_severity(QUIET)
+        ort.set_default_logger_severity(ERRORS)  # it warns of each device
         capability = need_gpu(self.device, ort.cuda_version) if self.device != "cpu" else 0
         self.precision = _precision(choice, capability)
         provider, settings = _provider(choice, self.precision)

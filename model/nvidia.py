@@ -36,5 +36,6 @@ def need_gpu(device: str, cuda: str) -> int:
     if number >= count.value:
         raise WorkFailed(f"--device {device}: the NVIDIA driver sees {count.value} GPU(s)")
     capability = ctypes.c_int()
-    driver.cuDeviceGetAttribute(ctypes.byref(capability), CAPABILITY, number)
+    if status := driver.cuDeviceGetAttribute(ctypes.byref(capability), CAPABILITY, number):
+        raise WorkFailed(f"--device {device}: the NVIDIA driver does not tell what the GPU can do (CUDA error {status})")
     return capability.value

@@ -7,20 +7,23 @@ import pytest
 
 from export.onnx import net_onnx
 from model.checkpoint import Checkpoint
-from model.engine import Choice, EngineOptions, OnnxRuntime, _precision, _provider, choices, open_engine
+from model.engine import PRECISIONS, Choice, EngineOptions, OnnxRuntime, _precision, _provider, choices, open_engine
 from model.errors import BadInput, WorkFailed
+from model.probe import TOLERANCE
 
 CUDA, OPENVINO, CPU = Choice("onnxruntime", "cuda:0", "auto"), Choice("openvino", "cpu", "auto"), Choice("onnxruntime", "cpu", "auto")
+CUDA_FP32 = CUDA._replace(precision="fp32")
 
 
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (EngineOptions(), [CUDA, OPENVINO, CPU]),
+        (EngineOptions(), [CUDA, CUDA_FP32, OPENVINO, CPU]),
         (EngineOptions("cpu"), [OPENVINO, CPU]),
-        (EngineOptions("cuda"), [CUDA]),
-        (EngineOptions("cuda:3"), [CUDA._replace(device="cuda:3")]),
-        (EngineOptions(engine="onnxruntime"), [CUDA, CPU]),
+        (EngineOptions("cuda"), [CUDA, CUDA_FP32]),
+        (EngineOptions("cuda", precision="fp32"), [CUDA_FP32]),
+        (EngineOptions("cuda:3"), [CUDA._replace(device="cuda:3"), CUDA_FP32._replace(device="cuda:3")]),
+        (EngineOptions(engine="onnxruntime"), [CUDA, CUDA_FP32, CPU]),
         (EngineOptions(engine="tensorrt"), [Choice("tensorrt", "cuda:0", "auto")]),
         (EngineOptions(precision="tf32"), [CUDA._replace(precision="tf32")]),
         (EngineOptions(precision="bf16"), [OPENVINO._replace(precision="bf16")]),
@@ -71,6 +74,14 @@ def test_tf32_is_what_a_gpu_computes_in_where_it_has_it(asked: str, volta: str |
     else:
         with pytest.raises(WorkFailed, match="cuda:0 has no TF32"):
             _precision(choice, 7)
+
+
+def test_tensorrt_is_asked_for_fp32_where_nothing_is_said() -> None:
+    assert _precision(CUDA._replace(engine="tensorrt"), 9) == "fp32"
+
+
+def test_each_precision_has_a_tolerance_of_the_probe() -> None:
+    assert {"auto", *TOLERANCE} == {*PRECISIONS}
 
 
 @pytest.mark.parametrize(("precision", "use_tf32"), [("fp32", "0"), ("tf32", "1")])

@@ -9,7 +9,9 @@ from model.errors import WorkFailed
 from model.nvidia import NoGpu, need_gpu
 
 
-def driver(monkeypatch: pytest.MonkeyPatch, status: int = 0, version: int = 13000, gpus: int = 2, counting: int = 0) -> None:
+def driver(
+    monkeypatch: pytest.MonkeyPatch, status: int = 0, version: int = 13000, gpus: int = 2, counting: int = 0, asking: int = 0
+) -> None:
     """A libcuda.so.1 that answers so, by the signatures of cuda.h."""
 
     def tells(value: int, status: int = 0) -> Any:
@@ -21,7 +23,7 @@ def driver(monkeypatch: pytest.MonkeyPatch, status: int = 0, version: int = 1300
 
     def attribute(pointer: Any, which: int, number: int) -> int:
         pointer._obj.value = {75: (8, 9)[number]}[which]
-        return 0
+        return asking
 
     told = {"cuDriverGetVersion": tells(version), "cuDeviceGetCount": tells(gpus, counting)}
     functions = SimpleNamespace(cuInit=lambda flags: status, cuDeviceGetAttribute=attribute, **told)
@@ -42,6 +44,7 @@ def test_a_gpu_that_works_is_let_through(monkeypatch: pytest.MonkeyPatch) -> Non
         ({"status": 100}, NoGpu, "CUDA_VISIBLE_DEVICES hides it"),
         ({"status": 803}, WorkFailed, "no usable GPU .CUDA error 803"),
         ({"counting": 999}, WorkFailed, "no usable GPU .CUDA error 999"),
+        ({"asking": 801}, WorkFailed, "what the GPU can do .CUDA error 801"),
         ({"version": 12080}, WorkFailed, "for CUDA 12.8, this onnxruntime for 13.0; update the driver"),
         ({"gpus": 1}, WorkFailed, "sees 1 GPU"),
     ],

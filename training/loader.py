@@ -22,7 +22,7 @@ from training.augment import crop, draw
 from training.recipe import Recipe
 from training.stop import SIGNALS
 
-MOST = 24  # workers: about 1,000 images/s each
+MOST = 24  # workers: 400 to 1,000 images/s each
 AHEAD = 4  # batches that a worker keeps ready
 SHARED = Path("/dev/shm")
 

@@ -1,7 +1,6 @@
 """`tencrop serve` beside what a user would run instead, in one run: closed and open loops of photographs, memory, and the ratios.
 
-python -m bench.serving --images FOLDER [--seconds 6] [--rounds 2] [--rows NAME ...] [--closed] [--envs FOLDER]
-    [--json FILE] [--picture FILE]
+python -m bench.serving --images FOLDER [--seconds 6] [--rounds 2] [--rows NAME ...] [--envs FOLDER] [--json FILE] [--picture FILE]
 
 Rounds in turns, each server alone on the machine with the load generator. Each rival has an environment of its own under --envs, made
 once. Open loops are measured in the last round, of the rows as shipped, at multiples of what the row gave in that round's closed loops.
@@ -31,7 +30,6 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=6, help="of each load, after its warm-up")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="NAME", help=", ".join(ROWS))
-    parser.add_argument("--closed", action="store_true", help="leave the open loops out")
     parser.add_argument("--envs", type=Path, default=ENVS, help="where the rivals' environments are kept")
     parser.add_argument("--json", type=Path, help="where to write every measurement")
     parser.add_argument("--picture", type=Path, help="where to draw the table, a PNG")
@@ -55,10 +53,10 @@ def check(options: argparse.Namespace) -> None:
 
 def run(options: argparse.Namespace) -> Result:
     """Every row in every round."""
-    opened = () if options.closed else next(iter(BLOCKS.values()))
+    shipped = next(iter(BLOCKS.values()))
     with TemporaryDirectory() as scratch:
         measurement = Measurement(options.images, options.envs.absolute(), Path(scratch), options.seconds)
-        rounds = [measurement.round(options.rows, opened if number == options.rounds else ()) for number in range(1, options.rounds + 1)]
+        rounds = [measurement.round(options.rows, shipped if number == options.rounds else ()) for number in range(1, options.rounds + 1)]
         return {"machine": machine(), "photographs": measurement.about, "seconds": options.seconds, "rounds": rounds}
 
 

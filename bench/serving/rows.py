@@ -12,7 +12,7 @@ from server import EMBEDDED
 
 RIVALS = "bench.serving.rivals"
 LITSERVE = "litserve==0.2.19"
-ONNXRUNTIME = "onnxruntime-gpu[cuda,cudnn]==1.31.1" if Path("/dev/nvidia0").exists() else "onnxruntime==1.32.0"
+ONNXRUNTIME = "onnxruntime==1.32.0"
 OPENVINO = "openvino==2026.4.1"  # ours
 
 

@@ -24,7 +24,7 @@ from model.preprocess import decode
 from server.validation.records import SCHEMA, chunk_table, write_records
 
 CHUNK = 64  # images, the last chunk fewer
-SHARE = 4  # of them, that a thread decodes at once
+SHARE = 4  # of them at most, that a thread decodes at a stretch
 
 
 @dataclass(frozen=True)
@@ -98,11 +98,12 @@ def _decoded(work: Plan, chunks: Sequence[int], contract: Contract, size: int) -
         return [_decode_into(square, work.data, entry, contract) for square, entry in zip(squares, entries, strict=True)]
 
     pool = ThreadPoolExecutor(cores(), "decode")
+    stretch = max(1, min(SHARE, CHUNK // cores()))
 
     def begun(chunk: int) -> tuple[np.ndarray, list[Future[list[bool]]]]:
         entries, _ = work.of(chunk)
         images = np.zeros((-(-len(entries) // size) * size, contract.resize, contract.resize, 3), np.uint8)
-        shares = [slice(start, start + SHARE) for start in range(0, len(entries), SHARE)]
+        shares = [slice(start, start + stretch) for start in range(0, len(entries), stretch)]
         return images, [pool.submit(fill, images[: len(entries)][share], entries[share]) for share in shares]
 
     try:
@@ -112,7 +113,7 @@ def _decoded(work: Plan, chunks: Sequence[int], contract: Contract, size: int) -
             images, shares = now
             yield chunk, images, [done for share in shares for done in share.result()]
     finally:
-        pool.shutdown(cancel_futures=True)  # a stop does not wait for what is only queued
+        pool.shutdown(cancel_futures=True)  # a stop waits for the stretches that are begun
 
 
 def _decode_into(square: np.ndarray, data: Source, entry: Entry, contract: Contract) -> bool:

@@ -49,7 +49,7 @@ def on_ray(work: Plan, model: Predictor, models: Sequence[Path], out: Path) -> D
     Iterating raises WorkFailed where a machine cannot do what this one does, or where Ray gives up; parts that are written stay.
     """
     engine = model.engine
-    options = EngineOptions(device_kind(engine), engine.name, engine.precision)
+    options = EngineOptions(device_kind(engine.device), engine.name, engine.precision)
     job = Job(out.absolute(), tuple(path.absolute() for path in models), options, decides(model), Path.cwd())
 
     def do(chunks: Sequence[int]) -> Iterator[int]:

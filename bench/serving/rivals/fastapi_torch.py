@@ -1,4 +1,4 @@
-"""FastAPI + torch: eager fp32, on a GPU where there is one; Pillow and torchvision's ten crops, one request at a time.
+"""FastAPI + torch: eager fp32, Pillow and torchvision's ten crops, one request at a time.
 
 python -m bench.serving.rivals.fastapi_torch PORT CHECKPOINT
 """
@@ -17,10 +17,9 @@ from torchvision.transforms import v2
 from model.checkpoint import Checkpoint
 from model.net import AlexNet
 
-device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 port, folder = int(sys.argv[1]), Path(sys.argv[2])
 checkpoint = Checkpoint.load(folder)
-net = AlexNet.of(checkpoint.net, checkpoint.weights).to(device)
+net = AlexNet.of(checkpoint.net, checkpoint.weights)
 mean = torch.from_numpy(checkpoint.mean)
 prepare = v2.Compose([v2.Resize(256), v2.CenterCrop(256), v2.PILToTensor(), v2.ToDtype(torch.float32)])
 crops = v2.TenCrop(224)
@@ -33,7 +32,7 @@ async def predict(request: Request) -> dict[str, Any]:
     image = Image.open(io.BytesIO(await request.body())).convert("RGB")
     with torch.inference_mode():
         views = torch.stack(crops(prepare(image) - mean))
-        probability, index = net(views.to(device)).softmax(-1).mean(0).max(0)
+        probability, index = net(views).softmax(-1).mean(0).max(0)
     return {"index": int(index), "probability": float(probability)}
 
 

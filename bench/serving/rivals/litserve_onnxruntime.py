@@ -1,4 +1,4 @@
-"""LitServe + onnxruntime: net.onnx on the ten crops of up to eight images, on a GPU where there is one, as it comes.
+"""LitServe + onnxruntime: net.onnx on the ten crops of up to eight images, fp32 on the CPU.
 
 python -m bench.serving.rivals.litserve_onnxruntime PORT NET.ONNX MEAN.NPY
 """
@@ -13,18 +13,13 @@ from fastapi import Body
 
 from bench.serving.rivals.tencrop_numpy import average, square, ten_crops
 
-PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
-
 
 class TenCrop(ls.LitAPI):  # type: ignore[misc]
     """POST /predict, the file as the body."""
 
     def setup(self, device: str) -> None:
         """Once in the worker."""
-        ort.preload_dlls()
-        self.net = ort.InferenceSession(
-            sys.argv[2], providers=[provider for provider in PROVIDERS if provider in ort.get_available_providers()]
-        )
+        self.net = ort.InferenceSession(sys.argv[2], providers=["CPUExecutionProvider"])
         self.mean = np.load(sys.argv[3])
 
     def decode_request(self, request: Annotated[bytes, Body(media_type="image/jpeg")]) -> np.ndarray:
