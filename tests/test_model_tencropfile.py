@@ -113,7 +113,7 @@ def broken(monkeypatch: pytest.MonkeyPatch, failures: dict[str, WorkFailed]) -> 
 
 def test_where_nothing_works_every_reason_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     broken(monkeypatch, {"cuda:0": WorkFailed("no libcudnn"), "cpu": WorkFailed("no memory")})
-    with pytest.raises(WorkFailed, match="^no libcudnn; no memory$"):  # once each, though there are two choices on either
+    with pytest.raises(WorkFailed, match=r"^no libcudnn; no memory$"):  # once each, though there are two choices on either
         open_classifier(FILE, EngineOptions())
 
 
