@@ -29,7 +29,6 @@ ABLE = {
 PRECISIONS = ("auto", *dict.fromkeys(chain.from_iterable(ABLE.values())))
 HAS_TF32 = 8  # compute capability, Ampere
 BATCH_SIZE = {"cpu": 4, "cuda": 32}  # images, by the kind of device
-REWRITES: dict[str, Callable[[bytes], bytes]] = {"CPUExecutionProvider": decomposed}
 QUIET, ERRORS = 4, 3  # onnxruntime's log levels "fatal", for sessions: what goes wrong is said once, by us; and "error"
 
 
@@ -139,10 +138,10 @@ class OnnxRuntime:
         session_options.log_severity_level = QUIET
         session_options.intra_op_num_threads = limit() or 0  # 0: as many as there are cores
         session_options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # cores that wait are the decoders'
-        if self.device != "cpu":
+        if self.device == "cpu":
+            graph = decomposed(graph)
+        else:
             session_options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-        if provider in REWRITES:
-            graph = REWRITES[provider](graph)
         self._session = ort.InferenceSession(graph, session_options, providers=[(provider, settings)], enable_fallback=0)
         if self._session.get_providers()[0] != provider:
             raise WorkFailed(f"--device {self.device}: onnxruntime fell back to {self._session.get_providers()[0]}")

@@ -3,22 +3,32 @@
 That kernel also keeps a running sum, which loses digits where activations exceed 1e4; here each sum is its own.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
-
-from model.rewrite import Types, rewritten
+from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 ROOTS = 0.75  # the paper's beta: its power is two square roots, cheaper than Pow
+
+Types = Mapping[str, onnx.TypeProto.Tensor]
 
 
 def decomposed(graph: bytes) -> bytes:
     """The file with each LRN in fp32 over a known number of maps as a 1x1 convolution of the squares, roots and a division."""
-    return rewritten(graph, lambda node: node.op_type == "LRN", _norm)
+    model = onnx.load_model_from_string(graph)
+    if all(node.op_type != "LRN" for node in model.graph.node):
+        return graph
+    inferred = shape_inference.infer_shapes(model).graph
+    types = {value.name: value.type.tensor_type for value in (*inferred.value_info, *inferred.input, *inferred.output)}
+    nodes = [part for node in model.graph.node for part in (_norm(model.graph, node, types) if node.op_type == "LRN" else [node])]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return bytes(model.SerializeToString())
 
 
 def _norm(graph: onnx.GraphProto, node: onnx.NodeProto, types: Types) -> list[onnx.NodeProto]:
-    """x / (k + alpha / size * sum of squares)^beta, as the standard's LRN has it."""
+    """x / (k + alpha / size * sum of squares)^beta, as the standard's LRN has it; [node] where the type of x is not known."""
     kind = types.get(node.input[0])
     sides = [dim.dim_value for dim in kind.shape.dim] if kind and kind.elem_type == TensorProto.FLOAT else []
     if len(sides) != 4 or not sides[1]:

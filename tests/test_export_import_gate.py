@@ -18,7 +18,6 @@ from export.importers.source import Source
 from export.parity import Limits
 from export.pipeline import tencrop_onnx
 from model.contract import Contract
-from model.engine import REWRITES
 from model.errors import BadInput, WorkFailed
 from model.lrn import decomposed
 
@@ -128,6 +127,6 @@ def test_reference_runs_the_norms_of_the_file_itself(tmp_path: Path, monkeypatch
             attribute.f *= 2
         return decomposed(wrong.SerializeToString())
 
-    monkeypatch.setitem(REWRITES, "CPUExecutionProvider", alpha_doubled)  # what the engine of both files does to them
+    monkeypatch.setattr("model.engine.decomposed", alpha_doubled)  # what the engine of both files does to them
     with pytest.raises(WorkFailed, match="onnxruntime at batch 1"):
         import_net(tmp_path / "net.onnx", tmp_path / "out", Options(resize=RESIZE), None)
