@@ -8,11 +8,16 @@ ARG EXTRAS=""
 COPY pyproject.toml ./
 RUN python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; extras = '${EXTRAS}'.strip('[]').split(','); \
     print(*p['dependencies'], *(line for e in extras if e for line in p['optional-dependencies'][e]), sep='\n')" > requirements.txt
-COPY README.md tencrop.py ./
+COPY README.md ./
+COPY tencrop tencrop
+COPY common common
 COPY model model
+COPY images images
+COPY runtime runtime
 COPY dataset dataset
 COPY training training
 COPY export export
+COPY evaluation evaluation
 COPY server server
 RUN pip install --no-cache-dir --no-deps --compile --root /code --prefix /usr/local .
 

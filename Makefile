@@ -19,7 +19,7 @@ test-all: $(VENV)/.dev
 	$(BIN)/python -m pytest $(ARGS)
 
 export: $(VENV)/.train
-	$(BIN)/tencrop export $(if $(CHECKPOINT),$(CHECKPOINT),server/models/caltech101/checkpoint) $(OUT) $(ARGS)
+	$(BIN)/tencrop export $(if $(CHECKPOINT),$(CHECKPOINT),model/embedded/caltech101/checkpoint) $(OUT) $(ARGS)
 
 evaluate: $(VENV)/.base
 	@test -n "$(DATA)" || { echo "usage: make evaluate DATA=<folder of class folders>" >&2; exit 2; }

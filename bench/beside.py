@@ -21,10 +21,10 @@ import numpy as np
 from bench.machine import machine
 from bench.startup import started
 from bench.validation import dealt
-from dataset.source import is_image
-from model.classifier import open_classifier
-from model.engine import EngineOptions
-from server import EMBEDDED
+from tencrop.dataset.source import is_image
+from tencrop.model.embedded import EMBEDDED
+from tencrop.runtime.classifier import open_classifier
+from tencrop.runtime.engine import EngineOptions
 
 JOB = 100_000  # images of the validation: more than it can do while it is watched
 SENDERS = 64
@@ -53,7 +53,10 @@ def main() -> None:
                 before, began = call(f"{address}/v1/validations/{job}")["images"], time.monotonic()
                 found["beside a validation"] += asked(address, bodies, options.rate, options.seconds, number)
                 done = call(f"{address}/v1/validations/{job}")["images"] - before
-                print(f"round {number + 1}: the validation did {done / (time.monotonic() - began):.1f} images/s beside them", flush=True)
+                print(
+                    f"round {number + 1}: the validation did {done / (time.monotonic() - began):.1f} images/s beside them",
+                    flush=True,
+                )
                 call(f"{address}/v1/validations/{job}", "DELETE")
     for name, seconds in found.items():
         middle, late = np.percentile(seconds, (50, 99)) * 1e3

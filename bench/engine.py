@@ -16,14 +16,14 @@ import numpy as np
 import torch
 
 from bench.machine import machine
-from export.files import export
-from model.checkpoint import Checkpoint
-from model.classifier import Classifier, open_classifier
-from model.engine import ABLE, EngineOptions, device_kind
-from model.errors import WorkFailed
-from model.probe import formula_image
-from model.views import TenCropNet
-from server import EMBEDDED
+from tencrop.common.errors import WorkFailed
+from tencrop.export.run import export
+from tencrop.model.checkpoint import Checkpoint
+from tencrop.model.embedded import EMBEDDED
+from tencrop.model.probe import formula_image
+from tencrop.model.ten_crop_net import TenCropNet
+from tencrop.runtime.classifier import Classifier, open_classifier
+from tencrop.runtime.engine import ABLE, EngineOptions, device_kind
 
 IMAGES = 16  # different ones
 WARM_UP = 3  # forwards of each size that do not count
@@ -37,7 +37,9 @@ def ours(model: Path, device: str) -> tuple[str, dict[str, Predict]]:
     rows = {}
     for precision in ABLE[first.name, device_kind(first.device)]:
         try:
-            rows[f"{first.name}, {precision}"] = mean_of(open_classifier(model, EngineOptions(first.device, first.name, precision)))
+            rows[f"{first.name}, {precision}"] = mean_of(
+                open_classifier(model, EngineOptions(first.device, first.name, precision))
+            )
         except WorkFailed as failure:  # not each CPU has bf16, nor each GPU TF32
             print(failure, file=sys.stderr)
     return first.device, rows
@@ -77,9 +79,16 @@ def speed(predict: Predict, images: np.ndarray, seconds: float) -> float:
 
 def report(speeds: Mapping[str, Sequence[float]], apart: Mapping[str, float], sizes: Sequence[int]) -> str:
     """Markdown: images/s by the size of forwards, and by how much probabilities differ from torch's in fp32 on a CPU."""
-    lines = [f"| | {' | '.join(f'forwards of {size}' for size in sizes)} | largest difference |", "|---" * (len(sizes) + 2) + "|"]
+    lines = [
+        f"| | {' | '.join(f'forwards of {size}' for size in sizes)} | largest difference |",
+        "|---" * (len(sizes) + 2) + "|",
+    ]
     return "\n".join(
-        lines + [f"| {name} | {' | '.join(f'{value:.0f}' for value in row)} | {apart[name]:.1e} |" for name, row in speeds.items()]
+        lines
+        + [
+            f"| {name} | {' | '.join(f'{value:.0f}' for value in row)} | {apart[name]:.1e} |"
+            for name, row in speeds.items()
+        ]
     )
 
 
@@ -100,7 +109,9 @@ def main() -> None:
         export(options.checkpoint, Path(made), "fp32", 0, None)
         device, rows = ours(Path(made), options.device)
     rows |= by_torch(checkpoint, device)
-    speeds = {name: [speed(row, images[:size], options.seconds) for size in options.sizes] for name, row in rows.items()}
+    speeds = {
+        name: [speed(row, images[:size], options.seconds) for size in options.sizes] for name, row in rows.items()
+    }
     apart = {name: float(np.abs(row(different) - wanted).max()) for name, row in rows.items()}
     print(f"{machine()}; torch {torch.__version__}\n\n{report(speeds, apart, options.sizes)}")
 

@@ -20,19 +20,19 @@ from typing import Any
 import numpy as np
 
 from bench.machine import machine
-from dataset.holdout import held_out
-from dataset.layouts import open_source
-from dataset.source import Source
-from export.files import COMPARED, EACH, export
-from export.precision import single
-from model.checkpoint import Checkpoint
-from model.classifier import open_classifier
-from model.engine import BATCH_SIZE, Choice, EngineOptions, open_engine
-from model.errors import BadInput, WorkFailed
-from model.net import AlexNet
-from model.strict import dump
-from server import EMBEDDED
-from server.validation.run import evaluate, plan
+from tencrop.common.errors import BadInput, WorkFailed
+from tencrop.common.strict_config import dump
+from tencrop.dataset.holdout import held_out
+from tencrop.dataset.layouts import open_source
+from tencrop.dataset.source import Source
+from tencrop.evaluation.evaluate import evaluate, plan
+from tencrop.export.compress import single
+from tencrop.export.run import COMPARED, EACH, export
+from tencrop.model.checkpoint import Checkpoint
+from tencrop.model.embedded import EMBEDDED
+from tencrop.model.net import AlexNet
+from tencrop.runtime.classifier import open_classifier
+from tencrop.runtime.engine import BATCH_SIZE, Choice, EngineOptions, open_engine
 
 IMAGES = BATCH_SIZE["cpu"]  # of a forward, as the server's
 BASELINE = "seeded, plain"
@@ -59,14 +59,17 @@ FORMS = {
     "fp16": Form("`--weights fp16`", weights="fp16"),
     "int8, plain": Form("`--weights int8 --plain`", weights="int8", plain=True),
     "int8": Form("`--weights int8`", weights="int8"),
-    **{f"rank {rank}": Form(f"`--fc-rank {rank} --weights fp16`, not fine-tuned", weights="fp16", rank=rank) for rank in (256, 128, 64)},
+    **{
+        f"rank {rank}": Form(f"`--fc-rank {rank} --weights fp16`, not fine-tuned", weights="fp16", rank=rank)
+        for rank in (256, 128, 64)
+    },
     "int8, rank 256": Form("`--fc-rank 256 --weights int8`, not fine-tuned", weights="int8", rank=256),
 }
 ENGINES = {
     "OpenVINO bf16": Choice("openvino", "cpu", "bf16"),
     "OpenVINO fp32": Choice("openvino", "cpu", "fp32"),
     "onnxruntime": Choice("onnxruntime", "cpu", "fp32"),
-    "its own LRN": None,  # onnxruntime without model/lrn.py
+    "its own LRN": None,  # onnxruntime without runtime/onnxruntime_lrn.py
     "CUDA": Choice("onnxruntime", "cuda:0", "auto"),
 }
 
@@ -90,7 +93,9 @@ def speeds(files: Mapping[str, Path], side: int, seconds: float, rounds: int) ->
     images = np.random.default_rng(0).integers(0, 256, (IMAGES, side, side, 3), np.uint8)
     found: dict[str, dict[str, float]] = {form: {} for form in files}
     for engine in ENGINES:
-        runs = {form: run for form, file in files.items() if (run := opened(engine, (file / "tencrop.onnx").read_bytes()))}
+        runs = {
+            form: run for form, file in files.items() if (run := opened(engine, (file / "tencrop.onnx").read_bytes()))
+        }
         measured: dict[str, list[float]] = {form: [] for form in runs}
         for _ in range(rounds):
             for form, run in runs.items():
@@ -117,7 +122,9 @@ def errors(folder: Path, data: Source, holdout: float) -> dict[str, Any]:
     """summary.json over the held-out images, in the default precision."""
     classifier = open_classifier(folder, EngineOptions())
     with TemporaryDirectory() as scratch:
-        return evaluate(plan(data, classifier, holdout, None), classifier, Path(scratch) / "run", False, lambda done: None)
+        return evaluate(
+            plan(data, classifier, holdout, None), classifier, Path(scratch) / "run", False, lambda done: None
+        )
 
 
 def seeded(checkpoint: Checkpoint) -> Checkpoint:
@@ -173,8 +180,13 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     head = ("form", "", "MB", "logits, relative", "center top-1 / top-5", "ten views top-1 / top-5", *engines)
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for row in rows:
-        wrong = [f"{100 * e['top1_error']:.2f} / {100 * e['top5_error']:.2f}" for e in (row["errors"] or {}).values()] or ["", ""]
-        fast = [f"{row['images_per_s'][engine]:.1f} ({row['images_per_s'][engine] / base[engine]:.2f} x)" for engine in engines]
+        wrong = [
+            f"{100 * e['top1_error']:.2f} / {100 * e['top5_error']:.2f}" for e in (row["errors"] or {}).values()
+        ] or ["", ""]
+        fast = [
+            f"{row['images_per_s'][engine]:.1f} ({row['images_per_s'][engine] / base[engine]:.2f} x)"
+            for engine in engines
+        ]
         cells = (row["form"], row["about"], f"{row['bytes'] / 1e6:.1f}", f"{row['logits_relative']:.1e}", *wrong, *fast)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -183,8 +195,12 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 def main() -> None:
     """Read the command line; what is wrong with it is one line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="labelled images, in any layout that `tencrop evaluate` reads")
-    parser.add_argument("--checkpoint", type=Path, default=EMBEDDED / "checkpoint", help="the embedded one where none is named")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="labelled images, in any layout that `tencrop evaluate` reads"
+    )
+    parser.add_argument(
+        "--checkpoint", type=Path, default=EMBEDDED / "checkpoint", help="the embedded one where none is named"
+    )
     parser.add_argument("--holdout", type=float, default=0.15, help="as of `tencrop evaluate`")
     parser.add_argument("--seconds", type=float, default=2, help="of each form and engine in each round")
     parser.add_argument("--rounds", type=int, default=5)
@@ -203,12 +219,17 @@ def measure(options: argparse.Namespace) -> None:
     with TemporaryDirectory() as scratch:
         files = made(checkpoint, for_calibration(data, mask, Path(scratch) / "photos"), Path(scratch))
         fast = speeds(files, checkpoint.contract.resize, options.seconds, options.rounds)
-        wrong = {name: None if FORMS[name].seeded else errors(folder, data, options.holdout) for name, folder in files.items()}
+        wrong = {
+            name: None if FORMS[name].seeded else errors(folder, data, options.holdout)
+            for name, folder in files.items()
+        }
         rows = [row(name, folder, fast[name], wrong[name]) for name, folder in files.items()]
     precision = next((summary["precision"] for summary in wrong.values() if summary), "")
     if options.json:
         options.json.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
-    print(f"{machine()}; forwards of {IMAGES} images; errors over {int(mask.sum())} images, in {precision}\n\n{table(rows)}")
+    print(
+        f"{machine()}; forwards of {IMAGES} images; errors over {int(mask.sum())} images, in {precision}\n\n{table(rows)}"
+    )
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from PIL import Image
 
 from bench.machine import machine
 from bench.startup import resident_mib, started
-from dataset.source import is_image
+from tencrop.dataset.source import is_image
 
 HEALTH = 0.02  # seconds between two probes
 ASKING = 64  # clients, when SIGTERM comes
@@ -43,7 +43,9 @@ def main() -> None:
     options = parser.parse_args()
     photos = [path.read_bytes() for path in sorted(options.images.rglob("*")) if is_image(path.name)]
     print(f"{machine()}\n")
-    print("| fault | light request, p50 | p99 | /healthz, p99 | memory | what was answered |\n|---|---|---|---|---|---|")
+    print(
+        "| fault | light request, p50 | p99 | /healthz, p99 | memory | what was answered |\n|---|---|---|---|---|---|"
+    )
     with started([]) as (process, address, _):
         for name, count, fault in FAULTS:
             seen: Counter[object] = Counter()
@@ -115,7 +117,9 @@ def post(address: str, body: bytes) -> int:
         return error.code
 
 
-def ended(process: subprocess.Popen[str], address: str, photos: Sequence[bytes]) -> tuple["Counter[object]", float, int]:
+def ended(
+    process: subprocess.Popen[str], address: str, photos: Sequence[bytes]
+) -> tuple["Counter[object]", float, int]:
     """SIGTERM while clients ask: what these heard, and after how long the process ended with which code."""
 
     def ask(number: int) -> object:

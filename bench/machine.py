@@ -6,7 +6,7 @@ import subprocess
 from datetime import date
 from pathlib import Path
 
-from model.cores import cores
+from tencrop.runtime.cores import cores
 
 UNITS = ("avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8")  # instructions that decide how fast low precision is
 
@@ -15,12 +15,16 @@ def machine() -> str:
     """One line: CPU, instructions, cores, GPU, day."""
     cpu = dict(re.findall(r"^(model name|flags)\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE))
     units = [unit for unit in UNITS if unit in cpu.get("flags", "").split()]
-    return ", ".join([cpu.get("model name", platform.machine()), *units, f"{cores()} cores", _gpus(), f"{date.today()}"])
+    return ", ".join(
+        [cpu.get("model name", platform.machine()), *units, f"{cores()} cores", _gpus(), f"{date.today()}"]
+    )
 
 
 def _gpus() -> str:
     try:
-        found = subprocess.run(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, check=True)
+        found = subprocess.run(
+            ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, check=True
+        )
     except (OSError, subprocess.CalledProcessError):
         return "no GPU"
     return found.stdout.strip().replace("\n", ", ")

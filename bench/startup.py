@@ -13,7 +13,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from model.probe import formula_image
+from tencrop.model.probe import formula_image
 
 RUNS = 5
 POSTS = 200

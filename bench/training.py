@@ -18,19 +18,19 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from bench import imagenet_script
 from bench.clock import Clock, Measured
 from bench.machine import machine
-from dataset.prepared import Prepared
-from model.allocator import keep_freed_memory
-from model.config import NetConfig, rows
-from model.errors import Stopped
-from training.loader import Batch, Loader, spare_cores
-from training.parallel import join
-from training.recipe import load
-from training.schedule import Phase
-from training.stop import Stop
-from training.training import Part, Training
+from experiments import imagenet_script
+from tencrop.common.errors import Stopped
+from tencrop.dataset.prepared import Prepared
+from tencrop.model.net_config import NetConfig, rows
+from tencrop.runtime.allocator import keep_freed_memory
+from tencrop.training.loader import Batch, Loader, spare_cores
+from tencrop.training.parallel import join
+from tencrop.training.recipe import load
+from tencrop.training.schedule import Phase
+from tencrop.training.stop_signal import Stop
+from tencrop.training.trainer import Part, Training
 
 RECIPE = "caltech101"
 STOCK = 4  # batches that a loader's worker may hold ready; they are made while the step compiles
@@ -136,14 +136,24 @@ def report(rounds: Mapping[str, Sequence[Measured]], where: str) -> str:
     """Markdown: the median of each row and its range over the rounds, and the ratios to reach."""
     speeds = {name: [measured["images_per_s"] for measured in measurements] for name, measurements in rounds.items()}
     middle = {name: statistics.median(values) for name, values in speeds.items()}
-    lines = [f"{where}; batches of {load(RECIPE).optim.batch}", "", "| row | | images/s | from, to | ours is |", "|---|---|---|---|---|"]
+    lines = [
+        f"{where}; batches of {load(RECIPE).optim.batch}",
+        "",
+        "| row | | images/s | from, to | ours is |",
+        "|---|---|---|---|---|",
+    ]
     for name, values in speeds.items():
         times = f"{middle['ours'] / middle[name]:.2f} x" if "ours" in middle else ""
-        lines.append(f"| {name} | {ABOUT[name]} | {middle[name]:.1f} | {min(values):.1f}, {max(values):.1f} | {times} |")
+        lines.append(
+            f"| {name} | {ABOUT[name]} | {middle[name]:.1f} | {min(values):.1f}, {max(values):.1f} | {times} |"
+        )
     for (above, below), goal in GOALS.items():
         if above in speeds and below in speeds:
             each = ", ".join(f"{a / b:.2f}" for a, b in zip(speeds[above], speeds[below], strict=True))
-            lines += ["", f"{above} / {below}: {middle[above] / middle[below]:.2f} (each round: {each}); to reach: {goal}"]
+            lines += [
+                "",
+                f"{above} / {below}: {middle[above] / middle[below]:.2f} (each round: {each}); to reach: {goal}",
+            ]
     return "\n".join(lines)
 
 
@@ -151,7 +161,9 @@ def main() -> None:
     """Measure the rows in turns, round by round, and print the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="a prepared data set")
-    parser.add_argument("--photos", type=Path, required=True, help="the photographs that it was prepared from, a folder per class")
+    parser.add_argument(
+        "--photos", type=Path, required=True, help="the photographs that it was prepared from, a folder per class"
+    )
     parser.add_argument("--seconds", type=float, default=60, help="that a row is measured for, after its warm-up")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--rows", nargs="+", choices=ABOUT, default=list(ABOUT))
@@ -167,7 +179,10 @@ def main() -> None:
     for number, name in product(range(1, options.rounds + 1), options.rows):
         rounds[name].append(measured := measure(name, options))
         speed, warm_up = measured["images_per_s"], measured["warm_up_seconds"]
-        print(f"round {number} of {options.rounds}: {name} {speed:.1f} images/s, {warm_up:.0f} s to warm up", file=sys.stderr)
+        print(
+            f"round {number} of {options.rounds}: {name} {speed:.1f} images/s, {warm_up:.0f} s to warm up",
+            file=sys.stderr,
+        )
     where = f"{machine()}, {spare_cores()} of the cores loading, torch {torch.__version__}"
     if options.json:
         options.json.write_text(json.dumps({"machine": where, "rows": rounds}, indent=1) + "\n")

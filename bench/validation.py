@@ -20,12 +20,12 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from bench.machine import machine
-from dataset.source import is_image
-from model.classifier import Classifier, open_classifier
-from model.cores import cores
-from model.engine import EngineOptions, batch_size, device_kind
-from model.preprocess import decode
-from server import EMBEDDED
+from tencrop.dataset.source import is_image
+from tencrop.images.decode import decode
+from tencrop.model.embedded import EMBEDDED
+from tencrop.runtime.classifier import Classifier, open_classifier
+from tencrop.runtime.cores import cores
+from tencrop.runtime.engine import EngineOptions, batch_size, device_kind
 
 CLASSES = 10  # of the model's, that the images are dealt to
 DECODED = 200  # images that E and d are measured on
@@ -91,20 +91,30 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=EMBEDDED, help="the embedded one where none is named")
     parser.add_argument("--count", type=int, default=2000, help="images of a timed validation")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--memory", type=int, default=0, help=f"images of the validation whose memory is measured, over {FEW}")
+    parser.add_argument(
+        "--memory", type=int, default=0, help=f"images of the validation whose memory is measured, over {FEW}"
+    )
     options = parser.parse_args()
     photos = sorted(path for path in options.images.rglob("*") if is_image(path.name))
     classifier = open_classifier(options.model, EngineOptions())
-    print(f"{machine()}; {classifier.engine.name} in {classifier.engine.precision}, forwards of {batch_size(classifier.engine)}")
+    print(
+        f"{machine()}; {classifier.engine.name} in {classifier.engine.precision}, forwards of {batch_size(classifier.engine)}"
+    )
     with TemporaryDirectory() as scratch:
         root = Path(scratch)
         if options.memory:  # first: a process's largest child only grows
             memory = []
             for count in (FEW, options.memory):
-                evaluated(dealt(photos, classifier, count, root / f"memory{count}"), options.model, root / f"memory{count}-run")
+                evaluated(
+                    dealt(photos, classifier, count, root / f"memory{count}"),
+                    options.model,
+                    root / f"memory{count}-run",
+                )
                 memory.append(resident_mib())
             few, many = memory
-            print(f"resident memory: {few:.0f} MiB at {FEW:,} images, {many:.0f} MiB at {options.memory:,}: {many - few:+.0f} MiB")
+            print(
+                f"resident memory: {few:.0f} MiB at {FEW:,} images, {many:.0f} MiB at {options.memory:,}: {many - few:+.0f} MiB"
+            )
         data, ratios = dealt(photos, classifier, options.count, root / "data"), []
         for number in range(options.rounds):
             d, images = decoding(classifier, photos)
@@ -115,7 +125,9 @@ def main() -> None:
             print(
                 f"E {e:.1f} images/s, d {1000 * d:.2f} ms, L {at_most:.1f} images/s, evaluate {speed:.1f} images/s: {ratios[-1]:.3f} of L"
             )
-    print(f"evaluate / L: {statistics.median(ratios):.3f} (each round: {', '.join(f'{ratio:.3f}' for ratio in ratios)}); to reach: 0.90")
+    print(
+        f"evaluate / L: {statistics.median(ratios):.3f} (each round: {', '.join(f'{ratio:.3f}' for ratio in ratios)}); to reach: 0.90"
+    )
 
 
 if __name__ == "__main__":

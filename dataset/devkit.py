@@ -11,8 +11,8 @@ import numpy as np
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
-from model.contract import Label
-from model.errors import BadInput
+from tencrop.common.errors import BadInput
+from tencrop.model.contract import Label
 
 META, TRUTH = "data/meta.mat", "data/ILSVRC2012_validation_ground_truth.txt"
 
@@ -37,12 +37,23 @@ def read_devkit(file: Path) -> Devkit:
     try:
         words, wnids = _leaves(data[META])
         numbers = [int(line) for line in data[TRUTH].split()]
-    except (MatReadError, ValueError, TypeError, KeyError, IndexError, OSError, NotImplementedError, zlib.error) as error:
+    except (
+        MatReadError,
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        OSError,
+        NotImplementedError,
+        zlib.error,
+    ) as error:
         raise BadInput(f"{file}: its meta.mat or ground truth cannot be read ({error}); fetch it again") from None
     index = {wnid: label for label, wnid in enumerate(sorted(words))}
     unknown = [number for number in numbers if number not in wnids]
     if unknown:
-        raise BadInput(f"{file}: the ground truth speaks of class {unknown[0]}, which meta.mat does not have; fetch it again")
+        raise BadInput(
+            f"{file}: the ground truth speaks of class {unknown[0]}, which meta.mat does not have; fetch it again"
+        )
     labels = tuple(Label(wnid, words[wnid]) for wnid in index)
     return Devkit(file, labels, tuple(index[wnids[number]] for number in numbers))
 

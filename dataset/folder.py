@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dataset.source import Entries, Entry, Listing, is_image
-from dataset.split import WORDS, held_split
-from dataset.walk import is_shown, walk
-from dataset.words import labels_by_id, names_file
-from model.contract import Label
-from model.errors import BadInput
+from tencrop.common.errors import BadInput
+from tencrop.dataset.class_names import labels_by_id, names_file
+from tencrop.dataset.source import Entries, Entry, Listing, is_image
+from tencrop.dataset.split_from_path import WORDS, held_split
+from tencrop.dataset.walk import is_shown, walk
+from tencrop.model.contract import Label
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,9 @@ def _tops(root: Path) -> dict[Path, bool]:
     deep = [name for name in names if subfolders(root / name)]
     odd = next((name for name in names if splits[name] is None), None)
     if odd and {"train", "validation"} <= {splits[name] for name in deep}:
-        raise BadInput(f"{root}: holds class folders of training and of validation images, and {odd} beside them; move that elsewhere")
+        raise BadInput(
+            f"{root}: holds class folders of training and of validation images, and {odd} beside them; move that elsewhere"
+        )
     if odd or not any(splits[name] != "test" for name in deep):
         return {root: False}
     held = held_split(splits.values())

@@ -4,7 +4,7 @@ import hashlib
 
 import numpy as np
 
-from dataset.source import Entries
+from tencrop.dataset.source import Entries
 
 
 def held_out(entries: Entries, share: float) -> np.ndarray:

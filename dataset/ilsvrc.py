@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from dataset.devkit import Devkit, read_devkit
-from dataset.source import Entries, Entry, Listing, is_image
-from dataset.tar import Member, Tars, members
-from dataset.words import labels_by_id
-from model.errors import BadInput
+from tencrop.common.errors import BadInput
+from tencrop.dataset.class_names import labels_by_id
+from tencrop.dataset.devkit import Devkit, read_devkit
+from tencrop.dataset.source import Entries, Entry, Listing, is_image
+from tencrop.dataset.tar import Member, Tars, members
 
 TRAIN, VALIDATION, DEVKIT = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", "ILSVRC2012_devkit_t12.tar.gz"
 NUMBERED = re.compile(r"ILSVRC2012_val_(\d{8})\.JPEG")
@@ -47,10 +47,14 @@ def _training(file: Path, place: int, devkit: Devkit) -> Iterator[Entry]:
         for member in members(file, inner):
             if is_image(member.name):
                 seen.add(path.stem)
-                yield Entry(f"train/{path.stem}/{member.name}", index[path.stem], False, (place, member.start, member.size))
+                yield Entry(
+                    f"train/{path.stem}/{member.name}", index[path.stem], False, (place, member.start, member.size)
+                )
     without = sorted(index.keys() - seen)
     if without:
-        raise BadInput(f"{file}: holds no image of {without[0]} ({len(without)} of {len(index)} classes are missing); fetch it again")
+        raise BadInput(
+            f"{file}: holds no image of {without[0]} ({len(without)} of {len(index)} classes are missing); fetch it again"
+        )
 
 
 def _validation(file: Path, place: int, devkit: Devkit) -> Iterator[Entry]:
@@ -61,6 +65,10 @@ def _validation(file: Path, place: int, devkit: Devkit) -> Iterator[Entry]:
         if match:
             images.append((int(match[1]), member))
     if sorted(number for number, _ in images) != list(range(1, len(devkit.truth) + 1)):
-        raise BadInput(f"{file}: holds {len(images)} images, the ground truth of {devkit.file.name} is of images 1 to {len(devkit.truth)}")
+        raise BadInput(
+            f"{file}: holds {len(images)} images, the ground truth of {devkit.file.name} is of images 1 to {len(devkit.truth)}"
+        )
     for number, member in images:
-        yield Entry(f"val/{member.name.rpartition('/')[2]}", devkit.truth[number - 1], True, (place, member.start, member.size))
+        yield Entry(
+            f"val/{member.name.rpartition('/')[2]}", devkit.truth[number - 1], True, (place, member.start, member.size)
+        )

@@ -4,10 +4,10 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
-from dataset.folder import Folder, class_images, subfolders
-from dataset.source import Entries, Entry, Listing
-from dataset.words import labels_by_id, names_file, read_names
-from model.errors import BadInput
+from tencrop.common.errors import BadInput
+from tencrop.dataset.class_names import labels_by_id, names_file, read_names
+from tencrop.dataset.folder import Folder, class_images, subfolders
+from tencrop.dataset.source import Entries, Entry, Listing
 
 IMAGES, SOLUTION = "ILSVRC/Data/CLS-LOC", "LOC_val_solution.csv"
 
@@ -54,4 +54,6 @@ def _solution(file: Path) -> dict[str, str]:
     except FileNotFoundError:
         raise BadInput(f"{file}: missing; it holds the classes of the validation images: put it there") from None
     except (OSError, UnicodeDecodeError, csv.Error, KeyError, IndexError, AttributeError) as error:
-        raise BadInput(f"{file}: expected the columns ImageId and PredictionString ({type(error).__name__}: {error})") from None
+        raise BadInput(
+            f"{file}: expected the columns ImageId and PredictionString ({type(error).__name__}: {error})"
+        ) from None

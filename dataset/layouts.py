@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from dataset.folder import open_folder, subfolders
-from dataset.ilsvrc import DEVKIT, TRAIN, VALIDATION, open_ilsvrc
-from dataset.kaggle import IMAGES, open_kaggle
-from dataset.parquet import open_parquet
-from dataset.source import Listing, Source, unheard
-from dataset.walk import walk
-from dataset.webdataset import open_webdataset, webdataset_tars
-from model.errors import BadInput
+from tencrop.common.errors import BadInput
+from tencrop.dataset.folder import open_folder, subfolders
+from tencrop.dataset.ilsvrc import DEVKIT, TRAIN, VALIDATION, open_ilsvrc
+from tencrop.dataset.kaggle import IMAGES, open_kaggle
+from tencrop.dataset.parquet import open_parquet
+from tencrop.dataset.source import Listing, Source, unheard
+from tencrop.dataset.walk import walk
+from tencrop.dataset.webdataset import open_webdataset, webdataset_tars
 
 
 def open_source(root: Path, names: Path | None = None, listing: Listing = unheard, training: bool = True) -> Source:
@@ -20,7 +20,9 @@ def open_source(root: Path, names: Path | None = None, listing: Listing = unhear
     Raises BadInput where the folder holds none of the layouts or one that is damaged.
     """
     if not root.is_dir():
-        raise BadInput(f"{root}: no such folder; give one that holds a folder per class, ILSVRC's or WebDataset tars, or parquet files")
+        raise BadInput(
+            f"{root}: no such folder; give one that holds a folder per class, ILSVRC's or WebDataset tars, or parquet files"
+        )
     if any((root / name).is_file() for name in (TRAIN, VALIDATION)):
         return open_ilsvrc(root, names, listing, training)
     if (root / IMAGES).is_dir():
@@ -41,5 +43,7 @@ def _parquet_files(root: Path) -> list[str]:
     found = []
     for place, files in walk(root):
         inside = place.relative_to(root)
-        found += [(inside / name).as_posix() for name in files if name.endswith(".parquet") and not name.startswith(".")]
+        found += [
+            (inside / name).as_posix() for name in files if name.endswith(".parquet") and not name.startswith(".")
+        ]
     return found

@@ -11,12 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from dataset.rowgroups import RowGroups
-from dataset.source import Entries, Entry, Listing
-from dataset.split import held_split, split_of
-from dataset.words import WNID, checked_with_files, labels_by_index, names_file
-from model.contract import Label
-from model.errors import BadInput
+from tencrop.common.errors import BadInput
+from tencrop.dataset.class_names import WNID, checked_with_files, labels_by_index, names_file
+from tencrop.dataset.parquet_rows import RowGroups
+from tencrop.dataset.source import Entries, Entry, Listing
+from tencrop.dataset.split_from_path import held_split, split_of
+from tencrop.model.contract import Label
 
 COLUMNS = ["image.path", "label"]
 

@@ -27,23 +27,30 @@ from PIL import Image
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from dataset.extent import read_at
-from dataset.holdout import held_out
-from dataset.source import Entries, Entry, Source
-from model.contract import Contract
-from model.cores import cores
-from model.errors import BadInput, ImageError, WorkFailed
-from model.preprocess import decode
-from model.statistics import Statistics
-from model.strict import dump, parse
-from model.whole import aside, write_whole
+from tencrop.common.atomic import aside, write_whole
+from tencrop.common.errors import BadInput, ImageError, WorkFailed
+from tencrop.common.strict_config import dump, parse
+from tencrop.dataset.byte_range import read_at
+from tencrop.dataset.holdout import held_out
+from tencrop.dataset.source import Entries, Entry, Source
+from tencrop.images.decode import decode
+from tencrop.model.contract import Contract
+from tencrop.model.mean_and_pca import Statistics
+from tencrop.runtime.cores import cores
 
 DOCUMENT, INDEX, STATISTICS = "prepared.json", "index.parquet", "statistics.safetensors"
 PART = 1000  # images a part
 FULL = (errno.ENOSPC, errno.EDQUOT)
 QUALITY = 95  # JPEG quality of the cache, chroma at full resolution
 SCHEMA = pa.schema(
-    {"id": pa.string(), "label": pa.int32(), "validation": pa.bool_(), "part": pa.int32(), "start": pa.int64(), "bytes": pa.int32()}
+    {
+        "id": pa.string(),
+        "label": pa.int32(),
+        "validation": pa.bool_(),
+        "part": pa.int32(),
+        "start": pa.int64(),
+        "bytes": pa.int32(),
+    }
 )  # bytes 0: the original could not be decoded
 
 
@@ -98,19 +105,27 @@ def _room(out: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in FULL:
             raise
-        raise WorkFailed(f"{out}: {os.strerror(error.errno)}; what is done is kept: make room and run it again") from None
+        raise WorkFailed(
+            f"{out}: {os.strerror(error.errno)}; what is done is kept: make room and run it again"
+        ) from None
 
 
 def _check_classes(source: Source, held: np.ndarray) -> None:
     """Each class needs something to learn from, and something to be told from."""
     if len(source.labels) < 2:
-        raise BadInput(f"{source.root}: holds one class, {source.labels[0].id!r}; name the folder whose folders are the classes")
+        raise BadInput(
+            f"{source.root}: holds one class, {source.labels[0].id!r}; name the folder whose folders are the classes"
+        )
     if held.all():
-        raise BadInput(f"{source.root}: holds no training images, only those for validation; add them, or lower --holdout")
+        raise BadInput(
+            f"{source.root}: holds no training images, only those for validation; add them, or lower --holdout"
+        )
     without = np.setdiff1d(np.arange(len(source.labels)), source.entries.labels[~held])
     if len(without):
         label = source.labels[without[0]]
-        raise BadInput(f"{source.root}: class {label.id!r} ({label.name}) has no training image ({len(without)} such classes)")
+        raise BadInput(
+            f"{source.root}: class {label.id!r} ({label.name}) has no training image ({len(without)} such classes)"
+        )
 
 
 def _digest(entries: Entries) -> str:
@@ -144,7 +159,13 @@ def _finish(out: Path, plan: dict[str, Any], index: pa.Table) -> dict[str, Any]:
 
 
 def _part(
-    source: Source, entries: Sequence[Entry], held: np.ndarray, part: int, out: Path, contract: Contract, pool: ThreadPoolExecutor
+    source: Source,
+    entries: Sequence[Entry],
+    held: np.ndarray,
+    part: int,
+    out: Path,
+    contract: Contract,
+    pool: ThreadPoolExecutor,
 ) -> tuple[pa.Table, list[np.ndarray]]:
     """One part: read back where it is complete (its .parquet is written last), else made."""
     name = out / f"part-{part:05d}"
@@ -225,7 +246,9 @@ class Prepared:
         for part, size in enumerate(needed.tolist()):
             file = root / f"part-{part:05d}.bin"
             if size and (not file.is_file() or file.stat().st_size < size):
-                raise BadInput(f"{file}: truncated or missing; delete {file.with_suffix('.parquet').name} and prepare again")
+                raise BadInput(
+                    f"{file}: truncated or missing; delete {file.with_suffix('.parquet').name} and prepare again"
+                )
         return cls(root, contract, columns["label"][good], columns["validation"][good], where, statistics)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from model.contract import Label
-from model.errors import BadInput
+from tencrop.common.errors import BadInput
+from tencrop.model.contract import Label
 
 BLOCK = 10_000  # entries that exist as Python objects at a time
 SUFFIXES = frozenset([".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"])
@@ -54,7 +54,9 @@ class Entries(Sequence[Entry]):
         return cls.checked(root, pa.concat_arrays(ids), labels, validation, places)
 
     @classmethod
-    def checked(cls, root: Path, ids: pa.Array, labels: np.ndarray, validation: np.ndarray, places: np.ndarray) -> "Entries":
+    def checked(
+        cls, root: Path, ids: pa.Array, labels: np.ndarray, validation: np.ndarray, places: np.ndarray
+    ) -> "Entries":
         """Raises BadInput where two images have one id. Without a validation image there is no split."""
         blocks = (ids[start : start + BLOCK].to_pylist() for start in range(0, len(ids), BLOCK))
         hashes = np.concatenate([np.fromiter(map(hash, block), np.int64, len(block)) for block in blocks])

@@ -8,10 +8,10 @@ from io import SEEK_CUR, SEEK_END, SEEK_SET, RawIOBase
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dataset.extent import read_at
-from dataset.source import Entries, Entry
-from model.contract import Label
-from model.errors import BadInput
+from tencrop.common.errors import BadInput
+from tencrop.dataset.byte_range import read_at
+from tencrop.dataset.source import Entries, Entry
+from tencrop.model.contract import Label
 
 
 class Member(NamedTuple):
@@ -53,7 +53,9 @@ def members(file: Path, inner: Member | None = None) -> Iterator[Member]:
             with tarfile.open(fileobj=window, mode="r:", encoding="utf-8", errors="surrogateescape") as tar:
                 while (info := tar.next()) is not None:
                     tar.members.clear()  # type: ignore[attr-defined]  # 50,000 headers are 100 MB
-                    name = info.name.encode(errors="surrogateescape").decode(errors="backslashreplace").removeprefix("./")
+                    name = (
+                        info.name.encode(errors="surrogateescape").decode(errors="backslashreplace").removeprefix("./")
+                    )
                     if info.isreg() and not info.issparse() and not name.rpartition("/")[2].startswith("."):
                         yield Member(name, window.start + info.offset_data, info.size)
                 window.seek(tar.offset)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from model.errors import BadInput
+from tencrop.common.errors import BadInput
 
 OWN = "lost+found"  # of ext file systems, at their root
 

@@ -5,14 +5,14 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from dataset.extent import read_at
-from dataset.folder import subfolders
-from dataset.source import SUFFIXES, Entries, Entry, Listing
-from dataset.split import WORDS, Split, held_split, split_of
-from dataset.tar import Member, Tars, members
-from dataset.words import WNID, checked_with_files, labels_by_index, names_file, read_lines
-from model.contract import Label
-from model.errors import BadInput
+from tencrop.common.errors import BadInput
+from tencrop.dataset.byte_range import read_at
+from tencrop.dataset.class_names import WNID, checked_with_files, labels_by_index, names_file, read_lines
+from tencrop.dataset.folder import subfolders
+from tencrop.dataset.source import SUFFIXES, Entries, Entry, Listing
+from tencrop.dataset.split_from_path import WORDS, Split, held_split, split_of
+from tencrop.dataset.tar import Member, Tars, members
+from tencrop.model.contract import Label
 
 CLASSES = ("classes.txt", "classnames.txt")  # one name a line, beside the tars
 LABELS = ("cls", "json")  # the first that a sample has counts
@@ -31,7 +31,9 @@ def open_webdataset(root: Path, tars: list[str], names: Path | None, listing: Li
         for place, path in enumerate(wanted):
             for entry in _samples(root, path, place, splits[path], splits[path] == held):
                 if entry.label >= len(labels):
-                    raise BadInput(f"{root}: {entry.id} has label {entry.label}, but only {len(labels)} classes are named")
+                    raise BadInput(
+                        f"{root}: {entry.id} has label {entry.label}, but only {len(labels)} classes are named"
+                    )
                 wnids = WNID.findall(entry.id.rpartition("/")[2])
                 seen[entry.label].update(wnids[-1:])
                 yield entry
@@ -55,7 +57,9 @@ def _labels(root: Path, names: Path | None) -> tuple[Label, ...]:
         return labels_by_index((), names)
     beside = next((root / name for name in CLASSES if (root / name).is_file()), None)
     if beside is None:
-        raise BadInput(f"{root}: its labels are numbers; name the classes by --labels FILE, or in {root / CLASSES[0]}, one a line")
+        raise BadInput(
+            f"{root}: its labels are numbers; name the classes by --labels FILE, or in {root / CLASSES[0]}, one a line"
+        )
     return labels_by_index(read_lines(beside), None)
 
 
@@ -75,7 +79,9 @@ def _samples(root: Path, path: str, place: int, split: Split, held: bool) -> Ite
         if label is None and (split == "test" or image is None):
             continue
         if label is None or image is None:
-            raise BadInput(f"{file}: sample {key!r} has no {'image' if label else 'label (.cls or .json)'}; write the tar again")
+            raise BadInput(
+                f"{file}: sample {key!r} has no {'image' if label else 'label (.cls or .json)'}; write the tar again"
+            )
         yield Entry(f"{path}/{image.name}", _label(file, label), held, (place, image.start, image.size))
 
 

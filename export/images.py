@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
-from dataset.source import is_image
-from dataset.walk import walk
-from model.contract import Contract
-from model.errors import BadInput, ImageError
-from model.preprocess import decode
-from model.probe import formula_png
+from tencrop.common.errors import BadInput, ImageError
+from tencrop.dataset.source import is_image
+from tencrop.dataset.walk import walk
+from tencrop.images.decode import decode
+from tencrop.model.contract import Contract
+from tencrop.model.probe import formula_png
 
 
 def formula_images(contract: Contract, n: int) -> np.ndarray:
@@ -22,7 +22,9 @@ def photographs(folder: Path, contract: Contract, n: int) -> np.ndarray:
 
     Raises BadInput where there is none.
     """
-    paths = sorted(place / name for place, files in walk(folder) for name in files if is_image(name) and (place / name).is_file())
+    paths = sorted(
+        place / name for place, files in walk(folder) for name in files if is_image(name) and (place / name).is_file()
+    )
     found: list[np.ndarray] = []
     for path in [paths[i * len(paths) // n] for i in range(n)] if len(paths) > n else paths:
         try:

@@ -2,7 +2,7 @@
 
 A scale for each kernel's weights, one for each activation, from the least and the largest value that calibration saw. Weights take 7 of
 their 8 bits: a CPU without VNNI instructions adds two products in 16, which would overflow in silence (onnxruntime's issue 6004). The
-first convolution stays in floats: it sees pixels, costs little, and the ten views can go on to share it (export/stem.py).
+first convolution stays in floats: it sees pixels, costs little, and the ten views can go on to share it (export/shared_layers.py).
 """
 
 import tempfile

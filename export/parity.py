@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from model.engine import Choice
-from model.errors import WorkFailed
-from model.tencropfile import OUTPUTS
+from tencrop.common.errors import WorkFailed
+from tencrop.model.tencropfile import OUTPUTS
+from tencrop.runtime.engine import Choice
 
 BATCHES = (1, 2, 5)
 ENGINES = (Choice("onnxruntime", "cpu", "fp32"), Choice("openvino", "cpu", "fp32"))
@@ -42,7 +42,9 @@ def check(row: Mapping[str, Any], limits: Limits, reference: object, why: str = 
         allowed = getattr(limits, key)
         if not row[key] <= allowed:  # a NaN fails too
             by = f"{row[key]:.1e} (allowed {allowed:.0e}){why}"
-            raise WorkFailed(f"parity: {row['engine']} at batch {row['batch']}: {file} differs from {reference} by {by}")
+            raise WorkFailed(
+                f"parity: {row['engine']} at batch {row['batch']}: {file} differs from {reference} by {by}"
+            )
 
 
 def parity_table(parity: Mapping[str, Any]) -> str:
@@ -52,4 +54,6 @@ def parity_table(parity: Mapping[str, Any]) -> str:
         differences = f"{row['logits_relative']:>17.1e} {row['probabilities']:>14.1e}"
         lines.append(f"{row['engine']:<12} {row['batch']:>6} {differences} {row['top1_agreement']:>13.0%}")
     largest = ", ".join(f"{value:.0f} before {name}" for name, value in parity.get("largest_before_lrn", {}).items())
-    return "\n".join([*lines, f"{parity['lrn_nodes']} LRN nodes" + (f"; largest activation {largest}" if largest else "")])
+    return "\n".join(
+        [*lines, f"{parity['lrn_nodes']} LRN nodes" + (f"; largest activation {largest}" if largest else "")]
+    )

@@ -8,12 +8,12 @@ import numpy as np
 import onnx
 import torch
 
-from export.parity import BATCHES, ENGINES, EXACT, Limits, check, row
-from model.checkpoint import Checkpoint
-from model.config import rows
-from model.engine import open_engine
-from model.errors import WorkFailed
-from model.views import TenCropNet
+from tencrop.common.errors import WorkFailed
+from tencrop.export.parity import BATCHES, ENGINES, EXACT, Limits, check, row
+from tencrop.model.checkpoint import Checkpoint
+from tencrop.model.net_config import rows
+from tencrop.model.ten_crop_net import TenCropNet
+from tencrop.runtime.engine import open_engine
 
 INT8 = Limits(0.1, 0.25)  # of files whose exact form has passed: it is the rounding alone that is judged
 FORBIDDEN = ("Dropout", "Shape", "Size", "NonZero")
@@ -63,7 +63,12 @@ def _compare(reference: TenCropNet, net: bytes, tencrop: bytes, images: np.ndarr
         for size in BATCHES:
             want = logits[:size].flatten(0, 1).numpy()
             got = bare.run(np.ascontiguousarray(crops[:size].flatten(0, 1).numpy()))["logits"]
-            yield row(choice.engine, float(np.abs(got - want).max() / np.abs(want).max()), whole.run(images[:size]), each[:size])
+            yield row(
+                choice.engine,
+                float(np.abs(got - want).max() / np.abs(want).max()),
+                whole.run(images[:size]),
+                each[:size],
+            )
 
 
 @torch.inference_mode()

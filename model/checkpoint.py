@@ -14,11 +14,11 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from model.config import NetConfig, parameters, rows
-from model.contract import Contract
-from model.errors import BadInput
-from model.statistics import Statistics
-from model.strict import dump, parse
+from tencrop.common.errors import BadInput
+from tencrop.common.strict_config import dump, parse
+from tencrop.model.contract import Contract
+from tencrop.model.mean_and_pca import Statistics
+from tencrop.model.net_config import NetConfig, parameters, rows
 
 WEIGHTS = "weights.safetensors"
 DOCUMENT = "checkpoint.json"
@@ -86,7 +86,9 @@ class Checkpoint:
         wanted, outputs = parameters(net), [*rows(net)][-1].after
         odd = sorted(wanted.keys() ^ self.weights.keys())
         if odd:
-            raise BadInput(f"{source}: damaged checkpoint: {odd[0]} is {'missing' if odd[0] in wanted else 'none of its net'}")
+            raise BadInput(
+                f"{source}: damaged checkpoint: {odd[0]} is {'missing' if odd[0] in wanted else 'none of its net'}"
+            )
         for name, shape in wanted.items():
             value = self.weights[name]
             if value.shape != shape or value.dtype.kind != "f":
@@ -125,7 +127,9 @@ class Checkpoint:
             parse(NetConfig, saved.recipe["net"], f"{folder / DOCUMENT}: recipe.net")
             return saved
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            raise BadInput(f"{folder}: damaged checkpoint ({error!r}, of its recipe, contract, statistics or weights)") from None
+            raise BadInput(
+                f"{folder}: damaged checkpoint ({error!r}, of its recipe, contract, statistics or weights)"
+            ) from None
 
 
 def weights_sha256(folder: Path) -> str:

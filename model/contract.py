@@ -7,8 +7,8 @@ from typing import Literal, NamedTuple
 
 from pydantic.dataclasses import dataclass
 
-from model.errors import BadInput
-from model.strict import STRICT, dump
+from tencrop.common.errors import BadInput
+from tencrop.common.strict_config import STRICT, dump
 
 CENTER_VIEW = 2  # index of the center crop among the ten views
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 from scipy.linalg import eigh
 
-from model.config import NetConfig, rows
-from model.errors import BadInput
+from tencrop.common.errors import BadInput
+from tencrop.model.net_config import NetConfig, rows
 
 TINY = 1e-30  # keeps a matrix of lower rank from dividing by 0
 

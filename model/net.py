@@ -1,4 +1,4 @@
-"""AlexNet in torch: the rows of model/config.py, each as a module. Exact in fp32, fast in bf16."""
+"""AlexNet in torch: the rows of model/net_config.py, each as a module. Exact in fp32, fast in bf16."""
 
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model import config
-from model.config import NetConfig, Row, rows
+from tencrop.model import net_config as config
+from tencrop.model.net_config import NetConfig, Row, rows
 
 
 class Convolution(nn.Conv2d):
@@ -194,7 +194,9 @@ def _power(scale: Tensor, beta: float) -> Tensor:
 
 MODULES = {
     "conv": Convolution,
-    "fc": lambda row: (LowRank if row.spec.rank else FullyConnectedColumns if row.spec.columns > 1 else FullyConnected)(row),
+    "fc": lambda row: (LowRank if row.spec.rank else FullyConnectedColumns if row.spec.columns > 1 else FullyConnected)(
+        row
+    ),
     "relu": lambda row: nn.ReLU(),
     "tanh": lambda row: nn.Tanh(),
     "lrn": LocalResponseNorm,

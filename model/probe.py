@@ -9,8 +9,8 @@ from PIL import Image
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from model.metrics import top_k
-from model.strict import STRICT
+from tencrop.common.strict_config import STRICT
+from tencrop.model.metrics import top_k
 
 WIDTH, HEIGHT = 320, 288  # not square, larger than 256: the probe is resized and cropped like any photograph
 CONTRAST = 55.0  # standard deviation of a channel's grey levels
@@ -23,7 +23,10 @@ def formula_image(seed: int, width: int = WIDTH, height: int = HEIGHT) -> np.nda
     random = np.random.Generator(np.random.Philox(key=seed))
     fy, fx = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None, :]
     amplitude = 1 / np.maximum(np.hypot(fy, fx), 1 / max(width, height))
-    planes = [np.fft.irfft2(np.fft.rfft2(random.standard_normal((height, width))) * amplitude, (height, width)) for _ in range(3)]
+    planes = [
+        np.fft.irfft2(np.fft.rfft2(random.standard_normal((height, width))) * amplitude, (height, width))
+        for _ in range(3)
+    ]
     common, *own = [plane / plane.std() for plane in planes]
     channels = [common, common + 0.4 * own[0], common + 0.4 * own[1]]
     pixels = np.stack([128 + CONTRAST * channel / channel.std() for channel in channels], axis=-1)
@@ -57,7 +60,11 @@ class Probe:
             return f"its top class is {int(probabilities.argmax())} instead of {self.classes[0]}"
         difference = float(np.abs(probabilities[list(self.classes)] - self.probabilities).max())
         allowed = TOLERANCE[precision] + self.slack
-        return f"a probability is off by {difference:.1e} (allowed {allowed:.0e} in {precision})" if difference > allowed else None
+        return (
+            f"a probability is off by {difference:.1e} (allowed {allowed:.0e} in {precision})"
+            if difference > allowed
+            else None
+        )
 
     @classmethod
     def of(cls, predict: Callable[[bytes], np.ndarray], slack: float = 0.0) -> "Probe":

@@ -12,11 +12,11 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import TensorProto
 
-from model.contract import Contract
-from model.errors import BadInput
-from model.expect import Expect
-from model.probe import Probe
-from model.strict import dump, parse
+from tencrop.common.errors import BadInput
+from tencrop.common.strict_config import dump, parse
+from tencrop.model.contract import Contract
+from tencrop.model.probe import Probe
+from tencrop.model.published_errors import Expect
 
 PREFIX = "tencrop."
 INPUT = "images"  # uint8 [N,R,R,3] RGB

@@ -6,18 +6,19 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from model.engine import way
-from model.errors import BadInput
-from model.predictor import Predictor
-from server.access import Access
-from server.errors import answer_errors
-from server.keys import ApiKeys, Keys
-from server.limits import BodyLimits
-from server.routes import docs, health, hub, inference, page, predict, validations
-from server.schemas import Failure
-from server.settings import Settings
-from server.state import State
-from server.validation.store import open_store
+from tencrop.common.errors import BadInput
+from tencrop.runtime.engine import way
+from tencrop.runtime.predictor import Predictor
+from tencrop.server.body_limits import BodyLimits
+from tencrop.server.errors import answer_errors
+from tencrop.server.job_store import open_store
+from tencrop.server.keys import ApiKeys, Keys
+from tencrop.server.oip import routes as inference
+from tencrop.server.request_log import Access
+from tencrop.server.routes import docs, health, hub, page, predict, validations
+from tencrop.server.schemas import Failure
+from tencrop.server.settings import Settings
+from tencrop.server.state import State
 
 
 def create_app(models: Sequence[Predictor], settings: Settings) -> FastAPI:
@@ -44,7 +45,12 @@ def create_app(models: Sequence[Predictor], settings: Settings) -> FastAPI:
         lifespan=lifespan,
         responses={"4XX": {"model": Failure, "description": "what is wrong with the request"}},
     )
-    app.add_middleware(BodyLimits, max_bytes=settings.max_body_bytes, seconds=settings.body_seconds, max_total=settings.max_bodies_bytes)
+    app.add_middleware(
+        BodyLimits,
+        max_bytes=settings.max_body_bytes,
+        seconds=settings.body_seconds,
+        max_total=settings.max_bodies_bytes,
+    )
     if keys:
         app.add_middleware(ApiKeys, keys=keys)
     app.add_middleware(Access)
@@ -60,4 +66,6 @@ def _check_alike(models: Sequence[Predictor]) -> None:
     for model in models:
         this = way(model.engine)
         if (first := ways.setdefault(model.name, this)) != this:
-            raise BadInput(f"--device: {model.name} would be {first} and {this}, with two answers to one image; name devices of one kind")
+            raise BadInput(
+                f"--device: {model.name} would be {first} and {this}, with two answers to one image; name devices of one kind"
+            )

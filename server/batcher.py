@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from model.errors import Stopped, WorkFailed, one_line
-from model.predictor import Predictor
-from server.errors import Refusal
-from server.metrics import Metrics
+from tencrop.common.errors import Stopped, WorkFailed, one_line
+from tencrop.runtime.predictor import Predictor
+from tencrop.server.errors import Refusal
+from tencrop.server.metrics import Metrics
 
 PATIENCE = 0.25  # seconds after which a job that waits for the engine looks whether it is still wanted
 SMALL = 4  # images; a forward of at most so many is not padded
@@ -85,7 +85,10 @@ class Batcher:
         self._coming = 0  # of these, those that are being decoded or wait
         self._wake = threading.Condition()
         self._stopping = False
-        self._threads = [threading.Thread(target=self._work, args=(each,), name=f"engine {each.name}", daemon=True) for each in engines]
+        self._threads = [
+            threading.Thread(target=self._work, args=(each,), name=f"engine {each.name}", daemon=True)
+            for each in engines
+        ]
         for thread in self._threads:
             thread.start()
         metrics.ran(self.model.name, self.ran._asdict())
@@ -112,7 +115,12 @@ class Batcher:
     def check_room(self, images: int = 1) -> None:
         """Asked before a body is read, too. Raises Refusal 429 where there are not so many places."""
         if self._admitted + images > self.queue_images:
-            raise Refusal(HTTPStatus.TOO_MANY_REQUESTS, "queue_full", "too many images are waiting; try again", {"Retry-After": "1"})
+            raise Refusal(
+                HTTPStatus.TOO_MANY_REQUESTS,
+                "queue_full",
+                "too many images are waiting; try again",
+                {"Retry-After": "1"},
+            )
 
     @contextmanager
     def coming(self) -> Iterator[None]:
@@ -151,7 +159,11 @@ class Batcher:
             if stopped() or not self.alive:
                 with self._wake:
                     self._background = None
-                raise Stopped("the job was stopped") if stopped() or self._stopping else WorkFailed("the engine has stopped")
+                raise (
+                    Stopped("the job was stopped")
+                    if stopped() or self._stopping
+                    else WorkFailed("the engine has stopped")
+                )
         return task.future.result()
 
     def stop(self) -> None:

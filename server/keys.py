@@ -10,9 +10,9 @@ from pathlib import Path
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from model.errors import BadInput
-from server.errors import Refusal
-from server.limits import CLOSE
+from tencrop.common.errors import BadInput
+from tencrop.server.body_limits import CLOSE
+from tencrop.server.errors import Refusal
 
 GUARDED = ("/v1/", "/v2")  # probes, metrics, the page and the documentation need no key
 FREE = "/v2/health/"
@@ -49,7 +49,9 @@ class Keys:
             text = line.partition("#")[0].strip()
             found = LINE.fullmatch(text)
             if text and not found:
-                raise BadInput(f'--api-key-file {path}: line {number} is not "NAME SHA256"; `tencrop key NAME` makes one')
+                raise BadInput(
+                    f'--api-key-file {path}: line {number} is not "NAME SHA256"; `tencrop key NAME` makes one'
+                )
             if found:
                 names[found[2]] = found[1]
         if not names:
@@ -78,7 +80,9 @@ class ApiKeys:
             return
         owner = self.keys.owner(_sent(scope))
         if owner is None:
-            refusal = Refusal(HTTPStatus.UNAUTHORIZED, "unauthorized", "send a key: Authorization: Bearer KEY", {**REALM, **CLOSE})
+            refusal = Refusal(
+                HTTPStatus.UNAUTHORIZED, "unauthorized", "send a key: Authorization: Bearer KEY", {**REALM, **CLOSE}
+            )
             await refusal.response(path)(scope, receive, send)
             return
         scope["tencrop.key"] = owner

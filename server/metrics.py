@@ -20,17 +20,29 @@ class Metrics:
         ProcessCollector(registry=registry)
         self.requests = Counter("tencrop_requests", "answers", ["method", "route", "code"], registry=registry)
         self.request_seconds = Histogram(
-            "tencrop_request_seconds", "from a request's headers to its answer", ["route"], buckets=SECONDS, registry=registry
+            "tencrop_request_seconds",
+            "from a request's headers to its answer",
+            ["route"],
+            buckets=SECONDS,
+            registry=registry,
         )
         self.images = Counter("tencrop_images", "images answered", ["model"], registry=registry)
-        self.decode_seconds = Histogram("tencrop_decode_seconds", "decoding an image", ["model"], buckets=SECONDS, registry=registry)
-        self.queue_seconds = Histogram("tencrop_queue_seconds", "until its forward", ["model"], buckets=SECONDS, registry=registry)
-        self.engine_seconds = Histogram("tencrop_engine_seconds", "a forward", ["model"], buckets=SECONDS, registry=registry)
+        self.decode_seconds = Histogram(
+            "tencrop_decode_seconds", "decoding an image", ["model"], buckets=SECONDS, registry=registry
+        )
+        self.queue_seconds = Histogram(
+            "tencrop_queue_seconds", "until its forward", ["model"], buckets=SECONDS, registry=registry
+        )
+        self.engine_seconds = Histogram(
+            "tencrop_engine_seconds", "a forward", ["model"], buckets=SECONDS, registry=registry
+        )
         self.forward_views = Histogram(
             "tencrop_forward_views", "views in a forward, padding included", ["model"], buckets=VIEWS, registry=registry
         )
         self._queue = Gauge("tencrop_queue_images", "images that wait for an engine", ["model"], registry=registry)
-        self._admitted = Gauge("tencrop_admitted_images", "images admitted and not yet answered", ["model"], registry=registry)
+        self._admitted = Gauge(
+            "tencrop_admitted_images", "images admitted and not yet answered", ["model"], registry=registry
+        )
         self._engine = Info("tencrop_engine", "what runs a model", ["model"], registry=registry)
 
     def watch(self, model: str, waiting: Callable[[], float], admitted: Callable[[], float]) -> None:

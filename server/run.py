@@ -11,18 +11,18 @@ from types import FrameType
 
 import uvicorn
 
-from model.allocator import give_back_large_blocks
-from model.classifier import open_classifier
-from model.engine import EngineOptions
-from model.ensemble import Ensemble
-from model.errors import BadInput, WorkFailed
-from model.predictor import Predictor
-from server import EMBEDDED
-from server.access import log_to_stdout
-from server.app import create_app
-from server.batcher import warm_up
-from server.http import BoundedHttp
-from server.settings import Settings
+from tencrop.common.errors import BadInput, WorkFailed
+from tencrop.model.embedded import EMBEDDED
+from tencrop.runtime.allocator import give_back_large_blocks
+from tencrop.runtime.classifier import open_classifier
+from tencrop.runtime.engine import EngineOptions
+from tencrop.runtime.ensemble import Ensemble
+from tencrop.runtime.predictor import Predictor
+from tencrop.server.app import create_app
+from tencrop.server.batcher import warm_up
+from tencrop.server.head_limits import BoundedHttp
+from tencrop.server.request_log import log_to_stdout
+from tencrop.server.settings import Settings
 
 BACKLOG = 2048  # connections that may wait to be accepted
 
@@ -58,7 +58,12 @@ def serve(paths: Sequence[Path], options: EngineOptions, ensembles: Sequence[str
     if settings.access_log:
         log_to_stdout()
     config = uvicorn.Config(
-        app, http=BoundedHttp, timeout_graceful_shutdown=settings.drain_seconds, server_header=False, ws="none", access_log=False
+        app,
+        http=BoundedHttp,
+        timeout_graceful_shutdown=settings.drain_seconds,
+        server_header=False,
+        ws="none",
+        access_log=False,
     )
     listening = _bind(settings)
     for model in models:
@@ -94,4 +99,6 @@ def _bind(settings: Settings) -> socket.socket:
         raise BadInput(f"--host {settings.host}: not an address of this machine") from None
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else str(error)
-        raise WorkFailed(f"cannot listen on {settings.host}:{settings.port} ({why}); choose another --port or --host") from None
+        raise WorkFailed(
+            f"cannot listen on {settings.host}:{settings.port} ({why}); choose another --port or --host"
+        ) from None

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from model.engine import batch_size
-from model.errors import BadInput
-from model.predictor import Predictor
+from tencrop.common.errors import BadInput
+from tencrop.runtime.engine import batch_size
+from tencrop.runtime.predictor import Predictor
 
 PREFIX = "TENCROP_"
 QUEUED = 16  # forwards; on a CPU of two cores they take about a second
@@ -32,8 +32,12 @@ class Settings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", min_length=1)
     port: int = Field(default=8000, ge=0, le=65535)
-    forward_views: int | None = Field(default=None, ge=10)  # at most this many in one forward; else by the device, as a validation's
-    queue_views: int | None = Field(default=None, ge=10)  # more than this admitted is answered 429; else QUEUED forwards
+    forward_views: int | None = Field(
+        default=None, ge=10
+    )  # at most this many in one forward; else by the device, as a validation's
+    queue_views: int | None = Field(
+        default=None, ge=10
+    )  # more than this admitted is answered 429; else QUEUED forwards
     max_body_bytes: int = Field(default=32 << 20, ge=1)
     max_bodies_bytes: int = Field(default=256 << 20, ge=1)  # of all requests that are not yet answered; more is 429
     body_seconds: float = Field(default=20, gt=0)  # a body that takes longer is cut off
@@ -46,11 +50,17 @@ class Settings(BaseSettings):
 
     def forward_images(self, model: Predictor) -> int:
         """At most so many in one forward of it."""
-        return max(1, self.forward_views // len(model.contract.views)) if self.forward_views else batch_size(model.engine)
+        return (
+            max(1, self.forward_views // len(model.contract.views)) if self.forward_views else batch_size(model.engine)
+        )
 
     def queue_images(self, model: Predictor) -> int:
         """So many of its images may be admitted at once."""
-        return max(1, self.queue_views // len(model.contract.views)) if self.queue_views else QUEUED * self.forward_images(model)
+        return (
+            max(1, self.queue_views // len(model.contract.views))
+            if self.queue_views
+            else QUEUED * self.forward_images(model)
+        )
 
 
 def read_settings(**flags: str | int | None) -> Settings:

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 from fastapi import Depends, Request
 
-from model.cores import cores
-from model.predictor import Predictor
-from server.batcher import Batcher
-from server.errors import Refusal, shutting_down
-from server.metrics import Metrics
-from server.settings import Settings
-from server.validation.store import Store
+from tencrop.runtime.cores import cores
+from tencrop.runtime.predictor import Predictor
+from tencrop.server.batcher import Batcher
+from tencrop.server.errors import Refusal, shutting_down
+from tencrop.server.job_store import Store
+from tencrop.server.metrics import Metrics
+from tencrop.server.settings import Settings
 
 if TYPE_CHECKING:
-    from server.validation.jobs import Jobs
+    from tencrop.server.jobs import Jobs
 
 LAST_SECONDS = 1.0  # that a job has to stop in, when the time to drain is over
 
@@ -28,9 +28,13 @@ class State:
     def __init__(self, models: Sequence[Predictor], settings: Settings, store: Store | None) -> None:
         self.settings = settings
         self.metrics = Metrics()
-        self.batchers = {name: self._batcher([m for m in models if m.name == name]) for name in dict.fromkeys(m.name for m in models)}
+        self.batchers = {
+            name: self._batcher([m for m in models if m.name == name]) for name in dict.fromkeys(m.name for m in models)
+        }
         self.decoders = ThreadPoolExecutor(cores(), "decode")
-        self.large_decoder = ThreadPoolExecutor(1, "decode large")  # one at a time, beside the others: small images never wait for it
+        self.large_decoder = ThreadPoolExecutor(
+            1, "decode large"
+        )  # one at a time, beside the others: small images never wait for it
         self.draining = False  # set at SIGTERM
         self._drained = 0.0  # when that has to be over
         self.jobs = self._open_jobs(store) if store else None
@@ -41,7 +45,11 @@ class State:
             raise shutting_down()
         wanted = next(iter(self.batchers)) if name is None else name
         if wanted not in self.batchers:
-            raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "unknown_model", f"no model {wanted!r}; served are {', '.join(self.batchers)}")
+            raise Refusal(
+                HTTPStatus.UNPROCESSABLE_ENTITY,
+                "unknown_model",
+                f"no model {wanted!r}; served are {', '.join(self.batchers)}",
+            )
         return self.batchers[wanted]
 
     def check_ready(self) -> None:
@@ -68,15 +76,19 @@ class State:
             pool.shutdown(cancel_futures=True)
 
     def _batcher(self, engines: Sequence[Predictor]) -> Batcher:
-        return Batcher(engines, self.settings.forward_images(engines[0]), self.settings.queue_images(engines[0]), self.metrics)
+        return Batcher(
+            engines, self.settings.forward_images(engines[0]), self.settings.queue_images(engines[0]), self.metrics
+        )
 
     def _open_jobs(self, store: Store) -> "Jobs":
-        from server.validation.jobs import Jobs  # with pyarrow: 30 MiB that a server without a data root does not need
+        from tencrop.server.jobs import Jobs  # with pyarrow: 30 MiB that a server without a data root does not need
 
         return Jobs(store, self.batchers, lambda: self.draining)
 
 
-async def _serving(request: Request) -> State:  # async: else each request would wait for a thread to read one attribute in
+async def _serving(
+    request: Request,
+) -> State:  # async: else each request would wait for a thread to read one attribute in
     return cast(State, request.app.state.serving)
 
 

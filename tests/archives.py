@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
-from dataset.source import Source
+from tencrop.dataset.source import Source
 
 SYNSETS = (  # ILSVRC2012_ID, WNID, words, number of children: the IDs do not follow the wnids, as in the true devkit
     (1, "n02119789", "kit fox, Vulpes macrotis", 0),
@@ -31,7 +31,9 @@ def jpeg(number: int) -> bytes:
     return packed.getvalue()
 
 
-def tar(files: Mapping[str, bytes] | Sequence[tuple[str, bytes]], format: int = tarfile.GNU_FORMAT, mode: str = "w") -> bytes:
+def tar(
+    files: Mapping[str, bytes] | Sequence[tuple[str, bytes]], format: int = tarfile.GNU_FORMAT, mode: str = "w"
+) -> bytes:
     """A tar of these files in this order; a name that ends in / is a folder."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode=mode, format=format, errors="surrogateescape") as archive:  # type: ignore[call-overload]
@@ -44,10 +46,24 @@ def tar(files: Mapping[str, bytes] | Sequence[tuple[str, bytes]], format: int = 
 
 def meta_mat(synsets: Sequence[tuple[int, str, str, int]] = SYNSETS) -> bytes:
     """meta.mat: a struct array `synsets` [n,1] with the fields of the devkit's readme."""
-    names = ("ILSVRC2012_ID", "WNID", "words", "gloss", "num_children", "children", "wordnet_height", "num_train_images")
+    names = (
+        "ILSVRC2012_ID",
+        "WNID",
+        "words",
+        "gloss",
+        "num_children",
+        "children",
+        "wordnet_height",
+        "num_train_images",
+    )
     table = np.zeros((len(synsets), 1), [(name, object) for name in names])
     for row, (number, wnid, words, children) in zip(table[:, 0], synsets, strict=True):
-        row["ILSVRC2012_ID"], row["WNID"], row["words"], row["gloss"] = float(number), wnid, words, f"the gloss of {words}"
+        row["ILSVRC2012_ID"], row["WNID"], row["words"], row["gloss"] = (
+            float(number),
+            wnid,
+            words,
+            f"the gloss of {words}",
+        )
         row["num_children"], row["children"] = float(children), np.arange(1.0, children + 1)
         row["wordnet_height"], row["num_train_images"] = float(children > 0), 0.0 if children else 3.0
     packed = io.BytesIO()
@@ -99,5 +115,9 @@ def read_by_threads(source: Source) -> dict[str, tuple[int, bool | None, bytes]]
     found: dict[str, tuple[int, bool | None, bytes]] = {}
     for i, content in zip(order, contents, strict=True):
         entry = entries[i]
-        assert found.setdefault(entry.id, (entry.label, entry.validation, content)) == (entry.label, entry.validation, content)
+        assert found.setdefault(entry.id, (entry.label, entry.validation, content)) == (
+            entry.label,
+            entry.validation,
+            content,
+        )
     return found

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dataset.layouts import open_source
-from dataset.prepared import Prepared, prepare
-from model.checkpoint import Checkpoint
-from model.classifier import Classifier, open_classifier
-from model.config import Linear
-from model.contract import Contract, Label
-from model.engine import EngineOptions
-from model.net import AlexNet
-from model.statistics import Statistics
-from server import EMBEDDED
-from training.recipe import load, to_plain
+from tencrop.dataset.layouts import open_source
+from tencrop.dataset.prepared import Prepared, prepare
+from tencrop.model.checkpoint import Checkpoint
+from tencrop.model.contract import Contract, Label
+from tencrop.model.embedded import EMBEDDED
+from tencrop.model.mean_and_pca import Statistics
+from tencrop.model.net import AlexNet
+from tencrop.model.net_config import Linear
+from tencrop.runtime.classifier import Classifier, open_classifier
+from tencrop.runtime.engine import EngineOptions
+from tencrop.training.recipe import load, to_plain
 
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # what is claimed of CPUs is claimed of a machine with a GPU, too
 
@@ -85,7 +85,9 @@ def source145() -> Checkpoint:
     for name, value in AlexNet(net).weights().items():
         spread = np.sqrt(2 / np.prod(value.shape[1:])) if name.endswith("weight") else 0.1
         weights[name] = random.normal(0, spread, value.shape).astype(np.float32)
-    statistics = Statistics(random.uniform(90, 140, (3, 256, 256)).astype(np.float32), np.ones(3, np.float32), np.eye(3, dtype=np.float32))
+    statistics = Statistics(
+        random.uniform(90, 140, (3, 256, 256)).astype(np.float32), np.ones(3, np.float32), np.eye(3, dtype=np.float32)
+    )
     labels = tuple(Label(f"class{i}", f"class {i}") for i in range(10))
     plain = to_plain(replace(recipe, net=net))
     return Checkpoint(plain, Contract(labels=labels), statistics, weights)

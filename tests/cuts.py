@@ -14,7 +14,9 @@ def cuts(root: Path, photographs: Mapping[str, Path], images: int, broken: str |
         (root / label).mkdir(parents=True)
         with Image.open(source) as image:
             for number in range(images // 2):
-                image.crop((2 * number, number, 400 + 2 * number, 380)).save(root / label / f"{name}{number:02}.jpg", quality=90)
+                image.crop((2 * number, number, 400 + 2 * number, 380)).save(
+                    root / label / f"{name}{number:02}.jpg", quality=90
+                )
     if broken:
         (root / broken).write_bytes(BROKEN)
     return root

@@ -1,4 +1,4 @@
-"""What Ray runs first in each of its processes in test_server_validation_ray: chunks get small, and some of the processes die."""
+"""What Ray runs first in each of its processes in test_evaluation_ray: chunks get small, and some of the processes die."""
 
 import os
 import signal
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from server.validation import chunk
-from server.validation.records import write_records
+from tencrop.evaluation import chunks as chunk
+from tencrop.evaluation.prediction_records import write_records
 
 CHUNK = 4
 LIVES = "TENCROP_TEST_LIVES"  # names a file; as many processes die as it holds letters

@@ -53,7 +53,10 @@ def originals() -> list[bytes]:
     """Every format in every mode; TIFF and JPEG in more than one coding."""
     found = [packed(picture(mode), kind) for kind, modes in MODES.items() for mode in modes]
     found += [packed(picture("RGB"), "JPEG", progressive=True), packed(picture("RGB"), "WEBP", lossless=True)]
-    found += [packed(picture("RGB"), "TIFF", compression=coding) for coding in ("tiff_lzw", "tiff_deflate", "packbits", "jpeg")]
+    found += [
+        packed(picture("RGB"), "TIFF", compression=coding)
+        for coding in ("tiff_lzw", "tiff_deflate", "packbits", "jpeg")
+    ]
     found.append(packed(picture("RGB"), "GIF", save_all=True, append_images=[picture("L").convert("RGB")]))
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -143,7 +146,10 @@ def main() -> None:
         for part in range(1, 11):
             statuses += sent(where, islice(images, tenth))
             grown.append(resident(process))
-            print(f"{part * tenth:,} images: {dict(sorted(statuses.items()))}, {grown[-1] / MIB:.0f} MiB resident", flush=True)
+            print(
+                f"{part * tenth:,} images: {dict(sorted(statuses.items()))}, {grown[-1] / MIB:.0f} MiB resident",
+                flush=True,
+            )
         print(f"memory: {(grown[-1] - grown[0]) / MIB:+.0f} MiB from {tenth:,} images to {10 * tenth:,}")
 
 

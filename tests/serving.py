@@ -13,7 +13,9 @@ SERVE = [sys.executable, "-m", "tencrop", "serve"]
 def served(*options: str, **environment: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
     """The process and its address, http://host:port; it is killed at the end. `environment`, where it is given, is all of it."""
     command = [*SERVE, *options, "--port", "0"]
-    with subprocess.Popen(command, text=True, env=environment or None, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen(
+        command, text=True, env=environment or None, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+    ) as process:
         try:
             yield process, address(process)
         finally:

@@ -3,9 +3,9 @@
 import numpy as np
 
 from bench.engine import by_torch, ours, report, speed
-from model.checkpoint import Checkpoint
-from model.probe import formula_image
-from server import EMBEDDED
+from tencrop.model.checkpoint import Checkpoint
+from tencrop.model.embedded import EMBEDDED
+from tencrop.model.probe import formula_image
 
 
 def test_all_rows_compute_the_same_answer(embedded: Checkpoint) -> None:

@@ -21,9 +21,9 @@ from bench.serving.process import ask
 from bench.serving.report import report
 from bench.serving.rivals.tencrop_numpy import average, square, ten_crops
 from bench.serving.rows import RATES, ROWS, command_line, top1
-from model.contract import Contract
-from model.errors import BadInput
-from model.preprocess import decode
+from tencrop.common.errors import BadInput
+from tencrop.images.decode import decode
+from tencrop.model.contract import Contract
 
 SECONDS = 0.5
 
@@ -97,7 +97,9 @@ def requests(tmp_path: Path) -> list[Path]:
 
 @pytest.mark.skipif(not shutil.which("cc"), reason="needs a C compiler")
 @pytest.mark.parametrize("asked", [Load("clients", 3), Load("rate", 200)])
-def test_the_load_generator_sees_what_a_server_did(asked: Load, port: int, requests: list[Path], tmp_path: Path) -> None:
+def test_the_load_generator_sees_what_a_server_did(
+    asked: Load, port: int, requests: list[Path], tmp_path: Path
+) -> None:
     assert ask(port, requests[0].read_bytes()) == (200, b"answers")
     found = load(compiled(tmp_path), port, asked, SECONDS, requests)
     good = found.offered - found.refused
@@ -129,7 +131,13 @@ def test_every_server_answers_in_its_own_words() -> None:
     assert top1(ROWS["litserve"], b'{"index": 7, "probability": 0.5}') == 7
     assert top1(ROWS["triton"], b'{"outputs": [{"name": "index", "data": [7]}]}') == 7
     options = ["--port", "80", "--precision", "fp32"]
-    assert command_line(ROWS["ours-fp32"], Path("python"), 80, Path("x")) == ["python", "-m", "tencrop", "serve", *options]
+    assert command_line(ROWS["ours-fp32"], Path("python"), 80, Path("x")) == [
+        "python",
+        "-m",
+        "tencrop",
+        "serve",
+        *options,
+    ]
 
 
 def test_the_rivals_see_the_pixels_that_ours_sees(tmp_path: Path) -> None:
@@ -158,7 +166,12 @@ def a_load(images_per_s: float, **others: float) -> dict[str, float]:
 def a_round(speeds: dict[str, float], limit: float) -> dict[str, Any]:
     most = {"e": 2 * limit, "d": 0.002, "l": limit}
     return {
-        name: {**most, "clients": {clients: a_load(speed) for clients in ("1", "4", "16", "64")}, "capacity": speed, "rates": {}}
+        name: {
+            **most,
+            "clients": {clients: a_load(speed) for clients in ("1", "4", "16", "64")},
+            "capacity": speed,
+            "rates": {},
+        }
         for name, speed in speeds.items()
     }
 
@@ -206,7 +219,9 @@ def test_overload_is_compared_with_capacity() -> None:
         (["--images", "{tmp}", "--json", "{tmp}/x/y.json"], "{tmp}/x/y.json: no folder {tmp}/x to write it in"),
     ],
 )
-def test_bad_input_is_one_line(arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_input_is_one_line(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from bench.serving.__main__ import main
 
     monkeypatch.setattr(sys, "argv", ["bench.serving", *(argument.format(tmp=tmp_path) for argument in arguments)])

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from bench import imagenet_script
 from bench.clock import Clock
 from bench.training import report, use_torch_lrn
-from model.net import AlexNet
-from training.recipe import load
+from experiments import imagenet_script
+from tencrop.model.net import AlexNet
+from tencrop.training.recipe import load
 
 CLASSES = 7
 
@@ -40,7 +40,9 @@ def test_the_script_trains_the_net_of_the_recipe(ours: AlexNet) -> None:
     assert [p.shape for p in theirs.parameters()] == [p.shape for p in ours.parameters()]
     with torch.no_grad():
         for (name, own), its in zip(ours.named_parameters(), theirs.parameters(), strict=True):
-            its.copy_(own * 0.5 if name in ("fc7.weight", "fc8.weight") else own)  # ours halves what dropout let through
+            its.copy_(
+                own * 0.5 if name in ("fc7.weight", "fc8.weight") else own
+            )  # ours halves what dropout let through
     expected = logits(ours)
     torch.testing.assert_close(logits(theirs), expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
 

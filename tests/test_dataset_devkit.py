@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from archives import SORTED, SYNSETS, TRUE_LABELS, WORDS, devkit
 
-from dataset.devkit import read_devkit
-from model.contract import Label
-from model.errors import BadInput
+from tencrop.common.errors import BadInput
+from tencrop.dataset.devkit import read_devkit
+from tencrop.model.contract import Label
 
 
 def write(tmp_path: Path, content: bytes) -> Path:

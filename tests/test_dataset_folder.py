@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from dataset.folder import class_images
-from dataset.layouts import open_source
-from dataset.source import Entry, Source
-from model.contract import Label
-from model.errors import BadInput
+from tencrop.common.errors import BadInput
+from tencrop.dataset.folder import class_images
+from tencrop.dataset.layouts import open_source
+from tencrop.dataset.source import Entry, Source
+from tencrop.model.contract import Label
 
 
 def files(root: Path, *names: str) -> Path:
@@ -37,12 +37,24 @@ def test_underscores_of_a_folder_become_spaces_of_its_name(tmp_path: Path) -> No
 
 
 def test_images_may_lie_deeper_and_have_any_listed_suffix_in_any_case(tmp_path: Path) -> None:
-    names = ["a/1.JPG", "a/2.jpeg", "a/3.Png", "a/4.webp", "a/5.gif", "a/6.bmp", "a/7.tif", "a/8.tiff", "a/deep/er/9.jpg"]
+    names = [
+        "a/1.JPG",
+        "a/2.jpeg",
+        "a/3.Png",
+        "a/4.webp",
+        "a/5.gif",
+        "a/6.bmp",
+        "a/7.tif",
+        "a/8.tiff",
+        "a/deep/er/9.jpg",
+    ]
     assert [entry.id for entry in open_source(files(tmp_path, *names)).entries] == names
 
 
 def test_hidden_files_other_files_and_loose_files_are_not_images(tmp_path: Path) -> None:
-    root = files(tmp_path, "a/1.jpg", "a/.2.jpg", "a/notes.txt", "a/README", "loose.jpg", ".cache/3.jpg", "a/.cache/4.jpg")
+    root = files(
+        tmp_path, "a/1.jpg", "a/.2.jpg", "a/notes.txt", "a/README", "loose.jpg", ".cache/3.jpg", "a/.cache/4.jpg"
+    )
     (root / "a" / "folder.jpg").mkdir()
     assert [entry.id for entry in open_source(root).entries] == ["a/1.jpg"]
 
@@ -58,7 +70,9 @@ def test_links_to_folders_are_followed_once_a_class(tmp_path: Path) -> None:
     assert ids == ["cat/a.jpg", "cat/more/c.jpg", "dog/b.jpg", "ox/back/a.jpg", "ox/c.jpg"]
 
 
-def test_a_folder_that_cannot_be_listed_is_bad_input_and_not_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_listed_is_bad_input_and_not_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("ant/a.jpg", "ant/2020/b.jpg"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"")
@@ -133,9 +147,13 @@ def split(folder: Source) -> list[tuple[str, int, bool | None]]:
 
 @pytest.mark.parametrize("held", ["val", "validation", "Valid"])
 def test_train_and_val_folders_are_a_split(tmp_path: Path, held: str) -> None:
-    folder = open_source(files(tmp_path, f"{held}/bee/2.jpg", "train/ant/1.jpg", "train/bee/1.jpg", "test/9.jpg", "loose.jpg"))
+    folder = open_source(
+        files(tmp_path, f"{held}/bee/2.jpg", "train/ant/1.jpg", "train/bee/1.jpg", "test/9.jpg", "loose.jpg")
+    )
     assert folder.labels == (Label("ant", "ant"), Label("bee", "bee"))
-    assert sorted(split(folder)) == sorted([(f"{held}/bee/2.jpg", 1, True), ("train/ant/1.jpg", 0, False), ("train/bee/1.jpg", 1, False)])
+    assert sorted(split(folder)) == sorted(
+        [(f"{held}/bee/2.jpg", 1, True), ("train/ant/1.jpg", 0, False), ("train/bee/1.jpg", 1, False)]
+    )
     assert folder.read(folder.entries[0]) == folder.entries[0].id.encode()
 
 

@@ -7,15 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dataset.holdout import held_out
-from dataset.source import Entries, Entry
+from tencrop.dataset.holdout import held_out
+from tencrop.dataset.source import Entries, Entry
 
 
 def listed(entries: Iterable[Entry]) -> Entries:
     return Entries.of(Path("photos"), entries, lambda _: None)
 
 
-ENTRIES = listed(Entry(f"class{label}/{number}.jpg", label) for label, size in enumerate((40, 7, 1, 13)) for number in range(size))
+ENTRIES = listed(
+    Entry(f"class{label}/{number}.jpg", label) for label, size in enumerate((40, 7, 1, 13)) for number in range(size)
+)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.15, 0.5, 0.9])
@@ -30,7 +32,9 @@ def test_each_class_gives_its_share(share: float) -> None:
 def test_the_lowest_hashes_are_held_out() -> None:
     mask = held_out(ENTRIES, 0.25)
     of_class = [
-        (hashlib.sha256(entry.id.encode()).hexdigest(), held) for entry, held in zip(ENTRIES, mask, strict=True) if entry.label == 0
+        (hashlib.sha256(entry.id.encode()).hexdigest(), held)
+        for entry, held in zip(ENTRIES, mask, strict=True)
+        if entry.label == 0
     ]
     assert [held for _, held in sorted(of_class)] == [True] * 10 + [False] * 30
 

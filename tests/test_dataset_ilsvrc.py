@@ -5,13 +5,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from archives import SORTED, SYNSETS, TRUE_LABELS, WORDS, devkit, ilsvrc, read_by_threads, tar, training_images, validation_images
+from archives import (
+    SORTED,
+    SYNSETS,
+    TRUE_LABELS,
+    WORDS,
+    devkit,
+    ilsvrc,
+    read_by_threads,
+    tar,
+    training_images,
+    validation_images,
+)
 
-from dataset.holdout import held_out
-from dataset.ilsvrc import DEVKIT, TRAIN, VALIDATION
-from dataset.layouts import open_source
-from model.contract import Label
-from model.errors import BadInput
+from tencrop.common.errors import BadInput
+from tencrop.dataset.holdout import held_out
+from tencrop.dataset.ilsvrc import DEVKIT, TRAIN, VALIDATION
+from tencrop.dataset.layouts import open_source
+from tencrop.model.contract import Label
 
 LABELS = tuple(Label(wnid, words) for wnid, words in zip(SORTED, WORDS, strict=True))
 
@@ -24,7 +35,10 @@ def root(tmp_path: Path) -> Path:
 def expected(train: bool = True, validation: bool = True) -> dict[str, tuple[int, bool | None, bytes]]:
     found: dict[str, tuple[int, bool | None, bytes]] = {}
     for wnid, images in training_images().items() if train else ():
-        found |= {f"train/{wnid}/{name}": (SORTED.index(wnid), False if validation else None, data) for name, data in images.items()}
+        found |= {
+            f"train/{wnid}/{name}": (SORTED.index(wnid), False if validation else None, data)
+            for name, data in images.items()
+        }
     for name, data in validation_images().items() if validation else ():
         found[f"val/{name}"] = (TRUE_LABELS[int(name[15:23]) - 1], True, data)
     return found
@@ -71,12 +85,19 @@ def test_tars_are_not_unpacked_and_nothing_is_written(root: Path) -> None:
 
 def test_a_labels_file_may_give_other_words(root: Path, tmp_path: Path) -> None:
     (tmp_path / "words.txt").write_text("n01440764 Schleie\nn02119789 Kitfuchs\nn03000684 Kettensäge\n")
-    assert [label.name for label in open_source(root, tmp_path / "words.txt").labels] == ["Schleie", "Kitfuchs", "Kettensäge"]
+    assert [label.name for label in open_source(root, tmp_path / "words.txt").labels] == [
+        "Schleie",
+        "Kitfuchs",
+        "Kettensäge",
+    ]
 
 
 def inner(**changes: bytes) -> bytes:
     """The training tar with some of its tars changed."""
-    return tar({f"{wnid}.tar": tar(images) for wnid, images in training_images().items()} | {f"{k}.tar": v for k, v in changes.items()})
+    return tar(
+        {f"{wnid}.tar": tar(images) for wnid, images in training_images().items()}
+        | {f"{k}.tar": v for k, v in changes.items()}
+    )
 
 
 MISFITS = {
@@ -88,18 +109,34 @@ MISFITS = {
     "ground truth of no class": (DEVKIT, devkit(truth=(1, 2, 3, 4, 1)), "class 4, which meta.mat does not have"),
     "ground truth of no numbers": (DEVKIT, devkit(truth=(1, 2, "x")), "ground truth cannot be read"),  # type: ignore[arg-type]
     "meta.mat without leaves": (DEVKIT, devkit(synsets=SYNSETS[3:]), "no synset without children"),
-    "validation images twice": (VALIDATION, tar([*validation_images().items(), *validation_images().items()]), "holds 10 images"),
+    "validation images twice": (
+        VALIDATION,
+        tar([*validation_images().items(), *validation_images().items()]),
+        "holds 10 images",
+    ),
     "validation tar cut short": (VALIDATION, tar(validation_images())[:2000], "img_val.tar: not a whole"),
     "validation tar cut at a header": (VALIDATION, tar(validation_images())[:1536], "img_val.tar: not a whole"),
     "unknown class": (TRAIN, inner(n09999999=tar({"a.JPEG": b""})), r"n09999999.tar is no class of ILSVRC2012_devkit"),
     "class without images": (TRAIN, inner(n03000684=tar({"readme.txt": b""})), "holds no image of n03000684"),
-    "class that is missing": (TRAIN, tar({"n01440764.tar": tar(training_images()["n01440764"])}), r"no image of n02119789 \(2 of 3"),
-    "class tar cut short": (TRAIN, inner(n02119789=tar(training_images()["n02119789"])[:1000]), "n02119789.tar: not a whole"),
+    "class that is missing": (
+        TRAIN,
+        tar({"n01440764.tar": tar(training_images()["n01440764"])}),
+        r"no image of n02119789 \(2 of 3",
+    ),
+    "class tar cut short": (
+        TRAIN,
+        inner(n02119789=tar(training_images()["n02119789"])[:1000]),
+        "n02119789.tar: not a whole",
+    ),
     "class tar that is none": (TRAIN, inner(n02119789=b"\xff" * 4000), "n02119789.tar: not a whole"),
     "training tar cut short": (TRAIN, inner()[:15000], "img_train.tar: (n.*tar: )?not a whole"),
     "empty training tar": (TRAIN, b"", "img_train.tar: not a whole"),
     "gzipped training tar": (TRAIN, tar({}, mode="w:gz"), "img_train.tar: not a whole, uncompressed"),
-    "an image twice": (TRAIN, inner(n02119789=tar([("a.JPEG", b"1"), ("a.JPEG", b"2")])), "'train/n02119789/a.JPEG' twice"),
+    "an image twice": (
+        TRAIN,
+        inner(n02119789=tar([("a.JPEG", b"1"), ("a.JPEG", b"2")])),
+        "'train/n02119789/a.JPEG' twice",
+    ),
 }
 
 
@@ -123,7 +160,15 @@ def test_the_devkit_alone_is_bad_input(root: Path) -> None:
 @pytest.mark.parametrize("format", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 def test_folders_hidden_and_other_files_are_passed_over_and_long_or_odd_names_kept(root: Path, format: int) -> None:
     long = "x" * 180 + ".JPEG"
-    files = {"./": b"", ".hidden.JPEG": b"0", "._a.JPEG": b"0", "notes.txt": b"0", "./b.JPEG": b"1", long: b"2", "caf\udce9.JPEG": b"3"}
+    files = {
+        "./": b"",
+        ".hidden.JPEG": b"0",
+        "._a.JPEG": b"0",
+        "notes.txt": b"0",
+        "./b.JPEG": b"1",
+        long: b"2",
+        "caf\udce9.JPEG": b"3",
+    }
     (root / TRAIN).write_bytes(inner(n02119789=tar(files, format)))
     source = open_source(root)
     read = {entry.id: source.read(entry) for entry in source.entries if "/n02119789/" in entry.id}

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from archives import SORTED, TRUE_LABELS, WORDS, read_by_threads, training_images, validation_images
 
-from dataset.kaggle import IMAGES, SOLUTION
-from dataset.layouts import open_source
-from dataset.words import MAPPING
-from model.contract import Label
-from model.errors import BadInput
+from tencrop.common.errors import BadInput
+from tencrop.dataset.class_names import MAPPING
+from tencrop.dataset.kaggle import IMAGES, SOLUTION
+from tencrop.dataset.layouts import open_source
+from tencrop.model.contract import Label
 
 LABELS = tuple(Label(wnid, words) for wnid, words in zip(SORTED, WORDS, strict=True))
 
@@ -29,7 +29,10 @@ def root(tmp_path: Path) -> Path:
         write(tmp_path / IMAGES / "val" / name, data)
     write(tmp_path / IMAGES / "test" / "ILSVRC2012_test_00000001.JPEG", b"no label")
     write(tmp_path / MAPPING, "".join(f"{label.id} {label.name}\n" for label in LABELS))
-    lines = [f"ILSVRC2012_val_{n:08d},{SORTED[TRUE_LABELS[n - 1]]} 85 1 499 272 {SORTED[0]} 1 2 3 4 " for n in (4, 2, 5, 1, 3)]
+    lines = [
+        f"ILSVRC2012_val_{n:08d},{SORTED[TRUE_LABELS[n - 1]]} 85 1 499 272 {SORTED[0]} 1 2 3 4 "
+        for n in (4, 2, 5, 1, 3)
+    ]
     write(tmp_path / SOLUTION, "\ufeff" + "\r\n".join(["ImageId,PredictionString", *lines, ""]))
     write(tmp_path / "LOC_train_solution.csv", "ImageId,PredictionString\n")
     return tmp_path
@@ -96,8 +99,14 @@ MISFITS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda root: (root / IMAGES / "val" / "ILSVRC2012_val_00000004.JPEG").unlink(),
         "lists 5 images, .* holds 4; ILSVRC2012_val_00000004",
     ),
-    "unknown class": (lambda root: remove(root / IMAGES / "train" / SORTED[2]), f"{SORTED[2]!r} is none of the 2 classes"),
-    "empty class": (lambda root: (root / IMAGES / "train" / "n09999999").mkdir(), "n09999999: a class without an image|no words for"),
+    "unknown class": (
+        lambda root: remove(root / IMAGES / "train" / SORTED[2]),
+        f"{SORTED[2]!r} is none of the 2 classes",
+    ),
+    "empty class": (
+        lambda root: (root / IMAGES / "train" / "n09999999").mkdir(),
+        "n09999999: a class without an image|no words for",
+    ),
     "mapping without a class": (lambda root: write(root / MAPPING, "n01440764 tench\n"), "no words for 'n02119789'"),
 }
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from archives import ilsvrc, jpeg, tar
 
-from dataset.folder import Folder
-from dataset.layouts import open_source
-from dataset.tar import Tars
-from model.errors import BadInput
+from tencrop.common.errors import BadInput
+from tencrop.dataset.folder import Folder
+from tencrop.dataset.layouts import open_source
+from tencrop.dataset.tar import Tars
 
 
 def folder(root: Path) -> None:
@@ -74,7 +74,9 @@ def test_without_training_images_only_its_own_validation_images_are_listed(layou
     own = open_source(tmp_path, training=False)
     wanted = [(entry.id, entry.label) for entry in every.entries if entry.validation]
     assert [(entry.id, entry.label) for entry in own.entries] == wanted and 0 < len(wanted) < len(every.entries)
-    assert own.labels == every.labels and own.read(own.entries[0]) == every.read(next(e for e in every.entries if e.validation))
+    assert own.labels == every.labels and own.read(own.entries[0]) == every.read(
+        next(e for e in every.entries if e.validation)
+    )
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 from archives import SORTED, WORDS, jpeg, read_by_threads
 
-from dataset.layouts import open_source
-from dataset.source import Entry
-from model.contract import Label
-from model.errors import BadInput
+from tencrop.common.errors import BadInput
+from tencrop.dataset.layouts import open_source
+from tencrop.dataset.source import Entry
+from tencrop.model.contract import Label
 
 # `datasets` starts threads and imports torch: it writes in a process of its own
 WRITER = """
@@ -32,8 +32,19 @@ Row = tuple[bytes, str | None, int]
 def write(file: Path, rows: Sequence[Row], names: Sequence[str] | None = WORDS, batch: int = 100) -> None:
     """Row groups of `batch` images, as `push_to_hub` makes them."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    job: dict[str, Any] = {"file": str(file), "names": names, "batch": batch, "rows": [(b.hex(), p, label) for b, p, label in rows]}
-    subprocess.run([sys.executable, "-W", "ignore", "-c", WRITER], input=json.dumps(job), text=True, check=True, capture_output=True)
+    job: dict[str, Any] = {
+        "file": str(file),
+        "names": names,
+        "batch": batch,
+        "rows": [(b.hex(), p, label) for b, p, label in rows],
+    }
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", WRITER],
+        input=json.dumps(job),
+        text=True,
+        check=True,
+        capture_output=True,
+    )
 
 
 def rows(split: str, count: int, first: int = 0) -> list[Row]:
@@ -63,7 +74,9 @@ def test_wnids_in_the_images_names_are_the_classes_ids(hub: Path) -> None:
     assert open_source(hub).labels == tuple(Label(wnid, words) for wnid, words in zip(SORTED, WORDS, strict=True))
 
 
-def test_a_labels_file_that_orders_the_classes_otherwise_than_the_images_are_named_is_bad_input(hub: Path, tmp_path: Path) -> None:
+def test_a_labels_file_that_orders_the_classes_otherwise_than_the_images_are_named_is_bad_input(
+    hub: Path, tmp_path: Path
+) -> None:
     (tmp_path / "words.txt").write_text("n01440764 a\nn02119789 b\nn03000685 c\n")
     with pytest.raises(BadInput, match="label 2 is said to be n03000685, but its images are named n03000684"):
         open_source(hub, tmp_path / "words.txt")
@@ -113,7 +126,10 @@ def test_without_names_in_the_schema_a_labels_file_gives_them(tmp_path: Path) ->
     with pytest.raises(BadInput, match="--labels FILE"):
         open_source(tmp_path)
     (tmp_path / "words.txt").write_text("n01440764 tench\nn02119789 kit fox\n")
-    assert open_source(tmp_path, tmp_path / "words.txt").labels == (Label("n01440764", "tench"), Label("n02119789", "kit fox"))
+    assert open_source(tmp_path, tmp_path / "words.txt").labels == (
+        Label("n01440764", "tench"),
+        Label("n02119789", "kit fox"),
+    )
     (tmp_path / "words.txt").write_text("n01440764 tench\n")
     with pytest.raises(BadInput, match="label 1, but only 1 classes are named"):
         open_source(tmp_path, tmp_path / "words.txt")
@@ -121,7 +137,9 @@ def test_without_names_in_the_schema_a_labels_file_gives_them(tmp_path: Path) ->
 
 def test_an_image_without_bytes_is_empty_and_so_undecodable(tmp_path: Path) -> None:
     image = pa.array([{"bytes": None, "path": "a.jpg"}], pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
-    metadata = {b"huggingface": json.dumps({"info": {"features": {"label": {"names": ["ant"], "_type": "ClassLabel"}}}})}
+    metadata = {
+        b"huggingface": json.dumps({"info": {"features": {"label": {"names": ["ant"], "_type": "ClassLabel"}}}})
+    }
     pq.write_table(pa.table({"image": image, "label": [0]}).replace_schema_metadata(metadata), tmp_path / "a.parquet")
     source = open_source(tmp_path)
     assert source.read(source.entries[0]) == b""

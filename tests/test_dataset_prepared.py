@@ -20,14 +20,14 @@ import pytest
 from archives import ilsvrc, jpeg, tar, validation_images
 from PIL import Image
 
-from dataset import prepared as room
-from dataset.holdout import held_out
-from dataset.layouts import open_source
-from dataset.prepared import DOCUMENT, INDEX, STATISTICS, Prepared, prepare
-from dataset.source import Entry, Source
-from model.contract import Contract
-from model.errors import BadInput, WorkFailed
-from model.preprocess import decode
+from tencrop.common.errors import BadInput, WorkFailed
+from tencrop.dataset import prepared as room
+from tencrop.dataset.holdout import held_out
+from tencrop.dataset.layouts import open_source
+from tencrop.dataset.prepared import DOCUMENT, INDEX, STATISTICS, Prepared, prepare
+from tencrop.dataset.source import Entry, Source
+from tencrop.images.decode import decode
+from tencrop.model.contract import Contract
 
 
 def quiet(done: int) -> None:
@@ -123,7 +123,9 @@ def test_no_indices_give_no_batches(tiny_prepared: Prepared) -> None:
 
 
 @pytest.mark.usefixtures("parts_of_8")
-def test_cutting_into_parts_changes_nothing_that_is_read(tiny_prepared: Prepared, source: Source, tmp_path: Path) -> None:
+def test_cutting_into_parts_changes_nothing_that_is_read(
+    tiny_prepared: Prepared, source: Source, tmp_path: Path
+) -> None:
     prepare(source, tmp_path, 0.2, quiet)
     cut = Prepared.open(tmp_path)
     assert sorted(path.name for path in tmp_path.glob("*.bin")) == [f"part-0000{part}.bin" for part in range(4)]
@@ -173,14 +175,18 @@ def test_finished_parts_are_not_decoded_again(source: Source, tmp_path: Path, mo
 
 
 @pytest.mark.usefixtures("parts_of_8")
-def test_a_full_disk_is_one_line_and_what_is_done_stays(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_one_line_and_what_is_done_stays(
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")  # as a write has it: no file is named
 
     prepare(source, tmp_path / "whole", 0.2, quiet)
     with monkeypatch.context() as patch:
         patch.setattr(np, "savez", full)
-        with pytest.raises(WorkFailed, match=r"out: No space left on device; what is done is kept: make room and run it again"):
+        with pytest.raises(
+            WorkFailed, match=r"out: No space left on device; what is done is kept: make room and run it again"
+        ):
             prepare(source, tmp_path / "out", 0.2, quiet)
     prepare(source, tmp_path / "out", 0.2, quiet)
     assert (tmp_path / "out" / "index.parquet").read_bytes() == (tmp_path / "whole" / "index.parquet").read_bytes()
@@ -293,14 +299,18 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "document of another shape": lambda root: (root / DOCUMENT).write_text("[]"),
     "truncated index": lambda root: truncate(root / INDEX),
     "missing index": lambda root: (root / INDEX).unlink(),
-    "index without labels": lambda root: pq.write_table(pq.read_table(root / INDEX).drop_columns(["label"]), root / INDEX),
+    "index without labels": lambda root: pq.write_table(
+        pq.read_table(root / INDEX).drop_columns(["label"]), root / INDEX
+    ),
     "truncated statistics": lambda root: truncate(root / STATISTICS),
     "missing statistics": lambda root: (root / STATISTICS).unlink(),
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_prepared_data_set_is_bad_input_naming_it(tiny_prepared: Prepared, tmp_path: Path, damage: str) -> None:
+def test_a_damaged_prepared_data_set_is_bad_input_naming_it(
+    tiny_prepared: Prepared, tmp_path: Path, damage: str
+) -> None:
     root = copy_of(tiny_prepared, tmp_path)
     DAMAGES[damage](root)
     with pytest.raises(BadInput, match=str(root)):
@@ -362,7 +372,11 @@ def test_other_labels_of_the_same_images_do_not_go_into_the_same_folder(tmp_path
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "classes.txt").write_text("ant\nbee\n")
     for labels in ("01", "10"):
-        samples = {f"{n}.{kind}": content for n in range(2) for kind, content in (("jpg", jpeg(n)), ("cls", labels[n].encode()))}
+        samples = {
+            f"{n}.{kind}": content
+            for n in range(2)
+            for kind, content in (("jpg", jpeg(n)), ("cls", labels[n].encode()))
+        }
         (tmp_path / "data" / "x.tar").write_bytes(tar(samples))
         if labels == "01":
             prepare(open_source(tmp_path / "data"), tmp_path / "out", 0.0, quiet)
@@ -373,8 +387,8 @@ def test_other_labels_of_the_same_images_do_not_go_into_the_same_folder(tmp_path
 STUCK = """
 import itertools, sys, time
 from pathlib import Path
-from dataset import prepared
-from dataset.layouts import open_source
+from tencrop.dataset import prepared
+from tencrop.dataset.layouts import open_source
 prepared.PART, original, calls = 8, prepared._prepare_one, itertools.count()
 def stuck(*arguments):
     if next(calls) >= 20:
@@ -390,7 +404,9 @@ def test_a_prepare_that_was_killed_is_finished_the_same(source: Source, tiny_fol
     """SIGKILL in the middle of the third part: the two finished ones are kept as they are."""
     prepare(source, tmp_path / "whole", 0.2, quiet)
     out = tmp_path / "killed"
-    child = subprocess.Popen([sys.executable, "-c", STUCK, str(tiny_folder), str(out)], cwd=Path(__file__).parent.parent)
+    child = subprocess.Popen(
+        [sys.executable, "-c", STUCK, str(tiny_folder), str(out)], cwd=Path(__file__).parent.parent
+    )
     deadline = time.monotonic() + 60
     while not (out / "part-00002.bin").exists() and time.monotonic() < deadline:
         time.sleep(0.005)
@@ -407,8 +423,8 @@ def test_a_prepare_that_was_killed_is_finished_the_same(source: Source, tiny_fol
 PREPARE = """
 import resource, sys
 from pathlib import Path
-from dataset.layouts import open_source
-from dataset.prepared import prepare
+from tencrop.dataset.layouts import open_source
+from tencrop.dataset.prepared import prepare
 source = open_source(Path(sys.argv[1]))
 prepare(source, Path(sys.argv[2]), 0.15, lambda done: None)
 print(len(source.entries), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

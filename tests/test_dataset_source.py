@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dataset import source
-from dataset.source import Entries, Entry, is_image, unheard
-from model.errors import BadInput
+from tencrop.common.errors import BadInput
+from tencrop.dataset import source
+from tencrop.dataset.source import Entries, Entry, is_image, unheard
 
 ENTRIES = [Entry(f"naïve/{n}.jpg", n % 3, n % 5 == 0, (n, 10 * n, 2**40 + n)) for n in range(25)]
 
@@ -56,10 +56,15 @@ def test_no_entry_is_bad_input() -> None:
 
 def test_a_million_entries_take_less_than_a_hundred_bytes_each() -> None:
     def many() -> Iterator[Entry]:
-        yield from (Entry(f"train/n01440764/n01440764_{n}.JPEG", n % 1000, False, (0, 110_000 * n, 110_000)) for n in range(100_000))
+        yield from (
+            Entry(f"train/n01440764/n01440764_{n}.JPEG", n % 1000, False, (0, 110_000 * n, 110_000))
+            for n in range(100_000)
+        )
 
     entries = Entries.of(Path("x"), many(), unheard)
-    assert entries.ids.nbytes + entries.labels.nbytes + entries.places.nbytes + sys.getsizeof(entries) < 100 * len(entries)
+    assert entries.ids.nbytes + entries.labels.nbytes + entries.places.nbytes + sys.getsizeof(entries) < 100 * len(
+        entries
+    )
     assert isinstance(entries.places, np.ndarray)
 
 

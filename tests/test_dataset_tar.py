@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from archives import tar
 
-from dataset.extent import read_at
-from dataset.tar import Member, members
-from model.errors import BadInput
+from tencrop.common.errors import BadInput
+from tencrop.dataset.byte_range import read_at
+from tencrop.dataset.tar import Member, members
 
 FILES = {f"{n}.jpg": bytes([n]) * (700 * n + 1) for n in range(5)}
 

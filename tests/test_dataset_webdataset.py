@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from archives import SORTED, jpeg, read_by_threads, tar
 
-from dataset.layouts import open_source
-from model.contract import Label
-from model.errors import BadInput
+from tencrop.common.errors import BadInput
+from tencrop.dataset.layouts import open_source
+from tencrop.model.contract import Label
 
 
 def shard(first: int, count: int, suffix: str = "jpg") -> dict[str, bytes]:
@@ -16,7 +16,9 @@ def shard(first: int, count: int, suffix: str = "jpg") -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     for n in range(first, first + count):
         label = (
-            {f"{n:05d}.json": json.dumps({"label": n % 2, "width": 3}).encode()} if n % 3 == 0 else {f"{n:05d}.cls": f"{n % 2}\n".encode()}
+            {f"{n:05d}.json": json.dumps({"label": n % 2, "width": 3}).encode()}
+            if n % 3 == 0
+            else {f"{n:05d}.cls": f"{n % 2}\n".encode()}
         )
         files |= {f"{n:05d}.{suffix}": jpeg(n), f"{n:05d}.txt": b"a caption"} | label
     return files
@@ -31,7 +33,9 @@ def write(root: Path, tars: dict[str, dict[str, bytes]], classes: str | None = "
 
 
 def test_every_image_is_read_as_it_was_packed_by_several_threads(tmp_path: Path) -> None:
-    root = write(tmp_path, {"train-000.tar": shard(0, 5), "train-001.tar": shard(5, 4, "PNG"), "val-000.tar": shard(50, 3)})
+    root = write(
+        tmp_path, {"train-000.tar": shard(0, 5), "train-001.tar": shard(5, 4, "PNG"), "val-000.tar": shard(50, 3)}
+    )
     expected = {f"train-000.tar/{n:05d}.jpg": (n % 2, False, jpeg(n)) for n in range(5)}
     expected |= {f"train-001.tar/{n:05d}.PNG": (n % 2, False, jpeg(n)) for n in range(5, 9)}
     expected |= {f"val-000.tar/{n:05d}.jpg": (n % 2, True, jpeg(n)) for n in range(50, 53)}
@@ -42,7 +46,13 @@ def test_every_image_is_read_as_it_was_packed_by_several_threads(tmp_path: Path)
 
 @pytest.mark.parametrize(
     ("name", "validation"),
-    [("val-0.tar", True), ("validation_0.tar", True), ("imagenet1k-validation-00.tar", True), ("valley-0.tar", False), ("x.tar", False)],
+    [
+        ("val-0.tar", True),
+        ("validation_0.tar", True),
+        ("imagenet1k-validation-00.tar", True),
+        ("valley-0.tar", False),
+        ("x.tar", False),
+    ],
 )
 def test_a_tars_name_says_its_split(tmp_path: Path, name: str, validation: bool) -> None:
     entries = open_source(write(tmp_path, {"train-0.tar": shard(0, 2), name: shard(2, 2)})).entries
@@ -51,11 +61,19 @@ def test_a_tars_name_says_its_split(tmp_path: Path, name: str, validation: bool)
 
 def test_a_test_split_without_labels_is_left_out(tmp_path: Path) -> None:
     root = write(tmp_path, {"train-0.tar": shard(0, 4), "test-0.tar": {"a.jpg": jpeg(0)}})
-    assert [(entry.id, entry.validation) for entry in open_source(root).entries] == [(f"train-0.tar/{n:05d}.jpg", None) for n in range(4)]
+    assert [(entry.id, entry.validation) for entry in open_source(root).entries] == [
+        (f"train-0.tar/{n:05d}.jpg", None) for n in range(4)
+    ]
 
 
 def test_files_of_a_sample_may_lie_anywhere_in_its_tar(tmp_path: Path) -> None:
-    files = {"b/1.cls": b"1", "a/1.jpg": b"A", "b/1.jpg": b"B", "a/1.cls": b"0", "./c.d.jpg": b"passed over: its key is c"}
+    files = {
+        "b/1.cls": b"1",
+        "a/1.jpg": b"A",
+        "b/1.jpg": b"B",
+        "a/1.cls": b"0",
+        "./c.d.jpg": b"passed over: its key is c",
+    }
     source = open_source(write(tmp_path, {"x.tar": files}))
     assert [(entry.id, entry.label, source.read(entry)) for entry in source.entries] == [
         ("x.tar/b/1.jpg", 1, b"B"),
@@ -122,8 +140,16 @@ def test_what_does_not_fit_is_one_line_of_bad_input(tmp_path: Path, misfit: str)
 
 def test_who_evaluates_gets_the_classes_that_the_training_images_tell(tmp_path: Path) -> None:
     """Names of ILSVRC's training images have a wnid, those of its validation images have none."""
-    train = {f"{wnid}_1.{kind}": data for k, wnid in enumerate(SORTED[:2]) for kind, data in (("jpg", jpeg(k)), ("cls", b"%d" % k))}
-    val = {f"ILSVRC2012_val_0000000{k}.{kind}": data for k in range(2) for kind, data in (("jpg", jpeg(k)), ("cls", b"%d" % k))}
+    train = {
+        f"{wnid}_1.{kind}": data
+        for k, wnid in enumerate(SORTED[:2])
+        for kind, data in (("jpg", jpeg(k)), ("cls", b"%d" % k))
+    }
+    val = {
+        f"ILSVRC2012_val_0000000{k}.{kind}": data
+        for k in range(2)
+        for kind, data in (("jpg", jpeg(k)), ("cls", b"%d" % k))
+    }
     root = write(tmp_path, {"train.tar": train, "val.tar": val})
     assert [label.id for label in open_source(root, training=False).labels] == [*SORTED[:2]]
 

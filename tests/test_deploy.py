@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from serving import served
 from typer.main import get_command
 
-from model.classifier import Classifier
-from server.app import create_app
-from server.settings import PREFIX, Settings, read_settings
-from tencrop import app as command_line
+from tencrop.cli import app as command_line
+from tencrop.runtime.classifier import Classifier
+from tencrop.server.app import create_app
+from tencrop.server.settings import PREFIX, Settings, read_settings
 
 ROOT = Path(__file__).parents[1]
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", "")
@@ -48,8 +47,12 @@ def told(client: TestClient) -> dict[str, set[str]]:
 
 def queries() -> list[tuple[str, str]]:
     """PromQL and the labels' names that are shown with it."""
-    of_panels = [(target["expr"], target["legendFormat"]) for panel in DASHBOARD["panels"] for target in panel["targets"]]
-    of_alerts = [(rule["expr"], rule["annotations"]["summary"].replace("$labels.", "").replace("$value", "")) for rule in ALERTS]
+    of_panels = [
+        (target["expr"], target["legendFormat"]) for panel in DASHBOARD["panels"] for target in panel["targets"]
+    ]
+    of_alerts = [
+        (rule["expr"], rule["annotations"]["summary"].replace("$labels.", "").replace("$value", "")) for rule in ALERTS
+    ]
     asked = [variable["query"]["query"] for variable in DASHBOARD["templating"]["list"] if variable["type"] == "query"]
     of_variables = [re.fullmatch(r"label_values\((.+), (\w+)\)", query) for query in asked]
     shown = [(found[1], f"{{{{{found[2]}}}}}") for found in of_variables if found]
@@ -80,11 +83,13 @@ def test_dashboard_takes_its_data_source_from_a_variable() -> None:
 
 
 def test_image_holds_every_package() -> None:
-    copied = [words[:-1] for words in (line.split()[1:] for line in DOCKERFILE.splitlines() if re.match("COPY (?!--from)", line))]
+    copied = [
+        words[:-1]
+        for words in (line.split()[1:] for line in DOCKERFILE.splitlines() if re.match("COPY (?!--from)", line))
+    ]
     sources = {name for names in copied for name in names}
-    packaged = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
-    needed = {name.partition(".")[0] for name in packaged["packages"]} | {f"{name}.py" for name in packaged["py-modules"]}
-    assert needed | {"pyproject.toml", "README.md"} == sources
+    rooms = {link.name for link in (ROOT / "tencrop").iterdir() if link.is_symlink()}
+    assert rooms | {"tencrop", "pyproject.toml", "README.md"} == sources
     assert all((ROOT / name).exists() for name in sources)
     context = (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
     assert context[0] == "*" and sources <= {line.removeprefix("!") for line in context if line.startswith("!")}
@@ -99,7 +104,11 @@ def environment() -> dict[str, str]:
 def test_health_check_follows_the_server_which_reports_to_nobody(tmp_path: Path) -> None:
     (text,) = re.findall(r"^HEALTHCHECK .*?CMD (.*)", DOCKERFILE, re.MULTILINE)
     command = [sys.executable, *json.loads(text)[1:]]
-    image = environment() | {"HOME": str(tmp_path), "TENCROP_STATE_DIR": str(tmp_path / "state"), "TENCROP_HOST": "127.0.0.1"}
+    image = environment() | {
+        "HOME": str(tmp_path),
+        "TENCROP_STATE_DIR": str(tmp_path / "state"),
+        "TENCROP_HOST": "127.0.0.1",
+    }
     runs = {key: value for key, value in os.environ.items() if key != "CI"} | image  # under CI no library reports
     with served(**runs) as (server, url):
         checked = runs | {"TENCROP_PORT": url.rpartition(":")[2]}
@@ -122,7 +131,11 @@ def test_probes_ask_for_routes_that_answer(client: TestClient) -> None:
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert ports == {"http": Settings.model_fields["port"].default}
     paths = {kind: container[f"{kind}Probe"]["httpGet"] for kind in ("startup", "readiness", "liveness")}
-    assert {kind: get["path"] for kind, get in paths.items()} == {"startup": "/healthz", "readiness": "/readyz", "liveness": "/healthz"}
+    assert {kind: get["path"] for kind, get in paths.items()} == {
+        "startup": "/healthz",
+        "readiness": "/readyz",
+        "liveness": "/healthz",
+    }
     for get in paths.values():
         assert get["port"] in ports and client.get(get["path"]).status_code == 200
 
@@ -137,7 +150,9 @@ def test_pod_has_the_time_to_drain() -> None:
 def test_pod_gives_settings_that_the_server_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     (container,) = pod()["containers"]
     services = [each["metadata"]["name"].upper() for each in OBJECTS if each["kind"] == "Service"]
-    links = {f"{name}_PORT": "tcp://10.0.0.1:80" for name in services} | {f"{name}_SERVICE_HOST": "10.0.0.1" for name in services}
+    links = {f"{name}_PORT": "tcp://10.0.0.1:80" for name in services} | {
+        f"{name}_SERVICE_HOST": "10.0.0.1" for name in services
+    }
     given = links if pod().get("enableServiceLinks", True) else {}
     for name, value in (given | environment() | {each["name"]: each["value"] for each in container["env"]}).items():
         monkeypatch.setenv(name, value)
@@ -151,14 +166,23 @@ def test_pod_gives_settings_that_the_server_takes(monkeypatch: pytest.MonkeyPatc
 def test_pod_is_unprivileged_as_the_image_is() -> None:
     (user,) = re.findall(r"^USER (\d+):(\d+)$", DOCKERFILE, re.MULTILINE)
     own, around = pod()["containers"][0]["securityContext"], pod()["securityContext"]
-    assert around["runAsNonRoot"] and (around["runAsUser"], around["runAsGroup"]) == tuple(map(int, user)) and "0" not in user
-    assert own["readOnlyRootFilesystem"] and not own["allowPrivilegeEscalation"] and own["capabilities"]["drop"] == ["ALL"]
+    assert (
+        around["runAsNonRoot"]
+        and (around["runAsUser"], around["runAsGroup"]) == tuple(map(int, user))
+        and "0" not in user
+    )
+    assert (
+        own["readOnlyRootFilesystem"] and not own["allowPrivilegeEscalation"] and own["capabilities"]["drop"] == ["ALL"]
+    )
 
 
 def test_selectors_find_the_pods() -> None:
     by_kind = {each["kind"]: each for each in OBJECTS}
     labels = by_kind["Deployment"]["spec"]["template"]["metadata"]["labels"]
-    for selector in (by_kind["Service"]["spec"]["selector"], by_kind["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"]):
+    for selector in (
+        by_kind["Service"]["spec"]["selector"],
+        by_kind["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"],
+    ):
         assert selector.items() <= labels.items()
 
 

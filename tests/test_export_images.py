@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from export.images import formula_images, photographs
-from model.contract import Contract
-from model.errors import BadInput
+from tencrop.common.errors import BadInput
+from tencrop.export.images import formula_images, photographs
+from tencrop.model.contract import Contract
 
 CONTRACT = Contract(resize=32, crop=24)
 
@@ -26,7 +26,9 @@ def test_photographs_are_spread_over_the_folders(tmp_path: Path) -> None:
 def test_what_is_no_image_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("no image")
     (tmp_path / "a.jpg").write_text("no image either")
-    Image.new("RGB", (32, 32)).save(tmp_path / "images.tar", "PNG")  # by its name: such a file may be larger than memory
+    Image.new("RGB", (32, 32)).save(
+        tmp_path / "images.tar", "PNG"
+    )  # by its name: such a file may be larger than memory
     Image.new("RGB", (32, 32), (1, 2, 3)).save(tmp_path / "b.png")
     assert photographs(tmp_path, CONTRACT, 5)[:, 0, 0].tolist() == [[1, 2, 3]]
 

@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from export.importers.caffe import read_caffe
-from export.importers.caffe_pixels import MEAN
-from export.importers.options import Options, said
-from export.importers.pixels import settle
-from export.importers.run import import_net
-from model.classifier import open_classifier
-from model.contract import Contract
-from model.engine import EngineOptions
-from model.errors import BadInput
-from model.preprocess import decode
+from tencrop.common.errors import BadInput
+from tencrop.export.importers.caffe import read_caffe
+from tencrop.export.importers.caffe_pixels import MEAN
+from tencrop.export.importers.input_convention import Options, said
+from tencrop.export.importers.pixels import settle
+from tencrop.export.importers.run import import_net
+from tencrop.images.decode import decode
+from tencrop.model.contract import Contract
+from tencrop.runtime.classifier import open_classifier
+from tencrop.runtime.engine import EngineOptions
 
 CLASSES, MAPS = 6, (8, 12)
 SHAPES = {"conv1": (8, 3, 11, 11), "conv2": (12, 4, 5, 5), "fc6": (16, 12 * 13 * 13), "fc8": (CLASSES, 16)}
@@ -48,7 +48,11 @@ def real(number: int, x: float) -> bytes:
 def blob(values: np.ndarray, old: bool) -> bytes:
     """BlobProto: four sides in the old format, a BlobShape in the new one."""
     sides = (1,) * (4 - values.ndim) + values.shape
-    shape = b"".join(whole(i + 1, side) for i, side in enumerate(sides)) if old else held(7, held(1, b"".join(map(varint, values.shape))))
+    shape = (
+        b"".join(whole(i + 1, side) for i, side in enumerate(sides))
+        if old
+        else held(7, held(1, b"".join(map(varint, values.shape))))
+    )
     return shape + held(5, values.astype("<f4").tobytes())
 
 
@@ -63,15 +67,32 @@ V1 = {
     "SoftmaxWithLoss": 21,
     "Split": 22,
 }
-PARAMETERS = {"Convolution": (10, 106), "InnerProduct": (17, 117), "LRN": (18, 118), "Pooling": (19, 121), "Data": (36, 100)}
+PARAMETERS = {
+    "Convolution": (10, 106),
+    "InnerProduct": (17, 117),
+    "LRN": (18, 118),
+    "Pooling": (19, 121),
+    "Data": (36, 100),
+}
 
 
 def layer(
-    old: bool, name: str, kind: str, bottom: list[str], top: str | None, parameter: bytes = b"", blobs: tuple[np.ndarray, ...] = ()
+    old: bool,
+    name: str,
+    kind: str,
+    bottom: list[str],
+    top: str | None,
+    parameter: bytes = b"",
+    blobs: tuple[np.ndarray, ...] = (),
 ) -> bytes:
     """A V1LayerParameter in NetParameter's field 2, or a LayerParameter in its field 100."""
     if old:
-        own = held(4, name) + whole(5, V1.get(kind, 25)) + b"".join(held(2, b) for b in bottom) + (held(3, top) if top else b"")
+        own = (
+            held(4, name)
+            + whole(5, V1.get(kind, 25))
+            + b"".join(held(2, b) for b in bottom)
+            + (held(3, top) if top else b"")
+        )
     else:
         own = held(1, name) + held(2, kind) + b"".join(held(3, b) for b in bottom) + (held(4, top) if top else b"")
     own += b"".join(held(6 if old else 7, blob(values, old)) for values in blobs)
@@ -150,10 +171,14 @@ def images(photographs: dict[str, Path]) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("old", "crop"), [(True, 227), (False, 227), (False, 226)], ids=["V1", "new", "rounded up"])
-def test_imported_net_answers_as_the_torch_net(old: bool, crop: int, tmp_path: Path, mean: np.ndarray, images: np.ndarray) -> None:
+def test_imported_net_answers_as_the_torch_net(
+    old: bool, crop: int, tmp_path: Path, mean: np.ndarray, images: np.ndarray
+) -> None:
     (tmp_path / "alexnet.caffemodel").write_bytes(caffemodel(old, crop))
     (tmp_path / "mean.binaryproto").write_bytes(blob(mean, old=True))
-    made = import_net(tmp_path / "alexnet.caffemodel", tmp_path / "out", said(str(tmp_path / "mean.binaryproto"), None), None)
+    made = import_net(
+        tmp_path / "alexnet.caffemodel", tmp_path / "out", said(str(tmp_path / "mean.binaryproto"), None), None
+    )
     assert (made.contract.resize, made.contract.crop, made.parity["lrn_nodes"]) == (256, crop, 2)
     classifier = open_classifier(tmp_path / "out", EngineOptions("cpu", "openvino", "fp32"))
     answered, each = classifier.predict(images)
@@ -167,7 +192,9 @@ def test_imported_net_answers_as_the_torch_net(old: bool, crop: int, tmp_path: P
 @pytest.mark.parametrize("old", [True, False], ids=["V1", "new"])
 def test_loss_that_names_nothing_that_it_makes_is_passed_over(old: bool, tmp_path: Path) -> None:
     """As BVLC's own definition of AlexNet ends; Caffe gives it a name of its own and writes none."""
-    (tmp_path / "a.caffemodel").write_bytes(caffemodel(old, loss=layer(old, "loss", "SoftmaxWithLoss", ["fc8", "label_0"], None)))
+    (tmp_path / "a.caffemodel").write_bytes(
+        caffemodel(old, loss=layer(old, "loss", "SoftmaxWithLoss", ["fc8", "label_0"], None))
+    )
     (tmp_path / "b.caffemodel").write_bytes(caffemodel(old))
     nets = [read_caffe(tmp_path / name, Options()).model for name in ("a.caffemodel", "b.caffemodel")]
     assert nets[0] == nets[1] and nets[0].graph.output[0].name == "fc8/Gemm"
@@ -190,7 +217,9 @@ def test_wrong_readings_would_show(mean: np.ndarray, images: np.ndarray) -> None
 def test_without_a_mean_image_the_mean_colour_of_ilsvrc_is_taken(tmp_path: Path, images: np.ndarray) -> None:
     (tmp_path / "alexnet.caffemodel").write_bytes(caffemodel(old=True))
     made = import_net(tmp_path / "alexnet.caffemodel", tmp_path / "out", Options(), None)
-    assert [line for line in made.recipe["assumed"] if "--mean" in line] == [f"{ILSVRC}; the file wants 'mean.binaryproto' (--mean)"]
+    assert [line for line in made.recipe["assumed"] if "--mean" in line] == [
+        f"{ILSVRC}; the file wants 'mean.binaryproto' (--mean)"
+    ]
     assert made.parity["reference"] == "the graph that our reader wrote of Caffe's .caffemodel, run by onnxruntime"
     colour = np.reshape((104.00699, 116.66877, 122.67892), (3, 1, 1)).astype(np.float32)
     _, each = open_classifier(tmp_path / "out", EngineOptions("cpu", "onnxruntime", "fp32")).predict(images[:1])
@@ -216,19 +245,51 @@ TOLD: dict[str, tuple[bytes | None, Options, float, tuple[float, ...], list[str]
     "nothing": (None, Options(), 1.0, MEAN, [BGR, "pixels times 1 (--scale)", f"{ILSVRC} (--mean)", CROP]),
     "crop": (whole(3, 227), Options(), 1.0, (0.0,) * 3, [BGR]),  # Caffe subtracts what it is told to
     "one mean value": (real(5, 128.0), Options(), 1.0, (128.0,) * 3, [BGR, CROP]),
-    "three mean values": (whole(3, 227) + real(5, 104) + real(5, 117) + real(5, 123), Options(), 1.0, (104.0, 117.0, 123.0), [BGR]),
-    "packed mean values": (held(5, struct.pack("<3f", 104, 117, 123)), Options(), 1.0, (104.0, 117.0, 123.0), [BGR, CROP]),
+    "three mean values": (
+        whole(3, 227) + real(5, 104) + real(5, 117) + real(5, 123),
+        Options(),
+        1.0,
+        (104.0, 117.0, 123.0),
+        [BGR],
+    ),
+    "packed mean values": (
+        held(5, struct.pack("<3f", 104, 117, 123)),
+        Options(),
+        1.0,
+        (104.0, 117.0, 123.0),
+        [BGR, CROP],
+    ),
     "scale": (real(1, SCALE) + real(5, 128.0), Options(), SCALE, (2.0,) * 3, [BGR, CROP]),
     "scale, and the user a mean": (real(1, SCALE), Options(mean=(1.5,) * 3), SCALE, (1.5,) * 3, [BGR, CROP]),
-    "nothing, and the user a scale": (None, Options(scale=0.5), 0.5, tuple(value / 2 for value in MEAN), [BGR, f"{ILSVRC} (--mean)", CROP]),
-    "a file": (held(4, "/a/b.binaryproto"), Options(), 1.0, MEAN, [BGR, f"{ILSVRC}; the file wants 'b.binaryproto' (--mean)", CROP]),
-    "a file, and the user a mean": (held(4, "/a/b.binaryproto"), Options(mean=(9.0,) * 3, crop=227), 1.0, (9.0,) * 3, [BGR]),
+    "nothing, and the user a scale": (
+        None,
+        Options(scale=0.5),
+        0.5,
+        tuple(value / 2 for value in MEAN),
+        [BGR, f"{ILSVRC} (--mean)", CROP],
+    ),
+    "a file": (
+        held(4, "/a/b.binaryproto"),
+        Options(),
+        1.0,
+        MEAN,
+        [BGR, f"{ILSVRC}; the file wants 'b.binaryproto' (--mean)", CROP],
+    ),
+    "a file, and the user a mean": (
+        held(4, "/a/b.binaryproto"),
+        Options(mean=(9.0,) * 3, crop=227),
+        1.0,
+        (9.0,) * 3,
+        [BGR],
+    ),
 }
 
 
 @pytest.mark.parametrize("old", [True, False], ids=["V1", "new"])
 @pytest.mark.parametrize("what", TOLD)
-def test_numbers_of_the_data_layer_are_taken_and_what_it_leaves_open_is_told(what: str, old: bool, tmp_path: Path) -> None:
+def test_numbers_of_the_data_layer_are_taken_and_what_it_leaves_open_is_told(
+    what: str, old: bool, tmp_path: Path
+) -> None:
     transform, options, scale, mean_said, lines = TOLD[what]
     (tmp_path / "net.caffemodel").write_bytes(data(transform)(old))
     source = read_caffe(tmp_path / "net.caffemodel", options)
@@ -242,7 +303,9 @@ def test_scale_and_mean_values_are_applied_as_caffe_does(tmp_path: Path, images:
     import_net(tmp_path / "net.caffemodel", tmp_path / "out", Options(), None)
     colour = np.reshape((104.0, 117.0, 123.0), (3, 1, 1)).astype(np.float32)
     _, each = open_classifier(tmp_path / "out", EngineOptions("cpu", "onnxruntime", "fp32")).predict(images[:1])
-    np.testing.assert_allclose(each[0], torch_probabilities(ten(images[0], colour, 227) * np.float32(SCALE)), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(
+        each[0], torch_probabilities(ten(images[0], colour, 227) * np.float32(SCALE)), rtol=0, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize(
@@ -277,13 +340,19 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "a text": (lambda: b'name: "AlexNet"\nlayer {\n', "not a file of Caffe's"),
     "nothing": (lambda: b"", "no layers"),
     "another layer": (other("relu1", "Eltwise", ["conv1"], "conv1"), "'relu1': Eltwise is not one of"),
-    "another layer of the old format": (lambda: caffemodel(True, relu1=layer(True, "relu1", "Eltwise", ["conv1"], "conv1")), "number 25"),
+    "another layer of the old format": (
+        lambda: caffemodel(True, relu1=layer(True, "relu1", "Eltwise", ["conv1"], "conv1")),
+        "number 25",
+    ),
     "a layer out of nothing": (other("relu1", "ReLU", ["gone"], "conv1"), "takes 'gone'"),
     "two inputs": (other("relu1", "ReLU", ["conv1", "data"], "conv1"), "2 inputs"),
     "no weights": (other("conv1", "Convolution", ["data"], "conv1", CONV1), "a file without weights?"),
     "kernels of another size": (with_weights("conv1", (8, 3, 9, 9)), "has weights [8, 3, 9, 9]"),
     "a matrix of another size": (with_weights("fc6", (16, 99)), "is --crop right?"),
-    "an average for a pooling": (other("pool1", "Pooling", ["norm1"], "pool1", whole(1, 1) + whole(2, 3) + whole(3, 2)), "max pooling"),
+    "an average for a pooling": (
+        other("pool1", "Pooling", ["norm1"], "pool1", whole(1, 1) + whole(2, 3) + whole(3, 2)),
+        "max pooling",
+    ),
     "a norm within maps": (other("norm1", "LRN", ["conv1"], "norm1", whole(4, 1)), "norms across channels"),
     "no window": (other("pool1", "Pooling", ["norm1"], "pool1", b""), "windows of [0, 0]"),
     "no classifier": (lambda: caffemodel(False, fc6=b"", relu6=b"", drop6=b"", fc8=b"", loss=b""), "no classifier"),
@@ -292,11 +361,15 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
         "make no net",
     ),
     "numbers that do not fill their shape": (
-        lambda: caffemodel(False).replace(held(1, b"".join(map(varint, SHAPES["fc8"]))), held(1, b"".join(map(varint, (CLASSES, 17))))),
+        lambda: caffemodel(False).replace(
+            held(1, b"".join(map(varint, SHAPES["fc8"]))), held(1, b"".join(map(varint, (CLASSES, 17))))
+        ),
         "numbers where its shape is",
     ),
     "weights that are no numbers": (
-        lambda: caffemodel(True, weights={"fc8": (np.full(SHAPES["fc8"], np.nan, np.float32), np.zeros(CLASSES, np.float32))}),
+        lambda: caffemodel(
+            True, weights={"fc8": (np.full(SHAPES["fc8"], np.nan, np.float32), np.zeros(CLASSES, np.float32))}
+        ),
         "no numbers",
     ),
 }
@@ -317,10 +390,17 @@ def test_mean_image_that_fits_neither_image_nor_crop_is_refused(side: int, tmp_p
     (tmp_path / "net.caffemodel").write_bytes(caffemodel(True))
     (tmp_path / "mean.binaryproto").write_bytes(blob(np.ones((3, side, side), np.float32), old=True))
     with pytest.raises(BadInput, match=f"mean image is {side} pixels wide"):
-        import_net(tmp_path / "net.caffemodel", tmp_path / "out", said(str(tmp_path / "mean.binaryproto"), None, resize=256), None)
+        import_net(
+            tmp_path / "net.caffemodel",
+            tmp_path / "out",
+            said(str(tmp_path / "mean.binaryproto"), None, resize=256),
+            None,
+        )
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff" * 50, blob(np.ones((1, 4, 4), np.float32), old=True)], ids=["empty", "noise", "grey"])
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff" * 50, blob(np.ones((1, 4, 4), np.float32), old=True)], ids=["empty", "noise", "grey"]
+)
 def test_file_that_is_no_mean_image_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "mean.binaryproto").write_bytes(content)
     with pytest.raises(BadInput, match=r"mean\.binaryproto"):

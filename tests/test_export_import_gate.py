@@ -9,17 +9,18 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from test_export_import_onnx import CLASSES, CROP, RESIZE, Tiny
 
-from export.importers import classifier, gate, run
-from export.importers.graphs import rounded, squashed
-from export.importers.options import Options
-from export.importers.reference import kind_of_output
-from export.importers.run import import_net
-from export.importers.source import Source
-from export.parity import Limits
-from export.pipeline import tencrop_onnx
-from model.contract import Contract
-from model.errors import BadInput, WorkFailed
-from model.lrn import decomposed
+from tencrop.common.errors import BadInput, WorkFailed
+from tencrop.export.importers import gate, run
+from tencrop.export.importers import source_to_net as classifier
+from tencrop.export.importers.graph_rewrite import rounded, squashed
+from tencrop.export.importers.input_convention import Options
+from tencrop.export.importers.reference import kind_of_output
+from tencrop.export.importers.run import import_net
+from tencrop.export.importers.source_net import Source
+from tencrop.export.parity import Limits
+from tencrop.export.tencrop_graph import tencrop_onnx
+from tencrop.model.contract import Contract
+from tencrop.runtime.onnxruntime_lrn import decomposed
 
 
 @pytest.mark.parametrize("wrong", ["mean", "views", "net"])
@@ -76,7 +77,9 @@ NEITHER = {
 
 
 @pytest.mark.parametrize("what", NEITHER)
-def test_answers_that_are_neither_logits_nor_probabilities_are_refused_until_the_user_calls_them_logits(what: str) -> None:
+def test_answers_that_are_neither_logits_nor_probabilities_are_refused_until_the_user_calls_them_logits(
+    what: str,
+) -> None:
     model, said, message = NEITHER[what]
     source = Source(Path("net.onnx"), "ONNX", model)
     with pytest.raises(BadInput, match=message):
@@ -97,7 +100,9 @@ def test_softmax_before_the_last_weights_is_no_softmax_of_the_answer() -> None:
     assert squashed(model) is None
 
 
-def test_difference_of_a_net_that_rounds_is_told_with_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_difference_of_a_net_that_rounds_is_told_with_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = Tiny(end="logits").model()
     model.graph.node[0].output[0] = "exact"
     model.graph.node.insert(1, helper.make_node("DynamicQuantizeLinear", ["exact"], ["bits", "scale", "point"]))
@@ -127,6 +132,8 @@ def test_reference_runs_the_norms_of_the_file_itself(tmp_path: Path, monkeypatch
             attribute.f *= 2
         return decomposed(wrong.SerializeToString())
 
-    monkeypatch.setattr("model.engine.decomposed", alpha_doubled)  # what the engine of both files does to them
+    monkeypatch.setattr(
+        "tencrop.runtime.engine.decomposed", alpha_doubled
+    )  # what the engine of both files does to them
     with pytest.raises(WorkFailed, match="onnxruntime at batch 1"):
         import_net(tmp_path / "net.onnx", tmp_path / "out", Options(resize=RESIZE), None)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from export.importers.labels import read_labels
-from model.contract import Label
-from model.errors import BadInput
+from tencrop.common.errors import BadInput
+from tencrop.export.importers.labels import read_labels
+from tencrop.model.contract import Label
 
 
 def written(folder: Path, *lines: str) -> Path:
@@ -15,19 +15,25 @@ def written(folder: Path, *lines: str) -> Path:
 
 
 def test_wnids_keep_the_order_of_the_outputs(tmp_path: Path) -> None:
-    file = written(tmp_path, "n02119789 kit fox, Vulpes macrotis", "n02100735 English setter", "n02110185 Siberian husky")
+    file = written(
+        tmp_path, "n02119789 kit fox, Vulpes macrotis", "n02100735 English setter", "n02110185 Siberian husky"
+    )
     assert [label.id for label in read_labels(file, 3)] == ["n02119789", "n02100735", "n02110185"]
     assert read_labels(file, 3)[0] == Label("n02119789", "kit fox, Vulpes macrotis")
 
 
-@pytest.mark.parametrize("lines", [("3d printer", "3d glasses"), ("4x4 car", "2d plotter"), ("n02119789 kit fox", "3d printer")])
+@pytest.mark.parametrize(
+    "lines", [("3d printer", "3d glasses"), ("4x4 car", "2d plotter"), ("n02119789 kit fox", "3d printer")]
+)
 def test_names_with_digits_are_names(lines: tuple[str, ...], tmp_path: Path) -> None:
     assert read_labels(written(tmp_path, *lines), 2) == tuple(Label(line, line) for line in lines)
 
 
 def test_names_are_ids_and_the_same_ones_are_told_apart(tmp_path: Path) -> None:
     labels = read_labels(written(tmp_path, "tabby cat", "crane", "red fox", "crane"), 4)
-    assert [label.id for label in labels] == ["tabby cat", "crane #1", "red fox", "crane #3"] and labels[1].name == "crane"
+    assert [label.id for label in labels] == ["tabby cat", "crane #1", "red fox", "crane #3"] and labels[
+        1
+    ].name == "crane"
 
 
 def test_wnid_of_two_outputs_is_refused(tmp_path: Path) -> None:

@@ -15,15 +15,15 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from export.importers.graphs import constants
-from export.importers.onnx_file import read_onnx
-from export.importers.options import Options
-from export.importers.run import import_net
-from model.classifier import open_classifier
-from model.contract import Contract
-from model.engine import EngineOptions
-from model.preprocess import decode
-from model.tencropfile import TenCropFile
+from tencrop.export.importers.graph_rewrite import constants
+from tencrop.export.importers.input_convention import Options
+from tencrop.export.importers.onnx_file import read_onnx
+from tencrop.export.importers.run import import_net
+from tencrop.images.decode import decode
+from tencrop.model.contract import Contract
+from tencrop.model.tencropfile import TenCropFile
+from tencrop.runtime.classifier import open_classifier
+from tencrop.runtime.engine import EngineOptions
 
 CROP, RESIZE, CLASSES = 32, 37, 7  # offsets 0, 2 and 5: the middle one is rounded down
 
@@ -49,9 +49,13 @@ class Tiny:
         names = ("kernels", "offsets", "matrix", "shifts", "shape")
         stored = [numpy_helper.from_array(value, name) for value, name in zip(self.weights(), names, strict=False)]
         stored.append(numpy_helper.from_array(np.array(self.shape, np.int64), "shape"))
-        nodes = [helper.make_node("Transpose", ["picture"], ["planes"], perm=[0, 3, 1, 2])] if self.layout == "nhwc" else []
+        nodes = (
+            [helper.make_node("Transpose", ["picture"], ["planes"], perm=[0, 3, 1, 2])] if self.layout == "nhwc" else []
+        )
         nodes += [
-            helper.make_node("Conv", ["planes" if nodes else "picture", "kernels", "offsets"], ["maps"], strides=[2, 2]),
+            helper.make_node(
+                "Conv", ["planes" if nodes else "picture", "kernels", "offsets"], ["maps"], strides=[2, 2]
+            ),
             helper.make_node("Relu", ["maps"], ["active"], doc_string='File "/home/someone/net.py", line 3'),
             helper.make_node("MaxPool", ["active"], ["pooled"], kernel_shape=[2, 2], strides=[2, 2]),
             helper.make_node("Reshape", ["pooled", "shape"], ["flat"]),
@@ -68,7 +72,11 @@ class Tiny:
             nodes,
             "tiny",
             [helper.make_tensor_value_info("picture", TensorProto.FLOAT, sides)],
-            [helper.make_tensor_value_info("scores" if self.end == "logits" else "answer", TensorProto.FLOAT, [self.batch, CLASSES])],
+            [
+                helper.make_tensor_value_info(
+                    "scores" if self.end == "logits" else "answer", TensorProto.FLOAT, [self.batch, CLASSES]
+                )
+            ],
             stored,
         )
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=8)
@@ -122,11 +130,15 @@ def images(photographs: dict[str, Path]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
-def test_every_convention_gives_the_prediction_that_numpy_computes(convention: str, tmp_path: Path, images: np.ndarray) -> None:
+def test_every_convention_gives_the_prediction_that_numpy_computes(
+    convention: str, tmp_path: Path, images: np.ndarray
+) -> None:
     net, options = CONVENTIONS[convention]
     made = import_net(net.save(tmp_path / "net.onnx"), tmp_path / "out", Options(resize=RESIZE).over(options), None)
     want = np.stack([expected(net, image, options) for image in images])
-    assert made.contract.crop == CROP and made.recipe["output"] == ("logits" if net.end == "logits" else "probabilities")
+    assert made.contract.crop == CROP and made.recipe["output"] == (
+        "logits" if net.end == "logits" else "probabilities"
+    )
     for engine in ("onnxruntime", "openvino"):
         opened = open_classifier(tmp_path / "out", EngineOptions("cpu", engine, "fp32"))
         mean, each = opened.predict(images)
@@ -137,7 +149,12 @@ def test_every_convention_gives_the_prediction_that_numpy_computes(convention: s
 
 def test_wrong_conventions_would_show(images: np.ndarray) -> None:
     right = expected(Tiny(), images[0], CAFFE)
-    wrong = (Options(channels="rgb"), Options(scale=1.01), Options(mean=(123.0, 117.0, 104.0)), Options(std=(57.0, 58.0, 60.0)))
+    wrong = (
+        Options(channels="rgb"),
+        Options(scale=1.01),
+        Options(mean=(123.0, 117.0, 104.0)),
+        Options(std=(57.0, 58.0, 60.0)),
+    )
     for other in wrong:
         numbers = {name: getattr(other, name) or getattr(CAFFE, name) for name in ("channels", "scale", "mean", "std")}
         assert np.abs(expected(Tiny(), images[0], Options(**numbers)) - right).max() > 1e-3
@@ -155,7 +172,9 @@ def test_files_hold_what_the_card_promises_and_nothing_of_where_they_were_made(t
         (engine, batch) for engine in ("onnxruntime", "openvino") for batch in (1, 2, 5)
     ]
     assert card.contract.labels[3].id == "n00000003" and card.contract.labels[3].name == "thing 3"
-    assert card.recipe["source"] == "mine.onnx" and any("torchvision's preset" in line for line in card.recipe["assumed"])
+    assert card.recipe["source"] == "mine.onnx" and any(
+        "torchvision's preset" in line for line in card.recipe["assumed"]
+    )
     assert Image.open(io.BytesIO(card.kernels)).size == (16 * 22 + 2, 24)  # one row of 5x5 kernels, a weight 4 pixels
     assert b"someone" not in file.graph and str(tmp_path).encode() not in file.graph
     net = onnx.load(tmp_path / "out/net.onnx")
@@ -164,15 +183,19 @@ def test_files_hold_what_the_card_promises_and_nothing_of_where_they_were_made(t
 
 def test_import_needs_no_torch(tmp_path: Path) -> None:
     net, out = Tiny().save(tmp_path / "net.onnx"), tmp_path / "out"
-    program = "import sys; sys.modules['torch'] = None; import tencrop; tencrop.main()"
-    done = subprocess.run([sys.executable, "-c", program, "import", str(net), str(out)], capture_output=True, text=True, check=False)
+    program = "import sys; sys.modules['torch'] = None; from tencrop import cli; cli.main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "import", str(net), str(out)], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert (out / "tencrop.onnx").is_file() and "assumed: classes numbered from 0" in done.stdout
 
 
 def test_weights_beside_the_file_are_taken_in(tmp_path: Path, images: np.ndarray) -> None:
     options = Options(resize=RESIZE)
-    onnx.save(Tiny().model(), tmp_path / "apart.onnx", save_as_external_data=True, location="apart.data", size_threshold=0)
+    onnx.save(
+        Tiny().model(), tmp_path / "apart.onnx", save_as_external_data=True, location="apart.data", size_threshold=0
+    )
     import_net(tmp_path / "apart.onnx", tmp_path / "a", options, None)
     import_net(Tiny().save(tmp_path / "whole.onnx"), tmp_path / "b", options, None)
     assert (tmp_path / "a/net.onnx").read_bytes() == (tmp_path / "b/net.onnx").read_bytes()
@@ -198,8 +221,14 @@ def test_constants_of_every_spelling_are_known() -> None:
     }
     model.graph.node.extend(helper.make_node("Constant", [], [key], **{key: value}) for key, value in told.items())
     stored = {name: numpy_helper.to_array(value) for name, value in constants(model).items()}
-    assert stored["value_int"].shape == () and stored["value_ints"].dtype == np.int64 and stored["value_floats"].dtype == np.float32
-    assert {name: stored[name].tolist() for name in told if name in stored} == {k: v for k, v in told.items() if k != "value_string"}
+    assert (
+        stored["value_int"].shape == ()
+        and stored["value_ints"].dtype == np.int64
+        and stored["value_floats"].dtype == np.float32
+    )
+    assert {name: stored[name].tolist() for name in told if name in stored} == {
+        k: v for k, v in told.items() if k != "value_string"
+    }
 
 
 def test_nodes_in_any_order_are_read(tmp_path: Path) -> None:

@@ -8,14 +8,14 @@ import pytest
 from onnx import TensorProto, helper
 from test_export_import_onnx import Tiny
 
-from export.importers.bvlc import BVLC
-from export.importers.classifier import image_shape
-from export.importers.options import Options, said
-from export.importers.pixels import PRESET, Pixels, assumptions, settle
-from export.importers.source import Source
-from export.importers.torchvision_alexnet import KNOWN
-from model.contract import Contract
-from model.errors import BadInput
+from tencrop.common.errors import BadInput
+from tencrop.export.importers.input_convention import Options, said
+from tencrop.export.importers.onnxzoo_alexnet import BVLC
+from tencrop.export.importers.pixels import PRESET, Pixels, assumptions, settle
+from tencrop.export.importers.source_net import Source
+from tencrop.export.importers.source_to_net import image_shape
+from tencrop.export.importers.torchvision_alexnet import KNOWN
+from tencrop.model.contract import Contract
 
 KINDS = {"bvlc": BVLC, "torchvision": KNOWN, "any": Options()}
 
@@ -45,7 +45,9 @@ def test_one_number_that_is_said_leaves_the_known_others(one: Options, known: Op
 @pytest.mark.parametrize("kind", KINDS)
 def test_said_channels_turn_the_known_numbers_with_them(kind: str) -> None:
     rgb, bgr = (pixels(Options(channels=channels).over(KINDS[kind])) for channels in ("rgb", "bgr"))
-    assert (rgb.channels, bgr.channels) == ("rgb", "bgr") and rgb.mean.ravel().tolist() == bgr.mean.ravel().tolist()[::-1]
+    assert (rgb.channels, bgr.channels) == ("rgb", "bgr") and rgb.mean.ravel().tolist() == bgr.mean.ravel().tolist()[
+        ::-1
+    ]
     np.testing.assert_array_equal(rgb.subtracted, bgr.subtracted)  # both RGB: blue is always blue's
     np.testing.assert_array_equal(rgb.factor, bgr.factor)
     assert np.ptp(rgb.subtracted) > 1
@@ -66,9 +68,14 @@ def test_mean_image_is_bgr_as_caffe_writes_it_whatever_the_net_takes() -> None:
 
 
 LINES = {
-    (): ["torchvision's preset: pixels / 255, minus 0.485, 0.456, 0.406, over 0.229, 0.224, 0.225 (--scale --mean --std)"],
+    (): [
+        "torchvision's preset: pixels / 255, minus 0.485, 0.456, 0.406, over 0.229, 0.224, 0.225 (--scale --mean --std)"
+    ],
     ("scale",): ["a mean of 0, 0, 0 (--mean)", "a std of 1, 1, 1 (--std)"],
-    ("mean",): ["pixels times 0.00392157, going by the size of the other numbers (--scale)", "a std of 1, 1, 1 (--std)"],
+    ("mean",): [
+        "pixels times 0.00392157, going by the size of the other numbers (--scale)",
+        "a std of 1, 1, 1 (--std)",
+    ],
     ("scale", "std"): ["a mean of 0, 0, 0 (--mean)"],
     ("scale", "mean", "std"): [],
 }
@@ -77,13 +84,16 @@ LINES = {
 @pytest.mark.parametrize("names", LINES)
 def test_each_number_that_nobody_said_is_a_line(names: tuple[str, ...]) -> None:
     numbers = {"scale": 1 / 255, "mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
-    options = Options(channels="bgr" if len(names) > 1 else "rgb", resize=256, **{name: numbers[name] for name in names})  # type: ignore[arg-type]
+    said = {name: numbers[name] for name in names}
+    options = Options(channels="bgr" if len(names) > 1 else "rgb", resize=256, **said)  # type: ignore[arg-type]
     assert list(assumptions(options, pixels(options), Contract())) == LINES[names]
 
 
 def test_preset_of_a_bgr_net_is_told_in_its_order() -> None:
     options = Options(channels="bgr", resize=256)
-    assert "minus 0.406, 0.456, 0.485, over 0.225, 0.224, 0.229" in next(assumptions(options, pixels(options), Contract()))
+    assert "minus 0.406, 0.456, 0.485, over 0.225, 0.224, 0.229" in next(
+        assumptions(options, pixels(options), Contract())
+    )
     assert pixels(options).mean.ravel().tolist() == list(PRESET.mean or ())[::-1]
 
 
@@ -105,7 +115,12 @@ def test_sides_that_the_file_leaves_open_are_lines(sides: list[str | int], optio
 
 @pytest.mark.parametrize(
     "options",
-    [Options(scale=1e38), Options(std=(1e-46,) * 3), Options(mean=(1e300,) * 3), Options(scale=1e308, std=(1e-308,) * 3)],
+    [
+        Options(scale=1e38),
+        Options(std=(1e-46,) * 3),
+        Options(mean=(1e300,) * 3),
+        Options(scale=1e308, std=(1e-308,) * 3),
+    ],
     ids=["scale", "std", "mean", "together"],
 )
 def test_numbers_that_make_pixels_no_float32_numbers_are_refused(options: Options) -> None:

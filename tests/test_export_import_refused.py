@@ -10,11 +10,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from test_export_import_onnx import CLASSES, CROP, RESIZE, Tiny
 
-import tencrop
-from export.importers.options import Options
-from export.importers.run import import_net
-from model.errors import BadInput
-from server import EMBEDDED
+from tencrop import cli
+from tencrop.common.errors import BadInput
+from tencrop.export.importers.input_convention import Options
+from tencrop.export.importers.run import import_net
+from tencrop.model.embedded import EMBEDDED
 
 
 def edited(edit: Callable[[onnx.ModelProto], object], net: Tiny | None = None) -> Callable[[Path], Path]:
@@ -114,7 +114,9 @@ def foreign_beside_a_function(model: onnx.ModelProto) -> None:
     named("com.example", "Swirl")(model)
 
 
-def node_in_front_of_relu(op: str, *more: str, outputs: int = 1, **attributes: Any) -> Callable[[onnx.ModelProto], None]:
+def node_in_front_of_relu(
+    op: str, *more: str, outputs: int = 1, **attributes: Any
+) -> Callable[[onnx.ModelProto], None]:
     def insert(model: onnx.ModelProto) -> None:
         made = ["changed", "mean", "variance"][:outputs]
         model.graph.initializer.extend(numpy_helper.from_array(np.ones(4, np.float32), name) for name in more)
@@ -152,7 +154,10 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "no such operator": (edited(named("", "Swirl")), "Swirl"),
     "weights of another shape": (edited(no_matrix_fits), "net.onnx"),
     "weights that are no numbers": (edited(infinite), "no numbers"),
-    "another domain's operator beside a function": (edited(foreign_beside_a_function), "operator Swirl of 'com.example'"),
+    "another domain's operator beside a function": (
+        edited(foreign_beside_a_function),
+        "operator Swirl of 'com.example'",
+    ),
     "external data at a NUL": (external("a\0b"), "lies in no file"),
     "external data at 5,000 letters": (external("x" * 5000), "lies in no file"),
     "images of a type that there is not": (edited(sides(1, 3, CROP, CROP, kind=99)), "its input is of type 99"),
@@ -182,7 +187,7 @@ def test_bad_source_is_one_line_and_nothing_is_written(
     source, out = write(tmp_path / "models"), tmp_path / "out"
     monkeypatch.setattr("sys.argv", ["tencrop", "import", str(source), str(out), "--resize", str(RESIZE)])
     with pytest.raises(SystemExit) as ended:
-        tencrop.main()
+        cli.main()
     told = capsys.readouterr().err
     assert ended.value.code == 2 and told.count("\n") == 1 and told.startswith("tencrop: ") and message in told
     assert not out.exists()
@@ -217,14 +222,18 @@ def test_bad_source_is_one_line_and_nothing_is_written(
     ],
 )
 def test_bad_option_is_one_line_and_nothing_is_written(
-    flags: tuple[str, str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    flags: tuple[str, str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("three.txt").write_text("a\nb\nc\n")
     Tiny().save(Path("net.onnx"))
     monkeypatch.setattr("sys.argv", ["tencrop", "import", "net.onnx", "out", *flags])
     with pytest.raises(SystemExit) as ended:
-        tencrop.main()
+        cli.main()
     told = capsys.readouterr().err
     assert ended.value.code == 2 and told.count("\n") == 1 and message in told and len(told) < 300
     assert not Path("out").exists()

@@ -16,19 +16,21 @@ from torch import nn
 from torchvision.models import alexnet
 from torchvision.transforms import v2
 
-import tencrop
-from export.importers.options import Options
-from export.importers.run import import_net
-from export.importers.torchvision_alexnet import read_alexnet
-from model.classifier import Classifier, open_classifier
-from model.engine import EngineOptions
-from model.errors import BadInput
-from model.preprocess import decode
-from server.app import create_app
-from server.settings import Settings
+from tencrop import cli
+from tencrop.common.errors import BadInput
+from tencrop.export.importers.input_convention import Options
+from tencrop.export.importers.run import import_net
+from tencrop.export.importers.torchvision_alexnet import read_alexnet
+from tencrop.images.decode import decode
+from tencrop.runtime.classifier import Classifier, open_classifier
+from tencrop.runtime.engine import EngineOptions
+from tencrop.server.app import create_app
+from tencrop.server.settings import Settings
 
 CLASSES = 12
-NORMALIZE = v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))])
+NORMALIZE = v2.Compose(
+    [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))]
+)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +63,9 @@ def classifier(imported: Path) -> Classifier:
 
 
 @torch.inference_mode()
-def test_center_view_is_torchvisions_preset(net: nn.Module, classifier: Classifier, photographs: dict[str, Path]) -> None:
+def test_center_view_is_torchvisions_preset(
+    net: nn.Module, classifier: Classifier, photographs: dict[str, Path]
+) -> None:
     preset = v2.Compose([v2.Resize(256), v2.CenterCrop(224), NORMALIZE])
     for path in photographs.values():
         want = net(preset(Image.open(path).convert("RGB"))[None]).softmax(-1)[0].numpy()
@@ -90,7 +94,11 @@ def test_it_is_served_under_its_folders_name(classifier: Classifier, photographs
         reply = client.post("/v1/predict?top=1", content=photographs["china"].read_bytes()).json()
         drawn = client.get("/page/kernels.png")
     best = int(mean[0].argmax())
-    assert reply["model"] == "mine" and reply["top"][0]["id"] == f"n{best:08}" and reply["top"][0]["label"] == f"the {best}th"
+    assert (
+        reply["model"] == "mine"
+        and reply["top"][0]["id"] == f"n{best:08}"
+        and reply["top"][0]["label"] == f"the {best}th"
+    )
     assert drawn.status_code == 200 and drawn.content.startswith(b"\x89PNG")
 
 
@@ -114,9 +122,14 @@ def test_it_is_evaluated(
     data = ["evaluate", str(tmp_path / "photos"), "--model", str(imported), "--precision", "fp32", "--json"]
     monkeypatch.setattr("sys.argv", ["tencrop", *data])
     with pytest.raises(SystemExit) as ended:
-        tencrop.main()
+        cli.main()
     summary = json.loads(capsys.readouterr().out)
-    assert ended.value.code == 0 and summary["n"] == 2 and summary["center"]["top1_error"] == 0.5 and summary["model"]["name"] == "mine"
+    assert (
+        ended.value.code == 0
+        and summary["n"] == 2
+        and summary["center"]["top1_error"] == 0.5
+        and summary["model"]["name"] == "mine"
+    )
 
 
 def thin(**changes: tuple[int, ...]) -> dict[str, torch.Tensor]:
@@ -186,14 +199,30 @@ def quantised(kernels: torch.Tensor) -> torch.Tensor:
 
 REFUSED: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "another net in capitals": ("x.PTH", saved({"conv.weight": torch.zeros(1)}), "not torchvision's alexnet"),
-    "another net of a training script": ("x.pth.tar", saved({"state_dict": {"conv.weight": torch.zeros(1)}}), "not torchvision's alexnet"),
+    "another net of a training script": (
+        "x.pth.tar",
+        saved({"state_dict": {"conv.weight": torch.zeros(1)}}),
+        "not torchvision's alexnet",
+    ),
     "weights of no device": ("x.pth", with_first(lambda kernels: kernels.to("meta")), "'features.0.weight' is meta"),
-    "sparse weights": ("x.pth", with_first(lambda kernels: kernels.to_sparse()), "'features.0.weight' is sparse_coo float32"),
+    "sparse weights": (
+        "x.pth",
+        with_first(lambda kernels: kernels.to_sparse()),
+        "'features.0.weight' is sparse_coo float32",
+    ),
     "quantised weights": ("x.pth", with_first(quantised), "'features.0.weight' is strided qint8"),
-    "complex weights": ("x.pth", with_first(lambda kernels: kernels.to(torch.complex64)), "'features.0.weight' is strided complex64"),
+    "complex weights": (
+        "x.pth",
+        with_first(lambda kernels: kernels.to(torch.complex64)),
+        "'features.0.weight' is strided complex64",
+    ),
     "complex safetensors": ("x.safetensors", complex_safetensors, "'features.0.weight' is complex64"),
     "another net": ("x.pth", saved({"conv.weight": torch.zeros(1)}), "not torchvision's alexnet"),
-    "a layer too many": ("x.pth", saved(thin() | {"classifier.9.weight": torch.zeros(1)}), "'classifier.9.weight' is not one"),
+    "a layer too many": (
+        "x.pth",
+        saved(thin() | {"classifier.9.weight": torch.zeros(1)}),
+        "'classifier.9.weight' is not one",
+    ),
     "wrong shapes": ("x.pth", saved(thin(**{"classifier.1": (8, 300)})), "classifier.1 has weights [8, 300]"),
     "a whole module": ("x.pth", saved(nn.Linear(1, 1)), "weights only"),
     "a list": ("x.pth", saved([torch.zeros(1)]), "no state dict"),

@@ -10,21 +10,21 @@ import pytest
 import torch
 from PIL import Image
 
-from export import files
-from export.files import export
-from export.info import describe
-from export.int8 import int8
-from export.onnx import net_onnx
-from export.pipeline import tencrop_onnx
-from export.precision import single
-from export.verify import INT8, verify
-from model.checkpoint import Checkpoint
-from model.classifier import open_classifier
-from model.engine import EngineOptions
-from model.errors import BadInput, WorkFailed
-from model.preprocess import decode
-from model.views import TenCropNet
-from server import EMBEDDED
+from tencrop.common.errors import BadInput, WorkFailed
+from tencrop.export import run as files
+from tencrop.export.compress import single
+from tencrop.export.describe_file import describe
+from tencrop.export.int8 import int8
+from tencrop.export.net_graph import net_onnx
+from tencrop.export.run import export
+from tencrop.export.tencrop_graph import tencrop_onnx
+from tencrop.export.verify import INT8, verify
+from tencrop.images.decode import decode
+from tencrop.model.checkpoint import Checkpoint
+from tencrop.model.embedded import EMBEDDED
+from tencrop.model.ten_crop_net import TenCropNet
+from tencrop.runtime.classifier import open_classifier
+from tencrop.runtime.engine import EngineOptions
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,11 @@ def test_every_product_but_the_first_is_in_8_bits(exported: Path, embedded: Chec
 
 
 def test_two_products_add_up_in_16_bits_as_cpus_without_vnni_add_them(exported: Path) -> None:
-    stored = [value for value in onnx.load(exported / "net.onnx").graph.initializer if value.data_type == onnx.TensorProto.INT8]
+    stored = [
+        value
+        for value in onnx.load(exported / "net.onnx").graph.initializer
+        if value.data_type == onnx.TensorProto.INT8
+    ]
     largest = {value.name: int(np.abs(onnx.numpy_helper.to_array(value).astype(int)).max()) for value in stored}
     assert largest and all(2 * 255 * weight < 2**15 for weight in largest.values()), largest
 
@@ -81,7 +85,10 @@ def test_parity_tells_how_far_8_bits_are_and_that_the_exact_form_had_passed(expo
 def test_every_engine_answers_its_probe_and_agrees_with_the_full_model(
     engine: str, precision: str, exported: Path, photographs: dict[str, Path]
 ) -> None:
-    small, full = open_classifier(exported, EngineOptions("cpu", engine, precision)), open_classifier(EMBEDDED, EngineOptions("cpu"))
+    small, full = (
+        open_classifier(exported, EngineOptions("cpu", engine, precision)),
+        open_classifier(EMBEDDED, EngineOptions("cpu")),
+    )
     for path in photographs.values():
         pixels, _ = decode(path.read_bytes(), small.file.card.contract)
         got, want = small.predict(pixels[None])[0][0], full.predict(pixels[None])[0][0]
@@ -89,7 +96,9 @@ def test_every_engine_answers_its_probe_and_agrees_with_the_full_model(
         np.testing.assert_allclose(got, want, rtol=0, atol=0.1)
 
 
-def test_calibrated_on_nothing_like_photographs_it_is_rejected(embedded: Checkpoint, photographs: dict[str, Path]) -> None:
+def test_calibrated_on_nothing_like_photographs_it_is_rejected(
+    embedded: Checkpoint, photographs: dict[str, Path]
+) -> None:
     grey = np.full((2, 256, 256, 3), 128, np.uint8)
     crops = TenCropNet.of(embedded).inputs(torch.from_numpy(grey), embedded.contract.views).numpy()
     net = int8(net_onnx(single(embedded)), crops)
@@ -98,7 +107,9 @@ def test_calibrated_on_nothing_like_photographs_it_is_rejected(embedded: Checkpo
         verify(embedded, net, tencrop_onnx(net, embedded.contract, embedded.mean), images, INT8)
 
 
-def test_a_net_that_the_exact_gate_refuses_is_not_made_smaller(patches: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_net_that_the_exact_gate_refuses_is_not_made_smaller(
+    patches: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: object) -> None:
         raise WorkFailed("parity: no")
 
@@ -124,7 +135,9 @@ def test_too_few_photographs_are_refused(photographs: dict[str, Path], tmp_path:
 
 
 @pytest.mark.slow
-def test_the_source_programs_net_with_its_columns_and_same_map_norm_too(source145: Checkpoint, patches: Path, tmp_path: Path) -> None:
+def test_the_source_programs_net_with_its_columns_and_same_map_norm_too(
+    source145: Checkpoint, patches: Path, tmp_path: Path
+) -> None:
     source145.save(tmp_path / "checkpoint")
     export(tmp_path / "checkpoint", tmp_path / "out", "int8", 0, patches)
     kinds = Counter(node.op_type for node in onnx.load(tmp_path / "out/net.onnx").graph.node)

@@ -8,15 +8,15 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from export.images import formula_images
-from export.onnx import net_onnx
-from export.pipeline import tencrop_onnx
-from export.verify import verify
-from model.checkpoint import Checkpoint
-from model.config import NetConfig
-from model.contract import Contract
-from model.errors import WorkFailed
-from model.strict import dump
+from tencrop.common.errors import WorkFailed
+from tencrop.common.strict_config import dump
+from tencrop.export.images import formula_images
+from tencrop.export.net_graph import net_onnx
+from tencrop.export.tencrop_graph import tencrop_onnx
+from tencrop.export.verify import verify
+from tencrop.model.checkpoint import Checkpoint
+from tencrop.model.contract import Contract
+from tencrop.model.net_config import NetConfig
 
 Files = tuple[onnx.ModelProto, onnx.ModelProto]
 Mutation = Callable[[Checkpoint], Files]
@@ -45,7 +45,9 @@ def lrn(**changes: object) -> Mutation:
 
 
 def pool_before_norm(checkpoint: Checkpoint) -> Files:
-    return files(with_net(checkpoint, layers=tuple(stage.replace("lrn pool", "pool lrn") for stage in checkpoint.net.layers)))
+    return files(
+        with_net(checkpoint, layers=tuple(stage.replace("lrn pool", "pool lrn") for stage in checkpoint.net.layers))
+    )
 
 
 def padded_before(checkpoint: Checkpoint) -> Files:
@@ -84,7 +86,7 @@ def constant(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[
     return edit
 
 
-PARTS = ("body", "right", "bottom")  # that a view is put together from (export/stem.py)
+PARTS = ("body", "right", "bottom")  # that a view is put together from (export/shared_layers.py)
 
 
 def one_view_wrong(model: onnx.ModelProto) -> None:
@@ -147,8 +149,13 @@ def images() -> np.ndarray:
 def test_true_files_pass_and_the_report_says_so(embedded: Checkpoint, images: np.ndarray) -> None:
     parity = verify(embedded, *files(embedded), images)
     assert parity["lrn_nodes"] == 2
-    assert {(row["engine"], row["batch"]) for row in parity["compared"]} == {(e, b) for e in ("onnxruntime", "openvino") for b in (1, 2, 5)}
-    assert all(row["logits_relative"] < 1e-5 and row["probabilities"] < 1e-5 and row["top1_agreement"] == 1 for row in parity["compared"])
+    assert {(row["engine"], row["batch"]) for row in parity["compared"]} == {
+        (e, b) for e in ("onnxruntime", "openvino") for b in (1, 2, 5)
+    }
+    assert all(
+        row["logits_relative"] < 1e-5 and row["probabilities"] < 1e-5 and row["top1_agreement"] == 1
+        for row in parity["compared"]
+    )
     assert set(parity["largest_before_lrn"]) == {"lrn1", "lrn2"}
 
 
@@ -170,7 +177,9 @@ def test_mutant_of_source145_is_rejected(mutant: str, source145: Checkpoint, ima
         verify(source145, *SOURCE_MUTANTS[mutant](source145), images[:1])
 
 
-def test_numbers_alone_reject_a_net_without_lrn(embedded: Checkpoint, images: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("export.verify.check_structure", lambda *_: None)
+def test_numbers_alone_reject_a_net_without_lrn(
+    embedded: Checkpoint, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tencrop.export.verify.check_structure", lambda *_: None)
     with pytest.raises(WorkFailed, match="differs from torch"):
         verify(embedded, *MUTANTS["no LRN"](embedded), images[:1])

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model import checkpoint as room
-from model.checkpoint import DOCUMENT, TRAINING, WEIGHTS, Checkpoint
-from model.config import Conv, Linear, NetConfig
-from model.contract import Contract, Label
-from model.errors import BadInput
-from model.net import AlexNet
-from model.statistics import Statistics
-from model.strict import dump
+from tencrop.common.errors import BadInput
+from tencrop.common.strict_config import dump
+from tencrop.model import checkpoint as room
+from tencrop.model.checkpoint import DOCUMENT, TRAINING, WEIGHTS, Checkpoint
+from tencrop.model.contract import Contract, Label
+from tencrop.model.mean_and_pca import Statistics
+from tencrop.model.net import AlexNet
+from tencrop.model.net_config import Conv, Linear, NetConfig
 
 NET = NetConfig(input=12, conv1=Conv(4, 3), fc8=Linear(2), layers=("conv1 relu", "fc8"))
 
@@ -43,7 +43,11 @@ def same(a: Checkpoint, b: Checkpoint) -> bool:
     arrays = [(x.weights, y.weights) for x, y in ((a, b), (b, a))]
     arrays += [(x.training, y.training) for x, y in ((a, b), (b, a))]
     arrays += [(x.statistics.to_tensors(), y.statistics.to_tensors()) for x, y in ((a, b), (b, a))]
-    equal = all(name in y and x[name].dtype == y[name].dtype and np.array_equal(x[name], y[name]) for x, y in arrays for name in x)
+    equal = all(
+        name in y and x[name].dtype == y[name].dtype and np.array_equal(x[name], y[name])
+        for x, y in arrays
+        for name in x
+    )
     return equal and (a.recipe, a.contract, a.progress) == (b.recipe, b.contract, b.progress)
 
 
@@ -95,7 +99,12 @@ def test_an_interrupted_save_leaves_no_checkpoint(tmp_path: Path, monkeypatch: p
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    places = {"weights": (room, "save_file"), "document": (json, "dumps"), "sync": (os, "fsync"), "rename": (Path, "rename")}
+    places = {
+        "weights": (room, "save_file"),
+        "document": (json, "dumps"),
+        "sync": (os, "fsync"),
+        "rename": (Path, "rename"),
+    }
     monkeypatch.setattr(*places[step], interrupt)
     with pytest.raises(KeyboardInterrupt):
         made().save(tmp_path / "c")

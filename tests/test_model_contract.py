@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from model.contract import CENTER_VIEW, Contract, Label, View
-from model.errors import BadInput
-from model.strict import dump, parse
+from tencrop.common.errors import BadInput
+from tencrop.common.strict_config import dump, parse
+from tencrop.model.contract import CENTER_VIEW, Contract, Label, View
 
 LABELS = (Label("n01440764", "tench"), Label("n01443537", "goldfish, Carassius auratus"), Label("ñ", "naïve 猫"))
 

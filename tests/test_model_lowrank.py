@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from model.config import Conv, Linear, NetConfig
-from model.lowrank import factorised
-from model.net import AlexNet
+from tencrop.model.lowrank import factorised
+from tencrop.model.net import AlexNet
+from tencrop.model.net_config import Conv, Linear, NetConfig
 
 NET = NetConfig(
     input=6,
@@ -33,7 +33,9 @@ def ranked(rank6: int, rank7: int) -> NetConfig:
 def test_full_rank_is_exact(weights: dict[str, np.ndarray]) -> None:
     result = factorised(weights, ranked(20, 12))
     for name in ("fc6", "fc7"):
-        np.testing.assert_allclose(result[f"{name}.up.weight"] @ result[f"{name}.down.weight"], weights[f"{name}.weight"], atol=1e-7)
+        np.testing.assert_allclose(
+            result[f"{name}.up.weight"] @ result[f"{name}.down.weight"], weights[f"{name}.weight"], atol=1e-7
+        )
 
 
 @pytest.mark.parametrize("rank", [1, 3, 11])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from model.metrics import Counts, top_k
+from tencrop.model.metrics import Counts, top_k
 
 
 def test_ties_go_to_the_lower_index() -> None:

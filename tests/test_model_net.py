@@ -11,10 +11,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from model import net as room
-from model.config import LRN, Conv, Dropout, Linear, NetConfig, Pool, Row, SameMap, rows
-from model.net import MODULES, AlexNet, Convolution, FullyConnected, LocalResponseNorm, LowRank, MaxPool, SameMapNorm
-from training.recipe import load
+from tencrop.model import net as room
+from tencrop.model.net import (
+    MODULES,
+    AlexNet,
+    Convolution,
+    FullyConnected,
+    LocalResponseNorm,
+    LowRank,
+    MaxPool,
+    SameMapNorm,
+)
+from tencrop.model.net_config import LRN, Conv, Dropout, Linear, NetConfig, Pool, Row, SameMap, rows
+from tencrop.training.recipe import load
 
 CHANNELS = {"conv1": 8, "conv2": 12, "conv3": 16, "conv4": 16, "conv5": 8}
 UNITS = {"fc6": 20, "fc7": 18, "fc8": 7}
@@ -60,7 +69,9 @@ def test_convolution_equals_a_sum_over_windows(spec: Conv) -> None:
     x = numbers(2, 4, 20, 20)
     layer = Convolution(row("conv", spec, (4, 20, 20)))
     weights = parameters(layer)
-    expected = oracles.conv(x.astype(np.float64), weights["weight"], weights["bias"], spec.stride, spec.pad, spec.columns)
+    expected = oracles.conv(
+        x.astype(np.float64), weights["weight"], weights["bias"], spec.stride, spec.pad, spec.columns
+    )
     np.testing.assert_allclose(run(layer, x), expected, atol=1e-5)
 
 
@@ -91,7 +102,9 @@ def test_gradients_pass_through_the_padding(layout: torch.memory_format) -> None
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_the_padding_operator_keeps_torch_librarys_promises(layout: torch.memory_format) -> None:
     x = torch.from_numpy(numbers(2, 3, 7, 7)).contiguous(memory_format=layout).requires_grad_()
-    torch.library.opcheck(room._pad_behind, (x, 3), test_utils=("test_schema", "test_faketensor", "test_autograd_registration"))
+    torch.library.opcheck(
+        room._pad_behind, (x, 3), test_utils=("test_schema", "test_faketensor", "test_autograd_registration")
+    )
 
 
 def test_a_column_sees_only_its_own_half() -> None:
@@ -112,7 +125,9 @@ def test_conv3_and_the_fully_connected_layers_see_both_columns() -> None:
 def test_fully_connected_flattens_channel_by_channel() -> None:
     layer = FullyConnected(row("fc", Linear(5), (3, 2, 2)))
     weights, x = parameters(layer), numbers(4, 3, 2, 2)
-    expected = np.stack([[(w.reshape(3, 2, 2) * image).sum() for w in weights["weight"]] for image in x]) + weights["bias"]
+    expected = (
+        np.stack([[(w.reshape(3, 2, 2) * image).sum() for w in weights["weight"]] for image in x]) + weights["bias"]
+    )
     np.testing.assert_allclose(run(layer, x), expected, atol=1e-6)
 
 
@@ -246,7 +261,9 @@ def test_values_and_gradients_of_max_pool_equal_torchs_own(spec: Pool, side: int
 def test_the_pooling_operator_keeps_torch_librarys_promises(layout: torch.memory_format) -> None:
     """Shapes and strides that the compiler is told are the ones that come; nothing is written to; autograd is registered."""
     x = torch.from_numpy(numbers(2, 3, 7, 7)).contiguous(memory_format=layout).requires_grad_()
-    torch.library.opcheck(room._max_pool, (x, 3, 2), test_utils=("test_schema", "test_faketensor", "test_autograd_registration"))
+    torch.library.opcheck(
+        room._max_pool, (x, 3, 2), test_utils=("test_schema", "test_faketensor", "test_autograd_registration")
+    )
     plain = x.detach()
     pooled, indices = room._max_pool(plain, 3, 2)
     arguments = (torch.ones_like(pooled), plain, indices, 3, 2)
@@ -339,7 +356,10 @@ def test_the_whole_net_equals_numpy(recipe: str) -> None:
 
 @pytest.mark.parametrize("recipe", ["paper", "source145", "caltech101"])
 def test_initial_weights_and_biases_are_the_recipes(recipe: str) -> None:
-    narrow = {name: replace(getattr(load(recipe).net, name), units=units) for name, units in (("fc6", 64), ("fc7", 600), ("fc8", 300))}
+    narrow = {
+        name: replace(getattr(load(recipe).net, name), units=units)
+        for name, units in (("fc6", 64), ("fc7", 600), ("fc8", 300))
+    }
     alexnet = AlexNet(replace(load(recipe).net, **narrow))
     alexnet.init(0)
     weights = alexnet.weights()

@@ -6,14 +6,14 @@ import numpy as np
 import onnx
 import pytest
 
-from model.classifier import Classifier, open_classifier
-from model.engine import Choice, Engine, EngineOptions, open_engine
-from model.errors import BadInput, WorkFailed
-from model.nvidia import NoGpu
-from model.preprocess import decode
-from model.probe import Probe, formula_image, formula_png
-from model.tencropfile import TenCropFile
-from server import EMBEDDED
+from tencrop.common.errors import BadInput, WorkFailed
+from tencrop.images.decode import decode
+from tencrop.model.embedded import EMBEDDED
+from tencrop.model.probe import Probe, formula_image, formula_png
+from tencrop.model.tencropfile import TenCropFile
+from tencrop.runtime.classifier import Classifier, open_classifier
+from tencrop.runtime.engine import Choice, Engine, EngineOptions, open_engine
+from tencrop.runtime.nvidia_driver import NoGpu
 
 FILE = EMBEDDED / "tencrop.onnx"
 FP32 = EngineOptions("cpu", "auto", "fp32")
@@ -108,22 +108,28 @@ def broken(monkeypatch: pytest.MonkeyPatch, failures: dict[str, WorkFailed]) -> 
             raise failures[choice.device]
         return open_engine(graph, choice)
 
-    monkeypatch.setattr("model.classifier.open_engine", opened)
+    monkeypatch.setattr("tencrop.runtime.classifier.open_engine", opened)
 
 
 def test_where_nothing_works_every_reason_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     broken(monkeypatch, {"cuda:0": WorkFailed("no libcudnn"), "cpu": WorkFailed("no memory")})
-    with pytest.raises(WorkFailed, match=r"^no libcudnn; no memory$"):  # once each, though there are two choices on either
+    with pytest.raises(
+        WorkFailed, match=r"^no libcudnn; no memory$"
+    ):  # once each, though there are two choices on either
         open_classifier(FILE, EngineOptions())
 
 
-def test_a_gpu_that_fails_is_not_passed_over_in_silence(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_gpu_that_fails_is_not_passed_over_in_silence(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     broken(monkeypatch, {"cuda:0": WorkFailed("no libcudnn")})
     assert open_classifier(FILE, EngineOptions()).engine.device == "cpu"
     assert caplog.messages == ["caltech101: openvino on cpu runs it, because no libcudnn"]
 
 
-def test_a_machine_without_a_gpu_needs_no_warning(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_machine_without_a_gpu_needs_no_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     broken(monkeypatch, {"cuda:0": NoGpu("no NVIDIA driver")})
     assert open_classifier(FILE, EngineOptions()).engine.device == "cpu"
     assert not caplog.messages

@@ -9,24 +9,28 @@ import numpy as np
 import pytest
 from serving import served
 
-from model.classifier import open_classifier
-from model.engine import EngineOptions
-from model.preprocess import decode
-from server import EMBEDDED
-from training.recipe import load
+from tencrop.images.decode import decode
+from tencrop.model.embedded import EMBEDDED
+from tencrop.runtime.classifier import open_classifier
+from tencrop.runtime.engine import EngineOptions
+from tencrop.training.recipe import load
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-ALONE = "import sys; assert not {'torch', 'model', 'server', 'export'} & set(sys.modules)"
+ALONE = "import sys; assert not {'torch', 'tencrop'} & set(sys.modules)"
 
 
 @pytest.mark.parametrize("name", ["china", "flower"])
-def test_ten_lines_of_onnxruntime_numpy_and_pillow_predict_as_we_do(name: str, photographs: dict[str, Path], tmp_path: Path) -> None:
+def test_ten_lines_of_onnxruntime_numpy_and_pillow_predict_as_we_do(
+    name: str, photographs: dict[str, Path], tmp_path: Path
+) -> None:
     (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert len([line for line in block.splitlines() if line]) == 10
     (tmp_path / "photo.jpg").write_bytes(photographs[name].read_bytes())
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "mine").symlink_to(EMBEDDED)
-    done = subprocess.run([sys.executable, "-c", f"{block}\n{ALONE}"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", f"{block}\n{ALONE}"], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     classifier = open_classifier(EMBEDDED, EngineOptions("cpu", "openvino", "fp32"))
     pixels, _ = decode(photographs[name].read_bytes(), classifier.file.card.contract)

@@ -10,12 +10,12 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from model.classifier import Classifier
-from model.contract import Contract
-from model.errors import Stopped, WorkFailed
-from server.batcher import Batcher, sizes, warm_up
-from server.errors import Refusal
-from server.metrics import Metrics
+from tencrop.common.errors import Stopped, WorkFailed
+from tencrop.model.contract import Contract
+from tencrop.runtime.classifier import Classifier
+from tencrop.server.batcher import Batcher, sizes, warm_up
+from tencrop.server.errors import Refusal
+from tencrop.server.metrics import Metrics
 
 
 class Echo:
@@ -157,7 +157,9 @@ def test_a_job_waits_for_requests_and_never_shares_their_forward() -> None:
         engine.gate.clear()
         first = asyncio.create_task(running.predict(image(1)))
         await until(lambda: engine.calls)
-        job = asyncio.get_running_loop().run_in_executor(None, running.background, np.stack([image(9)] * 3), lambda: False)
+        job = asyncio.get_running_loop().run_in_executor(
+            None, running.background, np.stack([image(9)] * 3), lambda: False
+        )
         await until(lambda: running._background)
         late = [asyncio.create_task(running.predict(image(value))) for value in range(6)]
         await until(lambda: len(running._queue) == 6)

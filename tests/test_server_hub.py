@@ -11,9 +11,9 @@ from huggingface_hub import InferenceClient
 from huggingface_hub.errors import HfHubHTTPError
 from serving import served
 
-from model.classifier import Classifier
-from model.metrics import top_k
-from model.preprocess import decode
+from tencrop.images.decode import decode
+from tencrop.model.metrics import top_k
+from tencrop.runtime.classifier import Classifier
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,9 @@ def expected(china: bytes, classifier: Classifier) -> list[tuple[str, float]]:
 
 
 @pytest.mark.parametrize("top_k", [None, 3])
-def test_the_hubs_client_gets_labels_and_scores(server: str, china: bytes, expected: list[tuple[str, float]], top_k: int | None) -> None:
+def test_the_hubs_client_gets_labels_and_scores(
+    server: str, china: bytes, expected: list[tuple[str, float]], top_k: int | None
+) -> None:
     """Without a parameter it sends raw bytes, with one JSON and base64."""
     client = InferenceClient(model=f"{server}/v1/image-classification", token="none")
     guesses = client.image_classification(china, top_k=top_k)
@@ -77,7 +79,9 @@ def test_a_form_is_taken_too(server: str, china: bytes, expected: list[tuple[str
     assert [guess["label"] for guess in reply.json()] == [label for label, _ in expected]
 
 
-def test_a_batch_is_answered_in_order_whatever_some_of_it_are(server: str, china: bytes, photographs: dict[str, Path]) -> None:
+def test_a_batch_is_answered_in_order_whatever_some_of_it_are(
+    server: str, china: bytes, photographs: dict[str, Path]
+) -> None:
     flower = photographs["flower"].read_bytes()
     sent = [china, b"nothing", flower, b"", china[:5000], china]
     reply = httpx2.post(f"{server}/v1/predict/batch?top=2", files=[("images", data) for data in sent])
@@ -94,7 +98,11 @@ def test_a_batch_is_answered_in_order_whatever_some_of_it_are(server: str, china
 
 @pytest.mark.parametrize(
     ("form", "status"),
-    [({"files": {"image": b"x"}}, 422), ({"content": b"x"}, 415), ({"files": {"images": b"x"}, "params": {"top": 0}}, 422)],
+    [
+        ({"files": {"image": b"x"}}, 422),
+        ({"content": b"x"}, 415),
+        ({"files": {"images": b"x"}, "params": {"top": 0}}, 422),
+    ],
 )
 def test_a_batch_that_is_none_is_refused(server: str, form: dict[str, object], status: int) -> None:
     reply = httpx2.post(f"{server}/v1/predict/batch", **form)  # type: ignore[arg-type]

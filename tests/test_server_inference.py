@@ -19,12 +19,12 @@ from fastapi.testclient import TestClient
 from serving import served
 from tritonclient.utils import InferenceServerException
 
-from model.classifier import Classifier
-from model.metrics import top_k
-from model.preprocess import decode
-from server.app import create_app
-from server.oip import MAX_JSON
-from server.settings import Settings
+from tencrop.images.decode import decode
+from tencrop.model.metrics import top_k
+from tencrop.runtime.classifier import Classifier
+from tencrop.server.app import create_app
+from tencrop.server.oip.codec import MAX_JSON
+from tencrop.server.settings import Settings
 
 NAME = "caltech101"
 ROUTES = [("", "get"), ("/ready", "get"), ("/config", "get"), ("/stats", "get"), ("/infer", "post")]  # of a model
@@ -76,7 +76,12 @@ def close(result: Any, expected: np.ndarray) -> None:
 
 
 def test_server_and_models_tell_what_they_are(client: triton.InferenceServerClient) -> None:
-    assert client.is_server_live() and client.is_server_ready() and client.is_model_ready(NAME) and client.is_model_ready(NAME, "1")
+    assert (
+        client.is_server_live()
+        and client.is_server_ready()
+        and client.is_model_ready(NAME)
+        and client.is_model_ready(NAME, "1")
+    )
     metadata = client.get_server_metadata()
     assert metadata["name"] == "tencrop" and "binary_tensor_data" in metadata["extensions"]
     assert metadata["models"][NAME] == {"engine": "openvino", "device": "cpu", "precision": "fp32"}
@@ -103,7 +108,11 @@ def test_statistics_count_images_and_forwards(client: triton.InferenceServerClie
 @pytest.mark.parametrize("binary_output", [True, False])
 @pytest.mark.parametrize("binary_input", [True, False])
 def test_encoded_images(
-    client: triton.InferenceServerClient, files: list[bytes], expected: np.ndarray, binary_input: bool, binary_output: bool
+    client: triton.InferenceServerClient,
+    files: list[bytes],
+    expected: np.ndarray,
+    binary_input: bool,
+    binary_output: bool,
 ) -> None:
     outputs = [triton.InferRequestedOutput("probabilities", binary_data=binary_output)]
     result = client.infer(NAME, [encoded(files, binary_input)], outputs=outputs, request_id="seven")
@@ -120,7 +129,9 @@ def test_pixels(client: triton.InferenceServerClient, squares: np.ndarray, expec
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
-def test_compressed_both_ways(client: triton.InferenceServerClient, squares: np.ndarray, expected: np.ndarray, coding: str) -> None:
+def test_compressed_both_ways(
+    client: triton.InferenceServerClient, squares: np.ndarray, expected: np.ndarray, coding: str
+) -> None:
     compressed = {"request_compression_algorithm": coding, "response_compression_algorithm": coding}
     close(client.infer(f"{NAME}-pixels", [pixels(squares)], **compressed), expected)
 
@@ -141,7 +152,9 @@ def test_classification(
 
 def test_a_raw_body_is_one_image(server: str, files: list[bytes], squares: np.ndarray, expected: np.ndarray) -> None:
     for name, body in ((NAME, files[0]), (f"{NAME}-pixels", squares[0].tobytes())):
-        reply = httpx2.post(f"http://{server}/v2/models/{name}/infer", content=body, headers={"Inference-Header-Content-Length": "0"})
+        reply = httpx2.post(
+            f"http://{server}/v2/models/{name}/infer", content=body, headers={"Inference-Header-Content-Length": "0"}
+        )
         length = int(reply.headers["inference-header-content-length"])
         tensor = json.loads(reply.content[:length])["outputs"][0]
         assert (tensor["shape"], tensor["parameters"]["binary_data_size"]) == ([1, 101], 404)
@@ -160,11 +173,16 @@ def test_aio(server: str, files: list[bytes], expected: np.ndarray) -> None:
 
 def test_the_document_asks_for_a_name_alone(server: str) -> None:
     paths = httpx2.get(f"http://{server}/openapi.json").json()["paths"]
-    asked = [[parameter["name"] for parameter in paths[f"/v2/models/{{name}}{end}"][method]["parameters"]] for end, method in ROUTES]
+    asked = [
+        [parameter["name"] for parameter in paths[f"/v2/models/{{name}}{end}"][method]["parameters"]]
+        for end, method in ROUTES
+    ]
     assert asked == [["name"]] * len(ROUTES)
 
 
-def test_an_answer_is_written_by_a_thread_of_its_own(classifier: Classifier, squares: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_is_written_by_a_thread_of_its_own(
+    classifier: Classifier, squares: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """So that others are not kept waiting while it is compressed."""
 
     def deflated(body: bytes, accepted: str) -> tuple[bytes, str | None]:
@@ -172,10 +190,13 @@ def test_an_answer_is_written_by_a_thread_of_its_own(classifier: Classifier, squ
         return body, None
 
     threads: list[threading.Thread] = []
-    monkeypatch.setattr("server.routes.inference.deflated", deflated)
+    monkeypatch.setattr("tencrop.server.oip.routes.deflated", deflated)
     with TestClient(create_app([classifier], Settings())) as client:
         headers = {"Inference-Header-Content-Length": "0"}
-        assert client.post(f"/v2/models/{NAME}-pixels/infer", content=squares[0].tobytes(), headers=headers).status_code == 200
+        assert (
+            client.post(f"/v2/models/{NAME}-pixels/infer", content=squares[0].tobytes(), headers=headers).status_code
+            == 200
+        )
     assert [thread.name.partition("_")[0] for thread in threads] == ["decode"]
 
 
@@ -229,16 +250,26 @@ NO_PIXELS: tuple[list[Any], ...] = (
         (NAME, {"inputs": [{**IMAGE, **BINARY}]}, struct.pack("<I", 5) + b"1234", "cut off"),
         (NAME, {"inputs": [{**IMAGE, **BINARY}]}, struct.pack("<II", 0, 0), "2 elements"),
         (NAME, {"inputs": [IMAGE], "outputs": [{"name": "logits"}]}, b"", "output 'logits'"),
-        (NAME, {"inputs": [IMAGE], "outputs": [{"name": "probabilities", "parameters": {"classification": -1}}]}, b"", "classification"),
+        (
+            NAME,
+            {"inputs": [IMAGE], "outputs": [{"name": "probabilities", "parameters": {"classification": -1}}]},
+            b"",
+            "classification",
+        ),
         (f"{NAME}-pixels", {"inputs": [{**SQUARE, "data": [1, 2, 3]}]}, b"", "expected 196608 whole numbers"),
         (f"{NAME}-pixels", {"inputs": [{**SQUARE, "data": [256] * 196608}]}, b"", "from 0 to 255"),
         (f"{NAME}-pixels", {"inputs": [{**SQUARE, "data": [[1], [1, 2]]}]}, b"", "expected 196608"),
-        *((f"{NAME}-pixels", {"inputs": [{**SQUARE, "data": data}]}, b"", "expected 196608 whole numbers") for data in NO_PIXELS),
+        *(
+            (f"{NAME}-pixels", {"inputs": [{**SQUARE, "data": data}]}, b"", "expected 196608 whole numbers")
+            for data in NO_PIXELS
+        ),
         (f"{NAME}-pixels", {"inputs": [{**SQUARE, **BINARY}]}, b"12345678", "8 bytes; a tensor of shape"),
         (f"{NAME}-pixels", {"inputs": [{**SQUARE, "shape": [1, 9, 9, 3]}]}, b"", "of shape"),
     ],
 )
-def test_what_does_not_fit_is_one_line(server: str, model: str, document: dict[str, Any], rest: bytes, why: str) -> None:
+def test_what_does_not_fit_is_one_line(
+    server: str, model: str, document: dict[str, Any], rest: bytes, why: str
+) -> None:
     text = json.dumps(document).encode()
     headers = {"Inference-Header-Content-Length": str(len(text))}
     reply = httpx2.post(f"http://{server}/v2/models/{model}/infer", content=text + rest, headers=headers)
@@ -262,7 +293,9 @@ def test_json_has_a_bound_of_its_own(server: str) -> None:
 @pytest.mark.parametrize("length", ["-1", "x", "9999999999", "99999999999999999999", "²"])
 def test_a_length_that_is_none_is_400(server: str, length: str) -> None:
     reply = httpx2.post(
-        f"http://{server}/v2/models/{NAME}/infer", content=b"{}", headers={b"Inference-Header-Content-Length": length.encode()}
+        f"http://{server}/v2/models/{NAME}/infer",
+        content=b"{}",
+        headers={b"Inference-Header-Content-Length": length.encode()},
     )
     assert (reply.status_code, list(reply.json())) == (400, ["error"])
 

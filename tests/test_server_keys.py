@@ -8,16 +8,22 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-import tencrop
-from model.classifier import Classifier
-from model.errors import BadInput
-from server.app import create_app
-from server.keys import Keys, digest, new_key
-from server.settings import Settings
+from tencrop import cli
+from tencrop.common.errors import BadInput
+from tencrop.runtime.classifier import Classifier
+from tencrop.server.app import create_app
+from tencrop.server.keys import Keys, digest, new_key
+from tencrop.server.settings import Settings
 
 KEY, OTHER = new_key(), new_key()
 SENT = [{"Authorization": f"Bearer {KEY}"}, {"authorization": f"bearer  {KEY}"}, {"X-API-Key": KEY}]
-WRONG = [{}, {"X-API-Key": ""}, {"X-API-Key": digest(KEY)}, {"Authorization": f"Basic {KEY}"}, {"Authorization": f"Bearer {OTHER}"}]
+WRONG = [
+    {},
+    {"X-API-Key": ""},
+    {"X-API-Key": digest(KEY)},
+    {"Authorization": f"Basic {KEY}"},
+    {"Authorization": f"Bearer {OTHER}"},
+]
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +40,9 @@ def test_a_key_opens(client: TestClient, headers: dict[str, str], photographs: d
     assert client.get("/v2/models/caltech101", headers=headers).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/v1/predict", "/v1/predict/batch", "/v1/image-classification", "/v1/validations", "/v1/nowhere"])
+@pytest.mark.parametrize(
+    "path", ["/v1/predict", "/v1/predict/batch", "/v1/image-classification", "/v1/validations", "/v1/nowhere"]
+)
 @pytest.mark.parametrize("headers", WRONG)
 def test_without_one_the_answer_is_401(client: TestClient, path: str, headers: dict[str, str]) -> None:
     reply = client.post(path, content=b"x", headers=headers)
@@ -48,7 +56,9 @@ def test_the_open_inference_protocol_asks_too(client: TestClient, path: str) -> 
     assert reply.status_code == 401 and isinstance(reply.json()["error"], str)
 
 
-@pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/v2/health/live", "/v2/health/ready"])
+@pytest.mark.parametrize(
+    "path", ["/", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/v2/health/live", "/v2/health/ready"]
+)
 def test_probes_metrics_page_and_documentation_ask_for_none(client: TestClient, path: str) -> None:
     assert client.get(path).status_code == 200
 
@@ -59,7 +69,9 @@ def test_a_body_is_not_read_before_the_key(client: TestClient) -> None:
         yield b"x"
 
     read: list[int] = []
-    scope_read = client.post("/v1/predict", content=bytes(33 << 20))  # larger than the limit: 413 if anything counted it
+    scope_read = client.post(
+        "/v1/predict", content=bytes(33 << 20)
+    )  # larger than the limit: 413 if anything counted it
     assert scope_read.status_code == 401
     assert client.post("/v1/predict", content=body(), headers=SENT[0]).status_code == 415 and read == [1]
 
@@ -83,16 +95,20 @@ def test_a_bad_file_is_one_line(tmp_path: Path, text: str | None, why: str) -> N
 
 
 def test_the_command_makes_a_key_and_its_line(tmp_path: Path) -> None:
-    made = subprocess.run([sys.executable, "-m", "tencrop", "key", "anna"], capture_output=True, text=True, timeout=60, check=True)
+    made = subprocess.run(
+        [sys.executable, "-m", "tencrop", "key", "anna"], capture_output=True, text=True, timeout=60, check=True
+    )
     file = tmp_path / "keys"
     file.write_text(made.stdout)
     assert Keys.read(file).owner(made.stderr.strip()) == "anna"
 
 
 @pytest.mark.parametrize("name", ["", "two words", "two\nlines", "anna#", "anna\u2003"])
-def test_a_name_that_is_not_one_word_gets_no_key(name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_that_is_not_one_word_gets_no_key(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("sys.argv", ["tencrop", "key", name])
     with pytest.raises(SystemExit) as ended:
-        tencrop.main()
+        cli.main()
     said = capsys.readouterr()
     assert ended.value.code == 2 and not said.out and said.err.count("\n") == 1

@@ -9,12 +9,12 @@ import pytest
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from model.classifier import Classifier
-from model.ensemble import Ensemble
-from server.access import log
-from server.app import create_app
-from server.metrics import Metrics
-from server.settings import Settings
+from tencrop.runtime.classifier import Classifier
+from tencrop.runtime.ensemble import Ensemble
+from tencrop.server.app import create_app
+from tencrop.server.metrics import Metrics
+from tencrop.server.request_log import log
+from tencrop.server.settings import Settings
 
 
 @pytest.fixture
@@ -67,7 +67,9 @@ def test_every_answer_has_an_id(client: TestClient) -> None:
         assert re.fullmatch("[0-9a-f]{32}", made)
 
 
-def test_an_answer_that_fails_has_its_id_in_the_head_and_in_the_log(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_that_fails_has_its_id_in_the_head_and_in_the_log(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("broken")
 
@@ -77,7 +79,11 @@ def test_an_answer_that_fails_has_its_id_in_the_head_and_in_the_log(client: Test
     assert raised.value.__notes__ == ["request seven"]  # printed below the traceback
     quiet = TestClient(client.app, raise_server_exceptions=False)
     reply = quiet.get("/metrics", headers={"X-Request-Id": "eight"})
-    assert (reply.status_code, reply.json()["error"]["code"], reply.headers["x-request-id"]) == (500, "internal", "eight")
+    assert (reply.status_code, reply.json()["error"]["code"], reply.headers["x-request-id"]) == (
+        500,
+        "internal",
+        "eight",
+    )
 
 
 def test_a_request_is_a_line_of_json(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
@@ -86,7 +92,14 @@ def test_a_request_is_a_line_of_json(client: TestClient, caplog: pytest.LogCaptu
     (record,) = caplog.records
     line = json.loads(record.getMessage())
     assert line.pop("time") and line.pop("ms") >= 0
-    assert line == {"request": "seven", "client": "testclient", "key": None, "method": "POST", "path": "/v1/predict", "status": 422}
+    assert line == {
+        "request": "seven",
+        "client": "testclient",
+        "key": None,
+        "method": "POST",
+        "path": "/v1/predict",
+        "status": 422,
+    }
 
 
 def test_documentation_needs_nothing_from_elsewhere(client: TestClient) -> None:
@@ -98,4 +111,10 @@ def test_documentation_needs_nothing_from_elsewhere(client: TestClient) -> None:
     assert "http://" not in page and "https://" not in page
     assert client.get("/docs/index.html").status_code == 404
     routes = client.get("/openapi.json").json()["paths"]
-    assert {"/v1/predict", "/v1/predict/batch", "/v1/image-classification", "/v2/models/{name}/infer", "/v1/validations"} <= set(routes)
+    assert {
+        "/v1/predict",
+        "/v1/predict/batch",
+        "/v1/image-classification",
+        "/v2/models/{name}/infer",
+        "/v1/validations",
+    } <= set(routes)

@@ -32,7 +32,13 @@ def test_no_request_breaks_the_server(document: BaseSchema) -> None:
         assert isinstance(result, Ok)
 
         @given(case=result.ok().as_strategy())
-        @settings(max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+        @settings(
+            max_examples=EXAMPLES,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        )
         def asked(case: Case[Any]) -> None:
             case.call_and_validate(checks=[not_a_server_error, response_schema_conformance])
 

@@ -21,11 +21,11 @@ from cuts import cuts
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, Route, expect, sync_playwright
 from serving import address
-from test_server_report_browser import contrast
+from test_evaluation_report_browser import contrast
 
-from model.contract import Contract
-from model.preprocess import decode
-from server import EMBEDDED
+from tencrop.images.decode import decode
+from tencrop.model.contract import Contract
+from tencrop.model.embedded import EMBEDDED
 
 ROOT = Path(__file__).parent.parent
 CHROMIUM = shutil.which("chromium")
@@ -40,8 +40,8 @@ NOISE = "Failed to load resource"  # what Chromium itself says of every reply th
 CHILD = """
 import sys, time
 from pathlib import Path
-import server.validation.chunk as chunk
-import tencrop
+import tencrop.evaluation.chunks as chunk
+from tencrop import cli
 
 chunk.CHUNK = 4
 write = chunk.write_records
@@ -53,7 +53,7 @@ def held(path, table):
 
 chunk.write_records = held
 sys.argv[0] = "tencrop"
-tencrop.main()
+cli.main()
 """
 
 
@@ -80,7 +80,10 @@ def url(folder: Path, hold: Path) -> Iterator[str]:
     command = [sys.executable, "-c", child, "serve", *models, "--port", "0", "--precision", "fp32", *kept]
     limits = {**os.environ, "TENCROP_MAX_BODY_BYTES": str(MAX_BODY)}
     log = folder / "log"
-    with log.open("w") as sink, subprocess.Popen(command, cwd=ROOT, env=limits, stderr=subprocess.PIPE, text=True, stdout=sink) as process:
+    with (
+        log.open("w") as sink,
+        subprocess.Popen(command, cwd=ROOT, env=limits, stderr=subprocess.PIPE, text=True, stdout=sink) as process,
+    ):
         try:
             yield address(process)
         finally:
@@ -89,7 +92,10 @@ def url(folder: Path, hold: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"]) as browser:
+    with (
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"]) as browser,
+    ):
         expect.set_options(timeout=20_000)
         yield browser
 
@@ -127,7 +133,9 @@ def opened(browser: Browser, url: str, *refused: str, **options: Any) -> Iterato
 
 def ask(url: str, image: bytes) -> dict[str, Any]:
     """What the API says."""
-    with urllib.request.urlopen(urllib.request.Request(f"{url}/v1/predict?views=true", image, {"Content-Type": "image/any"})) as reply:
+    with urllib.request.urlopen(
+        urllib.request.Request(f"{url}/v1/predict?views=true", image, {"Content-Type": "image/any"})
+    ) as reply:
         return dict(json.load(reply))
 
 
@@ -138,15 +146,22 @@ def percent(probability: float) -> str:
 def assert_shows(page: Page, answer: dict[str, Any]) -> None:
     """Five labels, ten views, and how many of these agree with the mean."""
     mean, views = answer["top"][0], answer["views"]
-    expect(page.locator("#labels li")).to_have_text([f"{guess['label']} {percent(guess['probability'])}" for guess in answer["top"]])
+    expect(page.locator("#labels li")).to_have_text(
+        [f"{guess['label']} {percent(guess['probability'])}" for guess in answer["top"]]
+    )
     agree = sum(view["index"] == mean["index"] for view in views)
-    shown = [(view["label"], percent(view["probability"]) + (" ✓" if view["index"] == mean["index"] else "")) for view in views]
+    shown = [
+        (view["label"], percent(view["probability"]) + (" ✓" if view["index"] == mean["index"] else ""))
+        for view in views
+    ]
     tiles = page.locator("#views button")
     expect(tiles.locator("b")).to_have_text([label for label, _ in shown])
     expect(tiles.locator(".share")).to_have_text([share for _, share in shown])
     assert 1 < agree < len(views)  # else the sentence is another
     others = Counter(view["label"] for view in views if view["index"] != mean["index"])
-    expect(page.locator("#agreement")).to_contain_text(f"{agree} of 10 views say {mean['label']} by themselves; the others say ")
+    expect(page.locator("#agreement")).to_contain_text(
+        f"{agree} of 10 views say {mean['label']} by themselves; the others say "
+    )
     for label, times in others.items():
         expect(page.locator("#agreement")).to_contain_text(f"{label} ({times})" if times > 1 else label)
     expect(page.locator("#state")).to_contain_text(f"{mean['label']}, {percent(mean['probability'])}.")
@@ -194,7 +209,10 @@ def test_each_tile_is_the_crop_that_the_net_sees(browser: Browser, url: str, chi
 def test_box_of_a_view_is_shown_while_it_is_pointed_at_or_focused(browser: Browser, url: str, china: Path) -> None:
     with opened(browser, url) as page:
         give(page, china)
-        tile, picture = page.locator("#views button").nth(4), page.locator("#picture")  # bottom right: 32 pixels are cut off
+        tile, picture = (
+            page.locator("#views button").nth(4),
+            page.locator("#picture"),
+        )  # bottom right: 32 pixels are cut off
         expect(tile).to_be_visible()
         rest = drawn(picture)
         for show, hide in ((tile.hover, page.locator("h1").hover), (tile.focus, tile.blur)):
@@ -223,8 +241,14 @@ def test_pasted_and_dropped_images_are_answered_too(way: str, browser: Browser, 
 
 def test_classes_of_the_same_words_are_told_apart(browser: Browser, url: str) -> None:
     with opened(browser, url) as page:
-        cranes = [{"id": "n02012849", "label": "crane"}, {"id": "n03126707", "label": "crane"}, {"id": "n1", "label": "ant"}]
-        said = page.evaluate("(guesses) => import('/page/words.js').then(({ tellApart }) => tellApart(guesses))", [*cranes, cranes[0]])
+        cranes = [
+            {"id": "n02012849", "label": "crane"},
+            {"id": "n03126707", "label": "crane"},
+            {"id": "n1", "label": "ant"},
+        ]
+        said = page.evaluate(
+            "(guesses) => import('/page/words.js').then(({ tellApart }) => tellApart(guesses))", [*cranes, cranes[0]]
+        )
     assert [guess["label"] for guess in said] == ["crane (n02012849)", "crane (n03126707)", "ant", "crane (n02012849)"]
 
 
@@ -273,7 +297,9 @@ def test_tiff_is_answered_and_the_page_says_that_it_cannot_be_shown(browser: Bro
         expect(page.locator("#views button")).to_have_count(10)
 
 
-def test_newer_image_stops_the_older_and_progress_is_told(browser: Browser, url: str, china: Path, photographs: dict[str, Path]) -> None:
+def test_newer_image_stops_the_older_and_progress_is_told(
+    browser: Browser, url: str, china: Path, photographs: dict[str, Path]
+) -> None:
     with opened(browser, url, "ERR_", reduced_motion="reduce") as page:
         stopped = list[str | None]()
         page.on("requestfailed", lambda request: stopped.append(request.failure))
@@ -288,10 +314,14 @@ def test_newer_image_stops_the_older_and_progress_is_told(browser: Browser, url:
         assert stopped == ["net::ERR_ABORTED"]
 
 
-def test_busy_and_unreachable_servers_are_told_and_the_image_is_sent_again(browser: Browser, url: str, china: Path) -> None:
+def test_busy_and_unreachable_servers_are_told_and_the_image_is_sent_again(
+    browser: Browser, url: str, china: Path
+) -> None:
     with opened(browser, url, "429", "ERR_FAILED") as page:
         full = json.dumps({"error": {"code": "queue_full", "message": "256 images wait"}})
-        page.route("**/v1/predict**", lambda route: route.fulfill(status=429, body=full, headers={"Retry-After": "2"}), times=1)
+        page.route(
+            "**/v1/predict**", lambda route: route.fulfill(status=429, body=full, headers={"Retry-After": "2"}), times=1
+        )
         give(page, china)
         expect(page.locator("#failed")).to_have_text("The server is busy: 256 images wait. Try again in 2 s.")
         page.route(re.compile("/v1/predict|/readyz"), lambda route: route.abort(), times=2)
@@ -355,12 +385,18 @@ def test_page_can_be_read_in_light_and_dark_and_never_scrolls_sideways(
         expect(page.locator("#views button")).to_have_count(10)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         found = page.evaluate(script)
-        assert len(found) > 50 and min((contrast(text, ground), words) for words, text, ground in found)[0] >= 4.5  # WCAG 2, AA
-        paper = contrast(page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--paper')"), "#000000")
+        assert (
+            len(found) > 50 and min((contrast(text, ground), words) for words, text, ground in found)[0] >= 4.5
+        )  # WCAG 2, AA
+        paper = contrast(
+            page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--paper')"), "#000000"
+        )
         assert paper > 15 if scheme == "light" else paper < 2
 
 
-def test_telephone_takes_photographs_and_shows_the_picture_beside_each_view(browser: Browser, url: str, china: Path) -> None:
+def test_telephone_takes_photographs_and_shows_the_picture_beside_each_view(
+    browser: Browser, url: str, china: Path
+) -> None:
     with opened(browser, url) as page:
         expect(page.locator("#photograph")).to_be_hidden()
     with opened(browser, url, is_mobile=True, has_touch=True, viewport={"width": 360, "height": 700}) as page:
@@ -402,7 +438,9 @@ def test_job_is_started_followed_and_leads_to_its_report(browser: Browser, url: 
         start(page, "photos")
         job, next_one = row(page, "photos by caltech101"), row(page, "photos by caltech101, at most 3 images")
         expect(job.get_by_role("progressbar")).to_have_js_property("value", 8 / IMAGES)
-        expect(job.locator(".status")).to_have_text(re.compile(rf"^Running: 8 of {IMAGES} images, [\d.]+ images/s, \d+ \w+ left$"))
+        expect(job.locator(".status")).to_have_text(
+            re.compile(rf"^Running: 8 of {IMAGES} images, [\d.]+ images/s, \d+ \w+ left$")
+        )
         start(page, "photos", 3)
         expect(next_one.locator(".status")).to_have_text("Waiting for its turn")
         hold.unlink()
@@ -428,8 +466,12 @@ def test_held_out_share_is_asked_for_and_said(browser: Browser, url: str, hold: 
         page.evaluate("fetch('/v1/validations').then((reply) => reply.json()).then((jobs) => { window.job = jobs[0] })")
         page.wait_for_function("window.job")
         assert page.evaluate("job.holdout") == 0.2
-        stale = page.evaluate_handle("import('/page/job.js').then(({ Row }) => new Row(`/v1/validations/${job.id}`, () => {}))")
-        stale.evaluate("(row) => { row.show({ ...job, status: 'running' }); return row.end(); }")  # its Cancel, pressed too late
+        stale = page.evaluate_handle(
+            "import('/page/job.js').then(({ Row }) => new Row(`/v1/validations/${job.id}`, () => {}))"
+        )
+        stale.evaluate(
+            "(row) => { row.show({ ...job, status: 'running' }); return row.end(); }"
+        )  # its Cancel, pressed too late
         assert page.evaluate("fetch(`/v1/validations/${job.id}/report`).then((reply) => reply.status)") == 200
         job.get_by_role("button", name="Remove").click()
         expect(job).to_have_count(0)
@@ -458,7 +500,9 @@ def test_jobs_are_cancelled_and_removed_and_mistakes_are_told(browser: Browser, 
 
 
 def test_page_says_how_validations_are_turned_on(browser: Browser, url: str) -> None:
-    off = json.dumps({"error": {"code": "validations_off", "message": "validations are off: start the server with --data-root"}})
+    off = json.dumps(
+        {"error": {"code": "validations_off", "message": "validations are off: start the server with --data-root"}}
+    )
     with opened(browser, url, "404") as page:
         page.route("**/v1/validations", lambda route: route.fulfill(status=404, body=off))
         page.reload()

@@ -11,18 +11,20 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from model.classifier import Classifier
-from model.contract import Contract
-from model.preprocess import ImageInfo, decode
-from server.app import create_app
-from server.settings import Settings
+from tencrop.images.decode import ImageInfo, decode
+from tencrop.model.contract import Contract
+from tencrop.runtime.classifier import Classifier
+from tencrop.server.app import create_app
+from tencrop.server.settings import Settings
 
 FORM = b'--B\r\nContent-Disposition: form-data; name="imag\xc3\xa9"; filename="x"\r\n\r\nx\r\n--B--\r\n'
 
 
 @pytest.fixture(scope="module")
 def client(classifier: Classifier) -> Iterator[TestClient]:
-    with TestClient(create_app([classifier], Settings(max_body_bytes=2_000_000)), raise_server_exceptions=False) as client:
+    with TestClient(
+        create_app([classifier], Settings(max_body_bytes=2_000_000)), raise_server_exceptions=False
+    ) as client:
         yield client
 
 
@@ -42,14 +44,21 @@ def test_form_upload_gets_five_labels(client: TestClient, jpeg: bytes) -> None:
     reply = client.post("/v1/predict", files={"image": ("photo.jpg", jpeg)})
     answer = reply.json()
     assert reply.status_code == 200
-    assert (answer["model"], answer["engine"], answer["device"], answer["precision"]) == ("caltech101", "openvino", "cpu", "fp32")
+    assert (answer["model"], answer["engine"], answer["device"], answer["precision"]) == (
+        "caltech101",
+        "openvino",
+        "cpu",
+        "fp32",
+    )
     assert answer["input"] == {"format": "JPEG", "mode": "RGB", "width": 640, "height": 427, "exif_rotated": False}
     probabilities = [guess["probability"] for guess in answer["top"]]
     assert len(probabilities) == 5 and probabilities == sorted(probabilities, reverse=True)
     assert set(answer["timing_ms"]) == {"decode", "queue", "engine"} and "views" not in answer
 
 
-@pytest.mark.parametrize("kind", ["image/jpeg", "application/x-www-form-urlencoded", "text/plain", "application/octet-stream", ""])
+@pytest.mark.parametrize(
+    "kind", ["image/jpeg", "application/x-www-form-urlencoded", "text/plain", "application/octet-stream", ""]
+)
 def test_any_body_is_taken_as_the_image(kind: str, client: TestClient, jpeg: bytes) -> None:
     raw = client.post("/v1/predict", content=jpeg, headers={"content-type": kind})
     form = client.post("/v1/predict", files={"image": ("x", jpeg, "text/html")})
@@ -62,7 +71,9 @@ def test_top_says_how_many(client: TestClient, jpeg: bytes) -> None:
     assert len(everything) == 101 and abs(sum(guess["probability"] for guess in everything) - 1) < 1e-4
 
 
-def test_an_answer_that_is_no_number_is_422(jpeg: bytes, classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_that_is_no_number_is_422(
+    jpeg: bytes, classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As of a net that divides by an image's contrast, where there is none."""
     answers = np.full((1, 101), np.nan, np.float32), np.full((1, 10, 101), np.nan, np.float32)
     with TestClient(create_app([classifier], Settings())) as client:
@@ -74,10 +85,14 @@ def test_an_answer_that_is_no_number_is_422(jpeg: bytes, classifier: Classifier,
     assert (batch.status_code, codes) == (200, ["no_answer", "unsupported_format"])
 
 
-def test_views_show_ten_verdicts_whose_mean_is_the_answer(client: TestClient, jpeg: bytes, classifier: Classifier) -> None:
+def test_views_show_ten_verdicts_whose_mean_is_the_answer(
+    client: TestClient, jpeg: bytes, classifier: Classifier
+) -> None:
     views = client.post("/v1/predict?views=true", content=jpeg).json()["views"]
     corners = [(0, 0), (0, 32), (16, 16), (32, 0), (32, 32)]
-    assert [(v["top"], v["left"], v["mirrored"], v["size"]) for v in views] == [(t, le, m, 224) for m in (False, True) for t, le in corners]
+    assert [(v["top"], v["left"], v["mirrored"], v["size"]) for v in views] == [
+        (t, le, m, 224) for m in (False, True) for t, le in corners
+    ]
     assert all(0 < view["probability"] <= 1 for view in views)
     labels = classifier.contract.labels
     assert all((view["id"], view["label"]) == (labels[view["index"]].id, labels[view["index"]].name) for view in views)
@@ -97,8 +112,20 @@ def test_every_format_is_answered(kind: str, client: TestClient) -> None:
         ("/v1/predict", b'{"image": 1}', {"content-type": "application/json"}, 415, "unsupported_format"),
         ("/v1/predict", b"x", {"content-type": "multipart/form-data"}, 400, "bad_request"),
         ("/v1/predict", b"x", {"content-type": "multipart/form-data; boundary=a"}, 400, "bad_request"),
-        ("/v1/predict", FORM, {"content-type": "multipart/form-data; boundary=B; charset=undefined"}, 400, "bad_request"),
-        ("/v1/predict", FORM, {"content-type": "multipart/form-data; boundary=B; charset=punycode"}, 400, "bad_request"),
+        (
+            "/v1/predict",
+            FORM,
+            {"content-type": "multipart/form-data; boundary=B; charset=undefined"},
+            400,
+            "bad_request",
+        ),
+        (
+            "/v1/predict",
+            FORM,
+            {"content-type": "multipart/form-data; boundary=B; charset=punycode"},
+            400,
+            "bad_request",
+        ),
         ("/v1/predict?top=0", b"x", {}, 422, "bad_parameter"),
         ("/v1/predict?top=many", b"x", {}, 422, "bad_parameter"),
         ("/v1/predict?views=perhaps", b"x", {}, 422, "bad_parameter"),
@@ -145,7 +172,11 @@ def test_more_than_fits_is_429(classifier: Classifier, jpeg: bytes) -> None:
         batcher = client.app.state.serving.batchers["caltech101"]  # type: ignore[attr-defined]
         with batcher.admitted():
             reply = client.post("/v1/predict", content=jpeg)
-        assert (reply.status_code, reply.json()["error"]["code"], reply.headers["retry-after"]) == (429, "queue_full", "1")
+        assert (reply.status_code, reply.json()["error"]["code"], reply.headers["retry-after"]) == (
+            429,
+            "queue_full",
+            "1",
+        )
         assert client.post("/v1/predict", content=jpeg).status_code == 200
 
 
@@ -155,14 +186,20 @@ def test_a_batch_takes_a_place_for_each_image(classifier: Classifier, jpeg: byte
         three = [("images", jpeg)] * 3
         with batcher.admitted():
             reply = client.post("/v1/predict/batch", files=three)
-            assert (reply.status_code, reply.json()["error"]["code"], reply.headers["retry-after"]) == (429, "queue_full", "1")
+            assert (reply.status_code, reply.json()["error"]["code"], reply.headers["retry-after"]) == (
+                429,
+                "queue_full",
+                "1",
+            )
             assert client.post("/v1/predict", content=jpeg).status_code == 200
         assert len(client.post("/v1/predict/batch", files=three).json()["results"]) == 3
         assert client.post("/v1/predict/batch", files=[*three, three[0]]).status_code == 422
         assert batcher._admitted == 0
 
 
-def test_failure_of_our_own_is_an_error_object(classifier: Classifier, jpeg: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failure_of_our_own_is_an_error_object(
+    classifier: Classifier, jpeg: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with TestClient(create_app([classifier], Settings()), raise_server_exceptions=False) as client:
         monkeypatch.setattr(Classifier, "predict", lambda *_: 1 / 0)
         reply = client.post("/v1/predict", content=jpeg)
@@ -203,7 +240,9 @@ def test_page_and_its_assets_are_served(client: TestClient) -> None:
     assert client.get("/page/secret.txt").status_code == client.get("/page/..%2fapp.py").status_code == 404
 
 
-def test_large_images_leave_a_decoder_to_the_others(classifier: Classifier, jpeg: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_images_leave_a_decoder_to_the_others(
+    classifier: Classifier, jpeg: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Large ones take for ever here; more of them than there are decoders."""
     began, gate, large = threading.Event(), threading.Event(), encoded(np.zeros((2900, 2900), np.uint8))
 
@@ -212,7 +251,7 @@ def test_large_images_leave_a_decoder_to_the_others(classifier: Classifier, jpeg
         gate.wait(30)
         return decode(data, contract)
 
-    monkeypatch.setattr("server.answering.decode", held)
+    monkeypatch.setattr("tencrop.server.pipeline.decode", held)
     with TestClient(create_app([classifier], Settings())) as client, ThreadPoolExecutor() as pool:
         state = client.app.state.serving  # type: ignore[attr-defined]
         state.decoders.shutdown()

@@ -16,12 +16,12 @@ import pytest
 from PIL import Image
 from serving import SERVE, served
 
-from model.classifier import Classifier, open_classifier
-from model.engine import EngineOptions
-from model.errors import BadInput
-from server import EMBEDDED
-from server.app import create_app
-from server.settings import Settings
+from tencrop.common.errors import BadInput
+from tencrop.model.embedded import EMBEDDED
+from tencrop.runtime.classifier import Classifier, open_classifier
+from tencrop.runtime.engine import EngineOptions
+from tencrop.server.app import create_app
+from tencrop.server.settings import Settings
 
 MAX_RESIDENT_MIB = 700
 
@@ -33,7 +33,9 @@ def server() -> Iterator[tuple[subprocess.Popen[str], str]]:
         yield running
 
 
-def test_server_answers_without_torch_in_little_memory(server: tuple[subprocess.Popen[str], str], photographs: dict[str, Path]) -> None:
+def test_server_answers_without_torch_in_little_memory(
+    server: tuple[subprocess.Popen[str], str], photographs: dict[str, Path]
+) -> None:
     process, address = server
     for _ in range(20):
         with urllib.request.urlopen(f"{address}/v1/predict", photographs["flower"].read_bytes(), timeout=60) as reply:
@@ -51,7 +53,9 @@ def test_uploads_of_fifty_megapixels_leave_no_memory_behind(server: tuple[subpro
     packed = io.BytesIO()
     Image.new("RGBA", (7000, 7000), "teal").save(packed, "PNG")
     with ThreadPoolExecutor(4) as pool:
-        for reply in pool.map(lambda _: urllib.request.urlopen(f"{address}/v1/predict", packed.getvalue(), timeout=120), range(4)):
+        for reply in pool.map(
+            lambda _: urllib.request.urlopen(f"{address}/v1/predict", packed.getvalue(), timeout=120), range(4)
+        ):
             with reply:
                 assert len(json.load(reply)["top"]) == 5
     assert resident(process, "VmHWM") < 1.2 * MAX_RESIDENT_MIB
@@ -73,7 +77,12 @@ def test_sigterm_ends_with_exit_code_0(server: tuple[subprocess.Popen[str], str]
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*SERVE, *arguments], capture_output=True, text=True, timeout=120, check=False, env=os.environ | {"NO_COLOR": "1"}
+        [*SERVE, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env=os.environ | {"NO_COLOR": "1"},
     )
 
 
@@ -111,7 +120,9 @@ def test_bad_input_is_exit_2_and_one_line(arguments: tuple[str, ...], message: s
     assert result.returncode == 2 and message in one_line(result)
 
 
-@pytest.mark.parametrize(("name", "value", "message"), [("QUEUE_VIEWS", "plenty", "queue_views"), ("QUEU_VIEWS", "7", "no such setting")])
+@pytest.mark.parametrize(
+    ("name", "value", "message"), [("QUEUE_VIEWS", "plenty", "queue_views"), ("QUEU_VIEWS", "7", "no such setting")]
+)
 def test_bad_environment_is_exit_2(name: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"TENCROP_{name}", value)
     result = run()
@@ -132,12 +143,17 @@ def test_one_model_on_two_devices_and_an_ensemble(photographs: dict[str, Path], 
             data = photographs["flower"].read_bytes()
             with urllib.request.urlopen(f"{url}/v1/predict?model={name}", data, timeout=60) as reply:
                 answers[name] = json.load(reply)
-        tasks = [Path(f"/proc/{process.pid}/task/{task}/comm").read_text() for task in os.listdir(f"/proc/{process.pid}/task")]
+        tasks = [
+            Path(f"/proc/{process.pid}/task/{task}/comm").read_text()
+            for task in os.listdir(f"/proc/{process.pid}/task")
+        ]
         process.terminate()
         assert process.wait(timeout=30) == 0
     assert {answer["model"] for answer in answers.values()} == set(answers)
     assert {each["device"] for each in (*answers.values(), *ready["models"])} == {"cpu,cpu"}
-    assert [guess["index"] for guess in answers["both"]["top"]] == [guess["index"] for guess in answers["caltech101"]["top"]]
+    assert [guess["index"] for guess in answers["both"]["top"]] == [
+        guess["index"] for guess in answers["caltech101"]["top"]
+    ]
     assert len(tasks) >= 6  # an engine thread for each model on each device
 
 
@@ -147,7 +163,9 @@ def test_devices_that_would_answer_differently_are_refused(classifier: Classifie
         create_app([classifier, other], Settings())
 
 
-@pytest.mark.parametrize("ensemble", ["both", "both=caltech101,other", "=caltech101", "caltech101=caltech101,caltech101"])
+@pytest.mark.parametrize(
+    "ensemble", ["both", "both=caltech101,other", "=caltech101", "caltech101=caltech101,caltech101"]
+)
 def test_an_ensemble_that_is_none_is_refused(ensemble: str) -> None:
     result = run("--ensemble", ensemble)
     assert result.returncode == 2

@@ -18,20 +18,20 @@ from cuts import assert_the_same, cuts
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from dataset.layouts import open_source
-from model.classifier import Classifier
-from model.contract import Contract
-from model.cores import cores
-from model.errors import BadInput, Stopped
-from model.preprocess import ImageInfo, decode
-from server.app import create_app
-from server.batcher import Batcher
-from server.routes import validations
-from server.schemas import Validation
-from server.settings import Settings, read_settings
-from server.validation import chunk as chunk_file
-from server.validation import jobs as jobs_file
-from server.validation.run import evaluate, plan
+from tencrop.common.errors import BadInput, Stopped
+from tencrop.dataset.layouts import open_source
+from tencrop.evaluation import chunks as chunk_file
+from tencrop.evaluation.evaluate import evaluate, plan
+from tencrop.images.decode import ImageInfo, decode
+from tencrop.model.contract import Contract
+from tencrop.runtime.classifier import Classifier
+from tencrop.runtime.cores import cores
+from tencrop.server import jobs as jobs_file
+from tencrop.server.app import create_app
+from tencrop.server.batcher import Batcher
+from tencrop.server.routes import validations
+from tencrop.server.schemas import Validation
+from tencrop.server.settings import Settings, read_settings
 
 URL = "/v1/validations"
 IMAGES = 10  # in chunks of 4
@@ -129,10 +129,14 @@ def test_job_is_the_run_of_evaluate(
     assert job["created"] <= job["started"] <= job["finished"]
 
 
-def test_job_holds_out_as_evaluate_does(client: TestClient, root: Path, settings: Settings, classifier: Classifier, tmp_path: Path) -> None:
+def test_job_holds_out_as_evaluate_does(
+    client: TestClient, root: Path, settings: Settings, classifier: Classifier, tmp_path: Path
+) -> None:
     name = ask(client, holdout=0.4)
     job = wait_for(client, name, "done", "failed")
-    assert_the_same(settings.state_dir / "validations" / name / "run", direct(root, classifier, tmp_path / "direct", holdout=0.4))
+    assert_the_same(
+        settings.state_dir / "validations" / name / "run", direct(root, classifier, tmp_path / "direct", holdout=0.4)
+    )
     assert (job["holdout"], job["summary"]["images"], job["total"]) == (0.4, 0.4, 4)
 
 
@@ -144,7 +148,11 @@ def test_events_tell_each_chunk_and_the_end(client: TestClient, gate: threading.
     assert reply.headers["content-type"].startswith("text/event-stream")
     told = events(reply.text)
     assert [kind for kind, _ in told] == ["progress"] * (len(told) - 1) + ["end"]
-    assert told[0][1]["status"] == "running" and told[0][1]["images"] == 0 and told[-1][1] == client.get(f"{URL}/{name}").json()
+    assert (
+        told[0][1]["status"] == "running"
+        and told[0][1]["images"] == 0
+        and told[-1][1] == client.get(f"{URL}/{name}").json()
+    )
     assert told[-1][1]["status"] == "done" and told[-1][1]["summary"]["n"] == IMAGES
     assert [kind for kind, _ in events(client.get(f"{URL}/{name}/events").text)] == ["progress", "end"]
 
@@ -173,12 +181,16 @@ def test_one_runs_at_a_time_in_order_of_creation(client: TestClient, gate: threa
     assert all(a["finished"] <= b["started"] for a, b in pairwise(done))
 
 
-def test_requests_are_answered_while_a_job_runs(client: TestClient, gate: threading.Event, photographs: dict[str, Path]) -> None:
+def test_requests_are_answered_while_a_job_runs(
+    client: TestClient, gate: threading.Event, photographs: dict[str, Path]
+) -> None:
     wait_for(client, ask(client), "running")
     assert client.post("/v1/predict", content=photographs["china"].read_bytes()).status_code == 200
 
 
-def test_cancelled_job_stops_and_the_next_one_runs(client: TestClient, gate: threading.Event, settings: Settings) -> None:
+def test_cancelled_job_stops_and_the_next_one_runs(
+    client: TestClient, gate: threading.Event, settings: Settings
+) -> None:
     first, second, third = (ask(client) for _ in range(3))
     wait_for(client, first, "running")
     assert client.delete(f"{URL}/{second}").status_code == client.delete(f"{URL}/{first}").status_code == 204
@@ -190,7 +202,9 @@ def test_cancelled_job_stops_and_the_next_one_runs(client: TestClient, gate: thr
     wait_for(client, third, "done")
 
 
-def test_cancelled_job_leaves_the_rest_of_its_chunk(client: TestClient, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cancelled_job_leaves_the_rest_of_its_chunk(
+    client: TestClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     decoded, goes_on = [], threading.Event()
 
     def held(data: bytes, contract: Contract) -> tuple[np.ndarray, ImageInfo]:
@@ -230,7 +244,9 @@ def test_who_only_cancels_removes_nothing_that_was_finished_meanwhile(client: Te
     assert client.get(f"{URL}/{name}/report").status_code == 200
 
 
-def test_cancelled_job_that_has_not_stopped_yet_is_not_removed(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cancelled_job_that_has_not_stopped_yet_is_not_removed(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     there, going = threading.Event(), threading.Event()
     forward = Batcher.background
 
@@ -243,7 +259,10 @@ def test_cancelled_job_that_has_not_stopped_yet_is_not_removed(client: TestClien
     name = ask(client)
     assert there.wait(10)  # a job that is only about to begin would stop at once
     assert client.delete(f"{URL}/{name}").status_code == 204
-    assert (client.delete(f"{URL}/{name}").status_code, client.get(f"{URL}/{name}").json()["status"]) == (409, "cancelled")
+    assert (client.delete(f"{URL}/{name}").status_code, client.get(f"{URL}/{name}").json()["status"]) == (
+        409,
+        "cancelled",
+    )
     going.set()
     due = time.monotonic() + 10
     while client.delete(f"{URL}/{name}").status_code != 204:
@@ -302,7 +321,12 @@ def test_damaged_json_is_an_error_object(body: bytes, client: TestClient) -> Non
 )
 def test_what_is_found_when_it_starts_makes_it_failed(dataset: str, error: str, client: TestClient, root: Path) -> None:
     job = wait_for(client, ask(client, dataset), "failed")
-    assert job["error"].startswith(error) and str(root) not in job["error"] and "\n" not in job["error"] and "--" not in job["error"]
+    assert (
+        job["error"].startswith(error)
+        and str(root) not in job["error"]
+        and "\n" not in job["error"]
+        and "--" not in job["error"]
+    )
     assert job["finished"] and job["summary"] is None
 
 
@@ -315,14 +339,16 @@ def test_full_disk_fails_the_job_and_the_server_lives(
     monkeypatch.setattr(chunk_file, "write_records", full)
     job = wait_for(client, ask(client), "failed")
     assert job["error"] == f"{job['id']}/run: cannot be written (No space left on device)"
-    monkeypatch.setattr("server.validation.store.write_whole", full)
+    monkeypatch.setattr("tencrop.server.job_store.write_whole", full)
     reply = client.post(URL, json={"dataset": "photos"})
     assert (reply.status_code, reply.json()["error"]["code"]) == (507, "cannot_be_kept")
     assert client.post("/v1/predict", content=photographs["china"].read_bytes()).status_code == 200
     assert len(client.get(URL).json()) == 1 and len(list((settings.state_dir / "validations").iterdir())) == 2
 
 
-def test_engine_that_breaks_fails_the_job_without_a_traceback(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_engine_that_breaks_fails_the_job_without_a_traceback(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Classifier, "predict", lambda *_: 1 / 0)
     assert wait_for(client, ask(client), "failed")["error"] == "the server failed; its log says why"
     monkeypatch.undo()
@@ -337,11 +363,15 @@ def test_engine_whose_thread_has_died_fails_its_jobs(client: TestClient, monkeyp
 
 
 def test_body_without_end_is_413(client: TestClient, settings: Settings) -> None:
-    reply = client.post(URL, content=(b" " * (1 << 20) for _ in range(40)), headers={"Content-Type": "application/json"})
+    reply = client.post(
+        URL, content=(b" " * (1 << 20) for _ in range(40)), headers={"Content-Type": "application/json"}
+    )
     assert (reply.status_code, reply.json()["error"]["code"]) == (413, "body_too_large")
 
 
-def test_too_many_unfinished_are_429(client: TestClient, gate: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_unfinished_are_429(
+    client: TestClient, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(jobs_file, "MAX_UNFINISHED", 2)
     ask(client)
     ask(client)
@@ -350,14 +380,23 @@ def test_too_many_unfinished_are_429(client: TestClient, gate: threading.Event, 
 
 @pytest.mark.parametrize("name", ["0" * 24, "lock", "..%2f..%2fetc", "%00", "A" * 5000])
 def test_unknown_id_is_404(name: str, client: TestClient) -> None:
-    calls = [client.get(f"{URL}/{name}{more}") for more in ("", "/events", "/report")] + [client.delete(f"{URL}/{name}")]
+    calls = [client.get(f"{URL}/{name}{more}") for more in ("", "/events", "/report")] + [
+        client.delete(f"{URL}/{name}")
+    ]
     assert {(reply.status_code, reply.json()["error"]["code"]) for reply in calls} == {(404, "not_found")}
 
 
-def test_without_a_data_root_validations_are_off(classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_data_root_validations_are_off(
+    classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     with serving(classifier, Settings()) as client:
-        for reply in (client.post(URL, json={"dataset": "photos"}), client.get(URL), client.get(f"{URL}/x"), client.delete(f"{URL}/x")):
+        for reply in (
+            client.post(URL, json={"dataset": "photos"}),
+            client.get(URL),
+            client.get(f"{URL}/x"),
+            client.delete(f"{URL}/x"),
+        ):
             assert reply.status_code == 404
             assert reply.json()["error"]["message"] == "validations are off: start the server with --data-root"
     assert list(tmp_path.iterdir()) == []
@@ -382,19 +421,25 @@ def test_job_goes_on_when_the_server_is_started_again(
         first, second = ask(client), ask(client, limit=3)
         while client.get(f"{URL}/{first}").json()["images"] < 8:
             time.sleep(0.01)
-    kept = [json.loads((settings.state_dir / "validations" / name / "job.json").read_text()) for name in (first, second)]
+    kept = [
+        json.loads((settings.state_dir / "validations" / name / "job.json").read_text()) for name in (first, second)
+    ]
     assert [(job["status"], job["images"]) for job in kept] == [("running", 8), ("queued", 0)]
     monkeypatch.setattr(Batcher, "background", forward)
     with serving(classifier, settings) as client:
         done = [wait_for(client, name, "done") for name in (first, second)]
-        assert done[0]["finished"] <= done[1]["started"] and done[0]["created"] == kept[0]["created"].replace("+00:00", "Z")
+        assert done[0]["finished"] <= done[1]["started"] and done[0]["created"] == kept[0]["created"].replace(
+            "+00:00", "Z"
+        )
     assert_the_same(settings.state_dir / "validations" / first / "run", direct(root, classifier, tmp_path / "direct"))
     with serving(classifier, settings) as client:
         assert [client.get(f"{URL}/{job['id']}").json() for job in done] == done
 
 
 def test_what_a_kill_leaves_behind_is_no_hindrance(classifier: Classifier, settings: Settings) -> None:
-    job = Validation(id="1" * 24, dataset="photos", model="caltech101", limit=1, status="running", created=datetime.now(UTC))
+    job = Validation(
+        id="1" * 24, dataset="photos", model="caltech101", limit=1, status="running", created=datetime.now(UTC)
+    )
     folder = settings.state_dir / "validations"
     for path in (f"{job.id}/run", "2" * 24, f"{'3' * 24}.gone/run"):  # not yet claimed, not yet told, half removed
         (folder / path).mkdir(parents=True)
@@ -406,7 +451,9 @@ def test_what_a_kill_leaves_behind_is_no_hindrance(classifier: Classifier, setti
 
 
 def test_job_that_an_older_version_kept_goes_on(classifier: Classifier, settings: Settings) -> None:
-    job = Validation(id="1" * 24, dataset="photos", model="caltech101", limit=1, status="queued", created=datetime.now(UTC))
+    job = Validation(
+        id="1" * 24, dataset="photos", model="caltech101", limit=1, status="queued", created=datetime.now(UTC)
+    )
     (settings.state_dir / "validations" / job.id).mkdir(parents=True)
     (settings.state_dir / "validations" / job.id / "job.json").write_text(job.model_dump_json(exclude={"holdout"}))
     with serving(classifier, settings) as client:
@@ -426,7 +473,9 @@ def test_draining_server_takes_no_job(client: TestClient) -> None:
     assert client.post(URL, json={"dataset": "photos"}).status_code == 503
 
 
-def test_folders_that_cannot_be_used_are_refused(classifier: Classifier, settings: Settings, client: TestClient, tmp_path: Path) -> None:
+def test_folders_that_cannot_be_used_are_refused(
+    classifier: Classifier, settings: Settings, client: TestClient, tmp_path: Path
+) -> None:
     (tmp_path / "file").touch()
     for bad, says in (
         (settings, "another server uses it"),
@@ -464,12 +513,16 @@ def followed(*looks: Validation, gone_after: int = 1000, drains_after: int = 100
     async def collect() -> list[str]:
         turns = iter([*looks, *[looks[-1]] * 1000])
         passed = iter(range(1000))
-        return [event async for event in validations.follow(lambda: next(turns), gone, lambda: next(passed) >= drains_after)]
+        return [
+            event async for event in validations.follow(lambda: next(turns), gone, lambda: next(passed) >= drains_after)
+        ]
 
     return asyncio.run(collect())
 
 
-def test_stream_ends_when_the_client_leaves_or_the_server_drains_and_beats_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stream_ends_when_the_client_leaves_or_the_server_drains_and_beats_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(validations, "TICK", 0.001)
     monkeypatch.setattr(validations, "HEARTBEAT", 0.0095)
     job = Validation(id="1" * 24, dataset="photos", model="m", limit=None, status="running", created=datetime.now(UTC))

@@ -22,14 +22,14 @@ KILLS = 5
 # `tencrop ARGUMENTS` with small chunks, each of which takes a moment.
 CHILD = """
 import sys, time
-import server.validation.chunk as chunk
-import tencrop
+import tencrop.evaluation.chunks as chunk
+from tencrop import cli
 
 chunk.CHUNK = 4
 write = chunk.write_records
 chunk.write_records = lambda *given: (time.sleep({seconds}), write(*given))
 sys.argv[0] = "tencrop"
-tencrop.main()
+cli.main()
 """
 
 
@@ -49,7 +49,13 @@ def command(*arguments: str, seconds: float = 0) -> list[str]:
 def undisturbed(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`tencrop evaluate`, without a server."""
     out = tmp_path_factory.mktemp("undisturbed") / "run"
-    subprocess.run(command("evaluate", str(root / "photos"), "--out", str(out)), cwd=ROOT, check=True, timeout=120, capture_output=True)
+    subprocess.run(
+        command("evaluate", str(root / "photos"), "--out", str(out)),
+        cwd=ROOT,
+        check=True,
+        timeout=120,
+        capture_output=True,
+    )
     return out
 
 
@@ -65,7 +71,9 @@ def serving(root: Path, state: Path, seconds: float = 0) -> Iterator[tuple["subp
 
 def call(url: str, body: object = None) -> Any:
     data = None if body is None else json.dumps(body).encode()
-    with urllib.request.urlopen(urllib.request.Request(url, data, {"Content-Type": "application/json"}), timeout=60) as reply:
+    with urllib.request.urlopen(
+        urllib.request.Request(url, data, {"Content-Type": "application/json"}), timeout=60
+    ) as reply:
         return json.load(reply)
 
 
@@ -126,6 +134,11 @@ def test_sigterm_ends_streams_and_exits_0_and_the_job_goes_on(root: Path, undist
 
 def test_folder_that_is_not_there_is_one_line() -> None:
     result = subprocess.run(
-        command("serve", "--port", "0", "--data-root", "no-such-folder"), cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+        command("serve", "--port", "0", "--data-root", "no-such-folder"),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert (result.returncode, result.stderr) == (2, "tencrop: --data-root no-such-folder: no such folder\n")

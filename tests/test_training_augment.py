@@ -8,10 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from model.contract import Contract
-from model.statistics import Statistics
-from training.augment import Draw, Normalize, crop, draw
-from training.recipe import Augment
+from tencrop.model.contract import Contract
+from tencrop.model.mean_and_pca import Statistics
+from tencrop.training.augment import Draw, Normalize, crop, draw
+from tencrop.training.recipe import Augment
 
 CONTRACT = Contract()
 AUGMENT = Augment()
@@ -103,13 +103,18 @@ def by_hand(augment: Augment, statistics: Statistics, reading: str) -> np.ndarra
         x = x[d.top : d.top + 14, d.left : d.left + 14]
         x = x[:, ::-1] if d.mirrored else x
         x = x - statistics.mean[:, 3:17, 3:17].transpose(1, 2, 0) if reading == "center" else x
-        noise = sum(p * (augment.noise * z * s) for p, z, s in zip(statistics.colour_vectors, d.z, statistics.colour_std, strict=True))
+        noise = sum(
+            p * (augment.noise * z * s)
+            for p, z, s in zip(statistics.colour_vectors, d.z, statistics.colour_std, strict=True)
+        )
         out.append(((x + noise) / augment.noise_divide).transpose(2, 0, 1))
     return np.stack(out)
 
 
 def normalized(augment: Augment, statistics: Statistics, reading: str, noise: bool = True) -> np.ndarray:
-    crops = torch.from_numpy(np.stack([crop(Image.fromarray(image), d, 14) for image, d in zip(IMAGES, DRAWS, strict=True)]))
+    crops = torch.from_numpy(
+        np.stack([crop(Image.fromarray(image), d, 14) for image, d in zip(IMAGES, DRAWS, strict=True)])
+    )
     corners, mirrored = torch.tensor([(d.top, d.left) for d in DRAWS]), torch.tensor([d.mirrored for d in DRAWS])
     z = torch.from_numpy(np.stack([d.z for d in DRAWS]))
     result: torch.Tensor = Normalize(augment, statistics, reading, 14)(crops, corners, mirrored, z, noise)
@@ -118,9 +123,13 @@ def normalized(augment: Augment, statistics: Statistics, reading: str, noise: bo
 
 
 @pytest.mark.parametrize("reading", ["aligned", "center"])
-@pytest.mark.parametrize("augment", [Augment(noise=0), Augment(noise=0.1), Augment(noise=0.1, noise_divide=1.1), Augment(noise=2.5)])
+@pytest.mark.parametrize(
+    "augment", [Augment(noise=0), Augment(noise=0.1), Augment(noise=0.1, noise_divide=1.1), Augment(noise=2.5)]
+)
 def test_normalized_crops_equal_plain_numpy(augment: Augment, statistics: Statistics, reading: str) -> None:
-    np.testing.assert_allclose(normalized(augment, statistics, reading), by_hand(augment, statistics, reading), atol=1e-3)
+    np.testing.assert_allclose(
+        normalized(augment, statistics, reading), by_hand(augment, statistics, reading), atol=1e-3
+    )
 
 
 @pytest.mark.parametrize("reading", ["aligned", "center"])
@@ -131,7 +140,9 @@ def test_without_noise_nothing_is_added_and_nothing_divided(statistics: Statisti
 
 
 def test_noise_moves_every_pixel_of_an_image_by_one_colour(statistics: Statistics) -> None:
-    difference = normalized(Augment(noise=0.1), statistics, "center") - normalized(Augment(noise=0), statistics, "center")
+    difference = normalized(Augment(noise=0.1), statistics, "center") - normalized(
+        Augment(noise=0), statistics, "center"
+    )
     np.testing.assert_allclose(difference, np.broadcast_to(difference[:, :, :1, :1], difference.shape), atol=1e-4)
     assert len({tuple(np.round(colour, 2)) for colour in difference[:, :, 0, 0]}) == len(DRAWS)
 
@@ -146,7 +157,10 @@ def test_noise_has_the_standard_deviations_of_the_colours_not_their_variances(st
 def test_the_division_is_by_the_recipes_number(statistics: Statistics) -> None:
     plain = normalized(Augment(noise=0.1), statistics, "center")
     np.testing.assert_allclose(
-        normalized(replace(Augment(noise=0.1), noise_divide=1.1), statistics, "center"), plain / 1.1, rtol=1e-5, atol=1e-5
+        normalized(replace(Augment(noise=0.1), noise_divide=1.1), statistics, "center"),
+        plain / 1.1,
+        rtol=1e-5,
+        atol=1e-5,
     )
 
 
@@ -154,5 +168,7 @@ def test_an_image_that_is_the_mean_leaves_nothing_in_any_aligned_crop(statistics
     image = np.rint(statistics.mean).astype(np.uint8).transpose(1, 2, 0)
     crops = torch.from_numpy(np.stack([crop(Image.fromarray(image), d, 14) for d in DRAWS]))
     corners, mirrored = torch.tensor([(d.top, d.left) for d in DRAWS]), torch.tensor([d.mirrored for d in DRAWS])
-    left = Normalize(Augment(noise=0), statistics, "aligned", 14)(crops, corners, mirrored, torch.zeros(len(DRAWS), 3), False)
+    left = Normalize(Augment(noise=0), statistics, "aligned", 14)(
+        crops, corners, mirrored, torch.zeros(len(DRAWS), 3), False
+    )
     assert float(left.abs().max()) <= 0.5

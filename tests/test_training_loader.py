@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from dataset.prepared import Prepared
-from model.errors import BadInput, WorkFailed
-from training.augment import draw
-from training.loader import MOST, SHARED, Batch, EpochOrder, Loader, check_memory, spare_cores
-from training.recipe import Recipe, load
+from tencrop.common.errors import BadInput, WorkFailed
+from tencrop.dataset.prepared import Prepared
+from tencrop.training.augment import draw
+from tencrop.training.loader import MOST, SHARED, Batch, EpochOrder, Loader, check_memory, spare_cores
+from tencrop.training.recipe import Recipe, load
 
 
 def recipe(batch: int = 8, seed: int = 0) -> Recipe:
@@ -143,11 +143,11 @@ def test_loading_leaves_torchs_random_state_alone(tiny_prepared: Prepared, worke
 
 
 def test_workers_are_as_many_as_spare_cores_but_not_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.loader.cores", lambda: 8)
+    monkeypatch.setattr("tencrop.training.loader.cores", lambda: 8)
     assert spare_cores() == 7
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
     assert spare_cores() == 1
-    monkeypatch.setattr("training.loader.cores", lambda: 1000)
+    monkeypatch.setattr("tencrop.training.loader.cores", lambda: 1000)
     assert spare_cores() == MOST
 
 

@@ -16,16 +16,16 @@ import torch
 from thin import OVERRIDES, TIMES, assert_equal, last, quiet
 from torch._inductor.exc import InductorError, InvalidCxxCompiler
 
-from dataset.layouts import open_source
-from dataset.prepared import Prepared, prepare
-from model.checkpoint import Checkpoint
-from model.contract import Label
-from model.errors import BadInput, Stopped, WorkFailed
-from training import loop
-from training.loop import FLAT, FLAT_AFTER, train
-from training.recipe import Event, Recipe, load
-from training.record import KEEP, Run
-from training.training import Training
+from tencrop.common.errors import BadInput, Stopped, WorkFailed
+from tencrop.dataset.layouts import open_source
+from tencrop.dataset.prepared import Prepared, prepare
+from tencrop.model.checkpoint import Checkpoint
+from tencrop.model.contract import Label
+from tencrop.training import loop
+from tencrop.training.loop import FLAT, FLAT_AFTER, train
+from tencrop.training.recipe import Event, Recipe, load
+from tencrop.training.record import KEEP, Run
+from tencrop.training.trainer import Training
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +44,7 @@ def recipe() -> Recipe:
 @pytest.fixture
 def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """Progress hears of each of an epoch's three steps."""
-    monkeypatch.setattr("training.training.REPORT", 1)
+    monkeypatch.setattr("tencrop.training.trainer.REPORT", 1)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,11 @@ def copied(finished: Path, tmp_path: Path) -> Path:
 
 def flat_epochs(caplog: pytest.LogCaptureFixture) -> list[int]:
     """The epochs that a warning calls flat."""
-    return [int(record.getMessage().split()[1].rstrip(":")) for record in caplog.records if "that of guessing" in record.getMessage()]
+    return [
+        int(record.getMessage().split()[1].rstrip(":"))
+        for record in caplog.records
+        if "that of guessing" in record.getMessage()
+    ]
 
 
 def test_the_loss_falls_and_is_not_called_flat_then(
@@ -76,7 +80,9 @@ def test_the_loss_falls_and_is_not_called_flat_then(
     assert losses[0] > math.log(3) > 2 * losses[-1]  # ln 3 is what knowing nothing costs
     assert history[-1]["train_error"] < 0.3
     assert history[-1]["center_top1_error"] < 0.3
-    assert flat_epochs(caplog) == [epoch for epoch, loss in enumerate(losses, 1) if epoch >= FLAT_AFTER and loss > FLAT * math.log(3)]
+    assert flat_epochs(caplog) == [
+        epoch for epoch, loss in enumerate(losses, 1) if epoch >= FLAT_AFTER and loss > FLAT * math.log(3)
+    ]
     assert 10 not in flat_epochs(caplog)
 
 
@@ -122,7 +128,13 @@ class Interrupted(Exception):
 
 @pytest.mark.parametrize(("at", "workers"), [((1, 2 / 3), 0), ((2, 1 / 3), 1), ((4, 1.0), 0)])
 def test_an_interrupted_run_resumed_equals_an_uninterrupted_run(
-    finished: Path, tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path, every_step: None, at: tuple[int, float], workers: int
+    finished: Path,
+    tiny_prepared: Prepared,
+    recipe: Recipe,
+    tmp_path: Path,
+    every_step: None,
+    at: tuple[int, float],
+    workers: int,
 ) -> None:
     def interrupt(epoch: int, share: float, shown: Mapping[str, float]) -> None:
         if (epoch, share) == at:
@@ -191,7 +203,9 @@ def test_frozen_layers_stay_as_they_were(finished: Path) -> None:
         assert np.array_equal(fourth[name], value) == name.startswith("conv1."), name
 
 
-def test_progress_hears_of_every_tenth_step_and_of_the_last(tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path) -> None:
+def test_progress_hears_of_every_tenth_step_and_of_the_last(
+    tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path
+) -> None:
     heard: list[tuple[int, float]] = []
     shown: list[Mapping[str, float]] = []
 
@@ -205,7 +219,9 @@ def test_progress_hears_of_every_tenth_step_and_of_the_last(tiny_prepared: Prepa
     assert shown[-1]["loss"] == history[0]["train_loss"]  # the mean so far
 
 
-def test_a_run_ends_at_the_training_error_of_its_recipe(tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path) -> None:
+def test_a_run_ends_at_the_training_error_of_its_recipe(
+    tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path
+) -> None:
     """As figure 1's do; here the first epoch is good enough."""
     history = train(replace(recipe, until_train_error=1.0), tiny_prepared, tmp_path, False, 0, quiet)
     assert len(history) == len(Run.checkpoints(tmp_path)) == 1
@@ -214,7 +230,9 @@ def test_a_run_ends_at_the_training_error_of_its_recipe(tiny_prepared: Prepared,
 # ---- refusals
 
 
-def test_resuming_with_another_net_is_bad_input_and_leaves_the_runs_recipe(copied: Path, tiny_prepared: Prepared, recipe: Recipe) -> None:
+def test_resuming_with_another_net_is_bad_input_and_leaves_the_runs_recipe(
+    copied: Path, tiny_prepared: Prepared, recipe: Recipe
+) -> None:
     before = (copied / "recipe.toml").read_bytes()
     other = replace(recipe, net=replace(recipe.net, fc6=replace(recipe.net.fc6, units=65)))
     with pytest.raises(BadInput, match="--resume"):
@@ -246,7 +264,14 @@ def test_resuming_with_another_recipe_is_one_line_naming_the_key_and_both_values
 
 
 def test_what_a_run_does_next_may_change_when_it_is_resumed(copied: Path, tiny_prepared: Prepared) -> None:
-    changed = [*OVERRIDES, "epochs=5", "events=[{after = 4, divide = 30.0}]", "name=other", "plateau.patience=50", "expect=[]"]
+    changed = [
+        *OVERRIDES,
+        "epochs=5",
+        "events=[{after = 4, divide = 30.0}]",
+        "name=other",
+        "plateau.patience=50",
+        "expect=[]",
+    ]
     history = train(load("caltech101", changed), tiny_prepared, copied, True, 0, quiet)
     assert [row["lr"] for row in history][3:] == pytest.approx([0.0003, 0.0001])
     assert load(str(copied / "recipe.toml")).epochs == last(copied).recipe["epochs"] == 5
@@ -255,22 +280,32 @@ def test_what_a_run_does_next_may_change_when_it_is_resumed(copied: Path, tiny_p
     assert [told["after_epoch"] for told in sessions] == [0, 4]
     assert sessions[0]["changed"] == {} and sessions[1]["changed"]["epochs"] == [4, 5]
     assert set(sessions[1]["changed"]) == {"epochs", "events", "name", "plateau"}
-    assert all(told["torch"] == torch.__version__ and told["device"] and told["precision"] == "fp32" for told in sessions)
+    assert all(
+        told["torch"] == torch.__version__ and told["device"] and told["precision"] == "fp32" for told in sessions
+    )
 
 
 @pytest.mark.parametrize("change", ["events=[{after = 30, divide = 10.0}]", "events=[]"])
-def test_a_schedule_that_would_raise_the_rate_is_not_gone_on_with(copied: Path, tiny_prepared: Prepared, change: str) -> None:
+def test_a_schedule_that_would_raise_the_rate_is_not_gone_on_with(
+    copied: Path, tiny_prepared: Prepared, change: str
+) -> None:
     """After 4 of 4 epochs the rate is a tenth; of 40 epochs the fifth is at the full one."""
-    with pytest.raises(BadInput, match=r"--resume: epoch 5 would have a rate of 0\.003, the one before it had 0\.0003: "):
+    with pytest.raises(
+        BadInput, match=r"--resume: epoch 5 would have a rate of 0\.003, the one before it had 0\.0003: "
+    ):
         train(load("caltech101", [*OVERRIDES, "epochs=40", change]), tiny_prepared, copied, True, 0, quiet)
 
 
-def test_what_is_changed_at_a_resume_is_said(copied: Path, tiny_prepared: Prepared, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_changed_at_a_resume_is_said(
+    copied: Path, tiny_prepared: Prepared, caplog: pytest.LogCaptureFixture
+) -> None:
     train(load("caltech101", [*OVERRIDES, "plateau.patience=50"]), tiny_prepared, copied, True, 0, quiet)
     assert [record.getMessage().split(" is ")[0] for record in caplog.records] == ["--resume: plateau"]
 
 
-def test_resuming_with_another_data_set_is_bad_input(copied: Path, tiny_folder: Path, recipe: Recipe, tmp_path: Path) -> None:
+def test_resuming_with_another_data_set_is_bad_input(
+    copied: Path, tiny_folder: Path, recipe: Recipe, tmp_path: Path
+) -> None:
     (tmp_path / "data").mkdir()
     for name, new in (("ant", "ant"), ("bee_hive", "wasp"), ("cat", "cat")):
         (tmp_path / "data" / new).symlink_to(tiny_folder / name)
@@ -303,15 +338,21 @@ def test_a_data_set_without_validation_images_is_bad_input(tiny_folder: Path, re
     assert not (tmp_path / "run").exists()
 
 
-def test_a_data_set_without_training_images_is_bad_input(tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path) -> None:
+def test_a_data_set_without_training_images_is_bad_input(
+    tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path
+) -> None:
     held = replace(tiny_prepared, validation=np.ones_like(tiny_prepared.validation))
     with pytest.raises(BadInput, match="no training images"):
         train(recipe, held, tmp_path / "run", False, 0, quiet)
 
 
-def test_a_loss_that_is_no_number_is_named_within_ten_batches(tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path) -> None:
+def test_a_loss_that_is_no_number_is_named_within_ten_batches(
+    tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path
+) -> None:
     wild = replace(recipe, optim=replace(recipe.optim, batch=2, lr=1e20, bias_lr=1e20))
-    with pytest.raises(WorkFailed, match=r"^epoch 1: the loss is (nan|inf) after 10 batches; lower optim\.lr \(it is 1e\+20\)"):
+    with pytest.raises(
+        WorkFailed, match=r"^epoch 1: the loss is (nan|inf) after 10 batches; lower optim\.lr \(it is 1e\+20\)"
+    ):
         train(wild, tiny_prepared, tmp_path, False, 0, quiet)
     assert Run.checkpoints(tmp_path) == []
 
@@ -323,7 +364,9 @@ def test_a_loss_that_is_no_number_is_named_within_ten_batches(tiny_prepared: Pre
         (["net.layers=['conv1 relu', 'fc6']"], r"net.layers ends with fc6 of \(64,\), not with 3 classes"),
     ],
 )
-def test_a_net_that_could_not_be_exported_is_not_trained(tiny_prepared: Prepared, tmp_path: Path, overrides: list[str], says: str) -> None:
+def test_a_net_that_could_not_be_exported_is_not_trained(
+    tiny_prepared: Prepared, tmp_path: Path, overrides: list[str], says: str
+) -> None:
     with pytest.raises(BadInput, match=says):
         train(load("caltech101", [*OVERRIDES, *overrides]), tiny_prepared, tmp_path, False, 0, quiet)
 
@@ -345,18 +388,27 @@ def test_too_little_memory_is_one_line(
         train(recipe, tiny_prepared, tmp_path / "device", False, 0, quiet)
 
 
-def test_a_missing_compiler_is_one_line(tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_compiler_is_one_line(
+    tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def no_compiler(*_: object) -> None:
         raise InductorError(InvalidCxxCompiler(), sys._getframe())
 
     monkeypatch.setattr(Training, "_step", no_compiler)
-    with pytest.raises(WorkFailed, match=r"^torch\.compile failed \(.*No working C\+\+ compiler.*\); .* --set compile=false$"):
+    with pytest.raises(
+        WorkFailed, match=r"^torch\.compile failed \(.*No working C\+\+ compiler.*\); .* --set compile=false$"
+    ):
         train(recipe, tiny_prepared, tmp_path, False, 0, quiet)
 
 
 def ranked(recipe: Recipe, start: str) -> Recipe:
     net = replace(recipe.net, fc6=replace(recipe.net.fc6, rank=5), fc7=replace(recipe.net.fc7, rank=5))
-    return replace(recipe, net=net, start=start, events=(Event(0, frozen=("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7")),))
+    return replace(
+        recipe,
+        net=net,
+        start=start,
+        events=(Event(0, frozen=("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7")),),
+    )
 
 
 def test_low_rank_layers_need_a_trained_net(tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path) -> None:
@@ -379,12 +431,16 @@ def test_fine_tuning_starts_from_the_trained_net_factorised(
 
 
 @pytest.mark.parametrize("start", ["/nowhere/checkpoint-0001"])
-def test_a_start_that_is_no_checkpoint_is_bad_input(tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path, start: str) -> None:
+def test_a_start_that_is_no_checkpoint_is_bad_input(
+    tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path, start: str
+) -> None:
     with pytest.raises(BadInput, match=start):
         train(replace(recipe, start=start), tiny_prepared, tmp_path, False, 0, quiet)
 
 
-def test_a_start_of_other_classes_is_bad_input(finished: Path, tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path) -> None:
+def test_a_start_of_other_classes_is_bad_input(
+    finished: Path, tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path
+) -> None:
     start = str(Run.checkpoints(finished)[-1])
     labels = (*tiny_prepared.contract.labels[:2], Label("dog", "dog"))
     other = replace(tiny_prepared, contract=replace(tiny_prepared.contract, labels=labels))
@@ -403,7 +459,9 @@ def test_a_checkpoint_names_its_start_by_hash_and_not_by_path(
 
 
 @pytest.mark.parametrize("change", ["units", "rank"])
-def test_a_start_of_another_net_is_bad_input(finished: Path, tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path, change: str) -> None:
+def test_a_start_of_another_net_is_bad_input(
+    finished: Path, tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path, change: str
+) -> None:
     """As where a user fine-tunes a net of other widths, or asks for a rank above that of the matrix."""
     start = str(Run.checkpoints(finished)[-1])
     fc6 = replace(recipe.net.fc6, units=65) if change == "units" else replace(recipe.net.fc6, rank=65)

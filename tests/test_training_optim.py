@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from training.optim import Momentum
-from training.recipe import Optim, load
-from training.schedule import Phase, phase
+from tencrop.training.optim import Momentum
+from tencrop.training.recipe import Optim, load
+from tencrop.training.schedule import Phase, phase
 
 OPTIM = Optim(momentum=0.9, lr=0.01, decay=0.0005, bias_lr=0.02, bias_decay=0.0, bias_drops=False)
 STEPS = [Phase()] * 3 + [Phase(scale=0.1)] * 3 + [Phase(scale=0.01)] * 2
@@ -38,7 +38,9 @@ def values(net: Net) -> dict[str, np.ndarray]:
     return {name: p.detach().double().numpy().copy() for name, p in net.named_parameters()}
 
 
-def by_hand(w: dict[str, np.ndarray], optim: Optim, phases: list[Phase], grads: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+def by_hand(
+    w: dict[str, np.ndarray], optim: Optim, phases: list[Phase], grads: list[dict[str, np.ndarray]]
+) -> dict[str, np.ndarray]:
     """Section 5: v <- .9 v - decay lr w - lr g; w <- w + v."""
     v = {name: np.zeros_like(value) for name, value in w.items()}
     for now, g in zip(phases, grads, strict=True):
@@ -53,7 +55,8 @@ def by_hand(w: dict[str, np.ndarray], optim: Optim, phases: list[Phase], grads: 
 
 
 @pytest.mark.parametrize(
-    "optim", [OPTIM, Optim(), Optim(decay=0.5, bias_decay=0.3, momentum=0.5), load("paper").optim, load("source145").optim]
+    "optim",
+    [OPTIM, Optim(), Optim(decay=0.5, bias_decay=0.3, momentum=0.5), load("paper").optim, load("source145").optim],
 )
 def test_the_update_is_the_papers_also_across_drops_of_the_rate(net: Net, optim: Optim) -> None:
     start, momentum, grads = values(net), Momentum(net, optim), []
@@ -129,7 +132,9 @@ def test_a_weight_rate_of_0_leaves_the_biases_moving(net: Net) -> None:
         ("fc6.up.bias", OPTIM, Phase(), (0.02, 0.0)),
     ],
 )
-def test_rates_and_decays_are_the_recipes(net: Net, name: str, optim: Optim, phase: Phase, expected: tuple[float, float]) -> None:
+def test_rates_and_decays_are_the_recipes(
+    net: Net, name: str, optim: Optim, phase: Phase, expected: tuple[float, float]
+) -> None:
     assert Momentum(net, optim).rates(name, phase) == pytest.approx(expected)
 
 

@@ -10,14 +10,14 @@ import torch
 from thin import assert_equal, last, untimed
 from torchrun import EXACT, NOISY, STEPS, Job, furthest, in_one, run_jobs, smooth_noise, told
 
-from dataset.prepared import Prepared
-from model.errors import BadInput, Stopped, WorkFailed
-from model.views import TenCropNet
-from training import parallel
-from training.loader import EpochOrder, Loader
-from training.parallel import NVIDIA, World, join
-from training.recipe import load
-from training.training import Training, mask_seed
+from tencrop.common.errors import BadInput, Stopped, WorkFailed
+from tencrop.dataset.prepared import Prepared
+from tencrop.model.ten_crop_net import TenCropNet
+from tencrop.training import parallel
+from tencrop.training.loader import EpochOrder, Loader
+from tencrop.training.parallel import NVIDIA, World, join
+from tencrop.training.recipe import load
+from tencrop.training.trainer import Training, mask_seed
 
 CPU = torch.device("cpu")
 
@@ -78,7 +78,9 @@ def test_two_processes_train_as_one_does(one: Path, two: Path) -> None:
 def test_the_history_tells_the_whole_batchs_loss_and_error(one: Path, two: Path) -> None:
     for alone, together in zip(untimed(last(one)), untimed(last(two / "exact")), strict=True):
         assert together["train_loss"] == pytest.approx(alone["train_loss"], rel=1e-5)
-        assert together["train_error"] * 16 * STEPS == pytest.approx(alone["train_error"] * 16 * STEPS, abs=1.01)  # one guess may differ
+        assert together["train_error"] * 16 * STEPS == pytest.approx(
+            alone["train_error"] * 16 * STEPS, abs=1.01
+        )  # one guess may differ
 
 
 def test_validation_counts_every_image_once(prepared: Prepared, two: Path) -> None:
@@ -90,7 +92,9 @@ def test_validation_counts_every_image_once(prepared: Prepared, two: Path) -> No
     counts = training.validate()
     row = saved.progress["history"][-1]
     assert counts.n == images
-    assert (row["center_top1_error"] * images, row["center_top5_error"] * images) == pytest.approx((counts.top1_wrong, counts.top5_wrong))
+    assert (row["center_top1_error"] * images, row["center_top5_error"] * images) == pytest.approx(
+        (counts.top1_wrong, counts.top5_wrong)
+    )
 
 
 @pytest.mark.parametrize("shares", [2, 4])
@@ -162,7 +166,9 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(two: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_signal_to_the_whole_process_group_leaves_the_loaders_workers_to_end_well(prepared: Prepared, tmp_path: Path) -> None:
+def test_a_signal_to_the_whole_process_group_leaves_the_loaders_workers_to_end_well(
+    prepared: Prepared, tmp_path: Path
+) -> None:
     run_jobs(prepared, [Job(str(tmp_path / "run"), NOISY, workers=1, term=(2, 0, 0))], alone=True)
     (end,) = told(tmp_path / "run", 0)
     assert end["ended"] == f"Stopped: stopped in epoch 2 after 1 of {STEPS} batches"
@@ -181,7 +187,9 @@ def test_a_killed_process_costs_a_restart_and_changes_nothing(prepared: Prepared
 
 def test_a_batch_that_does_not_divide_is_bad_input_in_both_processes(two: Path) -> None:
     for rank in (0, 1):
-        assert told(two / "odd", rank)[0]["ended"].startswith("BadInput: a batch of 15 does not divide among 2 processes")
+        assert told(two / "odd", rank)[0]["ended"].startswith(
+            "BadInput: a batch of 15 does not divide among 2 processes"
+        )
     assert not (two / "odd").exists()
 
 
@@ -198,8 +206,12 @@ def test_a_data_set_smaller_than_a_batch_must_divide_too(prepared: Prepared) -> 
         EpochOrder(few, load("source145", NOISY), (0, 2))
 
 
-@pytest.mark.skipif(not torch.version.cuda or NVIDIA.exists(), reason="is about a GPU that torch was built for and cannot use")
-def test_a_gpu_that_torch_cannot_use_is_said_unless_it_is_hidden(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.skipif(
+    not torch.version.cuda or NVIDIA.exists(), reason="is about a GPU that torch was built for and cannot use"
+)
+def test_a_gpu_that_torch_cannot_use_is_said_unless_it_is_hidden(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(parallel, "NVIDIA", tmp_path)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     with pytest.raises(WorkFailed, match=r"NVIDIA GPU that torch .* cannot use"), join():

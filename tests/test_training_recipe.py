@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import tomli_w
 
-from model.config import LRN, Conv, Linear, NetConfig
-from model.errors import BadInput
-from training.recipe import RECIPES, Augment, Event, Optim, Plateau, differences, load, to_plain
-from training.schedule import phase
+from tencrop.common.errors import BadInput
+from tencrop.model.net_config import LRN, Conv, Linear, NetConfig
+from tencrop.training.recipe import RECIPES, Augment, Event, Optim, Plateau, differences, load, to_plain
+from tencrop.training.schedule import phase
 
 ALL = sorted(path.stem for path in RECIPES.glob("*.toml"))
 MINIMAL = 'name = "x"\nabout = "y"\nepochs = 10\n'
@@ -85,7 +85,9 @@ def test_paper_is_the_papers_text() -> None:
     assert recipe.plateau is not None
     assert (recipe.plateau.divide, recipe.plateau.drops) == (10.0, 3)
     assert recipe.net.lrn == LRN(alpha_divided=False, columns=1)
-    assert {layer.init_std for layer in (recipe.net.conv1, recipe.net.conv3, recipe.net.conv5, recipe.net.fc6)} == {0.01}
+    assert {layer.init_std for layer in (recipe.net.conv1, recipe.net.conv3, recipe.net.conv5, recipe.net.fc6)} == {
+        0.01
+    }
     assert not any("samemap" in stage for stage in recipe.net.layers)
 
 
@@ -108,7 +110,9 @@ def test_a_net_of_2012_has_the_schedule_of_its_own_log(name: str) -> None:
     assert [slow.noise, frozen.noise] == ([True, True] if name == "no_overlap" else [False, False])
 
 
-NO_BIAS: dict[str, tuple[object, object]] = {f"net.{layer}.init_bias": (1.0, 0.0) for layer in ("conv2", "conv4", "conv5", "fc6", "fc7")}
+NO_BIAS: dict[str, tuple[object, object]] = {
+    f"net.{layer}.init_bias": (1.0, 0.0) for layer in ("conv2", "conv4", "conv5", "fc6", "fc7")
+}
 ABLATIONS: dict[str, dict[str, tuple[object, object]]] = {  # what differs from source145: its value there, and here
     "no_communication": {
         **{f"net.{layer}.columns": (1, 2) for layer in ("conv3", "fc6", "fc7")},
@@ -140,7 +144,9 @@ def test_an_ablation_is_source145_but_for_what_its_sentence_says(name: str) -> N
     for key in ("epochs", "events") if name in LOGS else ():
         found.pop(key)
     assert {key: value for key, value in found.items() if key not in ("name", "about", "expect")} == ABLATIONS[name]
-    without_norms = [" ".join(op for op in stage.split() if op not in ("lrn", "samemap")) for stage in base["net"]["layers"]]
+    without_norms = [
+        " ".join(op for op in stage.split() if op not in ("lrn", "samemap")) for stage in base["net"]["layers"]
+    ]
     with_tanh = [stage.replace("relu", "tanh") for stage in base["net"]["layers"]]
     without_conv4 = [stage for stage in base["net"]["layers"] if stage != "conv4 relu"]
     expected = {"no_lrn": without_norms, "tanh": with_tanh, "no_conv4": without_conv4}.get(name)
@@ -152,7 +158,9 @@ def test_figure_1s_two_nets_differ_in_the_nonlinearity_and_its_bias_alone() -> N
     found = {key: (was, now) for key, was, now in differences(relu, tanh) if key not in ("name", "about")}
     for layer in ("conv2", "conv4", "conv5", "fc6", "fc7"):  # where 1 gives ReLUs positive inputs (section 5)
         assert found.pop(f"net.{layer}.init_bias") == (1.0, 0.0)
-    assert found == {"net.layers": (relu["net"]["layers"], [stage.replace("relu", "tanh") for stage in relu["net"]["layers"]])}
+    assert found == {
+        "net.layers": (relu["net"]["layers"], [stage.replace("relu", "tanh") for stage in relu["net"]["layers"]])
+    }
     assert (relu["optim"]["decay"], relu["optim"]["bias_decay"], relu["augment"]["noise"]) == (0, 0, 0)  # unregularized
     assert not (relu["augment"]["crops"] or relu["augment"]["mirror"] or "dropout" in " ".join(relu["net"]["layers"]))
     assert relu["until_train_error"] == 0.25
@@ -165,7 +173,11 @@ LOGGED = {  # by the 2012 program's nets; the paper gives one decimal
         (TEST_2010, "ten_crop", 37.47, 17.00),
         (VALIDATION_2012, "ten_crop", 40.66, 18.21),
     },
-    "paper": {(TEST_2010, "center", 39.0, 18.3), (TEST_2010, "ten_crop", 37.5, 17.0), (VALIDATION_2012, "ten_crop", 40.7, 18.2)},
+    "paper": {
+        (TEST_2010, "center", 39.0, 18.3),
+        (TEST_2010, "ten_crop", 37.5, 17.0),
+        (VALIDATION_2012, "ten_crop", 40.7, 18.2),
+    },
     "no_overlap": {(VALIDATION_2012, "ten_crop", 41.06, 18.51)},  # 147
     "no_lrn": {(VALIDATION_2012, "ten_crop", 42.03, 19.36)},  # 148
     "one_column": {(TEST_2010, "ten_crop", 39.17, 18.23)},  # 145-half
@@ -339,7 +351,8 @@ def test_a_value_may_hold_an_equals_sign() -> None:
 
 
 @pytest.mark.parametrize(
-    ("epochs", "expected"), [(182, [50, 102, 134, 144, 158]), (91, [25, 51, 67, 72, 79]), (45, [12, 25, 33, 36, 39]), (1, [1] * 5)]
+    ("epochs", "expected"),
+    [(182, [50, 102, 134, 144, 158]), (91, [25, 51, 67, 72, 79]), (45, [12, 25, 33, 36, 39]), (1, [1] * 5)],
 )
 def test_epochs_scale_the_events_as_a_whole(epochs: int, expected: list[int]) -> None:
     recipe = load("source145", [f"epochs={epochs}"])
@@ -360,7 +373,9 @@ def test_a_file_with_epochs_and_events_of_its_own_is_taken_as_it_is(tmp_path: Pa
     assert recipe.events == (Event(30),)
 
 
-@pytest.mark.parametrize("override", ["net.lrn.k=1.0", "optim.lr=0.02", "epochs=45", "mean=aligned", "augment.noise=0.0"])
+@pytest.mark.parametrize(
+    "override", ["net.lrn.k=1.0", "optim.lr=0.02", "epochs=45", "mean=aligned", "augment.noise=0.0"]
+)
 def test_another_net_or_training_expects_nothing(override: str, tmp_path: Path) -> None:
     assert load("source145", [override]).expect == ()
     assert load(written(tmp_path, 'base = "source145"\n[optim]\nlr = 0.02\n')).expect == ()
@@ -391,7 +406,12 @@ def test_a_plateau_rule_can_be_set_and_is_not_scaled() -> None:
 def test_differences_are_dotted_keys_with_both_values() -> None:
     was = {"a": 1, "b": {"c": 2, "d": {"e": [3]}}, "only": True, "same": {"x": 1}}
     now = {"a": 1, "b": {"c": 5, "d": {"e": [4]}}, "new": {"y": 1}, "same": {"x": 1}}
-    assert list(differences(was, now)) == [("b.c", 2, 5), ("b.d.e", [3], [4]), ("new", None, {"y": 1}), ("only", True, None)]
+    assert list(differences(was, now)) == [
+        ("b.c", 2, 5),
+        ("b.d.e", [3], [4]),
+        ("new", None, {"y": 1}),
+        ("only", True, None),
+    ]
 
 
 def test_plain_data_leaves_out_what_is_not_set() -> None:

@@ -14,13 +14,13 @@ from PIL import Image
 from safetensors import SafetensorError
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from model.checkpoint import Checkpoint
-from model.contract import Contract
-from model.errors import BadInput, WorkFailed
-from model.kernels import kernels_png
-from model.statistics import Statistics
-from training.recipe import load, to_plain
-from training.record import Run
+from tencrop.common.errors import BadInput, WorkFailed
+from tencrop.model.checkpoint import Checkpoint
+from tencrop.model.contract import Contract
+from tencrop.model.filter_picture import kernels_png
+from tencrop.model.mean_and_pca import Statistics
+from tencrop.training.recipe import load, to_plain
+from tencrop.training.record import Run
 
 RECIPE = load("source145")
 
@@ -186,7 +186,7 @@ def test_a_checkpoint_that_cannot_be_written_is_failed_work_and_the_one_before_s
         raise error
 
     run.save(checkpoint(1))
-    monkeypatch.setattr("model.checkpoint.save_file", full)
+    monkeypatch.setattr("tencrop.model.checkpoint.save_file", full)
     with pytest.raises(WorkFailed, match=r"checkpoint-0002: .*No space left on device.*--resume"):
         run.save(checkpoint(2))
     assert names(tmp_path) == ["checkpoint-0001"]

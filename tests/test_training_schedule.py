@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from training.recipe import Event, Plateau, Recipe, load
-from training.schedule import Phase, phase, plateau_drops
+from tencrop.training.recipe import Event, Plateau, Recipe, load
+from tencrop.training.schedule import Phase, phase, plateau_drops
 
 CONV1_SLOW = {"conv1": 1e-5}
 CONV1 = frozenset({"conv1"})
@@ -120,7 +120,9 @@ def test_the_phase_depends_on_the_past_alone_so_resuming_needs_no_state() -> Non
     assert phase(recipe, history) == phase(recipe, list(history)) == Phase(pytest.approx(0.1))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("errors", "over"), [([], False), ([0.251], False), ([0.25], True), ([0.6, 0.2], True), ([0.2, 0.6], False)])
+@pytest.mark.parametrize(
+    ("errors", "over"), [([], False), ([0.251], False), ([0.25], True), ([0.6, 0.2], True), ([0.2, 0.6], False)]
+)
 def test_figure_1_ends_behind_the_first_epoch_at_25_percent_training_error(errors: list[float], over: bool) -> None:
     recipe = load("figure1_relu")
     history = [{"center_top1_error": 0.1, "train_error": error} for error in errors]

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from model.checkpoint import Checkpoint
-from training.record import Run
+from tencrop.model.checkpoint import Checkpoint
+from tencrop.training.record import Run
 
 OVERRIDES = [
     "compile=false",

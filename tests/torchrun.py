@@ -22,20 +22,24 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dataset.layouts import open_source
-from dataset.prepared import Prepared, prepare
-from model.checkpoint import Checkpoint
-from model.errors import BadInput, Stopped, WorkFailed
-from model.net import AlexNet
-from training import loop, parallel
-from training.loader import Batch, Loader
-from training.recipe import load
-from training.record import Run
-from training.schedule import Phase
-from training.stop import Stop
-from training.training import Training
+from tencrop.common.errors import BadInput, Stopped, WorkFailed
+from tencrop.dataset.layouts import open_source
+from tencrop.dataset.prepared import Prepared, prepare
+from tencrop.model.checkpoint import Checkpoint
+from tencrop.model.net import AlexNet
+from tencrop.training import loop, parallel
+from tencrop.training.loader import Batch, Loader
+from tencrop.training.recipe import load
+from tencrop.training.record import Run
+from tencrop.training.schedule import Phase
+from tencrop.training.stop_signal import Stop
+from tencrop.training.trainer import Training
 
-CLASSES, EACH, HELD = 7, 15, 3  # 84 training images, 5 batches of 16 an epoch; 21 validation images, which 2 does not divide
+CLASSES, EACH, HELD = (
+    7,
+    15,
+    3,
+)  # 84 training images, 5 batches of 16 an epoch; 21 validation images, which 2 does not divide
 STEPS = 5
 PLAIN = ("compile=false", "precision=fp32", "optim.batch=16", "events=[]")
 # Two orders of summation differ by 1e-7. Where an activation is that close to 0, or two in a pooling window are that close to
@@ -82,7 +86,9 @@ def smooth_noise(root: Path) -> Prepared:
         (root / "images" / f"class{label}").mkdir(parents=True)
         for number in range(EACH):
             coarse = Image.fromarray(random.integers(0, 256, (32, 32, 3), dtype=np.uint8))
-            coarse.resize((256, 256), Image.Resampling.BICUBIC).save(root / "images" / f"class{label}" / f"{number}.bmp")
+            coarse.resize((256, 256), Image.Resampling.BICUBIC).save(
+                root / "images" / f"class{label}" / f"{number}.bmp"
+            )
     prepare(open_source(root / "images"), root / "prepared", HELD / EACH, lambda done: None)
     return Prepared.open(root / "prepared")
 
@@ -104,7 +110,9 @@ def run_jobs(prepared: Prepared, jobs: Sequence[Job], restarts: int = 0, alone: 
     plan.write_text(json.dumps([dataclasses.asdict(job) for job in jobs]))
     worker = (__file__, str(prepared.root), str(plan))
     command = [sys.executable, *worker] if alone else torchrun(*worker, restarts=restarts)
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=300, start_new_session=True)
+    done = subprocess.run(
+        command, env=environment(), capture_output=True, text=True, timeout=300, start_new_session=True
+    )
     assert done.returncode == 0, done.stderr
     return done.stderr
 
@@ -166,7 +174,9 @@ def main() -> None:
             world.any(False)  # wait: the first process writes
             checkpoints = [path.name for path in Run.checkpoints(Path(job.out))]
             with Path(f"{job.out}.rank{world.rank}").open("a") as file:
-                file.write(json.dumps({"ended": ended, "checkpoints": checkpoints, "masks": job.masks, "fc8": job.fc8}) + "\n")
+                file.write(
+                    json.dumps({"ended": ended, "checkpoints": checkpoints, "masks": job.masks, "fc8": job.fc8}) + "\n"
+                )
 
 
 def _train(job: Job, prepared: Prepared, rank: int) -> str:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from dataset.source import Entries, Entry
-from model.contract import Label
-from server.validation.records import SCHEMA
-from server.validation.report import html_report
+from tencrop.dataset.source import Entries, Entry
+from tencrop.evaluation.prediction_records import SCHEMA
+from tencrop.evaluation.report import html_report
+from tencrop.model.contract import Label
 
 HOSTILE = '<img src=x onerror="hacked=1"></script><script>hacked=1</script> & \'quotes\' "and" ‮םולש‬ 🦎 ' + "w" * 300
 
@@ -48,7 +48,9 @@ class Validation:
         return list(self.table.to_pylist())
 
 
-def validation(photograph: bytes, n: int, classes: int, *, k: int = 5, undecodable: Sequence[int] = (), skill: float = 0.6) -> Validation:
+def validation(
+    photograph: bytes, n: int, classes: int, *, k: int = 5, undecodable: Sequence[int] = (), skill: float = 0.6
+) -> Validation:
     """Seeded answers of k labels to n images; the first class is never guessed right, the last has no images."""
     random = np.random.default_rng(n)
     labels = np.sort((random.random(n) ** 3 * (classes - 1)).astype(np.int32))  # large classes and small ones
@@ -62,7 +64,9 @@ def validation(photograph: bytes, n: int, classes: int, *, k: int = 5, undecodab
         columns[f"{kind}_indices"] = lists(top.astype(np.int32), broken)
         columns[f"{kind}_probabilities"] = lists(probabilities, broken)
     names = tuple(Label(f"n{c:08d}", f"words of {c}") for c in range(classes))
-    data = Photographs(Path("photos"), names, Entries(columns["id"], labels, None, np.zeros((n, 0), np.int64)), photograph)
+    data = Photographs(
+        Path("photos"), names, Entries(columns["id"], labels, None, np.zeros((n, 0), np.int64)), photograph
+    )
     return Validation(
         {
             "n": n,

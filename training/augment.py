@@ -7,9 +7,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from model.contract import Contract
-from model.statistics import Statistics
-from training.recipe import Augment
+from tencrop.model.contract import Contract
+from tencrop.model.mean_and_pca import Statistics
+from tencrop.training.recipe import Augment
 
 
 class Draw(NamedTuple):

@@ -15,12 +15,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
-from dataset.prepared import Prepared
-from model.cores import cores
-from model.errors import BadInput, WorkFailed
-from training.augment import crop, draw
-from training.recipe import Recipe
-from training.stop import SIGNALS
+from tencrop.common.errors import BadInput, WorkFailed
+from tencrop.dataset.prepared import Prepared
+from tencrop.runtime.cores import cores
+from tencrop.training.augment import crop, draw
+from tencrop.training.recipe import Recipe
+from tencrop.training.stop_signal import SIGNALS
 
 MOST = 24  # workers: 400 to 1,000 images/s each
 AHEAD = 4  # batches that a worker keeps ready
@@ -95,7 +95,9 @@ class EpochOrder:
         self.seed, self.batch = recipe.seed, min(recipe.optim.batch, len(self.samples))
         self.index, self.shares = share
         if self.batch % self.shares:
-            raise BadInput(f"a batch of {self.batch} does not divide among {self.shares} processes; change --nproc-per-node or optim.batch")
+            raise BadInput(
+                f"a batch of {self.batch} does not divide among {self.shares} processes; change --nproc-per-node or optim.batch"
+            )
         self.epoch, self.done = 0, 0  # batches of the epoch that are done already
 
     def __len__(self) -> int:
@@ -120,7 +122,9 @@ class Loader:
             Crops(prepared, recipe),
             batch_sampler=self.order,
             num_workers=workers,
-            multiprocessing_context="forkserver" if workers else None,  # a plain fork inherits engines and locks of other threads
+            multiprocessing_context="forkserver"
+            if workers
+            else None,  # a plain fork inherits engines and locks of other threads
             generator=torch.Generator(),  # its own, so that loading leaves torch's alone
             collate_fn=_as_made,  # type: ignore[arg-type]
             worker_init_fn=_belong_to_the_training,

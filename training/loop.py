@@ -11,17 +11,17 @@ from typing import Any
 import torch
 from torch._dynamo.exc import TorchDynamoException
 
-from dataset.prepared import Prepared
-from model.allocator import keep_freed_memory
-from model.checkpoint import Checkpoint
-from model.errors import BadInput, Stopped, WorkFailed, one_line
-from training.loader import Loader, spare_cores
-from training.parallel import join
-from training.recipe import Recipe
-from training.record import Run
-from training.schedule import phase
-from training.stop import Stop
-from training.training import Part, Progress, Training
+from tencrop.common.errors import BadInput, Stopped, WorkFailed, one_line
+from tencrop.dataset.prepared import Prepared
+from tencrop.model.checkpoint import Checkpoint
+from tencrop.runtime.allocator import keep_freed_memory
+from tencrop.training.loader import Loader, spare_cores
+from tencrop.training.parallel import join
+from tencrop.training.recipe import Recipe
+from tencrop.training.record import Run
+from tencrop.training.schedule import phase
+from tencrop.training.stop_signal import Stop
+from tencrop.training.trainer import Part, Progress, Training
 
 FLAT = 0.99  # of ln C: a mean loss above it is that of guessing
 FLAT_AFTER = 2  # epochs
@@ -31,7 +31,13 @@ log = logging.getLogger(__name__)
 
 
 def train(
-    recipe: Recipe, prepared: Prepared, out: Path, resume: bool, workers: int | None, progress: Progress, columns: bool = False
+    recipe: Recipe,
+    prepared: Prepared,
+    out: Path,
+    resume: bool,
+    workers: int | None,
+    progress: Progress,
+    columns: bool = False,
 ) -> list[dict[str, Any]]:
     """Train to the end of the recipe's schedule; returns the history, one row an epoch.
 
@@ -52,7 +58,9 @@ def train(
             if not world.rank:
                 _say_changes(training)
         if not world.agree([len(training.history), training.part.steps]):
-            raise WorkFailed(f"{out}: the processes find different checkpoints there; name a folder that all machines see")
+            raise WorkFailed(
+                f"{out}: the processes find different checkpoints there; name a folder that all machines see"
+            )
         with closing(loader), _explained(loader.order.batch):
             if world.rank:
                 return _epochs(training, loader, stop, _nothing, _nothing)
@@ -60,7 +68,9 @@ def train(
                 return _epochs(training, loader, stop, progress, run.save)
 
 
-def _epochs(training: Training, loader: Loader, stop: Stop, progress: Progress, save: Callable[[Checkpoint], None]) -> list[dict[str, Any]]:
+def _epochs(
+    training: Training, loader: Loader, stop: Stop, progress: Progress, save: Callable[[Checkpoint], None]
+) -> list[dict[str, Any]]:
     recipe = training.recipe
     while now := phase(recipe, training.history):
         started = time.perf_counter() - training.part.seconds
@@ -92,7 +102,9 @@ def _explained(batch: int) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError:
-        raise WorkFailed(f"the device's memory does not hold the training of {batch} images at once; lower optim.batch") from None
+        raise WorkFailed(
+            f"the device's memory does not hold the training of {batch} images at once; lower optim.batch"
+        ) from None
     except TorchDynamoException as error:
         needs = "it needs a C++ compiler and, for a GPU, Python's headers: install them, or --set compile=false"
         why = one_line(str(error).partition("Set TORCHDYNAMO")[0])
@@ -110,7 +122,11 @@ def _nothing(*_: Any) -> None:
 
 
 def _warn_if_flat(training: Training) -> None:
-    epochs, loss, guessing = len(training.history), training.history[-1]["train_loss"], math.log(training.recipe.net.fc8.units)
+    epochs, loss, guessing = (
+        len(training.history),
+        training.history[-1]["train_loss"],
+        math.log(training.recipe.net.fc8.units),
+    )
     if epochs >= FLAT_AFTER and loss > FLAT * guessing and not training.world.rank:
         log.warning(
             "epoch %d: the loss %.2f is still that of guessing (ln %d = %.2f). The recipe paper may linger there for some epochs; "

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from training.recipe import Optim
-from training.schedule import Phase
+from tencrop.training.recipe import Optim
+from tencrop.training.schedule import Phase
 
 
 class Momentum(torch.optim.Optimizer):

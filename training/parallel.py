@@ -18,9 +18,9 @@ from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
-from model.config import NetConfig
-from model.errors import WorkFailed
-from model.net import AlexNet
+from tencrop.common.errors import WorkFailed
+from tencrop.model.net import AlexNet
+from tencrop.model.net_config import NetConfig
 
 # Seconds for gloo's threads to let go of the last sum's tensors. They need the interpreter's lock for it, and one that still waits
 # for it when the interpreter ends takes the whole process down (SIGABRT).
@@ -59,7 +59,9 @@ class World:
 @contextmanager
 def join() -> Iterator[World]:
     """Meet the other processes, each with a GPU of its own where there are any. Raises WorkFailed where GPUs are missing."""
-    rank, size, local = (int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0)))
+    rank, size, local = (
+        int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0))
+    )
     cuda = torch.cuda.is_available()
     if not cuda and torch.version.cuda and NVIDIA.exists() and "CUDA_VISIBLE_DEVICES" not in os.environ:
         raise WorkFailed(
@@ -67,7 +69,9 @@ def join() -> Iterator[World]:
             "CUDA_VISIBLE_DEVICES=-1"
         )
     if cuda and local >= torch.cuda.device_count():
-        raise WorkFailed(f"process {local} has no GPU: this machine has {torch.cuda.device_count()}; lower --nproc-per-node")
+        raise WorkFailed(
+            f"process {local} has no GPU: this machine has {torch.cuda.device_count()}; lower --nproc-per-node"
+        )
     device = torch.device("cuda", local) if cuda else torch.device("cpu")
     if cuda:
         torch.cuda.set_device(device)
@@ -107,4 +111,6 @@ class WholeNet:
         """The objective whose gradients are those of the whole batch."""
         if self.world.size == 1:
             return objective
-        return DistributedDataParallel(objective, gradient_as_bucket_view=True, broadcast_buffers=False)  # they never change
+        return DistributedDataParallel(
+            objective, gradient_as_bucket_view=True, broadcast_buffers=False
+        )  # they never change

@@ -2,7 +2,7 @@
 
 import torch
 
-from model.errors import BadInput
+from tencrop.common.errors import BadInput
 
 
 def computed(precision: str, device: torch.device, columns: bool) -> str:
@@ -15,5 +15,7 @@ def computed(precision: str, device: torch.device, columns: bool) -> str:
     if precision == "bf16" and gpu and not has_bf16:
         raise BadInput("this GPU does not compute in bf16; add --set precision=fp16 (with loss scaling) or fp32")
     if precision == "fp16" and columns:
-        raise BadInput("--columns: the columns would scale their losses apart in fp16; add --set precision=bf16 or fp32")
+        raise BadInput(
+            "--columns: the columns would scale their losses apart in fp16; add --set precision=bf16 or fp32"
+        )
     return precision if precision != "auto" else "bf16" if has_bf16 else "fp32"

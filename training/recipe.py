@@ -8,13 +8,15 @@ from typing import Any, Literal
 
 from pydantic.dataclasses import dataclass
 
-from model.config import NetConfig, parameters
-from model.errors import BadInput
-from model.expect import Expect
-from model.strict import STRICT, Count, Natural, NotNegative, Positive, dump, parse
+from tencrop.common.errors import BadInput
+from tencrop.common.strict_config import STRICT, Count, Natural, NotNegative, Positive, dump, parse
+from tencrop.model.net_config import NetConfig, parameters
+from tencrop.model.published_errors import Expect
 
 RECIPES = Path(__file__).parent / "recipes"
-KEEPS_EXPECT = frozenset(["name", "about", "seed", "precision", "compile"])  # a variant in more than these has no logged errors
+KEEPS_EXPECT = frozenset(
+    ["name", "about", "seed", "precision", "compile"]
+)  # a variant in more than these has no logged errors
 FREE_TO_CHANGE = frozenset(  # in a run that is resumed: what it does next, not what it did
     ["name", "about", "epochs", "events", "plateau", "until_train_error", "expect", "compile"]
 )
@@ -49,7 +51,9 @@ class Event:
 
     after: Natural
     divide: Positive = 1.0  # every later rate, on top of earlier drops
-    layer_lr: dict[str, NotNegative] = dataclasses.field(default_factory=dict)  # weights of a layer at a rate of their own
+    layer_lr: dict[str, NotNegative] = dataclasses.field(
+        default_factory=dict
+    )  # weights of a layer at a rate of their own
     frozen: tuple[str, ...] = ()  # layers whose update is skipped, biases included
     noise: bool = True
 
@@ -73,7 +77,9 @@ class Recipe:
     mean: Literal["aligned", "center"] = "aligned"
     seed: Natural = 0
     start: str = ""  # a checkpoint to fine-tune, its matrices factorised to this recipe's ranks
-    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"  # of the layers and norms; weights and the update are fp32
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = (
+        "auto"  # of the layers and norms; weights and the update are fp32
+    )
     compile: bool = True
     net: NetConfig = NetConfig()
     augment: Augment = Augment()
@@ -103,7 +109,10 @@ def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
         if not isinstance(written_for, int) or written_for < 1:
             raise BadInput(f"recipe {name}: events without epochs of its own to scale them from")
         factor = recipe.epochs / written_for  # an event that comes after an epoch still does, however few they are
-        scaled = [dataclasses.replace(event, after=max(round(event.after * factor), min(event.after, 1))) for event in recipe.events]
+        scaled = [
+            dataclasses.replace(event, after=max(round(event.after * factor), min(event.after, 1)))
+            for event in recipe.events
+        ]
         recipe = dataclasses.replace(recipe, events=tuple(scaled))
     return recipe
 

@@ -11,15 +11,19 @@ import tomli_w
 from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
 
-from model.checkpoint import Checkpoint
-from model.errors import BadInput, WorkFailed
-from model.kernels import kernels_png
-from model.lock import held
-from training.recipe import Recipe, to_plain
+from tencrop.common.errors import BadInput, WorkFailed
+from tencrop.common.lock import held
+from tencrop.model.checkpoint import Checkpoint
+from tencrop.model.filter_picture import kernels_png
+from tencrop.training.recipe import Recipe, to_plain
 
 KEEP = 2  # checkpoints; the newest and the one before it
 NAME = re.compile(r"checkpoint-\d{4,}(\+\d{6,})?")
-CURVES = {"train_error": "training", "center_top1_error": "validation, center crop", "center_top5_error": "validation, top-5"}
+CURVES = {
+    "train_error": "training",
+    "center_top1_error": "validation, center crop",
+    "center_top5_error": "validation, top-5",
+}
 
 
 class Run:

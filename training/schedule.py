@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from training.recipe import Plateau, Recipe
+from tencrop.training.recipe import Plateau, Recipe
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from bench.serving.measure import Measurement, Result, WrongAnswer
 from bench.serving.picture import draw
 from bench.serving.report import report
 from bench.serving.rows import BLOCKS, ROWS
-from model.errors import BadInput, WorkFailed
+from tencrop.common.errors import BadInput, WorkFailed
 
 ENVS = Path("../bench-envs")
 
@@ -56,7 +56,10 @@ def run(options: argparse.Namespace) -> Result:
     shipped = next(iter(BLOCKS.values()))
     with TemporaryDirectory() as scratch:
         measurement = Measurement(options.images, options.envs.absolute(), Path(scratch), options.seconds)
-        rounds = [measurement.round(options.rows, shipped if number == options.rounds else ()) for number in range(1, options.rounds + 1)]
+        rounds = [
+            measurement.round(options.rows, shipped if number == options.rounds else ())
+            for number in range(1, options.rounds + 1)
+        ]
         return {"machine": machine(), "photographs": measurement.about, "seconds": options.seconds, "rounds": rounds}
 
 

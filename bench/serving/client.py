@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from model.errors import BadInput, WorkFailed, one_line
+from tencrop.common.errors import BadInput, WorkFailed, one_line
 
 SOURCE = Path(__file__).with_name("load.c")
 WARM_UP = 1.0  # seconds at least; a closed loop's lasts until each client was answered
@@ -51,7 +51,9 @@ def compiled(folder: Path) -> Path:
     try:
         done = subprocess.run(["cc", "-O2", "-o", str(program), str(SOURCE), "-lm"], capture_output=True, text=True)
     except OSError:
-        raise BadInput("the load generator is a C program: install a compiler (apt-get install gcc libc6-dev)") from None
+        raise BadInput(
+            "the load generator is a C program: install a compiler (apt-get install gcc libc6-dev)"
+        ) from None
     if done.returncode:
         raise WorkFailed(f"{SOURCE.name} does not compile: {one_line(done.stderr)}")
     return program

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from model.errors import WorkFailed, one_line
+from tencrop.common.errors import WorkFailed, one_line
 
 MADE = "made.json"  # what was asked for, written when all of it is there
 

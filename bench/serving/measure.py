@@ -16,14 +16,14 @@ from bench.serving.post import Post, plain_photographs
 from bench.serving.process import Tree, ask, free_port, running
 from bench.serving.rows import CLIENTS, RATES, ROWS, Row, command_line, top1
 from bench.validation import decoding, engine_alone, most
-from export.files import export
-from export.onnx import net_onnx
-from model.checkpoint import Checkpoint
-from model.classifier import Classifier, open_classifier
-from model.engine import EngineOptions
-from model.errors import WorkFailed, one_line
-from model.preprocess import decode
-from server import EMBEDDED
+from tencrop.common.errors import WorkFailed, one_line
+from tencrop.export.net_graph import net_onnx
+from tencrop.export.run import export
+from tencrop.images.decode import decode
+from tencrop.model.checkpoint import Checkpoint
+from tencrop.model.embedded import EMBEDDED
+from tencrop.runtime.classifier import Classifier, open_classifier
+from tencrop.runtime.engine import EngineOptions
 
 ASKED = 8  # photographs on which all rows must agree before any is measured
 CLEAR = 0.1  # by which their most probable label leads; bf16 may move a probability by 0.02
@@ -44,7 +44,9 @@ class Measurement:
         self.about = f"{len(self.photographs)} JPEGs in RGB; {skipped} images that are none are left out"
         self.envs, self.scratch, self.seconds = envs, scratch, seconds
         self.client = compiled(scratch)
-        self.classifiers = {precision: open_classifier(EMBEDDED, EngineOptions(precision=precision)) for precision in ("auto", "fp32")}
+        self.classifiers = {
+            precision: open_classifier(EMBEDDED, EngineOptions(precision=precision)) for precision in ("auto", "fp32")
+        }
         checkpoint = Checkpoint.load(EMBEDDED / "checkpoint")
         onnx.save(net_onnx(checkpoint), scratch / "net.onnx")
         np.save(scratch / "mean.npy", checkpoint.mean)
@@ -70,7 +72,9 @@ class Measurement:
         if "{files}/int8" in row.command and not (self.scratch / "int8").exists():
             export(EMBEDDED / "checkpoint", self.scratch / "int8", "int8", 0, self.images)
         try:
-            python = made(self.envs / name.removesuffix("-fp32"), row.packages) if row.packages else Path(sys.executable)
+            python = (
+                made(self.envs / name.removesuffix("-fp32"), row.packages) if row.packages else Path(sys.executable)
+            )
             command = command_line(row, python, port, self.scratch)
             with running(command, row.variables, self.scratch / f"{name}.log", port, requests[0].read_bytes()) as tree:
                 self.compare(name, row, port, requests)
@@ -117,7 +121,9 @@ class Measurement:
             if len(found) == ASKED:
                 break
         if not found:
-            raise WrongAnswer("the model is sure of no photograph: the servers' answers cannot be compared; name other --images")
+            raise WrongAnswer(
+                "the model is sure of no photograph: the servers' answers cannot be compared; name other --images"
+            )
         return found
 
     def requests(self, path: str, post: Post) -> list[Path]:

@@ -44,7 +44,9 @@ def waits(axis: Any, rows: Mapping[str, Any]) -> None:
     for name, rates in rows.items():
         times = [rates[f"{rate:g}"]["p99"] / 1000 for rate in RATES]
         axis.plot(RATES, times, marker="o", label=name, color=OURS if name == "ours" else None)
-    axis.set(title="Open loop", xlabel="offered, times capacity", ylabel="p99 of the answered, s", yscale="log", xscale="log")
+    axis.set(
+        title="Open loop", xlabel="offered, times capacity", ylabel="p99 of the answered, s", yscale="log", xscale="log"
+    )
     axis.set_xticks(RATES, [f"{rate:g}" for rate in RATES])
     axis.minorticks_off()
     axis.spines[["top", "right"]].set_visible(False)

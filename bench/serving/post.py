@@ -6,8 +6,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from dataset.source import is_image
-from model.errors import BadInput
+from tencrop.common.errors import BadInput
+from tencrop.dataset.source import is_image
 
 Post = Callable[[str, bytes], bytes]
 
@@ -40,8 +40,12 @@ def inference(path: str, photograph: bytes) -> bytes:
     """The Open Inference Protocol with its binary extension: one BYTES element, which has its length before it; answered in JSON."""
     element = len(photograph).to_bytes(4, "little") + photograph
     image = {"name": "image", "datatype": "BYTES", "shape": [1, 1], "parameters": {"binary_data_size": len(element)}}
-    head = json.dumps({"inputs": [image], "outputs": [{"name": "index", "parameters": {"binary_data": False}}]}).encode()
-    return _post(path, head + element, "Content-Type: application/octet-stream", f"Inference-Header-Content-Length: {len(head)}")
+    head = json.dumps(
+        {"inputs": [image], "outputs": [{"name": "index", "parameters": {"binary_data": False}}]}
+    ).encode()
+    return _post(
+        path, head + element, "Content-Type: application/octet-stream", f"Inference-Header-Content-Length: {len(head)}"
+    )
 
 
 def _post(path: str, body: bytes, *fields: str) -> bytes:

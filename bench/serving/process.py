@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from model.errors import WorkFailed, one_line
+from tencrop.common.errors import WorkFailed, one_line
 
 START_SECONDS = 120.0  # that a server may take until it answers
 STOP_SECONDS = 5.0
@@ -38,7 +38,11 @@ class Tree:
         """Their ids."""
         found = [self.root]
         for process in found:
-            found += [int(child) for tasks in Path(f"/proc/{process}/task").glob("*/children") for child in _read(tasks).split()]
+            found += [
+                int(child)
+                for tasks in Path(f"/proc/{process}/task").glob("*/children")
+                for child in _read(tasks).split()
+            ]
         return found
 
     def close(self) -> None:
@@ -84,7 +88,9 @@ def ask(port: int, request: bytes) -> tuple[int, bytes]:
 def running(command: Sequence[str], variables: Mapping[str, str], log: Path, port: int, first: bytes) -> Iterator[Tree]:
     """A server that has answered its `first` request. Raises WorkFailed, with the last line of its log."""
     with log.open("w") as opened:
-        process = subprocess.Popen(command, env={**os.environ, **variables}, stdout=opened, stderr=opened, start_new_session=True)
+        process = subprocess.Popen(
+            command, env={**os.environ, **variables}, stdout=opened, stderr=opened, start_new_session=True
+        )
     tree = Tree(process.pid)
     try:
         _wait(process, log, port, first)

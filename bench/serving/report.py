@@ -16,7 +16,9 @@ def report(result: Mapping[str, Any]) -> str:
     """All of it."""
     rounds = result["rounds"]
     head = f"{result['machine']}; {result['photographs']}; {result['seconds']:g} s each, rounds: {len(rounds)}"
-    blocks = [block(title, [name for name in names if measured(rounds, name)], rounds) for title, names in BLOCKS.items()]
+    blocks = [
+        block(title, [name for name in names if measured(rounds, name)], rounds) for title, names in BLOCKS.items()
+    ]
     return "\n\n".join([head, *filter(None, blocks), *overload(rounds[-1]), share(rounds)])
 
 
@@ -39,9 +41,15 @@ def block(title: str, names: Sequence[str], rounds: Sequence[Round]) -> str:
     alone = f"E {e:.1f} images/s (the engine alone), d {1000 * d:.2f} ms (decode and resize, of a core), L {limit:.1f} images/s"
     table = [*header("row", "", *(f"{clients} clients" for clients in CLIENTS), "p50", "p99", "MiB", "ours is")]
     table += [table_row(name, ours, rounds) for name in names]
-    ratios = [of_most(ours, rounds)] + [ratio(ours, name, rounds) for name in names if name != ours and runs(rounds, name)]
-    notes = f'images/s by closed-loop clients; p50 and p99 in ms and "ours is" at {COMPARED}; MiB: at most, over all loads'
-    return "\n".join([f"## {title}", "", f"{alone}.", "", *table, "", f"{notes}.", "", *(f"- {line}" for line in ratios)])
+    ratios = [of_most(ours, rounds)] + [
+        ratio(ours, name, rounds) for name in names if name != ours and runs(rounds, name)
+    ]
+    notes = (
+        f'images/s by closed-loop clients; p50 and p99 in ms and "ours is" at {COMPARED}; MiB: at most, over all loads'
+    )
+    return "\n".join(
+        [f"## {title}", "", f"{alone}.", "", *table, "", f"{notes}.", "", *(f"- {line}" for line in ratios)]
+    )
 
 
 def header(*cells: str) -> list[str]:
@@ -56,8 +64,16 @@ def table_row(name: str, ours: str, rounds: Sequence[Round]) -> str:
         why = next(failed for each in rounds if (failed := each[name].get("failed")))
         return f"| {' | '.join([*about, f'does not run here: {why}', *[''] * (len(CLIENTS) + 3)])} |"
     speeds = [f"{statistics.median(speed(rounds, name, clients)):.1f}" for clients in CLIENTS]
-    times = [f"{statistics.median(each[name]['clients'][str(COMPARED)][key] for each in rounds):.0f}" for key in ("p50", "p99")]
-    most = max(figures["resident_mib"] for each in rounds for kind in ("clients", "rates") for figures in each[name][kind].values())
+    times = [
+        f"{statistics.median(each[name]['clients'][str(COMPARED)][key] for each in rounds):.0f}"
+        for key in ("p50", "p99")
+    ]
+    most = max(
+        figures["resident_mib"]
+        for each in rounds
+        for kind in ("clients", "rates")
+        for figures in each[name][kind].values()
+    )
     return f"| {' | '.join([*about, *speeds, *times, f'{most:.0f}', f'{statistics.median(times_faster(ours, name, rounds)):.2f} x'])} |"
 
 
@@ -95,7 +111,11 @@ def overload(last: Round) -> Iterable[str]:
     if not rows:
         return
     table = header("row", "offered", "requests/s", "images/s", "p50", "p99", "429", "429: p99", "other or none", "MiB")
-    table += [rate_row(name, times, last[name]["capacity"], rates[f"{times:g}"]) for name, rates in rows.items() for times in RATES]
+    table += [
+        rate_row(name, times, last[name]["capacity"], rates[f"{times:g}"])
+        for name, rates in rows.items()
+        for times in RATES
+    ]
     notes = "Offered: times the row's own capacity. Times in ms, from when a request was due; none: not answered 10 s behind the end."
     lines = [f"- {line}" for line in (kept(last["ours"]) if "ours" in rows else ())]
     yield "\n".join(["## Open loop", "", *table, "", notes, "", *lines])
@@ -104,7 +124,10 @@ def overload(last: Round) -> Iterable[str]:
 def rate_row(name: str, times: float, capacity: float, figures: Mapping[str, float]) -> str:
     """One rate of one row."""
     refused = f"{figures['refused_p99']:.0f}" if figures["refused"] else ""
-    numbers = [f"{times * capacity:.1f}", *(f"{figures[key]:.{digits}f}" for key, digits in (("images_per_s", 1), ("p50", 0), ("p99", 0)))]
+    numbers = [
+        f"{times * capacity:.1f}",
+        *(f"{figures[key]:.{digits}f}" for key, digits in (("images_per_s", 1), ("p50", 0), ("p99", 0))),
+    ]
     more = [f"{figures['refused']}", refused, f"{figures['failed']}", f"{figures['resident_mib']:.0f}"]
     return f"| {' | '.join([name, f'{times:g} x', *numbers, *more])} |"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.serving.post import Post, inference, raw
-from server import EMBEDDED
+from tencrop.model.embedded import EMBEDDED
 
 RIVALS = "bench.serving.rivals"
 LITSERVE = "litserve==0.2.19"
@@ -32,7 +32,9 @@ class Row:
 
 def _ours(about: str, precision: str, more: str = "") -> Row:
     command = f"-m tencrop serve --port {{port}}{more}"
-    return Row(about, command, path="/v1/predict", index=lambda answer: int(answer["top"][0]["index"]), precision=precision)
+    return Row(
+        about, command, path="/v1/predict", index=lambda answer: int(answer["top"][0]["index"]), precision=precision
+    )
 
 
 def _litserve_openvino(about: str, precision: str) -> Row:

@@ -1,1 +1,1 @@
-"""Nets that were trained elsewhere: what each kind of file says, brought into the one form that export/pipeline.py takes."""
+"""Nets that were trained elsewhere: what each kind of file says, brought into the one form that export/tencrop_graph.py takes."""

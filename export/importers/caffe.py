@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import onnx
 
-from export.graph import Graph
-from export.importers.caffe_file import array, parse
-from export.importers.caffe_pixels import caffe_pixels
-from export.importers.options import Options
-from export.importers.source import Source
-from model.errors import BadInput, one_line
+from tencrop.common.errors import BadInput, one_line
+from tencrop.export.graph_builder import Graph
+from tencrop.export.importers.caffe_file import array, parse
+from tencrop.export.importers.caffe_pixels import caffe_pixels
+from tencrop.export.importers.input_convention import Options
+from tencrop.export.importers.source_net import Source
 
 V1_TYPES = {  # V1LayerParameter.LayerType
     1: "Accuracy",
@@ -61,13 +61,18 @@ def read_caffe(path: Path, said: Options) -> Source:
     layers = list(held.layer) or list(held.layers)
     if not layers:
         raise BadInput(f"{path}: not a .caffemodel (no layers in it)")
-    kinds = [layer.type if isinstance(layer.type, str) else V1_TYPES.get(layer.type, f"number {layer.type}") for layer in layers]
+    kinds = [
+        layer.type if isinstance(layer.type, str) else V1_TYPES.get(layer.type, f"number {layer.type}")
+        for layer in layers
+    ]
     inputs = [layer for layer, kind in zip(layers, kinds, strict=True) if kind in DATA]
     transform = next((layer.transform for layer in inputs if layer.HasField("transform")), None)
     known, assumed = caffe_pixels(path, transform, said)
     crop = known.crop or 0
     net = Net(path, Graph())
-    first = next((name for layer in layers for name in (*layer.bottom, *layer.top)), "")  # the data layer's first, or the blob given
+    first = next(
+        (name for layer in layers for name in (*layer.bottom, *layer.top)), ""
+    )  # the data layer's first, or the blob given
     net.values[first] = ("image", (3, crop, crop))
     for layer, kind in zip(layers, kinds, strict=True):
         if kind not in BESIDE:
@@ -97,9 +102,17 @@ def _convolution(net: Net, layer: Any, x: str, shape: Shape) -> tuple[str, Shape
     if len(shape) != 3 or told.axis != 1 or any(side != 1 for side in told.dilation) or not told.group:
         raise net.fail(layer, "only plain convolutions over images are read")
     wanted = [weight.shape[0], shape[0] // told.group, *sizes]
-    if list(weight.shape) != wanted or weight.shape[0] % told.group or shape[0] % told.group or any(len(b) != len(weight) for b in bias):
+    if (
+        list(weight.shape) != wanted
+        or weight.shape[0] % told.group
+        or shape[0] % told.group
+        or any(len(b) != len(weight) for b in bias)
+    ):
         raise net.fail(layer, f"has weights {list(weight.shape)} where {wanted} are expected")
-    after = [(side + 2 * pad - size) // stride + 1 for side, pad, size, stride in zip(shape[1:], pads, sizes, strides, strict=True)]
+    after = [
+        (side + 2 * pad - size) // stride + 1
+        for side, pad, size, stride in zip(shape[1:], pads, sizes, strides, strict=True)
+    ]
     if min(after) < 1:
         raise net.fail(layer, f"has kernels of {sizes} for maps of {list(shape[1:])}; is --crop right?")
     attributes = {"kernel_shape": sizes, "strides": strides, "pads": [*pads, *pads], "group": told.group}
@@ -185,7 +198,9 @@ def _node(net: Net, layer: Any, op: str, x: str, *parameters: np.ndarray, **attr
 
 def _finished(net: Net, layers: list[Any], kinds: list[str], crop: int) -> onnx.ModelProto:
     """The graph up to what the last layer of the answer makes."""
-    last = [layer for layer, kind in zip(layers, kinds, strict=True) if kind not in BESIDE and layer.top[0] in net.values][-1:]
+    last = [
+        layer for layer, kind in zip(layers, kinds, strict=True) if kind not in BESIDE and layer.top[0] in net.values
+    ][-1:]
     name, shape = net.values[last[0].top[0]] if last else ("", ())
     if len(shape) != 1:
         raise BadInput(f"{net.path}: no classifier (its last layer makes {list(shape)} and not a row of scores)")

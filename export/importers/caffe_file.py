@@ -14,7 +14,7 @@ import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
-from model.errors import BadInput
+from tencrop.common.errors import BadInput
 
 PACKAGE = "tencrop.caffe"
 MESSAGES: Mapping[
@@ -147,7 +147,9 @@ def array(blob: Any, source: str) -> np.ndarray:
     shape = list(blob.shape.dim) if blob.HasField("shape") else [blob.num, blob.channels, blob.height, blob.width]
     data, kind = (blob.data, "<f4") if blob.data else (blob.double_data, "<f8")
     if len(shape) > MOST_DIMS or any(side < 1 for side in shape) or prod(shape) * int(kind[-1]) != len(data):
-        raise BadInput(f"{source}: has {len(data) // int(kind[-1])} numbers where its shape is {shape[:MOST_DIMS]}; a damaged file")
+        raise BadInput(
+            f"{source}: has {len(data) // int(kind[-1])} numbers where its shape is {shape[:MOST_DIMS]}; a damaged file"
+        )
     values = np.frombuffer(data, kind).reshape(shape).astype(np.float32)
     if not np.isfinite(values).all():
         raise BadInput(f"{source}: holds values that are no numbers")

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from export.importers.options import Options, listed
-from model.errors import BadInput
+from tencrop.common.errors import BadInput
+from tencrop.export.importers.input_convention import Options, listed
 
 CROP = 227  # of Caffe's AlexNets
 MEAN = (104.00699, 116.66877, 122.67892)  # BGR, of the mean image that Caffe's scripts make of ILSVRC-2012

@@ -7,17 +7,19 @@ from typing import Any
 import numpy as np
 import onnx
 
-from export.importers.classifier import TINY
-from export.importers.graphs import rounded
-from export.importers.reference import Answers, Reference, softmax
-from export.importers.views import ten_views
-from export.parity import BATCHES, ENGINES, EXACT, check, row
-from model.contract import CENTER_VIEW
-from model.engine import Choice, Engine, open_engine
-from model.errors import BadInput, WorkFailed, one_line
+from tencrop.common.errors import BadInput, WorkFailed, one_line
+from tencrop.export.importers.graph_rewrite import rounded
+from tencrop.export.importers.reference import Answers, Reference, softmax
+from tencrop.export.importers.source_to_net import TINY
+from tencrop.export.importers.views import ten_views
+from tencrop.export.parity import BATCHES, ENGINES, EXACT, check, row
+from tencrop.model.contract import CENTER_VIEW
+from tencrop.runtime.engine import Choice, Engine, open_engine
 
 
-def prove(net: onnx.ModelProto, tencrop: onnx.ModelProto, reference: Reference, answers: Answers, output: str) -> dict[str, Any]:
+def prove(
+    net: onnx.ModelProto, tencrop: onnx.ModelProto, reference: Reference, answers: Answers, output: str
+) -> dict[str, Any]:
     """What parity.json holds. Raises WorkFailed where the numbers differ, BadInput where an engine or a batch is beyond the net."""
     compared, why = [], _why(net)
     for found in _compare(net, tencrop, reference, answers, output):
@@ -35,7 +37,11 @@ def prove(net: onnx.ModelProto, tencrop: onnx.ModelProto, reference: Reference, 
 def _why(net: onnx.ModelProto) -> str:
     """Where that is no fault of the import."""
     op = rounded(net)
-    return f"; it rounds to 8 or 16 bits ({op}), which no two engines do alike: import the float32 net that it was made from" if op else ""
+    return (
+        f"; it rounds to 8 or 16 bits ({op}), which no two engines do alike: import the float32 net that it was made from"
+        if op
+        else ""
+    )
 
 
 def _compare(

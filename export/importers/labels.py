@@ -3,9 +3,9 @@
 from collections import Counter
 from pathlib import Path
 
-from dataset.words import WNID, labels_by_index, read_lines
-from model.contract import Label
-from model.errors import BadInput
+from tencrop.common.errors import BadInput
+from tencrop.dataset.class_names import WNID, labels_by_index, read_lines
+from tencrop.model.contract import Label
 
 
 def read_labels(file: Path | None, classes: int) -> tuple[Label, ...]:
@@ -18,7 +18,9 @@ def read_labels(file: Path | None, classes: int) -> tuple[Label, ...]:
         return tuple(Label(str(index), f"class {index}") for index in range(classes))
     lines = read_lines(file)
     if len(lines) != classes:
-        raise BadInput(f"{file}: has {len(lines)} lines, the net {classes} outputs; give one line a class, in the order of the outputs")
+        raise BadInput(
+            f"{file}: has {len(lines)} lines, the net {classes} outputs; give one line a class, in the order of the outputs"
+        )
     pairs = [line.split(maxsplit=1) for line in lines]
     if not all(len(pair) == 2 and WNID.fullmatch(pair[0]) for pair in pairs):
         return labels_by_index(lines, None)

@@ -7,11 +7,11 @@ import onnx
 from onnx import TensorProto, inliner
 from onnx.external_data_helper import load_external_data_for_tensor
 
-from export.importers.bvlc import BVLC, is_bvlc
-from export.importers.options import Options
-from export.importers.source import Source
-from model.errors import BadInput, one_line
-from model.tencropfile import PREFIX, parse_onnx
+from tencrop.common.errors import BadInput, one_line
+from tencrop.export.importers.input_convention import Options
+from tencrop.export.importers.onnxzoo_alexnet import BVLC, is_bvlc
+from tencrop.export.importers.source_net import Source
+from tencrop.model.tencropfile import PREFIX, parse_onnx
 
 MOST_BYTES = 2**31 - 1  # what one ONNX file can hold
 STANDARD = ("", "ai.onnx")
@@ -22,7 +22,9 @@ def read_onnx(path: Path) -> Source:
     try:
         model = parse_onnx(path.read_bytes(), str(path))
     except OSError as error:
-        raise BadInput(f"{path}: cannot be read ({error.strerror}); name an .onnx, .pth, .safetensors or .caffemodel") from None
+        raise BadInput(
+            f"{path}: cannot be read ({error.strerror}); name an .onnx, .pth, .safetensors or .caffemodel"
+        ) from None
     if any(entry.key.startswith(PREFIX) for entry in model.metadata_props):
         raise BadInput(f"{path}: is a tencrop.onnx already; serve it as it is")
     _sort(model)
@@ -88,7 +90,9 @@ def _length(tensor: TensorProto, folder: Path, path: Path) -> int:
         if not where or not file.is_relative_to(folder):
             raise BadInput(f"{path}: the data of {name!r} lies outside the model's folder ({shown!r}); refused")
         if not file.is_file():
-            raise BadInput(f"{path}: {shown!r}, which holds the data of {name!r}, is not there; put it beside the model")
+            raise BadInput(
+                f"{path}: {shown!r}, which holds the data of {name!r}, is not there; put it beside the model"
+            )
     except (OSError, ValueError) as error:  # a name too long for a file, or with a NUL in it
         raise BadInput(f"{path}: the data of {name!r} lies in no file: {one_line(error)}") from None
     size = file.stat().st_size
@@ -117,7 +121,9 @@ def _check(model: onnx.ModelProto, path: Path) -> None:
     """Standard operators, each used as the standard says."""
     foreign = next((node for node in model.graph.node if node.domain not in STANDARD), None)
     if foreign:
-        raise BadInput(f"{path}: operator {foreign.op_type} of {foreign.domain!r} is not one of ONNX's own; export it with standard ones")
+        raise BadInput(
+            f"{path}: operator {foreign.op_type} of {foreign.domain!r} is not one of ONNX's own; export it with standard ones"
+        )
     branching = next((n for n in model.graph.node if any(a.HasField("g") or a.graphs for a in n.attribute)), None)
     if branching:
         raise BadInput(f"{path}: operator {branching.op_type} branches; export the net with control flow resolved")

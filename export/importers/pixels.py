@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from export.importers.options import NUMBERS, Options, listed
-from export.importers.views import ten_views
-from model.contract import Contract
-from model.errors import BadInput
+from tencrop.common.errors import BadInput
+from tencrop.export.importers.input_convention import NUMBERS, Options, listed
+from tencrop.export.importers.views import ten_views
+from tencrop.model.contract import Contract
 
 WHITE = 255
 PRESET = Options(
@@ -34,7 +34,7 @@ class Pixels:
 
     @property
     def subtracted(self) -> np.ndarray:
-        """The mean as export/pipeline.py takes it: RGB on the 0..255 scale; [3,1,1] where it is the same for all pixels."""
+        """The mean as export/tencrop_graph.py takes it: RGB on the 0..255 scale; [3,1,1] where it is the same for all pixels."""
         return np.ascontiguousarray(self._rgb(self.mean / self.scale), np.float32)
 
     @property
@@ -56,7 +56,13 @@ class Pixels:
         """Plain data for the card."""
         constant = self.mean.shape[-1] == 1
         mean: object = self.mean.ravel().tolist() if constant else f"image {self.mean.shape[-1]}x{self.mean.shape[-1]}"
-        return {"channels": self.channels, "layout": self.layout, "scale": self.scale, "mean": mean, "std": self.std.ravel().tolist()}
+        return {
+            "channels": self.channels,
+            "layout": self.layout,
+            "scale": self.scale,
+            "mean": mean,
+            "std": self.std.ravel().tolist(),
+        }
 
 
 def settle(options: Options, layout: str, crop: int) -> tuple[Pixels, int]:
@@ -67,7 +73,9 @@ def settle(options: Options, layout: str, crop: int) -> tuple[Pixels, int]:
     if resize < crop:
         raise BadInput(f"--resize {resize}: is smaller than the net's crop of {crop} pixels")
     if image is not None and image.shape[-1] not in (resize, crop):
-        raise BadInput(f"--mean: the mean image is {image.shape[-1]} pixels wide; it has to fit --resize {resize} or the crop of {crop}")
+        raise BadInput(
+            f"--mean: the mean image is {image.shape[-1]} pixels wide; it has to fit --resize {resize} or the crop of {crop}"
+        )
     channels, (scale, mean, std) = options.channels or "rgb", _numbers(options)
     values = np.reshape(mean, (3, 1, 1))
     if image is not None:
@@ -97,7 +105,9 @@ def _check(pixels: Pixels) -> None:
     if not fine:
         raise BadInput(f"--scale --mean --std: {said} make pixels that are no float32 numbers")
     if pixels.mean.min() > white:
-        raise BadInput(f"--mean: {said}: the mean is beyond white, which is {white:g}; mean and std are of pixels times --scale")
+        raise BadInput(
+            f"--mean: {said}: the mean is beyond white, which is {white:g}; mean and std are of pixels times --scale"
+        )
 
 
 def assumptions(options: Options, pixels: Pixels, contract: Contract) -> Iterator[str]:

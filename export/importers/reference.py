@@ -5,14 +5,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from export.importers.classifier import Shape
-from export.importers.graphs import softmax_input, squashed, with_output
-from export.importers.pixels import Pixels
-from export.importers.source import Source
-from model.contract import Contract
-from model.engine import QUIET
-from model.errors import BadInput, one_line
-from model.preprocess import decode
+from tencrop.common.errors import BadInput, one_line
+from tencrop.export.importers.graph_rewrite import softmax_input, squashed, with_output
+from tencrop.export.importers.pixels import Pixels
+from tencrop.export.importers.source_net import Source
+from tencrop.export.importers.source_to_net import Shape
+from tencrop.images.decode import decode
+from tencrop.model.contract import Contract
+from tencrop.runtime.engine import QUIET
 
 SCORES = "tensor(float)"  # in onnxruntime's words
 STEADY = 1e-4  # of the largest score: how far apart two answers to the same images may be
@@ -29,7 +29,7 @@ class Answers(NamedTuple):
 
 @dataclass(frozen=True)
 class Reference:
-    """Nothing of export/pipeline.py is in it: the views are cut, and their softmaxes averaged, by numpy."""
+    """Nothing of export/tencrop_graph.py is in it: the views are cut, and their softmaxes averaged, by numpy."""
 
     source: Source
     shape: Shape
@@ -49,7 +49,9 @@ class Reference:
             raise BadInput(f"{source.path}: onnxruntime cannot run it: {one_line(error)}") from None
         answer = session.get_outputs()[0].type
         if answer != SCORES:
-            raise BadInput(f"{source.path}: answers with {answer}; expected a row of float scores for each image, {SCORES} [N,classes]")
+            raise BadInput(
+                f"{source.path}: answers with {answer}; expected a row of float scores for each image, {SCORES} [N,classes]"
+            )
         return cls(source, shape, pixels, contract, session)
 
     def answers(self, images: np.ndarray) -> Answers:
@@ -57,7 +59,9 @@ class Reference:
         views = self.pixels.inputs(images, self.contract)
         crops = views.reshape(-1, *views.shape[2:])
         size = self.shape.batch or len(self.contract.views)
-        padded = np.resize(crops, (-(-len(crops) // size) * size, *crops.shape[1:]))  # repeats crops to fill the last batch
+        padded = np.resize(
+            crops, (-(-len(crops) // size) * size, *crops.shape[1:])
+        )  # repeats crops to fill the last batch
         try:
             runs = [self._run(padded[start : start + size]) for start in range(0, len(padded), size)]
         except Exception as error:  # types of the runtime's own
@@ -74,8 +78,15 @@ class Reference:
     def _rows(self, runs: list[dict[str, np.ndarray]], name: str, n: int) -> np.ndarray:
         shape = runs[0][name].shape
         flat = [run[name].reshape(run[name].shape[0], -1) for run in runs] if len(shape) > 1 else []
-        if not flat or shape[0] != (self.shape.batch or len(self.contract.views)) or any(side != 1 for side in shape[2:]) or shape[1] < 2:
-            raise BadInput(f"{self.source.path}: answers with {list(shape)}; expected a row of scores for each image, [N,classes]")
+        if (
+            not flat
+            or shape[0] != (self.shape.batch or len(self.contract.views))
+            or any(side != 1 for side in shape[2:])
+            or shape[1] < 2
+        ):
+            raise BadInput(
+                f"{self.source.path}: answers with {list(shape)}; expected a row of scores for each image, [N,classes]"
+            )
         return np.concatenate(flat)[:n]
 
     def check_steady(self, answers: Answers) -> None:
@@ -113,12 +124,18 @@ def kind_of_output(said: np.ndarray, wanted: str | None, source: Source) -> str:
     kind = "probabilities" if said.min() >= 0 and np.abs(sums - 1).max() < ONE else "logits"
     added = f"add up to {sums.min():.4g} .. {sums.max():.4g}"
     if wanted not in (None, kind):
-        what = "add up to 1: they are probabilities" if kind == "probabilities" else f"{added} and not to 1: they are no probabilities"
+        what = (
+            "add up to 1: they are probabilities"
+            if kind == "probabilities"
+            else f"{added} and not to 1: they are no probabilities"
+        )
         raise BadInput(f"{path}: --output {wanted}: its answers {what}")
     last = squashed(source.model) if wanted is None and kind == "logits" and said.min() >= 0 else None
     if last:
         neither = f"come out of a {last} and {added}: neither logits nor probabilities"
-        raise BadInput(f"{path}: its answers {neither}; export it up to what goes in there, or say --output logits for a softmax of them")
+        raise BadInput(
+            f"{path}: its answers {neither}; export it up to what goes in there, or say --output logits for a softmax of them"
+        )
     return kind
 
 

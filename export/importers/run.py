@@ -7,24 +7,24 @@ from typing import Any
 
 import onnx
 
-from export.images import formula_images
-from export.importers.caffe import read_caffe
-from export.importers.classifier import Shape, first_kernels, image_shape, net_of
-from export.importers.gate import prove
-from export.importers.labels import read_labels
-from export.importers.onnx_file import read_onnx
-from export.importers.options import Options
-from export.importers.pixels import Pixels, assumptions, settle
-from export.importers.reference import Reference, kind_of_output
-from export.importers.source import Source
-from export.importers.torchvision_alexnet import read_alexnet
-from export.parity import BATCHES, parity_table
-from export.pipeline import FILES, tencrop_onnx, write
-from model.contract import Contract
-from model.errors import BadInput, one_line
-from model.probe import Probe
-from model.tencropfile import Card
-from model.whole import gathered
+from tencrop.common.atomic import gathered
+from tencrop.common.errors import BadInput, one_line
+from tencrop.export.images import formula_images
+from tencrop.export.importers.caffe import read_caffe
+from tencrop.export.importers.gate import prove
+from tencrop.export.importers.input_convention import Options
+from tencrop.export.importers.labels import read_labels
+from tencrop.export.importers.onnx_file import read_onnx
+from tencrop.export.importers.pixels import Pixels, assumptions, settle
+from tencrop.export.importers.reference import Reference, kind_of_output
+from tencrop.export.importers.source_net import Source
+from tencrop.export.importers.source_to_net import Shape, first_kernels, image_shape, net_of
+from tencrop.export.importers.torchvision_alexnet import read_alexnet
+from tencrop.export.parity import BATCHES, parity_table
+from tencrop.export.tencrop_graph import FILES, tencrop_onnx, write
+from tencrop.model.contract import Contract
+from tencrop.model.probe import Probe
+from tencrop.model.tencropfile import Card
 
 READERS: Mapping[str, Callable[[Path, Options], Source]] = {
     ".pth": read_alexnet,
@@ -55,7 +55,12 @@ def import_net(path: Path, out: Path, said: Options, labels: Path | None) -> Car
     net = net_of(source, shape, pixels, classes, output)
     tencrop = _behind_ten_views(net, contract, pixels, source, shape)
     parity = prove(net, tencrop, reference, answers, output)
-    assumed = (*source.assumed, *shape.assumed, *assumptions(options, pixels, contract), *_assumed(labels, output, options))
+    assumed = (
+        *source.assumed,
+        *shape.assumed,
+        *assumptions(options, pixels, contract),
+        *_assumed(labels, output, options),
+    )
     card = Card(
         contract=contract,
         recipe=_recipe(source, shape, pixels, output, assumed),
@@ -82,7 +87,9 @@ def _read(path: Path, said: Options) -> Source:
     return reader(path, said) if reader else read_onnx(path)
 
 
-def _behind_ten_views(net: onnx.ModelProto, contract: Contract, pixels: Pixels, source: Source, shape: Shape) -> onnx.ModelProto:
+def _behind_ten_views(
+    net: onnx.ModelProto, contract: Contract, pixels: Pixels, source: Source, shape: Shape
+) -> onnx.ModelProto:
     try:
         return tencrop_onnx(net, contract, pixels.subtracted)
     except Exception as error:  # of several types: ten views are a batch that the graph does not take

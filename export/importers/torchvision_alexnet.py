@@ -15,11 +15,11 @@ import onnx
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from export.graph import Graph
-from export.importers.options import Options
-from export.importers.pixels import PRESET
-from export.importers.source import Source
-from model.errors import BadInput, one_line
+from tencrop.common.errors import BadInput, one_line
+from tencrop.export.graph_builder import Graph
+from tencrop.export.importers.input_convention import Options
+from tencrop.export.importers.pixels import PRESET
+from tencrop.export.importers.source_net import Source
 
 KIND = "torchvision's alexnet"
 KNOWN = replace(PRESET, layout="nchw", crop=224, resize=256, output="logits")
@@ -49,7 +49,13 @@ def read_alexnet(path: Path, said: Options) -> Source:
 def _safetensors(path: Path) -> Mapping[str, np.ndarray]:
     try:
         held = load_file(path)
-    except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:  # KeyError, TypeError: of types that numpy has not
+    except (
+        OSError,
+        SafetensorError,
+        KeyError,
+        ValueError,
+        TypeError,
+    ) as error:  # KeyError, TypeError: of types that numpy has not
         raise BadInput(f"{path}: not a safetensors file, or a damaged one ({one_line(error)})") from None
     odd = next((name for name, value in held.items() if value.dtype.kind != "f"), None)
     if odd is not None:
@@ -69,7 +75,9 @@ def _pickled(path: Path) -> Mapping[str, np.ndarray]:
             warnings.simplefilter("ignore")  # of tensors that are refused below
             held: Any = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged or hostile archive makes of itself
-        raise BadInput(f"{path}: damaged, or more than weights only ({type(error).__name__}); save the net's state_dict()") from None
+        raise BadInput(
+            f"{path}: damaged, or more than weights only ({type(error).__name__}); save the net's state_dict()"
+        ) from None
     for key in WRAPPERS:
         held = held[key] if isinstance(held, dict) and isinstance(held.get(key), dict) else held
     if not isinstance(held, dict) or not all(isinstance(value, torch.Tensor) for value in held.values()):
@@ -86,7 +94,9 @@ def _check(weights: Mapping[str, np.ndarray], path: Path) -> None:
     wanted = {f"{layer}.{part}" for layer in LAYERS for part in PARTS}
     if wanted != set(weights):
         odd = sorted(wanted - set(weights))[:1] or sorted(set(weights) - wanted)[:1]
-        raise BadInput(f"{path}: not torchvision's alexnet ({odd[0]!r} is {'missing' if odd[0] in wanted else 'not one of its layers'})")
+        raise BadInput(
+            f"{path}: not torchvision's alexnet ({odd[0]!r} is {'missing' if odd[0] in wanted else 'not one of its layers'})"
+        )
     before = 3
     for layer, kernel, *_ in CONVOLUTIONS:
         before = _fits(path, weights, layer, (before, kernel, kernel))
@@ -116,7 +126,9 @@ def _graph(weights: Mapping[str, np.ndarray], crop: int, path: Path) -> onnx.Mod
             x = graph.node("MaxPool", f"{layer}.pool", x, kernel_shape=[3, 3], strides=[2, 2])
             side = (side - 3) // 2 + 1
     if side != POOLED:
-        raise BadInput(f"--crop {crop}: leaves torchvision's alexnet maps of {side}x{side} and not {POOLED}x{POOLED}; {path} takes 224")
+        raise BadInput(
+            f"--crop {crop}: leaves torchvision's alexnet maps of {side}x{side} and not {POOLED}x{POOLED}; {path} takes 224"
+        )
     x = graph.node("Flatten", "flat", x, axis=1)
     for layer in LINEAR:
         x = graph.node("Gemm", layer, x, *_parameters(graph, layer, weights), transB=1)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from model.contract import Contract
+from tencrop.model.contract import Contract
 
 
 def ten_views(planes: np.ndarray, mean: np.ndarray, contract: Contract) -> np.ndarray:

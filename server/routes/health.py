@@ -2,9 +2,9 @@
 
 from fastapi import APIRouter, Response
 
-from server.metrics import CONTENT_TYPE
-from server.schemas import ModelStatus, Readiness
-from server.state import Serving
+from tencrop.server.metrics import CONTENT_TYPE
+from tencrop.server.schemas import ModelStatus, Readiness
+from tencrop.server.state import Serving
 
 router = APIRouter(tags=["operation"])
 

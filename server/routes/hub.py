@@ -2,12 +2,12 @@
 
 from fastapi import APIRouter, Request, Response
 
-from model.metrics import top_k
-from server.answering import answer, in_time
-from server.body import HUB_BODY, content_type, image_bytes, parsed
-from server.routes.predict import Model
-from server.schemas import HubGuess, HubRequest
-from server.state import Serving
+from tencrop.model.metrics import top_k
+from tencrop.server.body_images import HUB_BODY, content_type, image_bytes, parsed
+from tencrop.server.pipeline import answer, in_time
+from tencrop.server.routes.predict import Model
+from tencrop.server.schemas import HubGuess, HubRequest
+from tencrop.server.state import Serving
 
 TOP = 5  # where the client does not say
 
@@ -15,11 +15,17 @@ router = APIRouter(tags=["predict"])
 
 
 @router.post("/v1/image-classification", openapi_extra=HUB_BODY)
-async def image_classification(request: Request, response: Response, serving: Serving, model: Model = None) -> list[HubGuess]:
+async def image_classification(
+    request: Request, response: Response, serving: Serving, model: Model = None
+) -> list[HubGuess]:
     """The image's bytes, or JSON with the image in base64; the most probable labels. What ran is in the header X-Tencrop-Engine."""
     batcher = serving.batcher(model)
     batcher.check_room()
-    data, top = _read(await request.body()) if content_type(request) == "application/json" else (await image_bytes(request), TOP)
+    data, top = (
+        _read(await request.body())
+        if content_type(request) == "application/json"
+        else (await image_bytes(request), TOP)
+    )
     with batcher.admitted():
         answered = await in_time(serving, request, answer(serving, batcher, data))
     response.headers["X-Tencrop-Engine"] = "; ".join(batcher.ran)

@@ -6,9 +6,9 @@ from pathlib import Path
 from fastapi import APIRouter, Response
 from fastapi.responses import FileResponse
 
-from server.errors import Refusal
-from server.routes.predict import Model
-from server.state import Serving
+from tencrop.server.errors import Refusal
+from tencrop.server.routes.predict import Model
+from tencrop.server.state import Serving
 
 PAGE = Path(__file__).parent.parent / "page"
 MODULES = ("page", "api", "dom", "job", "lock", "models", "predict", "validations", "views", "words")
@@ -22,7 +22,9 @@ router = APIRouter(include_in_schema=False)
 @router.get("/")
 async def page() -> FileResponse:
     """The page; its policy lets the browser load nothing from elsewhere and run nothing inline."""
-    return FileResponse(PAGE / "index.html", media_type="text/html", headers={**FRESH, "Content-Security-Policy": POLICY})
+    return FileResponse(
+        PAGE / "index.html", media_type="text/html", headers={**FRESH, "Content-Security-Policy": POLICY}
+    )
 
 
 @router.get("/page/kernels.png")

@@ -6,14 +6,24 @@ from typing import Annotated
 import numpy as np
 from fastapi import APIRouter, Query, Request
 
-from model.contract import Contract
-from model.errors import ImageError
-from model.metrics import top_k
-from server.answering import Answered, answer, in_time
-from server.batcher import Batcher
-from server.body import BATCH_BODY, IMAGE_BODY, form_images, image_bytes
-from server.schemas import MAX_TOP, Answer, BatchAnswer, ErrorBody, Failure, Guess, InputInfo, Timing, ViewVerdict
-from server.state import Serving, State
+from tencrop.common.errors import ImageError
+from tencrop.model.contract import Contract
+from tencrop.model.metrics import top_k
+from tencrop.server.batcher import Batcher
+from tencrop.server.body_images import BATCH_BODY, IMAGE_BODY, form_images, image_bytes
+from tencrop.server.pipeline import Answered, answer, in_time
+from tencrop.server.schemas import (
+    MAX_TOP,
+    Answer,
+    BatchAnswer,
+    ErrorBody,
+    Failure,
+    Guess,
+    InputInfo,
+    Timing,
+    ViewVerdict,
+)
+from tencrop.server.state import Serving, State
 
 Top = Annotated[int, Query(ge=1, le=MAX_TOP, description="how many labels")]
 Model = Annotated[str | None, Query(description="a served model; the first where none is named")]
@@ -23,7 +33,9 @@ router = APIRouter(prefix="/v1/predict", tags=["predict"])
 
 
 @router.post("", response_model_exclude_none=True, openapi_extra=IMAGE_BODY)
-async def predict(request: Request, serving: Serving, top: Top = 5, model: Model = None, views: Views = False) -> Answer:
+async def predict(
+    request: Request, serving: Serving, top: Top = 5, model: Model = None, views: Views = False
+) -> Answer:
     """Ten-crop prediction of one image: multipart with one `image`, or the image's bytes as the whole body."""
     batcher = serving.batcher(model)
     batcher.check_room()
@@ -33,7 +45,9 @@ async def predict(request: Request, serving: Serving, top: Top = 5, model: Model
 
 
 @router.post("/batch", response_model_exclude_none=True, openapi_extra=BATCH_BODY)
-async def batch(request: Request, serving: Serving, top: Top = 5, model: Model = None, views: Views = False) -> BatchAnswer:
+async def batch(
+    request: Request, serving: Serving, top: Top = 5, model: Model = None, views: Views = False
+) -> BatchAnswer:
     """Many images in one form, answered in their order; a bad image is an error in its place and the others are answered."""
     batcher = serving.batcher(model)
     batcher.check_room()
@@ -74,6 +88,8 @@ def _verdicts(contract: Contract, each: np.ndarray) -> list[ViewVerdict]:
     best = top_k(each, 1)[:, 0].tolist()
     said = zip(contract.views, each, best, [contract.labels[i] for i in best], strict=True)
     return [
-        ViewVerdict(**view._asdict(), size=contract.crop, index=i, id=label.id, label=label.name, probability=float(row[i]))
+        ViewVerdict(
+            **view._asdict(), size=contract.crop, index=i, id=label.id, label=label.name, probability=float(row[i])
+        )
         for view, row, i, label in said
     ]

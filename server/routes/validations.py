@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 
-from server.errors import Refusal
-from server.schemas import FINISHED, NewValidation, Validation
-from server.state import Serving
+from tencrop.server.errors import Refusal
+from tencrop.server.schemas import FINISHED, NewValidation, Validation
+from tencrop.server.state import Serving
 
 if TYPE_CHECKING:
-    from server.validation.jobs import Jobs
+    from tencrop.server.jobs import Jobs
 
 TICK = 0.25  # seconds between two looks at a job
 HEARTBEAT = 15.0  # seconds of silence at most
@@ -72,7 +72,9 @@ def delete(name: str, jobs: OpenJobs, cancel: bool = False) -> None:
     jobs.delete(name, cancel)
 
 
-async def follow(look: Callable[[], Validation], gone: Callable[[], Awaitable[bool]], draining: Callable[[], bool]) -> AsyncIterator[str]:
+async def follow(
+    look: Callable[[], Validation], gone: Callable[[], Awaitable[bool]], draining: Callable[[], bool]
+) -> AsyncIterator[str]:
     """The events of a job, until it is finished or removed, the client is gone, or the server drains."""
     shown, silent = None, 0.0
     while not draining() and not await gone():

@@ -14,8 +14,8 @@ from fastapi import FastAPI, Request
 from PIL import Image
 from torchvision.transforms import v2
 
-from model.checkpoint import Checkpoint
-from model.net import AlexNet
+from tencrop.model.checkpoint import Checkpoint
+from tencrop.model.net import AlexNet
 
 port, folder = int(sys.argv[1]), Path(sys.argv[2])
 checkpoint = Checkpoint.load(folder)

@@ -37,4 +37,6 @@ class TenCrop(ls.LitAPI):  # type: ignore[misc]
 
 if __name__ == "__main__":
     api = TenCrop(max_batch_size=8, batch_timeout=0.01)
-    ls.LitServer(api, accelerator="cpu").run(host="127.0.0.1", port=int(sys.argv[1]), log_level="warning", generate_client_file=False)
+    ls.LitServer(api, accelerator="cpu").run(
+        host="127.0.0.1", port=int(sys.argv[1]), log_level="warning", generate_client_file=False
+    )

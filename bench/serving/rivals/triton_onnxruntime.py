@@ -34,7 +34,10 @@ if __name__ == "__main__":
             model_name="alexnet",
             infer_func=predict,
             inputs=[Tensor(name="image", dtype=bytes, shape=(1,))],
-            outputs=[Tensor(name="index", dtype=np.int32, shape=(1,)), Tensor(name="probability", dtype=np.float32, shape=(1,))],
+            outputs=[
+                Tensor(name="index", dtype=np.int32, shape=(1,)),
+                Tensor(name="probability", dtype=np.float32, shape=(1,)),
+            ],
             config=ModelConfig(max_batch_size=8, batcher=DynamicBatcher(max_queue_delay_microseconds=10_000)),
         )
         triton.serve()

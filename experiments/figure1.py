@@ -1,0 +1,95 @@
+"""The paper's figure 1 on your data: epochs to 25 % training error, ReLU against tanh, the learning rate chosen for each.
+
+python -m experiments.figure1 --data PREPARED --out RUNS [--picture docs/figure1.png]
+"""
+
+import argparse
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from tencrop.common.errors import WorkFailed
+from tencrop.dataset.prepared import Prepared
+from tencrop.training.loop import train
+from tencrop.training.recipe import load
+
+RATES = {
+    "relu": (0.001, 0.003, 0.01, 0.03),
+    "tanh": (0.001, 0.003, 0.01, 0.03, 0.1),
+}  # of weights and biases alike; the best is inside
+GOAL = load("figure1_relu").until_train_error
+COLOURS = {"relu": "C0", "tanh": "C1"}
+
+History = list[dict[str, Any]]
+
+
+def main() -> None:
+    """Train every activation at every rate, as far as the best rate so far needed; print a table and draw the curves."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="a prepared data set")
+    parser.add_argument("--out", type=Path, required=True, help="where the run folders go; finished ones are read")
+    parser.add_argument("--picture", type=Path, default=Path("figure1.png"))
+    options = parser.parse_args()
+    prepared = Prepared.open(options.data)
+    runs = {name: sweep(name, rates, prepared, options.out) for name, rates in RATES.items()}
+    best = {name: min(histories, key=lambda rate: score(histories[rate])) for name, histories in runs.items()}
+    for name, histories in runs.items():
+        for rate, history in histories.items():
+            chosen = "  <- chosen" if rate == best[name] else ""
+            result = (
+                f"{len(history):>3} epochs, training error {history[-1]['train_error']:.1%}"
+                if history
+                else "the loss was no number"
+            )
+            print(f"{name:<5} lr {rate:<6} {result}{chosen}")
+    draw({name: (best[name], runs[name][best[name]]) for name in runs}, options.picture)
+
+
+def sweep(name: str, rates: tuple[float, ...], prepared: Prepared, out: Path) -> dict[float, History]:
+    """The history of each rate; a rate ends early once it has needed more epochs than another."""
+    found: dict[float, History] = {}
+    recipe = load(f"figure1_{name}")
+    for rate in rates:
+        reached = [len(history) for history in found.values() if history and history[-1]["train_error"] <= GOAL]
+        optim = dataclasses.replace(recipe.optim, lr=rate, bias_lr=rate)
+        plan = dataclasses.replace(recipe, optim=optim, epochs=min([recipe.epochs, *reached]))
+        try:
+            found[rate] = train(plan, prepared, out / f"{name}-{rate}", True, 1, show)
+        except WorkFailed as error:
+            print(f"  {error}")
+            found[rate] = []
+    return found
+
+
+def score(history: History) -> tuple[float, int, float]:
+    """Lower is better: the training error where it is above the goal, then the epochs, then the training error."""
+    error = history[-1]["train_error"] if history else 1.0
+    return max(error, GOAL), len(history), error
+
+
+def show(epoch: int, share: float, shown: Mapping[str, float]) -> None:
+    """One line an epoch."""
+    if share == 1:
+        print(f"  epoch {epoch}: loss {shown['loss']:.3f}, {shown['images_per_s']:.0f} images/s", flush=True)
+
+
+def draw(chosen: Mapping[str, tuple[float, History]], picture: Path) -> None:
+    """Training error by epoch, as the paper's figure 1 has it: a solid line for ReLU, a dashed one for tanh."""
+    figure = Figure(figsize=(6, 4), dpi=120)
+    axes = figure.subplots()
+    for name, (rate, history) in chosen.items():
+        errors = [row["train_error"] for row in history]
+        style = "-" if name == "relu" else "--"
+        axes.plot(range(1, len(errors) + 1), errors, style, color=COLOURS[name], label=f"{name}, learning rate {rate}")
+    axes.axhline(GOAL, color="0.5", linewidth=0.8)
+    axes.set(xlabel="epochs", ylabel="training error", ylim=(0, 1))
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(picture)
+
+
+if __name__ == "__main__":
+    main()

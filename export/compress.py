@@ -1,0 +1,43 @@
+"""Smaller checkpoints: low-rank fully connected layers and fp16 weights. What is made smaller is a checkpoint again, so that
+parity is asked of the very numbers that are shipped."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from tencrop.common.errors import BadInput
+from tencrop.common.strict_config import dump
+from tencrop.model.checkpoint import Checkpoint
+from tencrop.model.lowrank import factorised
+
+FP16_MAX = float(np.finfo(np.float16).max)
+
+
+def low_rank(checkpoint: Checkpoint, rank: int) -> Checkpoint:
+    """fc6 and fc7 factorised to `rank`. Raises BadInput where a layer is factorised already or the rank is too large."""
+    net = checkpoint.net
+    for layer in ("fc6", "fc7"):
+        fc = getattr(net, layer)
+        if fc.rank:
+            raise BadInput(f"--fc-rank {rank}: {layer} of this checkpoint has rank {fc.rank} already")
+        if not 0 < rank < fc.units:
+            raise BadInput(f"--fc-rank {rank}: must be between 1 and {fc.units - 1}")
+        net = replace(net, **{layer: replace(fc, rank=rank)})
+    recipe = {**checkpoint.recipe, "net": dump(net), "expect": []}  # what 2012 logged is the full net's
+    return replace(checkpoint, recipe=recipe, weights=factorised(checkpoint.weights, net))
+
+
+def half(checkpoint: Checkpoint) -> Checkpoint:
+    """Weight matrices and kernels rounded to fp16; biases stay fp32. Raises BadInput where one exceeds fp16's range."""
+    weights = dict(checkpoint.weights)
+    for name, value in weights.items():
+        if name.endswith("weight"):
+            if np.abs(value).max() > FP16_MAX:
+                raise BadInput(f"--weights fp16: {name} exceeds fp16's range; use fp32")
+            weights[name] = value.astype(np.float16)
+    return replace(checkpoint, weights=weights)
+
+
+def single(checkpoint: Checkpoint) -> Checkpoint:
+    """All weights in fp32, whatever they are stored in."""
+    return replace(checkpoint, weights={name: value.astype(np.float32) for name, value in checkpoint.weights.items()})

@@ -1,0 +1,88 @@
+"""Options: what is known of how a net takes images; said on the command line, or known from the kind of file."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from math import isfinite
+from os.path import isfile
+from pathlib import Path
+
+import numpy as np
+
+from tencrop.common.errors import BadInput
+from tencrop.export.importers.caffe_file import mean_image
+
+CHANNELS, LAYOUTS, OUTPUTS = ("rgb", "bgr"), ("nchw", "nhwc"), ("logits", "probabilities")
+SIDES = range(16, 2049)  # pixels of a crop or a resized image
+LONG = 100  # letters of what was said that a line shows
+NUMBERS = ("scale", "mean", "std", "mean_image")  # of the arithmetic
+
+
+@dataclass(frozen=True)
+class Options:
+    """The net sees (pixel * scale - mean) / std, mean and std in the net's order of channels. None: not known."""
+
+    channels: str | None = None
+    layout: str | None = None
+    scale: float | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    mean_image: np.ndarray | None = None  # float32 [3,S,S] on the 0..255 scale, BGR, as Caffe writes it
+    crop: int | None = None
+    resize: int | None = None
+    output: str | None = None
+
+    @property
+    def without_numbers(self) -> bool:
+        """Whether nothing is known of the arithmetic."""
+        return all(getattr(self, name) is None for name in NUMBERS)
+
+    def over(self, known: "Options") -> "Options":
+        """These, and what is known where these are silent, its mean and std in these' order of channels."""
+        if None not in (self.channels, known.channels) and self.channels != known.channels:
+            known = replace(known, mean=known.mean and known.mean[::-1], std=known.std and known.std[::-1])
+        if self.mean_image is not None:
+            known = replace(known, mean=None)
+        silent = {f.name: getattr(known, f.name) for f in fields(self) if getattr(self, f.name) is None}
+        return replace(self, **silent)
+
+    def check(self) -> None:
+        """Raises BadInput for a word or number that is none of those expected."""
+        for flag, known in (("channels", CHANNELS), ("layout", LAYOUTS), ("output", OUTPUTS)):
+            if getattr(self, flag) not in (None, *known):
+                raise BadInput(f"--{flag} {getattr(self, flag)}: expected {' or '.join(known)}")
+        for flag in ("crop", "resize"):
+            if getattr(self, flag) is not None and getattr(self, flag) not in SIDES:
+                raise BadInput(f"--{flag} {getattr(self, flag)}: expected {SIDES[0]} to {SIDES[-1]} pixels")
+        if self.scale is not None and not (isfinite(self.scale) and self.scale > 0):
+            raise BadInput(f"--scale {self.scale}: expected a number above 0, as 1 or 0.00392157")
+        if self.std and min(self.std) <= 0:
+            raise BadInput(f"--std {','.join(map(str, self.std))}: expected numbers above 0")
+
+
+def three(flag: str, text: str) -> tuple[float, ...]:
+    """ "0.485,0.456,0.406", or one number for all channels -> three floats. Raises BadInput."""
+    try:
+        numbers = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) not in (1, 3) or not all(map(isfinite, numbers)):
+        raise BadInput(
+            f"--{flag} {text[:LONG]}: expected three numbers with commas between them, one a channel, in the net's order of channels"
+        )
+    return numbers * (3 // len(numbers))
+
+
+def said(mean: str | None, std: str | None, **flags: str | float | int | None) -> Options:
+    """From the command line; `mean` may name a Caffe .binaryproto. Raises BadInput."""
+    image = mean_image(Path(mean)) if mean and (mean.endswith(".binaryproto") or isfile(mean)) else None
+    return Options(
+        mean=three("mean", mean) if mean is not None and image is None else None,
+        mean_image=image,
+        std=three("std", std) if std is not None else None,
+        **flags,  # type: ignore[arg-type]
+    )
+
+
+def listed(values: Sequence[float]) -> str:
+    """For a line that a person reads."""
+    return ", ".join(f"{value:g}" for value in values)

@@ -1,0 +1,28 @@
+"""bvlcalexnet of the ONNX Model Zoo (-7, -9, -12): known by its operators; it says nothing of the pixels that it wants.
+
+Caffe's AlexNet as Caffe2 wrote it: BGR on the 0..255 scale, the mean colour of ILSVRC-2012 subtracted, norms of k = 1 behind
+the ReLU, softmax inside, a fixed batch of 1.
+"""
+
+import onnx
+
+from tencrop.export.importers.input_convention import Options
+
+BVLC = Options(channels="bgr", layout="nchw", scale=1.0, mean=(103.939, 116.779, 123.68), std=(1.0,) * 3, resize=256)
+OPERATORS = (
+    *("Conv", "Relu", "LRN", "MaxPool") * 2,
+    *("Conv", "Relu") * 3,
+    "MaxPool",
+    "Reshape",
+    *("Gemm", "Relu", "Dropout") * 2,
+    "Gemm",
+    "Softmax",
+)
+CONSTANTS = ("Constant", "ConstantOfShape")
+
+
+def is_bvlc(model: onnx.ModelProto) -> bool:
+    """Whether these are its operators, in its order, with its input."""
+    inputs = [value.name for value in model.graph.input if value.name == "data_0"]
+    operators = tuple(node.op_type for node in model.graph.node if node.op_type not in CONSTANTS)
+    return bool(inputs) and operators == OPERATORS

@@ -1,0 +1,123 @@
+"""checkpoint folder -> OUT: net.onnx, tencrop.onnx, parity.json, and the checkpoint itself where it was made smaller."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnx
+import torch
+
+from tencrop.common.atomic import gathered
+from tencrop.common.errors import BadInput
+from tencrop.export.compress import half, low_rank, single
+from tencrop.export.images import formula_images, photographs
+from tencrop.export.int8 import int8
+from tencrop.export.net_graph import net_onnx
+from tencrop.export.parity import BATCHES
+from tencrop.export.tencrop_graph import tencrop_onnx, write
+from tencrop.export.verify import INT8, verify
+from tencrop.images.decode import decode
+from tencrop.model.checkpoint import Checkpoint, weights_sha256
+from tencrop.model.filter_picture import kernels_png
+from tencrop.model.probe import Probe
+from tencrop.model.ten_crop_net import TenCropNet
+from tencrop.model.tencropfile import OUTPUTS, Card
+from tencrop.runtime.engine import Choice, open_engine
+
+WEIGHTS = ("fp32", "fp16", "int8")
+COMPARED = max(BATCHES)  # photographs that the gate compares on
+EACH = 14  # of so many photographs one is compared on; the others calibrate int8
+FEWEST = 20  # photographs to calibrate int8 on and to judge it by
+SLACK = 0.03  # of an int8 file's probe: two engines' answers to 21 images came 0.0135 apart in fp32
+
+
+class Made(NamedTuple):
+    """What goes into OUT, past the gate."""
+
+    net: onnx.ModelProto
+    tencrop: onnx.ModelProto
+    parity: dict[str, Any]
+    probe: Probe
+
+
+def export(
+    source: Path, out: Path, weights: str, fc_rank: int, images: Path | None, plain: bool = False
+) -> dict[str, Any]:
+    """Write the files, each whole or not at all, once the parity gate has passed; returns the parity.
+
+    plain: every view by itself, even where they could share their first layers (export/shared_layers.py).
+
+    Raises BadInput for a bad checkpoint or option, WorkFailed where the gate refuses.
+    """
+    if out.exists() and not out.is_dir():
+        raise BadInput(f"{out}: is a file; name a folder for the export")
+    if weights not in WEIGHTS:
+        raise BadInput(f"--weights {weights}: expected {', '.join(WEIGHTS)}")
+    if weights == "int8" and images is None:
+        raise BadInput(
+            f"--weights int8: is calibrated on photographs; name a folder of {COMPARED * EACH} or more with --images"
+        )
+    if (out / "checkpoint").resolve() == source.resolve():
+        raise BadInput(
+            f"{out}: an export into it would replace the checkpoint that it is made from; name another folder"
+        )
+    checkpoint = original = Checkpoint.load(source)
+    checkpoint.check(source)
+    checkpoint = low_rank(checkpoint, fc_rank) if fc_rank else checkpoint
+    checkpoint = half(checkpoint) if weights == "fp16" else checkpoint
+    wanted = COMPARED * EACH if weights == "int8" else COMPARED
+    photos = photographs(images, checkpoint.contract, wanted) if images else formula_images(checkpoint.contract, wanted)
+    if weights == "int8" and len(photos) < FEWEST:
+        raise BadInput(
+            f"--images {images}: {len(photos)} images there; int8 takes {FEWEST} at least, better {COMPARED * EACH}"
+        )
+    made = _exact(checkpoint, photos[::EACH] if weights == "int8" else photos, plain)
+    made = _in_int8(checkpoint, photos, plain, made.parity) if weights == "int8" else made
+    with gathered(out) as folder:
+        if checkpoint is not original:
+            source = folder / "checkpoint"
+            Checkpoint(checkpoint.recipe, checkpoint.contract, checkpoint.statistics, checkpoint.weights).save(source)
+        card = Card(
+            contract=checkpoint.contract,
+            recipe=checkpoint.recipe,
+            parity=made.parity,
+            checkpoint_sha256=weights_sha256(source),
+            kernels=kernels_png(checkpoint.weights["conv1.weight"]),
+            probe=made.probe,
+        )
+        write(folder, made.net, made.tencrop, card)
+    return made.parity
+
+
+def _exact(checkpoint: Checkpoint, compared: np.ndarray, plain: bool) -> Made:
+    net = net_onnx(checkpoint)
+    tencrop = tencrop_onnx(net, checkpoint.contract, checkpoint.mean, plain)
+    parity = verify(checkpoint, net, tencrop, compared)
+    reference = TenCropNet.of(checkpoint)
+
+    @torch.inference_mode()
+    def predict(pixels: np.ndarray) -> np.ndarray:
+        return np.asarray(reference(torch.from_numpy(pixels.copy()))[0][0].numpy())
+
+    return Made(net, tencrop, parity, _probe(checkpoint, predict))
+
+
+def _in_int8(checkpoint: Checkpoint, photos: np.ndarray, plain: bool, exact: Mapping[str, Any]) -> Made:
+    """The same in int8, judged by how far it is from torch; its exact form has passed the gate, with `exact` for parity."""
+    rest = np.delete(photos, np.s_[::EACH], axis=0)
+    reference, views = TenCropNet.of(checkpoint), checkpoint.contract.views
+    crops = (reference.inputs(torch.from_numpy(image[None]), views)[0].numpy() for image in rest)
+    net = int8(net_onnx(single(checkpoint)), crops)
+    tencrop = tencrop_onnx(net, checkpoint.contract, checkpoint.mean, plain)
+    parity = verify(checkpoint, net, tencrop, photos[::EACH], INT8) | {
+        "calibrated_on": len(rest),
+        "before_int8": exact["compared"],
+    }
+    engine = open_engine(tencrop.SerializeToString(), Choice("onnxruntime", "cpu", "fp32"))
+    return Made(net, tencrop, parity, _probe(checkpoint, lambda pixels: engine.run(pixels)[OUTPUTS[0]][0], SLACK))
+
+
+def _probe(checkpoint: Checkpoint, predict: Callable[[np.ndarray], np.ndarray], slack: float = 0.0) -> Probe:
+    """predict: uint8 [1,R,R,3] -> [C]."""
+    return Probe.of(lambda png: predict(decode(png, checkpoint.contract)[0][None]), slack)

@@ -1,0 +1,112 @@
+"""The shared stem: views that overlap share their first convolution, norm and pooling, exactly.
+
+Where every view's corner is a multiple of the stem's stride (conv 4 x pool 2 = 8 pixels) and the mean is subtracted before
+cropping, a view's pooled values are those of the whole image, cut out at corner / 8; but for the last row and column, whose
+windows see the zeros behind the crop: they are computed from strips. Two passes over 256x256 (the image and its mirror
+image) and thin strips replace ten over 224x224.
+"""
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+
+import onnx
+from onnx import helper
+
+from tencrop.export.graph_builder import Graph
+
+FRONT = "tencrop/"  # prefix of the nodes around the net
+POINTWISE = ("Relu", "Tanh", "LRN")  # each place of a map by itself
+
+
+@dataclass(frozen=True)
+class Stem:
+    """The first nodes of a net up to its first pooling, and what their windows amount to in pixels."""
+
+    nodes: tuple[onnx.NodeProto, ...]
+    stride: int  # pixels between two pooled values
+    inside: int  # pooled values of a crop, each way, that see none of the zeros behind it
+    behind: int  # and those that do
+
+    def copy(self, graph: Graph, name: str, x: str) -> str:
+        """The same operations once more, on `x`."""
+        for position, node in enumerate(self.nodes):
+            again = deepcopy(node)
+            again.input[0], again.output[0] = x, f"{FRONT}{name}.{node.name or position}"
+            again.name = x = again.output[0]
+            graph.nodes.append(again)
+        return x
+
+    @property
+    def output(self) -> str:
+        """The value that the rest of the net starts from."""
+        return str(self.nodes[-1].output[0])
+
+
+def find_stem(net: onnx.ModelProto, crop: int) -> Stem | None:
+    """The stem of a net that begins with one chain Conv, pointwise operations, MaxPool, padded behind and only there; else None."""
+    chain: list[onnx.NodeProto] = []
+    value = net.graph.input[0].name
+    while not chain or chain[-1].op_type != "MaxPool":
+        users = [node for node in net.graph.node if value in node.input]
+        if len(users) != 1 or users[0].op_type not in (*POINTWISE, "Conv", "MaxPool"):
+            return None
+        chain.append(users[0])
+        value = users[0].output[0]
+    conv, pool = chain[0], chain[-1]
+    if conv.op_type != "Conv" or any(node.op_type == "Conv" for node in chain[1:]):
+        return None
+    kernel, stride, pads = _window(conv)
+    size, step, around = _window(pool)
+    if pads[0] or pads[1] or pads[2] != pads[3] or any(around) or kernel < stride or size < step:
+        return None
+    mapped = (crop + pads[2] - kernel) // stride + 1  # of the convolution
+    pooled = -((size - mapped) // step) + 1  # rounded up
+    clean = (crop - kernel) // stride + 1  # that see no zeros
+    inside = (clean - size) // step + 1
+    behind = pooled - inside
+    return Stem(tuple(chain), stride * step, inside, behind) if inside > 0 and behind > 0 else None
+
+
+def _window(node: onnx.NodeProto) -> tuple[int, int, tuple[int, ...]]:
+    """(size, stride, pads) of a square Conv or MaxPool; pads of 1 each way where it is none that we understand."""
+    values = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    size, stride = values.get("kernel_shape", [0]), values.get("strides", [1])
+    plain = (
+        len({*size}) == len({*stride}) == 1
+        and {*values.get("dilations", [1])} == {1}
+        and values.get("auto_pad", b"NOTSET") == b"NOTSET"
+    )
+    ceiled = node.op_type == "Conv" or values.get("ceil_mode") == 1
+    return size[0], stride[0], tuple(values.get("pads", (0, 0, 0, 0))) if plain and ceiled else (1, 1, 1, 1)
+
+
+def shared_stem(
+    graph: Graph, stem: Stem, sources: Sequence[str], corners: Sequence[tuple[str, int, int]], crop: int
+) -> str:
+    """The stem's values for every view, [views*N,K,P,P], the view outermost.
+
+    sources: the images that views are cut from, float [N,3,R,R]; corners: (source, top, left) of each view.
+    """
+    edge = stem.inside * stem.stride
+    place = {source: index for index, source in enumerate(sources)}
+    wholes = [stem.copy(graph, f"whole{index}", source) for index, source in enumerate(sources)]
+    body, right, bottom = [], [], []
+    for view, (source, top, left) in enumerate(corners):
+        row, column = top // stem.stride, left // stem.stride
+        square = (row, column, row + stem.inside, column + stem.inside)
+        body.append(cut(graph, f"body{view}", wholes[place[source]], *square))
+        right.append(cut(graph, f"right{view}", source, top, left + edge, top + crop, left + crop))
+        bottom.append(cut(graph, f"bottom{view}", source, top + edge, left, top + crop, left + crop))
+    strips = [
+        stem.copy(graph, name, graph.node("Concat", f"{FRONT}{name}", *parts, axis=0))
+        for name, parts in (("right", right), ("bottom", bottom))
+    ]
+    beside = cut(graph, "beside", strips[0], 0, 0, stem.inside, stem.behind)
+    wide = graph.node("Concat", f"{FRONT}wide", graph.node("Concat", f"{FRONT}body", *body, axis=0), beside, axis=3)
+    return graph.node("Concat", f"{FRONT}pooled", wide, strips[1], axis=2)
+
+
+def cut(graph: Graph, name: str, x: str, top: int, left: int, bottom: int, right: int) -> str:
+    """A rectangle of every map."""
+    return graph.slice(FRONT + name, x, [top, left], [bottom, right], [2, 3], [1, 1])

@@ -1,0 +1,90 @@
+"""What a request's body holds: an encoded image, or a form of them."""
+
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+from fastapi import Request
+from pydantic import BaseModel, ValidationError
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartParser
+
+from tencrop.server.errors import Refusal, misfit
+from tencrop.server.schemas import HubRequest
+
+FORM = "multipart/form-data"
+BINARY = {"type": "string", "format": "binary"}
+
+Document = TypeVar("Document", bound=BaseModel)
+
+
+def _body(kinds: dict[str, Any]) -> dict[str, Any]:
+    """A route's body in the OpenAPI document."""
+    return {"requestBody": {"required": True, "content": {kind: {"schema": schema} for kind, schema in kinds.items()}}}
+
+
+def _form(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "required": [name], "properties": {name: schema}}
+
+
+IMAGE_BODY = _body({FORM: _form("image", BINARY), "application/octet-stream": BINARY})
+BATCH_BODY = _body({FORM: _form("images", {"type": "array", "items": BINARY})})
+HUB_BODY = _body({"application/octet-stream": BINARY, "application/json": HubRequest.model_json_schema()})
+
+MultiPartParser.spool_max_size = (
+    1 << 40
+)  # bodies are bounded before they are parsed: no file of a form ever goes to a disk
+
+
+async def image_bytes(request: Request) -> bytes:
+    """The image of a request. Raises Refusal where the body is JSON or a form without exactly one file `image`."""
+    kind = content_type(request)
+    if kind == "application/json":
+        raise Refusal(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_format",
+            "send the image's bytes, or a form with a file `image`",
+        )
+    if kind != FORM:
+        return await request.body()
+    images = await _files(request, "image", 1)
+    if len(images) != 1:
+        raise Refusal(
+            HTTPStatus.UNPROCESSABLE_ENTITY, "bad_parameter", "the form must have one file field named `image`"
+        )
+    return images[0]
+
+
+async def form_images(request: Request, most: int) -> list[bytes]:
+    """The files `images` of a form. Raises Refusal where it is none, has none, or has more than `most`."""
+    if content_type(request) != FORM:
+        raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_format", f"send {FORM} with files `images`")
+    images = await _files(request, "images", most)
+    if not images:
+        raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_parameter", "the form must have file fields named `images`")
+    return images
+
+
+def parsed(kind: type[Document], body: bytes) -> Document:
+    """A body of JSON. Raises Refusal where it does not fit."""
+    try:
+        return kind.model_validate_json(body)
+    except ValidationError as error:
+        raise misfit(error) from None
+
+
+def content_type(request: Request) -> str:
+    """Without its parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def _files(request: Request, name: str, most: int) -> list[bytes]:
+    """The files of this name. Raises Refusal where one of them is text, or where there are more files than `most`."""
+    try:
+        async with request.form(max_files=most + 1, max_fields=8) as form:
+            files = form.getlist(name)
+            if len(files) > most or not all(isinstance(file, UploadFile) for file in files):
+                why = f"the form must have file fields named `{name}`, at most {most}"
+                raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_parameter", why)
+            return [await file.read() for file in files if isinstance(file, UploadFile)]
+    except ValueError:  # a boundary, charset or field name that is none
+        raise Refusal(HTTPStatus.BAD_REQUEST, "bad_request", "the form cannot be read") from None

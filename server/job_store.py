@@ -1,0 +1,88 @@
+"""Store: validation jobs on disk, a folder for each, <state-dir>/validations/ID with job.json and the run that `evaluate` makes."""
+
+import logging
+import re
+import shutil
+import time
+from pathlib import Path
+from secrets import token_hex
+from typing import IO
+
+from pydantic import ValidationError
+
+from tencrop.common.atomic import write_whole
+from tencrop.common.errors import BadInput
+from tencrop.common.lock import LOCK, locked
+from tencrop.server.schemas import Validation
+from tencrop.server.settings import Settings
+
+ID = re.compile(r"[0-9a-f]{24}")  # nanoseconds since 1970, which sorts, and 32 random bits
+GONE = ".gone"  # a folder that is being removed
+JOB = "job.json"
+
+log = logging.getLogger("uvicorn.error")
+
+
+def new_id() -> str:
+    """Later ones sort behind earlier ones."""
+    return f"{time.time_ns():016x}{token_hex(4)}"
+
+
+class Store:
+    """The jobs' folders, and the root that their data sets lie under; `held` is locked while this server uses them."""
+
+    def __init__(self, data_root: Path, folder: Path, held: IO[str]) -> None:
+        self.data_root, self.folder, self._held = data_root, folder, held
+
+    def run(self, name: str) -> Path:
+        """The folder of a job's run."""
+        return self.folder / name / "run"
+
+    def save(self, job: Validation) -> None:
+        """Raises OSError."""
+        folder = self.folder / job.id
+        folder.mkdir(exist_ok=True)
+        write_whole(folder / JOB, job.model_dump_json(indent=1) + "\n")
+
+    def read(self) -> dict[str, Validation]:
+        """All jobs, the oldest first. What is damaged is left alone and logged; what was being removed goes."""
+        jobs = {}
+        for folder in sorted(self.folder.iterdir()):
+            if folder.name.endswith(GONE):
+                shutil.rmtree(folder, ignore_errors=True)
+            elif ID.fullmatch(folder.name):
+                try:
+                    jobs[folder.name] = Validation.model_validate_json((folder / JOB).read_bytes())
+                except (OSError, ValidationError):
+                    log.warning("%s: no whole %s in it; left alone", folder, JOB)
+        return {name: job for name, job in jobs.items() if job.id == name}
+
+    def remove(self, name: str) -> None:
+        """At once or, where that ends early, at the next start. Raises OSError."""
+        gone = (self.folder / name).rename(self.folder / (name + GONE))
+        shutil.rmtree(gone, ignore_errors=True)
+
+    def close(self) -> None:
+        """Let another server have them."""
+        self._held.close()
+
+
+def open_store(settings: Settings) -> Store | None:
+    """None without a data root. Raises BadInput where a folder is not there or cannot be used, or another server uses it."""
+    if settings.data_root is None:
+        return None
+    if not settings.data_root.is_dir():
+        raise BadInput(f"--data-root {settings.data_root}: no such folder")
+    folder = settings.state_dir / "validations"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        held = locked(folder / LOCK)
+    except BlockingIOError:
+        raise BadInput(
+            f"--state-dir {settings.state_dir}: another server uses it; stop that one or choose another folder"
+        ) from None
+    except OSError as error:
+        raise BadInput(
+            f"--state-dir {settings.state_dir}: cannot be used ({error.strerror}); choose another folder"
+        ) from None
+    return Store(settings.data_root.resolve(), folder.resolve(), held)

@@ -1,0 +1,1 @@
+"""tencrop: the 2012 AlexNet, trained, exported, served and measured."""

@@ -1,0 +1,156 @@
+"""The command line: each command does its job end to end, and bad input is exit code 2 with one line."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from tencrop import cli
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """The exit code of `tencrop ARGUMENTS`."""
+    monkeypatch.setattr("sys.argv", ["tencrop", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return int(ended.value.code or 0)
+
+
+def test_predict_names_images(
+    photographs: dict[str, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [str(path) for path in photographs.values()]
+    assert call(monkeypatch, "predict", *files, "--json", "--top", "3") == 0
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [answer["image"] for answer in answers] == files and all(len(answer["top"]) == 3 for answer in answers)
+
+
+def test_evaluate_prints_both_errors(
+    tmp_path: Path, photographs: dict[str, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "pagoda").mkdir()
+    (tmp_path / "pagoda/china.jpg").write_bytes(photographs["china"].read_bytes())
+    assert call(monkeypatch, "evaluate", str(tmp_path)) == 0
+    printed = capsys.readouterr().out
+    assert (
+        "1 images (0 undecodable)" in printed
+        and "center crop  top-1 error" in printed
+        and "ten views    top-1 error" in printed
+    )
+
+
+def test_evaluate_measures_a_data_sets_own_validation_images(
+    tmp_path: Path, photographs: dict[str, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("train/pagoda/1.jpg", "train/sunflower/1.jpg", "val/pagoda/2.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_bytes(photographs["china"].read_bytes())
+    assert call(monkeypatch, "evaluate", str(tmp_path), "--holdout", "0.9", "--json") == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["n"] == 1 and "listing" not in printed.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("predict", "missing.jpg"), "missing.jpg: No such file"),
+        (("predict", __file__), "not an image"),
+        (("evaluate", "missing"), "no such folder"),
+        (("evaluate", "missing", "--resume"), "--resume: needs --out DIR"),
+        (("evaluate", "missing", "--ray"), "--ray: needs --out DIR"),
+        (("export", "missing", "out"), "no checkpoint here"),
+        (("export", "missing", "out", "--weights", "int4"), "--weights int4"),
+        (("prepare", "missing", "out"), "no such folder"),
+        (("train", "caltech101", "--data", "missing", "--out", "x"), "not a finished prepared data set"),
+        (("train", "nonsense", "--data", "missing", "--out", "x"), "no such recipe"),
+        (("train", "paper", "--data", "x", "--out", "x", "--set", "optim.lr=fast"), "optim.lr"),
+        (("serve", "--device", "tpu"), "--device tpu"),
+    ],
+)
+def test_bad_input_is_one_line(
+    arguments: tuple[str, ...],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert call(monkeypatch, *arguments) == 2
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1 and said.startswith("tencrop: ")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("serve", "--fast"),
+        ("evaluate", ".", "--limit", "0"),
+        ("evaluate", ".", "--holdout", "2"),
+        ("predict",),
+        ("dance",),
+        ("serve", "--port", "x"),
+    ],
+)
+def test_wrong_usage_is_one_line(
+    arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, *arguments) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert said.startswith("tencrop: ")
+
+
+def test_no_command_is_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(monkeypatch) == 0
+    assert "evaluate" in capsys.readouterr().out
+
+
+def test_training_without_torch_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "tencrop.training.loop", None)
+    assert call(monkeypatch, "train", "paper", "--data", "x", "--out", "x") == 1
+    assert (
+        capsys.readouterr().err
+        == "tencrop: this command needs tencrop.training.loop, which is not installed: pip install 'tencrop[train]'\n"
+    )
+
+
+def test_full_disk_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "part-00000.bin")
+
+    monkeypatch.setattr("tencrop.dataset.layouts.open_source", full)
+    assert call(monkeypatch, "prepare", str(tmp_path / "data"), str(tmp_path / "out")) == 1
+    assert capsys.readouterr().err == "tencrop: part-00000.bin: No space left on device\n"
+
+
+def test_whole_path_from_photographs_to_errors(
+    tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """prepare, train, export, evaluate: the files of each are what the next one reads."""
+    recipe = tmp_path / "tiny.toml"
+    settings = (
+        'base = "caltech101"',
+        "epochs = 1",
+        'precision = "fp32"',
+        "compile = false",
+        "[net]",
+        "fc6 = {units = 8}",
+        "fc7 = {units = 8}",
+    )
+    recipe.write_text("\n".join((*settings, "[optim]", "batch = 4", "")))
+    data, run, out = (str(tmp_path / name) for name in ("data", "run", "out"))
+    assert call(monkeypatch, "prepare", str(tiny_folder), data, "--holdout", "0.2") == 0
+    assert call(monkeypatch, "train", str(recipe), "--data", data, "--out", run, "--workers", "0") == 0
+    assert call(monkeypatch, "export", f"{run}/checkpoint-0001", out) == 0
+    assert call(monkeypatch, "evaluate", str(tiny_folder), "--model", out, "--holdout", "0.2", "--json") == 0
+    printed = capsys.readouterr().out
+    summary = json.loads(printed[printed.index('{\n "n"') :])
+    assert summary["n"] == 6 and summary["model"]["name"] == "out"

@@ -1,0 +1,360 @@
+"""Two validations compared: every number against a plain loop, a published figure or a sum of terms; bad folders are one line."""
+
+import json
+import shutil
+from fractions import Fraction
+from math import comb
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from test_cli import call
+
+from tencrop.common.errors import BadInput
+from tencrop.evaluation.compare import compare, interval, open_run, paired, text_comparison
+from tencrop.evaluation.prediction_records import SCHEMA, counts, write_records
+
+Row = dict[str, Any]  # as records.SCHEMA
+KINDS = ("center", "ten_crop")
+
+
+def answer(random: np.random.Generator, classes: int) -> tuple[list[int], list[float]]:
+    probabilities = np.sort(random.dirichlet(np.ones(classes)).astype(np.float32))[::-1][:5]
+    return [int(i) for i in random.permutation(classes)[: len(probabilities)]], [float(p) for p in probabilities]
+
+
+def some_rows(images: int, classes: int = 8) -> tuple[list[Row], list[Row]]:
+    """Two runs that answer most images alike; every ninth undecodable in A, every eleventh in B."""
+    random = np.random.default_rng(images)
+    runs: tuple[list[Row], list[Row]] = ([], [])
+    for number in range(images):
+        label, alike = int(random.integers(classes)), {kind: answer(random, classes) for kind in KINDS}
+        for rows, step in zip(runs, (9, 11), strict=True):
+            row: Row = {"id": f"{number % 7}/{number}.jpg", "label": label, "undecodable": number % step == step - 1}
+            for kind in KINDS:
+                given = alike[kind] if random.random() < 0.7 else answer(random, classes)
+                row[f"{kind}_indices"], row[f"{kind}_probabilities"] = ([], []) if row["undecodable"] else given
+            rows.append(row)
+    return runs
+
+
+def write_run(folder: Path, rows: list[Row]) -> Path:
+    """A folder as `evaluate` leaves it, as far as `compare` reads it."""
+    folder.mkdir(parents=True)
+    table = pa.Table.from_pylist(rows, schema=SCHEMA)
+    write_records(folder / "predictions.parquet", table)
+    errors = {kind: counts(table, kind).to_dict() for kind in KINDS}
+    about = {
+        "engine": "openvino",
+        "device": "cpu",
+        "precision": "fp32",
+        "dataset": "photos",
+        "model": {"name": folder.name, "sha256": "0"},
+    }
+    undecodable = sum(row["undecodable"] for row in rows)
+    (folder / "summary.json").write_text(json.dumps({"n": len(rows), "undecodable": undecodable, **errors, **about}))
+    (folder / "run.json").write_text("{}")
+    return folder
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> tuple[Path, Path]:
+    a, b = some_rows(60)
+    return write_run(tmp_path / "a", a), write_run(tmp_path / "b", b)
+
+
+def compared(pair: tuple[Path, Path], show: int = 10) -> dict[str, Any]:
+    return compare(open_run(pair[0]), open_run(pair[1]), show)
+
+
+def plainly(rows_a: list[Row], rows_b: list[Row], kind: str, k: int) -> tuple[int, int, int, int]:
+    """Wrong in A, wrong in B, right in A only, right in B only; one image after the other."""
+    seen = [0, 0, 0, 0]
+    for a, b in zip(rows_a, rows_b, strict=True):
+        right_a, right_b = (row["label"] in row[f"{kind}_indices"][:k] for row in (a, b))
+        for i, holds in enumerate((not right_a, not right_b, right_a and not right_b, right_b and not right_a)):
+            seen[i] += holds
+    return seen[0], seen[1], seen[2], seen[3]
+
+
+def mcnemar(only_a: int, only_b: int) -> float:
+    """The two-sided p of the binomial test at 1/2, in whole numbers: every outcome that is no more likely than the one seen."""
+    pairs = only_a + only_b
+    return float(
+        sum(Fraction(comb(pairs, k), 2**pairs) for k in range(pairs + 1) if comb(pairs, k) <= comb(pairs, only_a))
+    )
+
+
+def test_every_number_is_what_a_loop_over_the_images_counts(pair: tuple[Path, Path]) -> None:
+    rows_a, rows_b = some_rows(60)
+    found = compared(pair, 1000)
+    assert found["n"] == 60 and (found["a"]["undecodable"], found["b"]["undecodable"]) == (6, 5)
+    for kind in KINDS:
+        for k, name in ((1, "top1"), (5, "top5")):
+            wrong_a, wrong_b, only_a, only_b = plainly(rows_a, rows_b, kind, k)
+            of = found[kind][name]
+            assert only_a > 0 and only_b > 0
+            assert (of["error_a"], of["error_b"]) == (wrong_a / 60, wrong_b / 60)
+            assert (of["right_only_in_a"], of["right_only_in_b"]) == (only_a, only_b)
+            assert of["difference"] == pytest.approx((wrong_b - wrong_a) / 60) and of["interval"] == list(
+                interval(only_a, only_b, 60)
+            )
+            assert of["mcnemar_p"] == pytest.approx(mcnemar(only_a, only_b))
+        both = [(a, b) for a, b in zip(rows_a, rows_b, strict=True) if a[f"{kind}_indices"] and b[f"{kind}_indices"]]
+        moves = [abs(a[f"{kind}_probabilities"][0] - b[f"{kind}_probabilities"][0]) for a, b in both]
+        assert found[kind]["largest_move"] == pytest.approx(max(moves)) and found[kind]["median_move"] == pytest.approx(
+            median(moves)
+        )
+        changed = [
+            a["id"] for a, b in zip(rows_a, rows_b, strict=True) if a[f"{kind}_indices"][:1] != b[f"{kind}_indices"][:1]
+        ]
+        assert found[kind]["changed"] == len(changed) > 0
+    assert [image["id"] for image in found["images"]] == sorted(changed)  # those of ten views, the last of KINDS
+
+
+def test_errors_are_those_that_the_runs_report(pair: tuple[Path, Path]) -> None:
+    found = compared(pair)
+    for run, folder in zip("ab", pair, strict=True):
+        summary = json.loads((folder / "summary.json").read_text())
+        for kind in KINDS:
+            assert {f"{top}_error": found[kind][top][f"error_{run}"] for top in ("top1", "top5")} == summary[kind]
+
+
+def test_images_are_shown_with_their_true_class_and_both_answers(pair: tuple[Path, Path]) -> None:
+    rows = [{row["id"]: row for row in rows} for rows in some_rows(60)]
+    shown = compared(pair, 4)["images"]
+    assert len(shown) == 4
+    for image in shown:
+        assert image["label"] == rows[0][image["id"]]["label"]
+        for run, of in zip("ab", rows, strict=True):
+            row = of[image["id"]]
+            best = (
+                None
+                if row["undecodable"]
+                else {"index": row["ten_crop_indices"][0], "probability": row["ten_crop_probabilities"][0]}
+            )
+            assert image[run] == best
+    assert any(image["a"] is None or image["b"] is None for image in compared(pair, 1000)["images"])
+
+
+@pytest.mark.parametrize(
+    ("only_a", "only_b", "n", "low", "high"),
+    [  # what Bonett's own R package statpsych prints in its documentation of ci.prop.ps and ci.pairs.prop1
+        (26, 4, 48, 0.2548067, 0.6251933),
+        (125, 82, 299, 0.05011508, 0.23559920),
+        (125, 92, 299, 0.01407230, 0.20519680),
+        (82, 92, 299, -0.11952594, 0.05308076),
+    ],
+)
+def test_interval_is_that_of_bonett_and_price(only_a: int, only_b: int, n: int, low: float, high: float) -> None:
+    assert interval(only_a, only_b, n) == pytest.approx((low, high), abs=1e-5)
+
+
+@pytest.mark.parametrize(("p_a", "p_b"), [(0.01, 0.01), (0.05, 0.02), (0.1, 0.1), (0.2, 0.05), (0.3, 0.3), (0.01, 0.4)])
+def test_interval_holds_the_true_difference_in_nineteen_of_twenty_samples(p_a: float, p_b: float) -> None:
+    n, holds = 80, 0.0
+    for only_a in range(n + 1):  # each way in which 80 images can fall, with its probability
+        for only_b in range(n + 1 - only_a):
+            low, high = interval(only_a, only_b, n)
+            ways = comb(n, only_a) * comb(n - only_a, only_b)
+            holds += (
+                (low <= p_a - p_b <= high) * ways * p_a**only_a * p_b**only_b * (1 - p_a - p_b) ** (n - only_a - only_b)
+            )
+    assert holds > 0.94
+
+
+def test_interval_of_runs_that_never_disagree_has_a_width() -> None:
+    low, high = interval(0, 0, 50_000)
+    assert -low == high == pytest.approx(2.77 / 50_000, rel=1e-3)
+    right = np.ones(10, np.bool_)
+    of = paired(right, right)
+    assert of["mcnemar_p"] == 1 and of["difference"] == 0 and of["interval"][0] < 0 < of["interval"][1]
+
+
+def test_interval_holds_what_was_seen_and_stays_within_one() -> None:
+    for n in (1, 2, 7, 30):
+        for only_a in range(n + 1):
+            for only_b in range(n + 1 - only_a):
+                low, high = interval(only_a, only_b, n)
+                assert -1 <= low <= (only_a - only_b) / n <= high <= 1
+                assert interval(only_b, only_a, n) == (-high, -low)
+
+
+@pytest.mark.parametrize(("only_a", "only_b"), [(0, 1), (5, 0), (1, 7), (10, 10), (3, 11), (150, 100), (0, 2000)])
+def test_mcnemars_p_is_a_sum_of_binomial_terms(only_a: int, only_b: int) -> None:
+    right_a, right_b = np.zeros(3000, np.bool_), np.zeros(3000, np.bool_)
+    right_a[:only_a], right_b[only_a : only_a + only_b] = True, True
+    assert paired(right_a, right_b)["mcnemar_p"] == pytest.approx(mcnemar(only_a, only_b), rel=1e-9)
+
+
+def test_order_of_the_images_changes_nothing(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    _, rows = some_rows(60)
+    turned = write_run(tmp_path / "turned" / "b", rows[::-1])
+    as_it_was = compared(pair, 1000)
+    found = compared((pair[0], turned), 1000)
+    assert found.pop("b") == as_it_was.pop("b") | {"folder": str(turned)}
+    assert found == as_it_was
+
+
+def test_run_equals_itself(pair: tuple[Path, Path]) -> None:
+    found = compared((pair[0], pair[0]))
+    assert found["images"] == [] and all(found[kind]["changed"] == found[kind]["largest_move"] == 0 for kind in KINDS)
+
+
+def test_model_of_three_classes_is_compared_too(tmp_path: Path) -> None:
+    rows_a, rows_b = some_rows(30, classes=3)
+    found = compared((write_run(tmp_path / "a", rows_a), write_run(tmp_path / "b", rows_b)))
+    assert found["ten_crop"]["top5"]["error_a"] == 3 / 30  # the undecodable alone
+
+
+def test_images_that_nobody_could_decode_are_wrong_and_move_nothing(tmp_path: Path) -> None:
+    none: Row = {f"{kind}_{what}": [] for kind in KINDS for what in ("indices", "probabilities")}
+    folder = write_run(tmp_path / "a", [{"id": "x.jpg", "label": 0, "undecodable": True, **none}])
+    found = compared((folder, folder))
+    assert (
+        found["center"]["top1"]["error_a"] == 1
+        and found["center"]["changed"] == 0
+        and found["center"]["median_move"] is None
+    )
+    assert "nothing to compare" in text_comparison(found)
+
+
+def test_first_image_that_only_one_run_has_is_named(tmp_path: Path) -> None:
+    rows, _ = some_rows(12)
+    whole, fewer, other = (
+        write_run(tmp_path / name, part) for name, part in (("whole", rows), ("fewer", rows[:-1]), ("other", rows[1:]))
+    )
+    for pair, image, has in (
+        ((whole, fewer), "4/11.jpg", whole),
+        ((fewer, whole), "4/11.jpg", whole),
+        ((whole, other), "0/0.jpg", whole),
+        ((fewer, other), "0/0.jpg", fewer),
+    ):
+        with pytest.raises(BadInput, match=f"^{image}: only {has} has this image"):
+            compared(pair)
+
+
+def test_image_under_the_last_id_that_only_one_run_has_is_named(tmp_path: Path) -> None:
+    rows = sorted(some_rows(12)[0], key=lambda row: str(row["id"]))
+    with pytest.raises(BadInput, match=rows[-1]["id"]):
+        compared((write_run(tmp_path / "a", rows[:-1]), write_run(tmp_path / "b", rows)))
+
+
+def test_first_image_of_another_true_class_is_named(tmp_path: Path) -> None:
+    rows, _ = some_rows(12)
+    other = [row | {"label": row["label"] + (row["id"] in ("3/3.jpg", "4/4.jpg"))} for row in rows]
+    with pytest.raises(BadInput, match=r"^3/3.jpg: class \d in .*a, \d in .*b"):
+        compared((write_run(tmp_path / "a", rows), write_run(tmp_path / "b", other)))
+
+
+def unfinished(folder: Path) -> None:
+    (folder / "summary.json").unlink()
+    (folder / "parts").mkdir()
+
+
+def without_a_column(folder: Path) -> None:
+    pq.write_table(pq.read_table(folder / "predictions.parquet").drop_columns("label"), folder / "predictions.parquet")
+
+
+def without_an_image(folder: Path) -> None:
+    write_records(folder / "predictions.parquet", pq.read_table(folder / "predictions.parquet").slice(1))
+
+
+def with_a_null(folder: Path) -> None:
+    rows = pq.read_table(folder / "predictions.parquet").to_pylist()
+    rows[3]["ten_crop_indices"] = None
+    write_records(folder / "predictions.parquet", pa.Table.from_pylist(rows, schema=SCHEMA))
+
+
+def with_six_answers(folder: Path) -> None:
+    rows = pq.read_table(folder / "predictions.parquet").to_pylist()
+    rows[3]["ten_crop_indices"] = [1, 2, 3, 4, 5, 6]
+    write_records(folder / "predictions.parquet", pa.Table.from_pylist(rows, schema=SCHEMA))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda folder: shutil.rmtree(folder), "no validation here"),
+        (lambda folder: (folder / "summary.json").unlink(), "no validation here"),
+        (unfinished, "not finished"),
+        (lambda folder: (folder / "predictions.parquet").unlink(), "predictions.parquet: missing or damaged"),
+        (
+            lambda folder: (folder / "predictions.parquet").write_bytes(b"PAR1 no more PAR1"),
+            "predictions.parquet: missing or damaged",
+        ),
+        (lambda folder: (folder / "summary.json").write_bytes(b"\xff{"), "summary.json: damaged"),
+        (lambda folder: (folder / "summary.json").write_text("[]"), "summary.json: damaged"),
+        (lambda folder: (folder / "summary.json").write_text('{"n": 60}'), "summary.json: damaged"),
+        (without_a_column, "has other columns"),
+        (without_an_image, "not the 60 predictions"),
+        (with_a_null, "missing or damaged"),
+        (with_six_answers, "missing or damaged"),
+    ],
+)
+def test_folder_that_is_no_finished_run_is_one_line(
+    spoil: Any,
+    message: str,
+    pair: tuple[Path, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    spoil(pair[1])
+    assert call(monkeypatch, "compare", *map(str, pair)) == 2
+    said = capsys.readouterr().err
+    assert message in said and str(pair[1]) in said and said.count("\n") == 1 and said.startswith("tencrop: ")
+
+
+def test_records_damaged_anywhere_are_refused_or_read(pair: tuple[Path, Path]) -> None:
+    file, random = pair[1] / "predictions.parquet", np.random.default_rng(6)
+    whole, refused = file.read_bytes(), 0
+    for _ in range(200):
+        damaged = bytearray(whole)
+        for at in random.integers(len(whole), size=3):
+            damaged[at] ^= int(random.integers(1, 256))
+        file.write_bytes(
+            damaged[: int(random.integers(len(whole) // 2, len(whole) + 1))] if random.random() < 0.3 else damaged
+        )
+        try:
+            text_comparison(compared(pair))
+        except BadInput:
+            refused += 1
+    assert refused > 50
+
+
+def test_two_engines_on_photographs_are_compared_by_the_command(
+    tmp_path: Path, photographs: dict[str, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for label, (name, source) in zip(("pagoda", "sunflower"), photographs.items(), strict=True):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        with Image.open(source) as image:
+            image.save(tmp_path / "photos" / label / f"{name}.png")
+    runs = [str(tmp_path / engine) for engine in ("openvino", "onnxruntime")]
+    for out, engine in zip(runs, ("openvino", "onnxruntime"), strict=True):
+        flags = ("--engine", engine, "--device", "cpu", "--precision", "fp32")
+        assert call(monkeypatch, "evaluate", str(tmp_path / "photos"), "--out", out, *flags) == 0
+    capsys.readouterr()
+    assert call(monkeypatch, "compare", *runs, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["n"] == 2 and (found["a"]["engine"], found["b"]["engine"]) == ("openvino", "onnxruntime")
+    assert found["images"] == [] and found["ten_crop"]["largest_move"] < 1e-4
+    assert call(monkeypatch, "compare", *runs) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert (
+        printed[0] == f"A: {runs[0]}: caltech101 on photos, openvino on cpu, fp32, 0 undecodable" and len(printed) == 9
+    )
+
+
+def test_printed_comparison_lists_the_images_that_changed(
+    pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "compare", *map(str, pair), "--show", "3") == 0
+    printed = capsys.readouterr().out.splitlines()
+    changed = compared(pair)["ten_crop"]["changed"]
+    assert printed[9] == f"another label by ten views, 3 of {changed} (classes by their index):" and len(printed) == 13
+    assert all(": true " in line and ", A " in line and ", B " in line for line in printed[10:])

@@ -1,0 +1,301 @@
+"""Batch validation: the served answer, the evaluated answer and torch's are one; a run resumes; bad input is one line."""
+
+import errno
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+import torch.nn.functional as F
+from cuts import assert_the_same, cuts
+from fastapi.testclient import TestClient
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms import v2
+
+from tencrop.common.atomic import write_whole
+from tencrop.common.errors import BadInput, WorkFailed
+from tencrop.dataset.layouts import open_source
+from tencrop.evaluation import chunks as chunk_file
+from tencrop.evaluation.chunks import Plan
+from tencrop.evaluation.evaluate import evaluate, plan
+from tencrop.evaluation.prediction_records import counts
+from tencrop.evaluation.report import MISTAKES, PANEL, text_report
+from tencrop.evaluation.run_folder import claimed
+from tencrop.model.checkpoint import Checkpoint
+from tencrop.model.metrics import Counts
+from tencrop.runtime.classifier import Classifier
+from tencrop.server.app import create_app
+from tencrop.server.settings import Settings
+
+
+@pytest.fixture
+def folder(tmp_path: Path, photographs: dict[str, Path]) -> Path:
+    """Cuts of the two photographs under two of the model's classes, 19 images, one of them broken."""
+    return cuts(tmp_path / "photos", photographs, 18, broken="pagoda/broken.jpg")
+
+
+def whole(root: Path, classifier: Classifier, limit: int | None = None) -> Plan:
+    return plan(open_source(root), classifier, 1, limit)
+
+
+def torch_answers(path: Path, weights: Mapping[str, np.ndarray], mean: np.ndarray) -> dict[str, np.ndarray]:
+    """Probabilities of the center crop and of the ten in fp32, by torchvision and torch: no code of ours, only its weights."""
+    w = {name: torch.from_numpy(value).float() for name, value in weights.items()}
+
+    def norm_pool(x: Tensor) -> Tensor:
+        return F.max_pool2d(F.local_response_norm(x, 5, alpha=1e-4, beta=0.75, k=2.0), 3, 2)
+
+    def full(x: Tensor, layer: str) -> Tensor:
+        return (
+            F.linear(F.linear(x, w[f"{layer}.down.weight"]), w[f"{layer}.up.weight"], w[f"{layer}.up.bias"]).relu()
+            * 0.5
+        )
+
+    with Image.open(path) as opened:
+        square = v2.functional.pil_to_tensor(v2.CenterCrop(256)(v2.Resize(256)(opened.convert("RGB")))).float()
+    x = torch.stack(v2.functional.ten_crop(square - torch.from_numpy(mean), [224, 224]))
+    x = norm_pool(F.conv2d(F.pad(x, (0, 3, 0, 3)), w["conv1.weight"], w["conv1.bias"], 4).relu())
+    x = norm_pool(F.conv2d(x, w["conv2.weight"], w["conv2.bias"], padding=2, groups=2).relu())
+    x = F.conv2d(x, w["conv3.weight"], w["conv3.bias"], padding=1).relu()
+    x = F.conv2d(x, w["conv4.weight"], w["conv4.bias"], padding=1, groups=2).relu()
+    x = F.max_pool2d(F.conv2d(x, w["conv5.weight"], w["conv5.bias"], padding=1, groups=2).relu(), 3, 2)
+    views = F.linear(full(full(x.flatten(1), "fc6"), "fc7"), w["fc8.weight"], w["fc8.bias"]).softmax(-1).numpy()
+    return {
+        "center": views[4],
+        "ten_crop": views.mean(0),
+    }  # torchvision's order: four corners, the center, their mirror images
+
+
+def test_every_image_is_evaluated_as_an_independent_script_does(
+    folder: Path, classifier: Classifier, embedded: Checkpoint, tmp_path: Path
+) -> None:
+    evaluate(whole(folder, classifier), classifier, tmp_path / "run", False, lambda done: None)
+    rows = [row for row in pq.read_table(tmp_path / "run/predictions.parquet").to_pylist() if not row["undecodable"]]
+    assert len(rows) == 18
+    for row in rows:
+        for kind, theirs in torch_answers(folder / row["id"], embedded.weights, embedded.statistics.mean).items():
+            assert row[f"{kind}_indices"] == np.argsort(-theirs, kind="stable")[:5].tolist(), row["id"]
+            np.testing.assert_allclose(row[f"{kind}_probabilities"], np.sort(theirs)[::-1][:5], rtol=0, atol=1e-4)
+
+
+def test_what_is_served_is_what_was_evaluated(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
+    evaluate(whole(folder, classifier), classifier, tmp_path / "run", False, lambda done: None)
+    with TestClient(create_app([classifier], Settings())) as client:
+        for row in pq.read_table(tmp_path / "run/predictions.parquet").to_pylist():
+            served = client.post("/v1/predict", content=(folder / row["id"]).read_bytes())
+            assert (served.status_code == 400) == row["undecodable"]
+            top = served.json().get("top", [])
+            assert [guess["index"] for guess in top] == row["ten_crop_indices"]
+            np.testing.assert_allclose(
+                [guess["probability"] for guess in top], row["ten_crop_probabilities"], rtol=0, atol=1e-4
+            )
+
+
+def test_image_whose_answer_is_no_number_is_wrong(
+    folder: Path, classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predict = Classifier.predict
+
+    def first_is_none(self: Classifier, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        mean, each = predict(self, images)
+        mean[0], each[0] = np.nan, np.nan
+        return mean, each
+
+    monkeypatch.setattr(Classifier, "predict", first_is_none)
+    work = whole(folder, classifier)
+    summary = evaluate(work, classifier, tmp_path / "run", False, lambda done: None)
+    rows = pq.read_table(tmp_path / "run/predictions.parquet").to_pylist()
+    without = [row for row in rows if not row["ten_crop_indices"]]
+    assert len(without) == summary["undecodable"] > 1 and all(row["undecodable"] for row in without)
+
+
+def test_a_report_prints_what_the_recipe_reached_in_2012_beside_what_it_got(
+    folder: Path, classifier: Classifier, tmp_path: Path
+) -> None:
+    card = classifier.file.card
+    then = {"data": "ILSVRC-2012 validation", "views": "ten_crop", "top1": 40.66, "top5": 18.21}
+    known = replace(
+        classifier, file=replace(classifier.file, card=replace(card, recipe={**card.recipe, "expect": [then]}))
+    )
+    summary = evaluate(whole(folder, known), known, tmp_path / "run", False, lambda done: None)
+    assert summary["expect"] == [then]
+    assert (
+        '<th scope="row">2012, ten views, ILSVRC-2012 validation</th><td>40.66%'
+        in (tmp_path / "run/report.html").read_text()
+    )
+    assert text_report(summary).splitlines()[-1].split() == [
+        *("ten", "views", "top-1", "error", "40.66%", "top-5", "error", "18.21%"),
+        *("(this", "recipe's", "net", "in", "2012,", "ILSVRC-2012", "validation)"),
+    ]
+
+
+def test_report_counts_what_the_records_say(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    summary = evaluate(whole(folder, classifier), classifier, out, False, lambda done: None)
+    rows = pq.read_table(out / "predictions.parquet").to_pylist()
+    assert json.loads((out / "summary.json").read_text()) == summary
+    assert (summary["n"], summary["undecodable"], len(rows)) == (19, 1, 19)
+    for kind in ("center", "ten_crop"):
+        wrong = sum(row["label"] not in row[f"{kind}_indices"][:1] for row in rows)
+        assert summary[kind]["top1_error"] == wrong / 19
+    assert [row["id"] for row in rows if row["undecodable"]] == ["pagoda/broken.jpg"]
+    page = (out / "report.html").read_text()
+    assert page.count("<img") == PANEL + min(MISTAKES, wrong - 1) and "pagoda" in page and "://" not in page
+    assert set(json.loads((out / "run.json").read_text())) == {"started", "seconds", "images", "images_per_s", "cores"}
+    assert not (out / "parts").exists()
+
+
+def test_resumed_run_equals_undisturbed_run(
+    folder: Path, classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunk_file, "CHUNK", 4)
+    work = whole(folder, classifier)
+    evaluate(work, classifier, tmp_path / "undisturbed", False, lambda done: None)
+
+    def interrupt(done: int) -> None:
+        if done >= 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(work, classifier, tmp_path / "resumed", False, interrupt)
+    assert not (tmp_path / "resumed/summary.json").exists()
+    with pytest.raises(BadInput, match="--resume"):
+        evaluate(work, classifier, tmp_path / "resumed", False, lambda done: None)
+    seen: list[int] = []
+    evaluate(work, classifier, tmp_path / "resumed", True, seen.append)
+    assert seen == [12, 16, 19]  # eight were kept
+    assert_the_same(tmp_path / "resumed", tmp_path / "undisturbed")
+
+
+def test_resume_redoes_damaged_and_foreign_parts(
+    folder: Path, classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunk_file, "CHUNK", 4)
+    work, out = whole(folder, classifier), tmp_path / "run"
+
+    def interrupt(done: int) -> None:
+        if done >= 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(work, classifier, out, False, interrupt)
+    (out / "parts/0000000.parquet").write_bytes(b"PAR1 no more")
+    shutil.copy(out / "parts/0000001.parquet", out / "parts/0000002.parquet")
+    seen: list[int] = []
+    assert evaluate(work, classifier, out, True, seen.append)["n"] == 19
+    assert seen == [8, 12, 16, 19]
+
+
+def test_finished_run_is_not_run_again(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
+    work = whole(folder, classifier, 3)
+    summary = evaluate(work, classifier, tmp_path / "run", False, lambda done: None)
+    seen: list[int] = []
+    assert evaluate(work, classifier, tmp_path / "run", True, seen.append) == summary and seen == []
+
+
+def test_folder_of_somebody_else_is_left_alone(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/summary.json").write_text("keep")
+    (tmp_path / "file").write_text("keep")
+    for out in ("mine", "file", "file/x"):
+        with pytest.raises(BadInput, match="choose another"):
+            evaluate(whole(folder, classifier, 1), classifier, tmp_path / out, False, lambda done: None)
+    assert (tmp_path / "mine/summary.json").read_text() == "keep"
+
+
+def test_damaged_claim_is_one_line(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/claim.json").write_bytes(b"\xff\xfe{")
+    with pytest.raises(BadInput, match="damaged"):
+        evaluate(whole(folder, classifier, 1), classifier, tmp_path / "run", True, lambda done: None)
+
+
+def test_second_fresh_start_at_the_same_moment_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def another_comes(file: Path, content: str) -> None:
+        monkeypatch.undo()
+        with (
+            pytest.raises(BadInput, match="another process is at this run"),
+            claimed(tmp_path / "run", {"model": "b"}, False),
+        ):
+            pass
+        write_whole(file, content)
+
+    monkeypatch.setattr("tencrop.evaluation.run_folder.write_whole", another_comes)
+    with claimed(tmp_path / "run", {"model": "a"}, False):
+        assert json.loads((tmp_path / "run/claim.json").read_text()) == {"model": "a"}
+    with claimed(tmp_path / "run", {"model": "a"}, True):
+        pass
+
+
+@pytest.mark.parametrize("refusal", [errno.ENOLCK, errno.ENOSYS])
+def test_file_system_without_locks_is_told_from_another_process(
+    refusal: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(held: IO[str], _: int) -> None:
+        assert held.writable()  # else NFS says EBADF
+        raise OSError(refusal, os.strerror(refusal))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with (
+        pytest.raises(BadInput, match=rf"cannot be used \({os.strerror(refusal)}\)"),
+        claimed(tmp_path / "run", {}, False),
+    ):
+        pass
+
+
+def test_resume_refuses_another_list_of_images(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
+    evaluate(whole(folder, classifier, 3), classifier, tmp_path / "run", False, lambda done: None)
+    with pytest.raises(BadInput, match="another list of images"):
+        evaluate(whole(folder, classifier, 4), classifier, tmp_path / "run", True, lambda done: None)
+
+
+def test_image_that_vanishes_is_one_line_and_nothing_is_lost(
+    folder: Path, classifier: Classifier, tmp_path: Path
+) -> None:
+    work = whole(folder, classifier)
+    shutil.rmtree(folder / "sunflower")
+    with pytest.raises(WorkFailed, match=r"sunflower/flower\d+\.jpg is listed but No such file"):
+        evaluate(work, classifier, tmp_path / "run", False, lambda done: None)
+
+
+def test_class_that_the_model_does_not_know_is_refused(folder: Path, classifier: Classifier) -> None:
+    (folder / "sunflower").rename(folder / "n11939491")
+    with pytest.raises(BadInput, match="'n11939491' is none of the model's"):
+        whole(folder, classifier)
+
+
+@pytest.mark.parametrize(
+    ("inside", "holdout", "images", "n"),
+    [("", 1, "all", 19), ("", 1.0, "all", 19), ("", 0.3, 0.3, 6), ("val", 0.3, "own", 19)],
+)
+def test_summary_says_which_images_were_used(
+    inside: str, holdout: float, images: str | float, n: int, folder: Path, classifier: Classifier, tmp_path: Path
+) -> None:
+    shutil.copytree(folder, tmp_path / "data" / inside)
+    work = plan(open_source(tmp_path / "data"), classifier, holdout, None)
+    evaluate(work, classifier, tmp_path / "run", False, lambda done: None)
+    summary = json.loads((tmp_path / "run/summary.json").read_text())
+    assert (summary["images"], summary["n"]) == (images, n)
+
+
+def test_limit_spreads_evenly(folder: Path, classifier: Classifier) -> None:
+    work = whole(folder, classifier, 4)
+    ids = [entry.id for entry in work.entries]
+    assert work.among == 19 and whole(folder, classifier).among == 19
+    assert ids == ["pagoda/broken.jpg", "pagoda/china03.jpg", "pagoda/china08.jpg", "sunflower/flower04.jpg"]
+
+
+def test_counts_of_merged_parts_are_the_sum(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
+    evaluate(whole(folder, classifier), classifier, tmp_path / "run", False, lambda done: None)
+    table = pq.read_table(tmp_path / "run/predictions.parquet")
+    parts = [counts(table.slice(start, 7), "center") for start in range(0, 19, 7)]
+    assert sum(parts, Counts()) == counts(table, "center")

@@ -1,0 +1,194 @@
+"""`evaluate --ray` is the plain run, byte for byte, on a real Ray with two actors; also when one of them is killed."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import ray
+from archives import tar
+from cuts import assert_the_same, cuts
+from mortal import CHUNK, LIVES, small_and_mortal
+
+from tencrop.common.errors import WorkFailed
+from tencrop.dataset.layouts import open_source
+from tencrop.evaluation import chunks as chunk
+from tencrop.evaluation.evaluate import evaluate, plan
+from tencrop.evaluation.ray import ACTORS, TRIES, on_ray
+from tencrop.model.embedded import EMBEDDED
+from tencrop.runtime.classifier import Classifier
+from tencrop.server.settings import read_settings
+
+TESTS = Path(__file__).parent
+MODEL = EMBEDDED / "tencrop.onnx"
+IMAGES = 30  # in chunks of 4: the last one is not full
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:ray"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # Ray leaves pipes to its processes open
+]
+
+
+@pytest.fixture(scope="module")
+def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A Ray of two actors whose processes are as mortal.py has it; its file of lives."""
+    file = tmp_path_factory.mktemp("mortal") / "lives"
+    file.write_text("")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(ACTORS, "2")
+        patch.setattr(chunk, "CHUNK", CHUNK)
+        for name in ("RAY_USAGE_STATS_ENABLED", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"):
+            patch.setenv(name, "0")
+        ray.init(
+            address="local",
+            include_dashboard=False,
+            num_cpus=2,
+            object_store_memory=200_000_000,
+            log_to_driver=False,
+            runtime_env={
+                "worker_process_setup_hook": "mortal.small_and_mortal",
+                "env_vars": {LIVES: str(file), "PYTHONPATH": str(TESTS)},
+            },
+        )
+        ray.get(
+            ray.remote(small_and_mortal).remote(), timeout=60
+        )  # Ray would start processes for ever that do not come up
+        yield file
+        ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def folder(photographs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Cuts of the two photographs under two of the model's classes, one of them broken."""
+    return cuts(tmp_path_factory.mktemp("photos"), photographs, IMAGES)
+
+
+def as_it_is(folder: Path, root: Path) -> Path:
+    return folder
+
+
+def as_webdataset(folder: Path, root: Path) -> Path:
+    """Two shards."""
+    files = sorted(folder.rglob("*.jpg"))
+    for shard in range(2):
+        samples: dict[str, bytes] = {}
+        for number, file in enumerate(files[shard::2]):
+            samples |= {
+                f"{number:04}.jpg": file.read_bytes(),
+                f"{number:04}.cls": b"%d" % (file.parent.name == "sunflower"),
+            }
+        (root / f"{shard}.tar").write_bytes(tar(samples))
+    (root / "classes.txt").write_text("pagoda\nsunflower\n")
+    return root
+
+
+def as_parquet(folder: Path, root: Path) -> Path:
+    """Row groups of ten."""
+    files = sorted(folder.rglob("*.jpg"))
+    images = [{"bytes": file.read_bytes(), "path": file.name} for file in files]
+    names = '{"info": {"features": {"label": {"names": ["pagoda", "sunflower"]}}}}'
+    table = pa.table({"image": images, "label": [int(file.parent.name == "sunflower") for file in files]})
+    pq.write_table(table.replace_schema_metadata({"huggingface": names}), root / "0.parquet", row_group_size=10)
+    return root
+
+
+def run(
+    data: Path, out: Path, classifier: Classifier, on: bool, resume: bool = False, model: Path = MODEL
+) -> list[int]:
+    """What the progress heard."""
+    heard = list[int]()
+    work = plan(open_source(data), classifier, 1, None)
+    evaluate(work, classifier, out, resume, heard.append, on_ray(work, classifier, [model], out) if on else None)
+    return heard
+
+
+@pytest.mark.parametrize("pack", [as_it_is, as_webdataset, as_parquet])
+def test_it_is_the_plain_run_in_every_layout(
+    pack: Callable[[Path, Path], Path], folder: Path, mortal: Path, classifier: Classifier, tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+    data = pack(folder, tmp_path / "data")
+    run(data, tmp_path / "plain", classifier, on=False)
+    heard = run(data, tmp_path / "ray", classifier, on=True)
+    assert_the_same(tmp_path / "ray", tmp_path / "plain")
+    assert heard == sorted(heard) and heard[-1] == IMAGES and len(heard) == 8
+
+
+def test_a_killed_worker_loses_nothing(folder: Path, mortal: Path, classifier: Classifier, tmp_path: Path) -> None:
+    run(folder, tmp_path / "plain", classifier, on=False)
+    mortal.write_text("x")
+    heard = run(folder, tmp_path / "ray", classifier, on=True)
+    assert mortal.read_text() == ""  # one died
+    assert heard[-1] == IMAGES
+    assert_the_same(tmp_path / "ray", tmp_path / "plain")
+
+
+def test_what_kills_every_worker_is_one_line_and_the_run_goes_on_later(
+    folder: Path, mortal: Path, classifier: Classifier, tmp_path: Path
+) -> None:
+    mortal.write_text("x" * TRIES)
+    with pytest.raises(
+        WorkFailed, match=r"^a process died 4 times over the images from pagoda/china04\.jpg on; what is done is kept"
+    ):
+        run(folder, tmp_path / "ray", classifier, on=True)
+    assert (tmp_path / "ray/parts/0000000.parquet").exists()
+    run(folder, tmp_path / "ray", classifier, on=False, resume=True)  # without Ray, even
+    run(folder, tmp_path / "plain", classifier, on=False)
+    assert_the_same(tmp_path / "ray", tmp_path / "plain")
+
+
+def test_a_model_that_a_worker_cannot_read_is_one_line(
+    folder: Path, mortal: Path, classifier: Classifier, tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.onnx"
+    bad.write_bytes(b"no model")
+    with pytest.raises(WorkFailed, match=r"bad\.onnx: .* \(on [^)]+\)$") as raised:
+        run(folder, tmp_path / "ray", classifier, on=True, model=bad)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_worker_that_would_compute_otherwise_is_refused(
+    folder: Path, mortal: Path, classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(77)))
+    with pytest.raises(WorkFailed, match=r"^the number of cores is \d+ here and 77 where the command runs"):
+        run(folder, tmp_path / "ray", classifier, on=True)
+
+
+def command(*arguments: Any, **environment: str) -> tuple[int, str, str]:
+    """Exit code, stdout, and stderr without the progress."""
+    call = [sys.executable, "-m", "tencrop", "evaluate", *map(str, arguments)]
+    done = subprocess.run(
+        call, cwd=TESTS.parent, capture_output=True, text=True, timeout=120, env=os.environ | environment
+    )
+    said = [line for line in done.stderr.splitlines() if not line.startswith(("evaluating", "listing"))]
+    return done.returncode, done.stdout, "\n".join(said)
+
+
+def test_the_command_starts_a_ray_of_its_own_and_says_nothing_more(folder: Path, tmp_path: Path) -> None:
+    plain = command(folder, "--out", tmp_path / "plain", "--limit", 9)
+    assert command(folder, "--out", tmp_path / "ray", "--limit", 9, "--ray") == plain
+    assert plain[0] == 0 and plain[2] == ""
+    assert_the_same(tmp_path / "ray", tmp_path / "plain")
+
+
+def test_its_variable_is_no_setting_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ACTORS, "2")
+    read_settings()
+
+
+def test_without_a_shared_folder_or_without_ray_it_is_one_line(folder: Path, tmp_path: Path) -> None:
+    assert command(folder, "--ray") == (
+        2,
+        "",
+        "tencrop: --ray: needs --out DIR, a folder that every machine of the cluster sees",
+    )
+    (tmp_path / "ray.py").write_text("raise ModuleNotFoundError(\"No module named 'ray'\", name='ray')")
+    without = command(folder, "--out", tmp_path / "out", "--ray", PYTHONPATH=str(tmp_path))
+    assert without == (1, "", "tencrop: this command needs ray, which is not installed: pip install 'tencrop[ray]'")

@@ -1,0 +1,110 @@
+"""Nothing ends a validation for good: it is killed, runs out of disk, is asked for twice at once; resumed, it is the undisturbed one."""
+
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from cuts import assert_the_same, cuts
+
+ROOT = Path(__file__).parent.parent
+KILLS = 10
+IMAGES = 96  # in chunks of 4
+
+# `tencrop ARGUMENTS` with small chunks; says each part that is written.
+CHILD = """
+import resource, sys
+import tencrop.evaluation.chunks as chunk
+from tencrop import cli
+
+chunk.CHUNK = 4
+write = chunk.write_records
+
+def told(path, table):
+    {misfortune}
+    write(path, table)
+    print(path.name, flush=True)
+
+chunk.write_records = told
+sys.argv[0] = "tencrop"
+cli.main()
+"""
+DISK_FULL = "path.name == '0000003.parquet' and resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))"
+
+
+@pytest.fixture(scope="module")
+def folder(photographs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Cuts of the two photographs under two of the model's classes, one of them broken."""
+    return cuts(tmp_path_factory.mktemp("photos"), photographs, IMAGES)
+
+
+@contextmanager
+def evaluating(folder: Path, out: Path, *more: str, misfortune: str = "") -> Iterator["subprocess.Popen[str]"]:
+    arguments = ["evaluate", str(folder), "--out", str(out), "--precision", "fp32", *more]
+    command = [sys.executable, "-c", CHILD.replace("{misfortune}", misfortune or "pass"), *arguments]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def finished(folder: Path, out: Path, *more: str, misfortune: str = "") -> tuple[int, str]:
+    """Exit code and what stderr says besides the progress."""
+    with evaluating(folder, out, *more, misfortune=misfortune) as process:
+        _, said = process.communicate(timeout=120)
+        lines = [line for line in said.splitlines() if not line.startswith(("evaluating", "listing"))]
+        return process.returncode, "\n".join(lines)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("undisturbed") / "run"
+    assert finished(folder, out) == (0, "")
+    return out
+
+
+@pytest.mark.slow
+def test_killed_at_ten_random_moments_and_resumed_it_is_the_undisturbed_run(
+    folder: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    out, moments = tmp_path / "run", random.Random(2012)
+    for _ in range(KILLS):
+        with evaluating(folder, out, "--resume") as process:
+            assert process.stdout
+            for _ in range(moments.randint(0, 2)):
+                assert process.stdout.readline()
+            time.sleep(moments.uniform(0, 0.1))
+            process.kill()
+            process.wait()
+    assert not (out / "summary.json").exists()  # every kill came before the end
+    assert finished(folder, out, "--resume")[0] == 0
+    assert_the_same(out, undisturbed)
+
+
+def test_a_full_disk_is_one_line_and_what_is_done_is_kept(folder: Path, undisturbed: Path, tmp_path: Path) -> None:
+    code, said = finished(folder, tmp_path / "run", misfortune=DISK_FULL)
+    assert (code, said) == (
+        1,
+        f"tencrop: {tmp_path}/run: cannot be written (File too large); what is done is kept: make room, then --resume",
+    )
+    assert sorted(path.name for path in (tmp_path / "run/parts").iterdir()) == [
+        f"{number:07}.parquet" for number in range(3)
+    ]
+    assert finished(folder, tmp_path / "run", "--resume")[0] == 0
+    assert_the_same(tmp_path / "run", undisturbed)
+
+
+def test_two_at_one_run_is_refused(folder: Path, undisturbed: Path, tmp_path: Path) -> None:
+    with evaluating(folder, tmp_path / "run", misfortune="import time; time.sleep(3)") as first:
+        assert first.stdout
+        first.stdout.readline()
+        code, said = finished(folder, tmp_path / "run", "--resume")
+    assert (code, said) == (
+        2,
+        f"tencrop: {tmp_path}/run: another process is at this run; wait for it, or choose another --out",
+    )

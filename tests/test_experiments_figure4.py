@@ -1,0 +1,81 @@
+"""experiments/figure4.py: the values are those that fc8 sees, and the nearest are those that a plain search finds."""
+
+from argparse import Namespace
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from experiments.figure4 import NEAREST, kinds, nearest, search, spread
+from tencrop.common.errors import BadInput
+from tencrop.dataset.prepared import Prepared
+from tencrop.model.checkpoint import Checkpoint
+from tencrop.model.ten_crop_net import TenCropNet
+
+
+@pytest.fixture
+def checkpoint(source145: Checkpoint, tiny_prepared: Prepared) -> Checkpoint:
+    """A net of the tiny data set's three classes."""
+    weights = {name: weight[:3] if name.startswith("fc8") else weight for name, weight in source145.weights.items()}
+    net = {**source145.recipe["net"], "fc8": {**source145.recipe["net"]["fc8"], "units": 3}}
+    return replace(source145, recipe={**source145.recipe, "net": net}, contract=tiny_prepared.contract, weights=weights)
+
+
+@torch.inference_mode()
+def test_the_hidden_values_are_those_that_fc8_is_given(checkpoint: Checkpoint, tiny_prepared: Prepared) -> None:
+    images = torch.from_numpy(np.stack([tiny_prepared.pixels(index) for index in range(4)]))
+    hidden = kinds(checkpoint)["hidden layer"](images)
+    logits = hidden @ torch.from_numpy(checkpoint.weights["fc8.weight"]).T + torch.from_numpy(
+        checkpoint.weights["fc8.bias"]
+    )
+    net = TenCropNet.of(checkpoint).eval()
+    torch.testing.assert_close(logits.softmax(1), net.center(images), rtol=1e-4, atol=1e-5)
+
+
+def test_the_nearest_are_those_that_a_plain_search_finds(
+    tiny_prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("experiments.figure4.BATCH", 4)  # fewer than are looked for
+    every = np.arange(len(tiny_prepared.labels))
+    asked, among = every[::5], every[every % 5 > 0]
+    corner = np.stack([tiny_prepared.pixels(int(index))[:9, :9].astype(np.float64).ravel() for index in every])
+    found = nearest(lambda images: images[:, :9, :9].float().flatten(1), tiny_prepared, asked, among)
+    expected = [
+        sorted(among, key=lambda other: float(np.sum((corner[other] - corner[image]) ** 2)))[:NEAREST]
+        for image in asked
+    ]
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_a_picture_and_two_counts(
+    checkpoint: Checkpoint, tiny_prepared: Prepared, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint.save(tmp_path / "checkpoint")
+    options = Namespace(
+        data=tiny_prepared.root, checkpoint=tmp_path / "checkpoint", images=4, picture=tmp_path / "figure4.png"
+    )
+    search(options)
+    told = capsys.readouterr().out.splitlines()
+    assert told[0].startswith("4 validation images among ") and [line.split(":")[0] for line in told[1:]] == [
+        "by hidden layer",
+        "by pixels",
+    ]
+    with Image.open(options.picture) as picture:
+        assert picture.width > picture.height
+
+
+def test_a_net_of_other_classes_is_refused(source145: Checkpoint, tiny_prepared: Prepared, tmp_path: Path) -> None:
+    source145.save(tmp_path / "checkpoint")
+    with pytest.raises(BadInput, match="other classes"):
+        search(
+            Namespace(
+                data=tiny_prepared.root, checkpoint=tmp_path / "checkpoint", images=4, picture=tmp_path / "figure4.png"
+            )
+        )
+
+
+def test_an_even_spread() -> None:
+    assert spread(np.arange(10), 3).tolist() == [0, 3, 6] and spread(np.arange(2), 5).tolist() == [0, 1]

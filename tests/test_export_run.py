@@ -1,0 +1,115 @@
+"""`tencrop export`: the files it writes are whole, agree with each other, and nothing is written when the gate refuses."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tencrop.common.errors import BadInput, WorkFailed
+from tencrop.export import run as files
+from tencrop.export.run import export
+from tencrop.model.checkpoint import Checkpoint
+from tencrop.model.embedded import EMBEDDED
+from tencrop.model.tencropfile import TenCropFile
+from tencrop.runtime.classifier import open_classifier
+from tencrop.runtime.engine import EngineOptions
+
+
+def test_exported_file_proves_itself_on_every_engine(tmp_path: Path) -> None:
+    parity = export(EMBEDDED / "checkpoint", tmp_path / "out", "fp32", 0, None)
+    assert json.loads((tmp_path / "out/parity.json").read_text()) == parity
+    for engine in ("onnxruntime", "openvino"):
+        classifier = open_classifier(tmp_path / "out", EngineOptions("cpu", engine, "fp32"))
+        assert (classifier.engine.name, classifier.engine.device, classifier.engine.precision) == (
+            engine,
+            "cpu",
+            "fp32",
+        )
+        assert classifier.name == "out"
+    assert not (tmp_path / "out/checkpoint").exists()
+
+
+def test_embedded_file_is_the_export_of_the_embedded_checkpoint(tmp_path: Path) -> None:
+    export(EMBEDDED / "checkpoint", tmp_path, "fp32", 0, None)
+    ours, fresh = TenCropFile.read(EMBEDDED), TenCropFile.read(tmp_path)
+    assert (ours.card.checkpoint_sha256, ours.card.contract) == (fresh.card.checkpoint_sha256, fresh.card.contract)
+    assert ours.card.recipe == fresh.card.recipe and ours.card.probe.classes[0] == fresh.card.probe.classes[0]
+
+
+def test_smaller_export_keeps_its_checkpoint(source145: Checkpoint, tmp_path: Path) -> None:
+    source145.save(tmp_path / "checkpoint")
+    export(tmp_path / "checkpoint", tmp_path / "small", "fp16", 16, None)
+    small = Checkpoint.load(tmp_path / "small/checkpoint")
+    assert small.recipe["expect"] == [] != source145.recipe["expect"]
+    assert small.net.fc6.rank == 16 and small.weights["fc6.down.weight"].dtype == "float16"
+    assert (tmp_path / "small/net.onnx").stat().st_size < 0.45 * (
+        tmp_path / "checkpoint/weights.safetensors"
+    ).stat().st_size
+
+
+def test_refused_export_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise WorkFailed("parity: no")
+
+    monkeypatch.setattr(files, "verify", refuse)
+    with pytest.raises(WorkFailed, match="parity"):
+        export(EMBEDDED / "checkpoint", tmp_path / "out", "fp32", 0, None)
+    assert not (tmp_path / "out").exists()
+
+
+def test_folder_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="no checkpoint here"):
+        export(tmp_path, tmp_path / "out", "fp32", 0, None)
+
+
+MISFITS: dict[str, tuple[Callable[[Checkpoint], Checkpoint], str]] = {
+    "labels": (
+        lambda saved: replace(saved, contract=replace(saved.contract, labels=saved.contract.labels[:50])),
+        "50 labels for 101 outputs",
+    ),
+    "a weight missing": (lambda saved: without(saved, "fc8.bias"), "fc8.bias is missing"),
+    "a weight too many": (
+        lambda saved: with_weight(saved, "fc9.bias", np.zeros(1, np.float32)),
+        "fc9.bias is none of its net",
+    ),
+    "another shape": (
+        lambda saved: with_weight(saved, "conv1.bias", np.zeros(95, np.float32)),
+        r"conv1.bias is float32 \[95\]",
+    ),
+    "whole numbers": (lambda saved: with_weight(saved, "conv1.bias", np.zeros(96, np.int32)), "conv1.bias is int32"),
+    "another crop": (lambda saved: with_contract(saved, crop=227), "do not fit"),
+    "another resize": (lambda saved: with_contract(saved, resize=300), "do not fit"),
+}
+
+
+def with_contract(saved: Checkpoint, **changes: Any) -> Checkpoint:
+    return replace(saved, contract=replace(saved.contract, **changes))
+
+
+def without(saved: Checkpoint, name: str) -> Checkpoint:
+    return replace(saved, weights={key: value for key, value in saved.weights.items() if key != name})
+
+
+def with_weight(saved: Checkpoint, name: str, value: np.ndarray) -> Checkpoint:
+    return replace(saved, weights={**saved.weights, name: value})
+
+
+@pytest.mark.parametrize("misfit", MISFITS)
+def test_a_checkpoint_whose_parts_do_not_belong_together_is_refused(
+    misfit: str, embedded: Checkpoint, tmp_path: Path
+) -> None:
+    change, said = MISFITS[misfit]
+    change(embedded).save(tmp_path / "checkpoint")
+    with pytest.raises(BadInput, match=said):
+        export(tmp_path / "checkpoint", tmp_path / "out", "fp32", 0, None)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_checkpoint_is_not_replaced_by_its_own_export(embedded: Checkpoint, tmp_path: Path) -> None:
+    embedded.save(tmp_path / "checkpoint")
+    with pytest.raises(BadInput, match="would replace the checkpoint"):
+        export(tmp_path / "checkpoint", tmp_path, "fp16", 0, None)

@@ -1,0 +1,146 @@
+"""Engines: the fixed order of `auto`, what is refused, and that no device is faked."""
+
+import signal
+
+import numpy as np
+import pytest
+
+from tencrop.common.errors import BadInput, WorkFailed
+from tencrop.export.net_graph import net_onnx
+from tencrop.model.checkpoint import Checkpoint
+from tencrop.model.probe import TOLERANCE
+from tencrop.runtime.engine import (
+    PRECISIONS,
+    Choice,
+    EngineOptions,
+    OnnxRuntime,
+    _precision,
+    _provider,
+    choices,
+    open_engine,
+)
+
+CUDA, OPENVINO, CPU = (
+    Choice("onnxruntime", "cuda:0", "auto"),
+    Choice("openvino", "cpu", "auto"),
+    Choice("onnxruntime", "cpu", "auto"),
+)
+CUDA_FP32 = CUDA._replace(precision="fp32")
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (EngineOptions(), [CUDA, CUDA_FP32, OPENVINO, CPU]),
+        (EngineOptions("cpu"), [OPENVINO, CPU]),
+        (EngineOptions("cuda"), [CUDA, CUDA_FP32]),
+        (EngineOptions("cuda", precision="fp32"), [CUDA_FP32]),
+        (EngineOptions("cuda:3"), [CUDA._replace(device="cuda:3"), CUDA_FP32._replace(device="cuda:3")]),
+        (EngineOptions(engine="onnxruntime"), [CUDA, CUDA_FP32, CPU]),
+        (EngineOptions(engine="tensorrt"), [Choice("tensorrt", "cuda:0", "auto")]),
+        (EngineOptions(precision="tf32"), [CUDA._replace(precision="tf32")]),
+        (EngineOptions(precision="bf16"), [OPENVINO._replace(precision="bf16")]),
+        (EngineOptions("cpu", precision="fp32"), [OPENVINO._replace(precision="fp32"), CPU._replace(precision="fp32")]),
+    ],
+)
+def test_auto_is_a_fixed_order(options: EngineOptions, expected: list[Choice]) -> None:
+    assert choices(options) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (EngineOptions("gpu"), "--device gpu"),
+        (EngineOptions("cpu:1"), "--device cpu:1"),
+        (EngineOptions("cuda:x"), "--device cuda:x"),
+        (EngineOptions("cuda:"), "--device cuda:"),
+        (EngineOptions("cuda:\u00b2"), "--device cuda:"),
+        (EngineOptions(engine="torch"), "--engine torch"),
+        (EngineOptions(precision="int8"), "--precision int8"),
+        (EngineOptions("cpu", "tensorrt"), "--engine tensorrt does not run on --device cpu"),
+        (EngineOptions("cuda", "openvino"), "--engine openvino does not run on --device cuda"),
+        (EngineOptions("cpu", "onnxruntime", "bf16"), "--precision bf16"),
+        (EngineOptions("cuda", "auto", "fp16"), "--precision fp16: not offered by .*, which computes in fp32 or tf32"),
+        (EngineOptions("cpu", "auto", "tf32"), "--precision tf32: not offered by .*, which computes in bf16 or fp32"),
+        (EngineOptions("cuda", "tensorrt", "tf32"), "--precision tf32"),
+    ],
+)
+def test_what_nothing_can_do_is_refused_in_one_line(options: EngineOptions, message: str) -> None:
+    with pytest.raises(BadInput, match=message) as refused:
+        choices(options)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "tensorrt"])
+def test_gpu_that_is_not_there_is_refused_with_the_reason(engine: str) -> None:
+    with pytest.raises(WorkFailed, match="NVIDIA driver") as refused:  # no machine has a hundred GPUs
+        open_engine(b"", Choice(engine, "cuda:99", "auto"))
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("asked", "volta", "hopper"), [("auto", "fp32", "tf32"), ("fp32", "fp32", "fp32"), ("tf32", None, "tf32")]
+)
+def test_tf32_is_what_a_gpu_computes_in_where_it_has_it(asked: str, volta: str | None, hopper: str) -> None:
+    choice = CUDA._replace(precision=asked)
+    assert _precision(choice, 9) == hopper
+    if volta:
+        assert _precision(choice, 7) == volta
+    else:
+        with pytest.raises(WorkFailed, match="cuda:0 has no TF32"):
+            _precision(choice, 7)
+
+
+def test_tensorrt_is_asked_for_fp32_where_nothing_is_said() -> None:
+    assert _precision(CUDA._replace(engine="tensorrt"), 9) == "fp32"
+
+
+def test_each_precision_has_a_tolerance_of_the_probe() -> None:
+    assert {"auto", *TOLERANCE} == {*PRECISIONS}
+
+
+@pytest.mark.parametrize(("precision", "use_tf32"), [("fp32", "0"), ("tf32", "1")])
+def test_the_precision_is_what_cuda_is_told(precision: str, use_tf32: str) -> None:
+    assert _provider(CUDA, precision)[1]["use_tf32"] == use_tf32
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_file_that_an_engine_cannot_run_is_one_line(engine: str) -> None:
+    with pytest.raises(WorkFailed, match=f"{engine} on cpu cannot run this file") as refused:
+        open_engine(b"not an onnx file", Choice(engine, "cpu", "fp32"))
+    assert "\n" not in str(refused.value)
+
+
+def test_engines_agree_on_a_net(source145: Checkpoint) -> None:
+    graph = net_onnx(source145).SerializeToString()
+    crops = np.random.default_rng(0).normal(0, 60, (2, 3, 224, 224)).astype(np.float32)
+    one, two = (
+        open_engine(graph, Choice(engine, "cpu", "fp32")).run(crops)["logits"] for engine in ("onnxruntime", "openvino")
+    )
+    assert np.abs(one - two).max() < 1e-4 * np.abs(one).max()
+
+
+def test_engines_that_come_and_go_leave_signals_working(source145: Checkpoint) -> None:
+    """The alternate stack of the main thread, on which Python's handlers run, is still there."""
+    graph = net_onnx(source145).SerializeToString()
+    first = open_engine(graph, Choice("openvino", "cpu", "fp32"))
+    second = open_engine(graph, Choice("openvino", "cpu", "fp32"))
+    del first, second
+    heard: list[int] = []
+    before = signal.signal(signal.SIGUSR1, lambda number, frame: heard.append(number))
+    try:
+        signal.raise_signal(signal.SIGUSR1)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert heard == [signal.SIGUSR1]
+
+
+def test_a_run_in_the_devices_own_memory_is_the_plain_run(source145: Checkpoint) -> None:
+    """What a GPU runs, on the one device that is here."""
+    engine = open_engine(net_onnx(source145).SerializeToString(), CPU)
+    assert isinstance(engine, OnnxRuntime)
+    random = np.random.default_rng(0)
+    for images in (2, 1, 2):  # a buffer is used again
+        crops = random.normal(0, 60, (images, 3, 224, 224)).astype(np.float32)
+        np.testing.assert_array_equal(engine._bound(crops)[0], engine.run(crops)["logits"])
+    assert len(engine._buffers) == 2

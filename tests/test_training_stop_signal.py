@@ -1,0 +1,226 @@
+"""training/stop_signal.py, and that nothing ends a run for good: real processes are killed, stopped and run out of disk, then resumed."""
+
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from thin import OVERRIDES, assert_equal, last, quiet, untimed
+
+from tencrop.common.errors import BadInput
+from tencrop.dataset.prepared import Prepared
+from tencrop.model.checkpoint import Checkpoint
+from tencrop.training import loop
+from tencrop.training.loop import train
+from tencrop.training.recipe import Recipe, load
+from tencrop.training.record import Run
+from tencrop.training.stop_signal import SIGNALS, Stop
+
+ROOT = Path(__file__).parent.parent
+
+# What befalls `tencrop ARGUMENTS`: the fifth step is the second of epoch 2's three; a checkpoint is two files, weights first.
+CHILD = """
+import os, resource, signal, sys
+import tencrop.model.checkpoint
+from tencrop import cli
+from safetensors.numpy import save_file
+from tencrop.training.trainer import Training
+
+def before(place, name, number, act):
+    calls, original = [], getattr(place, name)
+    def wrapped(*arguments):
+        calls.append(arguments)
+        if len(calls) == number:
+            act(*arguments)
+        return original(*arguments)
+    setattr(place, name, wrapped)
+
+def send(number):
+    return lambda *_: os.kill(os.getpid(), number)
+
+def half_written(tensors, path):
+    save_file(tensors, path)
+    os.truncate(path, os.path.getsize(path) // 2)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def full(tensors, path):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+
+{misfortune}
+sys.argv[0] = "tencrop"
+cli.main()
+"""
+KILLED = "before(Training, '_step', 5, send(signal.SIGKILL))"
+BROKEN = "before(Training, '_step', 5, lambda *_: 1 / 0)"
+KILLED_WHILE_SAVING = "before(tencrop.model.checkpoint, 'save_file', 3, half_written)"
+DISK_FULL = "before(tencrop.model.checkpoint, 'save_file', 3, full)"
+STOPPED = "before(Training, '_step', 5, send(signal.SIGTERM))"
+STOPPED_TWICE = STOPPED + "; before(tencrop.model.checkpoint, 'save_file', 3, send(signal.SIGTERM))"
+
+
+@pytest.fixture(scope="module")
+def recipe() -> Recipe:
+    return load("caltech101", [*OVERRIDES, "epochs=3"])
+
+
+@pytest.fixture(autouse=True)
+def _allocator_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "keep_freed_memory", lambda: None)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tiny_prepared: Prepared, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    out = tmp_path_factory.mktemp("undisturbed")
+    with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng():
+        patch.setattr(loop, "keep_freed_memory", lambda: None)
+        train(recipe, tiny_prepared, out, False, 0, quiet)
+    return last(out)
+
+
+def train_in_a_process(
+    prepared: Prepared, out: Path, misfortune: str, *more: str, workers: int = 0
+) -> "subprocess.CompletedProcess[str]":
+    settings = [argument for override in [*OVERRIDES, "epochs=3"] for argument in ("--set", override)]
+    arguments = [
+        "train",
+        "caltech101",
+        "--data",
+        str(prepared.root),
+        "--out",
+        str(out),
+        "--workers",
+        str(workers),
+        *settings,
+        *more,
+    ]
+    command = [sys.executable, "-c", CHILD.replace("{misfortune}", misfortune), *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+
+
+def resumed(recipe: Recipe, prepared: Prepared, out: Path) -> Checkpoint:
+    """In another process than the one that it befell: this one."""
+    with torch.random.fork_rng():
+        torch.manual_seed(12345)
+        train(recipe, prepared, out, True, 0, quiet)
+    return last(out)
+
+
+def names(out: Path) -> list[str]:
+    return [path.name for path in Run.checkpoints(out)]
+
+
+def complaint(ended: "subprocess.CompletedProcess[str]") -> str:
+    """The one line that is not of the progress."""
+    (line,) = [line for line in ended.stderr.splitlines() if not line.startswith(("epoch ", "training "))]
+    return line
+
+
+def test_a_run_killed_in_an_epoch_resumes_bit_for_bit(
+    undisturbed: Checkpoint, tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path
+) -> None:
+    assert train_in_a_process(tiny_prepared, tmp_path, KILLED).returncode == -signal.SIGKILL
+    assert names(tmp_path) == ["checkpoint-0001"]
+    assert_equal(resumed(recipe, tiny_prepared, tmp_path), undisturbed)
+
+
+def test_a_run_killed_while_it_writes_a_checkpoint_resumes_from_the_one_before(
+    undisturbed: Checkpoint, tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path
+) -> None:
+    assert train_in_a_process(tiny_prepared, tmp_path, KILLED_WHILE_SAVING).returncode == -signal.SIGKILL
+    assert (tmp_path / "checkpoint-0002.partial" / "weights.safetensors").is_file()
+    assert names(tmp_path) == ["checkpoint-0001"]
+    with pytest.raises(BadInput):
+        Checkpoint.load(tmp_path / "checkpoint-0002.partial")
+    assert_equal(resumed(recipe, tiny_prepared, tmp_path), undisturbed)
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_a_stopped_run_saves_where_it_is_and_goes_on_bit_for_bit(
+    undisturbed: Checkpoint, tiny_prepared: Prepared, tmp_path: Path
+) -> None:
+    ended = train_in_a_process(tiny_prepared, tmp_path, STOPPED)
+    assert ended.returncode == 0
+    assert (
+        complaint(ended)
+        == "tencrop: stopped in epoch 2 after 2 of 3 batches; what was done is saved: go on with --resume"
+    )
+    assert names(tmp_path) == ["checkpoint-0001", "checkpoint-0001+000002"]
+    ended = train_in_a_process(tiny_prepared, tmp_path, "", "--resume")
+    assert (ended.returncode, "3 epochs" in ended.stdout) == (0, True)
+    assert_equal(last(tmp_path), undisturbed)  # train_loss of the epoch in two parts too
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("misfortune", "code"), [(KILLED, -signal.SIGKILL), (BROKEN, 1)])
+def test_the_loaders_workers_end_with_the_training_however_it_ends(
+    tiny_prepared: Prepared, tmp_path: Path, misfortune: str, code: int
+) -> None:
+    """They hold the other end of the training's stderr, so that its reader would wait for as long as one of them lives."""
+    assert train_in_a_process(tiny_prepared, tmp_path, misfortune, workers=1).returncode == code
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_one_line_and_the_last_checkpoint_stays_good(
+    undisturbed: Checkpoint, tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path
+) -> None:
+    ended = train_in_a_process(tiny_prepared, tmp_path, DISK_FULL)
+    assert ended.returncode == 1
+    line = complaint(ended)
+    assert line.startswith("tencrop: ") and "checkpoint-0002" in line and "File too large" in line
+    assert names(tmp_path) == ["checkpoint-0001"]
+    assert untimed(last(tmp_path)) == untimed(undisturbed)[:1]
+    assert_equal(resumed(recipe, tiny_prepared, tmp_path), undisturbed)
+
+
+@pytest.mark.slow
+def test_a_second_signal_ends_a_run_at_once(
+    undisturbed: Checkpoint, tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path
+) -> None:
+    assert train_in_a_process(tiny_prepared, tmp_path, STOPPED_TWICE).returncode == -signal.SIGTERM
+    assert names(tmp_path) == ["checkpoint-0001"]  # it was saving when the second one came
+    assert_equal(resumed(recipe, tiny_prepared, tmp_path), undisturbed)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_is_a_request_and_gives_the_next_one_its_old_meaning(number: signal.Signals) -> None:
+    before = [signal.getsignal(each) for each in SIGNALS]
+    with Stop() as stop:
+        heard = [stop.requested]
+        signal.raise_signal(number)
+        assert [*heard, stop.requested] == [False, True]
+        assert [signal.getsignal(each) for each in SIGNALS] == before
+    assert [signal.getsignal(each) for each in SIGNALS] == before
+
+
+def test_under_torchrun_which_repeats_signals_a_second_one_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A manager that stops all processes, as Slurm's, reaches each of them twice: by itself and by torchrun."""
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    before = [signal.getsignal(each) for each in SIGNALS]
+    with Stop() as stop:
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.requested
+    assert [signal.getsignal(each) for each in SIGNALS] == before
+
+
+def test_without_a_signal_the_old_handlers_come_back() -> None:
+    before = [signal.getsignal(each) for each in SIGNALS]
+    with Stop():
+        assert [signal.getsignal(each) for each in SIGNALS] != before
+    assert [signal.getsignal(each) for each in SIGNALS] == before
+
+
+def test_a_thread_may_train_though_it_hears_no_signals() -> None:
+    heard: list[bool] = []
+
+    def work() -> None:
+        with Stop() as stop:
+            heard.append(stop.requested)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert heard == [False]

@@ -1,0 +1,301 @@
+"""training/two_columns.py under torchrun, a column a process on the CPU: the training of the whole net in one process."""
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from thin import assert_equal, last, untimed
+from torchrun import EXACT, NOISY, STEPS, Job, environment, furthest, in_one, run_jobs, smooth_noise, told, torchrun
+
+from tencrop import cli
+from tencrop.dataset.prepared import Prepared
+from tencrop.model.checkpoint import Checkpoint
+from tencrop.model.net import AlexNet
+from tencrop.model.net_config import NetConfig
+from tencrop.training import loop
+from tencrop.training import two_columns as columns
+from tencrop.training.parallel import World
+from tencrop.training.recipe import load
+from tencrop.training.record import Run
+from tencrop.training.trainer import Training
+from tencrop.training.two_columns import Column, Exchange, TwoColumns
+
+CPU = torch.device("cpu")
+FIGURE_2 = {  # kernels or units of one column, and what each of them sees
+    "conv1.weight": (48, 3, 11, 11),
+    "conv2.weight": (128, 48, 5, 5),
+    "conv3.weight": (192, 256, 3, 3),
+    "conv4.weight": (192, 192, 3, 3),
+    "conv5.weight": (128, 192, 3, 3),
+    "fc6.weight": (2048, 256 * 6 * 6),
+    "fc7.weight": (2048, 4096),
+    "fc8.weight": (1000, 4096),
+}
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    return smooth_noise(tmp_path_factory.mktemp("noise"))
+
+
+@pytest.fixture(scope="module")
+def one(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of runs of one process."""
+    runs = tmp_path_factory.mktemp("one")
+    in_one(prepared, Job(str(runs / "exact"), EXACT))
+    in_one(prepared, Job(str(runs / "apart"), (*EXACT, "epochs=1"), "no_communication"))
+    return runs
+
+
+@pytest.fixture(scope="module")
+def two(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of runs of two columns."""
+    runs = tmp_path_factory.mktemp("two")
+    jobs = [
+        Job(str(runs / "exact"), EXACT),
+        Job(str(runs / "apart"), (*EXACT, "epochs=1"), "no_communication"),
+        Job(str(runs / "noisy"), NOISY),
+        Job(str(runs / "again"), NOISY),
+        Job(str(runs / "stopped"), NOISY, term=(2, 2, 0)),
+        Job(str(runs / "stopped"), NOISY, resume=True),
+    ]
+    run_jobs(prepared, [replace(job, columns=True) for job in jobs])
+    return runs
+
+
+# ---- as one process
+
+
+@pytest.mark.parametrize("run", ["exact", "apart"])
+def test_two_columns_train_as_the_whole_net_does(one: Path, two: Path, run: str) -> None:
+    """After 20 steps of source145, 5 of no_communication; what is left is the order of summation, and a switched maximum."""
+    of_weights, of_movement = furthest(last(one / run), last(two / run))
+    assert of_weights < 1e-5
+    assert of_movement < 1e-2
+    for alone, together in zip(untimed(last(one / run)), untimed(last(two / run)), strict=True):
+        assert together["train_loss"] == pytest.approx(alone["train_loss"], rel=1e-5)
+        assert together["train_error"] * 16 * STEPS == pytest.approx(
+            alone["train_error"] * 16 * STEPS, abs=1.01
+        )  # one guess may differ
+
+
+def test_both_processes_hold_the_same_last_layer(two: Path) -> None:
+    first, second = (told(two / "noisy", rank)[0]["fc8"] for rank in (0, 1))
+    assert len(set(first)) == 2 * STEPS
+    assert first == second
+
+
+def test_validation_counts_every_image_once(prepared: Prepared, two: Path) -> None:
+    saved = last(two / "noisy")
+    images = int(prepared.validation.sum())
+    training = Training(load("source145", NOISY), prepared, World(0, 1, CPU))
+    training.restore(saved)
+    counts = training.validate()
+    row = saved.progress["history"][-1]
+    assert counts.n == images
+    assert (row["center_top1_error"] * images, row["center_top5_error"] * images) == pytest.approx(
+        (counts.top1_wrong, counts.top5_wrong)
+    )
+
+
+# ---- checkpoints and dropout
+
+
+def test_a_checkpoint_is_the_whole_net(one: Path, two: Path) -> None:
+    alone, together = last(one / "exact"), last(two / "exact")
+    for mine, theirs in ((alone.weights, together.weights), (alone.training, together.training)):
+        assert shapes(mine) == shapes(theirs)
+    assert AlexNet.of(together.net, together.weights)(torch.zeros(1, 3, 224, 224)).shape == (1, 7)
+
+
+def test_one_process_goes_on_where_two_columns_stopped(
+    prepared: Prepared, one: Path, two: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(two / "exact" / "checkpoint-0003", tmp_path / "run" / "checkpoint-0003")
+    in_one(prepared, Job(str(tmp_path / "run"), EXACT, resume=True))
+    of_weights, of_movement = furthest(last(one / "exact"), last(tmp_path / "run"))
+    assert of_weights < 1e-5
+    assert of_movement < 1e-2
+
+
+def test_the_same_seed_gives_the_same_weights(two: Path) -> None:
+    assert_equal(last(two / "noisy"), last(two / "again"))
+
+
+def test_each_column_draws_masks_of_its_own(two: Path) -> None:
+    first, second = (told(two / "noisy", rank)[0]["masks"] for rank in (0, 1))
+    assert len(first) == 2 * 2 * STEPS  # dropouts, epochs, steps
+    assert len({*first, *second}) == 2 * len(first)
+
+
+# ---- ends and new beginnings
+
+
+def test_a_stopped_run_goes_on_as_if_it_had_not_been(two: Path) -> None:
+    for rank in (0, 1):
+        stopped, resumed = told(two / "stopped", rank)
+        assert stopped["ended"] == f"Stopped: stopped in epoch 2 after 2 of {STEPS} batches"
+        assert stopped["checkpoints"] == ["checkpoint-0001", "checkpoint-0001+000002"]
+        assert resumed["ended"] == "well"
+    assert_equal(last(two / "stopped"), last(two / "noisy"))
+
+
+@pytest.mark.slow
+def test_sigterm_to_torchrun_saves_what_its_processes_trained(prepared: Prepared, two: Path, tmp_path: Path) -> None:
+    """The real command, with workers that load. Torchrun passes the signal on, and ends in a traceback of its own."""
+    out = tmp_path / "run"
+    sets = [part for override in (*NOISY, "epochs=9") for part in ("--set", override)]
+    command = (
+        "train",
+        "source145",
+        "--data",
+        str(prepared.root),
+        "--out",
+        str(out),
+        "--workers",
+        "1",
+        "--columns",
+        *sets,
+    )
+    with subprocess.Popen(
+        torchrun("-m", "tencrop", *command), env=environment(), stderr=subprocess.PIPE, text=True
+    ) as process:
+        deadline = time.monotonic() + 120
+        while not Run.checkpoints(out) and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        said = process.communicate(timeout=60)[1]
+    assert said.count("what was done is saved: go on with --resume") == 2  # each process
+    assert 1 <= len(last(out).progress["history"]) < 9
+    shorter, first = (Checkpoint.load(run / "checkpoint-0001") for run in (out, two / "noisy"))
+    assert all(np.array_equal(shorter.weights[name], value) for name, value in first.weights.items())
+
+
+# ---- refusals
+
+
+@pytest.mark.parametrize(
+    ("recipe", "sets", "processes", "message"),
+    [
+        ("source145", (), 1, "takes two processes, not 1: torchrun --standalone --nproc-per-node=2"),
+        ("source145", (), 3, "takes two processes, not 3"),
+        ("paper", (), 2, "normalization reaches across the columns"),
+        ("caltech101", (), 2, "normalization reaches across the columns"),
+        ("one_column", (), 2, "normalization reaches across the columns"),
+        ("one_column", ("net.lrn.columns=2",), 2, "does not have two columns"),
+        ("source145", ("net.fc6.rank=8",), 2, "does not have two columns"),
+        ("source145", ("precision=fp16",), 2, "in fp16; add --set precision=bf16 or fp32"),
+        ("source145", ("net.conv3.channels=383", "net.conv4.columns=1"), 2, "odd number of kernels or units"),
+        ("source145", ("net.fc7.units=4095",), 2, "odd number of kernels or units"),
+    ],
+)
+def test_what_does_not_come_apart_is_refused_in_one_line(
+    prepared: Prepared,
+    recipe: str,
+    sets: tuple[str, ...],
+    processes: int,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(loop, "keep_freed_memory", lambda: None)
+    monkeypatch.setattr(loop, "join", lambda: nullcontext(World(0, processes, CPU)))
+    arguments = ("train", recipe, "--data", str(prepared.root), "--out", str(tmp_path / "run"), "--columns")
+    monkeypatch.setattr(
+        sys, "argv", ["tencrop", *arguments, *(part for override in sets for part in ("--set", override))]
+    )
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("tencrop: ")]
+    assert ended.value.code == 2
+    assert len(said) == 1 and said[0].startswith("tencrop: --columns: ") and message in said[0]
+    assert not (tmp_path / "run").exists()
+
+
+# ---- the halves
+
+
+def shapes(arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
+    return {name: array.shape for name, array in arrays.items()}
+
+
+def net_of(recipe: str, *sets: str) -> NetConfig:
+    return load(recipe, sets).net
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_column_has_the_shapes_of_figure_2(rank: int) -> None:
+    with torch.device("meta"):
+        column = Column(net_of("source145"), rank)
+    weights = {name: tuple(p.shape) for name, p in column.named_parameters() if name.endswith("weight")}
+    assert weights == FIGURE_2
+
+
+@pytest.mark.parametrize("recipe", ["source145", "no_communication", "no_lrn", "tanh", "no_dropout"])
+def test_both_columns_own_the_whole_net_and_nothing_twice(recipe: str) -> None:
+    net = net_of(recipe, *(override for override in NOISY if override.startswith("net.")))
+    whole = AlexNet(net)
+    whole.init(7)
+    layouts = [TwoColumns(net, World(rank, 2, CPU)) for rank in (0, 1)]
+    built = [{name: tuple(p.shape) for name, p in layout.build().named_parameters()} for layout in layouts]
+    for name, value in whole.weights().items():
+        own = [layout.own(name, value) for layout in layouts]
+        assert [part.shape for part in own] == [shapes[name] for shapes in built]
+        halves = own[:1] if name.startswith("fc8.") else own
+        np.testing.assert_array_equal(np.concatenate(halves), value)
+        np.testing.assert_array_equal(own[0][:1], value[:1])
+    assert built[0].keys() == built[1].keys() == whole.weights().keys()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "sets", "layers"),
+    [
+        ("source145", (), ["conv3", "fc6", "fc7", "fc8"]),
+        ("no_communication", (), ["fc8"]),
+        ("no_communication", ("net.fc8.columns=2",), ["fc8"]),
+    ],
+)
+def test_columns_exchange_before_the_layers_that_see_both(
+    recipe: str, sets: tuple[str, ...], layers: list[str]
+) -> None:
+    with torch.device("meta"):
+        children = list(Column(net_of(recipe, *sets), 0).named_children())
+    found = [(children[i + 1][0], child.alike) for i, (_, child) in enumerate(children) if isinstance(child, Exchange)]
+    assert found == [(layer, layer == "fc8") for layer in layers]
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("alike", [False, True])
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # opcheck itself reads it
+def test_the_exchange_is_a_well_formed_operator(rank: int, alike: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its schema, its shapes for the compiler and its gradient's registration; the other process is one that doubles."""
+    monkeypatch.setattr(columns, "_swap", lambda mine: 2 * mine)
+    x = torch.rand(2, 4, 3, 3, requires_grad=True)
+    torch.library.opcheck(columns._exchange, (x, rank, alike))
+    torch.library.opcheck(columns._exchange_gradient, (torch.rand(2, 8, 3, 3), rank, alike))
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_column_adds_both_columns_gradients_only_where_they_differ(
+    rank: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = torch.rand(2, 3)
+    monkeypatch.setattr(columns, "_swap", lambda mine: theirs)
+    up = torch.rand(2, 6)
+    mine = up[:, 3 * rank : 3 * rank + 3]
+    for alike, expected in ((False, mine + theirs), (True, mine)):
+        x = torch.rand(2, 3, requires_grad=True)
+        both = Exchange(rank, alike)(x)
+        torch.testing.assert_close(both[:, 3 * rank : 3 * rank + 3], x, rtol=0, atol=0)
+        both.backward(up)
+        torch.testing.assert_close(x.grad, expected, rtol=0, atol=0)
