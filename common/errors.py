@@ -1,16 +1,31 @@
-"""How a command ends before it is done, each one line: the caller's input (exit 2), the work itself (exit 1), or a wish (exit 0)."""
+"""How a command stops early, each with a one-line message: bad input (exit 2), failed work (exit 1), stopped (exit 0)."""
 
 
-class BadInput(Exception):
-    """Wrong usage or wrong input; the message names the file or key and says what to do. Exit code 2."""
+class TencropError(Exception):
+    """The base of every error that tencrop raises on purpose.
+
+    `what` says what happened, `advice` what to do about it; `str(error)` joins them with "; ". A command prints both;
+    an HTTP answer holds `what` alone, for its reader cannot change how the server was started.
+    """
+
+    def __init__(self, what: str, advice: str = "") -> None:
+        super().__init__(what, advice)  # both, for an error is pickled on its way out of a worker process
+        self.what, self.advice = what, advice
+
+    def __str__(self) -> str:
+        return f"{self.what}; {self.advice}" if self.advice else self.what
 
 
-class WorkFailed(Exception):
+class BadInput(TencropError):
+    """Wrong usage or wrong input; `what` names the file or key. Exit code 2."""
+
+
+class WorkFailed(TencropError):
     """The input was fine but the work could not be done here (no such device, probe missed). Exit code 1."""
 
 
-class Stopped(Exception):
-    """The work was asked to end and has saved what it takes to go on. Exit code 0."""
+class Stopped(TencropError):
+    """The work was asked to end and has saved what it needs to go on. Exit code 0."""
 
 
 class ImageError(BadInput):
@@ -20,5 +35,5 @@ class ImageError(BadInput):
 
 
 def one_line(error: object) -> str:
-    """The gist of another library's message."""
+    """Another library's message on one line, at most 200 characters."""
     return " ".join(str(error).split())[:200]

@@ -1,4 +1,4 @@
-"""export/shared_layers.py: views that share their stem are those of the plain graph, and where that would not be exact they do not share."""
+"""Views that share their first layers equal those of the plain graph; where sharing is not exact, they do not share."""
 
 from dataclasses import replace
 
