@@ -82,7 +82,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     def held(self: Batcher, images: np.ndarray, stopped: Callable[[], bool]) -> tuple[np.ndarray, np.ndarray]:
         while not gate.wait(0.01):
             if stopped():
-                raise Stopped
+                raise Stopped("stopped")
         return forward(self, images, stopped)
 
     monkeypatch.setattr(Batcher, "background", held)
@@ -412,7 +412,7 @@ def test_job_goes_on_when_the_server_is_started_again(
         while allowed == 0:
             time.sleep(0.01)
             if stopped():
-                raise Stopped
+                raise Stopped("stopped")
         allowed -= 1
         return forward(self, images, stopped)
 
