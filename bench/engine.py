@@ -23,7 +23,7 @@ from tencrop.model.embedded import EMBEDDED
 from tencrop.model.probe import formula_image
 from tencrop.model.ten_crop_net import TenCropNet
 from tencrop.runtime.classifier import Classifier, open_classifier
-from tencrop.runtime.engine import ABLE, EngineOptions, device_kind
+from tencrop.runtime.engine import SUPPORTED_PRECISIONS, EngineOptions, device_kind
 
 IMAGES = 16  # different ones
 WARM_UP = 3  # forwards of each size that do not count
@@ -35,7 +35,7 @@ def ours(model: Path, device: str) -> tuple[str, dict[str, Predict]]:
     """The device, and the engine that it opens there in each precision that works."""
     first = open_classifier(model, EngineOptions(device)).engine
     rows = {}
-    for precision in ABLE[first.name, device_kind(first.device)]:
+    for precision in SUPPORTED_PRECISIONS[first.name, device_kind(first.device)]:
         try:
             rows[f"{first.name}, {precision}"] = mean_of(
                 open_classifier(model, EngineOptions(first.device, first.name, precision))
@@ -47,7 +47,7 @@ def ours(model: Path, device: str) -> tuple[str, dict[str, Predict]]:
 
 def mean_of(classifier: Classifier) -> Predict:
     """The mean of the ten softmaxes."""
-    return lambda images: classifier.predict(images)[0]
+    return lambda images: classifier.forward(images)[0]
 
 
 def by_torch(checkpoint: Checkpoint, device: str) -> dict[str, Predict]:

@@ -46,11 +46,11 @@ def dealt(photos: list[Path], classifier: Classifier, count: int, root: Path) ->
 def engine_alone(classifier: Classifier, images: np.ndarray) -> float:
     """E, images/s, in the forwards of a validation."""
     forward = batch_size(classifier.engine)
-    classifier.predict(images[:forward])
+    classifier.forward(images[:forward])
     started, done = time.perf_counter(), 0
     while (took := time.perf_counter() - started) < ALONE:
         for start in range(0, len(images) - forward + 1, forward):
-            classifier.predict(images[start : start + forward])
+            classifier.forward(images[start : start + forward])
             done += forward
     return done / took
 

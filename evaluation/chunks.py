@@ -20,8 +20,8 @@ from tencrop.evaluation.prediction_records import SCHEMA, chunk_table, write_rec
 from tencrop.images.decode import decode
 from tencrop.model.contract import Contract
 from tencrop.runtime.cores import cores
-from tencrop.runtime.engine import batch_size, way
-from tencrop.runtime.predictor import Predictor
+from tencrop.runtime.engine import batch_size, engine_signature
+from tencrop.runtime.ensemble import Predictor
 
 CHUNK = 64  # images, the last chunk fewer
 SHARE = 4  # of them at most, that a thread decodes at a stretch
@@ -68,7 +68,7 @@ def decides(model: Predictor) -> dict[str, Any]:
     """What decides a float besides the image. OpenVINO takes as many threads as the process may use cores."""
     return {
         "model": model.sha256,
-        "engine": way(model.engine),
+        "engine": engine_signature(model.engine),
         "number of cores": cores(),
         "size of chunk and forward": [CHUNK, batch_size(model.engine)],
     }
@@ -82,7 +82,7 @@ def do_chunks(work: Plan, chunks: Sequence[int], out: Path, model: Predictor) ->
     size = batch_size(model.engine)
     for chunk, images, decoded in _decoded(work, chunks, model.contract, size):
         entries, labels = work.of(chunk)
-        answers = [model.predict(images[start : start + size]) for start in range(0, len(images), size)]
+        answers = [model.forward(images[start : start + size]) for start in range(0, len(images), size)]
         mean, each = (np.concatenate(parts)[: len(entries)] for parts in zip(*answers, strict=True))
         table = chunk_table(entries, labels, decoded, mean, each)
         try:

@@ -19,7 +19,7 @@ from tencrop.evaluation.prediction_records import counts, write_records
 from tencrop.evaluation.report import html_report
 from tencrop.evaluation.run_folder import claimed
 from tencrop.runtime.cores import cores
-from tencrop.runtime.predictor import Predictor
+from tencrop.runtime.ensemble import Predictor
 
 FIVE_NETS = {
     "data": "ILSVRC-2012 validation, 5 nets",

@@ -24,8 +24,7 @@ from tencrop.evaluation.chunks import Plan, complete, decides, do_chunks
 from tencrop.evaluation.cluster import cluster
 from tencrop.evaluation.evaluate import Do
 from tencrop.runtime.engine import EngineOptions, device_kind
-from tencrop.runtime.ensemble import open_predictor
-from tencrop.runtime.predictor import Predictor
+from tencrop.runtime.ensemble import Predictor, open_predictor
 
 BATCH = 4  # chunks an actor does at a stretch, its decoding ahead of its engine; so much is done again when it dies
 TRIES = 4  # of one batch: Ray alone would try for ever what ends its process

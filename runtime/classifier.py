@@ -44,7 +44,7 @@ class Classifier:
         """Itself alone, where an Ensemble has several."""
         return (self,)
 
-    def predict(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def forward(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """uint8 [N,R,R,3] from `decode` -> (probabilities [N,C], view_probabilities [N,10,C]), float32. One caller at a time."""
         outputs = self.engine.run(images)
         return outputs["probabilities"], outputs["view_probabilities"]
@@ -53,7 +53,7 @@ class Classifier:
         """Answer the probe through preprocessing and engine. Raises WorkFailed where it comes out wrong."""
         card = self.file.card
         pixels, _ = decode(formula_png(card.probe.seed), card.contract)
-        missed = card.probe.missed(self.predict(pixels[None])[0][0], self.engine.precision)
+        missed = card.probe.missed(self.forward(pixels[None])[0][0], self.engine.precision)
         if missed:
             raise WorkFailed(
                 f"{self.name}: {self.engine.name} on {self.engine.device} fails the model's probe: {missed}"

@@ -7,7 +7,7 @@ from pathlib import Path
 CPU_MAX = Path("/sys/fs/cgroup/cpu.max")  # "QUOTA PERIOD" in microseconds, or "max PERIOD" (cgroup v2)
 
 
-def limit() -> int | None:
+def container_limit() -> int | None:
     """The container's CPU limit in whole cores, rounded up; None where there is none."""
     try:
         quota, period = CPU_MAX.read_text().split()
@@ -19,4 +19,4 @@ def limit() -> int | None:
 def cores() -> int:
     """At least 1."""
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(bound, limit() or bound)
+    return min(bound, container_limit() or bound)

@@ -12,21 +12,21 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from tencrop.common.errors import BadInput, WorkFailed, one_line
-from tencrop.runtime.cores import limit
+from tencrop.runtime.cores import container_limit
 from tencrop.runtime.disable_telemetry import disable_telemetry
-from tencrop.runtime.nvidia_driver import need_gpu
-from tencrop.runtime.onnxruntime_lrn import decomposed
+from tencrop.runtime.nvidia_driver import require_gpu
+from tencrop.runtime.onnxruntime_lrn import decompose_lrn
 
 ENGINES = ("auto", "onnxruntime", "tensorrt", "openvino")
 
 OPENVINO_PRECISION = {"fp32": "f32", "bf16": "bf16"}
-ABLE = {
+SUPPORTED_PRECISIONS = {
     ("openvino", "cpu"): ("fp32", "bf16"),
     ("onnxruntime", "cpu"): ("fp32",),
     ("onnxruntime", "cuda"): ("fp32", "tf32"),
     ("tensorrt", "cuda"): ("fp32", "fp16"),
 }  # precisions, besides auto
-PRECISIONS = ("auto", *dict.fromkeys(chain.from_iterable(ABLE.values())))
+PRECISIONS = ("auto", *dict.fromkeys(chain.from_iterable(SUPPORTED_PRECISIONS.values())))
 HAS_TF32 = 8  # compute capability, Ampere
 BATCH_SIZE = {"cpu": 4, "cuda": 32}  # images, by the kind of device
 QUIET, ERRORS = 4, 3  # onnxruntime's log levels "fatal", for sessions: what goes wrong is said once, by us; and "error"
@@ -58,7 +58,7 @@ def device_kind(device: str) -> str:
     return device.partition(":")[0]
 
 
-def way(engine: Engine) -> str:
+def engine_signature(engine: Engine) -> str:
     """How it computes; two of one way give one answer to an image."""
     return f"{engine.name} on {device_kind(engine.device)} in {engine.precision}"
 
@@ -100,11 +100,13 @@ def choices(options: EngineOptions) -> list[Choice]:
         raise BadInput(f"--engine {options.engine} does not run on --device {options.device}")
     if options.precision == "auto":
         return by_engine
-    able = [c for c in by_engine if options.precision in ABLE[c.engine, device_kind(c.device)]]
+    able = [c for c in by_engine if options.precision in SUPPORTED_PRECISIONS[c.engine, device_kind(c.device)]]
     fitting = list(dict.fromkeys(c._replace(precision=options.precision) for c in able))
     if not fitting:
         asked = f"--engine {options.engine} --device {options.device}"
-        offered = sorted({precision for c in by_engine for precision in ABLE[c.engine, device_kind(c.device)]})
+        offered = sorted(
+            {precision for c in by_engine for precision in SUPPORTED_PRECISIONS[c.engine, device_kind(c.device)]}
+        )
         raise BadInput(
             f"--precision {options.precision}: not offered by {asked}, which computes in {' or '.join(offered)}"
         )
@@ -131,7 +133,7 @@ class OnnxRuntime:
 
         self.name, self.device = choice.engine, choice.device
         ort.set_default_logger_severity(ERRORS)  # it warns of each device
-        capability = need_gpu(self.device, ort.cuda_version) if self.device != "cpu" else 0
+        capability = require_gpu(self.device, ort.cuda_version) if self.device != "cpu" else 0
         self.precision = _precision(choice, capability)
         provider, settings = _provider(choice, self.precision)
         if self.device != "cpu":
@@ -143,12 +145,12 @@ class OnnxRuntime:
                 ort.preload_dlls()  # without torch nothing else finds the CUDA libraries that pip installed
         session_options = ort.SessionOptions()
         session_options.log_severity_level = QUIET
-        session_options.intra_op_num_threads = limit() or 0  # 0: as many as there are cores
+        session_options.intra_op_num_threads = container_limit() or 0  # 0: as many as there are cores
         session_options.add_session_config_entry(
             "session.intra_op.allow_spinning", "0"
         )  # cores that wait are the decoders'
         if self.device == "cpu":
-            graph = decomposed(graph)
+            graph = decompose_lrn(graph)
         else:
             session_options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         self._session = ort.InferenceSession(
@@ -198,7 +200,7 @@ class OpenVino:
             "INFERENCE_PRECISION_HINT": OPENVINO_PRECISION[self.precision],
             "PERFORMANCE_HINT": "LATENCY",
         }
-        if threads := limit():
+        if threads := container_limit():
             hints["INFERENCE_NUM_THREADS"] = threads  # it sees the machine's cores, and would be throttled
         model = core.read_model(graph)
         self._outputs = [output.get_any_name() for output in model.outputs]  # compiling adds inner names to them

@@ -4,14 +4,30 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from tencrop.common.errors import BadInput, WorkFailed
 from tencrop.model.contract import Contract
 from tencrop.runtime.classifier import Classifier, open_classifier
-from tencrop.runtime.engine import Engine, EngineOptions, way
-from tencrop.runtime.predictor import Predictor
+from tencrop.runtime.engine import Engine, EngineOptions, engine_signature
+
+
+class Predictor(Protocol):
+    """A Classifier or an Ensemble: what serving and evaluating need of either."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def members(self) -> tuple[Classifier, ...]: ...
+    @property
+    def contract(self) -> Contract: ...
+    @property
+    def engine(self) -> Engine: ...
+    @property
+    def sha256(self) -> str: ...
+    def forward(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]: ...
 
 
 @dataclass(frozen=True)
@@ -31,7 +47,7 @@ class Ensemble:
                 raise BadInput(
                     f"{other.name} takes other images or names other classes than {first.name}: no ensemble of these two"
                 )
-            here, there = way(other.engine), way(first.engine)
+            here, there = engine_signature(other.engine), engine_signature(first.engine)
             if here != there:
                 raise WorkFailed(f"{other.name} runs on {here} and {first.name} on {there}; ask for one with --engine")
 
@@ -50,9 +66,9 @@ class Ensemble:
         """Of the members' own, in their order."""
         return hashlib.sha256("".join(member.sha256 for member in self.members).encode()).hexdigest()
 
-    def predict(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """As Classifier.predict: the means over the members, of each view and of the ten. float32."""
-        means, views = zip(*(member.predict(images) for member in self.members), strict=True)
+    def forward(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As Classifier.forward: the means over the members, of each view and of the ten. float32."""
+        means, views = zip(*(member.forward(images) for member in self.members), strict=True)
         return np.mean(means, axis=0), np.mean(views, axis=0)
 
 

@@ -12,7 +12,7 @@ class NoGpu(WorkFailed):
     """This machine has no NVIDIA GPU, or hides it: nothing is wrong."""
 
 
-def need_gpu(device: str, cuda: str) -> int:
+def require_gpu(device: str, cuda: str) -> int:
     """Of a device "cuda:N" and a runtime made for CUDA "13.0" ("": for none): its compute capability, the part before the point.
 
     Raises NoGpu where there is no GPU to expect, another WorkFailed where there are fewer, or where the driver is broken or too old.

@@ -14,7 +14,7 @@ ROOTS = 0.75  # the paper's beta: its power is two square roots, cheaper than Po
 Types = Mapping[str, onnx.TypeProto.Tensor]
 
 
-def decomposed(graph: bytes) -> bytes:
+def decompose_lrn(graph: bytes) -> bytes:
     """The file with each LRN in fp32 over a known number of maps as a 1x1 convolution of the squares, roots and a division."""
     model = onnx.load_model_from_string(graph)
     if all(node.op_type != "LRN" for node in model.graph.node):

@@ -7,8 +7,8 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from tencrop.common.errors import BadInput
-from tencrop.runtime.engine import way
-from tencrop.runtime.predictor import Predictor
+from tencrop.runtime.engine import engine_signature
+from tencrop.runtime.ensemble import Predictor
 from tencrop.server.body_limits import BodyLimits
 from tencrop.server.errors import answer_errors
 from tencrop.server.job_store import open_store
@@ -64,7 +64,7 @@ def _check_alike(models: Sequence[Predictor]) -> None:
     """Models of one name are one model on several devices. Raises BadInput where they do not run alike."""
     ways: dict[str, str] = {}
     for model in models:
-        this = way(model.engine)
+        this = engine_signature(model.engine)
         if (first := ways.setdefault(model.name, this)) != this:
             raise BadInput(
                 f"--device: {model.name} would be {first} and {this}, with two answers to one image; name devices of one kind"

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tencrop.common.errors import Stopped, WorkFailed, one_line
-from tencrop.runtime.predictor import Predictor
+from tencrop.runtime.ensemble import Predictor
 from tencrop.server.errors import Refusal
 from tencrop.server.metrics import Metrics
 
@@ -59,7 +59,7 @@ def warm_up(engine: Predictor, forward_images: int) -> None:
     side = engine.contract.resize
     for size in sizes(forward_images):
         try:
-            engine.predict(np.zeros((size, side, side, 3), np.uint8))
+            engine.forward(np.zeros((size, side, side, 3), np.uint8))
         except Exception as error:  # both runtimes raise types of their own
             why = f"{engine.name}: a forward of {size} images fails: {one_line(error)}; set TENCROP_FORWARD_VIEWS lower"
             raise WorkFailed(why) from None
@@ -147,7 +147,7 @@ class Batcher:
         return prediction
 
     def background(self, images: np.ndarray, stopped: Callable[[], bool]) -> tuple[np.ndarray, np.ndarray]:
-        """A forward of its own for a job's thread, one caller at a time: as Classifier.predict, run when no request waits.
+        """A forward of its own for a job's thread, one caller at a time: as Classifier.forward, run when no request waits.
 
         Raises Stopped once `stopped` says so or the batcher has ended, WorkFailed where a thread has died, and whatever the engine raises.
         """
@@ -193,12 +193,12 @@ class Batcher:
         size = next(size for size in self._sizes if size >= len(images))
         padded = np.stack([*images, *[images[0]] * (size - len(images))])
         with self.metrics.forward(self.model.name, size * len(self.model.contract.views)):
-            mean, views = engine.predict(padded)
+            mean, views = engine.forward(padded)
         return mean[: len(images)], views[: len(images)]
 
     def _run_background(self, engine: Predictor, task: _Background) -> None:
         try:
-            task.future.set_result(engine.predict(task.images))
+            task.future.set_result(engine.forward(task.images))
         except Exception as error:  # as in _work
             task.future.set_exception(error)
 

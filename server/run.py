@@ -16,8 +16,7 @@ from tencrop.model.embedded import EMBEDDED
 from tencrop.runtime.allocator import give_back_large_blocks
 from tencrop.runtime.classifier import open_classifier
 from tencrop.runtime.engine import EngineOptions
-from tencrop.runtime.ensemble import Ensemble
-from tencrop.runtime.predictor import Predictor
+from tencrop.runtime.ensemble import Ensemble, Predictor
 from tencrop.server.app import create_app
 from tencrop.server.batcher import warm_up
 from tencrop.server.head_limits import BoundedHttp

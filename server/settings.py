@@ -9,7 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tencrop.common.errors import BadInput
 from tencrop.runtime.engine import batch_size
-from tencrop.runtime.predictor import Predictor
+from tencrop.runtime.ensemble import Predictor
 
 PREFIX = "TENCROP_"
 QUEUED = 16  # forwards; on a CPU of two cores they take about a second

@@ -22,7 +22,7 @@ class Spare:
         )
         self._batcher, self._stopped = batcher, stopped
 
-    def predict(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def forward(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """As the model's, and as `background` raises; the chunk that is stopped in is done again when the job goes on."""
         if self._stopped():
             raise Stopped("the job was stopped")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 from fastapi import Depends, Request
 
 from tencrop.runtime.cores import cores
-from tencrop.runtime.predictor import Predictor
+from tencrop.runtime.ensemble import Predictor
 from tencrop.server.batcher import Batcher
 from tencrop.server.errors import Refusal, shutting_down
 from tencrop.server.job_store import Store

@@ -230,7 +230,7 @@ def predict(
             pixels, _ = decode(path.read_bytes(), classifier.contract)
         except (ImageError, OSError) as error:
             raise BadInput(f"{path}: {error.strerror if isinstance(error, OSError) else error}") from None
-        probabilities = classifier.predict(pixels[None])[0][0]
+        probabilities = classifier.forward(pixels[None])[0][0]
         if not isfinite(probabilities.sum()):
             raise BadInput(f"{path}: the model's answer to it is no number")
         guesses = [

@@ -103,14 +103,14 @@ def test_what_is_served_is_what_was_evaluated(folder: Path, classifier: Classifi
 def test_image_whose_answer_is_no_number_is_wrong(
     folder: Path, classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    predict = Classifier.predict
+    forward = Classifier.forward
 
     def first_is_none(self: Classifier, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        mean, each = predict(self, images)
+        mean, each = forward(self, images)
         mean[0], each[0] = np.nan, np.nan
         return mean, each
 
-    monkeypatch.setattr(Classifier, "predict", first_is_none)
+    monkeypatch.setattr(Classifier, "forward", first_is_none)
     work = whole(folder, classifier)
     summary = evaluate(work, classifier, tmp_path / "run", False, lambda done: None)
     rows = pq.read_table(tmp_path / "run/predictions.parquet").to_pylist()

@@ -181,7 +181,7 @@ def test_imported_net_answers_as_the_torch_net(
     )
     assert (made.contract.resize, made.contract.crop, made.parity["lrn_nodes"]) == (256, crop, 2)
     classifier = open_classifier(tmp_path / "out", EngineOptions("cpu", "openvino", "fp32"))
-    answered, each = classifier.predict(images)
+    answered, each = classifier.forward(images)
     for image, views, average in zip(images, each, answered, strict=True):
         want = torch_probabilities(ten(image, mean, crop))
         np.testing.assert_allclose(views, want, rtol=0, atol=1e-5)
@@ -222,7 +222,7 @@ def test_without_a_mean_image_the_mean_colour_of_ilsvrc_is_taken(tmp_path: Path,
     ]
     assert made.parity["reference"] == "the graph that our reader wrote of Caffe's .caffemodel, run by onnxruntime"
     colour = np.reshape((104.00699, 116.66877, 122.67892), (3, 1, 1)).astype(np.float32)
-    _, each = open_classifier(tmp_path / "out", EngineOptions("cpu", "onnxruntime", "fp32")).predict(images[:1])
+    _, each = open_classifier(tmp_path / "out", EngineOptions("cpu", "onnxruntime", "fp32")).forward(images[:1])
     np.testing.assert_allclose(each[0], torch_probabilities(ten(images[0], colour, 227)), rtol=0, atol=1e-5)
 
 
@@ -302,7 +302,7 @@ def test_scale_and_mean_values_are_applied_as_caffe_does(tmp_path: Path, images:
     (tmp_path / "net.caffemodel").write_bytes(data(real(1, SCALE) + real(5, 104) + real(5, 117) + real(5, 123))(True))
     import_net(tmp_path / "net.caffemodel", tmp_path / "out", Options(), None)
     colour = np.reshape((104.0, 117.0, 123.0), (3, 1, 1)).astype(np.float32)
-    _, each = open_classifier(tmp_path / "out", EngineOptions("cpu", "onnxruntime", "fp32")).predict(images[:1])
+    _, each = open_classifier(tmp_path / "out", EngineOptions("cpu", "onnxruntime", "fp32")).forward(images[:1])
     np.testing.assert_allclose(
         each[0], torch_probabilities(ten(images[0], colour, 227) * np.float32(SCALE)), rtol=0, atol=1e-5
     )

@@ -20,7 +20,7 @@ from tencrop.export.importers.source_net import Source
 from tencrop.export.parity import Limits
 from tencrop.export.tencrop_graph import tencrop_onnx
 from tencrop.model.contract import Contract
-from tencrop.runtime.onnxruntime_lrn import decomposed
+from tencrop.runtime.onnxruntime_lrn import decompose_lrn
 
 
 @pytest.mark.parametrize("wrong", ["mean", "views", "net"])
@@ -130,10 +130,10 @@ def test_reference_runs_the_norms_of_the_file_itself(tmp_path: Path, monkeypatch
         wrong.ParseFromString(graph)
         for attribute in (a for node in wrong.graph.node for a in node.attribute if a.name == "alpha"):
             attribute.f *= 2
-        return decomposed(wrong.SerializeToString())
+        return decompose_lrn(wrong.SerializeToString())
 
     monkeypatch.setattr(
-        "tencrop.runtime.engine.decomposed", alpha_doubled
+        "tencrop.runtime.engine.decompose_lrn", alpha_doubled
     )  # what the engine of both files does to them
     with pytest.raises(WorkFailed, match="onnxruntime at batch 1"):
         import_net(tmp_path / "net.onnx", tmp_path / "out", Options(resize=RESIZE), None)

@@ -141,7 +141,7 @@ def test_every_convention_gives_the_prediction_that_numpy_computes(
     )
     for engine in ("onnxruntime", "openvino"):
         opened = open_classifier(tmp_path / "out", EngineOptions("cpu", engine, "fp32"))
-        mean, each = opened.predict(images)
+        mean, each = opened.forward(images)
         np.testing.assert_allclose(each, want, rtol=0, atol=1e-5)
         np.testing.assert_allclose(mean, want.mean(1), rtol=0, atol=1e-5)
     assert np.ptp(want, axis=1).max() > 0.01  # the views differ by far more, so a wrong place would show

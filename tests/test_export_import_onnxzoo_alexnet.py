@@ -174,7 +174,7 @@ def test_whole_file_sees_photographs_as_caffe_did(
     centers = images[:, 16:240, 16:240].transpose(0, 3, 1, 2).astype(np.float32)
     logits = torch_logits(bvlc, centers - np.array(MEAN_BGR[::-1], np.float32)[:, None, None])
     classifier = open_classifier(tmp_path / "out", EngineOptions("cpu", "onnxruntime", "fp32"))
-    _, each = classifier.predict(images)
+    _, each = classifier.forward(images)
     np.testing.assert_allclose(each[:, 2], torch.from_numpy(logits).softmax(-1).numpy(), rtol=0, atol=1e-5)
     wrong = torch_logits(bvlc, centers - np.array(MEAN_BGR, np.float32)[:, None, None])
     assert np.abs(each[:, 2] - torch.from_numpy(wrong).softmax(-1).numpy()).max() > 1e-4

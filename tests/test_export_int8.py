@@ -91,7 +91,7 @@ def test_every_engine_answers_its_probe_and_agrees_with_the_full_model(
     )
     for path in photographs.values():
         pixels, _ = decode(path.read_bytes(), small.file.card.contract)
-        got, want = small.predict(pixels[None])[0][0], full.predict(pixels[None])[0][0]
+        got, want = small.forward(pixels[None])[0][0], full.forward(pixels[None])[0][0]
         assert got.argmax() == want.argmax()
         np.testing.assert_allclose(got, want, rtol=0, atol=0.1)
 

@@ -154,4 +154,4 @@ def test_formula_image_is_the_same_everywhere() -> None:
 def test_default_precision_answers_like_fp32(classifier: Classifier) -> None:
     default = open_classifier(FILE, EngineOptions("cpu"))
     pixels = decode(formula_png(7), classifier.file.card.contract)[0][None]
-    assert np.abs(default.predict(pixels)[0] - classifier.predict(pixels)[0]).max() < 2e-2
+    assert np.abs(default.forward(pixels)[0] - classifier.forward(pixels)[0]).max() < 2e-2

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tencrop.runtime import cores as room
-from tencrop.runtime.cores import cores, limit
+from tencrop.runtime.cores import container_limit, cores
 
 
 @pytest.mark.parametrize(
@@ -29,4 +29,4 @@ def test_the_containers_limit_counts(
         file.write_text(text)
     monkeypatch.setattr(room, "CPU_MAX", file)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(bound)))
-    assert (limit(), cores()) == (limited, expected)
+    assert (container_limit(), cores()) == (limited, expected)

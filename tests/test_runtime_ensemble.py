@@ -36,9 +36,9 @@ def test_an_ensemble_answers_with_the_mean_of_each_view_and_of_the_ten(
     both = open_predictor([EMBEDDED, other], FP32)
     assert both.name == "caltech101 + other" and len(both.members) == 2
     pixels = np.stack([decode(path.read_bytes(), both.contract)[0] for path in photographs.values()])
-    one, two = (member.predict(pixels) for member in both.members)
+    one, two = (member.forward(pixels) for member in both.members)
     assert np.abs(one[0] - two[0]).max() > 1e-5
-    for got, a, b in zip(both.predict(pixels), one, two, strict=True):
+    for got, a, b in zip(both.forward(pixels), one, two, strict=True):
         assert got.dtype == np.float32
         np.testing.assert_allclose(got, (a.astype(np.float64) + b) / 2, rtol=0, atol=1e-7)
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tencrop.common.errors import WorkFailed
-from tencrop.runtime.nvidia_driver import NoGpu, need_gpu
+from tencrop.runtime.nvidia_driver import NoGpu, require_gpu
 
 
 def driver(
@@ -37,10 +37,10 @@ def driver(
 
 def test_a_gpu_that_works_is_let_through(monkeypatch: pytest.MonkeyPatch) -> None:
     driver(monkeypatch)
-    assert [need_gpu(f"cuda:{number}", "13.0") for number in (0, 1)] == [8, 9]  # their compute capability
+    assert [require_gpu(f"cuda:{number}", "13.0") for number in (0, 1)] == [8, 9]  # their compute capability
     driver(monkeypatch, version=13020)
-    need_gpu("cuda:0", "12.8")
-    need_gpu("cuda:0", "")  # an onnxruntime without CUDA is refused for that
+    require_gpu("cuda:0", "12.8")
+    require_gpu("cuda:0", "")  # an onnxruntime without CUDA is refused for that
 
 
 @pytest.mark.parametrize(
@@ -59,5 +59,5 @@ def test_only_a_gpu_that_is_absent_or_hidden_may_be_passed_over_in_silence(
 ) -> None:
     driver(monkeypatch, **answers)
     with pytest.raises(WorkFailed, match=why) as refused:
-        need_gpu("cuda:1", "13.0")
+        require_gpu("cuda:1", "13.0")
     assert type(refused.value) is refusal and "\n" not in str(refused.value)

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 from tencrop.export.net_graph import net_onnx
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.runtime.engine import Choice, open_engine
-from tencrop.runtime.onnxruntime_lrn import decomposed
+from tencrop.runtime.onnxruntime_lrn import decompose_lrn
 
 PAPER = {"size": 5, "alpha": 1e-4, "beta": 0.75, "bias": 2.0}
 
@@ -45,7 +45,7 @@ def run(graph: bytes, x: np.ndarray) -> np.ndarray:
 def test_it_is_the_papers_norm_at_any_size_of_activations(spread: float) -> None:
     x = np.random.default_rng(0).normal(0, spread, (2, 8, 6, 6)).astype(np.float32)
     want: np.ndarray = oracles.lrn(x.astype(np.float64), 5, PAPER["alpha"] / 5, 0.75, 2.0, 1)
-    np.testing.assert_allclose(run(decomposed(norm(PAPER)), x), want, rtol=3e-6)
+    np.testing.assert_allclose(run(decompose_lrn(norm(PAPER)), x), want, rtol=3e-6)
 
 
 @pytest.mark.parametrize(
@@ -61,35 +61,35 @@ def test_other_windows_and_powers_are_the_standards(numbers: dict[str, float]) -
     )
     first, last = math.floor((size - 1) / 2), math.ceil((size - 1) / 2)
     sums = np.stack([(x[:, max(0, c - first) : c + last + 1].astype(np.float64) ** 2).sum(1) for c in range(8)], 1)
-    np.testing.assert_allclose(run(decomposed(norm(numbers)), x), x / (k + alpha / size * sums) ** beta, rtol=1e-5)
+    np.testing.assert_allclose(run(decompose_lrn(norm(numbers)), x), x / (k + alpha / size * sums) ** beta, rtol=1e-5)
 
 
 def test_power_of_three_quarters_is_two_roots() -> None:
-    assert operators(decomposed(norm(PAPER))) == ["Mul", "Conv", "Sqrt", "Sqrt", "Mul", "Div"]
-    assert operators(decomposed(norm({"size": 5, "beta": 0.5}))) == ["Mul", "Conv", "Pow", "Div"]
+    assert operators(decompose_lrn(norm(PAPER))) == ["Mul", "Conv", "Sqrt", "Sqrt", "Mul", "Div"]
+    assert operators(decompose_lrn(norm({"size": 5, "beta": 0.5}))) == ["Mul", "Conv", "Pow", "Div"]
 
 
 def test_a_norm_over_maps_of_unknown_number_stays() -> None:
-    assert operators(decomposed(norm(PAPER, "C"))) == ["LRN"]
+    assert operators(decompose_lrn(norm(PAPER, "C"))) == ["LRN"]
 
 
 def test_a_norm_in_fp16_stays() -> None:
     model = onnx.load_model_from_string(norm(PAPER))
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.elem_type = TensorProto.FLOAT16
-    assert operators(decomposed(model.SerializeToString())) == ["LRN"]
+    assert operators(decompose_lrn(model.SerializeToString())) == ["LRN"]
 
 
 def test_a_file_without_norms_stays_as_it_is() -> None:
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N"]) for name in ("x", "y"))
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "relu", [x], [y])
     model = helper.make_model(graph).SerializeToString()
-    assert decomposed(model) == model
+    assert decompose_lrn(model) == model
 
 
 def test_both_norms_of_every_net_of_ours_are_taken_apart(source145: Checkpoint) -> None:
     graph = net_onnx(source145).SerializeToString()
-    assert operators(graph).count("LRN") == 2 and "LRN" not in operators(decomposed(graph))
+    assert operators(graph).count("LRN") == 2 and "LRN" not in operators(decompose_lrn(graph))
 
 
 def test_the_engine_takes_them_apart(source145: Checkpoint) -> None:

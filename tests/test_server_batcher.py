@@ -32,7 +32,7 @@ class Echo:
         self.sizes: list[int] = []  # of those let through
         self.fail_next = False
 
-    def predict(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def forward(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         self.calls += 1
         self.gate.wait()
         self.sizes.append(len(images))
@@ -207,7 +207,7 @@ def test_engine_error_reaches_the_job_and_the_thread_lives_on() -> None:
 def test_a_job_of_an_engine_whose_thread_has_died_fails_and_is_not_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Echo()
     running = batcher(engine)
-    monkeypatch.setattr(engine, "predict", lambda _: sys.exit())  # ends the thread
+    monkeypatch.setattr(engine, "forward", lambda _: sys.exit())  # ends the thread
     for _ in range(2):
         with pytest.raises(WorkFailed, match="the engine has stopped"):
             running.background(image(1)[None], lambda: False)

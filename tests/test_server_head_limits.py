@@ -100,13 +100,13 @@ def test_a_body_that_does_not_come_is_504(address: tuple[str, int]) -> None:
 
 
 def test_a_client_that_leaves_costs_no_forward(address: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    gate, began, forwards, predict = threading.Event(), threading.Event(), [], Classifier.predict
+    gate, began, forwards, forward = threading.Event(), threading.Event(), [], Classifier.forward
 
     def held(self: Classifier, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         began.set()
         gate.wait()
         forwards.append(len(images))
-        return predict(self, images)
+        return forward(self, images)
 
     small = io.BytesIO()
     Image.new("RGB", (8, 8)).save(small, "PNG")
@@ -115,7 +115,7 @@ def test_a_client_that_leaves_costs_no_forward(address: tuple[str, int], monkeyp
         len(body),
         body,
     )
-    monkeypatch.setattr(Classifier, "predict", held)
+    monkeypatch.setattr(Classifier, "forward", held)
     with ThreadPoolExecutor() as pool, opened_at_the_end(gate):
         stays = pool.submit(talk, address, request)
         assert began.wait(10)

@@ -31,7 +31,7 @@ def china(photographs: dict[str, Path]) -> bytes:
 @pytest.fixture(scope="module")
 def expected(china: bytes, classifier: Classifier) -> list[tuple[str, float]]:
     """The five labels and their probabilities."""
-    probabilities = classifier.predict(decode(china, classifier.contract)[0][None])[0][0]
+    probabilities = classifier.forward(decode(china, classifier.contract)[0][None])[0][0]
     return [(classifier.contract.labels[i].name, float(probabilities[i])) for i in top_k(probabilities)]
 
 

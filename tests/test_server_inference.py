@@ -55,7 +55,7 @@ def squares(files: list[bytes], classifier: Classifier) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def expected(squares: np.ndarray, classifier: Classifier) -> np.ndarray:
-    return classifier.predict(squares)[0]
+    return classifier.forward(squares)[0]
 
 
 def encoded(files: list[bytes], binary: bool = True) -> triton.InferInput:

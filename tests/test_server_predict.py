@@ -77,7 +77,7 @@ def test_an_answer_that_is_no_number_is_422(
     """As of a net that divides by an image's contrast, where there is none."""
     answers = np.full((1, 101), np.nan, np.float32), np.full((1, 10, 101), np.nan, np.float32)
     with TestClient(create_app([classifier], Settings())) as client:
-        monkeypatch.setattr(Classifier, "predict", lambda *_: answers)
+        monkeypatch.setattr(Classifier, "forward", lambda *_: answers)
         reply = client.post("/v1/predict", content=jpeg)
         batch = client.post("/v1/predict/batch", files=[("images", jpeg), ("images", b"no image")])
     assert (reply.status_code, reply.json()["error"]["code"]) == (422, "no_answer")
@@ -201,7 +201,7 @@ def test_failure_of_our_own_is_an_error_object(
     classifier: Classifier, jpeg: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with TestClient(create_app([classifier], Settings()), raise_server_exceptions=False) as client:
-        monkeypatch.setattr(Classifier, "predict", lambda *_: 1 / 0)
+        monkeypatch.setattr(Classifier, "forward", lambda *_: 1 / 0)
         reply = client.post("/v1/predict", content=jpeg)
     assert (reply.status_code, reply.json()["error"]["code"]) == (500, "internal")
 

@@ -349,7 +349,7 @@ def test_full_disk_fails_the_job_and_the_server_lives(
 def test_engine_that_breaks_fails_the_job_without_a_traceback(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Classifier, "predict", lambda *_: 1 / 0)
+    monkeypatch.setattr(Classifier, "forward", lambda *_: 1 / 0)
     assert wait_for(client, ask(client), "failed")["error"] == "the server failed; its log says why"
     monkeypatch.undo()
     wait_for(client, ask(client, limit=1), "done")
@@ -357,7 +357,7 @@ def test_engine_that_breaks_fails_the_job_without_a_traceback(
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_engine_whose_thread_has_died_fails_its_jobs(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Classifier, "predict", lambda *_: sys.exit())  # ends the thread
+    monkeypatch.setattr(Classifier, "forward", lambda *_: sys.exit())  # ends the thread
     for _ in range(2):
         assert wait_for(client, ask(client), "failed")["error"] == "the engine has stopped"
 

@@ -114,7 +114,7 @@ class Measurement:
         classifier, found = self.classifiers["fp32"], {}
         for number, photograph in enumerate(self.photographs):
             pixels, _ = decode(photograph.read_bytes(), classifier.contract)
-            probabilities = classifier.predict(pixels[None])[0][0]
+            probabilities = classifier.forward(pixels[None])[0][0]
             first, second = np.sort(probabilities)[:-3:-1]
             if first - second >= CLEAR:
                 found[number] = int(probabilities.argmax())
