@@ -34,38 +34,38 @@ class Plan:
     data: Source
     entries: Sequence[Entry]
     labels: Sequence[int]
-    chosen: (
+    subset: (
         Literal["own", "all"] | float
     )  # the data set's own validation images, all, or the share of each class that is held out
-    among: int  # how many these are; a limit leaves some of them, evenly spread
+    available: int  # how many these are; a limit leaves some of them, evenly spread
 
     @property
-    def chunks(self) -> int:
+    def chunk_count(self) -> int:
         """How many."""
         return -(-len(self.entries) // CHUNK)
 
-    def of(self, chunk: int) -> tuple[Sequence[Entry], Sequence[int]]:
+    def chunk(self, chunk: int) -> tuple[Sequence[Entry], Sequence[int]]:
         """Its entries and their labels."""
         here = slice(chunk * CHUNK, (chunk + 1) * CHUNK)
         return self.entries[here], self.labels[here]
 
 
-def part(out: Path, chunk: int) -> Path:
+def part_path(out: Path, chunk: int) -> Path:
     """Where the records of a chunk go."""
     return out / "parts" / f"{chunk:07d}.parquet"
 
 
-def complete(out: Path, work: Plan, chunk: int) -> bool:
+def is_complete(out: Path, work: Plan, chunk: int) -> bool:
     """Whether its part is there, whole, and of its images."""
     try:
-        table = pq.read_table(part(out, chunk))
+        table = pq.read_table(part_path(out, chunk))
     except (OSError, pa.ArrowException):
         return False
-    return bool(table.schema == SCHEMA and table["id"].to_pylist() == [entry.id for entry in work.of(chunk)[0]])
+    return bool(table.schema == SCHEMA and table["id"].to_pylist() == [entry.id for entry in work.chunk(chunk)[0]])
 
 
-def decides(model: Predictor) -> dict[str, Any]:
-    """What decides a float besides the image. OpenVINO takes as many threads as the process may use cores."""
+def run_fingerprint(model: Predictor) -> dict[str, Any]:
+    """Everything besides the image that could change a float of its answer. OpenVINO takes as many threads as the process may use cores."""
     return {
         "model": model.sha256,
         "engine": engine_signature(model.engine),
@@ -74,19 +74,19 @@ def decides(model: Predictor) -> dict[str, Any]:
     }
 
 
-def do_chunks(work: Plan, chunks: Sequence[int], out: Path, model: Predictor) -> Iterator[int]:
+def evaluate_chunks(work: Plan, chunks: Sequence[int], out: Path, model: Predictor) -> Iterator[int]:
     """Do these chunks, one being decoded while the engine works on the one before; after each, its number of images.
 
     Raises WorkFailed where an image is gone or a part cannot be written; the parts before it stay.
     """
     size = batch_size(model.engine)
     for chunk, images, decoded in _decoded(work, chunks, model.contract, size):
-        entries, labels = work.of(chunk)
+        entries, labels = work.chunk(chunk)
         answers = [model.forward(images[start : start + size]) for start in range(0, len(images), size)]
         mean, each = (np.concatenate(parts)[: len(entries)] for parts in zip(*answers, strict=True))
         table = chunk_table(entries, labels, decoded, mean, each)
         try:
-            write_records(part(out, chunk), table)
+            write_records(part_path(out, chunk), table)
         except OSError as error:
             why = os.strerror(error.errno) if error.errno else error  # pyarrow has longer words for it
             raise WorkFailed(
@@ -109,7 +109,7 @@ def _decoded(
     stretch = max(1, min(SHARE, CHUNK // cores()))
 
     def begun(chunk: int) -> tuple[np.ndarray, list[Future[list[bool]]]]:
-        entries, _ = work.of(chunk)
+        entries, _ = work.chunk(chunk)
         images = np.zeros((-(-len(entries) // size) * size, contract.resize, contract.resize, 3), np.uint8)
         shares = [slice(start, start + stretch) for start in range(0, len(entries), stretch)]
         return images, [pool.submit(fill, images[: len(entries)][share], entries[share]) for share in shares]

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tencrop.common.errors import BadInput
-from tencrop.evaluation.prediction_records import SCHEMA, fives
+from tencrop.evaluation.prediction_records import SCHEMA, pad_top5
 from tencrop.evaluation.report import VIEWS, Z
 
 
@@ -58,8 +58,8 @@ def open_run(folder: Path) -> Run:
         if not n or table.num_rows != n or table["id"].null_count:
             raise BadInput(f"{records}: not the {n} predictions that summary.json speaks of; evaluate again")
         table = table.sort_by("id").combine_chunks()
-        top = {kind: fives(table[f"{kind}_indices"]) for kind in VIEWS}
-        best = {kind: fives(table[f"{kind}_probabilities"])[:, 0] for kind in VIEWS}
+        top = {kind: pad_top5(table[f"{kind}_indices"]) for kind in VIEWS}
+        best = {kind: pad_top5(table[f"{kind}_probabilities"])[:, 0] for kind in VIEWS}
         labels = table["label"].chunk(0).to_numpy()
     except (OSError, ValueError, pa.ArrowException):
         raise BadInput(f"{records}: missing or damaged; evaluate again") from None
@@ -129,14 +129,14 @@ def paired(right_a: np.ndarray, right_b: np.ndarray) -> dict[str, Any]:
         "error_a": int((~right_a).sum()) / n,
         "error_b": int((~right_b).sum()) / n,
         "difference": (only_a - only_b) / n,
-        "interval": list(interval(only_a, only_b, n)),
+        "interval": list(paired_interval(only_a, only_b, n)),
         "right_only_in_a": only_a,
         "right_only_in_b": only_b,
         "mcnemar_p": float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0,
     }
 
 
-def interval(only_a: int, only_b: int, n: int) -> tuple[float, float]:
+def paired_interval(only_a: int, only_b: int, n: int) -> tuple[float, float]:
     """95 % interval of B's error minus A's, where that many of n images are right in A only and in B only.
 
     The adjusted Wald interval of Bonett and Price (J. Educ. Behav. Stat. 37, 2012, 479-488), which Fagerland, Lydersen and Laake

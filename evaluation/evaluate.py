@@ -14,10 +14,10 @@ from tencrop.common.atomic import write_whole
 from tencrop.common.errors import BadInput
 from tencrop.dataset.holdout import held_out
 from tencrop.dataset.source import Entry, Source
-from tencrop.evaluation.chunks import Plan, complete, decides, do_chunks, part
+from tencrop.evaluation.chunks import Plan, evaluate_chunks, is_complete, part_path, run_fingerprint
 from tencrop.evaluation.prediction_records import counts, write_records
 from tencrop.evaluation.report import html_report
-from tencrop.evaluation.run_folder import claimed
+from tencrop.evaluation.run_folder import lock_run_folder
 from tencrop.runtime.cores import cores
 from tencrop.runtime.ensemble import Predictor
 
@@ -28,7 +28,7 @@ FIVE_NETS = {
     "top5": 16.4,
 }  # the paper's table 2
 
-Do = Callable[[Sequence[int]], Iterable[int]]  # does these chunks; after each, how many images it was
+ChunkRunner = Callable[[Sequence[int]], Iterable[int]]  # does these chunks; after each, how many images it was
 
 
 def plan(data: Source, model: Predictor, holdout: float, limit: int | None) -> Plan:
@@ -44,35 +44,40 @@ def plan(data: Source, model: Predictor, holdout: float, limit: int | None) -> P
         raise BadInput(
             f"{data.root}: class {unknown[0]!r} is none of the model's ({len(unknown)} of {len(data.labels)} classes are not)"
         )
-    chosen: Literal["own", "all"] | float = (
+    subset: Literal["own", "all"] | float = (
         "own" if data.entries.validation is not None else "all" if holdout == 1 else holdout
     )
     entries: Sequence[Entry] = data.entries.chosen(held_out(data.entries, holdout))
-    among = len(entries)
-    if limit is not None and limit < among:
-        entries = [entries[i * among // limit] for i in range(limit)]
+    available = len(entries)
+    if limit is not None and limit < available:
+        entries = [entries[i * available // limit] for i in range(limit)]
     if not entries:
         raise BadInput(f"{data.root}: no image left to evaluate")
-    return Plan(data, entries, [index[data.labels[entry.label].id] for entry in entries], chosen, among)
+    return Plan(data, entries, [index[data.labels[entry.label].id] for entry in entries], subset, available)
 
 
 def evaluate(
-    work: Plan, model: Predictor, out: Path, resume: bool, progress: Callable[[int], None], do: Do | None = None
+    work: Plan,
+    model: Predictor,
+    out: Path,
+    resume: bool,
+    progress: Callable[[int], None],
+    runner: ChunkRunner | None = None,
 ) -> dict[str, Any]:
     """Run the plan and write predictions.parquet, summary.json, run.json and report.html; returns the summary.
 
-    `resume` goes on with a run that was stopped; of a finished one it gives the summary. `do`: does chunks elsewhere than here.
+    `resume` goes on with a run that was stopped; of a finished one it gives the summary. `runner`: does chunks elsewhere than here.
     Raises BadInput where `out` holds anything else, or this run and `resume` was not asked for; WorkFailed where an image is gone.
     """
-    with claimed(out, _claim(work, model), resume):
+    with lock_run_folder(out, _result_settings(work, model), resume):
         if (out / "summary.json").exists():
             summary: dict[str, Any] = json.loads((out / "summary.json").read_text(encoding="utf-8"))
             return summary
         (out / "parts").mkdir(exist_ok=True)
         started, fresh = time.time(), 0
-        todo = [chunk for chunk in range(work.chunks) if not complete(out, work, chunk)]
-        kept = len(work.entries) - sum(len(work.of(chunk)[0]) for chunk in todo)
-        for images in do(todo) if do else do_chunks(work, todo, out, model):
+        todo = [chunk for chunk in range(work.chunk_count) if not is_complete(out, work, chunk)]
+        kept = len(work.entries) - sum(len(work.chunk(chunk)[0]) for chunk in todo)
+        for images in runner(todo) if runner else evaluate_chunks(work, todo, out, model):
             fresh += images
             progress(kept + fresh)
         seconds = time.time() - started
@@ -88,7 +93,7 @@ def evaluate(
 
 def _write_report(out: Path, work: Plan, model: Predictor, run: dict[str, Any]) -> dict[str, Any]:
     """The four files, summary.json last: where it is, the run is finished. Then the parts go."""
-    parts = [part(out, chunk) for chunk in range(work.chunks)]
+    parts = [part_path(out, chunk) for chunk in range(work.chunk_count)]
     table = pa.concat_tables([pq.read_table(file) for file in parts])
     summary = _summary(work, model, table)
     write_records(out / "predictions.parquet", table)
@@ -101,10 +106,10 @@ def _write_report(out: Path, work: Plan, model: Predictor, run: dict[str, Any]) 
     return summary
 
 
-def _claim(work: Plan, model: Predictor) -> dict[str, Any]:
+def _result_settings(work: Plan, model: Predictor) -> dict[str, Any]:
     """Everything that could change a float or a count."""
     images = json.dumps([[entry.id, label] for entry, label in zip(work.entries, work.labels, strict=True)])
-    return decides(model) | {"list of images": hashlib.sha256(images.encode()).hexdigest()}
+    return run_fingerprint(model) | {"list of images": hashlib.sha256(images.encode()).hexdigest()}
 
 
 def _summary(work: Plan, model: Predictor, table: pa.Table) -> dict[str, Any]:
@@ -121,8 +126,8 @@ def _summary(work: Plan, model: Predictor, table: pa.Table) -> dict[str, Any]:
         "model": {"name": model.name, "sha256": model.sha256} | ({"members": several} if len(several) > 1 else {}),
         "contract_sha256": model.contract.sha256,
         "dataset": work.data.root.resolve().name,
-        "images": work.chosen,
-        "among": work.among,
+        "images": work.subset,
+        "among": work.available,
         "expect": _expected(model),
     }
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from tencrop.common.errors import ImageError
 from tencrop.dataset.source import Entry, Source
-from tencrop.evaluation.record_queries import Answers
+from tencrop.evaluation.record_queries import Predictions
 from tencrop.images.decode import decode
 from tencrop.model.contract import Contract
 
@@ -17,12 +17,14 @@ THUMBNAIL = Contract(resize=224, crop=224)  # pixels; the square that the net se
 QUALITY = 80  # about 12 kB a photograph
 
 
-def panel(rows: Sequence[int], answers: Answers, names: Sequence[str], data: Source, entries: Sequence[Entry]) -> str:
+def panel(
+    rows: Sequence[int], answers: Predictions, names: Sequence[str], data: Source, entries: Sequence[Entry]
+) -> str:
     """HTML of the images of these rows; `names` are the model's classes in words."""
     return f'<div class="panel">{"".join(_figure(row, answers, names, data, entries[row]) for row in rows)}</div>'
 
 
-def _figure(row: int, answers: Answers, names: Sequence[str], data: Source, entry: Entry) -> str:
+def _figure(row: int, answers: Predictions, names: Sequence[str], data: Source, entry: Entry) -> str:
     true = int(answers.labels[row])
     guesses = zip(answers.top[row].tolist(), answers.probabilities[row].tolist(), strict=True)
     bars = "".join(_bar(names[index], p, index == true) for index, p in guesses if index >= 0)

@@ -51,7 +51,7 @@ def write_records(path: Path, table: pa.Table) -> None:
         pq.write_table(table, partial)
 
 
-def fives(column: pa.ChunkedArray) -> np.ndarray:
+def pad_top5(column: pa.ChunkedArray) -> np.ndarray:
     """Lists of TOP at most, of indices or probabilities -> [n,TOP], -1 where a list is shorter.
 
     Raises ValueError (pyarrow's is one) where a list is longer, or a null.
@@ -65,4 +65,4 @@ def fives(column: pa.ChunkedArray) -> np.ndarray:
 
 def counts(table: pa.Table, kind: str) -> Counts:
     """Errors by "center" or "ten_crop" over all rows."""
-    return Counts.of(fives(table[f"{kind}_indices"]), table["label"].to_numpy())
+    return Counts.of(pad_top5(table[f"{kind}_indices"]), table["label"].to_numpy())

@@ -20,9 +20,9 @@ import ray.data
 from ray.exceptions import RayError
 
 from tencrop.common.errors import BadInput, WorkFailed, one_line
-from tencrop.evaluation.chunks import Plan, complete, decides, do_chunks
-from tencrop.evaluation.cluster import cluster
-from tencrop.evaluation.evaluate import Do
+from tencrop.evaluation.chunks import Plan, evaluate_chunks, is_complete, run_fingerprint
+from tencrop.evaluation.evaluate import ChunkRunner
+from tencrop.evaluation.ray_cluster import connect_ray
 from tencrop.runtime.engine import EngineOptions, device_kind
 from tencrop.runtime.ensemble import Predictor, open_predictor
 
@@ -42,31 +42,31 @@ class Job:
     folder: Path  # that relative paths start from
 
 
-def on_ray(work: Plan, model: Predictor, models: Sequence[Path], out: Path) -> Do:
+def make_ray_runner(work: Plan, model: Predictor, models: Sequence[Path], out: Path) -> ChunkRunner:
     """Does the chunks of a plan on Ray; `models` are the files that `model` is of.
 
     Iterating raises WorkFailed where a machine cannot do what this one does, or where Ray gives up; parts that are written stay.
     """
     engine = model.engine
     options = EngineOptions(device_kind(engine.device), engine.name, engine.precision)
-    job = Job(out.absolute(), tuple(path.absolute() for path in models), options, decides(model), Path.cwd())
+    job = Job(out.absolute(), tuple(path.absolute() for path in models), options, run_fingerprint(model), Path.cwd())
 
-    def do(chunks: Sequence[int]) -> Iterator[int]:
+    def run_on_ray(chunks: Sequence[int]) -> Iterator[int]:
         if not chunks:
             return
-        with cluster():
+        with connect_ray():
             try:
                 yield from _spread(work, job, chunks)
             except RayError as error:
                 why = one_line(error)
                 raise WorkFailed(f"Ray gave up ({why}); what is done is kept: go on with --resume") from None
-        gone = [chunk for chunk in chunks if not complete(out, work, chunk)]
+        gone = [chunk for chunk in chunks if not is_complete(out, work, chunk)]
         if gone:
             raise WorkFailed(
                 f"{out}: {len(gone)} parts are not there; --out is a folder that every machine of the cluster sees"
             )
 
-    return do
+    return run_on_ray
 
 
 def _spread(work: Plan, job: Job, chunks: Sequence[int]) -> Iterator[int]:
@@ -122,7 +122,7 @@ class Actor:
 
     def _compare(self) -> None:
         """Raises WorkFailed where this machine would compute otherwise than the one that the command runs on."""
-        for key, here in decides(self.model).items():
+        for key, here in run_fingerprint(self.model).items():
             if here != self.job.alike[key]:
                 raise WorkFailed(
                     f"the {key} is {here} here and {self.job.alike[key]} where the command runs: results could differ"
@@ -134,17 +134,17 @@ class Actor:
             yield _row(0, self.failure)
             return
         chunks = batch["chunk"].tolist()
-        todo = [chunk for chunk in chunks if not complete(self.job.out, self.work, chunk)]
+        todo = [chunk for chunk in chunks if not is_complete(self.job.out, self.work, chunk)]
         for chunk in set(chunks) - set(todo):
-            yield _row(len(self.work.of(chunk)[0]))
+            yield _row(len(self.work.chunk(chunk)[0]))
         if todo and ray.get(self.tries.begun.remote(chunks[0])) > TRIES:
-            first = self.work.of(todo[0])[0][0].id
+            first = self.work.chunk(todo[0])[0][0].id
             yield _row(
                 0, f"a process died {TRIES} times over the images from {first} on; what is done is kept for --resume"
             )
             return
         try:
-            yield from map(_row, do_chunks(self.work, todo, self.job.out, self.model))
+            yield from map(_row, evaluate_chunks(self.work, todo, self.job.out, self.model))
         except WorkFailed as error:
             yield _row(0, _told(error))
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from tencrop.evaluation.prediction_records import fives
+from tencrop.evaluation.prediction_records import pad_top5
 from tencrop.model.metrics import TOP
 
 
@@ -28,7 +28,7 @@ class Confusion(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
+class Predictions:
     """The ten views' answers to n images; an undecodable one has indices of -1 and is wrong."""
 
     labels: np.ndarray  # int32 [n], the true ones
@@ -36,9 +36,9 @@ class Answers:
     probabilities: np.ndarray  # float32 [n,TOP], -1 where top is
 
     @classmethod
-    def of(cls, table: pa.Table) -> "Answers":
+    def from_table(cls, table: pa.Table) -> "Predictions":
         """From a table as records.SCHEMA."""
-        top, probabilities = (fives(table[f"ten_crop_{what}"]) for what in ("indices", "probabilities"))
+        top, probabilities = (pad_top5(table[f"ten_crop_{what}"]) for what in ("indices", "probabilities"))
         return cls(table["label"].to_numpy(), top, probabilities)
 
     @property

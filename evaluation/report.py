@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from tencrop.dataset.source import Entry, Source
 from tencrop.evaluation.panel import panel
-from tencrop.evaluation.record_queries import Answers
+from tencrop.evaluation.record_queries import Predictions
 from tencrop.model.contract import Label
 
 PANEL = 8  # images shown, as in the paper's figure 4
@@ -51,7 +51,7 @@ def html_report(
     entries: Sequence[Entry],
 ) -> str:
     """The page; `table` as in records.SCHEMA, its rows those of `entries`. Nothing in it is fetched from anywhere."""
-    answers, names = Answers.of(table), _names(labels)
+    answers, names = Predictions.from_table(table), _names(labels)
     mistakes = answers.surest_mistakes(MISTAKES)
     sections = {  # anchor -> heading, HTML
         "panel": (
@@ -74,7 +74,7 @@ def html_report(
     return f'<!doctype html>\n<html lang="en"><head>{_head(title)}</head><body>{header}<main>{top}{body}</main>{_script()}</body></html>\n'
 
 
-def interval(error: float, n: int) -> tuple[float, float]:
+def wilson_interval(error: float, n: int) -> tuple[float, float]:
     """Wilson's 95 % interval of an error that is a fraction of n."""
     middle, spread = error + Z * Z / (2 * n), Z * sqrt(error * (1 - error) / n + Z * Z / (4 * n * n))
     scale = 1 + Z * Z / n
@@ -129,7 +129,7 @@ def _errors(summary: Mapping[str, Any]) -> str:
 
 def _measured(error: float, n: int) -> str:
     low, high = (
-        min(max(end, 0.0), 1.0) for end in interval(error, n)
+        min(max(end, 0.0), 1.0) for end in wilson_interval(error, n)
     )  # rounding may carry an end past what it cannot pass
     shown = _range(100 * error, 100 * low, 100 * high)
     return f"<td><strong>{error:.2%}</strong><small>{low:.2%} to {high:.2%}</small>{shown}</td>"
@@ -180,7 +180,7 @@ def _members(members: Sequence[Mapping[str, str]]) -> dict[str, str]:
     }
 
 
-def _confusions(answers: Answers, names: Sequence[str]) -> str:
+def _confusions(answers: Predictions, names: Sequence[str]) -> str:
     images = {row.label: row.images for row in answers.classes()}
     rows = "".join(
         f'<tr><td>{escape(names[pair.label])}</td><td>{escape(names[pair.taken])}</td><td class="n">{pair.images}</td>'
@@ -196,7 +196,7 @@ def _confusions(answers: Answers, names: Sequence[str]) -> str:
     )
 
 
-def _classes(answers: Answers, labels: Sequence[Label]) -> str:
+def _classes(answers: Predictions, labels: Sequence[Label]) -> str:
     """Sorted by report.js; without it, or before, the worst is first."""
 
     def error(fraction: float) -> str:

@@ -14,7 +14,7 @@ CLAIM = "claim.json"
 
 
 @contextmanager
-def claimed(out: Path, claim: Mapping[str, Any], resume: bool) -> Iterator[None]:
+def lock_run_folder(out: Path, claim: Mapping[str, Any], resume: bool) -> Iterator[None]:
     """Hold the folder for the run that `claim` tells of; it is made where it is not there.
 
     Raises BadInput where it holds anything else, a run without `resume`, another run, or one that another process is at.

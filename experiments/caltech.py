@@ -27,7 +27,7 @@ from tencrop.dataset.holdout import held_out
 from tencrop.dataset.prepared import Prepared, prepare
 from tencrop.dataset.source import Entries, unheard
 from tencrop.evaluation.evaluate import evaluate, plan
-from tencrop.evaluation.prediction_records import fives
+from tencrop.evaluation.prediction_records import pad_top5
 from tencrop.export.run import export
 from tencrop.runtime.classifier import open_classifier
 from tencrop.runtime.engine import EngineOptions
@@ -139,7 +139,7 @@ def accuracies(predictions: Path) -> dict[str, Any]:
     found: dict[str, Any] = {"images": len(labels)}
     found |= {"classes": int((tested > 0).sum()), "classes_with_enough": int((tested >= ENOUGH).sum())}
     for kind in ("center", "ten_crop"):
-        guesses = fives(table[f"{kind}_indices"])
+        guesses = pad_top5(table[f"{kind}_indices"])
         right = guesses[:, 0] == labels
         of_class = np.bincount(labels, right) / np.maximum(tested, 1)
         found[kind] = {

@@ -283,13 +283,13 @@ def evaluate(
     source = _listed(data, labels, training=False)
     predictor = open_predictor(models, _options(device, engine, precision))
     work = plan(source, predictor, holdout, limit)
-    do = None
+    runner = None
     if ray and out:
-        from tencrop.evaluation.ray import on_ray
+        from tencrop.evaluation.ray import make_ray_runner
 
-        do = on_ray(work, predictor, models, out)
+        runner = make_ray_runner(work, predictor, models, out)
     with TemporaryDirectory() as scratch, _bar("evaluating", len(work.entries)) as progress:
-        summary = run(work, predictor, out or Path(scratch) / "run", resume, progress, do)
+        summary = run(work, predictor, out or Path(scratch) / "run", resume, progress, runner)
     if as_json:
         typer.echo(json.dumps(summary, indent=1))
         return

@@ -16,7 +16,7 @@ from PIL import Image
 from test_cli import call
 
 from tencrop.common.errors import BadInput
-from tencrop.evaluation.compare import compare, interval, open_run, paired, text_comparison
+from tencrop.evaluation.compare import compare, open_run, paired, paired_interval, text_comparison
 from tencrop.evaluation.prediction_records import SCHEMA, counts, write_records
 
 Row = dict[str, Any]  # as records.SCHEMA
@@ -102,7 +102,7 @@ def test_every_number_is_what_a_loop_over_the_images_counts(pair: tuple[Path, Pa
             assert (of["error_a"], of["error_b"]) == (wrong_a / 60, wrong_b / 60)
             assert (of["right_only_in_a"], of["right_only_in_b"]) == (only_a, only_b)
             assert of["difference"] == pytest.approx((wrong_b - wrong_a) / 60) and of["interval"] == list(
-                interval(only_a, only_b, 60)
+                paired_interval(only_a, only_b, 60)
             )
             assert of["mcnemar_p"] == pytest.approx(mcnemar(only_a, only_b))
         both = [(a, b) for a, b in zip(rows_a, rows_b, strict=True) if a[f"{kind}_indices"] and b[f"{kind}_indices"]]
@@ -152,7 +152,7 @@ def test_images_are_shown_with_their_true_class_and_both_answers(pair: tuple[Pat
     ],
 )
 def test_interval_is_that_of_bonett_and_price(only_a: int, only_b: int, n: int, low: float, high: float) -> None:
-    assert interval(only_a, only_b, n) == pytest.approx((low, high), abs=1e-5)
+    assert paired_interval(only_a, only_b, n) == pytest.approx((low, high), abs=1e-5)
 
 
 @pytest.mark.parametrize(("p_a", "p_b"), [(0.01, 0.01), (0.05, 0.02), (0.1, 0.1), (0.2, 0.05), (0.3, 0.3), (0.01, 0.4)])
@@ -160,7 +160,7 @@ def test_interval_holds_the_true_difference_in_nineteen_of_twenty_samples(p_a: f
     n, holds = 80, 0.0
     for only_a in range(n + 1):  # each way in which 80 images can fall, with its probability
         for only_b in range(n + 1 - only_a):
-            low, high = interval(only_a, only_b, n)
+            low, high = paired_interval(only_a, only_b, n)
             ways = comb(n, only_a) * comb(n - only_a, only_b)
             holds += (
                 (low <= p_a - p_b <= high) * ways * p_a**only_a * p_b**only_b * (1 - p_a - p_b) ** (n - only_a - only_b)
@@ -169,7 +169,7 @@ def test_interval_holds_the_true_difference_in_nineteen_of_twenty_samples(p_a: f
 
 
 def test_interval_of_runs_that_never_disagree_has_a_width() -> None:
-    low, high = interval(0, 0, 50_000)
+    low, high = paired_interval(0, 0, 50_000)
     assert -low == high == pytest.approx(2.77 / 50_000, rel=1e-3)
     right = np.ones(10, np.bool_)
     of = paired(right, right)
@@ -180,9 +180,9 @@ def test_interval_holds_what_was_seen_and_stays_within_one() -> None:
     for n in (1, 2, 7, 30):
         for only_a in range(n + 1):
             for only_b in range(n + 1 - only_a):
-                low, high = interval(only_a, only_b, n)
+                low, high = paired_interval(only_a, only_b, n)
                 assert -1 <= low <= (only_a - only_b) / n <= high <= 1
-                assert interval(only_b, only_a, n) == (-high, -low)
+                assert paired_interval(only_b, only_a, n) == (-high, -low)
 
 
 @pytest.mark.parametrize(("only_a", "only_b"), [(0, 1), (5, 0), (1, 7), (10, 10), (3, 11), (150, 100), (0, 2000)])

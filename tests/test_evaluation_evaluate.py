@@ -29,7 +29,7 @@ from tencrop.evaluation.chunks import Plan
 from tencrop.evaluation.evaluate import evaluate, plan
 from tencrop.evaluation.prediction_records import counts
 from tencrop.evaluation.report import MISTAKES, PANEL, text_report
-from tencrop.evaluation.run_folder import claimed
+from tencrop.evaluation.run_folder import lock_run_folder
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.metrics import Counts
 from tencrop.runtime.classifier import Classifier
@@ -224,15 +224,15 @@ def test_second_fresh_start_at_the_same_moment_is_refused(tmp_path: Path, monkey
         monkeypatch.undo()
         with (
             pytest.raises(BadInput, match="another process is at this run"),
-            claimed(tmp_path / "run", {"model": "b"}, False),
+            lock_run_folder(tmp_path / "run", {"model": "b"}, False),
         ):
             pass
         write_whole(file, content)
 
     monkeypatch.setattr("tencrop.evaluation.run_folder.write_whole", another_comes)
-    with claimed(tmp_path / "run", {"model": "a"}, False):
+    with lock_run_folder(tmp_path / "run", {"model": "a"}, False):
         assert json.loads((tmp_path / "run/claim.json").read_text()) == {"model": "a"}
-    with claimed(tmp_path / "run", {"model": "a"}, True):
+    with lock_run_folder(tmp_path / "run", {"model": "a"}, True):
         pass
 
 
@@ -247,7 +247,7 @@ def test_file_system_without_locks_is_told_from_another_process(
     monkeypatch.setattr(fcntl, "flock", flock)
     with (
         pytest.raises(BadInput, match=rf"cannot be used \({os.strerror(refusal)}\)"),
-        claimed(tmp_path / "run", {}, False),
+        lock_run_folder(tmp_path / "run", {}, False),
     ):
         pass
 
@@ -290,7 +290,7 @@ def test_summary_says_which_images_were_used(
 def test_limit_spreads_evenly(folder: Path, classifier: Classifier) -> None:
     work = whole(folder, classifier, 4)
     ids = [entry.id for entry in work.entries]
-    assert work.among == 19 and whole(folder, classifier).among == 19
+    assert work.available == 19 and whole(folder, classifier).available == 19
     assert ids == ["pagoda/broken.jpg", "pagoda/china03.jpg", "pagoda/china08.jpg", "sunflower/flower04.jpg"]
 
 

@@ -13,13 +13,13 @@ import pytest
 import ray
 from archives import tar
 from cuts import assert_the_same, cuts
-from mortal import CHUNK, LIVES, small_and_mortal
+from support.ray_faults import CHUNK, LIVES, small_and_mortal
 
 from tencrop.common.errors import WorkFailed
 from tencrop.dataset.layouts import open_source
 from tencrop.evaluation import chunks as chunk
 from tencrop.evaluation.evaluate import evaluate, plan
-from tencrop.evaluation.ray import ACTORS, TRIES, on_ray
+from tencrop.evaluation.ray import ACTORS, TRIES, make_ray_runner
 from tencrop.model.embedded import EMBEDDED
 from tencrop.runtime.classifier import Classifier
 from tencrop.server.settings import read_settings
@@ -52,7 +52,7 @@ def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             object_store_memory=200_000_000,
             log_to_driver=False,
             runtime_env={
-                "worker_process_setup_hook": "mortal.small_and_mortal",
+                "worker_process_setup_hook": "support.ray_faults.small_and_mortal",
                 "env_vars": {LIVES: str(file), "PYTHONPATH": str(TESTS)},
             },
         )
@@ -104,7 +104,9 @@ def run(
     """What the progress heard."""
     heard = list[int]()
     work = plan(open_source(data), classifier, 1, None)
-    evaluate(work, classifier, out, resume, heard.append, on_ray(work, classifier, [model], out) if on else None)
+    evaluate(
+        work, classifier, out, resume, heard.append, make_ray_runner(work, classifier, [model], out) if on else None
+    )
     return heard
 
 

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from validations import hostile, validation
 
-from tencrop.evaluation.record_queries import Answers
+from tencrop.evaluation.record_queries import Predictions
 from tencrop.evaluation.report import LISTED, MISTAKES, PANEL
 from tencrop.model.contract import Label
 
@@ -56,7 +56,7 @@ def test_confusions_and_surest_mistakes_equal_a_plain_count(photograph: bytes) -
     rows = given.rows()
     wrong = [i for i, row in enumerate(rows) if not row["undecodable"] and row["ten_crop_indices"][0] != row["label"]]
     pairs = Counter((rows[i]["label"], rows[i]["ten_crop_indices"][0]) for i in wrong)
-    answers = Answers.of(given.table)
+    answers = Predictions.from_table(given.table)
     assert (
         answers.confusions(15)
         == [(*pair, n) for pair, n in sorted(pairs.items(), key=lambda item: (-item[1], item[0]))][:15]

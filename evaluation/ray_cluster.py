@@ -21,7 +21,7 @@ QUIET = {
 
 
 @contextmanager
-def cluster() -> Iterator[None]:
+def connect_ray() -> Iterator[None]:
     """The Ray that this process is connected to, else RAY_ADDRESS's, else one of our own, which ends with the block."""
     if ray.is_initialized():
         yield
