@@ -11,14 +11,14 @@ from tencrop.runtime.engine import engine_signature
 from tencrop.runtime.ensemble import Predictor
 from tencrop.server.body_limits import BodyLimits
 from tencrop.server.errors import answer_errors
-from tencrop.server.job_store import open_store
+from tencrop.server.job_store import open_job_store
 from tencrop.server.keys import ApiKeys, Keys
 from tencrop.server.oip import routes as inference
-from tencrop.server.request_log import Access
+from tencrop.server.request_log import RequestLog
 from tencrop.server.routes import docs, health, hub, page, predict, validations
 from tencrop.server.schemas import Failure
 from tencrop.server.settings import Settings
-from tencrop.server.state import State
+from tencrop.server.state import ServerState
 
 
 def create_app(models: Sequence[Predictor], settings: Settings) -> FastAPI:
@@ -27,14 +27,14 @@ def create_app(models: Sequence[Predictor], settings: Settings) -> FastAPI:
     Raises BadInput for a bad folder or key file, or where the devices of one model would answer differently.
     """
     _check_alike(models)
-    store = open_store(settings)
+    store = open_job_store(settings)
     keys = Keys.read(settings.api_key_file) if settings.api_key_file else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.serving = State(models, settings, store)
+        app.state.server_state = ServerState(models, settings, store)
         yield
-        app.state.serving.close()
+        app.state.server_state.close()
 
     app = FastAPI(
         title="tencrop",
@@ -53,7 +53,7 @@ def create_app(models: Sequence[Predictor], settings: Settings) -> FastAPI:
     )
     if keys:
         app.add_middleware(ApiKeys, keys=keys)
-    app.add_middleware(Access)
+    app.add_middleware(RequestLog)
     answer_errors(app)
     for room in (predict, hub, inference, validations, health, docs, page):
         app.include_router(room.router)

@@ -14,14 +14,14 @@ import numpy as np
 
 from tencrop.common.errors import Stopped, WorkFailed, one_line
 from tencrop.runtime.ensemble import Predictor
-from tencrop.server.errors import Refusal
+from tencrop.server.errors import ApiError
 from tencrop.server.metrics import Metrics
 
 PATIENCE = 0.25  # seconds after which a job that waits for the engine looks whether it is still wanted
 SMALL = 4  # images; a forward of at most so many is not padded
 
 
-class Prediction(NamedTuple):
+class BatchedAnswer(NamedTuple):
     """One image's row of a forward, and how long it took in seconds."""
 
     probabilities: np.ndarray  # [C]
@@ -30,7 +30,7 @@ class Prediction(NamedTuple):
     engine_seconds: float
 
 
-class Ran(NamedTuple):
+class EngineInfo(NamedTuple):
     """What computes a model's answers: one engine at one precision, on a device or on several ("cuda:0,cuda:1")."""
 
     engine: str
@@ -40,7 +40,7 @@ class Ran(NamedTuple):
 
 class _Waiting(NamedTuple):
     pixels: np.ndarray
-    future: "asyncio.Future[Prediction]"
+    future: "asyncio.Future[BatchedAnswer]"
     since: float
 
 
@@ -49,7 +49,7 @@ class _Background(NamedTuple):
     future: "Future[tuple[np.ndarray, np.ndarray]]"
 
 
-def sizes(most: int) -> list[int]:
+def forward_sizes(most: int) -> list[int]:
     """The sizes of forwards: each small one, powers of two, and the largest. No other shape ever reaches an engine."""
     return [size for size in range(1, most) if size <= SMALL or size & (size - 1) == 0] + [most]
 
@@ -57,7 +57,7 @@ def sizes(most: int) -> list[int]:
 def warm_up(engine: Predictor, forward_images: int) -> None:
     """Run every size once, so that no request waits for memory to be laid out. Raises WorkFailed."""
     side = engine.contract.resize
-    for size in sizes(forward_images):
+    for size in forward_sizes(forward_images):
         try:
             engine.forward(np.zeros((size, side, side, 3), np.uint8))
         except Exception as error:  # both runtimes raise types of their own
@@ -75,14 +75,14 @@ class Batcher:
     def __init__(self, engines: Sequence[Predictor], forward_images: int, queue_images: int, metrics: Metrics) -> None:
         self.model = engines[0]
         first = self.model.engine
-        self.ran = Ran(first.name, ",".join(each.engine.device for each in engines), first.precision)
+        self.engine_info = EngineInfo(first.name, ",".join(each.engine.device for each in engines), first.precision)
         self.forward_images, self.queue_images = forward_images, queue_images
         self.metrics = metrics
-        self._sizes = sizes(forward_images)
+        self._sizes = forward_sizes(forward_images)
         self._queue: deque[_Waiting] = deque()
         self._background: _Background | None = None  # looked at when nothing waits and nothing comes
         self._admitted = 0  # images
-        self._coming = 0  # of these, those that are being decoded or wait
+        self._in_flight = 0  # of these, those that are being decoded or wait
         self._wake = threading.Condition()
         self._stopping = False
         self._threads = [
@@ -91,8 +91,8 @@ class Batcher:
         ]
         for thread in self._threads:
             thread.start()
-        metrics.ran(self.model.name, self.ran._asdict())
-        metrics.watch(self.model.name, lambda: len(self._queue), lambda: self._admitted)
+        metrics.set_engine(self.model.name, self.engine_info._asdict())
+        metrics.set_gauges(self.model.name, lambda: len(self._queue), lambda: self._admitted)
 
     @property
     def alive(self) -> bool:
@@ -103,7 +103,7 @@ class Batcher:
     def admitted(self, images: int = 1) -> Iterator[None]:
         """Places for so many images, held until they are answered; taken once they have arrived, for a slow body must not hold one.
 
-        Raises Refusal 429 where there are not so many. For the event loop's thread.
+        Raises ApiError 429 where there are not so many. For the event loop's thread.
         """
         self.check_room(images)
         self._admitted += images
@@ -113,9 +113,9 @@ class Batcher:
             self._admitted -= images
 
     def check_room(self, images: int = 1) -> None:
-        """Asked before a body is read, too. Raises Refusal 429 where there are not so many places."""
+        """Asked before a body is read, too. Raises ApiError 429 where there are not so many places."""
         if self._admitted + images > self.queue_images:
-            raise Refusal(
+            raise ApiError(
                 HTTPStatus.TOO_MANY_REQUESTS,
                 "queue_full",
                 "too many images are waiting; try again",
@@ -123,18 +123,18 @@ class Batcher:
             )
 
     @contextmanager
-    def coming(self) -> Iterator[None]:
+    def in_flight(self) -> Iterator[None]:
         """An image that is on its way to `predict`: until it is answered no forward of a job begins."""
         with self._wake:
-            self._coming += 1
+            self._in_flight += 1
         try:
             yield
         finally:
             with self._wake:
-                self._coming -= 1
+                self._in_flight -= 1
                 self._wake.notify_all()
 
-    async def predict(self, pixels: np.ndarray) -> Prediction:
+    async def predict(self, pixels: np.ndarray) -> BatchedAnswer:
         """uint8 [R,R,3] -> its prediction; a caller that is cancelled is dropped before its forward."""
         loop = asyncio.get_running_loop()
         waiting = _Waiting(pixels, loop.create_future(), time.perf_counter())
@@ -184,7 +184,9 @@ class Batcher:
                 mean, views = self._forward(engine, [waiting.pixels for waiting in batch])
                 took = time.perf_counter() - started
                 rows = zip(batch, mean, views, strict=True)
-                self._deliver(batch, [Prediction(p, each, started - waiting.since, took) for waiting, p, each in rows])
+                self._deliver(
+                    batch, [BatchedAnswer(p, each, started - waiting.since, took) for waiting, p, each in rows]
+                )
             except Exception as error:  # whatever the engine raises goes to those who asked; the thread lives on
                 self._deliver(batch, [error] * len(batch))
 
@@ -192,7 +194,7 @@ class Batcher:
         """Classifier.predict of a batch that is padded to one of the sizes."""
         size = next(size for size in self._sizes if size >= len(images))
         padded = np.stack([*images, *[images[0]] * (size - len(images))])
-        with self.metrics.forward(self.model.name, size * len(self.model.contract.views)):
+        with self.metrics.time_forward(self.model.name, size * len(self.model.contract.views)):
             mean, views = engine.forward(padded)
         return mean[: len(images)], views[: len(images)]
 
@@ -207,7 +209,7 @@ class Batcher:
         batch: list[_Waiting] = []
         with self._wake:
             while True:
-                self._wake.wait_for(lambda: self._queue or (self._background and not self._coming) or self._stopping)
+                self._wake.wait_for(lambda: self._queue or (self._background and not self._in_flight) or self._stopping)
                 while self._queue and len(batch) < self.forward_images:
                     waiting = self._queue.popleft()
                     if not waiting.future.done():
@@ -216,13 +218,13 @@ class Batcher:
                     return batch
                 if self._stopping:
                     return None
-                if self._background and not self._coming:
+                if self._background and not self._in_flight:
                     task, self._background = self._background, None
                     return task
 
     @staticmethod
-    def _deliver(batch: list[_Waiting], results: list[Prediction | Exception]) -> None:
-        def settle(future: "asyncio.Future[Prediction]", result: Prediction | Exception) -> None:
+    def _deliver(batch: list[_Waiting], results: list[BatchedAnswer | Exception]) -> None:
+        def settle(future: "asyncio.Future[BatchedAnswer]", result: BatchedAnswer | Exception) -> None:
             if future.done():  # cancelled meanwhile
                 return
             if isinstance(result, Exception):

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartParser
 
-from tencrop.server.errors import Refusal, misfit
+from tencrop.server.errors import ApiError, validation_error
 from tencrop.server.schemas import HubRequest
 
 FORM = "multipart/form-data"
@@ -35,11 +35,11 @@ MultiPartParser.spool_max_size = (
 )  # bodies are bounded before they are parsed: no file of a form ever goes to a disk
 
 
-async def image_bytes(request: Request) -> bytes:
-    """The image of a request. Raises Refusal where the body is JSON or a form without exactly one file `image`."""
-    kind = content_type(request)
+async def read_image(request: Request) -> bytes:
+    """The image of a request. Raises ApiError where the body is JSON or a form without exactly one file `image`."""
+    kind = get_content_type(request)
     if kind == "application/json":
-        raise Refusal(
+        raise ApiError(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
             "unsupported_format",
             "send the image's bytes, or a form with a file `image`",
@@ -48,43 +48,45 @@ async def image_bytes(request: Request) -> bytes:
         return await request.body()
     images = await _files(request, "image", 1)
     if len(images) != 1:
-        raise Refusal(
+        raise ApiError(
             HTTPStatus.UNPROCESSABLE_ENTITY, "bad_parameter", "the form must have one file field named `image`"
         )
     return images[0]
 
 
-async def form_images(request: Request, most: int) -> list[bytes]:
-    """The files `images` of a form. Raises Refusal where it is none, has none, or has more than `most`."""
-    if content_type(request) != FORM:
-        raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_format", f"send {FORM} with files `images`")
+async def read_form_images(request: Request, most: int) -> list[bytes]:
+    """The files `images` of a form. Raises ApiError where it is none, has none, or has more than `most`."""
+    if get_content_type(request) != FORM:
+        raise ApiError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_format", f"send {FORM} with files `images`")
     images = await _files(request, "images", most)
     if not images:
-        raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_parameter", "the form must have file fields named `images`")
+        raise ApiError(
+            HTTPStatus.UNPROCESSABLE_ENTITY, "bad_parameter", "the form must have file fields named `images`"
+        )
     return images
 
 
-def parsed(kind: type[Document], body: bytes) -> Document:
-    """A body of JSON. Raises Refusal where it does not fit."""
+def parse_json(kind: type[Document], body: bytes) -> Document:
+    """A body of JSON. Raises ApiError where it does not fit."""
     try:
         return kind.model_validate_json(body)
     except ValidationError as error:
-        raise misfit(error) from None
+        raise validation_error(error) from None
 
 
-def content_type(request: Request) -> str:
+def get_content_type(request: Request) -> str:
     """Without its parameters."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 async def _files(request: Request, name: str, most: int) -> list[bytes]:
-    """The files of this name. Raises Refusal where one of them is text, or where there are more files than `most`."""
+    """The files of this name. Raises ApiError where one of them is text, or where there are more files than `most`."""
     try:
         async with request.form(max_files=most + 1, max_fields=8) as form:
             files = form.getlist(name)
             if len(files) > most or not all(isinstance(file, UploadFile) for file in files):
                 why = f"the form must have file fields named `{name}`, at most {most}"
-                raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_parameter", why)
+                raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_parameter", why)
             return [await file.read() for file in files if isinstance(file, UploadFile)]
     except ValueError:  # a boundary, charset or field name that is none
-        raise Refusal(HTTPStatus.BAD_REQUEST, "bad_request", "the form cannot be read") from None
+        raise ApiError(HTTPStatus.BAD_REQUEST, "bad_request", "the form cannot be read") from None

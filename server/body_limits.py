@@ -7,9 +7,9 @@ from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tencrop.server.errors import Refusal, shutting_down
+from tencrop.server.errors import ApiError, shutting_down_error
 
-HOLD = "tencrop.hold"  # in a request's scope: what counts bytes that are made of its body, too; raises Refusal
+HOLD = "tencrop.hold"  # in a request's scope: what counts bytes that are made of its body, too; raises ApiError
 CLOSE = {"Connection": "close"}  # what is left of the body is not read
 
 
@@ -39,24 +39,24 @@ class BodyLimits:
             with self._holding() as hold:
                 scope[HOLD] = hold
                 await self.app(scope, self._bounded(receive, hold), watched)
-        except Refusal as refusal:
+        except ApiError as refusal:
             if answered:
                 raise
             await refusal.response(scope["path"])(scope, receive, send)
         except asyncio.CancelledError:  # the drain's time is over
             if answered:
                 raise
-            await shutting_down(CLOSE).response(scope["path"])(scope, receive, send)
+            await shutting_down_error(CLOSE).response(scope["path"])(scope, receive, send)
 
     @contextmanager
     def _holding(self) -> Iterator[Callable[[int], None]]:
-        """A request's share of all bytes, which grows by what `hold` is told. Raises Refusal."""
+        """A request's share of all bytes, which grows by what `hold` is told. Raises ApiError."""
         mine = 0
 
         def hold(size: int) -> None:
             nonlocal mine
             if self._held + size > self.max_total:
-                raise Refusal(
+                raise ApiError(
                     HTTPStatus.TOO_MANY_REQUESTS,
                     "queue_full",
                     "too many bytes are waiting; try again",
@@ -83,7 +83,7 @@ class BodyLimits:
                 async with asyncio.timeout_at(due):
                     message = await receive()
             except TimeoutError:
-                raise Refusal(
+                raise ApiError(
                     HTTPStatus.GATEWAY_TIMEOUT,
                     "deadline",
                     f"the body took longer than {self.seconds:g} s to arrive",
@@ -99,6 +99,6 @@ class BodyLimits:
 
     def _count(self, size: int) -> None:
         if size > self.max_bytes:
-            raise Refusal(
+            raise ApiError(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body_too_large", f"the body exceeds {self.max_bytes} bytes", CLOSE
             )

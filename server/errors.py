@@ -20,7 +20,7 @@ STATUS = {  # of an ImageError's code
 }
 
 
-class Refusal(HTTPException):
+class ApiError(HTTPException):
     """An answer that is an error object: raised by routes and by what they call.
 
     An HTTPException, since FastAPI makes a 400 of any other that comes while it reads a body.
@@ -39,43 +39,43 @@ class Refusal(HTTPException):
         return JSONResponse({"error": error}, self.status_code, self.headers)
 
 
-def shutting_down(headers: Mapping[str, str] | None = None) -> Refusal:
+def shutting_down_error(headers: Mapping[str, str] | None = None) -> ApiError:
     """To what comes after SIGTERM."""
-    return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "shutting_down", "the server is shutting down", headers)
+    return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "shutting_down", "the server is shutting down", headers)
 
 
-def broke() -> Refusal:
+def internal_error() -> ApiError:
     """Where the server is at fault."""
-    return Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "the server failed; its log says why")
+    return ApiError(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "the server failed; its log says why")
 
 
 def answer_errors(app: FastAPI) -> None:
-    """Every way a request can fail, as an error object; Access answers what is no request's fault."""
+    """Every way a request can fail, as an error object; RequestLog answers what is no request's fault."""
 
-    @app.exception_handler(Refusal)
-    async def refused(request: Request, error: Refusal) -> JSONResponse:
+    @app.exception_handler(ApiError)
+    async def refused(request: Request, error: ApiError) -> JSONResponse:
         return error.response(request.url.path)
 
     @app.exception_handler(ClientDisconnect)
     async def left(request: Request, _: ClientDisconnect) -> JSONResponse:  # nobody reads it
-        return Refusal(HTTPStatus.BAD_REQUEST, "client_left", "the client left").response(request.url.path)
+        return ApiError(HTTPStatus.BAD_REQUEST, "client_left", "the client left").response(request.url.path)
 
     @app.exception_handler(ImageError)
     async def bad_image(request: Request, error: ImageError) -> JSONResponse:
-        return Refusal(STATUS[error.code], error.code, str(error)).response(request.url.path)
+        return ApiError(STATUS[error.code], error.code, str(error)).response(request.url.path)
 
     @app.exception_handler(RequestValidationError)
     async def bad_parameter(request: Request, error: RequestValidationError) -> JSONResponse:
-        return misfit(error).response(request.url.path)
+        return validation_error(error).response(request.url.path)
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> JSONResponse:
         status = HTTPStatus(error.status_code)
-        return Refusal(status, status.name.lower(), str(error.detail), error.headers).response(request.url.path)
+        return ApiError(status, status.name.lower(), str(error.detail), error.headers).response(request.url.path)
 
 
-def misfit(error: RequestValidationError | ValidationError) -> Refusal:
+def validation_error(error: RequestValidationError | ValidationError) -> ApiError:
     """The first thing that pydantic found wrong with a request."""
     first = error.errors()[0]
     where = f"{first['loc'][-1]}: " if first["loc"] else ""
-    return Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_parameter", f"{where}{first['msg'].lower()}")
+    return ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_parameter", f"{where}{first['msg'].lower()}")

@@ -8,7 +8,7 @@ HEAD_SECONDS = 10.0  # from the first moment at which a head can come until it i
 HEAD_BYTES = 64 << 10
 
 
-class BoundedHttp(HttpToolsProtocol):
+class HeadLimits(HttpToolsProtocol):
     """Closes a connection whose next head is late, or larger than HEAD_BYTES (431)."""
 
     _timer: asyncio.TimerHandle | None = None

@@ -1,4 +1,4 @@
-"""Store: validation jobs on disk, a folder for each, <state-dir>/validations/ID with job.json and the run that `evaluate` makes."""
+"""JobStore: validation jobs on disk, a folder for each, <state-dir>/validations/ID with job.json and the run that `evaluate` makes."""
 
 import logging
 import re
@@ -23,12 +23,12 @@ JOB = "job.json"
 log = logging.getLogger("uvicorn.error")
 
 
-def new_id() -> str:
+def make_id() -> str:
     """Later ones sort behind earlier ones."""
     return f"{time.time_ns():016x}{token_hex(4)}"
 
 
-class Store:
+class JobStore:
     """The jobs' folders, and the root that their data sets lie under; `held` is locked while this server uses them."""
 
     def __init__(self, data_root: Path, folder: Path, held: IO[str]) -> None:
@@ -67,7 +67,7 @@ class Store:
         self._held.close()
 
 
-def open_store(settings: Settings) -> Store | None:
+def open_job_store(settings: Settings) -> JobStore | None:
     """None without a data root. Raises BadInput where a folder is not there or cannot be used, or another server uses it."""
     if settings.data_root is None:
         return None
@@ -85,4 +85,4 @@ def open_store(settings: Settings) -> Store | None:
         raise BadInput(
             f"--state-dir {settings.state_dir}: cannot be used ({error.strerror}); choose another folder"
         ) from None
-    return Store(settings.data_root.resolve(), folder.resolve(), held)
+    return JobStore(settings.data_root.resolve(), folder.resolve(), held)

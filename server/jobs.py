@@ -16,18 +16,18 @@ from tencrop.dataset.layouts import open_source
 from tencrop.dataset.source import Entries, Entry
 from tencrop.evaluation.evaluate import evaluate, plan
 from tencrop.model.contract import Label
+from tencrop.server.background_predictor import BackgroundPredictor
 from tencrop.server.batcher import Batcher
-from tencrop.server.errors import Refusal, broke
-from tencrop.server.job_store import Store, new_id
+from tencrop.server.errors import ApiError, internal_error
+from tencrop.server.job_store import JobStore, make_id
 from tencrop.server.schemas import FINISHED, NewValidation, Validation
-from tencrop.server.spare import Spare
 
 MAX_UNFINISHED = 100  # jobs; one more is answered 429
 
 log = logging.getLogger("uvicorn.error")
 
 
-class Watched(NamedTuple):
+class InterruptibleSource(NamedTuple):
     """A data set whose every image is read by another function."""
 
     root: Path
@@ -39,7 +39,7 @@ class Watched(NamedTuple):
 class Jobs:
     """All jobs of a store; unfinished ones go on, the oldest first. A Validation never changes: a job's next one replaces it."""
 
-    def __init__(self, store: Store, batchers: Mapping[str, Batcher], stopping: Callable[[], bool]) -> None:
+    def __init__(self, store: JobStore, batchers: Mapping[str, Batcher], stopping: Callable[[], bool]) -> None:
         self._store, self._batchers, self._stopping = store, batchers, stopping
         self._jobs = store.read()  # oldest first
         self._running: str | None = None  # what the thread is at, be it cancelled meanwhile
@@ -54,16 +54,16 @@ class Jobs:
         self._thread.start()
 
     def create(self, asked: NewValidation, model: str) -> Validation:
-        """Queue one for this served model. Raises Refusal."""
+        """Queue one for this served model. Raises ApiError."""
         self._folder(asked.dataset)
         with self._wake:
             if len(self._unfinished()) >= MAX_UNFINISHED:
-                raise Refusal(
+                raise ApiError(
                     HTTPStatus.TOO_MANY_REQUESTS, "queue_full", f"{MAX_UNFINISHED} validations wait; cancel one or wait"
                 )
             job = Validation(
                 **asked.model_dump()
-                | {"id": new_id(), "model": model, "status": "queued", "created": datetime.now(UTC)}
+                | {"id": make_id(), "model": model, "status": "queued", "created": datetime.now(UTC)}
             )
             try:
                 self._store.save(job)
@@ -71,7 +71,7 @@ class Jobs:
                 with suppress(OSError):
                     self._store.remove(job.id)
                 why = f"the job cannot be kept ({error.strerror})"
-                raise Refusal(HTTPStatus.INSUFFICIENT_STORAGE, "cannot_be_kept", why) from None
+                raise ApiError(HTTPStatus.INSUFFICIENT_STORAGE, "cannot_be_kept", why) from None
             self._jobs[job.id] = job
             self._wake.notify()
         return job
@@ -81,27 +81,27 @@ class Jobs:
         return list(self._jobs.values())[::-1]
 
     def get(self, name: str) -> Validation:
-        """Raises Refusal 404."""
+        """Raises ApiError 404."""
         if job := self._jobs.get(name):
             return job
-        raise Refusal(HTTPStatus.NOT_FOUND, "not_found", "no such validation")
+        raise ApiError(HTTPStatus.NOT_FOUND, "not_found", "no such validation")
 
     def report(self, name: str) -> Path:
-        """The report.html of one that is done. Raises Refusal 404, 409."""
+        """The report.html of one that is done. Raises ApiError 404, 409."""
         job = self.get(name)
         if job.status != "done":
-            raise Refusal(HTTPStatus.CONFLICT, "not_done", f"the validation is {job.status}; it has no report")
+            raise ApiError(HTTPStatus.CONFLICT, "not_done", f"the validation is {job.status}; it has no report")
         return self._store.run(name) / "report.html"
 
     def delete(self, name: str, cancel: bool = False) -> None:
-        """Cancel it or, where it is finished, remove it; with `cancel` a finished one stays. Raises Refusal."""
+        """Cancel it or, where it is finished, remove it; with `cancel` a finished one stays. Raises ApiError."""
         with self._wake:
             if (status := self.get(name).status) not in FINISHED:
                 self._change(name, status="cancelled", finished=datetime.now(UTC))
             elif cancel:
-                raise Refusal(HTTPStatus.CONFLICT, "finished", f"the validation is {status} already")
+                raise ApiError(HTTPStatus.CONFLICT, "finished", f"the validation is {status} already")
             elif name == self._running:
-                raise Refusal(
+                raise ApiError(
                     HTTPStatus.CONFLICT, "stopping", "the validation is stopping; try again", {"Retry-After": "1"}
                 )
             else:
@@ -109,7 +109,7 @@ class Jobs:
                     self._store.remove(name)
                 except OSError as error:
                     why = f"the job cannot be removed ({error.strerror})"
-                    raise Refusal(HTTPStatus.INSUFFICIENT_STORAGE, "cannot_be_removed", why) from None
+                    raise ApiError(HTTPStatus.INSUFFICIENT_STORAGE, "cannot_be_removed", why) from None
                 del self._jobs[name]
 
     def close(self, seconds: float) -> None:
@@ -124,7 +124,7 @@ class Jobs:
         return [name for name, job in self._jobs.items() if job.status not in FINISHED]
 
     def _folder(self, dataset: str) -> Path:
-        """Where a data set lies. Raises Refusal 422 where that is not below the root, links followed, or not there."""
+        """Where a data set lies. Raises ApiError 422 where that is not below the root, links followed, or not there."""
         root = self._store.data_root
         try:
             folder = (root / dataset).resolve()
@@ -134,7 +134,7 @@ class Jobs:
         except (OSError, RuntimeError, ValueError):  # too long, a circle of links, a zero byte
             inside = True
         why = "no such folder in the data root" if inside else "not in the data root; give a path below it"
-        raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_dataset", f"dataset: {why}")
+        raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_dataset", f"dataset: {why}")
 
     def _change(self, name: str, keep: bool = True, **changes: Any) -> None:
         """The job's next state, kept on disk; one that is cancelled stays so."""
@@ -172,15 +172,15 @@ class Jobs:
         except Stopped:
             self._change(name)  # keeps how far it is
             return
-        except (BadInput, WorkFailed, Refusal, OSError) as error:
-            end = {"status": "failed", "error": self._told(error)}
+        except (BadInput, WorkFailed, ApiError, OSError) as error:
+            end = {"status": "failed", "error": self.public_message(error)}
         except Exception:  # the engine's or a library's own; the thread lives on
             log.exception("validation %s", name)
-            end = {"status": "failed", "error": str(broke())}
+            end = {"status": "failed", "error": str(internal_error())}
         self._change(name, **end, finished=datetime.now(UTC))
 
     def _evaluate(self, name: str) -> dict[str, Any]:
-        """Do or finish a job; the summary. Raises Stopped where it is cancelled or the server stops, BadInput, WorkFailed, Refusal."""
+        """Do or finish a job; the summary. Raises Stopped where it is cancelled or the server stops, BadInput, WorkFailed, ApiError."""
         job, out = self._jobs[name], self._store.run(name)
         first: tuple[float, int] | None = None  # when and with how many images it went on
 
@@ -209,13 +209,15 @@ class Jobs:
             check()  # a chunk of large images takes many seconds
             return source.read(entry)
 
-        model = Spare(batcher, stopped)
-        work = plan(Watched(source.root, source.labels, source.entries, read), model, job.holdout, job.limit)
+        model = BackgroundPredictor(batcher, stopped)
+        work = plan(
+            InterruptibleSource(source.root, source.labels, source.entries, read), model, job.holdout, job.limit
+        )
         self._change(name, total=len(work.entries))
         check()
         return evaluate(work, model, out, True, progress)
 
-    def _told(self, error: Exception) -> str:
+    def public_message(self, error: Exception) -> str:
         """What happened in one line, as a client may read it: no path outside the data root, no flag of the command line."""
         text = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
         for folder in (self._store.data_root, self._store.folder):

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tencrop.common.errors import BadInput
 from tencrop.server.body_limits import CLOSE
-from tencrop.server.errors import Refusal
+from tencrop.server.errors import ApiError
 
 GUARDED = ("/v1/", "/v2")  # probes, metrics, the page and the documentation need no key
 FREE = "/v2/health/"
@@ -20,12 +20,12 @@ LINE = re.compile(r"(\S+)\s+([0-9a-f]{64})")
 REALM = {"WWW-Authenticate": "Bearer"}
 
 
-def new_key() -> str:
+def generate_key() -> str:
     """256 random bits, as text: a hash of it needs no salt and no slowness."""
     return secrets.token_urlsafe(32)
 
 
-def digest(key: str) -> str:
+def hash_key(key: str) -> str:
     """What the file has of it."""
     return hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()
 
@@ -60,7 +60,7 @@ class Keys:
 
     def owner(self, key: str) -> str | None:
         """Whose it is; as slow for a wrong key as for a right one."""
-        asked, found = digest(key), None
+        asked, found = hash_key(key), None
         for known, name in self.names.items():
             if hmac.compare_digest(known, asked):
                 found = name
@@ -80,7 +80,7 @@ class ApiKeys:
             return
         owner = self.keys.owner(_sent(scope))
         if owner is None:
-            refusal = Refusal(
+            refusal = ApiError(
                 HTTPStatus.UNAUTHORIZED, "unauthorized", "send a key: Authorization: Bearer KEY", {**REALM, **CLOSE}
             )
             await refusal.response(path)(scope, receive, send)

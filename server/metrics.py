@@ -45,17 +45,17 @@ class Metrics:
         )
         self._engine = Info("tencrop_engine", "what runs a model", ["model"], registry=registry)
 
-    def watch(self, model: str, waiting: Callable[[], float], admitted: Callable[[], float]) -> None:
+    def set_gauges(self, model: str, waiting: Callable[[], float], admitted: Callable[[], float]) -> None:
         """Ask these two whenever the metrics are read."""
         self._queue.labels(model).set_function(waiting)
         self._admitted.labels(model).set_function(admitted)
 
-    def ran(self, model: str, ran: dict[str, str]) -> None:
+    def set_engine(self, model: str, engine: dict[str, str]) -> None:
         """What runs it: engine, device, precision."""
-        self._engine.labels(model).info(ran)
+        self._engine.labels(model).info(engine)
 
     @contextmanager
-    def forward(self, model: str, views: int) -> Iterator[None]:
+    def time_forward(self, model: str, views: int) -> Iterator[None]:
         """Time a forward of so many views."""
         started = time.perf_counter()
         yield

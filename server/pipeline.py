@@ -12,9 +12,9 @@ from starlette.requests import ClientDisconnect
 
 from tencrop.common.errors import ImageError
 from tencrop.images.decode import ImageInfo, decode, decode_small
-from tencrop.server.batcher import Batcher, Prediction
-from tencrop.server.errors import Refusal
-from tencrop.server.state import State
+from tencrop.server.batcher import BatchedAnswer, Batcher
+from tencrop.server.errors import ApiError
+from tencrop.server.state import ServerState
 
 T = TypeVar("T")
 
@@ -29,20 +29,20 @@ class Answered(NamedTuple):
     """One image: what it was, what the net says, and the seconds of its decoding."""
 
     info: ImageInfo
-    prediction: Prediction
+    prediction: BatchedAnswer
     decode_seconds: float
 
 
-async def answer(serving: State, batcher: Batcher, data: bytes) -> Answered:
+async def answer(state: ServerState, batcher: Batcher, data: bytes) -> Answered:
     """Decode an encoded image and predict. Raises ImageError."""
     if not data:
         raise ImageError("the image is empty (0 bytes)")
     loop = asyncio.get_running_loop()
-    with batcher.coming():
+    with batcher.in_flight():
         started = time.perf_counter()
-        decoded = await loop.run_in_executor(serving.decoders, decode_small, data, batcher.model.contract)
+        decoded = await loop.run_in_executor(state.decoders, decode_small, data, batcher.model.contract)
         if decoded is None:
-            decoded = await loop.run_in_executor(serving.large_decoder, decode, data, batcher.model.contract)
+            decoded = await loop.run_in_executor(state.large_decoder, decode, data, batcher.model.contract)
         pixels, info = decoded
         seconds = time.perf_counter() - started
         prediction = await _predicted(batcher, pixels)
@@ -50,13 +50,13 @@ async def answer(serving: State, batcher: Batcher, data: bytes) -> Answered:
     return Answered(info, prediction, seconds)
 
 
-async def answer_pixels(batcher: Batcher, pixels: np.ndarray) -> Prediction:
+async def answer_pixels(batcher: Batcher, pixels: np.ndarray) -> BatchedAnswer:
     """Predict of an image that is uint8 [R,R,3] already. Raises NoAnswer."""
-    with batcher.coming():
+    with batcher.in_flight():
         return await _predicted(batcher, pixels)
 
 
-async def _predicted(batcher: Batcher, pixels: np.ndarray) -> Prediction:
+async def _predicted(batcher: Batcher, pixels: np.ndarray) -> BatchedAnswer:
     """Raises NoAnswer."""
     prediction = await batcher.predict(pixels)
     if not np.isfinite(prediction.probabilities).all():
@@ -64,12 +64,12 @@ async def _predicted(batcher: Batcher, pixels: np.ndarray) -> Prediction:
     return prediction
 
 
-async def in_time(serving: State, request: Request, work: Awaitable[T]) -> T:
+async def with_deadline(state: ServerState, request: Request, work: Awaitable[T]) -> T:
     """What comes of it. The request's body must have been read.
 
-    Raises Refusal 504 where it takes longer than the deadline, ClientDisconnect where the client leaves; it is cancelled then.
+    Raises ApiError 504 where it takes longer than the deadline, ClientDisconnect where the client leaves; it is cancelled then.
     """
-    seconds = serving.settings.deadline_seconds
+    seconds = state.settings.deadline_seconds
     task = asyncio.ensure_future(work)
     left = asyncio.ensure_future(request.receive())  # the next message after a body says that the client is gone
     try:
@@ -78,7 +78,7 @@ async def in_time(serving: State, request: Request, work: Awaitable[T]) -> T:
             return task.result()
         if left.done():
             raise ClientDisconnect
-        raise Refusal(HTTPStatus.GATEWAY_TIMEOUT, "deadline", f"no answer within {seconds:g} s; try again")
+        raise ApiError(HTTPStatus.GATEWAY_TIMEOUT, "deadline", f"no answer within {seconds:g} s; try again")
     finally:
         left.cancel()
         task.cancel()

@@ -12,7 +12,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tencrop.server.errors import broke
+from tencrop.server.errors import internal_error
 
 ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)  # of a proxy or a client; another is replaced
 HEADER = b"x-request-id"
@@ -30,7 +30,7 @@ def log_to_stdout() -> None:
     log.propagate = False
 
 
-class Access:
+class RequestLog:
     """ASGI middleware, the outermost."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -56,7 +56,7 @@ class Access:
         except Exception as error:
             error.add_note(f"request {name}")  # stands behind the traceback in the log
             if not status:
-                await broke().response(scope["path"])(scope, receive, watched)
+                await internal_error().response(scope["path"])(scope, receive, watched)
             raise
         finally:
             self._tell(scope, name, status or HTTPStatus.INTERNAL_SERVER_ERROR.value, time.perf_counter() - began)
@@ -64,7 +64,7 @@ class Access:
     @staticmethod
     def _tell(scope: Scope, name: str, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", UNKNOWN)
-        metrics = scope["app"].state.serving.metrics
+        metrics = scope["app"].state.server_state.metrics
         metrics.requests.labels(scope["method"] if route != UNKNOWN else UNKNOWN, route, status).inc()
         metrics.request_seconds.labels(route).observe(seconds)
         if log.isEnabledFor(logging.INFO):

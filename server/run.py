@@ -19,7 +19,7 @@ from tencrop.runtime.engine import EngineOptions
 from tencrop.runtime.ensemble import Ensemble, Predictor
 from tencrop.server.app import create_app
 from tencrop.server.batcher import warm_up
-from tencrop.server.head_limits import BoundedHttp
+from tencrop.server.head_limits import HeadLimits
 from tencrop.server.request_log import log_to_stdout
 from tencrop.server.settings import Settings
 
@@ -39,7 +39,7 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self.started:
-            self.config.app.state.serving.drain()  # type: ignore[union-attr]
+            self.config.app.state.server_state.drain()  # type: ignore[union-attr]
         super().handle_exit(sig, frame)
 
 
@@ -58,7 +58,7 @@ def serve(paths: Sequence[Path], options: EngineOptions, ensembles: Sequence[str
         log_to_stdout()
     config = uvicorn.Config(
         app,
-        http=BoundedHttp,
+        http=HeadLimits,
         timeout_graceful_shutdown=settings.drain_seconds,
         server_header=False,
         ws="none",

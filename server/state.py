@@ -1,4 +1,4 @@
-"""What the running server holds: its models, each with a batcher, and the decode pool. Routes get it as `Serving`."""
+"""What the running server holds: its models, each with a batcher, and the decode pool. Routes get it as `State`."""
 
 import time
 from collections.abc import Sequence
@@ -11,8 +11,8 @@ from fastapi import Depends, Request
 from tencrop.runtime.cores import cores
 from tencrop.runtime.ensemble import Predictor
 from tencrop.server.batcher import Batcher
-from tencrop.server.errors import Refusal, shutting_down
-from tencrop.server.job_store import Store
+from tencrop.server.errors import ApiError, shutting_down_error
+from tencrop.server.job_store import JobStore
 from tencrop.server.metrics import Metrics
 from tencrop.server.settings import Settings
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 LAST_SECONDS = 1.0  # that a job has to stop in, when the time to drain is over
 
 
-class State:
+class ServerState:
     """One a process. Several models of one name are one model on several devices."""
 
-    def __init__(self, models: Sequence[Predictor], settings: Settings, store: Store | None) -> None:
+    def __init__(self, models: Sequence[Predictor], settings: Settings, store: JobStore | None) -> None:
         self.settings = settings
         self.metrics = Metrics()
         self.batchers = {
@@ -40,12 +40,12 @@ class State:
         self.jobs = self._open_jobs(store) if store else None
 
     def batcher(self, name: str | None) -> Batcher:
-        """The model of that name, the first one where none is named. Raises Refusal."""
+        """The model of that name, the first one where none is named. Raises ApiError."""
         if self.draining:
-            raise shutting_down()
+            raise shutting_down_error()
         wanted = next(iter(self.batchers)) if name is None else name
         if wanted not in self.batchers:
-            raise Refusal(
+            raise ApiError(
                 HTTPStatus.UNPROCESSABLE_ENTITY,
                 "unknown_model",
                 f"no model {wanted!r}; served are {', '.join(self.batchers)}",
@@ -53,12 +53,12 @@ class State:
         return self.batchers[wanted]
 
     def check_ready(self) -> None:
-        """Raises Refusal 503 where something that should answer does not."""
+        """Raises ApiError 503 where something that should answer does not."""
         if self.draining:
-            raise shutting_down()
+            raise shutting_down_error()
         dead = [name for name, batcher in self.batchers.items() if not batcher.alive]
         if dead:
-            raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", f"the engine of {dead[0]} has stopped")
+            raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", f"the engine of {dead[0]} has stopped")
 
     def drain(self) -> None:
         """Take nothing new, end event streams, stop the job that runs."""
@@ -80,16 +80,16 @@ class State:
             engines, self.settings.forward_images(engines[0]), self.settings.queue_images(engines[0]), self.metrics
         )
 
-    def _open_jobs(self, store: Store) -> "Jobs":
+    def _open_jobs(self, store: JobStore) -> "Jobs":
         from tencrop.server.jobs import Jobs  # with pyarrow: 30 MiB that a server without a data root does not need
 
         return Jobs(store, self.batchers, lambda: self.draining)
 
 
-async def _serving(
+async def _get_state(
     request: Request,
-) -> State:  # async: else each request would wait for a thread to read one attribute in
-    return cast(State, request.app.state.serving)
+) -> ServerState:  # async: else each request would wait for a thread to read one attribute in
+    return cast(ServerState, request.app.state.server_state)
 
 
-Serving = Annotated[State, Depends(_serving)]
+State = Annotated[ServerState, Depends(_get_state)]

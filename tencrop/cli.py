@@ -195,12 +195,12 @@ def serve(
 @app.command()
 def key(name: Annotated[str, typer.Argument(help="whose it is; the log tells it")]) -> None:
     """Make an API key: the key on stderr, shown once, and on stdout the line that `serve --api-key-file` reads."""
-    from tencrop.server.keys import digest, new_key
+    from tencrop.server.keys import generate_key, hash_key
 
     if name.split() != [name] or "#" in name:
         raise BadInput(f"{name!r}: a key's name is one word")
-    made = new_key()
-    typer.echo(f"{name} {digest(made)}")
+    made = generate_key()
+    typer.echo(f"{name} {hash_key(made)}")
     typer.echo(made, err=True)
 
 

@@ -13,8 +13,8 @@ import pytest
 from tencrop.common.errors import Stopped, WorkFailed
 from tencrop.model.contract import Contract
 from tencrop.runtime.classifier import Classifier
-from tencrop.server.batcher import Batcher, sizes, warm_up
-from tencrop.server.errors import Refusal
+from tencrop.server.batcher import Batcher, forward_sizes, warm_up
+from tencrop.server.errors import ApiError
 from tencrop.server.metrics import Metrics
 
 
@@ -90,7 +90,7 @@ def test_what_waits_goes_together_up_to_the_budget() -> None:
 def test_full_house_is_refused_with_retry_after_and_places_come_back() -> None:
     running = batcher(Echo(), queue_images=2)
     with running.admitted():
-        with running.admitted(), pytest.raises(Refusal) as refused, running.admitted():
+        with running.admitted(), pytest.raises(ApiError) as refused, running.admitted():
             pass
         with running.admitted():
             pass
@@ -218,10 +218,10 @@ def test_a_job_of_an_engine_whose_thread_has_died_fails_and_is_not_stopped(monke
 
 
 def test_forwards_have_few_sizes_and_what_is_padded_is_left_out() -> None:
-    assert sizes(4) == [1, 2, 3, 4]
-    assert sizes(32) == [1, 2, 3, 4, 8, 16, 32]
-    assert sizes(20) == [1, 2, 3, 4, 8, 16, 20]
-    assert sizes(1) == [1]
+    assert forward_sizes(4) == [1, 2, 3, 4]
+    assert forward_sizes(32) == [1, 2, 3, 4, 8, 16, 32]
+    assert forward_sizes(20) == [1, 2, 3, 4, 8, 16, 20]
+    assert forward_sizes(1) == [1]
     engine = Echo()
     running = batcher(engine, forward_images=20)
 
@@ -238,7 +238,7 @@ def test_forwards_have_few_sizes_and_what_is_padded_is_left_out() -> None:
     for count in (5, 9, 17, 20, 3):
         assert asyncio.run(ask(count)) == list(range(count))
     running.stop()
-    assert set(engine.sizes) <= set(sizes(20))
+    assert set(engine.sizes) <= set(forward_sizes(20))
 
 
 def test_two_engines_share_one_queue() -> None:
@@ -266,7 +266,7 @@ def test_no_forward_of_a_job_begins_while_an_image_is_coming() -> None:
 
     async def ask() -> None:
         loop = asyncio.get_running_loop()
-        with running.coming():
+        with running.in_flight():
             job = loop.run_in_executor(None, running.background, np.stack([image(7)]), lambda: False)
             await asyncio.sleep(0.05)
             assert engine.calls == 0

@@ -18,7 +18,7 @@ from PIL import Image
 from tencrop.runtime.classifier import Classifier
 from tencrop.server import head_limits as bounded
 from tencrop.server.app import create_app
-from tencrop.server.head_limits import HEAD_BYTES, BoundedHttp
+from tencrop.server.head_limits import HEAD_BYTES, HeadLimits
 from tencrop.server.settings import Settings
 
 SECONDS = 0.3  # the head's deadline here
@@ -32,7 +32,7 @@ def address(classifier: Classifier) -> Iterator[tuple[str, int]]:
         patch.setattr(bounded, "HEAD_SECONDS", SECONDS)
         app = create_app([classifier], Settings(body_seconds=SECONDS, max_body_bytes=1000, max_bodies_bytes=1500))
         server = uvicorn.Server(
-            uvicorn.Config(app, http=BoundedHttp, ws="none", log_level="error", timeout_keep_alive=60)
+            uvicorn.Config(app, http=HeadLimits, ws="none", log_level="error", timeout_keep_alive=60)
         )
         thread = threading.Thread(target=lambda: asyncio.run(server.serve([listening])))
         thread.start()

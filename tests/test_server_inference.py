@@ -185,12 +185,12 @@ def test_an_answer_is_written_by_a_thread_of_its_own(
 ) -> None:
     """So that others are not kept waiting while it is compressed."""
 
-    def deflated(body: bytes, accepted: str) -> tuple[bytes, str | None]:
+    def compress(body: bytes, accepted: str) -> tuple[bytes, str | None]:
         threads.append(threading.current_thread())
         return body, None
 
     threads: list[threading.Thread] = []
-    monkeypatch.setattr("tencrop.server.oip.routes.deflated", deflated)
+    monkeypatch.setattr("tencrop.server.oip.routes.compress", compress)
     with TestClient(create_app([classifier], Settings())) as client:
         headers = {"Inference-Header-Content-Length": "0"}
         assert (

@@ -12,15 +12,15 @@ from tencrop import cli
 from tencrop.common.errors import BadInput
 from tencrop.runtime.classifier import Classifier
 from tencrop.server.app import create_app
-from tencrop.server.keys import Keys, digest, new_key
+from tencrop.server.keys import Keys, generate_key, hash_key
 from tencrop.server.settings import Settings
 
-KEY, OTHER = new_key(), new_key()
+KEY, OTHER = generate_key(), generate_key()
 SENT = [{"Authorization": f"Bearer {KEY}"}, {"authorization": f"bearer  {KEY}"}, {"X-API-Key": KEY}]
 WRONG = [
     {},
     {"X-API-Key": ""},
-    {"X-API-Key": digest(KEY)},
+    {"X-API-Key": hash_key(KEY)},
     {"Authorization": f"Basic {KEY}"},
     {"Authorization": f"Bearer {OTHER}"},
 ]
@@ -29,7 +29,7 @@ WRONG = [
 @pytest.fixture(scope="module")
 def client(classifier: Classifier, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     file = tmp_path_factory.mktemp("keys") / "keys"
-    file.write_text(f"# who may ask\n\nanna {digest(KEY)}\nbert  {digest(new_key())}  # until May\n")
+    file.write_text(f"# who may ask\n\nanna {hash_key(KEY)}\nbert  {hash_key(generate_key())}  # until May\n")
     with TestClient(create_app([classifier], Settings(api_key_file=file))) as client:
         yield client
 

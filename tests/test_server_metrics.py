@@ -55,7 +55,7 @@ def test_requests_images_forwards_and_engines_are_told(client: TestClient, photo
 
 
 def test_what_waits_is_told(client: TestClient) -> None:
-    batcher = client.app.state.serving.batchers["caltech101"]  # type: ignore[attr-defined]
+    batcher = client.app.state.server_state.batchers["caltech101"]  # type: ignore[attr-defined]
     with batcher.admitted(5):
         assert samples(client)["tencrop_admitted_images", "caltech101"] == 5
 

@@ -169,7 +169,7 @@ def test_two_images_are_refused(client: TestClient, jpeg: bytes) -> None:
 
 def test_more_than_fits_is_429(classifier: Classifier, jpeg: bytes) -> None:
     with TestClient(create_app([classifier], Settings(queue_views=10))) as client:
-        batcher = client.app.state.serving.batchers["caltech101"]  # type: ignore[attr-defined]
+        batcher = client.app.state.server_state.batchers["caltech101"]  # type: ignore[attr-defined]
         with batcher.admitted():
             reply = client.post("/v1/predict", content=jpeg)
         assert (reply.status_code, reply.json()["error"]["code"], reply.headers["retry-after"]) == (
@@ -182,7 +182,7 @@ def test_more_than_fits_is_429(classifier: Classifier, jpeg: bytes) -> None:
 
 def test_a_batch_takes_a_place_for_each_image(classifier: Classifier, jpeg: bytes) -> None:
     with TestClient(create_app([classifier], Settings(queue_views=30))) as client:
-        batcher = client.app.state.serving.batchers["caltech101"]  # type: ignore[attr-defined]
+        batcher = client.app.state.server_state.batchers["caltech101"]  # type: ignore[attr-defined]
         three = [("images", jpeg)] * 3
         with batcher.admitted():
             reply = client.post("/v1/predict/batch", files=three)
@@ -220,7 +220,7 @@ def test_health_and_readiness(client: TestClient) -> None:
 
 def test_draining_server_is_not_ready_and_takes_nothing_new(classifier: Classifier, jpeg: bytes) -> None:
     with TestClient(create_app([classifier], Settings())) as client:
-        client.app.state.serving.draining = True  # type: ignore[attr-defined]
+        client.app.state.server_state.draining = True  # type: ignore[attr-defined]
         assert client.get("/healthz").status_code == 200
         for reply in (client.get("/readyz"), client.post("/v1/predict", content=jpeg)):
             assert (reply.status_code, reply.json()["error"]["code"]) == (503, "shutting_down")
@@ -253,7 +253,7 @@ def test_large_images_leave_a_decoder_to_the_others(
 
     monkeypatch.setattr("tencrop.server.pipeline.decode", held)
     with TestClient(create_app([classifier], Settings())) as client, ThreadPoolExecutor() as pool:
-        state = client.app.state.serving  # type: ignore[attr-defined]
+        state = client.app.state.server_state  # type: ignore[attr-defined]
         state.decoders.shutdown()
         state.decoders = ThreadPoolExecutor(2)
         waiting = [pool.submit(client.post, "/v1/predict", content=large) for _ in range(4)]

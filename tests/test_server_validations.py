@@ -469,7 +469,7 @@ def test_job_whose_model_is_served_no_more_fails(classifier: Classifier, setting
 
 
 def test_draining_server_takes_no_job(client: TestClient) -> None:
-    client.app.state.serving.draining = True  # type: ignore[attr-defined]
+    client.app.state.server_state.draining = True  # type: ignore[attr-defined]
     assert client.post(URL, json={"dataset": "photos"}).status_code == 503
 
 

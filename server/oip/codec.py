@@ -20,8 +20,8 @@ from pydantic_core import to_json
 
 from tencrop.model.contract import Label
 from tencrop.model.metrics import top_k
-from tencrop.server.body_images import parsed
-from tencrop.server.errors import Refusal
+from tencrop.server.body_images import parse_json
+from tencrop.server.errors import ApiError
 
 HEADER_LENGTH = "inference-header-content-length"
 OUTPUT = "probabilities"
@@ -45,19 +45,19 @@ class Tensor(BaseModel):
     parameters: dict[str, Any] = {}
 
 
-class Wanted(BaseModel):
+class RequestedOutput(BaseModel):
     """An output that a request names."""
 
     name: str
     parameters: dict[str, Any] = {}
 
 
-class Asked(BaseModel):
+class InferRequest(BaseModel):
     """The JSON of a request."""
 
     id: str | None = None
     inputs: list[Tensor] = Field(min_length=1, max_length=1)
-    outputs: list[Wanted] | None = Field(default=None, max_length=1)
+    outputs: list[RequestedOutput] | None = Field(default=None, max_length=1)
     parameters: dict[str, Any] = {}
 
 
@@ -69,7 +69,7 @@ class TensorMetadata(NamedTuple):
     shape: tuple[int, ...]
 
 
-class Infer(NamedTuple):
+class ParsedRequest(NamedTuple):
     """What a request asks for, and how to answer."""
 
     id: str | None
@@ -78,12 +78,12 @@ class Infer(NamedTuple):
     classes: int  # 0: all probabilities
 
 
-def inflated(body: bytes, encoding: str, most: int) -> bytes:
-    """A body without its Content-Encoding. Raises Refusal where it is damaged, or larger than `most` bytes."""
+def decompress(body: bytes, encoding: str, most: int) -> bytes:
+    """A body without its Content-Encoding. Raises ApiError where it is damaged, or larger than `most` bytes."""
     if encoding in ("", "identity"):
         return body
     if encoding not in WINDOW:
-        raise Refusal(
+        raise ApiError(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
             "unsupported_encoding",
             f"content-encoding {encoding!r}: send gzip or deflate",
@@ -94,25 +94,25 @@ def inflated(body: bytes, encoding: str, most: int) -> bytes:
     except zlib.error:
         raise _bad(f"the body is not {encoding}") from None
     if len(plain) > most:
-        raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body_too_large", f"the inflated body exceeds {most} bytes")
+        raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body_too_large", f"the inflated body exceeds {most} bytes")
     if not stream.eof:
         raise _bad(f"the {encoding} body is cut off")
     return plain
 
 
-def read(body: bytes, length: str | None, wanted: TensorMetadata, most: int) -> Infer:
-    """A request for a model with this input; at most so many images. Raises Refusal."""
+def parse_request(body: bytes, length: str | None, wanted: TensorMetadata, most: int) -> ParsedRequest:
+    """A request for a model with this input; at most so many images. Raises ApiError."""
     json_bytes = len(body) if length is None else int(length) if length.isdecimal() and len(length) < 12 else -1
     if not 0 <= json_bytes <= len(body):
         raise _bad(f"{HEADER_LENGTH}: {length!r} is not a length within the body")
     if length is not None and not json_bytes:
         elements = _only(body, wanted)
         _few(len(elements), most)
-        return Infer(None, elements, True, 0)
+        return ParsedRequest(None, elements, True, 0)
     if json_bytes > MAX_JSON:
         why = f"{json_bytes} bytes of JSON; at most {MAX_JSON}: send tensors as binary data"
-        raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body_too_large", why)
-    asked = parsed(Asked, body[:json_bytes])
+        raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body_too_large", why)
+    asked = parse_json(InferRequest, body[:json_bytes])
     tensor, rest = asked.inputs[0], body[json_bytes:]
     if (tensor.name, tensor.datatype) != wanted[:2]:
         raise _bad(
@@ -122,18 +122,18 @@ def read(body: bytes, length: str | None, wanted: TensorMetadata, most: int) -> 
     if len(shape) != len(wanted.shape) or shape[1:] != wanted.shape[1:] or not 0 <= shape[0] < MAX_DIMENSION:
         raise _bad(f"input {tensor.name!r} of shape {list(shape)}: expected {list(wanted.shape)}")
     _few(shape[0], most)
-    output = asked.outputs[0] if asked.outputs else Wanted(name=OUTPUT)
+    output = asked.outputs[0] if asked.outputs else RequestedOutput(name=OUTPUT)
     if output.name != OUTPUT:
         raise _bad(f"output {output.name!r}: this model has the one output {OUTPUT!r}")
     binary = output.parameters.get("binary_data", asked.parameters.get("binary_data_output", False))
     classes = output.parameters.get("classification", 0)
     if not isinstance(classes, int) or classes < 0:
         raise _bad("classification: not a number of classes")
-    return Infer(asked.id, _elements(tensor, rest, wanted), bool(binary), classes)
+    return ParsedRequest(asked.id, _elements(tensor, rest, wanted), bool(binary), classes)
 
 
-def written(
-    model: str, infer: Infer, probabilities: np.ndarray, labels: Sequence[Label], ran: Mapping[str, str]
+def render_response(
+    model: str, infer: ParsedRequest, probabilities: np.ndarray, labels: Sequence[Label], ran: Mapping[str, str]
 ) -> tuple[bytes, int | None]:
     """float32 [N,C] -> the answer, and the length of its JSON where binary data follow; `ran` tells what computed it."""
     if infer.classes:
@@ -157,7 +157,7 @@ def written(
     return (text + packed, len(text)) if infer.binary else (text, None)
 
 
-def deflated(body: bytes, accepted: str) -> tuple[bytes, str | None]:
+def compress(body: bytes, accepted: str) -> tuple[bytes, str | None]:
     """The body in the first of the client's encodings that is known, and its name."""
     names = [name.partition(";")[0].strip().lower() for name in accepted.split(",")]
     encoding = next((name for name in names if name in WINDOW), None)
@@ -168,7 +168,7 @@ def deflated(body: bytes, accepted: str) -> tuple[bytes, str | None]:
 
 def _few(images: int, most: int) -> None:
     if images > most:
-        raise Refusal(
+        raise ApiError(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_many_images", f"{images} images; at most {most} in a request"
         )
 
@@ -235,5 +235,5 @@ def _counted(elements: Elements, count: int) -> Elements:
     return elements
 
 
-def _bad(message: str) -> Refusal:
-    return Refusal(HTTPStatus.BAD_REQUEST, "bad_request", message)
+def _bad(message: str) -> ApiError:
+    return ApiError(HTTPStatus.BAD_REQUEST, "bad_request", message)

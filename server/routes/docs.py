@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import FileResponse, HTMLResponse
 
-from tencrop.server.errors import Refusal
+from tencrop.server.errors import ApiError
 
 ASSETS = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css", "favicon-32x32.png": "image/png"}
 
@@ -27,5 +27,5 @@ async def docs() -> HTMLResponse:
 async def asset(name: str) -> FileResponse:
     """One of the page's own files; names outside the list do not exist."""
     if name not in ASSETS:
-        raise Refusal(HTTPStatus.NOT_FOUND, "not_found", f"no such file {name!r}")
+        raise ApiError(HTTPStatus.NOT_FOUND, "not_found", f"no such file {name!r}")
     return FileResponse(f"{swagger_ui_bundle.swagger_ui_path}/{name}", media_type=ASSETS[name])

@@ -4,7 +4,7 @@ from fastapi import APIRouter, Response
 
 from tencrop.server.metrics import CONTENT_TYPE
 from tencrop.server.schemas import ModelStatus, Readiness
-from tencrop.server.state import Serving
+from tencrop.server.state import State
 
 router = APIRouter(tags=["operation"])
 
@@ -18,14 +18,14 @@ async def healthz() -> dict[str, str]:
 
 @router.head("/readyz", include_in_schema=False)
 @router.get("/readyz")
-async def readyz(serving: Serving) -> Readiness:
+async def readyz(state: State) -> Readiness:
     """Which models are served, and what runs each of them at what precision."""
-    serving.check_ready()
-    models = [ModelStatus(name=name, **batcher.ran._asdict()) for name, batcher in serving.batchers.items()]
+    state.check_ready()
+    models = [ModelStatus(name=name, **batcher.engine_info._asdict()) for name, batcher in state.batchers.items()]
     return Readiness(status="ready", models=models)
 
 
 @router.get("/metrics", include_in_schema=False)
-async def metrics(serving: Serving) -> Response:
+async def metrics(state: State) -> Response:
     """For Prometheus."""
-    return Response(serving.metrics.text(), media_type=CONTENT_TYPE)
+    return Response(state.metrics.text(), media_type=CONTENT_TYPE)

@@ -3,11 +3,11 @@
 from fastapi import APIRouter, Request, Response
 
 from tencrop.model.metrics import top_k
-from tencrop.server.body_images import HUB_BODY, content_type, image_bytes, parsed
-from tencrop.server.pipeline import answer, in_time
+from tencrop.server.body_images import HUB_BODY, get_content_type, parse_json, read_image
+from tencrop.server.pipeline import answer, with_deadline
 from tencrop.server.routes.predict import Model
 from tencrop.server.schemas import HubGuess, HubRequest
-from tencrop.server.state import Serving
+from tencrop.server.state import State
 
 TOP = 5  # where the client does not say
 
@@ -16,25 +16,25 @@ router = APIRouter(tags=["predict"])
 
 @router.post("/v1/image-classification", openapi_extra=HUB_BODY)
 async def image_classification(
-    request: Request, response: Response, serving: Serving, model: Model = None
+    request: Request, response: Response, state: State, model: Model = None
 ) -> list[HubGuess]:
     """The image's bytes, or JSON with the image in base64; the most probable labels. What ran is in the header X-Tencrop-Engine."""
-    batcher = serving.batcher(model)
+    batcher = state.batcher(model)
     batcher.check_room()
     data, top = (
         _read(await request.body())
-        if content_type(request) == "application/json"
-        else (await image_bytes(request), TOP)
+        if get_content_type(request) == "application/json"
+        else (await read_image(request), TOP)
     )
     with batcher.admitted():
-        answered = await in_time(serving, request, answer(serving, batcher, data))
-    response.headers["X-Tencrop-Engine"] = "; ".join(batcher.ran)
+        answered = await with_deadline(state, request, answer(state, batcher, data))
+    response.headers["X-Tencrop-Engine"] = "; ".join(batcher.engine_info)
     probabilities = answered.prediction.probabilities
     labels = batcher.model.contract.labels
     return [HubGuess(label=labels[i].name, score=float(probabilities[i])) for i in map(int, top_k(probabilities, top))]
 
 
 def _read(body: bytes) -> tuple[bytes, int]:
-    """The image, and how many labels. Raises Refusal."""
-    asked = parsed(HubRequest, body)
+    """The image, and how many labels. Raises ApiError."""
+    asked = parse_json(HubRequest, body)
     return asked.inputs, asked.parameters.top_k or TOP

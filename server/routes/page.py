@@ -6,9 +6,9 @@ from pathlib import Path
 from fastapi import APIRouter, Response
 from fastapi.responses import FileResponse
 
-from tencrop.server.errors import Refusal
+from tencrop.server.errors import ApiError
 from tencrop.server.routes.predict import Model
-from tencrop.server.state import Serving
+from tencrop.server.state import State
 
 PAGE = Path(__file__).parent.parent / "page"
 MODULES = ("page", "api", "dom", "job", "lock", "models", "predict", "validations", "views", "words")
@@ -28,14 +28,14 @@ async def page() -> FileResponse:
 
 
 @router.get("/page/kernels.png")
-async def kernels(serving: Serving, model: Model = None) -> Response:
+async def kernels(state: State, model: Model = None) -> Response:
     """The first layer's kernels of a model; of an ensemble, its first net's."""
-    return Response(serving.batcher(model).model.members[0].file.card.kernels, media_type="image/png")
+    return Response(state.batcher(model).model.members[0].file.card.kernels, media_type="image/png")
 
 
 @router.get("/page/{name}")
 async def asset(name: str) -> FileResponse:
     """One of the page's own files; names outside the list do not exist."""
     if name not in ASSETS:
-        raise Refusal(HTTPStatus.NOT_FOUND, "not_found", f"no such file {name!r}")
+        raise ApiError(HTTPStatus.NOT_FOUND, "not_found", f"no such file {name!r}")
     return FileResponse(PAGE / name, media_type=ASSETS[name], headers=FRESH)

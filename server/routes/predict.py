@@ -10,8 +10,8 @@ from tencrop.common.errors import ImageError
 from tencrop.model.contract import Contract
 from tencrop.model.metrics import top_k
 from tencrop.server.batcher import Batcher
-from tencrop.server.body_images import BATCH_BODY, IMAGE_BODY, form_images, image_bytes
-from tencrop.server.pipeline import Answered, answer, in_time
+from tencrop.server.body_images import BATCH_BODY, IMAGE_BODY, read_form_images, read_image
+from tencrop.server.pipeline import Answered, answer, with_deadline
 from tencrop.server.schemas import (
     MAX_TOP,
     Answer,
@@ -23,7 +23,7 @@ from tencrop.server.schemas import (
     Timing,
     ViewVerdict,
 )
-from tencrop.server.state import Serving, State
+from tencrop.server.state import ServerState, State
 
 Top = Annotated[int, Query(ge=1, le=MAX_TOP, description="how many labels")]
 Model = Annotated[str | None, Query(description="a served model; the first where none is named")]
@@ -33,33 +33,29 @@ router = APIRouter(prefix="/v1/predict", tags=["predict"])
 
 
 @router.post("", response_model_exclude_none=True, openapi_extra=IMAGE_BODY)
-async def predict(
-    request: Request, serving: Serving, top: Top = 5, model: Model = None, views: Views = False
-) -> Answer:
+async def predict(request: Request, state: State, top: Top = 5, model: Model = None, views: Views = False) -> Answer:
     """Ten-crop prediction of one image: multipart with one `image`, or the image's bytes as the whole body."""
-    batcher = serving.batcher(model)
+    batcher = state.batcher(model)
     batcher.check_room()
-    data = await image_bytes(request)
+    data = await read_image(request)
     with batcher.admitted():
-        return _told(batcher, await in_time(serving, request, answer(serving, batcher, data)), top, views)
+        return _told(batcher, await with_deadline(state, request, answer(state, batcher, data)), top, views)
 
 
 @router.post("/batch", response_model_exclude_none=True, openapi_extra=BATCH_BODY)
-async def batch(
-    request: Request, serving: Serving, top: Top = 5, model: Model = None, views: Views = False
-) -> BatchAnswer:
+async def batch(request: Request, state: State, top: Top = 5, model: Model = None, views: Views = False) -> BatchAnswer:
     """Many images in one form, answered in their order; a bad image is an error in its place and the others are answered."""
-    batcher = serving.batcher(model)
+    batcher = state.batcher(model)
     batcher.check_room()
-    images = await form_images(request, batcher.queue_images)
+    images = await read_form_images(request, batcher.queue_images)
     with batcher.admitted(len(images)):
-        each = asyncio.gather(*(_one(serving, batcher, data, top, views) for data in images))
-        return BatchAnswer(results=await in_time(serving, request, each))
+        each = asyncio.gather(*(_one(state, batcher, data, top, views) for data in images))
+        return BatchAnswer(results=await with_deadline(state, request, each))
 
 
-async def _one(serving: State, batcher: Batcher, data: bytes, top: int, views: bool) -> Answer | Failure:
+async def _one(state: ServerState, batcher: Batcher, data: bytes, top: int, views: bool) -> Answer | Failure:
     try:
-        return _told(batcher, await answer(serving, batcher, data), top, views)
+        return _told(batcher, await answer(state, batcher, data), top, views)
     except ImageError as error:
         return Failure(error=ErrorBody(code=error.code, message=str(error)))
 
@@ -69,7 +65,7 @@ def _told(batcher: Batcher, answered: Answered, top: int, views: bool) -> Answer
     labels, prediction = batcher.model.contract.labels, answered.prediction
     return Answer(
         model=batcher.model.name,
-        **batcher.ran._asdict(),
+        **batcher.engine_info._asdict(),
         top=[
             Guess(index=i, id=labels[i].id, label=labels[i].name, probability=float(prediction.probabilities[i]))
             for i in map(int, top_k(prediction.probabilities, top))

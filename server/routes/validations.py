@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 
-from tencrop.server.errors import Refusal
+from tencrop.server.errors import ApiError
 from tencrop.server.schemas import FINISHED, NewValidation, Validation
-from tencrop.server.state import Serving
+from tencrop.server.state import State
 
 if TYPE_CHECKING:
     from tencrop.server.jobs import Jobs
@@ -22,20 +22,22 @@ STREAM = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # a proxy pas
 router = APIRouter(prefix="/v1/validations")
 
 
-async def _jobs(serving: Serving) -> Any:
-    """Raises Refusal 404 where there is no data root."""
-    if serving.jobs is None:
-        raise Refusal(HTTPStatus.NOT_FOUND, "validations_off", "validations are off: start the server with --data-root")
-    return serving.jobs
+async def _jobs(state: State) -> Any:
+    """Raises ApiError 404 where there is no data root."""
+    if state.jobs is None:
+        raise ApiError(
+            HTTPStatus.NOT_FOUND, "validations_off", "validations are off: start the server with --data-root"
+        )
+    return state.jobs
 
 
 OpenJobs = Annotated["Jobs", Depends(_jobs)]
 
 
 @router.post("", status_code=HTTPStatus.ACCEPTED)
-def create(asked: NewValidation, serving: Serving, jobs: OpenJobs, response: Response) -> Validation:
+def create(asked: NewValidation, state: State, jobs: OpenJobs, response: Response) -> Validation:
     """Queue a validation; one runs at a time, and requests go before it."""
-    job = jobs.create(asked, serving.batcher(asked.model).model.name)
+    job = jobs.create(asked, state.batcher(asked.model).model.name)
     response.headers["Location"] = f"{router.prefix}/{job.id}"
     return job
 
@@ -53,10 +55,10 @@ def one(name: str, jobs: OpenJobs) -> Validation:
 
 
 @router.get("/{name}/events")
-async def events(name: str, request: Request, serving: Serving, jobs: OpenJobs) -> StreamingResponse:
+async def events(name: str, request: Request, state: State, jobs: OpenJobs) -> StreamingResponse:
     """Server-sent events: `progress` with the job now and whenever it changed, `end` with it when it is finished."""
     jobs.get(name)
-    stream = follow(lambda: jobs.get(name), request.is_disconnected, lambda: serving.draining)
+    stream = follow(lambda: jobs.get(name), request.is_disconnected, lambda: state.draining)
     return StreamingResponse(stream, media_type="text/event-stream", headers=STREAM)
 
 
@@ -80,7 +82,7 @@ async def follow(
     while not draining() and not await gone():
         try:
             job = look()
-        except Refusal:  # removed meanwhile
+        except ApiError:  # removed meanwhile
             return
         if job != shown:
             yield _event("progress", job)

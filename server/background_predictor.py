@@ -1,4 +1,4 @@
-"""Spare: what requests leave of a served model, for a job."""
+"""BackgroundPredictor: what requests leave of a served model, for a job."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from tencrop.common.errors import Stopped
 from tencrop.server.batcher import Batcher
 
 
-class Spare:
+class BackgroundPredictor:
     """A served model for a job: forwards of the job's own, and only when no request waits."""
 
     def __init__(self, batcher: Batcher, stopped: Callable[[], bool]) -> None:
