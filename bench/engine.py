@@ -52,7 +52,7 @@ def mean_of(classifier: Classifier) -> Predict:
 
 def by_torch(checkpoint: Checkpoint, device: str) -> dict[str, Predict]:
     """The same net and views in torch, eager."""
-    views = TenCropNet.of(checkpoint).to(device)
+    views = TenCropNet.from_checkpoint(checkpoint).to(device)
 
     def row(tf32: bool, bf16: bool) -> Predict:
         def predict(images: np.ndarray) -> np.ndarray:

@@ -23,7 +23,7 @@ from bench.machine import machine
 from experiments import imagenet_script
 from tencrop.common.errors import Stopped
 from tencrop.dataset.prepared import Prepared
-from tencrop.model.net_config import NetConfig, rows
+from tencrop.model.net_config import NetConfig, layer_table
 from tencrop.runtime.allocator import keep_freed_memory
 from tencrop.training.loader import Batch, Loader, spare_cores
 from tencrop.training.parallel import join
@@ -113,7 +113,7 @@ def train(variant: Variant, prepared: Prepared, clock: Clock) -> None:
 
 def use_torch_lrn(net: nn.Module, config: NetConfig) -> None:
     """Put torch's module in the place of ours; it too divides alpha by the window's size."""
-    for name, spec in ((row.name, row.spec) for row in rows(config) if row.op == "lrn"):
+    for name, spec in ((layer.name, layer.spec) for layer in layer_table(config) if layer.op == "lrn"):
         setattr(net, name, nn.LocalResponseNorm(spec.size, spec.alpha_each * spec.size, spec.beta, spec.k))
 
 

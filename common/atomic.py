@@ -9,7 +9,7 @@ from tencrop.common.errors import BadInput
 
 
 @contextmanager
-def aside(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path) -> Iterator[Path]:
     """Where to write instead; it becomes `path` when the block ends well, and is removed where it does not."""
     partial = path.with_name(path.name + ".partial")
     try:
@@ -19,14 +19,14 @@ def aside(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
+def write_atomic(path: Path, content: str | bytes) -> None:
     """Text is written as UTF-8."""
-    with aside(path) as partial:
+    with atomic_path(path) as partial:
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 @contextmanager
-def gathered(folder: Path) -> Iterator[Path]:
+def atomic_folder(folder: Path) -> Iterator[Path]:
     """A folder to write into instead, within `folder`, which is made; what is in it moves up when the block ends well.
 
     Raises BadInput where something of another kind has the name of one of them; then, and where the block fails, nothing moves.

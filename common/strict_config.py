@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from tencrop.common.errors import BadInput
 
-STRICT = ConfigDict(extra="forbid", strict=True)
+STRICT = ConfigDict(extra="forbid", strict=True, validate_by_name=True)
 
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
@@ -28,7 +28,7 @@ def parse(kind: type[T], data: Any, source: str) -> T:
     except (TypeError, ValueError) as error:  # TOML has dates, nan and inf
         raise BadInput(f"{source}: holds a value that JSON cannot ({error})") from None
     try:
-        return TypeAdapter(kind).validate_json(text)
+        return TypeAdapter(kind).validate_json(text, by_alias=True, by_name=False)
     except BadInput as error:  # a dataclass's own check
         raise BadInput(f"{source}: {error}") from None
     except ValidationError as error:
@@ -39,4 +39,4 @@ def parse(kind: type[T], data: Any, source: str) -> T:
 
 def dump(value: Any) -> Any:
     """The inverse of `parse`: plain data that JSON and TOML can hold."""
-    return TypeAdapter(type(value)).dump_python(value, mode="json")
+    return TypeAdapter(type(value)).dump_python(value, mode="json", by_alias=True)

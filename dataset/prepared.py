@@ -27,7 +27,7 @@ from PIL import Image
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from tencrop.common.atomic import aside, write_whole
+from tencrop.common.atomic import atomic_path, write_atomic
 from tencrop.common.errors import BadInput, ImageError, WorkFailed
 from tencrop.common.strict_config import dump, parse
 from tencrop.dataset.byte_range import read_at
@@ -35,7 +35,7 @@ from tencrop.dataset.holdout import held_out
 from tencrop.dataset.source import Entries, Entry, Source
 from tencrop.images.decode import decode
 from tencrop.model.contract import Contract
-from tencrop.model.mean_and_pca import Statistics
+from tencrop.model.mean_and_pca import PixelStatistics
 from tencrop.runtime.cores import cores
 
 DOCUMENT, INDEX, STATISTICS = "prepared.json", "index.parquet", "statistics.safetensors"
@@ -90,9 +90,9 @@ def prepare(source: Source, out: Path, holdout: float, progress: Callable[[int],
         index = pa.concat_tables(tables)
         if not sums[0][0]:
             raise BadInput(f"{source.root}: no training image can be decoded; check the files and --holdout")
-        statistics = Statistics.of_sums(int(sums[0][0]), sums[1], sums[2])
-        write_whole(out / STATISTICS, save(statistics.to_tensors()))
-        with aside(out / INDEX) as partial:
+        statistics = PixelStatistics.from_sums(int(sums[0][0]), sums[1], sums[2])
+        write_atomic(out / STATISTICS, save(statistics.to_tensors()))
+        with atomic_path(out / INDEX) as partial:
             pq.write_table(index, partial)
         return _finish(out, plan, index)
 
@@ -140,7 +140,7 @@ def _claim(file: Path, plan: dict[str, Any]) -> None:
     """Remember what is being prepared, so that another data set never mixes into the same folder."""
     text = json.dumps(plan, indent=1, ensure_ascii=False)
     if not file.exists():
-        write_whole(file, text)
+        write_atomic(file, text)
     elif file.read_bytes() != text.encode():
         raise BadInput(f"{file.parent}: holds another prepared data set (or other settings); choose an empty folder")
 
@@ -154,7 +154,7 @@ def _finish(out: Path, plan: dict[str, Any], index: pa.Table) -> dict[str, Any]:
         "undecodable": index["id"].filter(pa.array(~good)).to_pylist(),
         "bytes_per_image": round(float(sizes[good].mean())),
     }
-    write_whole(out / DOCUMENT, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+    write_atomic(out / DOCUMENT, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
     return document
 
 
@@ -187,7 +187,7 @@ def _part(
                 colour += products
     table = pa.Table.from_pylist([dict(zip(SCHEMA.names, row, strict=True)) for row in rows], schema=SCHEMA)
     np.savez(sums_file, n=n, image=image, colour=colour)
-    with aside(listing) as partial:
+    with atomic_path(listing) as partial:
         pq.write_table(table, partial)
     return table, [n, image, colour]
 
@@ -222,7 +222,7 @@ class Prepared:
     labels: np.ndarray  # int32 [n], index of the class
     validation: np.ndarray  # bool [n]
     where: np.ndarray  # int64 [n,3]: part, start, bytes
-    statistics: Statistics  # mean image and colour PCA of the training images
+    statistics: PixelStatistics  # mean image and colour PCA of the training images
 
     @classmethod
     def open(cls, root: Path) -> "Prepared":
@@ -235,7 +235,7 @@ class Prepared:
             if index.schema != SCHEMA:
                 raise ValueError(f"{INDEX} has other columns")
             contract = parse(Contract, document["contract"], f"{root / DOCUMENT}: contract")
-            statistics = Statistics(**load_file(root / STATISTICS))
+            statistics = PixelStatistics(**load_file(root / STATISTICS))
         except (OSError, ValueError, KeyError, TypeError, pa.ArrowException, SafetensorError) as error:
             raise BadInput(f"{root}: damaged prepared data set ({error}); prepare it again") from None
         columns = {name: index[name].to_numpy() for name in SCHEMA.names if name != "id"}

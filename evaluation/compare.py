@@ -83,7 +83,7 @@ def compare(a: Run, b: Run, show: int) -> dict[str, Any]:
         hits_a, hits_b = (
             top_a == a.labels[:, None],
             top_b == a.labels[:, None],
-        )  # as metrics.Counts: undecodable is wrong
+        )  # as metrics.ErrorCounts: undecodable is wrong
         moved = np.abs(a.best[kind] - b.best[kind])[(top_a[:, 0] >= 0) & (top_b[:, 0] >= 0)]
         found[kind] = {
             "top1": paired(hits_a[:, 0], hits_b[:, 0]),

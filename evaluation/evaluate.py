@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tencrop.common.atomic import write_whole
+from tencrop.common.atomic import write_atomic
 from tencrop.common.errors import BadInput
 from tencrop.dataset.holdout import held_out
 from tencrop.dataset.source import Entry, Source
@@ -97,9 +97,9 @@ def _write_report(out: Path, work: Plan, model: Predictor, run: dict[str, Any]) 
     table = pa.concat_tables([pq.read_table(file) for file in parts])
     summary = _summary(work, model, table)
     write_records(out / "predictions.parquet", table)
-    write_whole(out / "run.json", json.dumps(run, indent=1) + "\n")
-    write_whole(out / "report.html", html_report(summary, run, table, model.contract.labels, work.data, work.entries))
-    write_whole(out / "summary.json", json.dumps(summary, indent=1) + "\n")
+    write_atomic(out / "run.json", json.dumps(run, indent=1) + "\n")
+    write_atomic(out / "report.html", html_report(summary, run, table, model.contract.labels, work.data, work.entries))
+    write_atomic(out / "summary.json", json.dumps(summary, indent=1) + "\n")
     for file in parts:
         file.unlink()
     (out / "parts").rmdir()
@@ -134,5 +134,5 @@ def _summary(work: Plan, model: Predictor, table: pa.Table) -> dict[str, Any]:
 
 def _expected(model: Predictor) -> list[dict[str, Any]]:
     """What 2012 reached, in percent: the recipe's net, and beside several of them the paper's five."""
-    each = [list(member.file.card.recipe.get("expect", ())) for member in model.members]
+    each = [list(member.file.metadata.recipe.get("expect", ())) for member in model.members]
     return each[0] + ([FIVE_NETS] if len(each) > 1 and all(each) else [])

@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tencrop.common.atomic import aside
+from tencrop.common.atomic import atomic_path
 from tencrop.dataset.source import Entry
 from tencrop.model.contract import CENTER_VIEW
-from tencrop.model.metrics import TOP, Counts, top_k
+from tencrop.model.metrics import TOP, ErrorCounts, top_k
 
 FIVE_INDICES, FIVE_PROBABILITIES = pa.list_(pa.int32()), pa.list_(pa.float32())
 SCHEMA = pa.schema(
@@ -47,7 +47,7 @@ def chunk_table(
 
 def write_records(path: Path, table: pa.Table) -> None:
     """As parquet, whole or not at all."""
-    with aside(path) as partial:
+    with atomic_path(path) as partial:
         pq.write_table(table, partial)
 
 
@@ -63,6 +63,6 @@ def pad_top5(column: pa.ChunkedArray) -> np.ndarray:
     return padded
 
 
-def counts(table: pa.Table, kind: str) -> Counts:
+def counts(table: pa.Table, kind: str) -> ErrorCounts:
     """Errors by "center" or "ten_crop" over all rows."""
-    return Counts.of(pad_top5(table[f"{kind}_indices"]), table["label"].to_numpy())
+    return ErrorCounts.from_top_k(pad_top5(table[f"{kind}_indices"]), table["label"].to_numpy())

@@ -6,9 +6,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from tencrop.common.atomic import write_whole
+from tencrop.common.atomic import write_atomic
 from tencrop.common.errors import BadInput
-from tencrop.common.lock import LOCK, held
+from tencrop.common.lock import LOCK, lock_folder
 
 CLAIM = "claim.json"
 
@@ -25,9 +25,9 @@ def lock_run_folder(out: Path, claim: Mapping[str, Any], resume: bool) -> Iterat
             names = {path.name for path in out.iterdir()} if out.is_dir() else set()
             if CLAIM not in names and names - {LOCK, f"{CLAIM}.partial"}:
                 raise BadInput(f"{out}: not empty and no run of ours; choose another --out")
-            stack.enter_context(held(out))
+            stack.enter_context(lock_folder(out))
             if not file.exists():
-                write_whole(file, json.dumps(claim, indent=1) + "\n")
+                write_atomic(file, json.dumps(claim, indent=1) + "\n")
             elif not resume:
                 raise BadInput(f"{out}: holds a run already; add --resume to go on with it, or choose another --out")
             for key, was in json.loads(file.read_text(encoding="utf-8")).items():

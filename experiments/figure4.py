@@ -70,7 +70,7 @@ def spread(indices: np.ndarray, most: int) -> np.ndarray:
 
 def kinds(checkpoint: Checkpoint) -> dict[str, Values]:
     """What images are compared by, the center crop of each: what fc8 is given, [N,4096], and the pixels themselves, [N,3*224*224]."""
-    layers = list(AlexNet.of(checkpoint.net, checkpoint.weights))[:-1]
+    layers = list(AlexNet.from_weights(checkpoint.net, checkpoint.weights))[:-1]
     net = TenCropNet(nn.Sequential(*layers), checkpoint.contract, checkpoint.mean).eval()
     center = (checkpoint.contract.views[CENTER_VIEW],)
     return {

@@ -8,7 +8,7 @@ import numpy as np
 from tencrop.common.errors import BadInput
 from tencrop.common.strict_config import dump
 from tencrop.model.checkpoint import Checkpoint
-from tencrop.model.lowrank import factorised
+from tencrop.model.lowrank import factorise_weights
 
 FP16_MAX = float(np.finfo(np.float16).max)
 
@@ -24,7 +24,7 @@ def low_rank(checkpoint: Checkpoint, rank: int) -> Checkpoint:
             raise BadInput(f"--fc-rank {rank}: must be between 1 and {fc.units - 1}")
         net = replace(net, **{layer: replace(fc, rank=rank)})
     recipe = {**checkpoint.recipe, "net": dump(net), "expect": []}  # what 2012 logged is the full net's
-    return replace(checkpoint, recipe=recipe, weights=factorised(checkpoint.weights, net))
+    return replace(checkpoint, recipe=recipe, weights=factorise_weights(checkpoint.weights, net))
 
 
 def half(checkpoint: Checkpoint) -> Checkpoint:

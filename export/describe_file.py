@@ -12,7 +12,7 @@ from onnx import TensorProto
 from tencrop.common.errors import BadInput
 from tencrop.common.strict_config import dump
 from tencrop.export.shared_layers import FRONT
-from tencrop.model.checkpoint import DOCUMENT, Checkpoint, weights_sha256
+from tencrop.model.checkpoint import DOCUMENT, Checkpoint, hash_weights
 from tencrop.model.contract import Contract
 from tencrop.model.tencropfile import TenCropFile, parse_onnx
 
@@ -66,17 +66,19 @@ def _shape(value: onnx.ValueInfoProto) -> str:
 
 def _card(file: Path) -> dict[str, Any]:
     read = TenCropFile.read(file)
-    card = read.card
-    parity = {key: value for key, value in card.parity.items() if key != "compared"}
+    metadata = read.metadata
+    parity = {key: value for key, value in metadata.parity.items() if key != "compared"}
     try:
-        worst = {key: max((row[key] for row in card.parity.get("compared", ())), default=None) for key in DIFFERENCES}
+        worst = {
+            key: max((row[key] for row in metadata.parity.get("compared", ())), default=None) for key in DIFFERENCES
+        }
     except (TypeError, KeyError):
         raise BadInput(f"{file}: damaged metadata (parity tells no differences)") from None
     return {
         "sha256": read.sha256,
-        "checkpoint_sha256": card.checkpoint_sha256,
-        **_contract(card.contract),
-        "recipe": dict(card.recipe),
+        "checkpoint_sha256": metadata.checkpoint_sha256,
+        **_contract(metadata.contract),
+        "recipe": dict(metadata.recipe),
         "parity": parity | {"worst": worst},
     }
 
@@ -87,7 +89,7 @@ def _checkpoint(folder: Path) -> dict[str, Any]:
     return {
         "kind": "checkpoint",
         "bytes": sum(file.stat().st_size for file in folder.iterdir()),
-        "sha256": weights_sha256(folder),
+        "sha256": hash_weights(folder),
         "parameters": sum(value.size for value in saved.weights.values()),
         "epochs": len(history),
         "last_epoch": dict(history[-1]) if history else None,

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import torch
 
-from tencrop.common.atomic import gathered
+from tencrop.common.atomic import atomic_folder
 from tencrop.common.errors import BadInput
 from tencrop.export.compress import half, low_rank, single
 from tencrop.export.images import formula_images, photographs
@@ -18,11 +18,11 @@ from tencrop.export.parity import BATCHES
 from tencrop.export.tencrop_graph import tencrop_onnx, write
 from tencrop.export.verify import INT8, verify
 from tencrop.images.decode import decode
-from tencrop.model.checkpoint import Checkpoint, weights_sha256
-from tencrop.model.filter_picture import kernels_png
+from tencrop.model.checkpoint import Checkpoint, hash_weights
+from tencrop.model.filter_picture import draw_filters
 from tencrop.model.probe import Probe
 from tencrop.model.ten_crop_net import TenCropNet
-from tencrop.model.tencropfile import OUTPUTS, Card
+from tencrop.model.tencropfile import OUTPUTS, Metadata
 from tencrop.runtime.engine import Choice, open_engine
 
 WEIGHTS = ("fp32", "fp16", "int8")
@@ -74,19 +74,19 @@ def export(
         )
     made = _exact(checkpoint, photos[::EACH] if weights == "int8" else photos, plain)
     made = _in_int8(checkpoint, photos, plain, made.parity) if weights == "int8" else made
-    with gathered(out) as folder:
+    with atomic_folder(out) as folder:
         if checkpoint is not original:
             source = folder / "checkpoint"
             Checkpoint(checkpoint.recipe, checkpoint.contract, checkpoint.statistics, checkpoint.weights).save(source)
-        card = Card(
+        metadata = Metadata(
             contract=checkpoint.contract,
             recipe=checkpoint.recipe,
             parity=made.parity,
-            checkpoint_sha256=weights_sha256(source),
-            kernels=kernels_png(checkpoint.weights["conv1.weight"]),
+            checkpoint_sha256=hash_weights(source),
+            filter_picture=draw_filters(checkpoint.weights["conv1.weight"]),
             probe=made.probe,
         )
-        write(folder, made.net, made.tencrop, card)
+        write(folder, made.net, made.tencrop, metadata)
     return made.parity
 
 
@@ -94,7 +94,7 @@ def _exact(checkpoint: Checkpoint, compared: np.ndarray, plain: bool) -> Made:
     net = net_onnx(checkpoint)
     tencrop = tencrop_onnx(net, checkpoint.contract, checkpoint.mean, plain)
     parity = verify(checkpoint, net, tencrop, compared)
-    reference = TenCropNet.of(checkpoint)
+    reference = TenCropNet.from_checkpoint(checkpoint)
 
     @torch.inference_mode()
     def predict(pixels: np.ndarray) -> np.ndarray:
@@ -106,7 +106,7 @@ def _exact(checkpoint: Checkpoint, compared: np.ndarray, plain: bool) -> Made:
 def _in_int8(checkpoint: Checkpoint, photos: np.ndarray, plain: bool, exact: Mapping[str, Any]) -> Made:
     """The same in int8, judged by how far it is from torch; its exact form has passed the gate, with `exact` for parity."""
     rest = np.delete(photos, np.s_[::EACH], axis=0)
-    reference, views = TenCropNet.of(checkpoint), checkpoint.contract.views
+    reference, views = TenCropNet.from_checkpoint(checkpoint), checkpoint.contract.views
     crops = (reference.inputs(torch.from_numpy(image[None]), views)[0].numpy() for image in rest)
     net = int8(net_onnx(single(checkpoint)), crops)
     tencrop = tencrop_onnx(net, checkpoint.contract, checkpoint.mean, plain)
@@ -120,4 +120,4 @@ def _in_int8(checkpoint: Checkpoint, photos: np.ndarray, plain: bool, exact: Map
 
 def _probe(checkpoint: Checkpoint, predict: Callable[[np.ndarray], np.ndarray], slack: float = 0.0) -> Probe:
     """predict: uint8 [1,R,R,3] -> [C]."""
-    return Probe.of(lambda png: predict(decode(png, checkpoint.contract)[0][None]), slack)
+    return Probe.choose(lambda png: predict(decode(png, checkpoint.contract)[0][None]), slack)

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 from tencrop.export.graph_builder import Graph, rename
 from tencrop.export.shared_layers import FRONT, Stem, cut, find_stem, shared_stem
 from tencrop.model.contract import Contract
-from tencrop.model.tencropfile import INPUT, OUTPUTS, Card
+from tencrop.model.tencropfile import INPUT, OUTPUTS, Metadata
 
 BACK = "net/"  # prefix of the net's own nodes
 FILES = ("net.onnx", "tencrop.onnx", "parity.json")
@@ -108,11 +108,11 @@ def _take_constants(net: onnx.ModelProto) -> list[onnx.NodeProto]:
     return taken
 
 
-def write(folder: Path, net: onnx.ModelProto, tencrop: onnx.ModelProto, card: Card) -> None:
-    """FILES: tencrop.onnx with its card, whose parity is told in parity.json once more."""
+def write(folder: Path, net: onnx.ModelProto, tencrop: onnx.ModelProto, metadata: Metadata) -> None:
+    """FILES: tencrop.onnx with its metadata, whose parity is told in parity.json once more."""
     del tencrop.metadata_props[:]
-    helper.set_model_props(tencrop, card.to_metadata())
+    helper.set_model_props(tencrop, metadata.to_props())
     net_file, tencrop_file, parity_file = (folder / name for name in FILES)
     net_file.write_bytes(net.SerializeToString())
     tencrop_file.write_bytes(tencrop.SerializeToString())
-    parity_file.write_text(json.dumps(card.parity, indent=1) + "\n")
+    parity_file.write_text(json.dumps(metadata.parity, indent=1) + "\n")

@@ -11,7 +11,7 @@ import torch
 from tencrop.common.errors import WorkFailed
 from tencrop.export.parity import BATCHES, ENGINES, EXACT, Limits, check, row
 from tencrop.model.checkpoint import Checkpoint
-from tencrop.model.net_config import rows
+from tencrop.model.net_config import layer_table
 from tencrop.model.ten_crop_net import TenCropNet
 from tencrop.runtime.engine import open_engine
 
@@ -27,7 +27,7 @@ def verify(
     Raises WorkFailed with the first thing that does not fit.
     """
     check_structure(checkpoint, net)
-    reference = TenCropNet.of(checkpoint)
+    reference = TenCropNet.from_checkpoint(checkpoint)
     compared = []
     for found in _compare(reference, net.SerializeToString(), tencrop.SerializeToString(), images):
         compared.append(found)
@@ -44,7 +44,7 @@ def verify(
 def check_structure(checkpoint: Checkpoint, net: onnx.ModelProto) -> None:
     """One standard LRN node for each of the recipe's, and none of the nodes that a careless export leaves. Raises WorkFailed."""
     found = Counter(node.op_type for node in net.graph.node)
-    wanted = sum(row.op == "lrn" for row in rows(checkpoint.net))
+    wanted = sum(layer.op == "lrn" for layer in layer_table(checkpoint.net))
     if found["LRN"] != wanted:
         raise WorkFailed(f"parity: net.onnx has {found['LRN']} LRN nodes, its recipe {wanted}")
     for op in FORBIDDEN:

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
 
 from tencrop.common.errors import ImageError
-from tencrop.images.limits import MAX_READS, bounded
+from tencrop.images.limits import MAX_READS, check_encoded
 from tencrop.model.contract import Contract
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
@@ -105,7 +105,7 @@ def decode_small(data: bytes, contract: Contract) -> tuple[np.ndarray, ImageInfo
 def _opened(data: bytes) -> Iterator[ImageFile.ImageFile]:
     """The image, its header read; what goes wrong in the block is an ImageError."""
     try:
-        file = bounded(data)
+        file = check_encoded(data)
         with Image.open(file, formats=FORMATS) as opened:
             file.left = MAX_READS
             _check_size(*opened.size)

@@ -20,7 +20,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 NEEDED = (b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND")  # chunks of a PNG
 
 
-class Pieces(io.BytesIO):
+class ReadLimitedBytes(io.BytesIO):
     """An image that may be read in `left` more pieces: it would take millions of four bytes, and a second for each MB."""
 
     left = MAX_PIECES
@@ -33,12 +33,12 @@ class Pieces(io.BytesIO):
         return super().read(size)
 
 
-def bounded(data: bytes) -> Pieces:
+def check_encoded(data: bytes) -> ReadLimitedBytes:
     """The image for Pillow to open. Raises ImageError where it would cost far more than its pixels do."""
     for signature, check in CHECKS.items():
         if data.startswith(signature):
-            return Pieces(check(data))
-    return Pieces(data)
+            return ReadLimitedBytes(check(data))
+    return ReadLimitedBytes(data)
 
 
 def _jpeg(data: bytes) -> bytes:

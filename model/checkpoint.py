@@ -17,8 +17,8 @@ from safetensors.numpy import load_file, save_file
 from tencrop.common.errors import BadInput
 from tencrop.common.strict_config import dump, parse
 from tencrop.model.contract import Contract
-from tencrop.model.mean_and_pca import Statistics
-from tencrop.model.net_config import NetConfig, parameters, rows
+from tencrop.model.mean_and_pca import PixelStatistics
+from tencrop.model.net_config import NetConfig, layer_table, parameter_shapes
 
 WEIGHTS = "weights.safetensors"
 DOCUMENT = "checkpoint.json"
@@ -35,7 +35,7 @@ class Checkpoint:
 
     recipe: Mapping[str, Any]
     contract: Contract
-    statistics: Statistics
+    statistics: PixelStatistics
     weights: Mapping[str, np.ndarray]
     progress: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -48,7 +48,7 @@ class Checkpoint:
     @property
     def mean(self) -> np.ndarray:
         """What is subtracted from the pixels: float32 [3,R,R] (aligned) or [3,crop,crop] (center)."""
-        return self.statistics.subtracted(self.recipe["mean"], self.contract.crop)
+        return self.statistics.mean_to_subtract(self.recipe["mean"], self.contract.crop)
 
     def save(self, folder: Path) -> None:
         """Write aside, sync, rename: the folder is there whole or not at all, whatever happens in between.
@@ -83,7 +83,7 @@ class Checkpoint:
     def check(self, source: Path) -> None:
         """Its parts belong together: weights and net, net and contract, labels and outputs. Raises BadInput with what does not."""
         net, side, classes = self.net, self.contract.resize, len(self.contract.labels)
-        wanted, outputs = parameters(net), [*rows(net)][-1].after
+        wanted, outputs = parameter_shapes(net), [*layer_table(net)][-1].out_shape
         odd = sorted(wanted.keys() ^ self.weights.keys())
         if odd:
             raise BadInput(
@@ -115,7 +115,7 @@ class Checkpoint:
             saved = cls(
                 recipe=document["recipe"],
                 contract=parse(Contract, document["contract"], f"{folder / DOCUMENT}: contract"),
-                statistics=Statistics(**_part(tensors, "statistics.")),
+                statistics=PixelStatistics(**_part(tensors, "statistics.")),
                 weights=_part(tensors, "net."),
                 progress=document["progress"],
                 training=training,
@@ -132,7 +132,7 @@ class Checkpoint:
             ) from None
 
 
-def weights_sha256(folder: Path) -> str:
+def hash_weights(folder: Path) -> str:
     """What identifies a checkpoint: the hash of its weights file."""
     with (folder / WEIGHTS).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -10,7 +10,7 @@ GAP = 2  # white pixels between kernels
 COLUMNS = 16  # 96 kernels in six rows, as in the paper
 
 
-def kernels_png(weights: np.ndarray) -> bytes:
+def draw_filters(weights: np.ndarray) -> bytes:
     """conv1's weights [K,3,h,w] -> PNG; every kernel's own range is stretched over 0..255, its zero in no fixed place."""
     kernels = weights.astype(np.float32).transpose(0, 2, 3, 1)  # [K,h,w,3]
     low = kernels.min((1, 2, 3), keepdims=True)

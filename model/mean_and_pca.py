@@ -6,7 +6,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Statistics:
+class PixelStatistics:
     """mean: float32 [3,R,R] on the 0..255 scale; colour_std: [3], standard deviations along colour_vectors: [3,3],
     one principal direction of RGB a row, largest first."""
 
@@ -18,7 +18,7 @@ class Statistics:
         """For a safetensors file."""
         return {"mean": self.mean, "colour_std": self.colour_std, "colour_vectors": self.colour_vectors}
 
-    def subtracted(self, reading: str, crop: int) -> np.ndarray:
+    def mean_to_subtract(self, reading: str, crop: int) -> np.ndarray:
         """The mean as a recipe reads it: "aligned" the whole image, "center" its central crop x crop."""
         if reading == "aligned":
             return self.mean
@@ -26,7 +26,7 @@ class Statistics:
         return np.ascontiguousarray(self.mean[:, edge : edge + crop, edge : edge + crop])
 
     @classmethod
-    def of_sums(cls, n: int, image_sum: np.ndarray, colour_products: np.ndarray) -> "Statistics":
+    def from_sums(cls, n: int, image_sum: np.ndarray, colour_products: np.ndarray) -> "PixelStatistics":
         """From sums over n uint8 images: image_sum float64 [R,R,3] and colour_products [3,3] (sum of pixel x pixel^T)."""
         pixels = n * image_sum.shape[0] * image_sum.shape[1]
         colour_mean = image_sum.sum((0, 1)) / pixels

@@ -13,7 +13,7 @@ def top_k(probabilities: np.ndarray, k: int = TOP) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Counts:
+class ErrorCounts:
     """Images seen and images wrong. An image that could not be decoded is wrong in both."""
 
     n: int = 0
@@ -21,13 +21,13 @@ class Counts:
     top5_wrong: int = 0
 
     @classmethod
-    def of(cls, top: np.ndarray, labels: np.ndarray) -> "Counts":
+    def from_top_k(cls, top: np.ndarray, labels: np.ndarray) -> "ErrorCounts":
         """From `top_k` indices [N,k] and true labels [N]; a row of -1 is an undecodable image."""
         hits = top == labels[:, None]
         return cls(len(labels), int((~hits[:, :1].any(1)).sum()), int((~hits[:, :TOP].any(1)).sum()))
 
-    def __add__(self, other: "Counts") -> "Counts":
-        return Counts(self.n + other.n, self.top1_wrong + other.top1_wrong, self.top5_wrong + other.top5_wrong)
+    def __add__(self, other: "ErrorCounts") -> "ErrorCounts":
+        return ErrorCounts(self.n + other.n, self.top1_wrong + other.top1_wrong, self.top5_wrong + other.top5_wrong)
 
     @property
     def top1_error(self) -> float:

@@ -1,4 +1,4 @@
-"""AlexNet in torch: the rows of model/net_config.py, each as a module. Exact in fp32, fast in bf16."""
+"""AlexNet in torch: the layers of model/net_config.py, each as a module. Exact in fp32, fast in bf16."""
 
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -11,16 +11,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tencrop.model import net_config as config
-from tencrop.model.net_config import NetConfig, Row, rows
+from tencrop.model.net_config import Layer, NetConfig, layer_table
 
 
 class Convolution(nn.Conv2d):
-    """A row "conv"; what the padding behind exceeds the padding before is added as zeros first. [N,C,H,W] -> [N,K,H',W']"""
+    """A layer "conv"; what the padding behind exceeds the padding before is added as zeros first. [N,C,H,W] -> [N,K,H',W']"""
 
-    def __init__(self, row: Row) -> None:
-        spec: config.Conv = row.spec
+    def __init__(self, layer: Layer) -> None:
+        spec: config.Conv = layer.spec
         before, behind = spec.pad
-        super().__init__(row.before[0], spec.channels, spec.kernel, spec.stride, before, groups=spec.columns)
+        super().__init__(layer.in_shape[0], spec.channels, spec.kernel, spec.stride, before, groups=spec.groups)
         self.behind = behind - before
 
     def forward(self, x: Tensor) -> Tensor:
@@ -28,35 +28,35 @@ class Convolution(nn.Conv2d):
 
 
 class FullyConnected(nn.Linear):
-    """A row "fc" over all values of its input. [N,...] -> [N,units]"""
+    """A layer "fc" over all values of its input. [N,...] -> [N,units]"""
 
-    def __init__(self, row: Row) -> None:
-        super().__init__(prod(row.before), row.spec.units)
+    def __init__(self, layer: Layer) -> None:
+        super().__init__(prod(layer.in_shape), layer.spec.units)
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.flatten(1))
 
 
-class FullyConnectedColumns(nn.Linear):
-    """A row "fc" whose columns do not see each other: a matrix for each, one above the other. [N,...] -> [N,units]"""
+class GroupedFullyConnected(nn.Linear):
+    """A layer "fc" whose columns do not see each other: a matrix for each, one above the other. [N,...] -> [N,units]"""
 
-    def __init__(self, row: Row) -> None:
-        self.columns: int = row.spec.columns
-        super().__init__(prod(row.before) // self.columns, row.spec.units)
+    def __init__(self, layer: Layer) -> None:
+        self.groups: int = layer.spec.groups
+        super().__init__(prod(layer.in_shape) // self.groups, layer.spec.units)
 
     def forward(self, x: Tensor) -> Tensor:
-        own = x.reshape(len(x), self.columns, self.in_features).transpose(0, 1)  # [columns,N,inputs]
-        matrices = self.weight.view(self.columns, -1, self.in_features).transpose(1, 2)
+        own = x.reshape(len(x), self.groups, self.in_features).transpose(0, 1)  # [groups,N,inputs]
+        matrices = self.weight.view(self.groups, -1, self.in_features).transpose(1, 2)
         return torch.bmm(own, matrices.to(own.dtype)).transpose(0, 1).flatten(1) + self.bias
 
 
 class LowRank(nn.Module):
-    """A row "fc" with a rank: `up` @ `down` in place of one matrix. [N,...] -> [N,units]"""
+    """A layer "fc" with a rank: `up` @ `down` in place of one matrix. [N,...] -> [N,units]"""
 
-    def __init__(self, row: Row) -> None:
+    def __init__(self, layer: Layer) -> None:
         super().__init__()
-        self.down = nn.Linear(prod(row.before), row.spec.rank, bias=False)
-        self.up = nn.Linear(row.spec.rank, row.spec.units)
+        self.down = nn.Linear(prod(layer.in_shape), layer.spec.rank, bias=False)
+        self.up = nn.Linear(layer.spec.rank, layer.spec.units)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.up(self.down(x.flatten(1)))  # type: ignore[no-any-return]
@@ -70,11 +70,11 @@ class LocalResponseNorm(nn.Module):
 
     band: Tensor
 
-    def __init__(self, row: Row) -> None:
+    def __init__(self, layer: Layer) -> None:
         super().__init__()
-        spec: config.LRN = row.spec
-        kernel = torch.arange(row.before[0])
-        column = kernel // (row.before[0] // spec.columns)
+        spec: config.LRN = layer.spec
+        kernel = torch.arange(layer.in_shape[0])
+        column = kernel // (layer.in_shape[0] // spec.groups)
         near = (kernel[:, None] - kernel[None, :]).abs() <= spec.size // 2
         band = (near & (column[:, None] == column[None, :])).float()
         self.register_buffer("band", band[:, :, None, None], persistent=False)
@@ -85,12 +85,12 @@ class LocalResponseNorm(nn.Module):
         return x * _power(self.k + F.conv2d(scaled * scaled, self.band).float(), self.beta).to(x.dtype)
 
 
-class SameMapNorm(nn.Module):
+class WithinMapResponseNorm(nn.Module):
     """The 2012 program's second norm of stage 2, over a window of the same map; zeros beyond the edge count."""
 
-    def __init__(self, row: Row) -> None:
+    def __init__(self, layer: Layer) -> None:
         super().__init__()
-        self.spec: config.SameMap = row.spec
+        self.spec: config.WithinMapLRN = layer.spec
 
     def forward(self, x: Tensor) -> Tensor:
         spec = self.spec
@@ -99,11 +99,11 @@ class SameMapNorm(nn.Module):
 
 
 class MaxPool(nn.Module):
-    """A row "pool", its output size rounded up. [N,C,H,W] -> [N,C,H',W']"""
+    """A layer "pool", its output size rounded up. [N,C,H,W] -> [N,C,H',W']"""
 
-    def __init__(self, row: Row) -> None:
+    def __init__(self, layer: Layer) -> None:
         super().__init__()
-        self.spec: config.Pool = row.spec
+        self.spec: config.Pool = layer.spec
 
     def forward(self, x: Tensor) -> Tensor:
         values: Tensor = _max_pool(x, self.spec.size, self.spec.stride)[0]
@@ -174,9 +174,9 @@ _max_pool.register_autograd(_pooled_gradient, setup_context=_save_pooled)
 class Dropout(nn.Module):
     """Section 4.2 as written, not inverted: masks without scaling in training, times 1 - p at test."""
 
-    def __init__(self, row: Row) -> None:
+    def __init__(self, layer: Layer) -> None:
         super().__init__()
-        self.p: float = row.spec.p
+        self.p: float = layer.spec.p
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
@@ -194,13 +194,13 @@ def _power(scale: Tensor, beta: float) -> Tensor:
 
 MODULES = {
     "conv": Convolution,
-    "fc": lambda row: (LowRank if row.spec.rank else FullyConnectedColumns if row.spec.columns > 1 else FullyConnected)(
-        row
-    ),
-    "relu": lambda row: nn.ReLU(),
-    "tanh": lambda row: nn.Tanh(),
+    "fc": lambda layer: (
+        LowRank if layer.spec.rank else GroupedFullyConnected if layer.spec.groups > 1 else FullyConnected
+    )(layer),
+    "relu": lambda layer: nn.ReLU(),
+    "tanh": lambda layer: nn.Tanh(),
     "lrn": LocalResponseNorm,
-    "samemap": SameMapNorm,
+    "samemap": WithinMapResponseNorm,
     "pool": MaxPool,
     "dropout": Dropout,
 }
@@ -210,11 +210,11 @@ class AlexNet(nn.Sequential):
     """Crops with the mean subtracted, float [N,3,224,224] on the 0..255 scale -> logits [N,units of fc8]."""
 
     def __init__(self, net: NetConfig) -> None:
-        super().__init__(OrderedDict((row.name, MODULES[row.op](row)) for row in rows(net)))
+        super().__init__(OrderedDict((layer.name, MODULES[layer.op](layer)) for layer in layer_table(net)))
         self.config = net
 
     @classmethod
-    def of(cls, net: NetConfig, weights: Mapping[str, np.ndarray]) -> "AlexNet":
+    def from_weights(cls, net: NetConfig, weights: Mapping[str, np.ndarray]) -> "AlexNet":
         """The net with these weights (names as in `state_dict`), in fp32 and ready to predict."""
         alexnet = cls(net)
         alexnet.load_state_dict({name: torch.from_numpy(np.asarray(w, np.float32)) for name, w in weights.items()})
@@ -223,11 +223,11 @@ class AlexNet(nn.Sequential):
     def init(self, seed: int) -> None:
         """Section 5: zero-mean Gaussian weights and constant biases, layer by layer as the config says."""
         generator = torch.Generator().manual_seed(seed)
-        for row in rows(self.config):
-            if row.op in ("conv", "fc"):
-                layer = self.get_submodule(row.name)
-                layer.weight.data.normal_(0, row.spec.init_std, generator=generator)  # type: ignore[operator]
-                layer.bias.data.fill_(row.spec.init_bias)  # type: ignore[operator]
+        for layer in layer_table(self.config):
+            if layer.op in ("conv", "fc"):
+                module = self.get_submodule(layer.name)
+                module.weight.data.normal_(0, layer.spec.init_std, generator=generator)  # type: ignore[operator]
+                module.bias.data.fill_(layer.spec.init_bias)  # type: ignore[operator]
 
     def weights(self) -> dict[str, np.ndarray]:
         """The parameters by name, as arrays that do not change when training goes on."""

@@ -18,6 +18,7 @@ def _odd(size: int) -> int:
 
 
 Odd = Annotated[Count, AfterValidator(_odd)]
+Groups = Annotated[Count, Field(alias="columns")]  # recipes and checkpoints store it as "columns"
 Shape = tuple[int, ...]  # (channels, height, width), or (units,) behind the first fully connected layer
 
 
@@ -29,7 +30,7 @@ class Conv:
     kernel: Count
     stride: Count = 1
     pad: tuple[Natural, Natural] = (0, 0)
-    columns: Count = 1  # 2: each half of the kernels sees its own column only
+    groups: Groups = 1  # 2: each half of the kernels sees its own column only
     init_std: NotNegative = 0.01
     init_bias: float = 0.0
 
@@ -42,14 +43,14 @@ class Linear:
     init_std: NotNegative = 0.01
     init_bias: float = 0.0
     rank: Natural = 0
-    columns: Count = 1  # 2: each half of the units sees its own column only
+    groups: Groups = 1  # 2: each half of the units sees its own column only
 
 
 @dataclass(frozen=True, config=STRICT)
 class LRN:
     """Local response normalization, section 3.3: b = a / (k + alpha * sum of n squares)^beta.
 
-    The 2012 program divides alpha by n (as ONNX's LRN does), the paper's formula does not; `columns` > 1
+    The 2012 program divides alpha by n (as ONNX's LRN does), the paper's formula does not; `groups` > 1
     normalises inside each column, as that program did, instead of over all kernels of the layer.
     """
 
@@ -58,7 +59,7 @@ class LRN:
     beta: float = 0.75
     k: float = 2.0
     alpha_divided: bool = True
-    columns: Count = 1
+    groups: Groups = 1
 
     @property
     def alpha_each(self) -> float:
@@ -67,7 +68,7 @@ class LRN:
 
 
 @dataclass(frozen=True, config=STRICT)
-class SameMap:
+class WithinMapLRN:
     """The 2012 program's normalization over a size x size window of the same map; alpha is divided by size^2."""
 
     size: Odd = 5
@@ -97,15 +98,15 @@ class NetConfig:
 
     input: Count = 224
     conv1: Conv = Conv(96, 11, stride=4, pad=(0, 3))  # 55x55: the output size rounded up
-    conv2: Conv = Conv(256, 5, pad=(2, 2), columns=2, init_bias=1.0)
+    conv2: Conv = Conv(256, 5, pad=(2, 2), groups=2, init_bias=1.0)
     conv3: Conv = Conv(384, 3, pad=(1, 1))
-    conv4: Conv = Conv(384, 3, pad=(1, 1), columns=2, init_bias=1.0)
-    conv5: Conv = Conv(256, 3, pad=(1, 1), columns=2, init_bias=1.0)
+    conv4: Conv = Conv(384, 3, pad=(1, 1), groups=2, init_bias=1.0)
+    conv5: Conv = Conv(256, 3, pad=(1, 1), groups=2, init_bias=1.0)
     fc6: Linear = Linear(4096, init_bias=1.0)
     fc7: Linear = Linear(4096, init_bias=1.0)
     fc8: Linear = Linear(1000)
     lrn: LRN = LRN()
-    samemap: SameMap = SameMap()
+    samemap: WithinMapLRN = WithinMapLRN()
     pool: Pool = Pool()
     dropout: Dropout = Dropout()
     layers: tuple[str, ...] = (
@@ -120,17 +121,17 @@ class NetConfig:
     )
 
 
-class Row(NamedTuple):
+class Layer(NamedTuple):
     """One operation of the net: `spec` is its part of the NetConfig (None where it has no numbers)."""
 
     name: str  # conv1, relu1, lrn1, pool1, conv2, ...
     op: str  # conv, fc, relu, tanh, lrn, samemap, pool, dropout
     spec: Any
-    before: Shape
-    after: Shape
+    in_shape: Shape
+    out_shape: Shape
 
 
-def rows(config: NetConfig) -> Iterator[Row]:
+def layer_table(config: NetConfig) -> Iterator[Layer]:
     """The net as a table, one row an operation, with the shapes that go in and come out.
 
     Raises BadInput for an operation that is not one of the net's, and for sizes that do not fit.
@@ -150,31 +151,31 @@ def rows(config: NetConfig) -> Iterator[Row]:
                 raise BadInput(f"net.layers: {token!r} stands twice in {stage!r}")
             if len(shape) == 1 and op in ("conv", "pool", "lrn", "samemap"):
                 raise BadInput(f"net.layers: {token!r} in {stage!r} stands behind a fully connected layer")
-            if isinstance(spec, Linear) and spec.rank and spec.columns > 1:
+            if isinstance(spec, Linear) and spec.rank and spec.groups > 1:
                 raise BadInput(f"net.{token}: a layer whose columns do not see each other has no low-rank form")
             seen.add(name)
             after = _AFTER[op](shape, spec)
-            columns = getattr(spec, "columns", 1)
+            groups = getattr(spec, "groups", 1)
             if min(after) < 1:
                 raise BadInput(f"net.{token}: nothing is left of {shape} behind it")
-            if (prod(shape) if op == "fc" else shape[0]) % columns or after[0] % columns:
+            if (prod(shape) if op == "fc" else shape[0]) % groups or after[0] % groups:
                 raise BadInput(
-                    f"net.{token}: {shape} does not divide into {columns} columns, or {after} behind it does not"
+                    f"net.{token}: {shape} does not divide into {groups} groups, or {after} behind it does not"
                 )
-            yield Row(name, op, spec, shape, after)
+            yield Layer(name, op, spec, shape, after)
             shape = after
 
 
-def parameters(config: NetConfig) -> dict[str, Shape]:
-    """The shape of each parameter, by its name in a checkpoint. Raises BadInput as `rows`."""
+def parameter_shapes(config: NetConfig) -> dict[str, Shape]:
+    """The shape of each parameter, by its name in a checkpoint. Raises BadInput as `layer_table`."""
     shapes: dict[str, Shape] = {}
-    for name, op, spec, before, after in rows(config):
+    for name, op, spec, before, after in layer_table(config):
         if op == "conv":
-            shapes |= _layer(name, (spec.channels, before[0] // spec.columns, spec.kernel, spec.kernel))
+            shapes |= _layer(name, (spec.channels, before[0] // spec.groups, spec.kernel, spec.kernel))
         elif op == "fc" and spec.rank:
             shapes |= {f"{name}.down.weight": (spec.rank, prod(before))} | _layer(f"{name}.up", (*after, spec.rank))
         elif op == "fc":
-            shapes |= _layer(name, (*after, prod(before) // spec.columns))
+            shapes |= _layer(name, (*after, prod(before) // spec.groups))
     return shapes
 
 

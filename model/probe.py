@@ -52,7 +52,7 @@ class Probe:
     probabilities: tuple[float, ...]
     slack: Annotated[float, Field(ge=0)] = 0.0
 
-    def missed(self, probabilities: np.ndarray, precision: str) -> str | None:
+    def describe_mismatch(self, probabilities: np.ndarray, precision: str) -> str | None:
         """None where an engine's answer [C] reproduces the probe; else what is wrong with it."""
         if not np.isfinite(probabilities).all():
             return "its probabilities are not numbers"
@@ -67,7 +67,7 @@ class Probe:
         )
 
     @classmethod
-    def of(cls, predict: Callable[[bytes], np.ndarray], slack: float = 0.0) -> "Probe":
+    def choose(cls, predict: Callable[[bytes], np.ndarray], slack: float = 0.0) -> "Probe":
         """The clearest of several formula images, so that rounding cannot swap its top two; predict: PNG bytes -> [C]."""
         answers = {seed: predict(formula_png(seed)) for seed in SEEDS}
 

@@ -8,7 +8,7 @@ from tencrop.common.strict_config import STRICT
 
 
 @dataclass(frozen=True, config=STRICT)
-class Expect:
+class PublishedError:
     """One row of a table of theirs, or of a log."""
 
     data: str

@@ -25,9 +25,9 @@ class TenCropNet(nn.Module):
         self.register_buffer("mean", torch.from_numpy(np.asarray(mean, np.float32)))
 
     @classmethod
-    def of(cls, checkpoint: Checkpoint) -> "TenCropNet":
+    def from_checkpoint(cls, checkpoint: Checkpoint) -> "TenCropNet":
         """The prediction of a trained net, on the CPU in fp32."""
-        return cls(AlexNet.of(checkpoint.net, checkpoint.weights), checkpoint.contract, checkpoint.mean)
+        return cls(AlexNet.from_weights(checkpoint.net, checkpoint.weights), checkpoint.contract, checkpoint.mean)
 
     def inputs(self, images: Tensor, views: tuple[View, ...]) -> Tensor:
         """What the net sees of uint8 [N,R,R,3]: float [N,len(views),3,crop,crop]."""

@@ -16,7 +16,7 @@ from tencrop.common.errors import BadInput
 from tencrop.common.strict_config import dump, parse
 from tencrop.model.contract import Contract
 from tencrop.model.probe import Probe
-from tencrop.model.published_errors import Expect
+from tencrop.model.published_errors import PublishedError
 
 PREFIX = "tencrop."
 INPUT = "images"  # uint8 [N,R,R,3] RGB
@@ -24,17 +24,17 @@ OUTPUTS = ("probabilities", "view_probabilities")  # [N,C], [N,10,C]
 
 
 @dataclass(frozen=True)
-class Card:
+class Metadata:
     """The metadata of a tencrop.onnx."""
 
     contract: Contract
     recipe: Mapping[str, Any]
     parity: Mapping[str, Any]
     checkpoint_sha256: str
-    kernels: bytes  # conv1 as a PNG
+    filter_picture: bytes  # conv1 as a PNG
     probe: Probe
 
-    def to_metadata(self) -> dict[str, str]:
+    def to_props(self) -> dict[str, str]:
         """As ONNX metadata_props."""
         bare = dump(self.contract)
         labels = bare.pop("labels")
@@ -44,13 +44,13 @@ class Card:
             "recipe": json.dumps(self.recipe, ensure_ascii=False),
             "parity": json.dumps(self.parity),
             "checkpoint_sha256": self.checkpoint_sha256,
-            "kernels": base64.b64encode(self.kernels).decode(),
+            "kernels": base64.b64encode(self.filter_picture).decode(),
             "probe": json.dumps(dump(self.probe)),
         }
         return {PREFIX + key: value for key, value in values.items()}
 
     @classmethod
-    def from_metadata(cls, metadata: Mapping[str, str], source: str) -> "Card":
+    def from_props(cls, metadata: Mapping[str, str], source: str) -> "Metadata":
         """Raises BadInput naming `source` where an entry is missing or malformed."""
         try:
             values = {key.removeprefix(PREFIX): value for key, value in metadata.items() if key.startswith(PREFIX)}
@@ -58,13 +58,13 @@ class Card:
             recipe, parity = json.loads(values["recipe"]), json.loads(values["parity"])
             if not isinstance(recipe, dict) or not isinstance(parity, dict):
                 raise ValueError("recipe or parity is no table")
-            parse(tuple[Expect, ...], recipe.get("expect", []), f"{source}: recipe.expect")
+            parse(tuple[PublishedError, ...], recipe.get("expect", []), f"{source}: recipe.expect")
             return cls(
                 contract=parse(Contract, bare, f"{source}: contract"),
                 recipe=recipe,
                 parity=parity,
                 checkpoint_sha256=values["checkpoint_sha256"],
-                kernels=base64.b64decode(values["kernels"], validate=True),
+                filter_picture=base64.b64decode(values["kernels"], validate=True),
                 probe=parse(Probe, json.loads(values["probe"]), f"{source}: probe"),
             )
         except KeyError as error:
@@ -80,7 +80,7 @@ class TenCropFile:
     name: str
     sha256: str
     graph: bytes
-    card: Card
+    metadata: Metadata
 
     @classmethod
     def read(cls, path: Path) -> "TenCropFile":
@@ -91,15 +91,15 @@ class TenCropFile:
         except OSError as error:
             raise BadInput(f"{path}: cannot be read ({error.strerror})") from None
         model = parse_onnx(graph, str(path))
-        card = Card.from_metadata({p.key: p.value for p in model.metadata_props}, str(path))
-        _check_interface(model, card, str(path))
+        metadata = Metadata.from_props({p.key: p.value for p in model.metadata_props}, str(path))
+        _check_interface(model, metadata, str(path))
         name = path.stem if path.stem != "tencrop" else path.resolve().parent.name
-        return cls(name, hashlib.sha256(graph).hexdigest(), graph, card)
+        return cls(name, hashlib.sha256(graph).hexdigest(), graph, metadata)
 
 
-def _check_interface(model: onnx.ModelProto, card: Card, source: str) -> None:
+def _check_interface(model: onnx.ModelProto, metadata: Metadata, source: str) -> None:
     """The graph takes and gives what the contract says, for any number of images. Raises BadInput."""
-    side, classes, views = card.contract.resize, len(card.contract.labels), len(card.contract.views)
+    side, classes, views = metadata.contract.resize, len(metadata.contract.labels), len(metadata.contract.views)
     wanted = {
         INPUT: (TensorProto.UINT8, [0, side, side, 3]),
         OUTPUTS[0]: (TensorProto.FLOAT, [0, classes]),
@@ -115,7 +115,7 @@ def _check_interface(model: onnx.ModelProto, card: Card, source: str) -> None:
             f"{source}: has {shapes} (0: any); its contract and {classes} labels want "
             f"{INPUT} uint8 [0, {side}, {side}, 3], {OUTPUTS[0]} [0, {classes}], {OUTPUTS[1]} [0, {views}, {classes}]"
         )
-    if max(card.probe.classes) >= classes or len(card.probe.classes) != len(card.probe.probabilities):
+    if max(metadata.probe.classes) >= classes or len(metadata.probe.classes) != len(metadata.probe.probabilities):
         raise BadInput(f"{source}: its probe names classes that it does not have")
 
 

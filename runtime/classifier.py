@@ -32,7 +32,7 @@ class Classifier:
     @property
     def contract(self) -> Contract:
         """How images become what the graph takes, and its classes."""
-        return self.file.card.contract
+        return self.file.metadata.contract
 
     @property
     def sha256(self) -> str:
@@ -51,9 +51,9 @@ class Classifier:
 
     def prove(self) -> None:
         """Answer the probe through preprocessing and engine. Raises WorkFailed where it comes out wrong."""
-        card = self.file.card
-        pixels, _ = decode(formula_png(card.probe.seed), card.contract)
-        missed = card.probe.missed(self.forward(pixels[None])[0][0], self.engine.precision)
+        metadata = self.file.metadata
+        pixels, _ = decode(formula_png(metadata.probe.seed), metadata.contract)
+        missed = metadata.probe.describe_mismatch(self.forward(pixels[None])[0][0], self.engine.precision)
         if missed:
             raise WorkFailed(
                 f"{self.name}: {self.engine.name} on {self.engine.device} fails the model's probe: {missed}"

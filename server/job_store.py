@@ -10,9 +10,9 @@ from typing import IO
 
 from pydantic import ValidationError
 
-from tencrop.common.atomic import write_whole
+from tencrop.common.atomic import write_atomic
 from tencrop.common.errors import BadInput
-from tencrop.common.lock import LOCK, locked
+from tencrop.common.lock import LOCK, lock_file
 from tencrop.server.schemas import Validation
 from tencrop.server.settings import Settings
 
@@ -42,7 +42,7 @@ class JobStore:
         """Raises OSError."""
         folder = self.folder / job.id
         folder.mkdir(exist_ok=True)
-        write_whole(folder / JOB, job.model_dump_json(indent=1) + "\n")
+        write_atomic(folder / JOB, job.model_dump_json(indent=1) + "\n")
 
     def read(self) -> dict[str, Validation]:
         """All jobs, the oldest first. What is damaged is left alone and logged; what was being removed goes."""
@@ -76,7 +76,7 @@ def open_job_store(settings: Settings) -> JobStore | None:
     folder = settings.state_dir / "validations"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        held = locked(folder / LOCK)
+        held = lock_file(folder / LOCK)
     except BlockingIOError:
         raise BadInput(
             f"--state-dir {settings.state_dir}: another server uses it; stop that one or choose another folder"

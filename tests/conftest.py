@@ -14,7 +14,7 @@ from tencrop.dataset.prepared import Prepared, prepare
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.contract import Contract, Label
 from tencrop.model.embedded import EMBEDDED
-from tencrop.model.mean_and_pca import Statistics
+from tencrop.model.mean_and_pca import PixelStatistics
 from tencrop.model.net import AlexNet
 from tencrop.model.net_config import Linear
 from tencrop.runtime.classifier import Classifier, open_classifier
@@ -85,7 +85,7 @@ def source145() -> Checkpoint:
     for name, value in AlexNet(net).weights().items():
         spread = np.sqrt(2 / np.prod(value.shape[1:])) if name.endswith("weight") else 0.1
         weights[name] = random.normal(0, spread, value.shape).astype(np.float32)
-    statistics = Statistics(
+    statistics = PixelStatistics(
         random.uniform(90, 140, (3, 256, 256)).astype(np.float32), np.ones(3, np.float32), np.eye(3, dtype=np.float32)
     )
     labels = tuple(Label(f"class{i}", f"class {i}") for i in range(10))

@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
 
-from tencrop.common.atomic import write_whole
+from tencrop.common.atomic import write_atomic
 from tencrop.common.errors import BadInput, WorkFailed
 from tencrop.dataset.layouts import open_source
 from tencrop.evaluation import chunks as chunk_file
@@ -31,7 +31,7 @@ from tencrop.evaluation.prediction_records import counts
 from tencrop.evaluation.report import MISTAKES, PANEL, text_report
 from tencrop.evaluation.run_folder import lock_run_folder
 from tencrop.model.checkpoint import Checkpoint
-from tencrop.model.metrics import Counts
+from tencrop.model.metrics import ErrorCounts
 from tencrop.runtime.classifier import Classifier
 from tencrop.server.app import create_app
 from tencrop.server.settings import Settings
@@ -121,10 +121,11 @@ def test_image_whose_answer_is_no_number_is_wrong(
 def test_a_report_prints_what_the_recipe_reached_in_2012_beside_what_it_got(
     folder: Path, classifier: Classifier, tmp_path: Path
 ) -> None:
-    card = classifier.file.card
+    metadata = classifier.file.metadata
     then = {"data": "ILSVRC-2012 validation", "views": "ten_crop", "top1": 40.66, "top5": 18.21}
     known = replace(
-        classifier, file=replace(classifier.file, card=replace(card, recipe={**card.recipe, "expect": [then]}))
+        classifier,
+        file=replace(classifier.file, metadata=replace(metadata, recipe={**metadata.recipe, "expect": [then]})),
     )
     summary = evaluate(whole(folder, known), known, tmp_path / "run", False, lambda done: None)
     assert summary["expect"] == [then]
@@ -227,9 +228,9 @@ def test_second_fresh_start_at_the_same_moment_is_refused(tmp_path: Path, monkey
             lock_run_folder(tmp_path / "run", {"model": "b"}, False),
         ):
             pass
-        write_whole(file, content)
+        write_atomic(file, content)
 
-    monkeypatch.setattr("tencrop.evaluation.run_folder.write_whole", another_comes)
+    monkeypatch.setattr("tencrop.evaluation.run_folder.write_atomic", another_comes)
     with lock_run_folder(tmp_path / "run", {"model": "a"}, False):
         assert json.loads((tmp_path / "run/claim.json").read_text()) == {"model": "a"}
     with lock_run_folder(tmp_path / "run", {"model": "a"}, True):
@@ -298,4 +299,4 @@ def test_counts_of_merged_parts_are_the_sum(folder: Path, classifier: Classifier
     evaluate(whole(folder, classifier), classifier, tmp_path / "run", False, lambda done: None)
     table = pq.read_table(tmp_path / "run/predictions.parquet")
     parts = [counts(table.slice(start, 7), "center") for start in range(0, 19, 7)]
-    assert sum(parts, Counts()) == counts(table, "center")
+    assert sum(parts, ErrorCounts()) == counts(table, "center")

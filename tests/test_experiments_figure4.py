@@ -31,7 +31,7 @@ def test_the_hidden_values_are_those_that_fc8_is_given(checkpoint: Checkpoint, t
     logits = hidden @ torch.from_numpy(checkpoint.weights["fc8.weight"]).T + torch.from_numpy(
         checkpoint.weights["fc8.bias"]
     )
-    net = TenCropNet.of(checkpoint).eval()
+    net = TenCropNet.from_checkpoint(checkpoint).eval()
     torch.testing.assert_close(logits.softmax(1), net.center(images), rtol=1e-4, atol=1e-5)
 
 

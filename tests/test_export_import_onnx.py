@@ -165,17 +165,20 @@ def test_files_hold_what_the_card_promises_and_nothing_of_where_they_were_made(t
     names.write_text("".join(f"n0000000{i} thing {i}\n" for i in range(CLASSES)))
     made = import_net(Tiny().save(tmp_path / "mine.onnx"), tmp_path / "out", Options(resize=RESIZE), names)
     file = TenCropFile.read(tmp_path / "out")
-    card = file.card
+    metadata = file.metadata
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["net.onnx", "parity.json", "tencrop.onnx"]
-    assert json.loads((tmp_path / "out/parity.json").read_text()) == made.parity == card.parity
+    assert json.loads((tmp_path / "out/parity.json").read_text()) == made.parity == metadata.parity
     assert [(row["engine"], row["batch"]) for row in made.parity["compared"]] == [
         (engine, batch) for engine in ("onnxruntime", "openvino") for batch in (1, 2, 5)
     ]
-    assert card.contract.labels[3].id == "n00000003" and card.contract.labels[3].name == "thing 3"
-    assert card.recipe["source"] == "mine.onnx" and any(
-        "torchvision's preset" in line for line in card.recipe["assumed"]
+    assert metadata.contract.labels[3].id == "n00000003" and metadata.contract.labels[3].name == "thing 3"
+    assert metadata.recipe["source"] == "mine.onnx" and any(
+        "torchvision's preset" in line for line in metadata.recipe["assumed"]
     )
-    assert Image.open(io.BytesIO(card.kernels)).size == (16 * 22 + 2, 24)  # one row of 5x5 kernels, a weight 4 pixels
+    assert Image.open(io.BytesIO(metadata.filter_picture)).size == (
+        16 * 22 + 2,
+        24,
+    )  # one row of 5x5 kernels, a weight 4 pixels
     assert b"someone" not in file.graph and str(tmp_path).encode() not in file.graph
     net = onnx.load(tmp_path / "out/net.onnx")
     assert not {"Dropout", "Softmax"} & {node.op_type for node in net.graph.node}

@@ -69,7 +69,7 @@ def test_center_view_is_torchvisions_preset(
     preset = v2.Compose([v2.Resize(256), v2.CenterCrop(224), NORMALIZE])
     for path in photographs.values():
         want = net(preset(Image.open(path).convert("RGB"))[None]).softmax(-1)[0].numpy()
-        pixels, _ = decode(path.read_bytes(), classifier.file.card.contract)
+        pixels, _ = decode(path.read_bytes(), classifier.file.metadata.contract)
         _, each = classifier.forward(pixels[None])
         np.testing.assert_allclose(each[0, 2], want, rtol=0, atol=1e-4)
         assert 0.05 < want.max() < 0.999  # neither all alike nor all the same
@@ -81,14 +81,14 @@ def test_mean_is_torchvisions_ten_crop(net: nn.Module, classifier: Classifier, p
     for path in photographs.values():
         crops = torch.stack([NORMALIZE(crop) for crop in ten(Image.open(path).convert("RGB"))])
         want = net(crops).softmax(-1)
-        pixels, _ = decode(path.read_bytes(), classifier.file.card.contract)
+        pixels, _ = decode(path.read_bytes(), classifier.file.metadata.contract)
         mean, each = classifier.forward(pixels[None])
         np.testing.assert_allclose(mean[0], want.mean(0).numpy(), rtol=0, atol=1e-4)
         assert np.ptp(each[0], axis=0).max() > 1e-2  # views differ, so the mean of others would show
 
 
 def test_it_is_served_under_its_folders_name(classifier: Classifier, photographs: dict[str, Path]) -> None:
-    pixels, _ = decode(photographs["china"].read_bytes(), classifier.file.card.contract)
+    pixels, _ = decode(photographs["china"].read_bytes(), classifier.file.metadata.contract)
     mean, _ = classifier.forward(pixels[None])
     with TestClient(create_app([classifier], Settings())) as client:
         reply = client.post("/v1/predict?top=1", content=photographs["china"].read_bytes()).json()

@@ -90,7 +90,7 @@ def test_every_engine_answers_its_probe_and_agrees_with_the_full_model(
         open_classifier(EMBEDDED, EngineOptions("cpu")),
     )
     for path in photographs.values():
-        pixels, _ = decode(path.read_bytes(), small.file.card.contract)
+        pixels, _ = decode(path.read_bytes(), small.file.metadata.contract)
         got, want = small.forward(pixels[None])[0][0], full.forward(pixels[None])[0][0]
         assert got.argmax() == want.argmax()
         np.testing.assert_allclose(got, want, rtol=0, atol=0.1)
@@ -100,7 +100,7 @@ def test_calibrated_on_nothing_like_photographs_it_is_rejected(
     embedded: Checkpoint, photographs: dict[str, Path]
 ) -> None:
     grey = np.full((2, 256, 256, 3), 128, np.uint8)
-    crops = TenCropNet.of(embedded).inputs(torch.from_numpy(grey), embedded.contract.views).numpy()
+    crops = TenCropNet.from_checkpoint(embedded).inputs(torch.from_numpy(grey), embedded.contract.views).numpy()
     net = int8(net_onnx(single(embedded)), crops)
     images = np.stack([decode(path.read_bytes(), embedded.contract)[0] for path in photographs.values()])
     with pytest.raises(WorkFailed, match="differs from torch"):

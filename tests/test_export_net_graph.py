@@ -91,7 +91,7 @@ def test_columns_without_communication_equal_torch_on_onnxruntime(source145: Che
     x = random.normal(0, 60, (3, 3, 99, 99)).astype(np.float32)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     with torch.no_grad():
-        expected = AlexNet.of(net, weights)(torch.from_numpy(x)).numpy()
+        expected = AlexNet.from_weights(net, weights)(torch.from_numpy(x)).numpy()
     assert np.ptp(expected) > 1
     np.testing.assert_allclose(
         session.run(None, {"input": x})[0], expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max()

@@ -36,8 +36,14 @@ def test_exported_file_proves_itself_on_every_engine(tmp_path: Path) -> None:
 def test_embedded_file_is_the_export_of_the_embedded_checkpoint(tmp_path: Path) -> None:
     export(EMBEDDED / "checkpoint", tmp_path, "fp32", 0, None)
     ours, fresh = TenCropFile.read(EMBEDDED), TenCropFile.read(tmp_path)
-    assert (ours.card.checkpoint_sha256, ours.card.contract) == (fresh.card.checkpoint_sha256, fresh.card.contract)
-    assert ours.card.recipe == fresh.card.recipe and ours.card.probe.classes[0] == fresh.card.probe.classes[0]
+    assert (ours.metadata.checkpoint_sha256, ours.metadata.contract) == (
+        fresh.metadata.checkpoint_sha256,
+        fresh.metadata.contract,
+    )
+    assert (
+        ours.metadata.recipe == fresh.metadata.recipe
+        and ours.metadata.probe.classes[0] == fresh.metadata.probe.classes[0]
+    )
 
 
 def test_smaller_export_keeps_its_checkpoint(source145: Checkpoint, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from tencrop.export.shared_layers import find_stem
 from tencrop.export.tencrop_graph import tencrop_onnx
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.contract import Contract, Label
-from tencrop.model.mean_and_pca import Statistics
+from tencrop.model.mean_and_pca import PixelStatistics
 from tencrop.model.net import AlexNet
 from tencrop.model.net_config import Conv, Linear, NetConfig, Pool
 from tencrop.runtime.engine import Choice, open_engine
@@ -32,7 +32,7 @@ def checkpoint(net: NetConfig, contract: Contract, mean: str = "aligned") -> Che
         spread = np.sqrt(2 / np.prod(value.shape[1:])) if name.endswith("weight") else 0.5
         weights[name] = random.normal(0, spread, value.shape).astype(np.float32)
     side = contract.resize
-    statistics = Statistics(
+    statistics = PixelStatistics(
         random.uniform(90, 140, (3, side, side)).astype(np.float32), np.ones(3, np.float32), np.eye(3, dtype=np.float32)
     )
     contract = replace(contract, labels=tuple(Label(f"{i}", f"{i}") for i in range(5)))
@@ -54,7 +54,7 @@ def first_convolutions(model: onnx.ModelProto) -> int:
         NetConfig(),
         NetConfig(layers=TANH_FIRST),
         NetConfig(layers=POOL_FIRST),
-        NetConfig(pool=Pool(2), conv2=Conv(256, 5, pad=(1, 1), columns=2), conv5=Conv(256, 3, columns=2)),
+        NetConfig(pool=Pool(2), conv2=Conv(256, 5, pad=(1, 1), groups=2), conv5=Conv(256, 3, groups=2)),
     ],
     ids=["paper", "tanh", "norm behind the pooling", "no overlap"],
 )

@@ -123,7 +123,7 @@ MUTANTS: dict[str, Mutation] = {
     "k = 1": lrn(k=1.0),
     "pool before norm": pool_before_norm,
     "alpha / 5": lrn(alpha=2e-5),
-    "LRN inside columns": lrn(columns=2),
+    "LRN inside columns": lrn(groups=2),
     "the 0.5 missing": without("dropout"),
     "zeros padded left and top": padded_before,
     "BGR for RGB": edited(bgr),
@@ -134,7 +134,7 @@ MUTANTS: dict[str, Mutation] = {
     "softmax after the mean": edited(softmax_after_mean),
 }
 SOURCE_MUTANTS: dict[str, Mutation] = {
-    "LRN across columns": lrn(columns=1),
+    "LRN across columns": lrn(groups=1),
     "same-map norm missing": without("samemap"),
     "alpha not divided": lrn(alpha_divided=False),
     "mean not subtracted": edited(constant("tencrop/mean", np.zeros_like)),

@@ -14,7 +14,7 @@ from tencrop.common.strict_config import dump
 from tencrop.model import checkpoint as room
 from tencrop.model.checkpoint import DOCUMENT, TRAINING, WEIGHTS, Checkpoint
 from tencrop.model.contract import Contract, Label
-from tencrop.model.mean_and_pca import Statistics
+from tencrop.model.mean_and_pca import PixelStatistics
 from tencrop.model.net import AlexNet
 from tencrop.model.net_config import Conv, Linear, NetConfig
 
@@ -28,7 +28,7 @@ def made(mean: str = "aligned") -> Checkpoint:
     return Checkpoint(
         recipe={"name": "tiny", "net": dump(NET), "mean": mean},
         contract=Contract(resize=16, crop=12, labels=(Label("a", "ant"), Label("é", "bee 猫"))),
-        statistics=Statistics(
+        statistics=PixelStatistics(
             mean=random.random((3, 16, 16), np.float32),
             colour_std=np.array([3, 2, 1], np.float32),
             colour_vectors=np.eye(3, dtype=np.float32)[::-1],  # not contiguous as it comes
@@ -70,7 +70,7 @@ def test_a_loaded_checkpoint_makes_the_net_that_was_saved(tmp_path: Path) -> Non
     made().save(tmp_path / "c")
     loaded = Checkpoint.load(tmp_path / "c")
     assert loaded.net == NET
-    again = AlexNet.of(loaded.net, loaded.weights).weights()
+    again = AlexNet.from_weights(loaded.net, loaded.weights).weights()
     assert all(np.array_equal(again[name], value) for name, value in made().weights.items())
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tencrop.model.filter_picture import COLUMNS, GAP, SCALE, kernels_png
+from tencrop.model.filter_picture import COLUMNS, GAP, SCALE, draw_filters
 
 
 def read(data: bytes) -> np.ndarray:
@@ -17,7 +17,7 @@ def read(data: bytes) -> np.ndarray:
 
 @pytest.mark.parametrize(("kernels", "rows"), [(96, 6), (16, 1), (17, 2), (8, 1)])
 def test_kernels_lie_sixteen_to_a_row_with_gaps_all_around(kernels: int, rows: int) -> None:
-    picture = read(kernels_png(np.random.default_rng(0).normal(size=(kernels, 3, 11, 11)).astype(np.float32)))
+    picture = read(draw_filters(np.random.default_rng(0).normal(size=(kernels, 3, 11, 11)).astype(np.float32)))
     step = 11 * SCALE + GAP
     assert picture.shape == (rows * step + GAP, COLUMNS * step + GAP, 3)
     assert (picture[:GAP] == 255).all()
@@ -29,7 +29,7 @@ def test_kernels_lie_sixteen_to_a_row_with_gaps_all_around(kernels: int, rows: i
 @pytest.mark.parametrize("kind", [np.float32, np.float16])
 def test_each_kernel_is_stretched_over_0_to_255_in_its_place(kind: type) -> None:
     weights: np.ndarray = np.random.default_rng(0).normal(0, [[[[0.01]]], [[[5.0]]]] * 9, (18, 3, 5, 5)).astype(kind)
-    picture, step = read(kernels_png(weights)), 5 * SCALE + GAP
+    picture, step = read(draw_filters(weights)), 5 * SCALE + GAP
     for index, kernel in enumerate(weights.astype(np.float64)):
         expected = np.rint((kernel - kernel.min()) / (kernel.max() - kernel.min()) * 255)
         top, left = GAP + index // 16 * step, GAP + index % 16 * step
@@ -40,5 +40,5 @@ def test_each_kernel_is_stretched_over_0_to_255_in_its_place(kind: type) -> None
 
 
 def test_a_flat_kernel_is_drawn_without_a_division_by_zero() -> None:
-    picture = read(kernels_png(np.full((1, 3, 3, 3), 0.5, np.float32)))
+    picture = read(draw_filters(np.full((1, 3, 3, 3), 0.5, np.float32)))
     assert (picture[GAP : GAP + 3 * SCALE, GAP : GAP + 3 * SCALE] == 0).all()

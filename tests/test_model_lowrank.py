@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tencrop.model.lowrank import factorised
+from tencrop.model.lowrank import factorise_weights
 from tencrop.model.net import AlexNet
 from tencrop.model.net_config import Conv, Linear, NetConfig
 
@@ -31,7 +31,7 @@ def ranked(rank6: int, rank7: int) -> NetConfig:
 
 
 def test_full_rank_is_exact(weights: dict[str, np.ndarray]) -> None:
-    result = factorised(weights, ranked(20, 12))
+    result = factorise_weights(weights, ranked(20, 12))
     for name in ("fc6", "fc7"):
         np.testing.assert_allclose(
             result[f"{name}.up.weight"] @ result[f"{name}.down.weight"], weights[f"{name}.weight"], atol=1e-7
@@ -40,7 +40,7 @@ def test_full_rank_is_exact(weights: dict[str, np.ndarray]) -> None:
 
 @pytest.mark.parametrize("rank", [1, 3, 11])
 def test_the_error_is_the_smallest_that_eckart_and_young_allow(weights: dict[str, np.ndarray], rank: int) -> None:
-    result = factorised(weights, ranked(rank, rank))
+    result = factorise_weights(weights, ranked(rank, rank))
     for name in ("fc6", "fc7"):
         full = weights[f"{name}.weight"].astype(np.float64)
         singular = np.sqrt(np.linalg.eigvalsh(full @ full.T)[::-1].clip(0))
@@ -49,7 +49,7 @@ def test_the_error_is_the_smallest_that_eckart_and_young_allow(weights: dict[str
 
 
 def test_both_factors_have_one_scale(weights: dict[str, np.ndarray]) -> None:
-    result = factorised(weights, ranked(4, 4))
+    result = factorise_weights(weights, ranked(4, 4))
     up, down = result["fc6.up.weight"], result["fc6.down.weight"]
     np.testing.assert_allclose(np.linalg.norm(up, axis=0), np.linalg.norm(down, axis=1), rtol=1e-4)
     assert up.shape == (20, 4)
@@ -57,7 +57,7 @@ def test_both_factors_have_one_scale(weights: dict[str, np.ndarray]) -> None:
 
 
 def test_bias_moves_and_other_layers_stay_as_they_are(weights: dict[str, np.ndarray]) -> None:
-    result = factorised(weights, ranked(4, 0))
+    result = factorise_weights(weights, ranked(4, 0))
     np.testing.assert_array_equal(result["fc6.up.bias"], weights["fc6.bias"])
     assert not {"fc6.weight", "fc6.bias"} & set(result)
     for name in ("conv1.weight", "conv1.bias", "fc7.weight", "fc7.bias", "fc8.weight"):
@@ -65,26 +65,26 @@ def test_bias_moves_and_other_layers_stay_as_they_are(weights: dict[str, np.ndar
 
 
 def test_factorised_weights_are_passed_on(weights: dict[str, np.ndarray]) -> None:
-    once = factorised(weights, ranked(4, 3))
-    twice = factorised(once, ranked(4, 3))
+    once = factorise_weights(weights, ranked(4, 3))
+    twice = factorise_weights(once, ranked(4, 3))
     assert set(once) == set(twice)
     assert all(np.array_equal(once[name], twice[name]) for name in once)
 
 
 def test_the_callers_weights_are_not_changed(weights: dict[str, np.ndarray]) -> None:
     before = {name: value.copy() for name, value in weights.items()}
-    factorised(weights, ranked(4, 3))
+    factorise_weights(weights, ranked(4, 3))
     assert set(weights) == set(before)
     assert all(np.array_equal(weights[name], before[name]) for name in before)
 
 
 def test_half_precision_weights_are_factorised_in_single(weights: dict[str, np.ndarray]) -> None:
     halves = {name: value.astype(np.float16) for name, value in weights.items()}
-    result = factorised(halves, ranked(20, 12))
+    result = factorise_weights(halves, ranked(20, 12))
     product = result["fc6.up.weight"] @ result["fc6.down.weight"]
     np.testing.assert_allclose(product, halves["fc6.weight"].astype(np.float32), atol=1e-7)
 
 
 def test_the_factors_load_into_the_net_of_that_rank(weights: dict[str, np.ndarray]) -> None:
-    net = AlexNet.of(ranked(4, 3), factorised(weights, ranked(4, 3)))
-    assert {name for name, _ in net.named_parameters()} == set(factorised(weights, ranked(4, 3)))
+    net = AlexNet.from_weights(ranked(4, 3), factorise_weights(weights, ranked(4, 3)))
+    assert {name for name, _ in net.named_parameters()} == set(factorise_weights(weights, ranked(4, 3)))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tencrop.model.mean_and_pca import Statistics
+from tencrop.model.mean_and_pca import PixelStatistics
 
 
 def images(n: int = 12, side: int = 10) -> np.ndarray:
@@ -14,9 +14,9 @@ def images(n: int = 12, side: int = 10) -> np.ndarray:
     return pixels.clip(0, 255).astype(np.uint8)
 
 
-def of(stack: np.ndarray) -> Statistics:
+def of(stack: np.ndarray) -> PixelStatistics:
     flat = stack.reshape(-1, 3).astype(np.float64)
-    return Statistics.of_sums(len(stack), stack.sum(0, dtype=np.float64), flat.T @ flat)
+    return PixelStatistics.from_sums(len(stack), stack.sum(0, dtype=np.float64), flat.T @ flat)
 
 
 def test_the_mean_image_is_numpys_mean() -> None:
@@ -57,19 +57,19 @@ def test_images_of_one_colour_have_no_deviation_and_no_nan() -> None:
 
 def test_aligned_is_the_whole_mean_and_center_its_middle() -> None:
     statistics = of(images())
-    np.testing.assert_array_equal(statistics.subtracted("aligned", 6), statistics.mean)
-    center = statistics.subtracted("center", 6)
+    np.testing.assert_array_equal(statistics.mean_to_subtract("aligned", 6), statistics.mean)
+    center = statistics.mean_to_subtract("center", 6)
     np.testing.assert_array_equal(center, statistics.mean[:, 2:8, 2:8])
     assert center.flags.c_contiguous
 
 
 def test_an_odd_margin_is_cut_as_the_center_view_is() -> None:
     statistics = of(images())
-    np.testing.assert_array_equal(statistics.subtracted("center", 7), statistics.mean[:, 1:8, 1:8])
+    np.testing.assert_array_equal(statistics.mean_to_subtract("center", 7), statistics.mean[:, 1:8, 1:8])
 
 
 def test_tensors_are_the_constructors_arguments() -> None:
     statistics = of(images())
-    again = Statistics(**statistics.to_tensors())
+    again = PixelStatistics(**statistics.to_tensors())
     for name, value in statistics.to_tensors().items():
         np.testing.assert_array_equal(getattr(again, name), value)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tencrop.model.metrics import Counts, top_k
+from tencrop.model.metrics import ErrorCounts, top_k
 
 
 def test_ties_go_to_the_lower_index() -> None:
@@ -26,34 +26,37 @@ def test_fewer_classes_than_k_give_them_all() -> None:
 
 def test_counts_say_how_many_missed_the_first_and_the_first_five() -> None:
     top = np.array([[7, 1, 2, 3, 4], [1, 7, 2, 3, 4], [1, 2, 3, 4, 7], [1, 2, 3, 4, 5]])
-    assert Counts.of(top, np.array([7, 7, 7, 7])) == Counts(n=4, top1_wrong=3, top5_wrong=1)
+    assert ErrorCounts.from_top_k(top, np.array([7, 7, 7, 7])) == ErrorCounts(n=4, top1_wrong=3, top5_wrong=1)
 
 
 def test_an_undecodable_image_is_wrong_in_both() -> None:
     top = np.array([[0, 1, 2, 3, 4], [-1, -1, -1, -1, -1]])
-    assert Counts.of(top, np.array([0, 0])) == Counts(2, 1, 1)
+    assert ErrorCounts.from_top_k(top, np.array([0, 0])) == ErrorCounts(2, 1, 1)
 
 
 def test_a_sixth_guess_does_not_count() -> None:
-    assert Counts.of(np.array([[0, 1, 2, 3, 4, 5]]), np.array([5])) == Counts(1, 1, 1)
+    assert ErrorCounts.from_top_k(np.array([[0, 1, 2, 3, 4, 5]]), np.array([5])) == ErrorCounts(1, 1, 1)
 
 
 def test_top5_of_three_classes_misses_nothing() -> None:
-    assert Counts.of(top_k(np.array([[0.2, 0.5, 0.3]])), np.array([0])) == Counts(1, 1, 0)
+    assert ErrorCounts.from_top_k(top_k(np.array([[0.2, 0.5, 0.3]])), np.array([0])) == ErrorCounts(1, 1, 0)
 
 
 def test_merging_parts_equals_counting_the_whole() -> None:
     random = np.random.default_rng(0)
     top, labels = top_k(random.random((100, 10))), random.integers(0, 10, 100)
-    merged = sum((Counts.of(top[start : start + 7], labels[start : start + 7]) for start in range(0, 100, 7)), Counts())
-    assert merged == Counts.of(top, labels)
+    merged = sum(
+        (ErrorCounts.from_top_k(top[start : start + 7], labels[start : start + 7]) for start in range(0, 100, 7)),
+        ErrorCounts(),
+    )
+    assert merged == ErrorCounts.from_top_k(top, labels)
     assert merged.n == 100
 
 
 def test_errors_are_fractions_of_every_listed_image() -> None:
-    counts = Counts(8, 6, 2)
+    counts = ErrorCounts(8, 6, 2)
     assert counts.to_dict() == {"top1_error": 0.75, "top5_error": 0.25}
 
 
 def test_nothing_seen_is_no_error() -> None:
-    assert Counts().to_dict() == {"top1_error": 0.0, "top5_error": 0.0}
+    assert ErrorCounts().to_dict() == {"top1_error": 0.0, "top5_error": 0.0}

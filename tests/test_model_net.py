@@ -20,9 +20,9 @@ from tencrop.model.net import (
     LocalResponseNorm,
     LowRank,
     MaxPool,
-    SameMapNorm,
+    WithinMapResponseNorm,
 )
-from tencrop.model.net_config import LRN, Conv, Dropout, Linear, NetConfig, Pool, Row, SameMap, rows
+from tencrop.model.net_config import LRN, Conv, Dropout, Layer, Linear, NetConfig, Pool, WithinMapLRN, layer_table
 from tencrop.training.recipe import load
 
 CHANNELS = {"conv1": 8, "conv2": 12, "conv3": 16, "conv4": 16, "conv5": 8}
@@ -39,8 +39,8 @@ def thin(net: NetConfig, side: int = 67) -> NetConfig:
 SMALL = thin(NetConfig())
 
 
-def row(op: str, spec: Any, before: tuple[int, ...], after: tuple[int, ...] = ()) -> Row:
-    return Row(f"{op}1", op, spec, before, after)
+def make_layer(op: str, spec: Any, in_shape: tuple[int, ...], out_shape: tuple[int, ...] = ()) -> Layer:
+    return Layer(f"{op}1", op, spec, in_shape, out_shape)
 
 
 def numbers(*shape: int, seed: int = 0, scale: float = 1.0) -> np.ndarray:
@@ -60,23 +60,23 @@ def parameters(layer: torch.nn.Module) -> dict[str, np.ndarray]:
     "spec",
     [
         Conv(4, 11, stride=4, pad=(0, 3)),
-        Conv(6, 5, pad=(2, 2), columns=2),
+        Conv(6, 5, pad=(2, 2), groups=2),
         Conv(6, 3, pad=(1, 1)),
-        Conv(4, 3, stride=2, pad=(0, 1), columns=2),
+        Conv(4, 3, stride=2, pad=(0, 1), groups=2),
     ],
 )
 def test_convolution_equals_a_sum_over_windows(spec: Conv) -> None:
     x = numbers(2, 4, 20, 20)
-    layer = Convolution(row("conv", spec, (4, 20, 20)))
+    layer = Convolution(make_layer("conv", spec, (4, 20, 20)))
     weights = parameters(layer)
     expected = oracles.conv(
-        x.astype(np.float64), weights["weight"], weights["bias"], spec.stride, spec.pad, spec.columns
+        x.astype(np.float64), weights["weight"], weights["bias"], spec.stride, spec.pad, spec.groups
     )
     np.testing.assert_allclose(run(layer, x), expected, atol=1e-5)
 
 
 def test_conv1_pads_zeros_on_the_right_and_the_bottom_only() -> None:
-    layer = Convolution(row("conv", Conv(1, 11, stride=4, pad=(0, 3)), (1, 224, 224)))
+    layer = Convolution(make_layer("conv", Conv(1, 11, stride=4, pad=(0, 3)), (1, 224, 224)))
     for name, value in (("weight", 1), ("bias", 0)):
         torch.nn.init.constant_(layer.get_parameter(name), value)
     sums = run(layer, np.ones((1, 1, 224, 224), np.float32))[0, 0]
@@ -88,7 +88,7 @@ def test_conv1_pads_zeros_on_the_right_and_the_bottom_only() -> None:
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_gradients_pass_through_the_padding(layout: torch.memory_format) -> None:
-    layer = Convolution(row("conv", Conv(4, 5, stride=4, pad=(0, 3)), (3, 14, 14)))
+    layer = Convolution(make_layer("conv", Conv(4, 5, stride=4, pad=(0, 3)), (3, 14, 14)))
     ours = torch.from_numpy(numbers(2, 3, 14, 14)).contiguous(memory_format=layout).requires_grad_()
     theirs = ours.detach().clone().requires_grad_()
     y = layer(ours)
@@ -108,7 +108,7 @@ def test_the_padding_operator_keeps_torch_librarys_promises(layout: torch.memory
 
 
 def test_a_column_sees_only_its_own_half() -> None:
-    layer = Convolution(row("conv", Conv(6, 3, pad=(1, 1), columns=2), (4, 9, 9)))
+    layer = Convolution(make_layer("conv", Conv(6, 3, pad=(1, 1), groups=2), (4, 9, 9)))
     x = numbers(1, 4, 9, 9)
     changed = x.copy()
     changed[:, 2:] += 1  # the second column's maps
@@ -119,11 +119,11 @@ def test_a_column_sees_only_its_own_half() -> None:
 
 def test_conv3_and_the_fully_connected_layers_see_both_columns() -> None:
     net = NetConfig()
-    assert [spec.columns for spec in (net.conv1, net.conv2, net.conv3, net.conv4, net.conv5)] == [1, 2, 1, 2, 2]
+    assert [spec.groups for spec in (net.conv1, net.conv2, net.conv3, net.conv4, net.conv5)] == [1, 2, 1, 2, 2]
 
 
 def test_fully_connected_flattens_channel_by_channel() -> None:
-    layer = FullyConnected(row("fc", Linear(5), (3, 2, 2)))
+    layer = FullyConnected(make_layer("fc", Linear(5), (3, 2, 2)))
     weights, x = parameters(layer), numbers(4, 3, 2, 2)
     expected = (
         np.stack([[(w.reshape(3, 2, 2) * image).sum() for w in weights["weight"]] for image in x]) + weights["bias"]
@@ -133,7 +133,7 @@ def test_fully_connected_flattens_channel_by_channel() -> None:
 
 @pytest.mark.parametrize("before", [(4, 3, 3), (36,)])
 def test_fully_connected_columns_equal_a_product_for_each_half(before: tuple[int, ...]) -> None:
-    layer = MODULES["fc"](row("fc", Linear(6, columns=2), before))
+    layer = MODULES["fc"](make_layer("fc", Linear(6, groups=2), before))
     weights, x = parameters(layer), numbers(5, *before)
     assert weights["weight"].shape == (6, 18)
     first, second = x.reshape(5, 2, 18).astype(np.float64).transpose(1, 0, 2)
@@ -142,7 +142,7 @@ def test_fully_connected_columns_equal_a_product_for_each_half(before: tuple[int
 
 
 def test_a_fully_connected_column_sees_only_its_own_half() -> None:
-    layer = MODULES["fc"](row("fc", Linear(6, columns=2), (4, 3, 3)))
+    layer = MODULES["fc"](make_layer("fc", Linear(6, groups=2), (4, 3, 3)))
     x = numbers(1, 4, 3, 3)
     for maps, changes in ((slice(0, 2), [True] * 3 + [False] * 3), (slice(2, 4), [False] * 3 + [True] * 3)):
         changed = x.copy()
@@ -151,7 +151,7 @@ def test_a_fully_connected_column_sees_only_its_own_half() -> None:
 
 
 def test_low_rank_equals_the_product_of_its_matrices() -> None:
-    layer, x = LowRank(row("fc", Linear(7, rank=3), (2, 4, 4))), numbers(5, 2, 4, 4)
+    layer, x = LowRank(make_layer("fc", Linear(7, rank=3), (2, 4, 4))), numbers(5, 2, 4, 4)
     weights = parameters(layer)
     assert set(weights) == {"down.weight", "up.weight", "up.bias"}
     product = weights["up.weight"] @ weights["down.weight"]
@@ -162,9 +162,9 @@ def test_low_rank_equals_the_product_of_its_matrices() -> None:
 LRNS = [
     LRN(),
     LRN(alpha_divided=False),
-    LRN(columns=2),
+    LRN(groups=2),
     LRN(alpha=0.3),
-    LRN(alpha=0.3, columns=2, alpha_divided=False),
+    LRN(alpha=0.3, groups=2, alpha_divided=False),
     LRN(size=3, alpha=0.5, beta=0.6, k=1.0),
 ]
 
@@ -172,16 +172,16 @@ LRNS = [
 @pytest.mark.parametrize("spec", LRNS)
 def test_local_response_norm_equals_the_formula(spec: LRN) -> None:
     x = numbers(2, 12, 3, 3, scale=20)
-    expected = oracles.lrn(x.astype(np.float64), spec.size, spec.alpha_each, spec.beta, spec.k, spec.columns)
-    np.testing.assert_allclose(run(LocalResponseNorm(row("lrn", spec, (12, 3, 3))), x), expected, rtol=2e-6)
+    expected = oracles.lrn(x.astype(np.float64), spec.size, spec.alpha_each, spec.beta, spec.k, spec.groups)
+    np.testing.assert_allclose(run(LocalResponseNorm(make_layer("lrn", spec, (12, 3, 3))), x), expected, rtol=2e-6)
 
 
-@pytest.mark.parametrize("spec", [spec for spec in LRNS if spec.columns == 1])
+@pytest.mark.parametrize("spec", [spec for spec in LRNS if spec.groups == 1])
 def test_local_response_norm_equals_torchs_own(spec: LRN) -> None:
     x = numbers(2, 12, 3, 3, scale=20)
     alpha = spec.alpha if spec.alpha_divided else spec.alpha * spec.size  # torch divides
     expected = F.local_response_norm(torch.from_numpy(x), spec.size, alpha, spec.beta, spec.k).numpy()
-    np.testing.assert_allclose(run(LocalResponseNorm(row("lrn", spec, (12, 3, 3))), x), expected, rtol=2e-6)
+    np.testing.assert_allclose(run(LocalResponseNorm(make_layer("lrn", spec, (12, 3, 3))), x), expected, rtol=2e-6)
 
 
 @pytest.mark.parametrize("spec", [LRN(), LRN(alpha_divided=False)])
@@ -189,7 +189,7 @@ def test_local_response_norm_of_activations_of_900_is_finite_in_fp16(spec: LRN) 
     """Their squares, 810,000, are beyond fp16's 65,504."""
     x = np.random.default_rng(0).choice([-900, 900, 300, 1], (2, 12, 3, 3)).astype(np.float32)
     expected = oracles.lrn(x.astype(np.float64), 5, spec.alpha_each, 0.75, 2.0, 1)
-    norm = LocalResponseNorm(row("lrn", spec, (12, 3, 3)))
+    norm = LocalResponseNorm(make_layer("lrn", spec, (12, 3, 3)))
     np.testing.assert_allclose(run(norm.half(), x.astype(np.float16)), expected, rtol=5e-3)
     with torch.autocast("cpu", torch.float16):  # as in training: the activations are fp16, the module is not
         np.testing.assert_allclose(run(norm.float(), x.astype(np.float16)), expected, rtol=5e-3)
@@ -200,7 +200,7 @@ def test_the_norm_inside_columns_does_not_cross_them() -> None:
     louder = x.copy()
     louder[:, 4:] *= 3
     for columns, crosses in ((1, True), (2, False)):
-        layer = LocalResponseNorm(row("lrn", LRN(alpha=0.3, columns=columns), (8, 2, 2)))
+        layer = LocalResponseNorm(make_layer("lrn", LRN(alpha=0.3, groups=columns), (8, 2, 2)))
         changed = (run(layer, louder) != run(layer, x)).any((0, 2, 3))
         assert changed[2:4].all() == crosses
         assert not changed[:2].any()
@@ -210,23 +210,27 @@ def test_gradient_of_local_response_norm_equals_torchs_own() -> None:
     ours = torch.from_numpy(numbers(2, 8, 3, 3, scale=20)).requires_grad_()
     theirs = ours.detach().clone().requires_grad_()
     up = torch.from_numpy(numbers(2, 8, 3, 3, seed=1))
-    LocalResponseNorm(row("lrn", LRN(alpha=0.1), (8, 3, 3)))(ours).backward(up)
+    LocalResponseNorm(make_layer("lrn", LRN(alpha=0.1), (8, 3, 3)))(ours).backward(up)
     F.local_response_norm(theirs, 5, 0.1, 0.75, 2.0).backward(up)  # type: ignore[no-untyped-call]
     assert ours.grad is not None
     assert theirs.grad is not None
     torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("spec", [SameMap(), SameMap(alpha=5.0), SameMap(size=3, alpha=2.0, beta=0.5, k=2.0)])
-def test_same_map_norm_equals_the_formula_up_to_the_edge(spec: SameMap) -> None:
+@pytest.mark.parametrize(
+    "spec", [WithinMapLRN(), WithinMapLRN(alpha=5.0), WithinMapLRN(size=3, alpha=2.0, beta=0.5, k=2.0)]
+)
+def test_within_map_norm_equals_the_formula_up_to_the_edge(spec: WithinMapLRN) -> None:
     x = numbers(2, 3, 7, 7, scale=20)
     expected = oracles.same_map_norm(x.astype(np.float64), spec.size, spec.alpha, spec.beta, spec.k)
-    np.testing.assert_allclose(run(SameMapNorm(row("samemap", spec, (3, 7, 7))), x), expected, rtol=2e-6)
+    np.testing.assert_allclose(
+        run(WithinMapResponseNorm(make_layer("samemap", spec, (3, 7, 7))), x), expected, rtol=2e-6
+    )
 
 
-def test_same_map_norm_counts_the_zeros_beyond_the_edge() -> None:
+def test_within_map_norm_counts_the_zeros_beyond_the_edge() -> None:
     x = np.full((1, 1, 9, 9), 10.0, np.float32)
-    y = run(SameMapNorm(row("samemap", SameMap(), (1, 9, 9))), x)[0, 0]
+    y = run(WithinMapResponseNorm(make_layer("samemap", WithinMapLRN(), (1, 9, 9))), x)[0, 0]
     assert y[0, 0] == pytest.approx(10 / (1 + 1e-3 / 25 * 9 * 100) ** 0.75)  # 3x3 of the window lie inside
     assert y[4, 4] == pytest.approx(10 / (1 + 1e-3 / 25 * 25 * 100) ** 0.75)
 
@@ -238,7 +242,9 @@ POOLS = [(Pool(3, 2), 13), (Pool(3, 2), 12), (Pool(2, 2), 9), (Pool(2, 2), 8), (
 def test_max_pool_equals_a_maximum_over_windows(spec: Pool, side: int) -> None:
     x = numbers(2, 3, side, side) - 5  # all negative: a zero of the padding would win
     expected = oracles.max_pool(x.astype(np.float64), spec.size, spec.stride)
-    np.testing.assert_array_equal(run(MaxPool(row("pool", spec, (3, side, side))), x), expected.astype(np.float32))
+    np.testing.assert_array_equal(
+        run(MaxPool(make_layer("pool", spec, (3, side, side))), x), expected.astype(np.float32)
+    )
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
@@ -246,7 +252,7 @@ def test_max_pool_equals_a_maximum_over_windows(spec: Pool, side: int) -> None:
 def test_values_and_gradients_of_max_pool_equal_torchs_own(spec: Pool, side: int, layout: torch.memory_format) -> None:
     x = torch.from_numpy(numbers(2, 3, side, side)).round(decimals=1).contiguous(memory_format=layout)  # with ties
     ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
-    y = MaxPool(row("pool", spec, (3, side, side)))(ours)
+    y = MaxPool(make_layer("pool", spec, (3, side, side)))(ours)
     z = F.max_pool2d(theirs, spec.size, spec.stride, ceil_mode=True)
     torch.testing.assert_close(y, z, rtol=0, atol=0)
     up = torch.from_numpy(numbers(*y.shape, seed=1))
@@ -271,7 +277,7 @@ def test_the_pooling_operator_keeps_torch_librarys_promises(layout: torch.memory
 
 
 def test_dropout_is_not_inverted() -> None:
-    dropout = room.Dropout(row("dropout", Dropout(0.5), (10_000,)))
+    dropout = room.Dropout(make_layer("dropout", Dropout(0.5), (10_000,)))
     x = torch.full((1, 10_000), 3.0)
     torch.manual_seed(0)
     kept = dropout(x)
@@ -281,7 +287,7 @@ def test_dropout_is_not_inverted() -> None:
 
 @pytest.mark.parametrize("p", [0.2, 0.5])
 def test_dropout_masks_a_share_of_p_and_its_mean_is_that_of_the_test(p: float) -> None:
-    dropout = room.Dropout(row("dropout", Dropout(p), (100_000,)))
+    dropout = room.Dropout(make_layer("dropout", Dropout(p), (100_000,)))
     x = torch.ones(1, 100_000)
     torch.manual_seed(0)
     assert float(dropout(x).mean()) == pytest.approx(1 - p, abs=0.01)
@@ -289,7 +295,7 @@ def test_dropout_masks_a_share_of_p_and_its_mean_is_that_of_the_test(p: float) -
 
 
 def test_dropout_draws_anew_for_each_image_and_each_call() -> None:
-    dropout = room.Dropout(row("dropout", Dropout(), (64,)))
+    dropout = room.Dropout(make_layer("dropout", Dropout(), (64,)))
     torch.manual_seed(0)
     first, second = dropout(torch.ones(2, 64)), dropout(torch.ones(2, 64))
     assert not torch.equal(first[0], first[1])
@@ -297,7 +303,7 @@ def test_dropout_draws_anew_for_each_image_and_each_call() -> None:
 
 
 def test_dropout_passes_gradient_through_kept_units_only() -> None:
-    dropout = room.Dropout(row("dropout", Dropout(), (64,)))
+    dropout = room.Dropout(make_layer("dropout", Dropout(), (64,)))
     x = torch.ones(1, 64, requires_grad=True)
     y = dropout(x)
     y.sum().backward()
@@ -306,14 +312,14 @@ def test_dropout_passes_gradient_through_kept_units_only() -> None:
 
 
 def forward(net: NetConfig, weights: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
-    """The net at test time, by the oracles alone; the order is written out here, not read from the rows."""
+    """The net at test time, by the oracles alone; the order is written out here, not read from the layer table."""
     w = {name: value.astype(np.float64) for name, value in weights.items()}
 
     def conv(x: np.ndarray, name: str, spec: Conv) -> np.ndarray:
-        return oracles.conv(x, w[f"{name}.weight"], w[f"{name}.bias"], spec.stride, spec.pad, spec.columns)
+        return oracles.conv(x, w[f"{name}.weight"], w[f"{name}.bias"], spec.stride, spec.pad, spec.groups)
 
     def norm(x: np.ndarray) -> np.ndarray:
-        return oracles.lrn(x, 5, net.lrn.alpha_each, 0.75, 2.0, net.lrn.columns)
+        return oracles.lrn(x, 5, net.lrn.alpha_each, 0.75, 2.0, net.lrn.groups)
 
     def pool(x: np.ndarray) -> np.ndarray:
         return oracles.max_pool(x, net.pool.size, 2)
@@ -326,7 +332,7 @@ def forward(net: NetConfig, weights: dict[str, np.ndarray], x: np.ndarray) -> np
         return np.asarray(np.tanh(x) if "tanh" in net.layers[0] else np.maximum(x, 0))
 
     x = conv(x.astype(np.float64), "conv1", net.conv1)
-    if net.lrn.columns == 2:  # source145
+    if net.lrn.groups == 2:  # source145
         x = relu(pool(norm(x)))
         x = norm(relu(conv(x, "conv2", net.conv2)))
         x = pool(oracles.same_map_norm(x, 5, 1e-3, 0.75, 1.0))
@@ -336,8 +342,8 @@ def forward(net: NetConfig, weights: dict[str, np.ndarray], x: np.ndarray) -> np
     x = relu(conv(x, "conv3", net.conv3))
     x = relu(conv(x, "conv4", net.conv4))
     x = pool(relu(conv(x, "conv5", net.conv5)))
-    x = 0.5 * relu(fc(x, "fc6", net.fc6.columns))
-    x = 0.5 * relu(fc(x, "fc7", net.fc7.columns))
+    x = 0.5 * relu(fc(x, "fc6", net.fc6.groups))
+    x = 0.5 * relu(fc(x, "fc7", net.fc7.groups))
     return fc(x, "fc8")
 
 
@@ -419,7 +425,7 @@ def test_the_module_has_its_parameters_at_1000_classes(recipe: str, count: int) 
 
 def test_weights_are_the_parameters_alone() -> None:
     alexnet = AlexNet(SMALL)
-    layers = [row.name for row in rows(alexnet.config) if row.op in ("conv", "fc")]
+    layers = [layer.name for layer in layer_table(alexnet.config) if layer.op in ("conv", "fc")]
     assert set(alexnet.weights()) == {f"{layer}.{part}" for layer in layers for part in ("weight", "bias")}
     assert set(alexnet.state_dict()) == set(alexnet.weights())
 
@@ -437,7 +443,7 @@ def test_weights_do_not_change_when_training_goes_on() -> None:
 def test_of_gives_the_same_net_back_in_fp32_and_ready_to_predict(kind: type) -> None:
     alexnet = AlexNet(SMALL)
     weights: dict[str, np.ndarray] = {name: value.astype(kind) for name, value in alexnet.weights().items()}
-    again = AlexNet.of(alexnet.config, weights)
+    again = AlexNet.from_weights(alexnet.config, weights)
     assert not again.training
     for name, value in again.weights().items():
         assert value.dtype == np.float32

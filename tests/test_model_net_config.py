@@ -10,8 +10,7 @@ import pytest
 
 from tencrop.common.errors import BadInput
 from tencrop.model.net import AlexNet
-from tencrop.model.net_config import LRN, Linear, NetConfig, Pool, Row, rows
-from tencrop.model.net_config import parameters as shapes
+from tencrop.model.net_config import LRN, Layer, Linear, NetConfig, Pool, layer_table, parameter_shapes
 from tencrop.training.recipe import load
 
 SHAPES = {  # figure 2, with the 2012 program's rounding up
@@ -29,19 +28,19 @@ SHAPES = {  # figure 2, with the 2012 program's rounding up
 }
 
 
-def parameters(table: list[Row]) -> int:
+def count_parameters(table: list[Layer]) -> int:
     total = 0
-    for row in table:
-        if row.op == "conv":
-            total += row.spec.channels * (row.before[0] // row.spec.columns * row.spec.kernel**2 + 1)
-        if row.op == "fc":
-            total += row.spec.units * (prod(row.before) // row.spec.columns + 1)
+    for layer in table:
+        if layer.op == "conv":
+            total += layer.spec.channels * (layer.in_shape[0] // layer.spec.groups * layer.spec.kernel**2 + 1)
+        if layer.op == "fc":
+            total += layer.spec.units * (prod(layer.in_shape) // layer.spec.groups + 1)
     return total
 
 
 @pytest.mark.parametrize("recipe", ["paper", "source145", "caltech101"])
 def test_the_shapes_are_the_papers(recipe: str) -> None:
-    shapes = {row.name: row.after for row in rows(load(recipe).net)}
+    shapes = {layer.name: layer.out_shape for layer in layer_table(load(recipe).net)}
     assert {name: shapes[name] for name in SHAPES} == SHAPES
 
 
@@ -58,11 +57,11 @@ COUNTS = {
 @pytest.mark.parametrize("recipe", COUNTS)
 def test_parameters_are_counted_as_published_at_1000_classes(recipe: str) -> None:
     """60,965,224: what the 2012 program's net 145 has."""
-    assert parameters(list(rows(load(recipe).net))) == COUNTS[recipe]
+    assert count_parameters(list(layer_table(load(recipe).net))) == COUNTS[recipe]
 
 
 def test_without_overlap_the_maps_are_55_28_26_13_11_6() -> None:
-    shapes = {row.name: row.after for row in rows(load("no_overlap").net)}
+    shapes = {layer.name: layer.out_shape for layer in layer_table(load("no_overlap").net)}
     assert [shapes[name][1] for name in ("conv1", "pool1", "conv2", "pool2", "conv5", "pool5")] == [
         55,
         28,
@@ -75,28 +74,28 @@ def test_without_overlap_the_maps_are_55_28_26_13_11_6() -> None:
 
 
 def test_one_column_is_half_as_wide_up_to_conv5() -> None:
-    shapes = {row.name: row.after for row in rows(load("one_column").net)}
+    shapes = {layer.name: layer.out_shape for layer in layer_table(load("one_column").net)}
     assert [shapes[f"conv{i}"][0] for i in (1, 2, 3, 4, 5)] == [48, 128, 192, 192, 256]
     assert [shapes[f"fc{i}"] for i in (6, 7, 8)] == [(4096,), (4096,), (1000,)]
 
 
 def test_columns_without_communication_have_no_low_rank_form() -> None:
-    net = NetConfig(fc7=Linear(4096, rank=5, columns=2))
+    net = NetConfig(fc7=Linear(4096, rank=5, groups=2))
     with pytest.raises(BadInput, match=r"net\.fc7: .*no low-rank form"):
-        list(rows(net))
+        list(layer_table(net))
 
 
 @pytest.mark.parametrize("recipe", ["paper", "source145"])
-def test_each_row_begins_with_the_shape_that_the_row_before_ends_with(recipe: str) -> None:
-    table = list(rows(load(recipe).net))
-    assert table[0].before == (3, 224, 224)
-    assert all(row.before == previous.after for previous, row in pairwise(table))
+def test_each_layer_takes_the_shape_that_the_layer_before_gives(recipe: str) -> None:
+    table = list(layer_table(load(recipe).net))
+    assert table[0].in_shape == (3, 224, 224)
+    assert all(layer.in_shape == previous.out_shape for previous, layer in pairwise(table))
 
 
-def test_rows_follow_layers_and_carry_their_numbers() -> None:
+def test_the_layer_table_follows_layers_and_carries_their_numbers() -> None:
     net = load("source145").net
-    table = list(rows(net))
-    assert [row.name for row in table][:9] == [
+    table = list(layer_table(net))
+    assert [layer.name for layer in table][:9] == [
         "conv1",
         "lrn1",
         "pool1",
@@ -107,8 +106,8 @@ def test_rows_follow_layers_and_carry_their_numbers() -> None:
         "samemap2",
         "pool2",
     ]
-    assert [row.op for row in table][-7:] == ["fc", "relu", "dropout", "fc", "relu", "dropout", "fc"]
-    specs = {row.name: row.spec for row in table}
+    assert [layer.op for layer in table][-7:] == ["fc", "relu", "dropout", "fc", "relu", "dropout", "fc"]
+    specs = {layer.name: layer.spec for layer in table}
     assert specs["conv4"] is net.conv4
     assert specs["lrn2"] is net.lrn
     assert specs["samemap2"] is net.samemap
@@ -116,8 +115,8 @@ def test_rows_follow_layers_and_carry_their_numbers() -> None:
     assert specs["relu3"] is None
 
 
-def test_paper_has_no_same_map_norm_and_relu_comes_before_the_norm() -> None:
-    names = [row.name for row in rows(load("paper").net)]
+def test_paper_has_no_within_map_norm_and_relu_comes_before_the_norm() -> None:
+    names = [layer.name for layer in layer_table(load("paper").net)]
     assert "samemap2" not in names
     assert names.index("relu1") < names.index("lrn1") < names.index("pool1")
 
@@ -127,38 +126,38 @@ def test_paper_has_no_same_map_norm_and_relu_comes_before_the_norm() -> None:
 def test_pooling_rounds_up(size: int, stride: int) -> None:
     for side in range(4, 15):
         net = NetConfig(input=8 + side, layers=("conv3 pool",), pool=Pool(size, stride))
-        pool = list(rows(replace(net, conv3=replace(net.conv3, kernel=9, pad=(0, 0)))))[1]
-        assert pool.before[1:] == (side, side)
-        assert pool.after[1:] == oracles.max_pool(np.zeros((1, 1, side, side)), size, stride).shape[2:]
+        pool = list(layer_table(replace(net, conv3=replace(net.conv3, kernel=9, pad=(0, 0)))))[1]
+        assert pool.in_shape[1:] == (side, side)
+        assert pool.out_shape[1:] == oracles.max_pool(np.zeros((1, 1, side, side)), size, stride).shape[2:]
 
 
 def test_two_by_two_pooling_rounds_55_up_to_28() -> None:
-    shapes = {row.name: row.after for row in rows(NetConfig(pool=Pool(2, 2)))}
+    shapes = {layer.name: layer.out_shape for layer in layer_table(NetConfig(pool=Pool(2, 2)))}
     assert (shapes["pool1"], shapes["pool2"], shapes["pool5"]) == ((96, 28, 28), (256, 14, 14), (256, 7, 7))
 
 
 @pytest.mark.parametrize("stage", ["conv1 gelu", "softmax1", "Conv1 relu", "conv1 -relu", "12"])
 def test_an_unknown_operation_is_bad_input(stage: str) -> None:
     with pytest.raises(BadInput, match=r"net\.layers"):
-        list(rows(NetConfig(layers=(stage,))))
+        list(layer_table(NetConfig(layers=(stage,))))
 
 
 @pytest.mark.parametrize("stage", ["conv9 relu", "fc1", "conv relu", "conv1 pool7", ""])
 def test_an_operation_without_numbers_is_bad_input(stage: str) -> None:
     with pytest.raises(BadInput, match=r"net\.layers"):
-        list(rows(NetConfig(layers=(stage,))))
+        list(layer_table(NetConfig(layers=(stage,))))
 
 
 @pytest.mark.parametrize("layers", [("conv1 relu lrn relu",), ("conv3 relu", "conv3 relu"), ("fc6 relu", "fc6 relu")])
 def test_an_operation_named_twice_is_bad_input(layers: tuple[str, ...]) -> None:
-    """Two rows of one name would be one module in torch and two nodes in ONNX."""
+    """Two layers of one name would be one module in torch and two nodes in ONNX."""
     with pytest.raises(BadInput, match=r"net\.layers"):
-        list(rows(NetConfig(layers=layers)))
+        list(layer_table(NetConfig(layers=layers)))
 
 
 def test_pooling_behind_a_fully_connected_layer_is_bad_input() -> None:
     with pytest.raises(BadInput, match=r"net\.layers"):
-        list(rows(NetConfig(layers=("fc6 pool",))))
+        list(layer_table(NetConfig(layers=("fc6 pool",))))
 
 
 def test_the_papers_alpha_is_five_times_the_divided_one() -> None:
@@ -169,4 +168,4 @@ def test_the_papers_alpha_is_five_times_the_divided_one() -> None:
 @pytest.mark.parametrize("recipe", ["paper", "source145", "no_communication", "caltech101_compact", "one_column"])
 def test_parameters_are_those_of_the_torch_net(recipe: str) -> None:
     config = load(recipe).net
-    assert shapes(config) == {name: tuple(value.shape) for name, value in AlexNet(config).named_parameters()}
+    assert parameter_shapes(config) == {name: tuple(value.shape) for name, value in AlexNet(config).named_parameters()}

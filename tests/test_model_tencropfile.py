@@ -20,9 +20,9 @@ FP32 = EngineOptions("cpu", "auto", "fp32")
 
 
 def test_card_survives_the_round_trip() -> None:
-    card = TenCropFile.read(FILE).card
-    assert type(card).from_metadata(card.to_metadata(), "test") == card
-    assert len(card.contract.labels) == 101 and card.kernels.startswith(b"\x89PNG")
+    metadata = TenCropFile.read(FILE).metadata
+    assert type(metadata).from_props(metadata.to_props(), "test") == metadata
+    assert len(metadata.contract.labels) == 101 and metadata.filter_picture.startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("keep", [0, 1, 1000, 1_000_000, -1])
@@ -137,11 +137,11 @@ def test_a_machine_without_a_gpu_needs_no_warning(
 
 def test_probe_allows_what_the_precision_allows() -> None:
     probe = Probe(0, (1, 0), (0.6, 0.4))
-    assert probe.missed(np.array([0.4, 0.6]), "fp32") is None
-    assert "off by" in (probe.missed(np.array([0.41, 0.59]), "fp32") or "")
-    assert probe.missed(np.array([0.41, 0.59]), "bf16") is None
-    assert "top class" in (probe.missed(np.array([0.6, 0.4]), "bf16") or "")
-    assert "not numbers" in (probe.missed(np.array([np.nan, 0.4]), "bf16") or "")
+    assert probe.describe_mismatch(np.array([0.4, 0.6]), "fp32") is None
+    assert "off by" in (probe.describe_mismatch(np.array([0.41, 0.59]), "fp32") or "")
+    assert probe.describe_mismatch(np.array([0.41, 0.59]), "bf16") is None
+    assert "top class" in (probe.describe_mismatch(np.array([0.6, 0.4]), "bf16") or "")
+    assert "not numbers" in (probe.describe_mismatch(np.array([np.nan, 0.4]), "bf16") or "")
 
 
 def test_formula_image_is_the_same_everywhere() -> None:
@@ -153,5 +153,5 @@ def test_formula_image_is_the_same_everywhere() -> None:
 
 def test_default_precision_answers_like_fp32(classifier: Classifier) -> None:
     default = open_classifier(FILE, EngineOptions("cpu"))
-    pixels = decode(formula_png(7), classifier.file.card.contract)[0][None]
+    pixels = decode(formula_png(7), classifier.file.metadata.contract)[0][None]
     assert np.abs(default.forward(pixels)[0] - classifier.forward(pixels)[0]).max() < 2e-2

@@ -33,7 +33,7 @@ def test_ten_lines_of_onnxruntime_numpy_and_pillow_predict_as_we_do(
     )
     assert done.returncode == 0, done.stderr
     classifier = open_classifier(EMBEDDED, EngineOptions("cpu", "openvino", "fp32"))
-    pixels, _ = decode(photographs[name].read_bytes(), classifier.file.card.contract)
+    pixels, _ = decode(photographs[name].read_bytes(), classifier.file.metadata.contract)
     mean = classifier.forward(pixels[None])[0][0]
     said = [line.rsplit(maxsplit=1) for line in done.stdout.splitlines()]
     best = np.argsort(-mean)[:5]

@@ -57,10 +57,10 @@ def test_an_ensembles_hash_tells_its_members_and_their_order(classifier: Classif
 
 
 def test_nets_of_other_classes_are_no_ensemble(classifier: Classifier) -> None:
-    card = classifier.file.card
-    fewer = replace(card, contract=replace(card.contract, labels=card.contract.labels[:50]))
+    metadata = classifier.file.metadata
+    fewer = replace(metadata, contract=replace(metadata.contract, labels=metadata.contract.labels[:50]))
     with pytest.raises(BadInput, match="no ensemble of these two"):
-        Ensemble("e", (classifier, replace(classifier, file=replace(classifier.file, card=fewer))))
+        Ensemble("e", (classifier, replace(classifier, file=replace(classifier.file, metadata=fewer))))
 
 
 def test_nets_that_run_at_different_precisions_are_refused(classifier: Classifier, other: Path) -> None:

@@ -339,7 +339,7 @@ def test_full_disk_fails_the_job_and_the_server_lives(
     monkeypatch.setattr(chunk_file, "write_records", full)
     job = wait_for(client, ask(client), "failed")
     assert job["error"] == f"{job['id']}/run: cannot be written (No space left on device)"
-    monkeypatch.setattr("tencrop.server.job_store.write_whole", full)
+    monkeypatch.setattr("tencrop.server.job_store.write_atomic", full)
     reply = client.post(URL, json={"dataset": "photos"})
     assert (reply.status_code, reply.json()["error"]["code"]) == (507, "cannot_be_kept")
     assert client.post("/v1/predict", content=photographs["china"].read_bytes()).status_code == 200

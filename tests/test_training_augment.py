@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from tencrop.model.contract import Contract
-from tencrop.model.mean_and_pca import Statistics
+from tencrop.model.mean_and_pca import PixelStatistics
 from tencrop.training.augment import Draw, Normalize, crop, draw
 from tencrop.training.recipe import Augment
 
@@ -81,11 +81,11 @@ def test_crop_cuts_at_the_corner_and_then_mirrors(mirrored: bool) -> None:
 
 
 @pytest.fixture
-def statistics() -> Statistics:
+def statistics() -> PixelStatistics:
     random = np.random.default_rng(1)
     vectors, _ = np.linalg.qr(random.normal(size=(3, 3)))
     mean = random.uniform(60, 180, (3, 20, 20)).astype(np.float32)
-    return Statistics(mean, np.array([120, 37, 20], np.float32), vectors.astype(np.float32))
+    return PixelStatistics(mean, np.array([120, 37, 20], np.float32), vectors.astype(np.float32))
 
 
 DRAWS = [
@@ -95,7 +95,7 @@ DRAWS = [
 IMAGES = np.random.default_rng(2).integers(0, 256, (len(DRAWS), 20, 20, 3), dtype=np.uint8)
 
 
-def by_hand(augment: Augment, statistics: Statistics, reading: str) -> np.ndarray:
+def by_hand(augment: Augment, statistics: PixelStatistics, reading: str) -> np.ndarray:
     """One image at a time: the aligned mean leaves before the crop, the center mean after the mirroring."""
     out = []
     for image, d in zip(IMAGES.astype(np.float64), DRAWS, strict=True):
@@ -111,7 +111,7 @@ def by_hand(augment: Augment, statistics: Statistics, reading: str) -> np.ndarra
     return np.stack(out)
 
 
-def normalized(augment: Augment, statistics: Statistics, reading: str, noise: bool = True) -> np.ndarray:
+def normalized(augment: Augment, statistics: PixelStatistics, reading: str, noise: bool = True) -> np.ndarray:
     crops = torch.from_numpy(
         np.stack([crop(Image.fromarray(image), d, 14) for image, d in zip(IMAGES, DRAWS, strict=True)])
     )
@@ -126,20 +126,20 @@ def normalized(augment: Augment, statistics: Statistics, reading: str, noise: bo
 @pytest.mark.parametrize(
     "augment", [Augment(noise=0), Augment(noise=0.1), Augment(noise=0.1, noise_divide=1.1), Augment(noise=2.5)]
 )
-def test_normalized_crops_equal_plain_numpy(augment: Augment, statistics: Statistics, reading: str) -> None:
+def test_normalized_crops_equal_plain_numpy(augment: Augment, statistics: PixelStatistics, reading: str) -> None:
     np.testing.assert_allclose(
         normalized(augment, statistics, reading), by_hand(augment, statistics, reading), atol=1e-3
     )
 
 
 @pytest.mark.parametrize("reading", ["aligned", "center"])
-def test_without_noise_nothing_is_added_and_nothing_divided(statistics: Statistics, reading: str) -> None:
+def test_without_noise_nothing_is_added_and_nothing_divided(statistics: PixelStatistics, reading: str) -> None:
     expected = by_hand(Augment(noise=0, noise_divide=1), statistics, reading)
     switched_off = normalized(Augment(noise=0.1, noise_divide=1.1), statistics, reading, noise=False)
     np.testing.assert_allclose(switched_off, expected, atol=1e-4)
 
 
-def test_noise_moves_every_pixel_of_an_image_by_one_colour(statistics: Statistics) -> None:
+def test_noise_moves_every_pixel_of_an_image_by_one_colour(statistics: PixelStatistics) -> None:
     difference = normalized(Augment(noise=0.1), statistics, "center") - normalized(
         Augment(noise=0), statistics, "center"
     )
@@ -147,14 +147,14 @@ def test_noise_moves_every_pixel_of_an_image_by_one_colour(statistics: Statistic
     assert len({tuple(np.round(colour, 2)) for colour in difference[:, :, 0, 0]}) == len(DRAWS)
 
 
-def test_noise_has_the_standard_deviations_of_the_colours_not_their_variances(statistics: Statistics) -> None:
+def test_noise_has_the_standard_deviations_of_the_colours_not_their_variances(statistics: PixelStatistics) -> None:
     z = torch.from_numpy(np.random.default_rng(0).normal(size=(4000, 3)).astype(np.float32))
     normalize = Normalize(Augment(noise=0.1), statistics, "center", 14)
     noise = (z @ normalize.directions).numpy() @ statistics.colour_vectors.T
     np.testing.assert_allclose(noise.std(0), [12, 3.7, 2], rtol=0.05)
 
 
-def test_the_division_is_by_the_recipes_number(statistics: Statistics) -> None:
+def test_the_division_is_by_the_recipes_number(statistics: PixelStatistics) -> None:
     plain = normalized(Augment(noise=0.1), statistics, "center")
     np.testing.assert_allclose(
         normalized(replace(Augment(noise=0.1), noise_divide=1.1), statistics, "center"),
@@ -164,7 +164,7 @@ def test_the_division_is_by_the_recipes_number(statistics: Statistics) -> None:
     )
 
 
-def test_an_image_that_is_the_mean_leaves_nothing_in_any_aligned_crop(statistics: Statistics) -> None:
+def test_an_image_that_is_the_mean_leaves_nothing_in_any_aligned_crop(statistics: PixelStatistics) -> None:
     image = np.rint(statistics.mean).astype(np.uint8).transpose(1, 2, 0)
     crops = torch.from_numpy(np.stack([crop(Image.fromarray(image), d, 14) for d in DRAWS]))
     corners, mirrored = torch.tensor([(d.top, d.left) for d in DRAWS]), torch.tensor([d.mirrored for d in DRAWS])

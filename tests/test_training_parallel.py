@@ -117,7 +117,7 @@ def test_a_checkpoint_is_the_whole_net(one: Path, two: Path) -> None:
     for pair in ((alone.weights, together.weights), (alone.training, together.training)):
         mine, theirs = ({name: value.shape for name, value in part.items()} for part in pair)
         assert mine == theirs
-    net = TenCropNet.of(together)
+    net = TenCropNet.from_checkpoint(together)
     assert net(torch.zeros(1, 256, 256, 3, dtype=torch.uint8))[0].shape == (1, 7)
 
 

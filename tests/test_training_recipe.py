@@ -69,7 +69,7 @@ def test_source145_has_the_layers_of_the_2012_program() -> None:
     assert net.conv4 == Conv(384, 3, 1, (1, 1), 2, 0.03, 1.0)
     assert net.conv5 == Conv(256, 3, 1, (1, 1), 2, 0.03, 1.0)
     assert (net.fc6, net.fc7, net.fc8) == (Linear(4096, 0.01, 1.0), Linear(4096, 0.01, 1.0), Linear(1000, 0.01, 0.0))
-    assert net.lrn == LRN(size=5, alpha=1e-4, beta=0.75, k=2.0, alpha_divided=True, columns=2)
+    assert net.lrn == LRN(size=5, alpha=1e-4, beta=0.75, k=2.0, alpha_divided=True, groups=2)
     assert (net.samemap.k, net.samemap.size, net.samemap.alpha, net.samemap.beta) == (1.0, 5, 1e-3, 0.75)
     assert (net.pool.size, net.pool.stride, net.dropout.p, net.input) == (3, 2, 0.5, 224)
     assert net.layers[:2] == ("conv1 lrn pool relu", "conv2 relu lrn samemap pool")
@@ -84,7 +84,7 @@ def test_paper_is_the_papers_text() -> None:
     assert recipe.augment == Augment(noise=0.1, noise_divide=1.0)
     assert recipe.plateau is not None
     assert (recipe.plateau.divide, recipe.plateau.drops) == (10.0, 3)
-    assert recipe.net.lrn == LRN(alpha_divided=False, columns=1)
+    assert recipe.net.lrn == LRN(alpha_divided=False, groups=1)
     assert {layer.init_std for layer in (recipe.net.conv1, recipe.net.conv3, recipe.net.conv5, recipe.net.fc6)} == {
         0.01
     }

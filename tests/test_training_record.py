@@ -17,8 +17,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tencrop.common.errors import BadInput, WorkFailed
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.contract import Contract
-from tencrop.model.filter_picture import kernels_png
-from tencrop.model.mean_and_pca import Statistics
+from tencrop.model.filter_picture import draw_filters
+from tencrop.model.mean_and_pca import PixelStatistics
 from tencrop.training.recipe import load, to_plain
 from tencrop.training.record import Run
 
@@ -34,7 +34,7 @@ def history(epochs: int) -> list[dict[str, float]]:
 
 def checkpoint(epochs: int, **part: float) -> Checkpoint:
     weights = {"conv1.weight": np.random.default_rng(epochs).normal(size=(20, 3, 5, 5)).astype(np.float32)}
-    statistics = Statistics(np.zeros((3, 4, 4), np.float32), np.ones(3, np.float32), np.eye(3, dtype=np.float32))
+    statistics = PixelStatistics(np.zeros((3, 4, 4), np.float32), np.ones(3, np.float32), np.eye(3, dtype=np.float32))
     progress = {"history": history(epochs), **({"part": part} if part else {})}
     return Checkpoint(to_plain(RECIPE), Contract(), statistics, weights, progress)
 
@@ -114,7 +114,7 @@ def test_tensorboard_reads_the_same_numbers(run: Run, tmp_path: Path) -> None:
 def test_conv1_png_shows_the_newest_kernels(run: Run, tmp_path: Path) -> None:
     for epochs in (1, 2):
         run.save(checkpoint(epochs))
-    assert (tmp_path / "conv1.png").read_bytes() == kernels_png(checkpoint(2).weights["conv1.weight"])
+    assert (tmp_path / "conv1.png").read_bytes() == draw_filters(checkpoint(2).weights["conv1.weight"])
 
 
 def test_curves_png_is_a_picture_that_changes_with_the_history(run: Run, tmp_path: Path) -> None:

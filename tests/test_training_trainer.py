@@ -92,7 +92,7 @@ def test_an_epoch_that_was_begun_goes_on_behind_its_batches(
 
 def test_validation_counts_are_those_of_the_center_crop(training: Training, tiny_prepared: Prepared) -> None:
     saved = training.checkpoint()
-    net = TenCropNet.of(saved)
+    net = TenCropNet.from_checkpoint(saved)
     indices = np.flatnonzero(tiny_prepared.validation)
     images = torch.from_numpy(np.stack([tiny_prepared.pixels(int(index)) for index in indices]))
     with torch.no_grad():

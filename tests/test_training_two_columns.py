@@ -114,7 +114,7 @@ def test_a_checkpoint_is_the_whole_net(one: Path, two: Path) -> None:
     alone, together = last(one / "exact"), last(two / "exact")
     for mine, theirs in ((alone.weights, together.weights), (alone.training, together.training)):
         assert shapes(mine) == shapes(theirs)
-    assert AlexNet.of(together.net, together.weights)(torch.zeros(1, 3, 224, 224)).shape == (1, 7)
+    assert AlexNet.from_weights(together.net, together.weights)(torch.zeros(1, 3, 224, 224)).shape == (1, 7)
 
 
 def test_one_process_goes_on_where_two_columns_stopped(

@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tencrop.model.contract import Contract
-from tencrop.model.mean_and_pca import Statistics
+from tencrop.model.mean_and_pca import PixelStatistics
 from tencrop.training.recipe import Augment
 
 
@@ -47,10 +47,10 @@ class Normalize(nn.Module):
     mean: Tensor
     directions: Tensor
 
-    def __init__(self, augment: Augment, statistics: Statistics, reading: str, size: int) -> None:
+    def __init__(self, augment: Augment, statistics: PixelStatistics, reading: str, size: int) -> None:
         super().__init__()
         self.size, self.aligned, self.divide = size, reading == "aligned", augment.noise_divide
-        self.register_buffer("mean", torch.from_numpy(statistics.subtracted(reading, size)))
+        self.register_buffer("mean", torch.from_numpy(statistics.mean_to_subtract(reading, size)))
         scaled = augment.noise * statistics.colour_std[:, None] * statistics.colour_vectors
         self.register_buffer("directions", torch.from_numpy(scaled))  # [3 directions, RGB]
 

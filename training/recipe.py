@@ -10,8 +10,8 @@ from pydantic.dataclasses import dataclass
 
 from tencrop.common.errors import BadInput
 from tencrop.common.strict_config import STRICT, Count, Natural, NotNegative, Positive, dump, parse
-from tencrop.model.net_config import NetConfig, parameters
-from tencrop.model.published_errors import Expect
+from tencrop.model.net_config import NetConfig, parameter_shapes
+from tencrop.model.published_errors import PublishedError
 
 RECIPES = Path(__file__).parent / "recipes"
 KEEPS_EXPECT = frozenset(
@@ -87,7 +87,7 @@ class Recipe:
     events: tuple[Event, ...] = ()
     plateau: Plateau | None = None
     until_train_error: float = 0.0  # end after an epoch with a training error of at most this (figure 1); 0: go on
-    expect: tuple[Expect, ...] = ()
+    expect: tuple[PublishedError, ...] = ()
 
 
 def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
@@ -101,7 +101,7 @@ def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
         _set(change, override)
     table, written_for = _lay(_table(name), change)
     recipe = parse(Recipe, _merge({"net": dump(NetConfig())}, table), f"recipe {name}")
-    layers = {name.partition(".")[0] for name in parameters(recipe.net)}
+    layers = {name.partition(".")[0] for name in parameter_shapes(recipe.net)}
     for event in recipe.events:
         if odd := {*event.frozen, *event.layer_lr} - layers:
             raise BadInput(f"recipe {name}: events: the net has no layer {min(odd)!r}")

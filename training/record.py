@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
 
 from tencrop.common.errors import BadInput, WorkFailed
-from tencrop.common.lock import held
+from tencrop.common.lock import lock_folder
 from tencrop.model.checkpoint import Checkpoint
-from tencrop.model.filter_picture import kernels_png
+from tencrop.model.filter_picture import draw_filters
 from tencrop.training.recipe import Recipe, to_plain
 
 KEEP = 2  # checkpoints; the newest and the one before it
@@ -30,7 +30,7 @@ class Run:
     """One run folder, opened for writing by one process at a time. Raises BadInput where another is at it or it cannot be used."""
 
     def __init__(self, out: Path, recipe: Recipe) -> None:
-        self._held = held(out)
+        self._held = lock_folder(out)
         (out / "recipe.toml").write_text(tomli_w.dumps(to_plain(recipe)), encoding="utf-8")
         self.out = out
         self.events = SummaryWriter(str(out))
@@ -83,7 +83,7 @@ class Run:
         for key, value in history[-1].items():
             self.events.add_scalar(key, value, epoch)
         self.events.flush()
-        (self.out / "conv1.png").write_bytes(kernels_png(checkpoint.weights["conv1.weight"]))
+        (self.out / "conv1.png").write_bytes(draw_filters(checkpoint.weights["conv1.weight"]))
         self._curves(history)
 
     def _curves(self, history: Sequence[Mapping[str, Any]]) -> None:

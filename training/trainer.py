@@ -15,11 +15,11 @@ from torch.nn import functional as F
 from tencrop.common.errors import BadInput, Stopped, WorkFailed
 from tencrop.common.strict_config import parse
 from tencrop.dataset.prepared import Prepared
-from tencrop.model.checkpoint import Checkpoint, weights_sha256
-from tencrop.model.lowrank import factorised
-from tencrop.model.metrics import Counts, top_k
+from tencrop.model.checkpoint import Checkpoint, hash_weights
+from tencrop.model.lowrank import factorise_weights
+from tencrop.model.metrics import ErrorCounts, top_k
 from tencrop.model.net import AlexNet
-from tencrop.model.net_config import rows
+from tencrop.model.net_config import layer_table
 from tencrop.model.ten_crop_net import TenCropNet
 from tencrop.training.augment import Normalize
 from tencrop.training.loader import Batch, Loader
@@ -71,10 +71,10 @@ class Training:
             raise BadInput(
                 f"recipe {recipe.name}: net.input is {recipe.net.input}, and crops have {prepared.contract.crop} pixels a side"
             )
-        last = [*rows(recipe.net)][-1]
-        if last.after != (classes,):
+        last = [*layer_table(recipe.net)][-1]
+        if last.out_shape != (classes,):
             raise BadInput(
-                f"recipe {recipe.name}: net.layers ends with {last.name} of {last.after}, not with {classes} classes"
+                f"recipe {recipe.name}: net.layers ends with {last.name} of {last.out_shape}, not with {classes} classes"
             )
         self.prepared, self.world, self.device = prepared, world, world.device
         self.precision = computed(recipe.precision, world.device, columns)
@@ -84,7 +84,7 @@ class Training:
         self.net = self.layout.build()
         self._set(_begin(recipe, prepared))
         self.recipe = (
-            replace(recipe, start=weights_sha256(Path(recipe.start))) if recipe.start else recipe
+            replace(recipe, start=hash_weights(Path(recipe.start))) if recipe.start else recipe
         )  # no path in a checkpoint
         self.net = self.net.to(self.device).to(memory_format=_layout(self.precision, self.device))
         self.optim = Momentum(self.net, recipe.optim)
@@ -92,7 +92,9 @@ class Training:
         size = prepared.contract.crop
         statistics = prepared.statistics
         self.objective = Objective(Normalize(recipe.augment, statistics, recipe.mean, size), self.net).to(self.device)
-        self.views = TenCropNet(self.net, prepared.contract, statistics.subtracted(recipe.mean, size)).to(self.device)
+        self.views = TenCropNet(self.net, prepared.contract, statistics.mean_to_subtract(recipe.mean, size)).to(
+            self.device
+        )
         self.history: list[dict[str, Any]] = []
         self.part = Part()
         self.sessions = [session(self.device, self.precision)]
@@ -157,10 +159,10 @@ class Training:
         return torch.autocast(self.device.type, dtype, enabled=self.precision != "fp32")
 
     @torch.no_grad()
-    def validate(self) -> Counts:
+    def validate(self) -> ErrorCounts:
         """Counts over the validation images, by the center crop."""
         self.net.eval()
-        counts = Counts()
+        counts = ErrorCounts()
         index, shares = self.layout.share
         for images, labels in self.prepared.batches(
             np.flatnonzero(self.prepared.validation)[index::shares], EVAL_BATCH
@@ -169,10 +171,10 @@ class Training:
             padded[: len(images)] = images
             with self._autocast():
                 probabilities = self.center(torch.from_numpy(padded).to(self.device))[: len(images)]
-            counts += Counts.of(top_k(probabilities.cpu().numpy()), labels)
+            counts += ErrorCounts.from_top_k(top_k(probabilities.cpu().numpy()), labels)
         if shares == 1:
             return counts
-        return Counts(*(int(n) for n in self.world.sum(torch.tensor(list(asdict(counts).values())))))
+        return ErrorCounts(*(int(n) for n in self.world.sum(torch.tensor(list(asdict(counts).values())))))
 
     def checkpoint(self) -> Checkpoint:
         """Everything that a later process needs to predict or to go on; every process must ask."""
@@ -253,7 +255,7 @@ def _begin(recipe: Recipe, prepared: Prepared) -> Mapping[str, np.ndarray]:
         if start.contract != prepared.contract:
             raise BadInput(f"{recipe.start}: trained on other classes than {prepared.root} has")
         try:
-            return AlexNet.of(net, factorised(start.weights, net)).weights()
+            return AlexNet.from_weights(net, factorise_weights(start.weights, net)).weights()
         except RuntimeError:  # names or shapes that do not fit
             raise BadInput(f"{recipe.start}: not a checkpoint of the net that recipe {recipe.name} describes") from None
     if any(layer.rank for layer in (net.fc6, net.fc7, net.fc8)):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from tencrop.common.errors import BadInput
 from tencrop.model.net import MODULES
-from tencrop.model.net_config import NetConfig, Row, rows
+from tencrop.model.net_config import Layer, NetConfig, layer_table
 from tencrop.training.parallel import World
 
 HALVES = ("conv", "fc")  # the operations with parameters
@@ -35,15 +35,15 @@ class TwoColumns:
             raise BadInput(
                 f"--columns: takes two processes, not {world.size}: torchrun --standalone --nproc-per-node=2 -m tencrop train ..."
             )
-        table = list(rows(net))
-        if any(row.op == "lrn" and row.spec.columns != 2 for row in table):
+        table = list(layer_table(net))
+        if any(layer.op == "lrn" and layer.spec.groups != 2 for layer in table):
             raise BadInput(
                 "--columns: this recipe's normalization reaches across the columns; source145's stays inside (net.lrn.columns = 2)"
             )
-        if any(row.op in HALVES and row.spec.columns == 1 and row.after[0] % 2 for row in table[:-1]):
+        if any(layer.op in HALVES and layer.spec.groups == 1 and layer.out_shape[0] % 2 for layer in table[:-1]):
             raise BadInput("--columns: a layer of this recipe has an odd number of kernels or units")
-        if not any(row.op == "conv" and row.spec.columns == 2 for row in table) or any(
-            row.op == "fc" and row.spec.rank for row in table
+        if not any(layer.op == "conv" and layer.spec.groups == 2 for layer in table) or any(
+            layer.op == "fc" and layer.spec.rank for layer in table
         ):
             raise BadInput("--columns: the net of this recipe does not have two columns")
         self.net, self.world, self.last = net, world, table[-1].name
@@ -73,25 +73,25 @@ class Column(nn.Sequential):
     """One column of a net: half of each layer, an exchange before each that sees both, all of the last layer."""
 
     def __init__(self, net: NetConfig, rank: int) -> None:
-        table = list(rows(net))
+        table = list(layer_table(net))
         modules: OrderedDict[str, nn.Module] = OrderedDict()
-        for position, row in enumerate(table):
+        for position, layer in enumerate(table):
             last = position == len(table) - 1
-            if position and row.op in HALVES and (last or row.spec.columns == 1):
-                modules[f"exchange_{row.name}"] = Exchange(rank, alike=last)
-            modules[row.name] = MODULES[row.op](row if last else _half(row))
+            if position and layer.op in HALVES and (last or layer.spec.groups == 1):
+                modules[f"exchange_{layer.name}"] = Exchange(rank, alike=last)
+            modules[layer.name] = MODULES[layer.op](layer if last else _half(layer))
         super().__init__(modules)
 
 
-def _half(row: Row) -> Row:
-    """The row as one column has it: half of its kernels or units, and half of the inputs where it sees its own column."""
-    apart = (row.before[0] // 2, *row.before[1:])
-    if row.op not in HALVES:
-        spec = replace(row.spec, columns=1) if row.op == "lrn" else row.spec
-        return row._replace(spec=spec, before=apart)
-    width = "channels" if row.op == "conv" else "units"
-    spec = replace(row.spec, columns=1, **{width: getattr(row.spec, width) // 2})
-    return row._replace(spec=spec, before=row.before if row.spec.columns == 1 else apart)
+def _half(layer: Layer) -> Layer:
+    """The layer as one column has it: half of its kernels or units, and half of the inputs where it sees its own column."""
+    apart = (layer.in_shape[0] // 2, *layer.in_shape[1:])
+    if layer.op not in HALVES:
+        spec = replace(layer.spec, groups=1) if layer.op == "lrn" else layer.spec
+        return layer._replace(spec=spec, in_shape=apart)
+    width = "channels" if layer.op == "conv" else "units"
+    spec = replace(layer.spec, groups=1, **{width: getattr(layer.spec, width) // 2})
+    return layer._replace(spec=spec, in_shape=layer.in_shape if layer.spec.groups == 1 else apart)
 
 
 class Exchange(nn.Module):

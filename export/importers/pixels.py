@@ -53,7 +53,7 @@ class Pixels:
         return values[::-1] if self.channels == "bgr" else values
 
     def describe(self) -> dict[str, object]:
-        """Plain data for the card."""
+        """Plain data for the metadata."""
         constant = self.mean.shape[-1] == 1
         mean: object = self.mean.ravel().tolist() if constant else f"image {self.mean.shape[-1]}x{self.mean.shape[-1]}"
         return {

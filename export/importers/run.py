@@ -7,7 +7,7 @@ from typing import Any
 
 import onnx
 
-from tencrop.common.atomic import gathered
+from tencrop.common.atomic import atomic_folder
 from tencrop.common.errors import BadInput, one_line
 from tencrop.export.images import formula_images
 from tencrop.export.importers.caffe import read_caffe
@@ -24,7 +24,7 @@ from tencrop.export.parity import BATCHES, parity_table
 from tencrop.export.tencrop_graph import FILES, tencrop_onnx, write
 from tencrop.model.contract import Contract
 from tencrop.model.probe import Probe
-from tencrop.model.tencropfile import Card
+from tencrop.model.tencropfile import Metadata
 
 READERS: Mapping[str, Callable[[Path, Options], Source]] = {
     ".pth": read_alexnet,
@@ -35,8 +35,8 @@ READERS: Mapping[str, Callable[[Path, Options], Source]] = {
 }
 
 
-def import_net(path: Path, out: Path, said: Options, labels: Path | None) -> Card:
-    """Write the files, each whole or not at all, once both engines agree with the source; returns the card of tencrop.onnx.
+def import_net(path: Path, out: Path, said: Options, labels: Path | None) -> Metadata:
+    """Write the files, each whole or not at all, once both engines agree with the source; returns the metadata of tencrop.onnx.
 
     Raises BadInput for what is wrong with the source or the options, WorkFailed where the gate refuses.
     """
@@ -61,17 +61,17 @@ def import_net(path: Path, out: Path, said: Options, labels: Path | None) -> Car
         *assumptions(options, pixels, contract),
         *_assumed(labels, output, options),
     )
-    card = Card(
+    metadata = Metadata(
         contract=contract,
         recipe=_recipe(source, shape, pixels, output, assumed),
         parity=parity,
         checkpoint_sha256=source.sha256,
-        kernels=first_kernels(source.model, pixels.channels),
-        probe=Probe.of(lambda png: reference.predict(png, output)),
+        filter_picture=first_kernels(source.model, pixels.channels),
+        probe=Probe.choose(lambda png: reference.predict(png, output)),
     )
-    with gathered(out) as folder:
-        write(folder, net, tencrop, card)
-    return card
+    with atomic_folder(out) as folder:
+        write(folder, net, tencrop, metadata)
+    return metadata
 
 
 def _check_out(path: Path, out: Path) -> None:
@@ -96,14 +96,14 @@ def _behind_ten_views(
         raise BadInput(f"{source.path}: {shape.any_batch}: {one_line(error)}") from None
 
 
-def lines(card: Card) -> Iterator[str]:
+def lines(metadata: Metadata) -> Iterator[str]:
     """What a person reads of an import."""
-    recipe, contract = card.recipe, card.contract
+    recipe, contract = metadata.recipe, metadata.contract
     yield f"{recipe['about']}: {len(contract.labels)} classes, {recipe['output']}; resize {contract.resize}, ten crops of {contract.crop}"
     yield "pixels: " + ", ".join(f"{key} {value}" for key, value in recipe["pixels"].items())
     yield from (f"assumed: {line}" for line in recipe["assumed"])
-    yield parity_table(card.parity)
-    yield f"compared with {card.parity['reference']}"
+    yield parity_table(metadata.parity)
+    yield f"compared with {metadata.parity['reference']}"
 
 
 def _assumed(labels: Path | None, output: str, options: Options) -> list[str]:
@@ -113,7 +113,7 @@ def _assumed(labels: Path | None, output: str, options: Options) -> list[str]:
 
 
 def _recipe(source: Source, shape: Shape, pixels: Pixels, output: str, assumed: tuple[str, ...]) -> dict[str, Any]:
-    """What the card tells where a net of ours has its recipe."""
+    """What the metadata tells where a net of ours has its recipe."""
     return {
         "name": source.path.stem,
         "about": f"imported: {source.kind}",

@@ -26,7 +26,7 @@ from tencrop.export.importers.graph_rewrite import (
 from tencrop.export.importers.input_convention import SIDES, Options
 from tencrop.export.importers.pixels import Pixels
 from tencrop.export.importers.source_net import Source
-from tencrop.model.filter_picture import kernels_png
+from tencrop.model.filter_picture import draw_filters
 
 PREFIX = "source/"  # of the source's own nodes
 TINY = float(np.finfo(np.float32).tiny)  # stands for a probability of 0, which has no logarithm
@@ -149,4 +149,4 @@ def first_kernels(model: onnx.ModelProto, channels: str) -> bytes:
                 kernels = numpy_helper.to_array(weights).astype(np.float32)
                 kernels = kernels[:, ::-1] if channels == "bgr" else kernels
             break
-    return kernels_png(kernels)
+    return draw_filters(kernels)

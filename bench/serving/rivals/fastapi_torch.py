@@ -19,7 +19,7 @@ from tencrop.model.net import AlexNet
 
 port, folder = int(sys.argv[1]), Path(sys.argv[2])
 checkpoint = Checkpoint.load(folder)
-net = AlexNet.of(checkpoint.net, checkpoint.weights)
+net = AlexNet.from_weights(checkpoint.net, checkpoint.weights)
 mean = torch.from_numpy(checkpoint.mean)
 prepare = v2.Compose([v2.Resize(256), v2.CenterCrop(256), v2.PILToTensor(), v2.ToDtype(torch.float32)])
 crops = v2.TenCrop(224)
