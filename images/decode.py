@@ -101,6 +101,19 @@ def decode_small(data: bytes, contract: Contract) -> tuple[np.ndarray, ImageInfo
         return None if _is_large(opened) else _decoded(opened, contract)
 
 
+def square_of(image: Image.Image, contract: Contract) -> np.ndarray:
+    """A PIL image as the net's R x R square, uint8 [R,R,3] RGB, by the same rules; the image itself stays as it is.
+
+    Raises ImageTooLarge, or ImageError where Pillow cannot load the image.
+    """
+    _check_size(*image.size)
+    try:
+        format, loaded = image.format, image.copy()
+    except DAMAGED as error:
+        raise ImageError(f"damaged image ({type(error).__name__}: {error})") from None
+    return _square(_rgb(_opaque(_upright(loaded), format)), contract.resize)
+
+
 @contextmanager
 def _opened(data: bytes) -> Iterator[ImageFile.ImageFile]:
     """The image, its header read; what goes wrong in the block is an ImageError."""
@@ -127,11 +140,15 @@ def _decoded(opened: ImageFile.ImageFile, contract: Contract) -> tuple[np.ndarra
         if opened.format == "PNG" and "transparency" in opened.info:
             _scale_key(opened)
         tagged = _loaded(opened)
-        image = _upright(opened)
-        if opened.format == "BMP" and opened.mode == "RGBA" and opened.getchannel("A").getextrema() == (0, 0):
-            image = image.convert("RGB")  # as a screenshot from Windows' clipboard; nobody means an empty picture
+        image = _opaque(_upright(opened), opened.format)
         info = ImageInfo(opened.format or "", opened.mode, *image.size, tagged)
         return _square(_rgb(image), contract.resize), info
+
+
+def _opaque(image: Image.Image, format: str | None) -> Image.Image:
+    """Drop the alpha of a BMP that is transparent everywhere, as screenshots from Windows' clipboard are."""
+    empty = format == "BMP" and image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0)
+    return image.convert("RGB") if empty else image
 
 
 def _loaded(opened: ImageFile.ImageFile) -> bool:

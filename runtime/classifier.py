@@ -1,77 +1,143 @@
-"""Classifier: a tencrop.onnx on an engine that has proven itself on the probe. Server and evaluation both predict with it."""
+"""Classifier: a tencrop.onnx on an engine that has reproduced its probe. Server, evaluation and Python API predict with it."""
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
+from types import TracebackType
+from typing import Self, TypeVar, overload
 
 import numpy as np
 
-from tencrop.common.errors import WorkFailed, one_line
+from tencrop.common.errors import BadInput, WorkFailed, one_line
 from tencrop.images.decode import decode
-from tencrop.model.contract import Contract
+from tencrop.images.image_input import ImageInput, decode_input
+from tencrop.model.contract import Contract, Label
+from tencrop.model.metrics import TOP
 from tencrop.model.probe import formula_png
 from tencrop.model.tencropfile import TenCropFile
-from tencrop.runtime.engine import Choice, Engine, EngineOptions, choices, open_engine
+from tencrop.runtime.cores import cores
+from tencrop.runtime.engine import Choice, Engine, EngineOptions, batch_size, choices, open_engine
 from tencrop.runtime.nvidia_driver import NoGpu
+from tencrop.runtime.prediction import Prediction
+
+AnyInput = TypeVar("AnyInput", bound=ImageInput)
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Classifier:
-    """Ready to answer: what it is (file) and what runs it (engine)."""
+    """A model (`file`) and the engine that computes it. Safe to use from several threads; forward passes take turns.
+
+    A `with` block closes the classifier at its end.
+    """
 
     file: TenCropFile
     engine: Engine
+    _lock: Lock = field(init=False, repr=False, default_factory=Lock)  # an engine has one caller at a time
+    _closed: bool = field(init=False, repr=False, default=False)
 
     @property
     def name(self) -> str:
-        """What requests and reports call it."""
+        """The model's name in requests and reports."""
         return self.file.name
 
     @property
     def contract(self) -> Contract:
-        """How images become what the graph takes, and its classes."""
+        """Preprocessing, views and labels."""
         return self.file.metadata.contract
 
     @property
+    def labels(self) -> tuple[Label, ...]:
+        """The classes in the order of the probabilities."""
+        return self.contract.labels
+
+    @property
     def sha256(self) -> str:
-        """Of the file."""
+        """The hash of the file."""
         return self.file.sha256
 
     @property
     def members(self) -> tuple["Classifier", ...]:
-        """Itself alone, where an Ensemble has several."""
+        """The classifier alone; an Ensemble has several."""
         return (self,)
 
+    @overload
+    def predict(self, image: list[AnyInput], top: int = TOP) -> list[Prediction]: ...
+    @overload
+    def predict(self, image: ImageInput, top: int = TOP) -> Prediction: ...
+    def predict(self, image: ImageInput | list[AnyInput], top: int = TOP) -> Prediction | list[Prediction]:
+        """Name what an image shows, by its `top` most probable classes; a list of images gives a list.
+
+        An image is a path, the bytes of an encoded image, a binary file object, a PIL image, or a uint8 array [H,W,3] (RGB).
+        Raises ImageError where an image cannot be decoded or the answer is no number, BadInput where `top` is below 1.
+        """
+        if top < 1:
+            raise BadInput(f"top is {top}: at least 1")
+        if not isinstance(image, list):
+            return self._predict_squares([decode_input(image, self.contract)], top)[0]
+        size, predictions = batch_size(self.engine), []
+        with ThreadPoolExecutor(cores(), "decode") as pool:
+            for start in range(0, len(image), size):
+                squares = list(pool.map(lambda each: decode_input(each, self.contract), image[start : start + size]))
+                predictions += self._predict_squares(squares, top)
+        return predictions
+
+    def _predict_squares(self, squares: Sequence[np.ndarray], top: int) -> list[Prediction]:
+        means, views = self.forward(np.stack(squares))
+        return [
+            Prediction.from_probabilities(mean, each, self.labels, top) for mean, each in zip(means, views, strict=True)
+        ]
+
     def forward(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """uint8 [N,R,R,3] from `decode` -> (probabilities [N,C], view_probabilities [N,10,C]), float32. One caller at a time."""
-        outputs = self.engine.run(images)
+        """uint8 [N,R,R,3] from `decode` -> (probabilities [N,C], view_probabilities [N,10,C]), float32."""
+        with self._lock:
+            if self._closed:
+                raise BadInput(f"{self.name}: this classifier is closed")
+            outputs = self.engine.run(images)
         return outputs["probabilities"], outputs["view_probabilities"]
 
-    def prove(self) -> None:
-        """Answer the probe through preprocessing and engine. Raises WorkFailed where it comes out wrong."""
-        metadata = self.file.metadata
-        pixels, _ = decode(formula_png(metadata.probe.seed), metadata.contract)
-        missed = metadata.probe.describe_mismatch(self.forward(pixels[None])[0][0], self.engine.precision)
+    def check_probe(self) -> None:
+        """Answer the probe through preprocessing and engine. Raises WorkFailed where the answer is wrong."""
+        probe = self.file.metadata.probe
+        pixels, _ = decode(formula_png(probe.seed), self.contract)
+        missed = probe.describe_mismatch(self.forward(pixels[None])[0][0], self.engine.precision)
         if missed:
             raise WorkFailed(
                 f"{self.name}: {self.engine.name} on {self.engine.device} fails the model's probe: {missed}"
             )
 
+    def close(self) -> None:
+        """Free the engine's memory, after the forward pass that is under way. Closing twice does nothing."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self.engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
 
 def open_classifier(path: Path, options: EngineOptions) -> Classifier:
-    """The first of `choices` that runs the file and answers its probe; what was asked for by name has no second choice.
+    """Open a tencrop.onnx (or its folder) on the first of `choices` that computes the file and reproduces its probe.
 
-    A choice that fails before it is logged, but for a GPU on a machine that has none.
-    Raises BadInput for a bad file or options, WorkFailed with every choice's failure where none works here.
+    What the options ask for by name has no second choice. A choice that fails first is logged, except a GPU on a machine
+    that has none. Raises BadInput for a bad file or bad options, WorkFailed with the failure of every choice.
     """
     possible = choices(options)
     file = TenCropFile.read(path)
     failures: list[WorkFailed] = []
     for choice in possible:
         try:
-            classifier = _proven(file, choice)
+            classifier = _open_checked(file, choice)
         except WorkFailed as failure:
             failures.append(failure)
             continue
@@ -81,10 +147,10 @@ def open_classifier(path: Path, options: EngineOptions) -> Classifier:
     raise WorkFailed("; ".join(dict.fromkeys(map(str, failures))))
 
 
-def _proven(file: TenCropFile, choice: Choice) -> Classifier:
+def _open_checked(file: TenCropFile, choice: Choice) -> Classifier:
     classifier = Classifier(file, open_engine(file.graph, choice))
     try:
-        classifier.prove()
+        classifier.check_probe()
     except WorkFailed:
         raise
     except Exception as error:  # both runtimes raise types of their own

@@ -52,6 +52,10 @@ class Engine(Protocol):
         """The graph's one input -> its outputs by name."""
         ...
 
+    def close(self) -> None:
+        """Free the engine's memory; it does not run again."""
+        ...
+
 
 def device_kind(device: str) -> str:
     """cpu or cuda, without the number."""
@@ -80,10 +84,10 @@ def choices(options: EngineOptions) -> list[Choice]:
     """What to try, in order: a fixed order, never a timing. Raises BadInput where nothing fits what was asked for."""
     kind, _, number = options.device.partition(":")
     if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", options.device):
-        raise BadInput(f"--device {options.device}: expected auto, cpu, cuda or cuda:N")
+        raise BadInput(f"device {options.device}: expected auto, cpu, cuda or cuda:N")
     for flag, value, known in (("engine", options.engine, ENGINES), ("precision", options.precision, PRECISIONS)):
         if value not in known:
-            raise BadInput(f"--{flag} {value}: expected {', '.join(known)}")
+            raise BadInput(f"{flag} {value}: expected {', '.join(known)}")
     cuda = f"cuda:{number or 0}"
     order = [
         Choice("onnxruntime", cuda, "auto"),
@@ -97,18 +101,18 @@ def choices(options: EngineOptions) -> list[Choice]:
         c for c in on_device if c.engine == options.engine or (options.engine == "auto" and c.engine != "tensorrt")
     ]
     if not by_engine:
-        raise BadInput(f"--engine {options.engine} does not run on --device {options.device}")
+        raise BadInput(f"engine {options.engine} does not run on device {options.device}")
     if options.precision == "auto":
         return by_engine
     able = [c for c in by_engine if options.precision in SUPPORTED_PRECISIONS[c.engine, device_kind(c.device)]]
     fitting = list(dict.fromkeys(c._replace(precision=options.precision) for c in able))
     if not fitting:
-        asked = f"--engine {options.engine} --device {options.device}"
+        asked = f"engine {options.engine} on device {options.device}"
         offered = sorted(
             {precision for c in by_engine for precision in SUPPORTED_PRECISIONS[c.engine, device_kind(c.device)]}
         )
         raise BadInput(
-            f"--precision {options.precision}: not offered by {asked}, which computes in {' or '.join(offered)}"
+            f"precision {options.precision}: not offered by {asked}, which computes in {' or '.join(offered)}"
         )
     return fitting
 
@@ -139,7 +143,7 @@ class OnnxRuntime:
         if self.device != "cpu":
             if provider not in ort.get_available_providers():
                 raise WorkFailed(
-                    f"--device {self.device}: this onnxruntime has no {provider}; install onnxruntime-gpu[cuda,cudnn]"
+                    f"device {self.device}: this onnxruntime has no {provider}; install onnxruntime-gpu[cuda,cudnn]"
                 )
             with redirect_stdout(sys.stderr):  # it prints what it misses; stdout is for answers
                 ort.preload_dlls()  # without torch nothing else finds the CUDA libraries that pip installed
@@ -157,7 +161,7 @@ class OnnxRuntime:
             graph, session_options, providers=[(provider, settings)], enable_fallback=0
         )
         if self._session.get_providers()[0] != provider:
-            raise WorkFailed(f"--device {self.device}: onnxruntime fell back to {self._session.get_providers()[0]}")
+            raise WorkFailed(f"device {self.device}: onnxruntime fell back to {self._session.get_providers()[0]}")
         self._input = self._session.get_inputs()[0].name
         self._outputs = [output.name for output in self._session.get_outputs()]
         self._buffers: dict[tuple[int, ...], Any] = {}  # on the device, one of each shape that came
@@ -165,6 +169,10 @@ class OnnxRuntime:
     def run(self, batch: np.ndarray) -> dict[str, np.ndarray]:
         values = self._session.run(None, {self._input: batch}) if self.device == "cpu" else self._bound(batch)
         return dict(zip(self._outputs, values, strict=True))
+
+    def close(self) -> None:
+        del self._session
+        self._buffers.clear()
 
     def _bound(self, batch: np.ndarray) -> list[np.ndarray]:
         """A run whose input is copied into memory that the device keeps for its shape."""
@@ -194,7 +202,7 @@ class OpenVino:
         core = _openvino()
         has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if choice.precision == "bf16" and not has_bf16:
-            raise WorkFailed("--precision bf16: this CPU has no bf16 instructions; use fp32")
+            raise WorkFailed("precision bf16: this CPU has no bf16 instructions; use fp32")
         self.precision = ("bf16" if has_bf16 else "fp32") if choice.precision == "auto" else choice.precision
         hints: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": OPENVINO_PRECISION[self.precision],
@@ -209,6 +217,9 @@ class OpenVino:
     def run(self, batch: np.ndarray) -> dict[str, np.ndarray]:
         results = self._request.infer([batch], share_inputs=True)
         return {name: np.array(results[index]) for index, name in enumerate(self._outputs)}
+
+    def close(self) -> None:
+        del self._request
 
 
 OPENERS: Mapping[str, Callable[[bytes, Choice], Engine]] = {
@@ -231,7 +242,7 @@ def _precision(choice: Choice, capability: int) -> str:
     """What "auto" comes to for onnxruntime. Raises WorkFailed where a GPU would compute in fp32 and call it TF32."""
     has_tf32 = choice.engine == "onnxruntime" and capability >= HAS_TF32
     if choice.precision == "tf32" and not has_tf32:
-        raise WorkFailed(f"--precision tf32: {choice.device} has no TF32 (it came with Ampere); use fp32")
+        raise WorkFailed(f"precision tf32: {choice.device} has no TF32 (it came with Ampere); use fp32")
     return choice.precision if choice.precision != "auto" else "tf32" if has_tf32 else "fp32"
 
 

@@ -49,7 +49,7 @@ class Ensemble:
                 )
             here, there = engine_signature(other.engine), engine_signature(first.engine)
             if here != there:
-                raise WorkFailed(f"{other.name} runs on {here} and {first.name} on {there}; ask for one with --engine")
+                raise WorkFailed(f"{other.name} runs on {here} and {first.name} on {there}; choose one engine for all")
 
     @property
     def contract(self) -> Contract:

@@ -216,33 +216,19 @@ def predict(
 ) -> None:
     """Name what is in images."""
     import json
-    from math import isfinite
 
-    from tencrop.common.errors import ImageError
-    from tencrop.images.decode import decode
-    from tencrop.model.metrics import top_k
     from tencrop.runtime.classifier import open_classifier
 
-    classifier = open_classifier(model, _options(device, engine, precision))
-    labels = classifier.contract.labels
-    for path in images:
-        try:
-            pixels, _ = decode(path.read_bytes(), classifier.contract)
-        except (ImageError, OSError) as error:
-            raise BadInput(f"{path}: {error.strerror if isinstance(error, OSError) else error}") from None
-        probabilities = classifier.forward(pixels[None])[0][0]
-        if not isfinite(probabilities.sum()):
-            raise BadInput(f"{path}: the model's answer to it is no number")
-        guesses = [
-            {"id": labels[i].id, "label": labels[i].name, "probability": float(probabilities[i])}
-            for i in top_k(probabilities, top)
-        ]
-        if as_json:
-            typer.echo(json.dumps({"image": str(path), "top": guesses}, ensure_ascii=False))
-        else:
-            typer.echo(f"{path}")
-            for guess in guesses:
-                typer.echo(f"  {guess['probability']:6.1%}  {guess['label']}")
+    with open_classifier(model, _options(device, engine, precision)) as classifier:
+        for path in images:
+            guesses = classifier.predict(path, top).top
+            if as_json:
+                found = [{"id": guess.id, "label": guess.label, "probability": guess.probability} for guess in guesses]
+                typer.echo(json.dumps({"image": str(path), "top": found}, ensure_ascii=False))
+            else:
+                typer.echo(f"{path}")
+                for guess in guesses:
+                    typer.echo(f"  {guess.probability:6.1%}  {guess.label}")
 
 
 @app.command()

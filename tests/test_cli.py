@@ -65,7 +65,7 @@ def test_evaluate_measures_a_data_sets_own_validation_images(
         (("train", "caltech101", "--data", "missing", "--out", "x"), "not a finished prepared data set"),
         (("train", "nonsense", "--data", "missing", "--out", "x"), "no such recipe"),
         (("train", "paper", "--data", "x", "--out", "x", "--set", "optim.lr=fast"), "optim.lr"),
-        (("serve", "--device", "tpu"), "--device tpu"),
+        (("serve", "--device", "tpu"), "device tpu"),
     ],
 )
 def test_bad_input_is_one_line(

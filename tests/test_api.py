@@ -1,0 +1,215 @@
+"""`import tencrop`: its functions and classes answer as the command line and the server do, and its import loads no runtime."""
+
+import io
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import tencrop
+from tencrop import cli
+from tencrop.images.decode import decode
+from tencrop.images.image_input import ImageInput
+from tencrop.model.embedded import EMBEDDED
+from tencrop.runtime.classifier import Classifier
+from tencrop.runtime.prediction import NoAnswer
+
+FORMS: dict[str, Callable[[Path], ImageInput]] = {
+    "text": str,
+    "path": lambda path: path,
+    "bytes": lambda path: path.read_bytes(),
+    "file": lambda path: path.open("rb"),
+    "PIL image": Image.open,
+    "array": lambda path: np.asarray(Image.open(path)),
+}
+
+
+@pytest.fixture(scope="module")
+def opened() -> Classifier:
+    return tencrop.load(device="cpu", precision="fp32")
+
+
+def test_importing_tencrop_loads_no_runtime() -> None:
+    program = "import sys, tencrop; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    heavy = {"torch", "onnxruntime", "openvino", "fastapi", "onnx", "numpy", "PIL", "pyarrow", "pydantic", "typer"}
+    assert "tencrop" in done.stdout.split() and not heavy & set(done.stdout.split())
+
+
+def test_the_version_is_that_of_the_installation() -> None:
+    assert tencrop.__version__ == version("tencrop")
+
+
+def test_every_public_name_is_there() -> None:
+    assert all(hasattr(tencrop, name) for name in tencrop.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'predict'"):
+        tencrop.predict  # type: ignore[attr-defined]  # noqa: B018
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_an_image_gives_the_same_prediction(
+    form: str, opened: Classifier, classifier: Classifier, photographs: dict[str, Path]
+) -> None:
+    image = FORMS[form](photographs["china"])
+    prediction = opened.predict(image)
+    mean, views = classifier.forward(decode(photographs["china"].read_bytes(), classifier.contract)[0][None])
+    np.testing.assert_array_equal(prediction.probabilities, mean[0])
+    np.testing.assert_array_equal(prediction.view_probabilities, views[0])
+    best = np.argsort(-mean[0], kind="stable")[:5].tolist()
+    assert [guess.index for guess in prediction.top] == best
+    assert [(guess.id, guess.label) for guess in prediction.top] == [
+        (opened.labels[i].id, opened.labels[i].name) for i in best
+    ]
+    assert [guess.probability for guess in prediction.top] == [float(mean[0][i]) for i in best]
+    assert prediction.label == prediction.top[0].label
+    if hasattr(image, "close"):
+        image.close()
+
+
+def test_a_list_gives_a_list_in_its_order(opened: Classifier, photographs: dict[str, Path]) -> None:
+    images: list[ImageInput] = [*photographs.values(), *photographs.values(), *photographs.values()]
+    images.append(np.zeros((10, 20, 3), np.uint8))
+    several = opened.predict(images, top=2)
+    assert len(several) == 7 and all(len(prediction.top) == 2 for prediction in several)
+    for image, prediction in zip(images, several, strict=True):
+        np.testing.assert_allclose(prediction.probabilities, opened.predict(image).probabilities, rtol=0, atol=1e-6)
+    assert opened.predict([]) == []
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "CMYK", "P", "I;16", "1"])
+def test_a_pil_image_of_any_mode_is_the_square_of_its_file(mode: str, opened: Classifier) -> None:
+    random = np.random.default_rng(0)
+    picture = Image.fromarray(random.integers(0, 256, (300, 280, 3), np.uint8))
+    if mode == "I;16":
+        picture = Image.fromarray(random.integers(0, 65536, (300, 280), np.uint16))
+    packed = io.BytesIO()
+    picture.convert(mode).save(packed, "JPEG" if mode == "CMYK" else "PNG")
+    want = tencrop.decode(packed.getvalue(), opened.contract)
+    np.testing.assert_array_equal(tencrop.decode(Image.open(packed), opened.contract), want)
+
+
+def test_a_pil_image_is_turned_upright_and_left_as_it_was(opened: Classifier) -> None:
+    picture = Image.fromarray(np.random.default_rng(1).integers(0, 256, (300, 400, 3), np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    packed = io.BytesIO()
+    picture.save(packed, "PNG", exif=exif)
+    image = Image.open(packed)
+    np.testing.assert_array_equal(
+        tencrop.decode(image, opened.contract), tencrop.decode(packed.getvalue(), opened.contract)
+    )
+    assert image.size == (400, 300) and image.getexif()[0x0112] == 6
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        ("missing.jpg", "missing.jpg: No such file or directory"),
+        (Path(__file__), r"test_api.py: not an image of a known format"),
+        (b"", "not an image"),
+        (io.BytesIO(b"\xff\xd8\xff"), "damaged image"),
+        (None, "NoneType is no image: give a path"),
+        (io.StringIO("text"), "StringIO is no image"),
+        (np.zeros((4, 4)), r"array of float64 \[4, 4\] is no image: expected uint8 \[H,W,3\]"),
+        (np.zeros((0, 4, 3), np.uint8), "is no image"),
+        (Image.new("RGB", (1, 101)), "longer than 100:1"),
+    ],
+)
+def test_what_is_no_image_is_a_tencrop_error_of_one_line(image: Any, message: str, opened: Classifier) -> None:
+    with pytest.raises(tencrop.TencropError, match=message) as raised:
+        opened.predict(image)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_truncated_pil_image_is_damaged(opened: Classifier, photographs: dict[str, Path]) -> None:
+    half = photographs["china"].read_bytes()[:20000]
+    with pytest.raises(tencrop.TencropError, match="damaged image"):
+        opened.predict(Image.open(io.BytesIO(half)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"model": "missing"}, "missing"),
+        ({"model": __file__}, "not an ONNX file"),
+        ({"device": "tpu"}, "device tpu: expected auto, cpu, cuda or cuda:N"),
+        ({"engine": "torch"}, "engine torch: expected"),
+        ({"precision": "int8"}, "precision int8: expected"),
+    ],
+)
+def test_load_refuses_in_one_line(arguments: dict[str, str], message: str) -> None:
+    with pytest.raises(tencrop.TencropError, match=message) as raised:
+        tencrop.load(**arguments)
+    assert "\n" not in str(raised.value)
+
+
+def test_top_is_at_least_1_and_at_most_the_classes(opened: Classifier, photographs: dict[str, Path]) -> None:
+    assert len(opened.predict(photographs["china"], top=1000).top) == len(opened.labels)
+    with pytest.raises(tencrop.TencropError, match="top is 0"):
+        opened.predict(photographs["china"], top=0)
+
+
+def test_threads_share_a_classifier(opened: Classifier, photographs: dict[str, Path]) -> None:
+    want = {path: opened.predict(path).probabilities for path in photographs.values()}
+    wrong: list[Path] = []
+
+    def ask(path: Path) -> None:
+        answers = [opened.predict(path).probabilities for _ in range(5)]
+        wrong.extend(path for answer in answers if not np.array_equal(answer, want[path]))
+
+    threads = [threading.Thread(target=ask, args=(path,)) for path in [*photographs.values()] * 3]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_a_closed_classifier_says_so(engine: str, photographs: dict[str, Path]) -> None:
+    with tencrop.load(EMBEDDED / "tencrop.onnx", device="cpu", engine=engine) as opened:
+        assert opened.engine.name == engine
+        opened.predict(photographs["china"])
+    opened.close()
+    with pytest.raises(tencrop.TencropError, match="caltech101: this classifier is closed"):
+        opened.predict(photographs["china"])
+
+
+def test_an_answer_that_is_no_number_is_an_error(
+    opened: Classifier, photographs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = np.full((1, 101), np.nan, np.float32), np.full((1, 10, 101), np.nan, np.float32)
+    monkeypatch.setattr(Classifier, "forward", lambda *_: nothing)
+    with pytest.raises(NoAnswer, match="no number"):
+        opened.predict(photographs["china"])
+
+
+def test_a_notebook_shows_labels_escaped_beside_bars(opened: Classifier, photographs: dict[str, Path]) -> None:
+    prediction = opened.predict(photographs["flower"])
+    prediction.top[0] = tencrop.Guess(0, "x", "<script>", 0.5)
+    html = prediction._repr_html_()
+    assert html.count("<tr>") == 5 and "&lt;script&gt;" in html and "<script>" not in html and "50.0%" in html
+    assert str(prediction).startswith("<script> 50.0%, ")
+
+
+def test_the_command_line_answers_the_same(
+    opened: Classifier,
+    photographs: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ["tencrop", "predict", str(photographs["china"]), "--json", "--device", "cpu", "--precision", "fp32"]
+    monkeypatch.setattr("sys.argv", arguments)
+    with pytest.raises(SystemExit, match="0"):
+        cli.main()
+    printed = json.loads(capsys.readouterr().out)
+    want = opened.predict(photographs["china"]).top
+    assert printed["top"] == [{"id": g.id, "label": g.label, "probability": g.probability} for g in want]
