@@ -24,7 +24,7 @@ from bench.validation import dealt
 from tencrop.dataset.source import is_image
 from tencrop.model.embedded import EMBEDDED
 from tencrop.runtime.classifier import open_classifier
-from tencrop.runtime.engine import EngineOptions
+from tencrop.runtime.engine_choice import EngineOptions
 
 JOB = 100_000  # images of the validation: more than it can do while it is watched
 SENDERS = 64

@@ -23,7 +23,7 @@ from tencrop.model.embedded import EMBEDDED
 from tencrop.model.probe import formula_image
 from tencrop.model.ten_crop_net import TenCropNet
 from tencrop.runtime.classifier import Classifier, open_classifier
-from tencrop.runtime.engine import SUPPORTED_PRECISIONS, EngineOptions, device_kind
+from tencrop.runtime.engine_choice import SUPPORTED_PRECISIONS, EngineOptions, device_kind
 
 IMAGES = 16  # different ones
 WARM_UP = 3  # forwards of each size that do not count

@@ -32,7 +32,8 @@ from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.embedded import EMBEDDED
 from tencrop.model.net import AlexNet
 from tencrop.runtime.classifier import open_classifier
-from tencrop.runtime.engine import BATCH_SIZE, Choice, EngineOptions, open_engine
+from tencrop.runtime.engine import BATCH_SIZE, open_engine
+from tencrop.runtime.engine_choice import EngineChoice, EngineOptions
 
 IMAGES = BATCH_SIZE["cpu"]  # of a forward, as the server's
 BASELINE = "seeded, plain"
@@ -66,11 +67,11 @@ FORMS = {
     "int8, rank 256": Form("`--fc-rank 256 --weights int8`, not fine-tuned", weights="int8", rank=256),
 }
 ENGINES = {
-    "OpenVINO bf16": Choice("openvino", "cpu", "bf16"),
-    "OpenVINO fp32": Choice("openvino", "cpu", "fp32"),
-    "onnxruntime": Choice("onnxruntime", "cpu", "fp32"),
+    "OpenVINO bf16": EngineChoice("openvino", "cpu", "bf16"),
+    "OpenVINO fp32": EngineChoice("openvino", "cpu", "fp32"),
+    "onnxruntime": EngineChoice("onnxruntime", "cpu", "fp32"),
     "its own LRN": None,  # onnxruntime without runtime/onnxruntime_lrn.py
-    "CUDA": Choice("onnxruntime", "cuda:0", "auto"),
+    "CUDA": EngineChoice("onnxruntime", "cuda:0", "auto"),
 }
 
 

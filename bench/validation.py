@@ -25,7 +25,8 @@ from tencrop.images.decode import decode
 from tencrop.model.embedded import EMBEDDED
 from tencrop.runtime.classifier import Classifier, open_classifier
 from tencrop.runtime.cores import cores
-from tencrop.runtime.engine import EngineOptions, batch_size, device_kind
+from tencrop.runtime.engine import batch_size
+from tencrop.runtime.engine_choice import EngineOptions, device_kind
 
 CLASSES = 10  # of the model's, that the images are dealt to
 DECODED = 200  # images that E and d are measured on

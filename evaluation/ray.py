@@ -23,7 +23,7 @@ from tencrop.common.errors import BadInput, WorkFailed, one_line
 from tencrop.evaluation.chunks import Plan, evaluate_chunks, is_complete, run_fingerprint
 from tencrop.evaluation.evaluate import ChunkRunner
 from tencrop.evaluation.ray_cluster import connect_ray
-from tencrop.runtime.engine import EngineOptions, device_kind
+from tencrop.runtime.engine_choice import EngineOptions, device_kind
 from tencrop.runtime.ensemble import Predictor, open_predictor
 
 BATCH = 4  # chunks an actor does at a stretch, its decoding ahead of its engine; so much is done again when it dies

@@ -30,7 +30,7 @@ from tencrop.evaluation.evaluate import evaluate, plan
 from tencrop.evaluation.prediction_records import pad_top5
 from tencrop.export.run import export
 from tencrop.runtime.classifier import open_classifier
-from tencrop.runtime.engine import EngineOptions
+from tencrop.runtime.engine_choice import EngineOptions
 from tencrop.training.loop import train
 from tencrop.training.recipe import load
 from tencrop.training.record import Run

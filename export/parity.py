@@ -7,10 +7,10 @@ import numpy as np
 
 from tencrop.common.errors import WorkFailed
 from tencrop.model.tencropfile import OUTPUTS
-from tencrop.runtime.engine import Choice
+from tencrop.runtime.engine_choice import EngineChoice
 
 BATCHES = (1, 2, 5)
-ENGINES = (Choice("onnxruntime", "cpu", "fp32"), Choice("openvino", "cpu", "fp32"))
+ENGINES = (EngineChoice("onnxruntime", "cpu", "fp32"), EngineChoice("openvino", "cpu", "fp32"))
 
 
 class Limits(NamedTuple):

@@ -23,7 +23,8 @@ from tencrop.model.filter_picture import draw_filters
 from tencrop.model.probe import Probe
 from tencrop.model.ten_crop_net import TenCropNet
 from tencrop.model.tencropfile import OUTPUTS, Metadata
-from tencrop.runtime.engine import Choice, open_engine
+from tencrop.runtime.engine import open_engine
+from tencrop.runtime.engine_choice import EngineChoice
 
 WEIGHTS = ("fp32", "fp16", "int8")
 COMPARED = max(BATCHES)  # photographs that the gate compares on
@@ -114,7 +115,7 @@ def _in_int8(checkpoint: Checkpoint, photos: np.ndarray, plain: bool, exact: Map
         "calibrated_on": len(rest),
         "before_int8": exact["compared"],
     }
-    engine = open_engine(tencrop.SerializeToString(), Choice("onnxruntime", "cpu", "fp32"))
+    engine = open_engine(tencrop.SerializeToString(), EngineChoice("onnxruntime", "cpu", "fp32"))
     return Made(net, tencrop, parity, _probe(checkpoint, lambda pixels: engine.run(pixels)[OUTPUTS[0]][0], SLACK))
 
 

@@ -19,7 +19,8 @@ from tencrop.model.metrics import TOP
 from tencrop.model.probe import formula_png
 from tencrop.model.tencropfile import TenCropFile
 from tencrop.runtime.cores import cores
-from tencrop.runtime.engine import Choice, Engine, EngineOptions, batch_size, choices, open_engine
+from tencrop.runtime.engine import Engine, batch_size, open_engine
+from tencrop.runtime.engine_choice import EngineChoice, EngineOptions, engine_choices
 from tencrop.runtime.nvidia_driver import NoGpu
 from tencrop.runtime.prediction import Prediction
 
@@ -127,12 +128,12 @@ class Classifier:
 
 
 def open_classifier(path: Path, options: EngineOptions) -> Classifier:
-    """Open a tencrop.onnx (or its folder) on the first of `choices` that computes the file and reproduces its probe.
+    """Open a tencrop.onnx (or its folder) on the first of `engine_choices` that computes the file and reproduces its probe.
 
     What the options ask for by name has no second choice. A choice that fails first is logged, except a GPU on a machine
     that has none. Raises BadInput for a bad file or bad options, WorkFailed with the failure of every choice.
     """
-    possible = choices(options)
+    possible = engine_choices(options)
     file = TenCropFile.read(path)
     failures: list[WorkFailed] = []
     for choice in possible:
@@ -147,7 +148,7 @@ def open_classifier(path: Path, options: EngineOptions) -> Classifier:
     raise WorkFailed("; ".join(dict.fromkeys(map(str, failures))))
 
 
-def _open_checked(file: TenCropFile, choice: Choice) -> Classifier:
+def _open_checked(file: TenCropFile, choice: EngineChoice) -> Classifier:
     classifier = Classifier(file, open_engine(file.graph, choice))
     try:
         classifier.check_probe()

@@ -11,7 +11,8 @@ import numpy as np
 from tencrop.common.errors import BadInput, WorkFailed
 from tencrop.model.contract import Contract
 from tencrop.runtime.classifier import Classifier, open_classifier
-from tencrop.runtime.engine import Engine, EngineOptions, engine_signature
+from tencrop.runtime.engine import Engine, engine_signature
+from tencrop.runtime.engine_choice import EngineOptions
 
 
 class Predictor(Protocol):

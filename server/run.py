@@ -15,7 +15,7 @@ from tencrop.common.errors import BadInput, WorkFailed
 from tencrop.model.embedded import EMBEDDED
 from tencrop.runtime.allocator import give_back_large_blocks
 from tencrop.runtime.classifier import open_classifier
-from tencrop.runtime.engine import EngineOptions
+from tencrop.runtime.engine_choice import EngineOptions
 from tencrop.runtime.ensemble import Ensemble, Predictor
 from tencrop.server.app import create_app
 from tencrop.server.batcher import warm_up

@@ -38,7 +38,7 @@ def load(
     """
     from tencrop.model.embedded import EMBEDDED
     from tencrop.runtime.classifier import open_classifier
-    from tencrop.runtime.engine import EngineOptions
+    from tencrop.runtime.engine_choice import EngineOptions
 
     return open_classifier(Path(model) if model else EMBEDDED, EngineOptions(device, engine, precision))
 

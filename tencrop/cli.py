@@ -15,7 +15,7 @@ from tencrop.runtime.disable_telemetry import disable_telemetry
 
 if TYPE_CHECKING:
     from tencrop.dataset.source import Source
-    from tencrop.runtime.engine import EngineOptions
+    from tencrop.runtime.engine_choice import EngineOptions
 
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # of all wrong flags; typer exports only this child of it
 
@@ -307,7 +307,7 @@ def _listed(data: Path, labels: Path | None, training: bool = True) -> "Source":
 
 
 def _options(device: str, engine: str, precision: str) -> "EngineOptions":
-    from tencrop.runtime.engine import EngineOptions
+    from tencrop.runtime.engine_choice import EngineOptions
 
     return EngineOptions(device, engine, precision)
 

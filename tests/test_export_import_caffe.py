@@ -20,7 +20,7 @@ from tencrop.export.importers.run import import_net
 from tencrop.images.decode import decode
 from tencrop.model.contract import Contract
 from tencrop.runtime.classifier import open_classifier
-from tencrop.runtime.engine import EngineOptions
+from tencrop.runtime.engine_choice import EngineOptions
 
 CLASSES, MAPS = 6, (8, 12)
 SHAPES = {"conv1": (8, 3, 11, 11), "conv2": (12, 4, 5, 5), "fc6": (16, 12 * 13 * 13), "fc8": (CLASSES, 16)}

@@ -133,7 +133,7 @@ def test_reference_runs_the_norms_of_the_file_itself(tmp_path: Path, monkeypatch
         return decompose_lrn(wrong.SerializeToString())
 
     monkeypatch.setattr(
-        "tencrop.runtime.engine.decompose_lrn", alpha_doubled
+        "tencrop.runtime.onnxruntime_engine.decompose_lrn", alpha_doubled
     )  # what the engine of both files does to them
     with pytest.raises(WorkFailed, match="onnxruntime at batch 1"):
         import_net(tmp_path / "net.onnx", tmp_path / "out", Options(resize=RESIZE), None)

@@ -23,7 +23,7 @@ from tencrop.images.decode import decode
 from tencrop.model.contract import Contract
 from tencrop.model.tencropfile import TenCropFile
 from tencrop.runtime.classifier import open_classifier
-from tencrop.runtime.engine import EngineOptions
+from tencrop.runtime.engine_choice import EngineOptions
 
 CROP, RESIZE, CLASSES = 32, 37, 7  # offsets 0, 2 and 5: the middle one is rounded down
 

@@ -22,7 +22,8 @@ from tencrop.export.importers.source_to_net import image_shape, net_of
 from tencrop.images.decode import decode
 from tencrop.model.contract import Contract
 from tencrop.runtime.classifier import open_classifier
-from tencrop.runtime.engine import Choice, EngineOptions, open_engine
+from tencrop.runtime.engine import open_engine
+from tencrop.runtime.engine_choice import EngineChoice, EngineOptions
 
 MEAN_BGR = (103.939, 116.779, 123.68)
 SPREAD = 60.0  # of pixels minus their mean
@@ -82,7 +83,7 @@ def net_logits(model: onnx.ModelProto, rgb: np.ndarray, options: Options = BVLC)
     shape = image_shape(source, options)
     pixels, _ = settle(options, shape.layout, shape.crop)
     net = net_of(source, shape, pixels, 1000, "probabilities")
-    return open_engine(net.SerializeToString(), Choice("onnxruntime", "cpu", "fp32")).run(rgb)["logits"]
+    return open_engine(net.SerializeToString(), EngineChoice("onnxruntime", "cpu", "fp32")).run(rgb)["logits"]
 
 
 def difference(got: np.ndarray, want: np.ndarray) -> float:

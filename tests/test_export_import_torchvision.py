@@ -23,7 +23,7 @@ from tencrop.export.importers.run import import_net
 from tencrop.export.importers.torchvision_alexnet import read_alexnet
 from tencrop.images.decode import decode
 from tencrop.runtime.classifier import Classifier, open_classifier
-from tencrop.runtime.engine import EngineOptions
+from tencrop.runtime.engine_choice import EngineOptions
 from tencrop.server.app import create_app
 from tencrop.server.settings import Settings
 

@@ -24,7 +24,7 @@ from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.embedded import EMBEDDED
 from tencrop.model.ten_crop_net import TenCropNet
 from tencrop.runtime.classifier import open_classifier
-from tencrop.runtime.engine import EngineOptions
+from tencrop.runtime.engine_choice import EngineOptions
 
 
 @pytest.fixture(scope="module")

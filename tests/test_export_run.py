@@ -16,7 +16,7 @@ from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.embedded import EMBEDDED
 from tencrop.model.tencropfile import TenCropFile
 from tencrop.runtime.classifier import open_classifier
-from tencrop.runtime.engine import EngineOptions
+from tencrop.runtime.engine_choice import EngineOptions
 
 
 def test_exported_file_proves_itself_on_every_engine(tmp_path: Path) -> None:

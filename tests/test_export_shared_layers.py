@@ -14,10 +14,11 @@ from tencrop.model.contract import Contract, Label
 from tencrop.model.mean_and_pca import PixelStatistics
 from tencrop.model.net import AlexNet
 from tencrop.model.net_config import Conv, Linear, NetConfig, Pool
-from tencrop.runtime.engine import Choice, open_engine
+from tencrop.runtime.engine import open_engine
+from tencrop.runtime.engine_choice import EngineChoice
 from tencrop.training.recipe import load, to_plain
 
-CPU = Choice("onnxruntime", "cpu", "fp32")
+CPU = EngineChoice("onnxruntime", "cpu", "fp32")
 TANH_FIRST = ("conv1 tanh lrn pool", *NetConfig().layers[1:])
 POOL_FIRST = ("conv1 pool lrn relu", *NetConfig().layers[1:])
 

@@ -12,7 +12,8 @@ from tencrop.model.embedded import EMBEDDED
 from tencrop.model.probe import Probe, formula_image, formula_png
 from tencrop.model.tencropfile import TenCropFile
 from tencrop.runtime.classifier import Classifier, open_classifier
-from tencrop.runtime.engine import Choice, Engine, EngineOptions, open_engine
+from tencrop.runtime.engine import Engine, open_engine
+from tencrop.runtime.engine_choice import EngineChoice, EngineOptions
 from tencrop.runtime.nvidia_driver import NoGpu
 
 FILE = EMBEDDED / "tencrop.onnx"
@@ -103,7 +104,7 @@ def test_model_that_misses_its_probe_is_not_served(tmp_path: Path) -> None:
 def broken(monkeypatch: pytest.MonkeyPatch, failures: dict[str, WorkFailed]) -> None:
     """Engines on these devices fail so."""
 
-    def opened(graph: bytes, choice: Choice) -> Engine:
+    def opened(graph: bytes, choice: EngineChoice) -> Engine:
         if choice.device in failures:
             raise failures[choice.device]
         return open_engine(graph, choice)

@@ -12,7 +12,7 @@ from serving import served
 from tencrop.images.decode import decode
 from tencrop.model.embedded import EMBEDDED
 from tencrop.runtime.classifier import open_classifier
-from tencrop.runtime.engine import EngineOptions
+from tencrop.runtime.engine_choice import EngineOptions
 from tencrop.training.recipe import load
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")

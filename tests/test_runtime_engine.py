@@ -9,21 +9,13 @@ from tencrop.common.errors import BadInput, WorkFailed
 from tencrop.export.net_graph import net_onnx
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.probe import TOLERANCE
-from tencrop.runtime.engine import (
-    PRECISIONS,
-    Choice,
-    EngineOptions,
-    OnnxRuntime,
-    _precision,
-    _provider,
-    choices,
-    open_engine,
-)
+from tencrop.runtime.engine import OnnxRuntime, _precision, _provider, open_engine
+from tencrop.runtime.engine_choice import PRECISIONS, EngineChoice, EngineOptions, engine_choices
 
 CUDA, OPENVINO, CPU = (
-    Choice("onnxruntime", "cuda:0", "auto"),
-    Choice("openvino", "cpu", "auto"),
-    Choice("onnxruntime", "cpu", "auto"),
+    EngineChoice("onnxruntime", "cuda:0", "auto"),
+    EngineChoice("openvino", "cpu", "auto"),
+    EngineChoice("onnxruntime", "cpu", "auto"),
 )
 CUDA_FP32 = CUDA._replace(precision="fp32")
 
@@ -37,14 +29,14 @@ CUDA_FP32 = CUDA._replace(precision="fp32")
         (EngineOptions("cuda", precision="fp32"), [CUDA_FP32]),
         (EngineOptions("cuda:3"), [CUDA._replace(device="cuda:3"), CUDA_FP32._replace(device="cuda:3")]),
         (EngineOptions(engine="onnxruntime"), [CUDA, CUDA_FP32, CPU]),
-        (EngineOptions(engine="tensorrt"), [Choice("tensorrt", "cuda:0", "auto")]),
+        (EngineOptions(engine="tensorrt"), [EngineChoice("tensorrt", "cuda:0", "auto")]),
         (EngineOptions(precision="tf32"), [CUDA._replace(precision="tf32")]),
         (EngineOptions(precision="bf16"), [OPENVINO._replace(precision="bf16")]),
         (EngineOptions("cpu", precision="fp32"), [OPENVINO._replace(precision="fp32"), CPU._replace(precision="fp32")]),
     ],
 )
-def test_auto_is_a_fixed_order(options: EngineOptions, expected: list[Choice]) -> None:
-    assert choices(options) == expected
+def test_auto_is_a_fixed_order(options: EngineOptions, expected: list[EngineChoice]) -> None:
+    assert engine_choices(options) == expected
 
 
 @pytest.mark.parametrize(
@@ -67,14 +59,14 @@ def test_auto_is_a_fixed_order(options: EngineOptions, expected: list[Choice]) -
 )
 def test_what_nothing_can_do_is_refused_in_one_line(options: EngineOptions, message: str) -> None:
     with pytest.raises(BadInput, match=message) as refused:
-        choices(options)
+        engine_choices(options)
     assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "tensorrt"])
 def test_gpu_that_is_not_there_is_refused_with_the_reason(engine: str) -> None:
     with pytest.raises(WorkFailed, match="NVIDIA driver") as refused:  # no machine has a hundred GPUs
-        open_engine(b"", Choice(engine, "cuda:99", "auto"))
+        open_engine(b"", EngineChoice(engine, "cuda:99", "auto"))
     assert "\n" not in str(refused.value)
 
 
@@ -107,7 +99,7 @@ def test_the_precision_is_what_cuda_is_told(precision: str, use_tf32: str) -> No
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 def test_file_that_an_engine_cannot_run_is_one_line(engine: str) -> None:
     with pytest.raises(WorkFailed, match=f"{engine} on cpu cannot run this file") as refused:
-        open_engine(b"not an onnx file", Choice(engine, "cpu", "fp32"))
+        open_engine(b"not an onnx file", EngineChoice(engine, "cpu", "fp32"))
     assert "\n" not in str(refused.value)
 
 
@@ -115,7 +107,8 @@ def test_engines_agree_on_a_net(source145: Checkpoint) -> None:
     graph = net_onnx(source145).SerializeToString()
     crops = np.random.default_rng(0).normal(0, 60, (2, 3, 224, 224)).astype(np.float32)
     one, two = (
-        open_engine(graph, Choice(engine, "cpu", "fp32")).run(crops)["logits"] for engine in ("onnxruntime", "openvino")
+        open_engine(graph, EngineChoice(engine, "cpu", "fp32")).run(crops)["logits"]
+        for engine in ("onnxruntime", "openvino")
     )
     assert np.abs(one - two).max() < 1e-4 * np.abs(one).max()
 
@@ -123,8 +116,8 @@ def test_engines_agree_on_a_net(source145: Checkpoint) -> None:
 def test_engines_that_come_and_go_leave_signals_working(source145: Checkpoint) -> None:
     """The alternate stack of the main thread, on which Python's handlers run, is still there."""
     graph = net_onnx(source145).SerializeToString()
-    first = open_engine(graph, Choice("openvino", "cpu", "fp32"))
-    second = open_engine(graph, Choice("openvino", "cpu", "fp32"))
+    first = open_engine(graph, EngineChoice("openvino", "cpu", "fp32"))
+    second = open_engine(graph, EngineChoice("openvino", "cpu", "fp32"))
     del first, second
     heard: list[int] = []
     before = signal.signal(signal.SIGUSR1, lambda number, frame: heard.append(number))

@@ -12,7 +12,7 @@ from tencrop.common.errors import BadInput, WorkFailed
 from tencrop.images.decode import decode
 from tencrop.model.embedded import EMBEDDED
 from tencrop.runtime.classifier import Classifier, open_classifier
-from tencrop.runtime.engine import EngineOptions
+from tencrop.runtime.engine_choice import EngineOptions
 from tencrop.runtime.ensemble import Ensemble, open_predictor
 
 FP32 = EngineOptions("cpu", "openvino", "fp32")

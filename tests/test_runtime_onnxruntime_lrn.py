@@ -12,7 +12,8 @@ from onnx import TensorProto, helper
 
 from tencrop.export.net_graph import net_onnx
 from tencrop.model.checkpoint import Checkpoint
-from tencrop.runtime.engine import Choice, open_engine
+from tencrop.runtime.engine import open_engine
+from tencrop.runtime.engine_choice import EngineChoice
 from tencrop.runtime.onnxruntime_lrn import decompose_lrn
 
 PAPER = {"size": 5, "alpha": 1e-4, "beta": 0.75, "bias": 2.0}
@@ -97,6 +98,6 @@ def test_the_engine_takes_them_apart(source145: Checkpoint) -> None:
     x = np.full((1, 8, 6, 6), 100, np.float32)
     x[:, 0] = 1e5
     want: np.ndarray = oracles.lrn(x.astype(np.float64), 5, PAPER["alpha"] / 5, 0.75, 2.0, 1)
-    got = open_engine(norm(PAPER), Choice("onnxruntime", "cpu", "fp32")).run(x)["y"]
+    got = open_engine(norm(PAPER), EngineChoice("onnxruntime", "cpu", "fp32")).run(x)["y"]
     np.testing.assert_allclose(got, want, rtol=3e-6)
     assert np.abs(run(norm(PAPER), x) / want - 1).max() > 1e-3

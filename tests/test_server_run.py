@@ -19,7 +19,7 @@ from serving import SERVE, served
 from tencrop.common.errors import BadInput
 from tencrop.model.embedded import EMBEDDED
 from tencrop.runtime.classifier import Classifier, open_classifier
-from tencrop.runtime.engine import EngineOptions
+from tencrop.runtime.engine_choice import EngineOptions
 from tencrop.server.app import create_app
 from tencrop.server.settings import Settings
 

@@ -23,7 +23,7 @@ from tencrop.images.decode import decode
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.embedded import EMBEDDED
 from tencrop.runtime.classifier import Classifier, open_classifier
-from tencrop.runtime.engine import EngineOptions
+from tencrop.runtime.engine_choice import EngineOptions
 
 ASKED = 8  # photographs on which all rows must agree before any is measured
 CLEAR = 0.1  # by which their most probable label leads; bf16 may move a probability by 0.02

@@ -14,7 +14,8 @@ from tencrop.export.importers.source_to_net import TINY
 from tencrop.export.importers.views import ten_views
 from tencrop.export.parity import BATCHES, ENGINES, EXACT, check, row
 from tencrop.model.contract import CENTER_VIEW
-from tencrop.runtime.engine import Choice, Engine, open_engine
+from tencrop.runtime.engine import Engine, open_engine
+from tencrop.runtime.engine_choice import EngineChoice
 
 
 def prove(
@@ -72,7 +73,7 @@ def _relative(got: np.ndarray, probabilities: np.ndarray, logits: np.ndarray | N
     return float(np.abs(got - logits).max() / max(np.abs(logits).max(), TINY))
 
 
-def _opened(model: onnx.ModelProto, choice: Choice, reference: Reference) -> Engine:
+def _opened(model: onnx.ModelProto, choice: EngineChoice, reference: Reference) -> Engine:
     try:
         return open_engine(model.SerializeToString(), choice)
     except (WorkFailed, ValueError) as error:  # ValueError: beyond 2 GB

@@ -12,7 +12,7 @@ from tencrop.export.importers.source_net import Source
 from tencrop.export.importers.source_to_net import Shape
 from tencrop.images.decode import decode
 from tencrop.model.contract import Contract
-from tencrop.runtime.engine import QUIET
+from tencrop.runtime.onnxruntime_engine import SESSION_LOG_LEVEL
 
 SCORES = "tensor(float)"  # in onnxruntime's words
 STEADY = 1e-4  # of the largest score: how far apart two answers to the same images may be
@@ -108,7 +108,7 @@ def _session(model: bytes) -> Any:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
-    options.log_severity_level = QUIET
+    options.log_severity_level = SESSION_LOG_LEVEL
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 

@@ -1,0 +1,108 @@
+"""onnxruntime as an engine: CUDA, TensorRT and the CPU. The runtime is imported when an engine is opened."""
+
+import sys
+from contextlib import redirect_stdout
+from typing import Any
+
+import numpy as np
+
+from tencrop.common.errors import WorkFailed
+from tencrop.runtime.cores import container_limit
+from tencrop.runtime.engine_choice import EngineChoice
+from tencrop.runtime.nvidia_driver import require_gpu
+from tencrop.runtime.onnxruntime_lrn import decompose_lrn
+
+HAS_TF32 = 8  # compute capability, Ampere
+SESSION_LOG_LEVEL = 4  # "fatal": tencrop reports an error itself, once
+DEFAULT_LOG_LEVEL = 3  # "error": onnxruntime warns of each device
+
+
+class OnnxRuntimeEngine:
+    """onnxruntime with one provider; no node may fall back to another device in silence.
+
+    Raises WorkFailed where the device, its driver or its provider is missing.
+    """
+
+    def __init__(self, graph: bytes, choice: EngineChoice) -> None:
+        import onnxruntime as ort
+
+        self.name, self.device = choice.engine, choice.device
+        ort.set_default_logger_severity(DEFAULT_LOG_LEVEL)
+        capability = require_gpu(self.device, ort.cuda_version) if self.device != "cpu" else 0
+        self.precision = _resolve_precision(choice, capability)
+        provider, settings = _provider(choice, self.precision)
+        options = ort.SessionOptions()
+        options.log_severity_level = SESSION_LOG_LEVEL
+        options.intra_op_num_threads = container_limit() or 0  # 0: as many as there are cores
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # leave waiting cores to the decoders
+        if self.device == "cpu":
+            graph = decompose_lrn(graph)
+        else:
+            _load_cuda(self.device, provider)
+            options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        self._session = ort.InferenceSession(graph, options, providers=[(provider, settings)], enable_fallback=0)
+        if self._session.get_providers()[0] != provider:
+            raise WorkFailed(f"device {self.device}: onnxruntime fell back to {self._session.get_providers()[0]}")
+        self._input = self._session.get_inputs()[0].name
+        self._outputs = [output.name for output in self._session.get_outputs()]
+        self._buffers: dict[tuple[int, ...], Any] = {}  # input memory on the device, by the shape of the batch
+
+    def run(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+        values = self._session.run(None, {self._input: batch}) if self.device == "cpu" else self._run_on_device(batch)
+        return dict(zip(self._outputs, values, strict=True))
+
+    def close(self) -> None:
+        del self._session
+        self._buffers.clear()
+
+    def _run_on_device(self, batch: np.ndarray) -> list[np.ndarray]:
+        """Copy the batch into memory that the device keeps for its shape, and run."""
+        from onnxruntime import OrtValue
+
+        kind, _, number = self.device.partition(":")
+        buffer = self._buffers.get(batch.shape)
+        if buffer is None:
+            buffer = self._buffers[batch.shape] = OrtValue.ortvalue_from_shape_and_type(
+                batch.shape, batch.dtype, kind, int(number or 0)
+            )
+        buffer.update_inplace(batch)
+        binding = self._session.io_binding()
+        binding.bind_ortvalue_input(self._input, buffer)
+        for name in self._outputs:
+            binding.bind_output(name)
+        self._session.run_with_iobinding(binding)
+        return list(binding.copy_outputs_to_cpu())
+
+
+def _load_cuda(device: str, provider: str) -> None:
+    import onnxruntime as ort
+
+    if provider not in ort.get_available_providers():
+        raise WorkFailed(f"device {device}: this onnxruntime has no {provider}", "install onnxruntime-gpu[cuda,cudnn]")
+    with redirect_stdout(sys.stderr):  # it prints the libraries that it misses, and stdout is for answers
+        ort.preload_dlls()  # without torch nothing else finds the CUDA libraries that pip installed
+
+
+def _resolve_precision(choice: EngineChoice, capability: int) -> str:
+    """The precision that "auto" stands for. Raises WorkFailed where a GPU would compute in fp32 and call it TF32."""
+    has_tf32 = choice.engine == "onnxruntime" and capability >= HAS_TF32
+    if choice.precision == "tf32" and not has_tf32:
+        raise WorkFailed(f"precision tf32: {choice.device} has no TF32 (it came with Ampere)", "use fp32")
+    if choice.precision != "auto":
+        return choice.precision
+    return "tf32" if has_tf32 else "fp32"
+
+
+def _provider(choice: EngineChoice, precision: str) -> tuple[str, dict[str, Any]]:
+    """The name and the options of onnxruntime's execution provider."""
+    number = choice.device.partition(":")[2]
+    if choice.engine == "tensorrt":
+        return "TensorrtExecutionProvider", {"device_id": number, "trt_fp16_enable": str(precision == "fp16")}
+    if choice.device == "cpu":
+        return "CPUExecutionProvider", {}
+    tf32 = str(int(precision == "tf32"))
+    return "CUDAExecutionProvider", {
+        "device_id": number,
+        "use_tf32": tf32,
+        "arena_extend_strategy": "kSameAsRequested",  # grow by what is needed, not by doubling
+    }

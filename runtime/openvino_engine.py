@@ -1,0 +1,55 @@
+"""OpenVINO as an engine, on the CPU. The runtime is imported when an engine is opened."""
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from tencrop.common.errors import WorkFailed
+from tencrop.runtime.cores import container_limit
+from tencrop.runtime.engine_choice import EngineChoice
+
+PRECISION_HINT = {"fp32": "f32", "bf16": "bf16"}  # OpenVINO's names
+
+
+class OpenVinoEngine:
+    """OpenVINO on the CPU. Precision "auto" is bf16 where the CPU has it, else fp32."""
+
+    name, device = "openvino", "cpu"
+
+    def __init__(self, graph: bytes, choice: EngineChoice) -> None:
+        core = _core()
+        has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        if choice.precision == "bf16" and not has_bf16:
+            raise WorkFailed("precision bf16: this CPU has no bf16 instructions", "use fp32")
+        self.precision = choice.precision
+        if choice.precision == "auto":
+            self.precision = "bf16" if has_bf16 else "fp32"
+        hints: dict[str, Any] = {
+            "INFERENCE_PRECISION_HINT": PRECISION_HINT[self.precision],
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        if threads := container_limit():
+            hints["INFERENCE_NUM_THREADS"] = threads  # OpenVINO sees the machine's cores, and would be throttled
+        model = core.read_model(graph)
+        self._outputs = [output.get_any_name() for output in model.outputs]  # before compiling, which adds names
+        self._request = core.compile_model(model, "CPU", hints).create_infer_request()
+
+    def run(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+        results = self._request.infer([batch], share_inputs=True)
+        return {name: np.array(results[index]) for index, name in enumerate(self._outputs)}
+
+    def close(self) -> None:
+        del self._request
+
+
+@cache
+def _core() -> Any:
+    """The one Core of this process, which is never freed.
+
+    Freeing a Core while another one lives leaves the main thread an alternate signal stack that no longer exists; the
+    next signal then ends the process.
+    """
+    import openvino as ov
+
+    return ov.Core()
