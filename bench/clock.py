@@ -1,34 +1,39 @@
-"""Clock: images/s behind a warm-up."""
+"""A clock that measures images/s after a warm-up."""
 
 import time
 from collections.abc import Iterable
 
-Measured = dict[str, float]
+Timing = dict[str, float]  # images_per_s, images, seconds, warm_up_seconds
 
 
 class Clock:
-    """Counts images from the end of a warm-up, `warm_up` images long, until `seconds` are over."""
+    """Counts images for `seconds`, after a warm-up of `warm_up` images."""
 
     def __init__(self, seconds: float, warm_up: int) -> None:
-        self.seconds, self.warm_up, self.made = seconds, warm_up, time.perf_counter()
-        self.marks: list[tuple[float, int]] = []
+        self.seconds, self.warm_up, self.created = seconds, warm_up, time.perf_counter()
+        self.marks: list[tuple[float, int]] = []  # moment, images done by then
 
-    def over(self, images: int) -> bool:
-        """Whether it is time to stop; so many images are done by now, in all."""
+    def record(self, images: int) -> bool:
+        """Record that `images` are done in all; return whether the time is over."""
         if images >= self.warm_up:
             self.marks.append((time.perf_counter(), images))
         return bool(self.marks) and self.marks[-1][0] - self.marks[0][0] >= self.seconds
 
     def count(self, batches: Iterable[int]) -> None:
-        """Take batches, by their number of images, until it is time to stop."""
+        """Consume batches, each given as its number of images, until the time is over."""
         images = 0
         for size in batches:
             images += size
-            if self.over(images):
+            if self.record(images):
                 return
 
-    def measured(self) -> Measured:
-        """images/s, and what it was taken from."""
+    def timing(self) -> Timing:
+        """The speed, with the images and seconds that it was computed from."""
         (began, before), (ended, after) = self.marks[0], self.marks[-1]
-        taken = {"images": after - before, "seconds": ended - began, "warm_up_seconds": began - self.made}
-        return {"images_per_s": taken["images"] / taken["seconds"], **taken}
+        images, seconds = after - before, ended - began
+        return {
+            "images_per_s": images / seconds,
+            "images": images,
+            "seconds": seconds,
+            "warm_up_seconds": began - self.created,
+        }

@@ -1,9 +1,9 @@
-"""Every form of one net that `tencrop export` makes: bytes, parity, errors, and images/s on each engine of this machine.
+"""Compares the forms in which `tencrop export` writes one net: bytes, parity, errors, and images/s on each engine here.
 
 python -m bench.export --data DATA [--checkpoint FOLDER] [--holdout 0.15] [--seconds 2] [--rounds 5] [--json FILE]
 
-A full-rank checkpoint also gets rows of lower rank. Rows "seeded" are the same net at full rank with random weights: their speed
-is what a small form is compared with where no full-rank checkpoint is at hand.
+A full-rank checkpoint also gets rows of lower rank. The rows "seeded" are the same net at full rank with random
+weights. They show the speed at full rank where no full-rank checkpoint is at hand.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.machine import machine
+from bench.machine import describe_machine
 from tencrop.common.errors import BadInput, WorkFailed
 from tencrop.common.strict_config import dump
 from tencrop.dataset.holdout import held_out
@@ -35,15 +35,15 @@ from tencrop.runtime.classifier import open_classifier
 from tencrop.runtime.engine import BATCH_SIZE, open_engine
 from tencrop.runtime.engine_choice import EngineChoice, EngineOptions
 
-IMAGES = BATCH_SIZE["cpu"]  # of a forward, as the server's
+IMAGES = BATCH_SIZE["cpu"]  # images per forward pass, as in the server
 BASELINE = "seeded, plain"
 
-Run = Callable[[np.ndarray], object]
+Predict = Callable[[np.ndarray], object]
 
 
 @dataclass(frozen=True)
 class Form:
-    """How a checkpoint is exported."""
+    """The options of one export."""
 
     about: str
     weights: str = "fp32"
@@ -53,10 +53,10 @@ class Form:
 
 
 FORMS = {
-    BASELINE: Form("full rank, random weights, each view by itself", plain=True, seeded=True),
-    "seeded": Form("full rank, random weights, the views share their stem", seeded=True),
-    "plain": Form("the checkpoint, each view by itself", plain=True),
-    "shared": Form("the checkpoint, the views share their stem: `tencrop export`"),
+    BASELINE: Form("full rank, random weights, each view computed separately", plain=True, seeded=True),
+    "seeded": Form("full rank, random weights, the views share their first layers", seeded=True),
+    "plain": Form("the checkpoint, each view computed separately", plain=True),
+    "shared": Form("the checkpoint, the views share their first layers: `tencrop export`"),
     "fp16": Form("`--weights fp16`", weights="fp16"),
     "int8, plain": Form("`--weights int8 --plain`", weights="int8", plain=True),
     "int8": Form("`--weights int8`", weights="int8"),
@@ -70,13 +70,14 @@ ENGINES = {
     "OpenVINO bf16": EngineChoice("openvino", "cpu", "bf16"),
     "OpenVINO fp32": EngineChoice("openvino", "cpu", "fp32"),
     "onnxruntime": EngineChoice("onnxruntime", "cpu", "fp32"),
-    "its own LRN": None,  # onnxruntime without runtime/onnxruntime_lrn.py
+    "onnxruntime, own LRN": None,  # without runtime/onnxruntime_lrn.py
     "CUDA": EngineChoice("onnxruntime", "cuda:0", "auto"),
 }
 
 
-def opened(name: str, graph: bytes) -> Run | None:
-    """A graph on one of ENGINES; None where this machine does not have it."""
+def open_predict(name: str, folder: Path) -> Predict | None:
+    """An export on one of ENGINES; None where this machine lacks the engine."""
+    graph = (folder / "tencrop.onnx").read_bytes()
     choice = ENGINES[name]
     if choice is None:
         import onnxruntime
@@ -89,38 +90,36 @@ def opened(name: str, graph: bytes) -> Run | None:
         return None
 
 
-def speeds(files: Mapping[str, Path], side: int, seconds: float, rounds: int) -> dict[str, dict[str, float]]:
-    """images/s of each form on each engine, the median of `rounds` rounds in turns; a forward's time is the median of its round."""
+def measure_speeds(files: Mapping[str, Path], side: int, seconds: float, rounds: int) -> dict[str, dict[str, float]]:
+    """images/s of each form on each engine: the median of `rounds` rounds, each from its median forward pass."""
     images = np.random.default_rng(0).integers(0, 256, (IMAGES, side, side, 3), np.uint8)
     found: dict[str, dict[str, float]] = {form: {} for form in files}
     for engine in ENGINES:
-        runs = {
-            form: run for form, file in files.items() if (run := opened(engine, (file / "tencrop.onnx").read_bytes()))
-        }
-        measured: dict[str, list[float]] = {form: [] for form in runs}
+        opened = {form: run for form, folder in files.items() if (run := open_predict(engine, folder))}
+        measured: dict[str, list[float]] = {form: [] for form in opened}
         for _ in range(rounds):
-            for form, run in runs.items():
-                measured[form].append(IMAGES / forward_seconds(run, images, seconds))
+            for form, predict in opened.items():
+                measured[form].append(IMAGES / time_forward(predict, images, seconds))
         for form, values in measured.items():
             found[form][engine] = statistics.median(values)
         print(f"measured {engine}", file=sys.stderr)
     return found
 
 
-def forward_seconds(run: Run, images: np.ndarray, seconds: float) -> float:
-    """The median over `seconds`, behind a warm-up."""
+def time_forward(predict: Predict, images: np.ndarray, seconds: float) -> float:
+    """Median seconds of a forward pass, measured for `seconds` after a warm-up."""
     times: list[float] = []
-    run(images)
+    predict(images)
     until = time.perf_counter() + seconds
     while time.perf_counter() < until:
         started = time.perf_counter()
-        run(images)
+        predict(images)
         times.append(time.perf_counter() - started)
     return statistics.median(times)
 
 
-def errors(folder: Path, data: Source, holdout: float) -> dict[str, Any]:
-    """summary.json over the held-out images, in the default precision."""
+def measure_errors(folder: Path, data: Source, holdout: float) -> dict[str, Any]:
+    """The summary of a validation on the held-out images, in the default precision."""
     classifier = open_classifier(folder, EngineOptions())
     with TemporaryDirectory() as scratch:
         return evaluate(
@@ -128,17 +127,17 @@ def errors(folder: Path, data: Source, holdout: float) -> dict[str, Any]:
         )
 
 
-def seeded(checkpoint: Checkpoint) -> Checkpoint:
-    """Its net at full rank, with the recipe's own first weights."""
+def draw_weights(checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint's net at full rank, with the random weights from which its recipe starts."""
     thick = {layer: replace(getattr(checkpoint.net, layer), rank=0) for layer in ("fc6", "fc7", "fc8")}
     alexnet = AlexNet(replace(checkpoint.net, **thick))
     alexnet.init(0)
     return replace(checkpoint, recipe={**checkpoint.recipe, "net": dump(alexnet.config)}, weights=alexnet.weights())
 
 
-def made(checkpoint: Checkpoint, photos: Path, out: Path) -> dict[str, Path]:
-    """Export every form that this checkpoint has, through the gate."""
-    sources = {True: seeded(checkpoint), False: single(checkpoint)}
+def export_forms(checkpoint: Checkpoint, photos: Path, out: Path) -> dict[str, Path]:
+    """Export every form that this checkpoint allows, through the parity gate."""
+    sources = {True: draw_weights(checkpoint), False: single(checkpoint)}
     for is_seeded, source in sources.items():
         source.save(out / f"checkpoint{is_seeded}")
     forms = {name: form for name, form in FORMS.items() if not (form.rank and checkpoint.net.fc6.rank)}
@@ -148,10 +147,12 @@ def made(checkpoint: Checkpoint, photos: Path, out: Path) -> dict[str, Path]:
     return {name: out / name for name in forms}
 
 
-def for_calibration(data: Source, mask: np.ndarray, folder: Path) -> Path:
-    """Some of the images that are not held out, spread evenly, as files, whatever their formats. Raises BadInput where all are."""
+def write_calibration_images(data: Source, mask: np.ndarray, folder: Path) -> Path:
+    """Write an even selection of the images that are not held out. Raises BadInput if all images are held out."""
     if mask.all():
-        raise BadInput(f"{data.root}: every image is for validation; int8 is calibrated on others: --holdout 0.15")
+        raise BadInput(
+            f"{data.root}: every image is a validation image, so none is left to calibrate int8", "use --holdout 0.15"
+        )
     free = data.entries.chosen(~mask)
     wanted = min(COMPARED * EACH, len(free))
     folder.mkdir()
@@ -161,8 +162,10 @@ def for_calibration(data: Source, mask: np.ndarray, folder: Path) -> Path:
     return folder
 
 
-def row(name: str, folder: Path, found: Mapping[str, float], summary: Mapping[str, Any] | None) -> dict[str, Any]:
-    """All that is known of one form."""
+def describe_form(
+    name: str, folder: Path, found: Mapping[str, float], summary: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """All figures of one form."""
     parity = json.loads((folder / "parity.json").read_text())
     return {
         "form": name,
@@ -174,8 +177,8 @@ def row(name: str, folder: Path, found: Mapping[str, float], summary: Mapping[st
     }
 
 
-def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Markdown."""
+def render_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """One row per form, in Markdown."""
     engines = [engine for engine in ENGINES if engine in rows[0]["images_per_s"]]
     base = next((row for row in rows if row["form"] == BASELINE), rows[0])["images_per_s"]
     head = ("form", "", "MB", "logits, relative", "center top-1 / top-5", "ten views top-1 / top-5", *engines)
@@ -194,17 +197,15 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Read the command line; what is wrong with it is one line."""
+    """Read the command line and measure; an error is one line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--data", type=Path, required=True, help="labelled images, in any layout that `tencrop evaluate` reads"
     )
-    parser.add_argument(
-        "--checkpoint", type=Path, default=EMBEDDED / "checkpoint", help="the embedded one where none is named"
-    )
-    parser.add_argument("--holdout", type=float, default=0.15, help="as of `tencrop evaluate`")
-    parser.add_argument("--seconds", type=float, default=2, help="of each form and engine in each round")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--checkpoint", type=Path, default=EMBEDDED / "checkpoint", help="default: the embedded one")
+    parser.add_argument("--holdout", type=float, default=0.15, help="as for `tencrop evaluate`")
+    parser.add_argument("--seconds", type=float, default=2, help="for each form and engine in each round")
+    parser.add_argument("--rounds", type=int, default=5, help="how often to measure")
     parser.add_argument("--json", type=Path, help="where to write every figure")
     try:
         measure(parser.parse_args())
@@ -218,19 +219,18 @@ def measure(options: argparse.Namespace) -> None:
     mask = held_out(data.entries, options.holdout)
     checkpoint = Checkpoint.load(options.checkpoint)
     with TemporaryDirectory() as scratch:
-        files = made(checkpoint, for_calibration(data, mask, Path(scratch) / "photos"), Path(scratch))
-        fast = speeds(files, checkpoint.contract.resize, options.seconds, options.rounds)
+        files = export_forms(checkpoint, write_calibration_images(data, mask, Path(scratch) / "photos"), Path(scratch))
+        fast = measure_speeds(files, checkpoint.contract.resize, options.seconds, options.rounds)
         wrong = {
-            name: None if FORMS[name].seeded else errors(folder, data, options.holdout)
+            name: None if FORMS[name].seeded else measure_errors(folder, data, options.holdout)
             for name, folder in files.items()
         }
-        rows = [row(name, folder, fast[name], wrong[name]) for name, folder in files.items()]
+        rows = [describe_form(name, folder, fast[name], wrong[name]) for name, folder in files.items()]
     precision = next((summary["precision"] for summary in wrong.values() if summary), "")
     if options.json:
-        options.json.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
-    print(
-        f"{machine()}; forwards of {IMAGES} images; errors over {int(mask.sum())} images, in {precision}\n\n{table(rows)}"
-    )
+        options.json.write_text(json.dumps({"machine": describe_machine(), "rows": rows}, indent=1) + "\n")
+    about = f"batches of {IMAGES} images; errors over {int(mask.sum())} images, in {precision}"
+    print(f"{describe_machine()}; {about}\n\n{render_table(rows)}")
 
 
 if __name__ == "__main__":

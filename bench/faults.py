@@ -1,8 +1,8 @@
-"""What clients that misbehave do to those who do not: a real server under each fault, and what it did to a light request.
+"""Measures how misbehaving clients affect other clients: a real server under each fault, asked by a light client.
 
 python -m bench.faults --images FOLDER [--seconds 10]
 
-The light request is one photograph at a time, one after another; beside it GET /healthz every 20 ms.
+The light client sends one photograph after another. Beside it, GET /healthz is sent every 20 ms.
 """
 
 import argparse
@@ -24,55 +24,55 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from bench.machine import machine
+from bench.machine import describe_machine
 from bench.startup import resident_mib, started
 from tencrop.dataset.source import is_image
 
 HEALTH = 0.02  # seconds between two probes
-ASKING = 64  # clients, when SIGTERM comes
-LARGE = 7000  # pixels a side of a PNG of one colour
+ASKING = 64  # clients that send requests when SIGTERM comes
+LARGE = 7000  # pixels per side of a PNG of one colour
 
-Fault = Callable[[str, list[bytes], threading.Event], object]
+Fault = Callable[[str, list[bytes], threading.Event], object]  # address, photographs, stop event -> outcome
 
 
 def main() -> None:
     """Print a row for each fault."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=Path, required=True, help="a folder of photographs")
-    parser.add_argument("--seconds", type=float, default=10, help="of each fault")
+    parser.add_argument("--seconds", type=float, default=10, help="for each fault")
     options = parser.parse_args()
     photos = [path.read_bytes() for path in sorted(options.images.rglob("*")) if is_image(path.name)]
-    print(f"{machine()}\n")
-    print(
-        "| fault | light request, p50 | p99 | /healthz, p99 | memory | what was answered |\n|---|---|---|---|---|---|"
-    )
+    print(f"{describe_machine()}\n")
+    print("| fault | light request, p50 | p99 | /healthz, p99 | memory | answers |\n|---|---|---|---|---|---|")
     with started([]) as (process, address, _):
         for name, count, fault in FAULTS:
             seen: Counter[object] = Counter()
             stopped = threading.Event()
-            with clients(count, fault, address, photos, stopped, seen):
-                light, health = watched(address, photos[0], options.seconds)
+            with run_clients(count, fault, address, photos, stopped, seen):
+                light, health = measure_latency(address, photos[0], options.seconds)
             p50, p99, probe = (np.percentile(*each) * 1e3 for each in ((light, 50), (light, 99), (health, 99)))
-            told = ", ".join(f"{times} x {what}" for what, times in seen.most_common())
+            outcomes = ", ".join(f"{times} x {what}" for what, times in seen.most_common())
             row = (name if count == 1 else f"{count} {name}", f"{p50:.0f} ms", f"{p99:.0f} ms", f"{probe:.0f} ms")
-            print("|", " | ".join((*row, f"{resident_mib(process, 'VmRSS'):.0f} MiB", told)), "|", flush=True)
-        print(f"\nThe most memory it had: {resident_mib(process, 'VmHWM'):.0f} MiB.")
-        statuses, seconds, code = ended(process, address, photos)
-        print(f"SIGTERM with {ASKING} clients asking: {dict(statuses)}; exit code {code} after {seconds:.2f} s.")
+            print("|", " | ".join((*row, f"{resident_mib(process, 'VmRSS'):.0f} MiB", outcomes)), "|", flush=True)
+        print(f"\nPeak memory: {resident_mib(process, 'VmHWM'):.0f} MiB.")
+        statuses, seconds, code = terminate(process, address, photos)
+        print(
+            f"SIGTERM while {ASKING} clients send requests: {dict(statuses)}; exit code {code} after {seconds:.2f} s."
+        )
 
 
 @contextmanager
-def clients(
+def run_clients(
     count: int, fault: Fault, address: str, photos: list[bytes], stopped: threading.Event, seen: "Counter[object]"
 ) -> Iterator[None]:
-    """The fault's clients at work; each says what came of each of its tries."""
+    """Run `count` clients of a fault until the block ends; count their outcomes in `seen`."""
     lock = threading.Lock()
 
     def client(number: int) -> None:
         while not stopped.is_set():
-            what = fault(address, photos[number:] + photos[:number], stopped)
+            outcome = fault(address, photos[number:] + photos[:number], stopped)
             with lock:
-                seen[what] += 1
+                seen[outcome] += 1
 
     with ThreadPoolExecutor(count) as pool:
         done = [pool.submit(client, number) for number in range(count)]
@@ -82,32 +82,32 @@ def clients(
             each.result()
 
 
-def watched(address: str, photo: bytes, seconds: float) -> tuple[list[float], list[float]]:
-    """Seconds of each light request and of each probe."""
+def measure_latency(address: str, photo: bytes, seconds: float) -> tuple[list[float], list[float]]:
+    """Seconds of each light request, and of each /healthz probe."""
     light, health, until = [], [], time.monotonic() + seconds
 
     def probe() -> None:
         while time.monotonic() < until:
-            health.append(timed(partial(urllib.request.urlopen, f"{address}/healthz", timeout=60)))
+            health.append(time_call(partial(urllib.request.urlopen, f"{address}/healthz", timeout=60)))
             time.sleep(HEALTH)
 
     prober = threading.Thread(target=probe)
     prober.start()
     while time.monotonic() < until:
-        light.append(timed(partial(post, address, photo)))
+        light.append(time_call(partial(post, address, photo)))
     prober.join()
     return light, health
 
 
-def timed(work: Callable[[], object]) -> float:
-    """Its seconds."""
+def time_call(work: Callable[[], object]) -> float:
+    """Seconds that `work` takes."""
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
 
 
 def post(address: str, body: bytes) -> int:
-    """The status of a prediction."""
+    """Send one photograph; return the status."""
     try:
         with urllib.request.urlopen(f"{address}/v1/predict", body, timeout=60) as reply:
             reply.read()
@@ -117,29 +117,29 @@ def post(address: str, body: bytes) -> int:
         return error.code
 
 
-def ended(
+def terminate(
     process: subprocess.Popen[str], address: str, photos: Sequence[bytes]
 ) -> tuple["Counter[object]", float, int]:
-    """SIGTERM while clients ask: what these heard, and after how long the process ended with which code."""
+    """Send SIGTERM while clients send requests: their outcomes, the seconds until the server ended, its exit code."""
 
     def ask(number: int) -> object:
         try:
             return post(address, photos[number % len(photos)])
         except OSError:
-            return "no connection"  # it came after the server had closed its socket
+            return "no connection"  # the server had closed its socket already
 
     with ThreadPoolExecutor(ASKING) as pool:
         asked = [pool.submit(ask, number) for number in range(2 * ASKING)]
         time.sleep(0.3)
         process.send_signal(signal.SIGTERM)
-        seconds = timed(process.wait)
+        seconds = time_call(process.wait)
         return Counter(each.result() for each in asked), seconds, process.wait()
 
 
-# ---- the faults: one try of one client
+# ---- the faults: one attempt of one client, which returns its outcome
 
 
-def nothing(address: str, photos: list[bytes], stopped: threading.Event) -> object:
+def wait(address: str, photos: list[bytes], stopped: threading.Event) -> object:
     stopped.wait()
     return "nothing"
 
@@ -148,31 +148,31 @@ def flood(address: str, photos: list[bytes], stopped: threading.Event) -> object
     return post(address, photos[int(time.monotonic() * 1e6) % len(photos)])
 
 
-def garbage(address: str, photos: list[bytes], stopped: threading.Event) -> object:
+def send_half_image(address: str, photos: list[bytes], stopped: threading.Event) -> object:
     return post(address, photos[0][: len(photos[0]) // 2])
 
 
-def large(address: str, photos: list[bytes], stopped: threading.Event) -> object:
+def send_large_png(address: str, photos: list[bytes], stopped: threading.Event) -> object:
     return post(address, large_png())
 
 
-def leaving(address: str, photos: list[bytes], stopped: threading.Event) -> object:
-    with closing(connected(address)) as connection:
-        connection.sendall(head(len(photos[0])) + photos[0])
+def send_and_leave(address: str, photos: list[bytes], stopped: threading.Event) -> object:
+    with closing(connect(address)) as connection:
+        connection.sendall(request_head(len(photos[0])) + photos[0])
     return "left"
 
 
-def slow_head(address: str, photos: list[bytes], stopped: threading.Event) -> object:
-    return dripped(address, b"POST /v1/predict HTTP/1.1\r\n" + b"X: y\r\n" * 1000, stopped)
+def send_head_slowly(address: str, photos: list[bytes], stopped: threading.Event) -> object:
+    return send_slowly(address, b"POST /v1/predict HTTP/1.1\r\n" + b"X: y\r\n" * 1000, stopped)
 
 
-def slow_body(address: str, photos: list[bytes], stopped: threading.Event) -> object:
-    return dripped(address, photos[0], stopped, head(len(photos[0])))
+def send_body_slowly(address: str, photos: list[bytes], stopped: threading.Event) -> object:
+    return send_slowly(address, photos[0], stopped, request_head(len(photos[0])))
 
 
-def dripped(address: str, data: bytes, stopped: threading.Event, first: bytes = b"") -> object:
-    """Two bytes a second."""
-    with closing(connected(address)) as connection, suppress(OSError):
+def send_slowly(address: str, data: bytes, stopped: threading.Event, first: bytes = b"") -> object:
+    """Send `first` at once, then two bytes of `data` a second."""
+    with closing(connect(address)) as connection, suppress(OSError):
         connection.sendall(first)
         for byte in data:
             connection.sendall(bytes([byte]))
@@ -181,12 +181,12 @@ def dripped(address: str, data: bytes, stopped: threading.Event, first: bytes = 
     return "cut off"
 
 
-def connected(address: str) -> socket.socket:
+def connect(address: str) -> socket.socket:
     host, _, port = address.removeprefix("http://").partition(":")
     return socket.create_connection((host, int(port)), timeout=60)
 
 
-def head(length: int) -> bytes:
+def request_head(length: int) -> bytes:
     return b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % length
 
 
@@ -199,13 +199,13 @@ def large_png() -> bytes:
 
 
 FAULTS: list[tuple[str, int, Fault]] = [
-    ("none", 1, nothing),
-    ("clients that ask without a pause", 48, flood),
-    ("clients with images cut in half", 48, garbage),
-    (f"clients with PNGs of {LARGE * LARGE / 1e6:.0f} megapixels", 4, large),
-    ("clients that send an image and leave", 16, leaving),
-    ("clients that send a head, two bytes a second", 200, slow_head),
-    ("clients that send a body, two bytes a second", 200, slow_body),
+    ("none", 1, wait),
+    ("clients that send requests without a pause", 48, flood),
+    ("clients with images cut in half", 48, send_half_image),
+    (f"clients with PNGs of {LARGE * LARGE / 1e6:.0f} megapixels", 4, send_large_png),
+    ("clients that send an image and leave", 16, send_and_leave),
+    ("clients that send a head, two bytes a second", 200, send_head_slowly),
+    ("clients that send a body, two bytes a second", 200, send_body_slowly),
 ]
 
 

@@ -1,4 +1,4 @@
-"""What a reader needs to know of the machine to compare figures."""
+"""Describes the machine in one line, so that readers can compare figures."""
 
 import platform
 import re
@@ -11,8 +11,8 @@ from tencrop.runtime.cores import cores
 UNITS = ("avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8")  # instructions that decide how fast low precision is
 
 
-def machine() -> str:
-    """One line: CPU, instructions, cores, GPU, day."""
+def describe_machine() -> str:
+    """CPU, its low-precision instructions, cores, GPU and date."""
     cpu = dict(re.findall(r"^(model name|flags)\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE))
     units = [unit for unit in UNITS if unit in cpu.get("flags", "").split()]
     return ", ".join(

@@ -1,4 +1,4 @@
-"""Training speed: `tencrop train` beside what one writes from pytorch/examples' imagenet script, and where its time goes.
+"""Measures the speed of `tencrop train` beside pytorch/examples' imagenet script, and what each part of it contributes.
 
 python -m bench.training --data PREPARED --photos FOLDER [--seconds 60] [--rounds 2] [--rows NAME ...] [--json FILE]
 """
@@ -18,9 +18,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from bench.clock import Clock, Measured
-from bench.machine import machine
-from experiments import imagenet_script
+from bench import imagenet_script
+from bench.clock import Clock, Timing
+from bench.machine import describe_machine
 from tencrop.common.errors import Stopped
 from tencrop.dataset.prepared import Prepared
 from tencrop.model.net_config import NetConfig, layer_table
@@ -33,63 +33,63 @@ from tencrop.training.stop_signal import Stop
 from tencrop.training.trainer import Part, Training
 
 RECIPE = "caltech101"
-STOCK = 4  # batches that a loader's worker may hold ready; they are made while the step compiles
-WARM_UP = 10  # batches that do not count, besides the stock; compilation is among them
-GOALS = {("ours", "script"): 3.5, ("loader", "step"): 3.0}  # ratios to reach
+STOCK = 4  # batches that a loader worker may hold ready; it makes them while the step compiles
+WARM_UP = 10  # batches before the measurement, besides the stock; compilation falls into them
+GOALS = {("ours", "script"): 3.5, ("loader", "step"): 3.0}  # least ratios
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A way to run `tencrop train`, one change away from how it ships."""
+    """A way to run `tencrop train` that differs from the shipped one in one thing."""
 
     about: str
     overrides: tuple[str, ...] = ()  # of the recipe
-    kept: bool = False  # one batch, over and over
+    repeat_batch: bool = False  # train on the first batch only
     torch_lrn: bool = False
     keep_freed: bool = True
 
 
 VARIANTS = {
     "ours": Variant("`tencrop train` as shipped, data loading included"),
-    "step": Variant("its step alone: one batch, over and over", kept=True),
+    "step": Variant("the step alone: one batch, repeated", repeat_batch=True),
     "eager": Variant("ours, not compiled", ("compile=false",)),
     "fp32": Variant("ours, fp32 instead of bf16", ("precision=fp32",)),
     "lrn": Variant("ours, with torch's LocalResponseNorm", torch_lrn=True),
-    "malloc": Variant("ours, with glibc's allocator as it comes", keep_freed=False),
+    "malloc": Variant("ours, with glibc's allocator not tuned", keep_freed=False),
 }
 ABOUT = {
     "ours": VARIANTS["ours"].about,
     "script": "pytorch/examples' imagenet script: same net and batch, eager fp32",
-    "loader": "its loader alone: nothing is trained",
+    "loader": "the loader alone: nothing is trained",
     **{name: variant.about for name, variant in VARIANTS.items()},
 }
 
 
-class Kept(Loader):
-    """Its first batch, over and over."""
+class RepeatedBatch(Loader):
+    """A loader that repeats its first batch."""
 
     first: Batch | None = None
 
     def epoch(self, epoch: int, done: int = 0) -> Iterator[Batch]:
-        """As many batches as an epoch has, all the same."""
+        """The first batch, as often as an epoch has batches."""
         self.first = self.first or next(super().epoch(1))
         return repeat(self.first, len(self) - done)
 
 
-def run(name: str, data: Path, photos: Path, clock: Clock) -> None:
-    """Do what row `name` does until the clock says stop."""
+def run_row(name: str, data: Path, photos: Path, clock: Clock) -> None:
+    """Run row `name` until the clock's time is over."""
     recipe = load(RECIPE)
     if name == "script":
-        clock.count(imagenet_script.steps(photos, recipe.optim, spare_cores()))
+        clock.count(imagenet_script.train_steps(photos, recipe.optim, spare_cores()))
     elif name == "loader":
         loader = Loader(Prepared.open(data), recipe, spare_cores())
         clock.count(len(batch.labels) for batch in chain.from_iterable(map(loader.epoch, count(1))))
     else:
-        train(VARIANTS[name], Prepared.open(data), clock)
+        train_variant(VARIANTS[name], Prepared.open(data), clock)
 
 
-def train(variant: Variant, prepared: Prepared, clock: Clock) -> None:
-    """Epoch after epoch as training/loop.py, without the validation and the checkpoint between them."""
+def train_variant(variant: Variant, prepared: Prepared, clock: Clock) -> None:
+    """Train epoch after epoch like training/loop.py, without validation and checkpoints in between."""
     recipe = load(RECIPE, variant.overrides)
     if variant.keep_freed:
         keep_freed_memory()
@@ -97,11 +97,11 @@ def train(variant: Variant, prepared: Prepared, clock: Clock) -> None:
         training = Training(recipe, prepared, world)
         if variant.torch_lrn:
             use_torch_lrn(training.net, training.recipe.net)
-        loader = Kept(prepared, recipe, 0) if variant.kept else Loader(prepared, recipe, spare_cores())
+        loader = RepeatedBatch(prepared, recipe, 0) if variant.repeat_batch else Loader(prepared, recipe, spare_cores())
         stop = Stop()
 
         def progress(epoch: int, share: float, shown: Mapping[str, float]) -> None:
-            stop.requested = clock.over(round((epoch - 1 + share) * len(loader)) * loader.order.batch)
+            stop.requested = clock.record(round((epoch - 1 + share) * len(loader)) * loader.order.batch)
 
         while not stop.requested:
             try:
@@ -112,13 +112,13 @@ def train(variant: Variant, prepared: Prepared, clock: Clock) -> None:
 
 
 def use_torch_lrn(net: nn.Module, config: NetConfig) -> None:
-    """Put torch's module in the place of ours; it too divides alpha by the window's size."""
+    """Replace our LRN by torch's module, which divides alpha by the window size too."""
     for name, spec in ((layer.name, layer.spec) for layer in layer_table(config) if layer.op == "lrn"):
         setattr(net, name, nn.LocalResponseNorm(spec.size, spec.alpha_each * spec.size, spec.beta, spec.k))
 
 
-def measure(name: str, options: argparse.Namespace) -> Measured:
-    """A row in a process of its own, which compiles anew."""
+def measure_row(name: str, options: argparse.Namespace) -> Timing:
+    """Measure a row in a process of its own, with an empty compiler cache."""
     arguments = ["--data", options.data, "--photos", options.photos, "--seconds", str(options.seconds), "--row", name]
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache:
         done = subprocess.run(
@@ -128,18 +128,18 @@ def measure(name: str, options: argparse.Namespace) -> Measured:
         )
     if done.returncode:
         sys.exit(f"row {name} failed")
-    measured: Measured = json.loads(done.stdout)
-    return measured
+    timing: Timing = json.loads(done.stdout)
+    return timing
 
 
-def report(rounds: Mapping[str, Sequence[Measured]], where: str) -> str:
-    """Markdown: the median of each row and its range over the rounds, and the ratios to reach."""
-    speeds = {name: [measured["images_per_s"] for measured in measurements] for name, measurements in rounds.items()}
+def render_report(rounds: Mapping[str, Sequence[Timing]], where: str) -> str:
+    """Markdown: the median and the range of each row over the rounds, and the ratios that have a goal."""
+    speeds = {name: [timing["images_per_s"] for timing in timings] for name, timings in rounds.items()}
     middle = {name: statistics.median(values) for name, values in speeds.items()}
     lines = [
         f"{where}; batches of {load(RECIPE).optim.batch}",
         "",
-        "| row | | images/s | from, to | ours is |",
+        "| row | | images/s | from, to | ours / row |",
         "|---|---|---|---|---|",
     ]
     for name, values in speeds.items():
@@ -152,7 +152,7 @@ def report(rounds: Mapping[str, Sequence[Measured]], where: str) -> str:
             each = ", ".join(f"{a / b:.2f}" for a, b in zip(speeds[above], speeds[below], strict=True))
             lines += [
                 "",
-                f"{above} / {below}: {middle[above] / middle[below]:.2f} (each round: {each}); to reach: {goal}",
+                f"{above} / {below}: {middle[above] / middle[below]:.2f} (each round: {each}); goal: {goal}",
             ]
     return "\n".join(lines)
 
@@ -161,32 +161,32 @@ def main() -> None:
     """Measure the rows in turns, round by round, and print the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="a prepared data set")
-    parser.add_argument(
-        "--photos", type=Path, required=True, help="the photographs that it was prepared from, a folder per class"
-    )
-    parser.add_argument("--seconds", type=float, default=60, help="that a row is measured for, after its warm-up")
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--rows", nargs="+", choices=ABOUT, default=list(ABOUT))
+    parser.add_argument("--photos", type=Path, required=True, help="the photographs behind --data, a folder per class")
+    parser.add_argument("--seconds", type=float, default=60, help="for each row, after its warm-up")
+    parser.add_argument("--rounds", type=int, default=2, help="how often to measure")
+    parser.add_argument("--rows", nargs="+", choices=ABOUT, default=list(ABOUT), metavar="NAME", help=", ".join(ABOUT))
     parser.add_argument("--json", type=Path, help="where to write every measurement")
-    parser.add_argument("--row", choices=ABOUT, help="measure this one here, and print it as a line of JSON")
+    parser.add_argument(
+        "--row", choices=ABOUT, metavar="NAME", help="measure this row in this process and print it as JSON"
+    )
     options = parser.parse_args()
     if options.row:
         clock = Clock(options.seconds, load(RECIPE).optim.batch * (WARM_UP + STOCK * spare_cores()))
-        run(options.row, options.data, options.photos, clock)
-        print(json.dumps(clock.measured()))
+        run_row(options.row, options.data, options.photos, clock)
+        print(json.dumps(clock.timing()))
         return
-    rounds: dict[str, list[Measured]] = {name: [] for name in options.rows}
+    rounds: dict[str, list[Timing]] = {name: [] for name in options.rows}
     for number, name in product(range(1, options.rounds + 1), options.rows):
-        rounds[name].append(measured := measure(name, options))
-        speed, warm_up = measured["images_per_s"], measured["warm_up_seconds"]
+        rounds[name].append(timing := measure_row(name, options))
+        speed, warm_up = timing["images_per_s"], timing["warm_up_seconds"]
         print(
-            f"round {number} of {options.rounds}: {name} {speed:.1f} images/s, {warm_up:.0f} s to warm up",
+            f"round {number} of {options.rounds}: {name} {speed:.1f} images/s, warm-up {warm_up:.0f} s",
             file=sys.stderr,
         )
-    where = f"{machine()}, {spare_cores()} of the cores loading, torch {torch.__version__}"
+    where = f"{describe_machine()}, {spare_cores()} of the cores loading, torch {torch.__version__}"
     if options.json:
         options.json.write_text(json.dumps({"machine": where, "rows": rounds}, indent=1) + "\n")
-    print(report(rounds, where))
+    print(render_report(rounds, where))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""`tencrop evaluate` beside the most that this machine can give: L = 1 / (1/E + d/cores), with a GPU the smaller of E and cores/d.
+"""Compares the speed of `tencrop evaluate` with L, the limit that engine and decoders set on this machine.
 
 python -m bench.validation --images FOLDER [--model M] [--count 2000] [--rounds 3] [--memory 20000]
 
-E: images/s of the engine alone on decoded images; d: core-seconds to decode and resize one image; both in this run, on the
-images of FOLDER, in turns with `tencrop evaluate` over COUNT of them. --memory also compares resident memory at so many images
-with that at 1,000.
+E is the speed of the engine alone on decoded images, in images/s; d is the core-seconds to decode and resize one image.
+On a CPU L = 1 / (1/E + d/cores); with a GPU L is the smaller of E and cores/d. Each round measures E and d on the
+images of FOLDER, then `tencrop evaluate` on COUNT of them. --memory also compares resident memory at that many images
+and at 1,000.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from bench.machine import machine
+from bench.machine import describe_machine
 from tencrop.dataset.source import is_image
 from tencrop.images.decode import decode
 from tencrop.model.embedded import EMBEDDED
@@ -28,15 +29,15 @@ from tencrop.runtime.cores import cores
 from tencrop.runtime.engine import batch_size
 from tencrop.runtime.engine_choice import EngineOptions, device_kind
 
-CLASSES = 10  # of the model's, that the images are dealt to
-DECODED = 200  # images that E and d are measured on
-ALONE = 2.0  # seconds at least that E is measured for
-FEW = 1000  # images that the memory of many is compared with
-MIB = 1024  # in the kernel's kibibytes
+CLASSES = 10  # classes of the model among which the images are distributed
+DECODED = 200  # images on which E and d are measured
+ALONE = 2.0  # least seconds to measure E
+FEW = 1000  # images of the run whose memory is compared with that of --memory
+MIB = 1024  # KiB, the unit of ru_maxrss
 
 
-def dealt(photos: list[Path], classifier: Classifier, count: int, root: Path) -> Path:
-    """A data set of `count` links to photographs, under classes of the model's."""
+def link_dataset(photos: list[Path], classifier: Classifier, count: int, root: Path) -> Path:
+    """Make a data set of `count` links to photographs, in folders of CLASSES classes of the model."""
     for number in range(count):
         folder = root / classifier.contract.labels[number % CLASSES].id
         folder.mkdir(parents=True, exist_ok=True)
@@ -44,8 +45,8 @@ def dealt(photos: list[Path], classifier: Classifier, count: int, root: Path) ->
     return root
 
 
-def engine_alone(classifier: Classifier, images: np.ndarray) -> float:
-    """E, images/s, in the forwards of a validation."""
+def measure_engine(classifier: Classifier, images: np.ndarray) -> float:
+    """E, images/s, with the batch size of a validation."""
     forward = batch_size(classifier.engine)
     classifier.forward(images[:forward])
     started, done = time.perf_counter(), 0
@@ -56,22 +57,22 @@ def engine_alone(classifier: Classifier, images: np.ndarray) -> float:
     return done / took
 
 
-def most(classifier: Classifier, e: float, d: float) -> float:
-    """L, images/s: an engine on the CPU computes on the cores that decode."""
+def limit(classifier: Classifier, e: float, d: float) -> float:
+    """L, images/s. An engine on the CPU shares the cores with the decoders; a GPU does not."""
     decoded = cores() / d
     return 1 / (1 / e + 1 / decoded) if device_kind(classifier.engine.device) == "cpu" else min(e, decoded)
 
 
-def decoding(classifier: Classifier, photos: list[Path]) -> tuple[float, np.ndarray]:
-    """d, seconds of one core an image; and the images, uint8 [n,R,R,3]."""
+def measure_decoding(classifier: Classifier, photos: list[Path]) -> tuple[float, np.ndarray]:
+    """d, core-seconds per image; and the decoded images, uint8 [n,R,R,3]."""
     encoded = [photos[number % len(photos)].read_bytes() for number in range(DECODED)]
     started = time.process_time()
     images = np.stack([decode(data, classifier.contract)[0] for data in encoded])
     return (time.process_time() - started) / DECODED, images
 
 
-def evaluated(data: Path, model: Path, out: Path) -> float:
-    """images/s of the command, as its run.json has it."""
+def run_evaluate(data: Path, model: Path, out: Path) -> float:
+    """Run `tencrop evaluate`; return the images/s of its run.json."""
     command = [sys.executable, "-m", "tencrop", "evaluate", str(data), "--model", str(model), "--out", str(out)]
     done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     if done.returncode:
@@ -80,55 +81,51 @@ def evaluated(data: Path, model: Path, out: Path) -> float:
     return speed
 
 
-def resident_mib() -> float:
-    """The most that any child has had so far."""
+def peak_child_mib() -> float:
+    """Peak resident memory, in MiB, of the largest child process so far."""
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / MIB
 
 
 def main() -> None:
-    """Measure in turns; print medians and the ratio of each round."""
+    """Measure in rounds; print each round, and the median ratio."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=Path, required=True, help="a folder of photographs, of the sizes to measure")
-    parser.add_argument("--model", type=Path, default=EMBEDDED, help="the embedded one where none is named")
+    parser.add_argument("--images", type=Path, required=True, help="a folder of photographs of typical sizes")
+    parser.add_argument("--model", type=Path, default=EMBEDDED, help="default: the embedded one")
     parser.add_argument("--count", type=int, default=2000, help="images of a timed validation")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument(
-        "--memory", type=int, default=0, help=f"images of the validation whose memory is measured, over {FEW}"
-    )
+    parser.add_argument("--rounds", type=int, default=3, help="how often to measure")
+    parser.add_argument("--memory", type=int, default=0, help=f"also compare memory at this many images with {FEW}")
     options = parser.parse_args()
     photos = sorted(path for path in options.images.rglob("*") if is_image(path.name))
     classifier = open_classifier(options.model, EngineOptions())
-    print(
-        f"{machine()}; {classifier.engine.name} in {classifier.engine.precision}, forwards of {batch_size(classifier.engine)}"
-    )
+    engine = classifier.engine
+    print(f"{describe_machine()}; {engine.name} in {engine.precision}, batches of {batch_size(engine)}")
     with TemporaryDirectory() as scratch:
         root = Path(scratch)
-        if options.memory:  # first: a process's largest child only grows
-            memory = []
-            for count in (FEW, options.memory):
-                evaluated(
-                    dealt(photos, classifier, count, root / f"memory{count}"),
-                    options.model,
-                    root / f"memory{count}-run",
-                )
-                memory.append(resident_mib())
-            few, many = memory
-            print(
-                f"resident memory: {few:.0f} MiB at {FEW:,} images, {many:.0f} MiB at {options.memory:,}: {many - few:+.0f} MiB"
-            )
-        data, ratios = dealt(photos, classifier, options.count, root / "data"), []
+        if options.memory:  # first, because the peak over all children never falls
+            compare_memory(classifier, photos, options, root)
+        data, ratios = link_dataset(photos, classifier, options.count, root / "data"), []
         for number in range(options.rounds):
-            d, images = decoding(classifier, photos)
-            e = engine_alone(classifier, images)
-            at_most = most(classifier, e, d)
-            speed = evaluated(data, options.model, root / f"run{number}")
+            d, images = measure_decoding(classifier, photos)
+            e = measure_engine(classifier, images)
+            at_most = limit(classifier, e, d)
+            speed = run_evaluate(data, options.model, root / f"run{number}")
             ratios.append(speed / at_most)
-            print(
-                f"E {e:.1f} images/s, d {1000 * d:.2f} ms, L {at_most:.1f} images/s, evaluate {speed:.1f} images/s: {ratios[-1]:.3f} of L"
-            )
-    print(
-        f"evaluate / L: {statistics.median(ratios):.3f} (each round: {', '.join(f'{ratio:.3f}' for ratio in ratios)}); to reach: 0.90"
-    )
+            limits = f"E {e:.1f} images/s, d {1000 * d:.2f} ms, L {at_most:.1f} images/s"
+            print(f"{limits}, evaluate {speed:.1f} images/s: {ratios[-1]:.3f} of L")
+    each = ", ".join(f"{ratio:.3f}" for ratio in ratios)
+    print(f"evaluate / L: {statistics.median(ratios):.3f} (each round: {each}); goal: 0.90")
+
+
+def compare_memory(classifier: Classifier, photos: list[Path], options: argparse.Namespace, root: Path) -> None:
+    """Print the peak resident memory of a validation of FEW images and of one of --memory images."""
+    memory = []
+    for count in (FEW, options.memory):
+        data = link_dataset(photos, classifier, count, root / f"memory{count}")
+        run_evaluate(data, options.model, root / f"memory{count}-run")
+        memory.append(peak_child_mib())
+    few, many = memory
+    figures = f"{few:.0f} MiB at {FEW:,} images, {many:.0f} MiB at {options.memory:,}: {many - few:+.0f} MiB"
+    print(f"resident memory: {figures}")
 
 
 if __name__ == "__main__":

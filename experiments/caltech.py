@@ -1,11 +1,12 @@
-"""Caltech-101 from scratch as Zeiler & Fergus 2013 (arXiv 1311.2901, table 4) try it: mean per-class accuracy on images never trained on.
+"""Trains on Caltech-101 from scratch by the protocol of Zeiler & Fergus 2013 (arXiv 1311.2901, table 4).
 
-python -m experiments.caltech --photos caltech101 --each 30 --fold 0 --out RUNS/fold0 [--recipe caltech101] [--set epochs=100] [--choose 5]
-    [--precision bf16]
+python -m experiments.caltech --photos caltech101 --each 30 --fold 0 --out RUNS/fold0
+    [--recipe caltech101] [--set epochs=100] [--choose 5] [--precision bf16]
 
-A fold draws `--each` training images a class, and up to 50 others of each for the test. With `--choose N` the test images are left
-alone: N of each class's training images are kept for validation instead, to choose a schedule by. The same command goes on with what
-was stopped; result.json in --out is written last.
+The result is the mean per-class accuracy on images that the net was not trained on. A fold draws `--each` training
+images per class, and up to 50 other images per class as test images. `--choose N` serves to choose a schedule: the fold
+then evaluates on N of the training images per class and leaves the test images alone. Repeat the same command to resume
+a stopped run; result.json in --out is written last.
 """
 
 import argparse
@@ -35,21 +36,21 @@ from tencrop.training.loop import train
 from tencrop.training.recipe import load
 from tencrop.training.record import Run
 
-TESTED = 50  # at most, of each class
-ENOUGH = 10  # test images; a class with fewer has an accuracy of little meaning
+TESTED = 50  # most test images per class
+ENOUGH = 10  # least test images per class for its accuracy to mean something
 
 
 def main() -> None:
-    """Read the command line; what is wrong with it, or stops it, is one line."""
+    """Read the command line and run a fold; an error or a stop is one line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photos", type=Path, required=True, help="a folder per class")
-    parser.add_argument("--each", type=int, default=30, help="training images of each class")
-    parser.add_argument("--fold", type=int, default=0, help="which draw")
-    parser.add_argument("--choose", type=int, default=0, help="of these, kept for choosing a schedule by")
-    parser.add_argument("--recipe", default="caltech101")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--precision", default="fp32", help="of the evaluation, as of `tencrop evaluate`")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--photos", type=Path, required=True, help="a folder with a folder per class")
+    parser.add_argument("--each", type=int, default=30, help="training images per class")
+    parser.add_argument("--fold", type=int, default=0, help="number of the random draw")
+    parser.add_argument("--choose", type=int, default=0, help="of --each, images to choose a schedule on")
+    parser.add_argument("--recipe", default="caltech101", help="a recipe's name or file")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a field of the recipe")
+    parser.add_argument("--precision", default="fp32", help="of the evaluation, as for `tencrop evaluate`")
+    parser.add_argument("--out", type=Path, required=True, help="the folder of this run")
     try:
         run_fold(parser.parse_args())
     except (BadInput, WorkFailed, Stopped) as error:
@@ -57,17 +58,17 @@ def main() -> None:
 
 
 def run_fold(options: argparse.Namespace) -> None:
-    """Cut the fold, train, export, evaluate; print and keep what came of it."""
-    data, prepared, run, made = (options.out / name for name in ("data", "prepared", "run", "export"))
-    lay_out(split(options.photos, options.each, options.fold, options.choose), options.photos, data)
+    """Draw the fold, train, export and evaluate; print the result and write result.json."""
+    data, prepared, run, model = (options.out / name for name in ("data", "prepared", "run", "export"))
+    link_images(draw_fold(options.photos, options.each, options.fold, options.choose), options.photos, data)
     source = open_folder(data, None, unheard)
     recipe, held = load(options.recipe, options.set), held_out(source.entries, 0)
-    seen = dataclasses.replace(source, entries=watched(source.entries, held, recipe.plateau is not None))
+    seen = dataclasses.replace(source, entries=training_entries(source.entries, held, recipe.plateau is not None))
     prepare(seen, prepared, 0, lambda done: None)
     started = time.time()
-    history = train(recipe, Prepared.open(prepared), run, True, None, show)
-    export(Run.checkpoints(run)[-1], made, "fp32", 0, None)
-    classifier = open_classifier(made, EngineOptions(precision=options.precision))
+    history = train(recipe, Prepared.open(prepared), run, True, None, print_epoch)
+    export(Run.checkpoints(run)[-1], model, "fp32", 0, None)
+    classifier = open_classifier(model, EngineOptions(precision=options.precision))
     evaluate(plan(source, classifier, 0, None), classifier, options.out / "report", True, lambda done: None)
     result = {
         "each": options.each,
@@ -79,39 +80,39 @@ def run_fold(options: argparse.Namespace) -> None:
         "epochs": len(history),
         "training_seconds": round(sum(row["seconds"] for row in history)),
         "seconds_of_this_call": round(time.time() - started),
-        **accuracies(options.out / "report" / "predictions.parquet"),
+        **compute_accuracies(options.out / "report" / "predictions.parquet"),
     }
     (options.out / "result.json").write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result))
 
 
-def split(photos: Path, each: int, fold: int, choose: int) -> dict[str, list[str]]:
-    """Paths below `photos` by "train" and "val": a draw without order, each class's by (fold, class)."""
+def draw_fold(photos: Path, each: int, fold: int, choose: int) -> dict[str, list[str]]:
+    """Paths below `photos`, by "train" and "val". Each class is shuffled with the seed (fold, class number)."""
     found: dict[str, list[str]] = {"train": [], "val": []}
     for number, name in enumerate(subfolders(photos)):
         images = class_images(photos, photos / name)
-        drawn = [images[i] for i in np.random.default_rng((fold, number)).permutation(len(images))]
+        shuffled = [images[i] for i in np.random.default_rng((fold, number)).permutation(len(images))]
         kept = each - choose
-        found["train"] += drawn[:kept]
-        found["val"] += drawn[kept:each] if choose else drawn[each : each + TESTED]
+        found["train"] += shuffled[:kept]
+        found["val"] += shuffled[kept:each] if choose else shuffled[each : each + TESTED]
     return found
 
 
-def lay_out(parts: Mapping[str, list[str]], photos: Path, data: Path) -> None:
-    """DATA/train/<class>/<image> and DATA/val/<class>/<image>, as links."""
-    for part, images in parts.items():
+def link_images(subsets: Mapping[str, list[str]], photos: Path, data: Path) -> None:
+    """Make the links DATA/train/<class>/<image> and DATA/val/<class>/<image>."""
+    for subset, images in subsets.items():
         for image in images:
-            link = data / part / image
+            link = data / subset / image
             link.parent.mkdir(parents=True, exist_ok=True)
             if not link.is_symlink():
                 os.symlink((photos / image).resolve(), link)
 
 
-def watched(entries: Entries, held: np.ndarray, plateau: bool) -> Entries:
-    """What training sees: images to train on, and a few to validate on after each epoch.
+def training_entries(entries: Entries, held: np.ndarray, plateau: bool) -> Entries:
+    """The images that a training sees: those to train on, and a few to validate on after each epoch.
 
-    They are every fifth of the held images, bool [n], for curves alone; where a plateau rule divides the rate by them, every
-    fifteenth of the training images instead.
+    The validation images are every fifth of the test images `held`, bool [n]; they serve the curves alone. A plateau
+    rule would adapt the learning rate to them, so with one they are every fifteenth of the training images instead.
     """
     if plateau:
         training = entries.chosen(~held)
@@ -121,8 +122,8 @@ def watched(entries: Entries, held: np.ndarray, plateau: bool) -> Entries:
     return entries.chosen(mask)
 
 
-def show(epoch: int, share: float, shown: Mapping[str, float]) -> None:
-    """One line an epoch."""
+def print_epoch(epoch: int, share: float, shown: Mapping[str, float]) -> None:
+    """Print a line at the end of each epoch."""
     if share == 1:
         print(
             f"epoch {epoch}: loss {shown['loss']:.3f}, {shown['images_per_s']:.0f} images/s",
@@ -131,8 +132,8 @@ def show(epoch: int, share: float, shown: Mapping[str, float]) -> None:
         )
 
 
-def accuracies(predictions: Path) -> dict[str, Any]:
-    """Of the center crop and of the ten: over all images, and the mean over the classes', all and those with enough test images."""
+def compute_accuracies(predictions: Path) -> dict[str, Any]:
+    """Accuracies of center crop and ten views, over images and per class (all classes, and those with ENOUGH)."""
     table = pq.read_table(predictions)
     labels = table["label"].to_numpy()
     tested = np.bincount(labels)
@@ -141,12 +142,12 @@ def accuracies(predictions: Path) -> dict[str, Any]:
     for kind in ("center", "ten_crop"):
         guesses = pad_top5(table[f"{kind}_indices"])
         right = guesses[:, 0] == labels
-        of_class = np.bincount(labels, right) / np.maximum(tested, 1)
+        per_class = np.bincount(labels, right) / np.maximum(tested, 1)
         found[kind] = {
             "top1": right.mean(),
             "top5": (guesses == labels[:, None]).any(1).mean(),
-            "per_class": of_class[tested > 0].mean(),
-            "per_class_with_enough": of_class[tested >= ENOUGH].mean() if (tested >= ENOUGH).any() else None,
+            "per_class": per_class[tested > 0].mean(),
+            "per_class_with_enough": per_class[tested >= ENOUGH].mean() if (tested >= ENOUGH).any() else None,
         }
     return found
 

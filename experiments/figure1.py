@@ -1,4 +1,4 @@
-"""The paper's figure 1 on your data: epochs to 25 % training error, ReLU against tanh, the learning rate chosen for each.
+"""Repeats the paper's figure 1 on your data: epochs to 25 % training error, ReLU and tanh, each at its best rate.
 
 python -m experiments.figure1 --data PREPARED --out RUNS [--picture docs/figure1.png]
 """
@@ -19,7 +19,7 @@ from tencrop.training.recipe import load
 RATES = {
     "relu": (0.001, 0.003, 0.01, 0.03),
     "tanh": (0.001, 0.003, 0.01, 0.03, 0.1),
-}  # of weights and biases alike; the best is inside
+}  # for weights and biases alike; the best rate of each lies inside its range
 GOAL = load("figure1_relu").until_train_error
 COLOURS = {"relu": "C0", "tanh": "C1"}
 
@@ -27,11 +27,13 @@ History = list[dict[str, Any]]
 
 
 def main() -> None:
-    """Train every activation at every rate, as far as the best rate so far needed; print a table and draw the curves."""
+    """Train each activation at each rate; print a table and draw the curves of the best rates."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="a prepared data set")
-    parser.add_argument("--out", type=Path, required=True, help="where the run folders go; finished ones are read")
-    parser.add_argument("--picture", type=Path, default=Path("figure1.png"))
+    parser.add_argument(
+        "--out", type=Path, required=True, help="the folder of the run folders; finished runs are not repeated"
+    )
+    parser.add_argument("--picture", type=Path, default=Path("figure1.png"), help="where to draw the figure")
     options = parser.parse_args()
     prepared = Prepared.open(options.data)
     runs = {name: sweep(name, rates, prepared, options.out) for name, rates in RATES.items()}
@@ -39,17 +41,15 @@ def main() -> None:
     for name, histories in runs.items():
         for rate, history in histories.items():
             chosen = "  <- chosen" if rate == best[name] else ""
-            result = (
-                f"{len(history):>3} epochs, training error {history[-1]['train_error']:.1%}"
-                if history
-                else "the loss was no number"
-            )
+            result = "the loss was not a number"
+            if history:
+                result = f"{len(history):>3} epochs, training error {history[-1]['train_error']:.1%}"
             print(f"{name:<5} lr {rate:<6} {result}{chosen}")
     draw({name: (best[name], runs[name][best[name]]) for name in runs}, options.picture)
 
 
 def sweep(name: str, rates: tuple[float, ...], prepared: Prepared, out: Path) -> dict[float, History]:
-    """The history of each rate; a rate ends early once it has needed more epochs than another."""
+    """The history of each rate. A rate gets no more epochs than the fastest one before it."""
     found: dict[float, History] = {}
     recipe = load(f"figure1_{name}")
     for rate in rates:
@@ -57,7 +57,7 @@ def sweep(name: str, rates: tuple[float, ...], prepared: Prepared, out: Path) ->
         optim = dataclasses.replace(recipe.optim, lr=rate, bias_lr=rate)
         plan = dataclasses.replace(recipe, optim=optim, epochs=min([recipe.epochs, *reached]))
         try:
-            found[rate] = train(plan, prepared, out / f"{name}-{rate}", True, 1, show)
+            found[rate] = train(plan, prepared, out / f"{name}-{rate}", True, 1, print_epoch)
         except WorkFailed as error:
             print(f"  {error}")
             found[rate] = []
@@ -65,19 +65,19 @@ def sweep(name: str, rates: tuple[float, ...], prepared: Prepared, out: Path) ->
 
 
 def score(history: History) -> tuple[float, int, float]:
-    """Lower is better: the training error where it is above the goal, then the epochs, then the training error."""
+    """A sort key, lower is better: the training error above the goal, then the epochs, then the training error."""
     error = history[-1]["train_error"] if history else 1.0
     return max(error, GOAL), len(history), error
 
 
-def show(epoch: int, share: float, shown: Mapping[str, float]) -> None:
-    """One line an epoch."""
+def print_epoch(epoch: int, share: float, shown: Mapping[str, float]) -> None:
+    """Print a line at the end of each epoch."""
     if share == 1:
         print(f"  epoch {epoch}: loss {shown['loss']:.3f}, {shown['images_per_s']:.0f} images/s", flush=True)
 
 
 def draw(chosen: Mapping[str, tuple[float, History]], picture: Path) -> None:
-    """Training error by epoch, as the paper's figure 1 has it: a solid line for ReLU, a dashed one for tanh."""
+    """Draw the training error by epoch like the paper's figure 1: a solid line for ReLU, a dashed line for tanh."""
     figure = Figure(figsize=(6, 4), dpi=120)
     axes = figure.subplots()
     for name, (rate, history) in chosen.items():

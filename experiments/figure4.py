@@ -1,8 +1,9 @@
-"""The paper's figure 4, right, on your data: the training images nearest to a validation image by the net's last hidden layer.
+"""Repeats the right half of the paper's figure 4 on your data: training images nearest in the last hidden layer.
 
 python -m experiments.figure4 --data PREPARED --checkpoint RUN/checkpoint-0040 [--images 1000] [--picture figure4.png]
 
-The paper shows five test images. Here is also counted how often the nearest image has the right class, by these values and by pixels.
+The paper shows five test images. This command also counts how often the nearest image has the right class, by the
+values of the hidden layer and by the pixels.
 """
 
 import argparse
@@ -26,16 +27,16 @@ NEAREST = 6  # beside each image, as in the paper
 SHOWN = 5  # images, as in the paper
 BATCH = 64  # images
 
-Values = Callable[[Tensor], Tensor]  # uint8 [N,R,R,3] -> float [N,D]
+Features = Callable[[Tensor], Tensor]  # uint8 [N,R,R,3] -> float [N,D]
 
 
 def main() -> None:
-    """Read the command line; what is wrong with it is one line."""
+    """Read the command line and search; bad input is one line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="a prepared data set")
-    parser.add_argument("--checkpoint", type=Path, required=True, help="a net of its classes")
-    parser.add_argument("--images", type=int, default=1000, help="validation images at most, evenly spread")
-    parser.add_argument("--picture", type=Path, default=Path("figure4.png"))
+    parser.add_argument("--checkpoint", type=Path, required=True, help="a net of the same classes")
+    parser.add_argument("--images", type=int, default=1000, help="most validation images, evenly spread")
+    parser.add_argument("--picture", type=Path, default=Path("figure4.png"), help="where to draw the figure")
     try:
         search(parser.parse_args())
     except BadInput as error:
@@ -43,33 +44,31 @@ def main() -> None:
 
 
 def search(options: argparse.Namespace) -> None:
-    """Look up the nearest by both kinds of values; print how often they are right, draw what the hidden layer finds."""
+    """Find the nearest images by both features; print how often they are right, draw those of the hidden layer."""
     prepared, checkpoint = Prepared.open(options.data), Checkpoint.load(options.checkpoint)
     if checkpoint.contract != prepared.contract:
-        raise BadInput(f"{options.checkpoint}: trained on other classes than {options.data} has")
+        raise BadInput(f"{options.checkpoint}: the classes are not those of {options.data}")
     training, validation = (np.flatnonzero(mask) for mask in (~prepared.validation, prepared.validation))
     if len(training) < NEAREST or not len(validation):
-        raise BadInput(
-            f"{options.data}: holds {len(training)} training and {len(validation)} validation images, too few to look up"
-        )
-    asked = spread(validation, options.images)
-    print(f"{len(asked)} validation images among {len(training)} training images; of the right class:")
-    for name, values in kinds(checkpoint).items():
-        found = nearest(values, prepared, asked, training)
-        right = prepared.labels[found] == prepared.labels[asked][:, None]
+        raise BadInput(f"{options.data}: {len(training)} training and {len(validation)} validation images are too few")
+    queries = spread_evenly(validation, options.images)
+    print(f"{len(queries)} validation images among {len(training)} training images; of the right class:")
+    for name, features in feature_functions(checkpoint).items():
+        found = find_nearest(features, prepared, queries, training)
+        right = prepared.labels[found] == prepared.labels[queries][:, None]
         print(f"by {name}: the nearest {right[:, 0].mean():.1%}, of the nearest {NEAREST} {right.mean():.1%}")
         if name == "hidden layer":
-            shown = spread(np.arange(len(asked)), SHOWN)
-            draw(prepared, asked[shown], found[shown], options.picture)
+            shown = spread_evenly(np.arange(len(queries)), SHOWN)
+            draw(prepared, queries[shown], found[shown], options.picture)
 
 
-def spread(indices: np.ndarray, most: int) -> np.ndarray:
-    """At most so many of them, evenly."""
+def spread_evenly(indices: np.ndarray, most: int) -> np.ndarray:
+    """At most `most` of the indices, evenly spread."""
     return indices[np.arange(min(most, len(indices))) * len(indices) // min(most, len(indices))]
 
 
-def kinds(checkpoint: Checkpoint) -> dict[str, Values]:
-    """What images are compared by, the center crop of each: what fc8 is given, [N,4096], and the pixels themselves, [N,3*224*224]."""
+def feature_functions(checkpoint: Checkpoint) -> dict[str, Features]:
+    """Features of the center crop, by name: the input of fc8, [N,4096], and the pixels, [N,3*224*224]."""
     layers = list(AlexNet.from_weights(checkpoint.net, checkpoint.weights))[:-1]
     net = TenCropNet(nn.Sequential(*layers), checkpoint.contract, checkpoint.mean).eval()
     center = (checkpoint.contract.views[CENTER_VIEW],)
@@ -80,27 +79,27 @@ def kinds(checkpoint: Checkpoint) -> dict[str, Values]:
 
 
 @torch.inference_mode()
-def nearest(values: Values, prepared: Prepared, asked: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """Of each asked image the nearest of the others by Euclidean distance, the closest first: indices [len(asked),NEAREST]."""
-    queries = torch.cat([values(torch.from_numpy(images)) for images, _ in prepared.batches(asked, BATCH)])
-    squares = queries.square().sum(1, keepdim=True)
-    distances, found = torch.empty(len(asked), 0), torch.empty(len(asked), 0, dtype=torch.int64)
+def find_nearest(features: Features, prepared: Prepared, queries: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """The images of `among` nearest to each query by Euclidean distance, closest first: [len(queries),NEAREST]."""
+    own = torch.cat([features(torch.from_numpy(images)) for images, _ in prepared.batches(queries, BATCH)])
+    squares = own.square().sum(1, keepdim=True)
+    distances, found = torch.empty(len(queries), 0), torch.empty(len(queries), 0, dtype=torch.int64)
     starts = range(0, len(among), BATCH)
     for start, (images, _) in zip(starts, prepared.batches(among, BATCH), strict=True):
-        indices = torch.from_numpy(among[start : start + BATCH]).expand(len(asked), -1)
-        others = values(torch.from_numpy(images))
-        # squared, and not by torch.cdist, which copies all queries for each batch
-        distances = torch.cat([distances, squares + others.square().sum(1) - 2 * (queries @ others.T)], 1)
+        indices = torch.from_numpy(among[start : start + BATCH]).expand(len(queries), -1)
+        others = features(torch.from_numpy(images))
+        # squared distances; torch.cdist would copy all queries for each batch
+        distances = torch.cat([distances, squares + others.square().sum(1) - 2 * (own @ others.T)], 1)
         distances, order = distances.topk(min(NEAREST, distances.shape[1]), largest=False)
         found = torch.cat([found, indices], 1).gather(1, order)
     return found.numpy()
 
 
-def draw(prepared: Prepared, asked: np.ndarray, found: np.ndarray, picture: Path) -> None:
-    """A row an image: itself, then its nearest; a name in red is of another class."""
-    figure = Figure(figsize=(9, 1.5 * len(asked)), dpi=120)
-    axes = figure.subplots(len(asked), 1 + NEAREST, squeeze=False)
-    for row, image, others in zip(axes, asked, found, strict=True):
+def draw(prepared: Prepared, queries: np.ndarray, found: np.ndarray, picture: Path) -> None:
+    """Draw a row per image: the image, then its nearest ones; a red name is another class."""
+    figure = Figure(figsize=(9, 1.5 * len(queries)), dpi=120)
+    axes = figure.subplots(len(queries), 1 + NEAREST, squeeze=False)
+    for row, image, others in zip(axes, queries, found, strict=True):
         for place, index in zip(row, (image, *others), strict=True):
             label = prepared.labels[index]
             place.imshow(prepared.pixels(int(index)))

@@ -1,4 +1,4 @@
-"""bench/serving: its load generator tells statuses and times apart, its ratios are of one run, and bad input is one line."""
+"""bench/serving: the load generator counts answers by status, ratios compare one round, bad input is one line."""
 
 import json
 import math
@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.serving.client import Answer, Load, compiled, figures, load, parse, percentiles
-from bench.serving.post import inference, plain_photographs, raw
-from bench.serving.process import ask
-from bench.serving.report import report
-from bench.serving.rivals.tencrop_numpy import average, square, ten_crops
-from bench.serving.rows import RATES, ROWS, command_line, top1
+from bench.serving.client import Answer, Load, compile_client, parse_output, percentiles, run_load, summarize
+from bench.serving.post import find_rgb_jpegs, inference_request, raw_request
+from bench.serving.process import send
+from bench.serving.report import render_report
+from bench.serving.rivals.tencrop_numpy import average_softmax, decode_square, ten_crops
+from bench.serving.rows import RATES, ROWS, command_line, top1_index
 from tencrop.common.errors import BadInput
 from tencrop.images.decode import decode
 from tencrop.model.contract import Contract
@@ -28,7 +28,7 @@ from tencrop.model.contract import Contract
 SECONDS = 0.5
 
 
-def test_percentiles_are_times_that_were_measured() -> None:
+def test_percentiles_are_measured_times() -> None:
     answers = [Answer(200, 0, took / 1000) for took in range(1, 101)]
     assert percentiles(answers) == pytest.approx((51, 100))
     assert percentiles(answers[:1]) == pytest.approx((1, 1))
@@ -36,26 +36,26 @@ def test_percentiles_are_times_that_were_measured() -> None:
 
 
 def test_the_output_of_the_load_generator_is_read() -> None:
-    answers, core = parse("200 -0.5 1.25\n429 0.25 0.001\ncore 0.0125\n")
+    answers, core = parse_output("200 -0.5 1.25\n429 0.25 0.001\ncore 0.0125\n")
     assert answers == [Answer(200, -0.5, 1.25), Answer(429, 0.25, 0.001)]
     assert core == 0.0125
-    assert parse("core 0.5\n") == ([], 0.5)
+    assert parse_output("core 0.5\n") == ([], 0.5)
 
 
 def test_figures_tell_answered_refused_and_failed_apart() -> None:
-    early, late = Answer(200, -0.5, 0.6), Answer(200, 1.9, 0.3)  # due before the two seconds, answered behind them
+    early, late = Answer(200, -0.5, 0.6), Answer(200, 1.9, 0.3)  # due before the two seconds; answered after them
     answers = [early, Answer(200, 0.0, 0.1), late, Answer(429, 1.0, 0.02), Answer(0, 1.5, 10.0), Answer(500, 0.1, 0.1)]
-    found = figures(answers, Load("rate", 2), seconds=2, core=0.1)
-    assert found.images_per_s == 1.0  # the early one and one more came
+    found = summarize(answers, Load("rate", 2), seconds=2, core=0.1)
+    assert found.images_per_s == 1.0  # the early answer and one more arrived in time
     assert (found.p50, found.p99) == pytest.approx((300, 300))
     assert (found.refused, found.failed, found.offered, found.client_core) == (1, 2, 5, 0.1)
     assert found.refused_p99 == pytest.approx(20)
-    closed = figures(answers, Load("clients", 2), seconds=2, core=0.1)
+    closed = summarize(answers, Load("clients", 2), seconds=2, core=0.1)
     assert (closed.images_per_s, closed.p99, closed.offered) == (1.0, 600, 4)
 
 
 class Every(socketserver.StreamRequestHandler):
-    """Answers every second request of a connection 429, at once, before it has read the body."""
+    """Answers every second request of a connection with 429, before it reads the body."""
 
     def handle(self) -> None:
         for number in range(100_000):
@@ -70,7 +70,7 @@ class Every(socketserver.StreamRequestHandler):
 
 
 class Server(socketserver.ThreadingTCPServer):
-    """Its port is `server_address[1]`."""
+    """A threading server; its port is `server_address[1]`."""
 
     daemon_threads = True
     request_queue_size = 64
@@ -90,35 +90,35 @@ def port() -> Iterator[int]:
 @pytest.fixture
 def requests(tmp_path: Path) -> list[Path]:
     files = [tmp_path / "one", tmp_path / "two"]
-    for file, size in zip(files, (10, 500_000), strict=True):  # the second is more than a socket holds
-        file.write_bytes(raw("/predict", bytes(size)))
+    for file, size in zip(files, (10, 500_000), strict=True):  # the second does not fit into a socket buffer
+        file.write_bytes(raw_request("/predict", bytes(size)))
     return files
 
 
 @pytest.mark.skipif(not shutil.which("cc"), reason="needs a C compiler")
-@pytest.mark.parametrize("asked", [Load("clients", 3), Load("rate", 200)])
-def test_the_load_generator_sees_what_a_server_did(
-    asked: Load, port: int, requests: list[Path], tmp_path: Path
+@pytest.mark.parametrize("load", [Load("clients", 3), Load("rate", 200)])
+def test_the_load_generator_counts_the_answers_of_a_server(
+    load: Load, port: int, requests: list[Path], tmp_path: Path
 ) -> None:
-    assert ask(port, requests[0].read_bytes()) == (200, b"answers")
-    found = load(compiled(tmp_path), port, asked, SECONDS, requests)
+    assert send(port, requests[0].read_bytes()) == (200, b"answers")
+    found = run_load(compile_client(tmp_path), port, load, SECONDS, requests)
     good = found.offered - found.refused
     assert not found.failed
     assert good >= 0.4 * found.offered > 8
-    if asked.kind == "rate":
+    if load.kind == "rate":
         assert 0.6 * 200 * SECONDS < found.offered < 1.4 * 200 * SECONDS
 
 
-def test_only_plain_photographs_are_taken(tmp_path: Path) -> None:
+def test_only_rgb_jpegs_are_used(tmp_path: Path) -> None:
     for name, mode in (("a/colour.jpg", "RGB"), ("a/grey.jpg", "L"), ("b/colour.png", "RGB")):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.new(mode, (8, 8)).save(tmp_path / name)
     (tmp_path / "b" / "damaged.jpg").write_bytes(b"\xff\xd8\xff")
-    assert plain_photographs(tmp_path) == ([tmp_path / "a" / "colour.jpg"], 3)
+    assert find_rgb_jpegs(tmp_path) == ([tmp_path / "a" / "colour.jpg"], 3)
 
 
-def test_a_request_of_the_inference_protocol_has_its_lengths() -> None:
-    head, _, body = inference("/v2/models/m/infer", b"photo").partition(b"\r\n\r\n")
+def test_an_open_inference_request_states_its_lengths() -> None:
+    head, _, body = inference_request("/v2/models/m/infer", b"photo").partition(b"\r\n\r\n")
     fields = dict(line.split(": ") for line in head.decode().split("\r\n")[1:])
     length = int(fields["Inference-Header-Content-Length"])
     assert int(fields["Content-Length"]) == len(body)
@@ -126,10 +126,10 @@ def test_a_request_of_the_inference_protocol_has_its_lengths() -> None:
     assert body[length:] == b"\x05\0\0\0photo"
 
 
-def test_every_server_answers_in_its_own_words() -> None:
-    assert top1(ROWS["ours"], b'{"top": [{"index": 7}, {"index": 1}]}') == 7
-    assert top1(ROWS["litserve"], b'{"index": 7, "probability": 0.5}') == 7
-    assert top1(ROWS["triton"], b'{"outputs": [{"name": "index", "data": [7]}]}') == 7
+def test_the_class_is_read_from_each_servers_answer() -> None:
+    assert top1_index(ROWS["ours"], b'{"top": [{"index": 7}, {"index": 1}]}') == 7
+    assert top1_index(ROWS["litserve"], b'{"index": 7, "probability": 0.5}') == 7
+    assert top1_index(ROWS["triton"], b'{"outputs": [{"name": "index", "data": [7]}]}') == 7
     options = ["--port", "80", "--precision", "fp32"]
     assert command_line(ROWS["ours-fp32"], Path("python"), 80, Path("x")) == [
         "python",
@@ -140,13 +140,13 @@ def test_every_server_answers_in_its_own_words() -> None:
     ]
 
 
-def test_the_rivals_see_the_pixels_that_ours_sees(tmp_path: Path) -> None:
+def test_rivals_decode_to_the_same_pixels_as_ours(tmp_path: Path) -> None:
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 451, 3), np.uint8)).save(tmp_path / "x.png")
     data = (tmp_path / "x.png").read_bytes()
-    np.testing.assert_array_equal(square(data), decode(data, Contract())[0])
+    np.testing.assert_array_equal(decode_square(data), decode(data, Contract())[0])
 
 
-def test_the_rivals_take_the_ten_views_and_their_mean() -> None:
+def test_rivals_average_the_same_ten_views() -> None:
     squares = np.random.default_rng(0).integers(0, 256, (2, 256, 256, 3), np.uint8)
     mean = np.full((3, 256, 256), 100, np.float32)
     views = ten_crops(squares, mean).reshape(2, 10, 3, 224, 224)
@@ -155,19 +155,19 @@ def test_the_rivals_take_the_ten_views_and_their_mean() -> None:
         np.testing.assert_array_equal(crop, (part[:, ::-1] if view.mirrored else part).transpose(2, 0, 1) - 100.0)
     logits = np.zeros((20, 4), np.float32)
     logits[:10, 1] = np.log(3)
-    np.testing.assert_allclose(average(logits), [[1 / 6, 3 / 6, 1 / 6, 1 / 6], [0.25] * 4], rtol=1e-6)
+    np.testing.assert_allclose(average_softmax(logits), [[1 / 6, 3 / 6, 1 / 6, 1 / 6], [0.25] * 4], rtol=1e-6)
 
 
 def a_load(images_per_s: float, **others: float) -> dict[str, float]:
-    base = figures([Answer(200, 0, 0.1)], Load("clients", 1), 1, 0.01)._replace(images_per_s=images_per_s)
+    base = summarize([Answer(200, 0, 0.1)], Load("clients", 1), 1, 0.01)._replace(images_per_s=images_per_s)
     return {**base._asdict(), **others}
 
 
 def a_round(speeds: dict[str, float], limit: float) -> dict[str, Any]:
-    most = {"e": 2 * limit, "d": 0.002, "l": limit}
+    limits = {"e": 2 * limit, "d": 0.002, "l": limit}
     return {
         name: {
-            **most,
+            **limits,
             "clients": {clients: a_load(speed) for clients in ("1", "4", "16", "64")},
             "capacity": speed,
             "rates": {},
@@ -181,9 +181,9 @@ def a_result(*rounds: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_ratios_are_taken_within_a_round() -> None:
-    text = report(a_result(a_round({"ours": 80, "fastapi": 4}, 100), a_round({"ours": 40, "fastapi": 5}, 80)))
-    assert "- ours / fastapi: 14.00 (each round: 20.00, 8.00); to reach: 10" in text
-    assert "- ours / L: 0.65 (each round: 0.80, 0.50); to reach: 0.85" in text
+    text = render_report(a_result(a_round({"ours": 80, "fastapi": 4}, 100), a_round({"ours": 40, "fastapi": 5}, 80)))
+    assert "- ours / fastapi: 14.00 (each round: 20.00, 8.00); goal: 10" in text
+    assert "- ours / L: 0.65 (each round: 0.80, 0.50); goal: 0.85" in text
     assert "ours-fp32" not in text
     assert "Open loop" not in text
 
@@ -191,7 +191,7 @@ def test_ratios_are_taken_within_a_round() -> None:
 def test_a_rival_that_does_not_run_here_says_why() -> None:
     only = a_round({"ours": 80}, 100)
     only["triton"] = {"failed": "no such library"}
-    text = report(a_result(only))
+    text = render_report(a_result(only))
     assert "does not run here: no such library" in text
     assert "ours / triton" not in text
 
@@ -202,10 +202,10 @@ def test_overload_is_compared_with_capacity() -> None:
     loads["4"] |= {"refused": 9, "refused_p99": 12.0}
     only["ours"]["rates"] = loads
     only["ours"]["clients"]["64"]["p99"] = 200
-    text = report(a_result(only))
-    assert "over p99 at capacity, 64 clients: 2.00; to be below: 2" in text
-    assert "arriving at random: 4.00" in text
-    assert "429 within (p99): 12 ms; to be within: 50 ms" in text
+    text = render_report(a_result(only))
+    assert "over p99 at capacity, 64 clients: 2.00; goal: below 2" in text
+    assert "with random arrivals: 4.00" in text
+    assert "p99 of 429s: 12 ms; goal: at most 50 ms" in text
     assert "minus at capacity: +3 MiB" in text
     assert "| ours | 4 x | 320.0 | 80.0 | 100 | 400 | 9 | 12 |" in text
 
@@ -213,9 +213,9 @@ def test_overload_is_compared_with_capacity() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--images", "{tmp}/none"], "{tmp}/none: no such folder; name one with photographs"),
-        (["--images", "{tmp}"], "{tmp}: no JPEG in RGB in it or below it; name a folder with photographs"),
-        (["--images", "{tmp}", "--seconds", "0"], "--seconds and --rounds are to be more than 0"),
+        (["--images", "{tmp}/none"], "{tmp}/none: no such folder; name a folder with photographs"),
+        (["--images", "{tmp}"], "{tmp}: no RGB JPEG in or below this folder; name a folder with photographs"),
+        (["--images", "{tmp}", "--seconds", "0"], "--seconds and --rounds must be more than 0"),
         (["--images", "{tmp}", "--json", "{tmp}/x/y.json"], "{tmp}/x/y.json: no folder {tmp}/x to write it in"),
     ],
 )
@@ -230,10 +230,10 @@ def test_bad_input_is_one_line(
     assert ended.value.code == message.format(tmp=tmp_path)
 
 
-def test_without_a_compiler_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_compiler_is_named_with_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(*_: object, **__: object) -> None:
         raise FileNotFoundError
 
     monkeypatch.setattr(subprocess, "run", missing)
     with pytest.raises(BadInput, match="install a compiler"):
-        compiled(tmp_path)
+        compile_client(tmp_path)

@@ -1,4 +1,4 @@
-"""bench/training.py: what it compares computes the same net, and its clock leaves the warm-up out."""
+"""bench/training.py: all rows train the same net, and the clock leaves the warm-up out."""
 
 import copy
 
@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from bench import imagenet_script
 from bench.clock import Clock
-from bench.training import report, use_torch_lrn
-from experiments import imagenet_script
+from bench.training import render_report, use_torch_lrn
 from tencrop.model.net import AlexNet
 from tencrop.training.recipe import load
 
@@ -36,7 +36,7 @@ def logits(net: nn.Module) -> torch.Tensor:
 
 
 def test_the_script_trains_the_net_of_the_recipe(ours: AlexNet) -> None:
-    theirs = imagenet_script.net(CLASSES)
+    theirs = imagenet_script.build_net(CLASSES)
     assert [p.shape for p in theirs.parameters()] == [p.shape for p in ours.parameters()]
     with torch.no_grad():
         for (name, own), its in zip(ours.named_parameters(), theirs.parameters(), strict=True):
@@ -55,20 +55,24 @@ def test_torch_response_normalization_computes_the_same_net(ours: AlexNet) -> No
     torch.testing.assert_close(logits(changed), expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
     without = copy.deepcopy(ours)
     without.lrn1 = nn.Identity()
-    assert (logits(without) - expected).abs().max() > 0.05 * expected.abs().max()  # so the comparison sees it
+    assert (
+        logits(without) - expected
+    ).abs().max() > 0.05 * expected.abs().max()  # so the comparison would notice a missing norm
 
 
 def test_the_clock_leaves_the_warm_up_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    times = iter([0.0, 100.0, 101.0, 102.0, 103.0])  # made; then at 20, 30, 40 and 50 images
+    times = iter([0.0, 100.0, 101.0, 102.0, 103.0])  # at the start; then at 20, 30, 40 and 50 images
     monkeypatch.setattr("time.perf_counter", lambda: next(times))
     clock = Clock(seconds=2.5, warm_up=20)
     clock.count([10] * 9)
-    assert clock.measured() == {"images_per_s": 10.0, "images": 30, "seconds": 3.0, "warm_up_seconds": 100.0}
+    assert clock.timing() == {"images_per_s": 10.0, "images": 30, "seconds": 3.0, "warm_up_seconds": 100.0}
 
 
 def test_the_report_divides_medians() -> None:
     rounds = {"ours": [80.0, 100.0, 90.0], "script": [20.0, 25.0, 30.0]}
-    text = report({name: [{"images_per_s": value} for value in values] for name, values in rounds.items()}, "a machine")
+    text = render_report(
+        {name: [{"images_per_s": value} for value in values] for name, values in rounds.items()}, "a machine"
+    )
     assert "| 25.0 | 20.0, 30.0 | 3.60 x |" in text
     assert "ours / script: 3.60 (each round: 4.00, 4.00, 3.00)" in text
     assert "loader / step" not in text

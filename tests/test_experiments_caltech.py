@@ -1,12 +1,12 @@
-"""experiments/caltech.py and its tables: no test image is trained on or divides a rate, and differences are of the same fold and seed."""
+"""experiments/caltech.py: test images train no net and change no rate; differences compare equal folds and seeds."""
 
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from experiments.caltech import TESTED, lay_out, split, watched
-from experiments.caltech_results import compared, grouped, table
+from experiments.caltech import TESTED, draw_fold, link_images, training_entries
+from experiments.caltech_results import accuracy_table, difference_table, group_runs
 from tencrop.dataset.folder import Folder, open_folder
 from tencrop.dataset.holdout import held_out
 from tencrop.dataset.source import unheard
@@ -27,27 +27,27 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def fold(photos: Path, tmp_path: Path) -> Folder:
-    """The first fold at 30 a class, laid out."""
-    lay_out(split(photos, 30, 0, 0), photos, tmp_path)
+    """The first fold at 30 images per class, as a data set of links."""
+    link_images(draw_fold(photos, 30, 0, 0), photos, tmp_path)
     return open_folder(tmp_path, None, unheard)
 
 
-def test_a_fold_has_so_many_training_images_of_each_class_and_others_for_the_test(photos: Path) -> None:
-    parts = split(photos, 30, 0, 0)
+def test_a_fold_draws_the_training_images_of_each_class_and_others_as_test_images(photos: Path) -> None:
+    parts = draw_fold(photos, 30, 0, 0)
     assert len(parts["train"]) == 60 and not {*parts["train"]} & {*parts["val"]}
     assert len(parts["val"]) == 1 + TESTED
-    assert split(photos, 30, 0, 0) == parts and split(photos, 30, 1, 0) != parts
+    assert draw_fold(photos, 30, 0, 0) == parts and draw_fold(photos, 30, 1, 0) != parts
 
 
-def test_a_schedule_is_chosen_without_the_test_images(photos: Path) -> None:
-    test, choosing = {*split(photos, 30, 0, 0)["val"]}, split(photos, 30, 0, 5)
+def test_choosing_a_schedule_leaves_the_test_images_alone(photos: Path) -> None:
+    test, choosing = {*draw_fold(photos, 30, 0, 0)["val"]}, draw_fold(photos, 30, 0, 5)
     assert [len(choosing[part]) for part in ("train", "val")] == [50, 10]
     assert not test & {*choosing["train"], *choosing["val"]}
 
 
-def test_training_validates_on_some_test_images_for_its_curves_alone(fold: Folder) -> None:
+def test_training_validates_on_a_few_test_images_only_for_its_curves(fold: Folder) -> None:
     held = held_out(fold.entries, 0)
-    seen = watched(fold.entries, held, plateau=False)
+    seen = training_entries(fold.entries, held, plateau=False)
     assert [entry for entry in seen if not entry.validation] == [
         entry for entry, test in zip(fold.entries, held, strict=True) if not test
     ]
@@ -55,11 +55,11 @@ def test_training_validates_on_some_test_images_for_its_curves_alone(fold: Folde
 
 
 def test_a_plateau_rule_sees_no_test_image(fold: Folder) -> None:
-    seen = watched(fold.entries, held_out(fold.entries, 0), plateau=True)
+    seen = training_entries(fold.entries, held_out(fold.entries, 0), plateau=True)
     assert all(entry.id.startswith("train/") for entry in seen) and sum(bool(entry.validation) for entry in seen) == 4
 
 
-def test_differences_are_taken_at_the_same_fold_and_seed() -> None:
+def test_differences_compare_equal_folds_and_seeds() -> None:
     def result(recipe: str, seed: int, top1: float) -> dict[str, object]:
         views = {"top1": top1, "top5": 0.5, "per_class": top1, "per_class_with_enough": None}
         both = {"center": views, "ten_crop": views}
@@ -73,8 +73,8 @@ def test_differences_are_taken_at_the_same_fold_and_seed() -> None:
             **both,
         }
 
-    rows = grouped(
+    rows = group_runs(
         [result("source145", 0, 0.4), result("no_lrn", 1, 0.25), result("source145", 1, 0.3), result("no_lrn", 0, 0.38)]
     )
-    assert "| source145 | 15 | 2 | 35.0 (30.0 to 40.0) |" in table(rows)[2]
-    assert compared(rows, "source145")[2:] == ["| no_lrn | 15 | +5.0, +2.0 | +5.0, +2.0 | +1.4 |"]
+    assert "| source145 | 15 | 2 | 35.0 (30.0 to 40.0) |" in accuracy_table(rows)[2]
+    assert difference_table(rows, "source145")[2:] == ["| no_lrn | 15 | +5.0, +2.0 | +5.0, +2.0 | +1.4 |"]

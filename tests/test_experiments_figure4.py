@@ -1,4 +1,4 @@
-"""experiments/figure4.py: the values are those that fc8 sees, and the nearest are those that a plain search finds."""
+"""experiments/figure4.py: the features are the input of fc8, the nearest images those that a plain search finds."""
 
 from argparse import Namespace
 from dataclasses import replace
@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from experiments.figure4 import NEAREST, kinds, nearest, search, spread
+from experiments.figure4 import NEAREST, feature_functions, find_nearest, search, spread_evenly
 from tencrop.common.errors import BadInput
 from tencrop.dataset.prepared import Prepared
 from tencrop.model.checkpoint import Checkpoint
@@ -25,9 +25,9 @@ def checkpoint(source145: Checkpoint, tiny_prepared: Prepared) -> Checkpoint:
 
 
 @torch.inference_mode()
-def test_the_hidden_values_are_those_that_fc8_is_given(checkpoint: Checkpoint, tiny_prepared: Prepared) -> None:
+def test_the_hidden_features_are_the_input_of_fc8(checkpoint: Checkpoint, tiny_prepared: Prepared) -> None:
     images = torch.from_numpy(np.stack([tiny_prepared.pixels(index) for index in range(4)]))
-    hidden = kinds(checkpoint)["hidden layer"](images)
+    hidden = feature_functions(checkpoint)["hidden layer"](images)
     logits = hidden @ torch.from_numpy(checkpoint.weights["fc8.weight"]).T + torch.from_numpy(
         checkpoint.weights["fc8.bias"]
     )
@@ -35,17 +35,17 @@ def test_the_hidden_values_are_those_that_fc8_is_given(checkpoint: Checkpoint, t
     torch.testing.assert_close(logits.softmax(1), net.center(images), rtol=1e-4, atol=1e-5)
 
 
-def test_the_nearest_are_those_that_a_plain_search_finds(
+def test_the_nearest_images_are_those_that_a_plain_search_finds(
     tiny_prepared: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("experiments.figure4.BATCH", 4)  # fewer than are looked for
+    monkeypatch.setattr("experiments.figure4.BATCH", 4)  # fewer than NEAREST
     every = np.arange(len(tiny_prepared.labels))
-    asked, among = every[::5], every[every % 5 > 0]
+    queries, among = every[::5], every[every % 5 > 0]
     corner = np.stack([tiny_prepared.pixels(int(index))[:9, :9].astype(np.float64).ravel() for index in every])
-    found = nearest(lambda images: images[:, :9, :9].float().flatten(1), tiny_prepared, asked, among)
+    found = find_nearest(lambda images: images[:, :9, :9].float().flatten(1), tiny_prepared, queries, among)
     expected = [
         sorted(among, key=lambda other: float(np.sum((corner[other] - corner[image]) ** 2)))[:NEAREST]
-        for image in asked
+        for image in queries
     ]
     np.testing.assert_array_equal(found, expected)
 
@@ -58,8 +58,8 @@ def test_a_picture_and_two_counts(
         data=tiny_prepared.root, checkpoint=tmp_path / "checkpoint", images=4, picture=tmp_path / "figure4.png"
     )
     search(options)
-    told = capsys.readouterr().out.splitlines()
-    assert told[0].startswith("4 validation images among ") and [line.split(":")[0] for line in told[1:]] == [
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("4 validation images among ") and [line.split(":")[0] for line in lines[1:]] == [
         "by hidden layer",
         "by pixels",
     ]
@@ -69,7 +69,7 @@ def test_a_picture_and_two_counts(
 
 def test_a_net_of_other_classes_is_refused(source145: Checkpoint, tiny_prepared: Prepared, tmp_path: Path) -> None:
     source145.save(tmp_path / "checkpoint")
-    with pytest.raises(BadInput, match="other classes"):
+    with pytest.raises(BadInput, match="the classes are not those of"):
         search(
             Namespace(
                 data=tiny_prepared.root, checkpoint=tmp_path / "checkpoint", images=4, picture=tmp_path / "figure4.png"
@@ -77,5 +77,5 @@ def test_a_net_of_other_classes_is_refused(source145: Checkpoint, tiny_prepared:
         )
 
 
-def test_an_even_spread() -> None:
-    assert spread(np.arange(10), 3).tolist() == [0, 3, 6] and spread(np.arange(2), 5).tolist() == [0, 1]
+def test_indices_are_spread_evenly_evenly() -> None:
+    assert spread_evenly(np.arange(10), 3).tolist() == [0, 3, 6] and spread_evenly(np.arange(2), 5).tolist() == [0, 1]

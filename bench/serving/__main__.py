@@ -1,9 +1,11 @@
-"""`tencrop serve` beside what a user would run instead, in one run: closed and open loops of photographs, memory, and the ratios.
+"""Compares `tencrop serve` with other servers of the same net: closed and open loops of photographs, memory, ratios.
 
-python -m bench.serving --images FOLDER [--seconds 6] [--rounds 2] [--rows NAME ...] [--envs FOLDER] [--json FILE] [--picture FILE]
+python -m bench.serving --images FOLDER [--seconds 6] [--rounds 2] [--rows NAME ...] [--envs FOLDER]
+    [--json FILE] [--picture FILE]
 
-Rounds in turns, each server alone on the machine with the load generator. Each rival has an environment of its own under --envs, made
-once. Open loops are measured in the last round, of the rows as shipped, at multiples of what the row gave in that round's closed loops.
+Each round measures every row once. Each server has the machine to itself, beside the load generator. Each rival has a
+virtual environment of its own under --envs, which is made once. The last round also measures open loops of the rows as
+shipped, at multiples of the row's capacity in that round's closed loops.
 """
 
 import argparse
@@ -13,10 +15,10 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench.machine import machine
+from bench.machine import describe_machine
 from bench.serving.measure import Measurement, Result, WrongAnswer
 from bench.serving.picture import draw
-from bench.serving.report import report
+from bench.serving.report import render_report
 from bench.serving.rows import BLOCKS, ROWS
 from tencrop.common.errors import BadInput, WorkFailed
 
@@ -24,17 +26,17 @@ ENVS = Path("../bench-envs")
 
 
 def main() -> None:
-    """Read the command line; what is wrong with it is one line."""
+    """Read the command line and measure; an error is one line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=Path, required=True, help="a folder of photographs, of the sizes to measure")
-    parser.add_argument("--seconds", type=float, default=6, help="of each load, after its warm-up")
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--images", type=Path, required=True, help="a folder of photographs of typical sizes")
+    parser.add_argument("--seconds", type=float, default=6, help="for each load, after its warm-up")
+    parser.add_argument("--rounds", type=int, default=2, help="how often to measure")
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="NAME", help=", ".join(ROWS))
-    parser.add_argument("--envs", type=Path, default=ENVS, help="where the rivals' environments are kept")
+    parser.add_argument("--envs", type=Path, default=ENVS, help="the folder of the rivals' environments")
     parser.add_argument("--json", type=Path, help="where to write every measurement")
-    parser.add_argument("--picture", type=Path, help="where to draw the table, a PNG")
+    parser.add_argument("--picture", type=Path, help="where to draw the figures, as PNG")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # the server that runs is ended too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # so that the running server is ended too
     try:
         check(options)
         publish(run(options), options)
@@ -43,16 +45,16 @@ def main() -> None:
 
 
 def check(options: argparse.Namespace) -> None:
-    """Raises BadInput before anything is measured."""
+    """Raises BadInput for options that cannot work, before anything is measured."""
     if options.seconds <= 0 or options.rounds < 1:
-        raise BadInput("--seconds and --rounds are to be more than 0")
+        raise BadInput("--seconds and --rounds must be more than 0")
     for file in (options.json, options.picture):
         if file and not file.absolute().parent.is_dir():
             raise BadInput(f"{file}: no folder {file.absolute().parent} to write it in")
 
 
 def run(options: argparse.Namespace) -> Result:
-    """Every row in every round."""
+    """Measure every row in every round."""
     shipped = next(iter(BLOCKS.values()))
     with TemporaryDirectory() as scratch:
         measurement = Measurement(options.images, options.envs.absolute(), Path(scratch), options.seconds)
@@ -60,16 +62,21 @@ def run(options: argparse.Namespace) -> Result:
             measurement.round(options.rows, shipped if number == options.rounds else ())
             for number in range(1, options.rounds + 1)
         ]
-        return {"machine": machine(), "photographs": measurement.about, "seconds": options.seconds, "rounds": rounds}
+        return {
+            "machine": describe_machine(),
+            "photographs": measurement.about,
+            "seconds": options.seconds,
+            "rounds": rounds,
+        }
 
 
 def publish(result: Result, options: argparse.Namespace) -> None:
-    """Print the report; write what was asked for."""
+    """Print the report; write the JSON file and the picture where they are asked for."""
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n")
     if options.picture:
         draw(result, options.picture)
-    print(report(result))
+    print(render_report(result))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Client: load.c compiled here and run; what it saw, as the figures of one load."""
+"""The load generator: compiles load.c, runs it, and turns its output into the figures of one load."""
 
 import subprocess
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ import numpy as np
 from tencrop.common.errors import BadInput, WorkFailed, one_line
 
 SOURCE = Path(__file__).with_name("load.c")
-WARM_UP = 1.0  # seconds at least; a closed loop's lasts until each client was answered
+WARM_UP = 1.0  # least seconds; in a closed loop it lasts until each client has had an answer
 
 
 class Answer(NamedTuple):
-    """One request: its status (0: no answer came), when it was due, and the seconds from then to its answer."""
+    """One request: its status (0: no answer), when it was due, and the seconds from then to the answer."""
 
     status: int
     due: float
@@ -25,62 +25,66 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True)
 class Load:
-    """What a server is asked: by so many clients, each again when it is answered, or so many requests a second whatever it does."""
+    """A closed loop of `number` clients that wait for their answers, or an open loop of `number` requests a second."""
 
-    kind: str  # clients, rate
+    kind: str  # "clients" or "rate"
     number: float
 
 
 class Figures(NamedTuple):
-    """Of one load; milliseconds, and NaN where there was no such answer."""
+    """The figures of one load. Times are in milliseconds, NaN without such an answer."""
 
     images_per_s: float
     p50: float
     p99: float
     refused: int  # answered 429
     refused_p99: float
-    failed: int  # answered otherwise, or not at all
+    failed: int  # any other answer, or none
     offered: int
     client_core: float  # the load generator's share of a core
-    resident_mib: float = 0.0  # the server's, at most
+    resident_mib: float = 0.0  # the server's peak
 
 
-def compiled(folder: Path) -> Path:
-    """The client. Raises BadInput where there is no C compiler."""
+def compile_client(folder: Path) -> Path:
+    """Compile load.c into `folder`. Raises BadInput without a C compiler, WorkFailed if it does not compile."""
     program = folder / "load"
     try:
         done = subprocess.run(["cc", "-O2", "-o", str(program), str(SOURCE), "-lm"], capture_output=True, text=True)
     except OSError:
         raise BadInput(
-            "the load generator is a C program: install a compiler (apt-get install gcc libc6-dev)"
+            "the load generator is a C program, and there is no C compiler",
+            "install a compiler (apt-get install gcc libc6-dev)",
         ) from None
     if done.returncode:
         raise WorkFailed(f"{SOURCE.name} does not compile: {one_line(done.stderr)}")
     return program
 
 
-def load(program: Path, port: int, asked: Load, seconds: float, requests: Sequence[Path]) -> Figures:
-    """Measure for `seconds`. Raises WorkFailed."""
-    arguments = [str(port), str(WARM_UP), str(seconds), asked.kind, str(asked.number), *map(str, requests)]
+def run_load(program: Path, port: int, load: Load, seconds: float, requests: Sequence[Path]) -> Figures:
+    """Put a load on the server for `seconds`. Raises WorkFailed if the load generator fails."""
+    arguments = [str(port), str(WARM_UP), str(seconds), load.kind, str(load.number), *map(str, requests)]
     done = subprocess.run([str(program), *arguments], capture_output=True, text=True)
     if done.returncode:
         raise WorkFailed(one_line(done.stderr))
-    answers, core = parse(done.stdout)
-    return figures(answers, asked, seconds, core)
+    answers, core = parse_output(done.stdout)
+    return summarize(answers, load, seconds, core)
 
 
-def parse(text: str) -> tuple[list[Answer], float]:
-    """Its lines, and its share of a core."""
+def parse_output(text: str) -> tuple[list[Answer], float]:
+    """The answers that load.c printed, and the share of a core that it used."""
     *lines, last = text.splitlines()
     answers = [Answer(int(status), float(due), float(took)) for status, due, took in map(str.split, lines)]
     return answers, float(last.removeprefix("core "))
 
 
-def figures(every: Sequence[Answer], asked: Load, seconds: float, core: float) -> Figures:
-    """images/s by the answers that came within `seconds`; the rest by these (clients) or by what fell due within them (rate)."""
-    came = [answer for answer in every if 0 <= answer.due + answer.took < seconds]
-    answers = came if asked.kind == "clients" else [answer for answer in every if 0 <= answer.due < seconds]
-    speed = sum(answer.status == HTTPStatus.OK for answer in came) / seconds
+def summarize(every: Sequence[Answer], load: Load, seconds: float, core: float) -> Figures:
+    """The figures of a load. images/s counts the answers that arrived within `seconds`.
+
+    In a closed loop the other figures cover the same answers, in an open loop the requests due within `seconds`.
+    """
+    arrived = [answer for answer in every if 0 <= answer.due + answer.took < seconds]
+    answers = arrived if load.kind == "clients" else [answer for answer in every if 0 <= answer.due < seconds]
+    speed = sum(answer.status == HTTPStatus.OK for answer in arrived) / seconds
     good = [answer for answer in answers if answer.status == HTTPStatus.OK]
     refused = [answer for answer in answers if answer.status == HTTPStatus.TOO_MANY_REQUESTS]
     p50, p99 = percentiles(good)
@@ -89,7 +93,7 @@ def figures(every: Sequence[Answer], asked: Load, seconds: float, core: float) -
 
 
 def percentiles(answers: Sequence[Answer]) -> tuple[float, float]:
-    """The median and the 99th of a hundred, in milliseconds: times that were measured, none between two of them."""
+    """The median and the 99th percentile in milliseconds, both measured values (not interpolated)."""
     if not answers:
         return float("nan"), float("nan")
     p50, p99 = np.percentile([1000 * answer.took for answer in answers], (50, 99), method="higher")

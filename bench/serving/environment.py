@@ -1,4 +1,4 @@
-"""Environments: a rival's packages in a virtual environment of its own, made once."""
+"""Virtual environments: each rival's packages in an environment of its own, made once."""
 
 import json
 import subprocess
@@ -8,19 +8,19 @@ from pathlib import Path
 
 from tencrop.common.errors import WorkFailed, one_line
 
-MADE = "made.json"  # what was asked for, written when all of it is there
+PACKAGES = "made.json"  # the installed packages; written after all of them are installed
 
 
-def made(folder: Path, packages: Sequence[str]) -> Path:
-    """Its interpreter; made anew where other packages were asked for before. Raises WorkFailed."""
-    note, asked = folder / MADE, json.dumps(list(packages))
+def make_environment(folder: Path, packages: Sequence[str]) -> Path:
+    """The environment's interpreter. Makes the environment if it lacks or has other packages. Raises WorkFailed."""
+    note, wanted = folder / PACKAGES, json.dumps(list(packages))
     python = folder / "bin" / "python"
-    if note.is_file() and note.read_text() == asked:
+    if note.is_file() and note.read_text() == wanted:
         return python
     print(f"making {folder}: {' '.join(packages)}", file=sys.stderr)
     _run(sys.executable, "-m", "venv", "--clear", str(folder))
     _run(str(python), "-m", "pip", "install", "--quiet", *packages)
-    note.write_text(asked)
+    note.write_text(wanted)
     return python
 
 

@@ -1,11 +1,11 @@
-// HTTP load on 127.0.0.1, in a closed loop (so many clients, each asks again when it is answered) or in an open loop (requests
-// fall due at random, so many a second, whatever the server does; an answer's time counts from when its request was due).
+// HTTP load on 127.0.0.1. In a closed loop N clients each send the next request when they have an answer. In an open loop
+// R requests a second fall due at random, whatever the server does; an answer's time counts from when its request was due.
 //
 //   load PORT WARM_UP SECONDS clients N FILE...     load PORT WARM_UP SECONDS rate R FILE...
 //
-// Each FILE is one whole request, sent as it is; they take turns. Prints a line for each request that fell due or was answered in the
-// SECONDS behind the warm-up: its status (0: no answer came), when it was due, and how long the answer took; then the client's own use
-// of a core.
+// Each FILE holds one whole request; the files take turns. Prints a line for each request that fell due or was answered in
+// the SECONDS after the warm-up: its status (0: no answer), when it was due, and how long the answer took. The last line is
+// the share of a core that this program used.
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -22,18 +22,18 @@
 #include <unistd.h>
 
 #define MOST 4096      // connections
-#define HEAD 16384     // bytes of an answer that are kept: its head must fit
-#define PATIENCE 10.0  // seconds that it waits for answers behind the end: the next load finds nothing that is left of this one;
-                       // and that a closed loop's warm-up may take longer, until every client was answered
+#define HEAD 16384     // bytes of an answer that are kept; its head must fit
+#define PATIENCE 10.0  // seconds to wait for answers after the end, so that the next load finds the server idle;
+                       // also the longest extension of a closed loop's warm-up, until every client has had an answer
 
 typedef struct { char *bytes; size_t size; } Request;
 typedef struct {
     int fd;              // -1: closed
     int waiting;         // for an answer
     const Request *request;
-    size_t sent, got;    // bytes of the request, and of the answer as far as its head is not complete
-    long left;           // bytes of the answer's body that are to come; -1: its head is not complete
-    int status, last;    // last: the server closes behind this answer
+    size_t sent, got;    // bytes sent of the request; bytes received of the answer's head
+    long left;           // bytes of the answer's body still to come; -1: the head is incomplete
+    int status, last;    // last: the server closes the connection after this answer
     double due;
     char head[HEAD + 1];
 } Client;
@@ -42,9 +42,9 @@ static Client *clients[MOST];
 static int count, idle[MOST], idles, poller, port;
 static Request *requests;
 static int request_count, turn;
-static double began, until = INFINITY;  // of what is measured
+static double began, until = INFINITY;  // of the measured time
 static long answered, waiting;
-static int is_open;  // the loop
+static int is_open;  // an open loop
 
 static double now(void) {
     struct timespec t;
@@ -65,7 +65,8 @@ static void watch(int i, int operation) {
 }
 
 static void connect_client(int i) {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
     if (fd < 0) die(strerror(errno));
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
@@ -107,7 +108,7 @@ static void drop(Client *c) {
     c->fd = -1;
 }
 
-// The head of an answer: its status, the length of its body, whether the server then closes.
+// Read the head of an answer: status, length of the body, and whether the server closes the connection afterwards.
 static void read_head(Client *c) {
     c->head[c->got] = 0;
     char *end = strstr(c->head, "\r\n\r\n"), *line = c->head;
@@ -124,7 +125,7 @@ static void read_head(Client *c) {
     c->left = length - (long)(c->got - (end + 4 - c->head));
 }
 
-// Whether the client is free for another request.
+// Send and receive as much as possible; return whether the client is free for another request.
 static int go_on(int i) {
     Client *c = clients[i];
     static char scrap[65536];
@@ -133,7 +134,10 @@ static int go_on(int i) {
         n = send(c->fd, c->request->bytes + c->sent, c->request->size - c->sent, MSG_NOSIGNAL);
         if (n > 0 && (c->sent += n) == c->request->size) watch(i, EPOLL_CTL_MOD);
     }
-    while (c->left && (n = c->left < 0 ? recv(c->fd, c->head + c->got, HEAD - c->got, 0) : recv(c->fd, scrap, sizeof scrap, 0)) > 0) {
+    while (c->left) {
+        if (c->left > 0) n = recv(c->fd, scrap, sizeof scrap, 0);
+        else n = recv(c->fd, c->head + c->got, HEAD - c->got, 0);
+        if (n <= 0) break;
         if (c->left > 0) c->left -= n;
         else c->got += n, read_head(c);
     }
@@ -176,20 +180,25 @@ int main(int argc, char **argv) {
     if (!is_open)
         for (int i = 0; i < (int)number; i++) begin(new_client(), started);
     for (double t = started; t < stop; t = now()) {
-        if (isinf(began) && t >= started + warm_up && (is_open || answered >= number || t >= started + warm_up + PATIENCE)) {
+        int is_warm = is_open || answered >= number || t >= started + warm_up + PATIENCE;
+        if (isinf(began) && t >= started + warm_up && is_warm) {
             began = t, until = t + seconds, stop = until + PATIENCE, before = used();
         }
-        for (; due <= t && due < until; due += -log(1 - drand48()) / number) begin(idles ? idle[--idles] : new_client(), due);
+        for (; due <= t && due < until; due += -log(1 - drand48()) / number)
+            begin(idles ? idle[--idles] : new_client(), due);
         if (t >= until && isinf(over)) over = t, after = used();
         if (t >= until && !waiting) break;
         struct epoll_event events[256];
-        double wait = fmin(fmin(due < until ? due : INFINITY, isinf(began) ? started + warm_up : t < until ? until : stop) - t, 0.1);
-        int ready = epoll_wait(poller, events, 256, wait <= 0 ? (isinf(began) ? 1 : 0) : (int)ceil(wait * 1e3));
+        double next_change = t < until ? until : stop;  // of what the loop does
+        if (isinf(began)) next_change = started + warm_up;
+        double wait = fmin(fmin(due < until ? due : INFINITY, next_change) - t, 0.1);
+        int wait_ms = wait > 0 ? (int)ceil(wait * 1e3) : isinf(began);
+        int ready = epoll_wait(poller, events, 256, wait_ms);
         for (int e = 0; e < ready; e++) {
             int i = events[e].data.u32;
             Client *c = clients[i];
             if (c->fd < 0) continue;
-            if (!c->waiting && c->request && c->sent == c->request->size) drop(c);  // idle, and the server closes it
+            if (!c->waiting && c->request && c->sent == c->request->size) drop(c);  // idle; the server closes it
             else if (go_on(i)) {
                 if (is_open || now() >= until) idle[idles++] = i;
                 else begin(i, now());

@@ -1,4 +1,4 @@
-"""Picture: images/s of the rows beside L, and what an overloaded server's clients wait."""
+"""Draws images/s of the rows beside L, and how long the clients of an overloaded server wait."""
 
 import statistics
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from bench.serving.report import runs, speed
+from bench.serving.report import ran, speeds
 from bench.serving.rows import BLOCKS, COMPARED, RATES, ROWS
 
 OURS, THEIRS = "#1f5fa8", "#b8bec6"
@@ -18,15 +18,15 @@ def draw(result: Mapping[str, Any], file: Path) -> None:
     figure = Figure(figsize=(13, 3.6))
     axes = figure.subplots(1, 3, width_ratios=(1, 1, 0.8))
     for axis, (title, names) in zip(axes, BLOCKS.items(), strict=False):
-        bars(axis, title, [name for name in names if runs(result["rounds"], name)], result["rounds"])
-    waits(axes[2], {name: row["rates"] for name, row in result["rounds"][-1].items() if row.get("rates")})
+        draw_bars(axis, title, [name for name in names if ran(result["rounds"], name)], result["rounds"])
+    draw_waits(axes[2], {name: row["rates"] for name, row in result["rounds"][-1].items() if row.get("rates")})
     figure.tight_layout()
     figure.savefig(file, dpi=110)
 
 
-def bars(axis: Any, title: str, names: list[str], rounds: list[Any]) -> None:
-    """images/s at COMPARED clients; L as a line."""
-    middle = [statistics.median(speed(rounds, name)) for name in names]
+def draw_bars(axis: Any, title: str, names: list[str], rounds: list[Any]) -> None:
+    """Draw images/s at COMPARED clients as bars, and L as a line."""
+    middle = [statistics.median(speeds(rounds, name)) for name in names]
     drawn = axis.barh(names, middle, color=[OURS if name.startswith("ours") else THEIRS for name in names])
     axis.bar_label(drawn, [f"{value:.1f}" for value in middle], padding=3)
     for name in filter(lambda name: ROWS[name].precision, names):
@@ -39,13 +39,17 @@ def bars(axis: Any, title: str, names: list[str], rounds: list[Any]) -> None:
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def waits(axis: Any, rows: Mapping[str, Any]) -> None:
-    """p99 of what is admitted, by the rate."""
+def draw_waits(axis: Any, rows: Mapping[str, Any]) -> None:
+    """Draw p99 of the admitted requests over the offered rate."""
     for name, rates in rows.items():
         times = [rates[f"{rate:g}"]["p99"] / 1000 for rate in RATES]
         axis.plot(RATES, times, marker="o", label=name, color=OURS if name == "ours" else None)
     axis.set(
-        title="Open loop", xlabel="offered, times capacity", ylabel="p99 of the answered, s", yscale="log", xscale="log"
+        title="Open loop",
+        xlabel="offered load / capacity",
+        ylabel="p99 of admitted requests, s",
+        yscale="log",
+        xscale="log",
     )
     axis.set_xticks(RATES, [f"{rate:g}" for rate in RATES])
     axis.minorticks_off()

@@ -1,4 +1,4 @@
-"""Posts: photographs as whole HTTP requests, the bytes that go over the wire."""
+"""Builds the whole HTTP request of a photograph, as bytes."""
 
 import json
 from collections.abc import Callable
@@ -9,21 +9,21 @@ from PIL import Image
 from tencrop.common.errors import BadInput
 from tencrop.dataset.source import is_image
 
-Post = Callable[[str, bytes], bytes]
+Post = Callable[[str, bytes], bytes]  # path, encoded photograph -> request
 
 
-def plain_photographs(folder: Path) -> tuple[list[Path], int]:
-    """The JPEGs in RGB, which every server takes, and how many images are none of these. Raises BadInput."""
+def find_rgb_jpegs(folder: Path) -> tuple[list[Path], int]:
+    """The RGB JPEGs of a folder, which every server accepts, and the number of other images. Raises BadInput."""
     if not folder.is_dir():
-        raise BadInput(f"{folder}: no such folder; name one with photographs")
+        raise BadInput(f"{folder}: no such folder", "name a folder with photographs")
     images = sorted(path for path in folder.rglob("*") if is_image(path.name))
-    plain = [path for path in images if _is_plain(path)]
-    if not plain:
-        raise BadInput(f"{folder}: no JPEG in RGB in it or below it; name a folder with photographs")
-    return plain, len(images) - len(plain)
+    jpegs = [path for path in images if _is_rgb_jpeg(path)]
+    if not jpegs:
+        raise BadInput(f"{folder}: no RGB JPEG in or below this folder", "name a folder with photographs")
+    return jpegs, len(images) - len(jpegs)
 
 
-def _is_plain(path: Path) -> bool:
+def _is_rgb_jpeg(path: Path) -> bool:
     try:
         with Image.open(path) as image:
             return (image.format, image.mode) == ("JPEG", "RGB")
@@ -31,23 +31,23 @@ def _is_plain(path: Path) -> bool:
         return False
 
 
-def raw(path: str, photograph: bytes) -> bytes:
-    """The file as the body."""
-    return _post(path, photograph, "Content-Type: image/jpeg")
+def raw_request(path: str, photograph: bytes) -> bytes:
+    """POST with the file as the body."""
+    return _build(path, photograph, "Content-Type: image/jpeg")
 
 
-def inference(path: str, photograph: bytes) -> bytes:
-    """The Open Inference Protocol with its binary extension: one BYTES element, which has its length before it; answered in JSON."""
+def inference_request(path: str, photograph: bytes) -> bytes:
+    """Open Inference Protocol, binary extension: one BYTES element after its length; the answer is JSON."""
     element = len(photograph).to_bytes(4, "little") + photograph
     image = {"name": "image", "datatype": "BYTES", "shape": [1, 1], "parameters": {"binary_data_size": len(element)}}
     head = json.dumps(
         {"inputs": [image], "outputs": [{"name": "index", "parameters": {"binary_data": False}}]}
     ).encode()
-    return _post(
+    return _build(
         path, head + element, "Content-Type: application/octet-stream", f"Inference-Header-Content-Length: {len(head)}"
     )
 
 
-def _post(path: str, body: bytes, *fields: str) -> bytes:
+def _build(path: str, body: bytes, *fields: str) -> bytes:
     lines = (f"POST {path} HTTP/1.1", "Host: 127.0.0.1", *fields, f"Content-Length: {len(body)}", "", "")
     return "\r\n".join(lines).encode() + body

@@ -1,4 +1,4 @@
-"""A server in its own processes: started, asked until it answers, watched for its memory, ended with all that it started."""
+"""Runs a server: starts it, waits for its first answer, watches its memory, and ends all its processes."""
 
 import http.client
 import os
@@ -14,28 +14,28 @@ from pathlib import Path
 
 from tencrop.common.errors import WorkFailed, one_line
 
-START_SECONDS = 120.0  # that a server may take until it answers
-STOP_SECONDS = 5.0
-ANSWER_SECONDS = 30.0
+START_SECONDS = 120.0  # most time until the first answer
+STOP_SECONDS = 5.0  # most time from SIGTERM to the end
+ANSWER_SECONDS = 30.0  # most time of one answer
 LOOK_SECONDS = 0.25  # between two looks at the memory
-MIB = 1024  # in the kernel's kibibytes
+MIB = 1024  # kB, the unit of VmRSS
 
 
-class Tree:
-    """A process and all that it started, with the most memory that they had at once."""
+class ProcessTree:
+    """A process and all its descendants, with their peak memory."""
 
     def __init__(self, root: int) -> None:
         self.root, self._most, self._ended = root, 0.0, threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
 
-    def most_mib(self) -> float:
-        """Resident, since the last call; pages that two processes share count in both."""
+    def take_peak_mib(self) -> float:
+        """Peak resident memory since the last call. Pages that two processes share count twice."""
         most, self._most = max(self._most, self._resident()), 0.0
         return most
 
     def processes(self) -> list[int]:
-        """Their ids."""
+        """The ids of all processes."""
         found = [self.root]
         for process in found:
             found += [
@@ -46,7 +46,7 @@ class Tree:
         return found
 
     def close(self) -> None:
-        """Look no more."""
+        """Stop watching the memory."""
         self._ended.set()
         self._thread.join()
 
@@ -60,23 +60,23 @@ class Tree:
 
 
 def _read(path: Path) -> str:
-    """Empty where the process is gone."""
+    """The text of a file; empty if its process is gone."""
     try:
         return path.read_text()
     except OSError:
         return ""
 
 
-def free_port() -> int:
-    """One that nothing listens on."""
+def find_free_port() -> int:
+    """A TCP port on which nothing listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     return port
 
 
-def ask(port: int, request: bytes) -> tuple[int, bytes]:
-    """Send one whole request: the answer's status and body. Raises OSError or HTTPException."""
+def send(port: int, request: bytes) -> tuple[int, bytes]:
+    """Send one whole request; return status and body of the answer. Raises OSError or HTTPException."""
     with socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS) as connection:
         connection.sendall(request)
         with http.client.HTTPResponse(connection) as answer:
@@ -85,13 +85,15 @@ def ask(port: int, request: bytes) -> tuple[int, bytes]:
 
 
 @contextmanager
-def running(command: Sequence[str], variables: Mapping[str, str], log: Path, port: int, first: bytes) -> Iterator[Tree]:
-    """A server that has answered its `first` request. Raises WorkFailed, with the last line of its log."""
+def run_server(
+    command: Sequence[str], variables: Mapping[str, str], log: Path, port: int, first: bytes
+) -> Iterator[ProcessTree]:
+    """Run a server that has answered its `first` request. Raises WorkFailed with the last line of its log."""
     with log.open("w") as opened:
         process = subprocess.Popen(
             command, env={**os.environ, **variables}, stdout=opened, stderr=opened, start_new_session=True
         )
-    tree = Tree(process.pid)
+    tree = ProcessTree(process.pid)
     try:
         _wait(process, log, port, first)
         yield tree
@@ -103,22 +105,22 @@ def _wait(process: "subprocess.Popen[bytes]", log: Path, port: int, first: bytes
     until, last = time.monotonic() + START_SECONDS, "no answer"
     while time.monotonic() < until:
         if process.poll() is not None:
-            said = _read(log).strip().splitlines()[-1:]
-            raise WorkFailed(f"it ended with exit code {process.returncode}: {one_line(' '.join(said))}")
+            last_line = _read(log).strip().splitlines()[-1:]
+            raise WorkFailed(f"the server ended with exit code {process.returncode}: {one_line(' '.join(last_line))}")
         try:
-            status, body = ask(port, first)
+            status, body = send(port, first)
             if status == http.HTTPStatus.OK:
                 return
             last = f"{status} {one_line(body.decode(errors='replace'))}"
         except (OSError, http.client.HTTPException) as error:
             last = one_line(error)
         time.sleep(LOOK_SECONDS)
-    raise WorkFailed(f"not ready within {START_SECONDS:g} s: {last}")
+    raise WorkFailed(f"the server was not ready within {START_SECONDS:g} s: {last}")
 
 
-def _end(process: "subprocess.Popen[bytes]", tree: Tree) -> None:
-    """SIGTERM to the first; what is left of them after a while is killed."""
-    everyone = tree.processes()
+def _end(process: "subprocess.Popen[bytes]", tree: ProcessTree) -> None:
+    """Send SIGTERM to the first process; kill all that are left after STOP_SECONDS."""
+    processes = tree.processes()
     tree.close()
     process.terminate()
     try:
@@ -126,7 +128,7 @@ def _end(process: "subprocess.Popen[bytes]", tree: Tree) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-    for left in everyone[1:]:
+    for left in processes[1:]:
         try:
             os.kill(left, signal.SIGKILL)
         except ProcessLookupError:

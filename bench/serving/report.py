@@ -1,128 +1,146 @@
-"""Report: the measurements as Markdown: a block as shipped, one like for like, one of overload."""
+"""Renders the measurements as Markdown: the rows as shipped, like for like, and under overload."""
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bench.serving.rows import BLOCKS, CLIENTS, COMPARED, GOAL_OF_MOST, GOALS, RATES, ROWS
+from bench.serving.rows import BLOCKS, CLIENTS, COMPARED, GOAL_OF_LIMIT, GOALS, RATES, ROWS
 
-SLOWER = 2.0  # times the p99 at capacity, that of what is admitted at the highest rate is to be less
-REFUSED_MS = 50.0  # that a 429 may take, its p99
+SLOWER = 2.0  # goal: p99 of admitted requests at the highest rate, over p99 at capacity, is below this
+REFUSED_MS = 50.0  # goal: p99 of a 429
 
 Round = Mapping[str, Any]
 
 
-def report(result: Mapping[str, Any]) -> str:
-    """All of it."""
+def render_report(result: Mapping[str, Any]) -> str:
+    """The whole report."""
     rounds = result["rounds"]
     head = f"{result['machine']}; {result['photographs']}; {result['seconds']:g} s each, rounds: {len(rounds)}"
     blocks = [
-        block(title, [name for name in names if measured(rounds, name)], rounds) for title, names in BLOCKS.items()
+        render_block(title, [name for name in names if was_measured(rounds, name)], rounds)
+        for title, names in BLOCKS.items()
     ]
-    return "\n\n".join([head, *filter(None, blocks), *overload(rounds[-1]), share(rounds)])
+    return "\n\n".join([head, *filter(None, blocks), *render_overload(rounds[-1]), generator_share(rounds)])
 
 
-def measured(rounds: Sequence[Round], name: str) -> bool:
-    """Whether the row was asked for."""
+def was_measured(rounds: Sequence[Round], name: str) -> bool:
+    """Whether the row was measured."""
     return name in rounds[0]
 
 
-def runs(rounds: Sequence[Round], name: str) -> bool:
-    """Whether it ran, in each round."""
+def ran(rounds: Sequence[Round], name: str) -> bool:
+    """Whether the row ran in every round."""
     return all("clients" in each.get(name, {}) for each in rounds)
 
 
-def block(title: str, names: Sequence[str], rounds: Sequence[Round]) -> str:
-    """What the machine can give, a table of rows, and the ratios of the block's first row to the others; empty without that row."""
+def render_block(title: str, names: Sequence[str], rounds: Sequence[Round]) -> str:
+    """E, d and L, a table of rows, and the ratios of our row to the others; empty without a row of ours."""
     ours = next((name for name in names if ROWS[name].precision), None)
     if ours is None:
         return ""
     e, d, limit = (statistics.median(each[ours][key] for each in rounds) for key in "edl")
-    alone = f"E {e:.1f} images/s (the engine alone), d {1000 * d:.2f} ms (decode and resize, of a core), L {limit:.1f} images/s"
-    table = [*header("row", "", *(f"{clients} clients" for clients in CLIENTS), "p50", "p99", "MiB", "ours is")]
+    limits = f"E {e:.1f} images/s (engine alone), d {1000 * d:.2f} ms (decode and resize, on one core)"
+    table = [
+        *table_header("row", "", *(f"{clients} clients" for clients in CLIENTS), "p50", "p99", "MiB", "ours / row")
+    ]
     table += [table_row(name, ours, rounds) for name in names]
-    ratios = [of_most(ours, rounds)] + [
-        ratio(ours, name, rounds) for name in names if name != ours and runs(rounds, name)
+    ratios = [ratio_to_limit(ours, rounds)] + [
+        ratio_to_row(ours, name, rounds) for name in names if name != ours and ran(rounds, name)
     ]
     notes = (
-        f'images/s by closed-loop clients; p50 and p99 in ms and "ours is" at {COMPARED}; MiB: at most, over all loads'
+        f"images/s by number of closed-loop clients. p50, p99 (ms) and `ours / row` are at {COMPARED} clients; "
+        "MiB is the peak over all loads"
     )
     return "\n".join(
-        [f"## {title}", "", f"{alone}.", "", *table, "", f"{notes}.", "", *(f"- {line}" for line in ratios)]
+        [
+            f"## {title}",
+            "",
+            f"{limits}, L {limit:.1f} images/s.",
+            "",
+            *table,
+            "",
+            f"{notes}.",
+            "",
+            *(f"- {line}" for line in ratios),
+        ]
     )
 
 
-def header(*cells: str) -> list[str]:
-    """Of a table."""
+def table_header(*cells: str) -> list[str]:
+    """The head of a table and the line below it."""
     return [f"| {' | '.join(cells)} |", "|---" * len(cells) + "|"]
 
 
 def table_row(name: str, ours: str, rounds: Sequence[Round]) -> str:
-    """Medians over the rounds; the reason where it did not run."""
+    """A row of medians over the rounds, or the reason why the server did not run."""
     about = [name, ROWS[name].about]
-    if not runs(rounds, name):
+    if not ran(rounds, name):
         why = next(failed for each in rounds if (failed := each[name].get("failed")))
         return f"| {' | '.join([*about, f'does not run here: {why}', *[''] * (len(CLIENTS) + 3)])} |"
-    speeds = [f"{statistics.median(speed(rounds, name, clients)):.1f}" for clients in CLIENTS]
+    cells = [f"{statistics.median(speeds(rounds, name, clients)):.1f}" for clients in CLIENTS]
     times = [
         f"{statistics.median(each[name]['clients'][str(COMPARED)][key] for each in rounds):.0f}"
         for key in ("p50", "p99")
     ]
-    most = max(
+    peak = max(
         figures["resident_mib"]
         for each in rounds
         for kind in ("clients", "rates")
         for figures in each[name][kind].values()
     )
-    return f"| {' | '.join([*about, *speeds, *times, f'{most:.0f}', f'{statistics.median(times_faster(ours, name, rounds)):.2f} x'])} |"
+    faster = statistics.median(round_ratios(ours, name, rounds))
+    return f"| {' | '.join([*about, *cells, *times, f'{peak:.0f}', f'{faster:.2f} x'])} |"
 
 
-def speed(rounds: Sequence[Round], name: str, clients: int = COMPARED) -> list[float]:
-    """images/s of each round."""
+def speeds(rounds: Sequence[Round], name: str, clients: int = COMPARED) -> list[float]:
+    """images/s in each round."""
     return [each[name]["clients"][str(clients)]["images_per_s"] for each in rounds]
 
 
-def times_faster(ours: str, name: str, rounds: Sequence[Round]) -> list[float]:
-    """Of each round."""
-    return [a / b if b else float("inf") for a, b in zip(speed(rounds, ours), speed(rounds, name), strict=True)]
+def round_ratios(ours: str, name: str, rounds: Sequence[Round]) -> list[float]:
+    """Our speed over the row's, in each round."""
+    return [a / b if b else float("inf") for a, b in zip(speeds(rounds, ours), speeds(rounds, name), strict=True)]
 
 
-def ratio(ours: str, name: str, rounds: Sequence[Round]) -> str:
-    """A line; the goal is of the block as shipped."""
+def ratio_to_row(ours: str, name: str, rounds: Sequence[Round]) -> str:
+    """A line with ours / row; only the block as shipped has goals."""
     goal = GOALS.get(name) if ours == "ours" else None
-    return stated(f"{ours} / {name}", times_faster(ours, name, rounds), goal)
+    return format_ratio(f"{ours} / {name}", round_ratios(ours, name, rounds), goal)
 
 
-def of_most(ours: str, rounds: Sequence[Round]) -> str:
-    """ours / L, a line."""
-    each = [a / b for a, b in zip(speed(rounds, ours), (each[ours]["l"] for each in rounds), strict=True)]
-    return stated(f"{ours} / L", each, GOAL_OF_MOST if ours == "ours" else None)
+def ratio_to_limit(ours: str, rounds: Sequence[Round]) -> str:
+    """A line with ours / L."""
+    each = [a / b for a, b in zip(speeds(rounds, ours), (each[ours]["l"] for each in rounds), strict=True)]
+    return format_ratio(f"{ours} / L", each, GOAL_OF_LIMIT if ours == "ours" else None)
 
 
-def stated(what: str, each: Sequence[float], goal: float | None) -> str:
-    """A ratio: the median, every round's, what it is to be."""
-    reach = "" if goal is None else f"; to reach: {goal:g}"
-    return f"{what}: {statistics.median(each):.2f} (each round: {', '.join(f'{value:.2f}' for value in each)}){reach}"
+def format_ratio(name: str, each: Sequence[float], goal: float | None) -> str:
+    """The median of a ratio, its value in each round, and its goal."""
+    aim = "" if goal is None else f"; goal: {goal:g}"
+    return f"{name}: {statistics.median(each):.2f} (each round: {', '.join(f'{value:.2f}' for value in each)}){aim}"
 
 
-def overload(last: Round) -> Iterable[str]:
-    """The open loops of the rows that had them, and what ours is to keep."""
+def render_overload(last: Round) -> Iterable[str]:
+    """The open loops of all rows that had them, and our own goals under overload."""
     rows = {name: row["rates"] for name, row in last.items() if row.get("rates")}
     if not rows:
         return
-    table = header("row", "offered", "requests/s", "images/s", "p50", "p99", "429", "429: p99", "other or none", "MiB")
+    table = table_header(
+        "row", "offered", "requests/s", "images/s", "p50", "p99", "429", "429: p99", "other or none", "MiB"
+    )
     table += [
         rate_row(name, times, last[name]["capacity"], rates[f"{times:g}"])
         for name, rates in rows.items()
         for times in RATES
     ]
-    notes = "Offered: times the row's own capacity. Times in ms, from when a request was due; none: not answered 10 s behind the end."
-    lines = [f"- {line}" for line in (kept(last["ours"]) if "ours" in rows else ())]
+    notes = "Offered: multiples of the row's own capacity. Times are in ms from when a request was due."
+    notes += " None: no answer 10 s after the end."
+    lines = [f"- {line}" for line in (overload_lines(last["ours"]) if "ours" in rows else ())]
     yield "\n".join(["## Open loop", "", *table, "", notes, "", *lines])
 
 
 def rate_row(name: str, times: float, capacity: float, figures: Mapping[str, float]) -> str:
-    """One rate of one row."""
+    """The table row of one server at one rate."""
     refused = f"{figures['refused_p99']:.0f}" if figures["refused"] else ""
     numbers = [
         f"{times * capacity:.1f}",
@@ -132,29 +150,30 @@ def rate_row(name: str, times: float, capacity: float, figures: Mapping[str, flo
     return f"| {' | '.join([name, f'{times:g} x', *numbers, *more])} |"
 
 
-def kept(row: Mapping[str, Any]) -> list[str]:
-    """How ours bears the highest rate."""
+def overload_lines(row: Mapping[str, Any]) -> list[str]:
+    """Lines about our server at the highest rate, each with its goal."""
     rates, full = row["rates"], row["clients"][str(CLIENTS[-1])]
     calm, most = rates["1"], rates[f"{RATES[-1]:g}"]
     more = most["resident_mib"] - calm["resident_mib"]
     return [
-        f"p99 of what is admitted at {RATES[-1]:g} x over p99 at capacity, {CLIENTS[-1]} clients: {most['p99'] / full['p99']:.2f}; "
-        f"to be below: {SLOWER:g}",
-        f"the same over p99 at capacity, arriving at random: {most['p99'] / calm['p99']:.2f}",
-        f"429 within (p99): {most['refused_p99']:.0f} ms; to be within: {REFUSED_MS:g} ms",
-        f"resident memory at {RATES[-1]:g} x minus at capacity: {more:+.0f} MiB; to be flat",
+        f"p99 of admitted requests at {RATES[-1]:g} x over p99 at capacity, {CLIENTS[-1]} clients: "
+        f"{most['p99'] / full['p99']:.2f}; "
+        f"goal: below {SLOWER:g}",
+        f"the same over p99 at capacity with random arrivals: {most['p99'] / calm['p99']:.2f}",
+        f"p99 of 429s: {most['refused_p99']:.0f} ms; goal: at most {REFUSED_MS:g} ms",
+        f"resident memory at {RATES[-1]:g} x minus at capacity: {more:+.0f} MiB; goal: no growth",
     ]
 
 
-def share(rounds: Sequence[Round]) -> str:
-    """What the load generator took away."""
+def generator_share(rounds: Sequence[Round]) -> str:
+    """The largest share of a core that the load generator used."""
     loads = [(figures["client_core"], name, kind, number) for name, kind, number, figures in each_load(rounds)]
     core, name, kind, number = max(loads, default=(0.0, "", "", ""))
     return f"The load generator shares the cores: at most {100 * core:.1f} % of one ({name}, {kind} {number})."
 
 
 def each_load(rounds: Sequence[Round]) -> Iterable[tuple[str, str, str, Mapping[str, float]]]:
-    """Row, kind, number, figures."""
+    """Row, kind, number and figures of every load."""
     for each in rounds:
         for name, row in each.items():
             for kind in ("clients", "rates"):

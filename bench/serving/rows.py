@@ -1,4 +1,4 @@
-"""What is measured: each server, how it is started and asked, and which compare with which."""
+"""The measured servers: how each one is started and asked, and which of them are compared."""
 
 import json
 import sysconfig
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.serving.post import Post, inference, raw
+from bench.serving.post import Post, inference_request, raw_request
 from tencrop.model.embedded import EMBEDDED
 
 RIVALS = "bench.serving.rivals"
@@ -18,16 +18,16 @@ OPENVINO = "openvino==2026.4.1"  # ours
 
 @dataclass(frozen=True)
 class Row:
-    """A server. `command` follows its interpreter, {port} and {files} filled in; no packages: our own interpreter."""
+    """A server. `command`: its interpreter's arguments, with {port} and {files}. No packages: our own interpreter."""
 
     about: str
     command: str
     packages: tuple[str, ...] = ()
     path: str = "/predict"
-    post: Post = raw
-    index: Callable[[Any], int] = lambda answer: int(answer["index"])  # of the most probable label
+    post: Post = raw_request
+    index: Callable[[Any], int] = lambda answer: int(answer["index"])  # of the most probable class
     variables: dict[str, str] = field(default_factory=dict)
-    precision: str = ""  # ours: what it is asked to run, as E then runs
+    precision: str = ""  # of our rows; E is measured in the same precision
 
 
 def _ours(about: str, precision: str, more: str = "") -> Row:
@@ -42,7 +42,8 @@ def _litserve_openvino(about: str, precision: str) -> Row:
     return Row(about, command, (LITSERVE, OPENVINO, "pillow", "numpy"))
 
 
-LIBPYTHON = f"{sysconfig.get_config_var('LIBDIR')}/{sysconfig.get_config_var('INSTSONAME')}"  # that pytriton's stub was not linked with
+# pytriton's stub is not linked with this interpreter's libpython
+LIBPYTHON = f"{sysconfig.get_config_var('LIBDIR')}/{sysconfig.get_config_var('INSTSONAME')}"
 ROWS = {
     "ours": _ours("`tencrop serve`", "auto"),
     "ours-int8": _ours("`tencrop serve` of `tencrop export --weights int8`", "", " {files}/int8/tencrop.onnx"),
@@ -62,7 +63,7 @@ ROWS = {
         f"-m {RIVALS}.triton_onnxruntime {{port}} {{files}}/net.onnx {{files}}/mean.npy",
         ("nvidia-pytriton==0.7.0", ONNXRUNTIME, "pillow", "numpy"),
         "/v2/models/alexnet/infer",
-        inference,
+        inference_request,
         lambda answer: int(answer["outputs"][0]["data"][0]),
         {"LD_LIBRARY_PATH": str(Path(LIBPYTHON).parent), "LD_PRELOAD": LIBPYTHON},
     ),
@@ -73,18 +74,18 @@ BLOCKS = {
     "As shipped": ("ours", "ours-int8", "fastapi", "litserve", "triton", "litserve-ours"),
     "Like for like: fp32 everywhere": ("ours-fp32", "fastapi", "litserve", "triton", "litserve-ours-fp32"),
 }
-GOALS = {"fastapi": 10.0, "litserve": 8.0, "triton": 8.0, "litserve-ours": 1.1}  # how many times theirs `ours` is to be
-GOAL_OF_MOST = 0.85  # of L
+GOALS = {"fastapi": 10.0, "litserve": 8.0, "triton": 8.0, "litserve-ours": 1.1}  # least ratios of `ours` to the row
+GOAL_OF_LIMIT = 0.85  # least ratio of `ours` to L
 CLIENTS = (1, 4, 16, 64)
-COMPARED = 16  # clients, of the ratios
-RATES = (0.5, 1.0, 2.0, 4.0)  # times a row's own capacity: the most that it gave any number of clients
+COMPARED = 16  # clients at which the ratios are taken
+RATES = (0.5, 1.0, 2.0, 4.0)  # multiples of a row's capacity: its largest images/s over CLIENTS
 
 
 def command_line(row: Row, python: Path, port: int, files: Path) -> list[str]:
-    """How the server is started."""
+    """The command that starts the server."""
     return [str(python), *row.command.format(port=port, files=files).split()]
 
 
-def top1(row: Row, body: bytes) -> int:
-    """What the server says that the image is."""
+def top1_index(row: Row, body: bytes) -> int:
+    """The index of the most probable class in the server's answer."""
     return row.index(json.loads(body))

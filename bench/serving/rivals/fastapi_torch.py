@@ -28,7 +28,7 @@ app = FastAPI()
 
 @app.post("/predict")
 async def predict(request: Request) -> dict[str, Any]:
-    """One image; the next waits."""
+    """Answer one image; the next request waits."""
     image = Image.open(io.BytesIO(await request.body())).convert("RGB")
     with torch.inference_mode():
         views = torch.stack(crops(prepare(image) - mean))

@@ -11,27 +11,27 @@ import numpy as np
 import onnxruntime as ort
 from fastapi import Body
 
-from bench.serving.rivals.tencrop_numpy import average, square, ten_crops
+from bench.serving.rivals.tencrop_numpy import average_softmax, decode_square, ten_crops
 
 
 class TenCrop(ls.LitAPI):  # type: ignore[misc]
-    """POST /predict, the file as the body."""
+    """POST /predict with the file as the body."""
 
     def setup(self, device: str) -> None:
-        """Once in the worker."""
+        """Load the model once in the worker."""
         self.net = ort.InferenceSession(sys.argv[2], providers=["CPUExecutionProvider"])
         self.mean = np.load(sys.argv[3])
 
     def decode_request(self, request: Annotated[bytes, Body(media_type="image/jpeg")]) -> np.ndarray:
-        """uint8 [256,256,3]; LitServe stacks them."""
-        return square(request)
+        """Decode to uint8 [256,256,3]; LitServe stacks the images of a batch."""
+        return decode_square(request)
 
     def predict(self, x: np.ndarray) -> np.ndarray:
-        """[N,C]"""
-        return average(self.net.run(None, {"input": ten_crops(x, self.mean)})[0])
+        """Mean probabilities [N,C]."""
+        return average_softmax(self.net.run(None, {"input": ten_crops(x, self.mean)})[0])
 
     def encode_response(self, output: np.ndarray) -> dict[str, Any]:
-        """One image's."""
+        """The most probable class of one image."""
         return {"index": int(output.argmax()), "probability": float(output.max())}
 
 

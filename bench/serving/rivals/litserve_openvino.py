@@ -1,4 +1,4 @@
-"""LitServe + tencrop.onnx on OpenVINO: our graph, engine and precision in another server.
+"""LitServe + tencrop.onnx on OpenVINO: our graph, engine and precision under another server.
 
 python -m bench.serving.rivals.litserve_openvino PORT TENCROP.ONNX bf16|f32
 """
@@ -11,27 +11,27 @@ import numpy as np
 import openvino as ov
 from fastapi import Body
 
-from bench.serving.rivals.tencrop_numpy import square
+from bench.serving.rivals.tencrop_numpy import decode_square
 
 
 class TenCrop(ls.LitAPI):  # type: ignore[misc]
-    """POST /predict, the file as the body."""
+    """POST /predict with the file as the body."""
 
     def setup(self, device: str) -> None:
-        """Once in the worker."""
+        """Load the model once in the worker."""
         hints = {"INFERENCE_PRECISION_HINT": sys.argv[3], "PERFORMANCE_HINT": "LATENCY"}
         self.model = ov.Core().compile_model(sys.argv[2], "CPU", hints)
 
     def decode_request(self, request: Annotated[bytes, Body(media_type="image/jpeg")]) -> np.ndarray:
-        """uint8 [256,256,3]; LitServe stacks them."""
-        return square(request)
+        """Decode to uint8 [256,256,3]; LitServe stacks the images of a batch."""
+        return decode_square(request)
 
     def predict(self, x: np.ndarray) -> np.ndarray:
-        """[N,C]"""
+        """Mean probabilities [N,C]."""
         return np.asarray(self.model([x])["probabilities"])
 
     def encode_response(self, output: np.ndarray) -> dict[str, Any]:
-        """One image's."""
+        """The most probable class of one image."""
         return {"index": int(output.argmax()), "probability": float(output.max())}
 
 

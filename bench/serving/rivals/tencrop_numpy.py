@@ -1,4 +1,4 @@
-"""The paper's preprocessing as one writes it with Pillow and numpy."""
+"""The paper's preprocessing as a user would write it with Pillow and numpy."""
 
 import io
 
@@ -9,7 +9,7 @@ SIDE, CROP = 256, 224
 CORNERS = ((0, 0), (0, 32), (16, 16), (32, 0), (32, 32))
 
 
-def square(data: bytes) -> np.ndarray:
+def decode_square(data: bytes) -> np.ndarray:
     """An encoded image -> its central square, uint8 [256,256,3]."""
     image = Image.open(io.BytesIO(data)).convert("RGB")
     short = min(image.size)
@@ -25,7 +25,7 @@ def ten_crops(squares: np.ndarray, mean: np.ndarray) -> np.ndarray:
     return np.stack([*crops, *(crop[..., ::-1] for crop in crops)], axis=1).reshape(-1, 3, CROP, CROP)
 
 
-def average(logits: np.ndarray) -> np.ndarray:
+def average_softmax(logits: np.ndarray) -> np.ndarray:
     """[N*10,C] -> the mean of the ten softmaxes, [N,C]."""
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
     each = shifted / shifted.sum(axis=1, keepdims=True)

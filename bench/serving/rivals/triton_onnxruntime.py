@@ -1,4 +1,4 @@
-"""Triton, its Python backend by nvidia-pytriton, + onnxruntime: net.onnx on the ten crops of up to eight images, fp32 on the CPU.
+"""Triton (nvidia-pytriton's Python backend) + onnxruntime: net.onnx on ten crops of up to eight images, fp32, CPU.
 
 python -m bench.serving.rivals.triton_onnxruntime PORT NET.ONNX MEAN.NPY
 """
@@ -11,7 +11,7 @@ from pytriton.decorators import batch  # type: ignore[import-not-found]
 from pytriton.model_config import DynamicBatcher, ModelConfig, Tensor  # type: ignore[import-not-found]
 from pytriton.triton import Triton, TritonConfig  # type: ignore[import-not-found]
 
-from bench.serving.rivals.tencrop_numpy import average, square, ten_crops
+from bench.serving.rivals.tencrop_numpy import average_softmax, decode_square, ten_crops
 
 net = ort.InferenceSession(sys.argv[2], providers=["CPUExecutionProvider"])
 mean = np.load(sys.argv[3])
@@ -19,9 +19,9 @@ mean = np.load(sys.argv[3])
 
 @batch  # type: ignore[untyped-decorator]
 def predict(image: np.ndarray) -> dict[str, np.ndarray]:
-    """Encoded images, bytes [N,1]."""
-    squares = np.stack([square(data) for data in image[:, 0]])
-    probabilities = average(net.run(None, {"input": ten_crops(squares, mean)})[0])
+    """Answer a batch of encoded images, bytes [N,1]."""
+    squares = np.stack([decode_square(data) for data in image[:, 0]])
+    probabilities = average_softmax(net.run(None, {"input": ten_crops(squares, mean)})[0])
     return {
         "index": probabilities.argmax(1, keepdims=True).astype(np.int32),
         "probability": probabilities.max(1, keepdims=True).astype(np.float32),

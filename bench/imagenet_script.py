@@ -1,6 +1,7 @@
-"""The net of recipe caltech101 as one writes it from https://github.com/pytorch/examples/blob/main/imagenet/main.py
+"""The recipe caltech101 as a user would write it from https://github.com/pytorch/examples/blob/main/imagenet/main.py
 
-Its transforms, its loader, its loop, in eager fp32; left out are its accuracy meters. bench/training.py measures it.
+The script's transforms, loader and training loop, in eager fp32, without its accuracy meters.
+bench/training.py measures it.
 """
 
 from collections.abc import Iterator
@@ -16,15 +17,15 @@ from torchvision import datasets, transforms
 from tencrop.training.recipe import Optim
 
 
-def steps(photos: Path, optim: Optim, workers: int) -> Iterator[int]:
-    """Train on a folder of class folders without end; after each step, its number of images."""
+def train_steps(photos: Path, optim: Optim, workers: int) -> Iterator[int]:
+    """Train on a folder of class folders without end; yield the number of images of each step."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.backends.cudnn.benchmark = True
     normalize = transforms.Normalize(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
     augment = [transforms.RandomResizedCrop(224), transforms.RandomHorizontalFlip(), transforms.ToTensor(), normalize]
     folder = datasets.ImageFolder(photos, transforms.Compose(augment))
     loader = DataLoader(folder, optim.batch, shuffle=True, num_workers=workers, pin_memory=device.type == "cuda")
-    model = net(len(folder.classes)).to(device)
+    model = build_net(len(folder.classes)).to(device)
     sgd = torch.optim.SGD(model.parameters(), optim.lr, momentum=optim.momentum, weight_decay=optim.decay)
     for images, labels in chain.from_iterable(repeat(loader)):
         output = model(images.to(device, non_blocking=True))
@@ -36,8 +37,8 @@ def steps(photos: Path, optim: Optim, workers: int) -> Iterator[int]:
         yield len(labels)
 
 
-def net(classes: int) -> nn.Sequential:
-    """float [N,3,224,224] -> logits [N,classes], in torch's own modules; parameters in the order of model/net.py's."""
+def build_net(classes: int) -> nn.Sequential:
+    """float [N,3,224,224] -> logits [N,classes], from torch's own modules; parameters in the order of model/net.py."""
     layers: list[list[nn.Module]] = [
         [nn.ZeroPad2d((0, 3, 0, 3)), nn.Conv2d(3, 96, 11, stride=4), nn.ReLU(inplace=True), _lrn(), nn.MaxPool2d(3, 2)],
         [nn.Conv2d(96, 256, 5, padding=2, groups=2), nn.ReLU(inplace=True), _lrn(), nn.MaxPool2d(3, 2)],
