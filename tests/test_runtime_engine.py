@@ -9,8 +9,9 @@ from tencrop.common.errors import BadInput, WorkFailed
 from tencrop.export.net_graph import net_onnx
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.probe import TOLERANCE
-from tencrop.runtime.engine import OnnxRuntime, _precision, _provider, open_engine
+from tencrop.runtime.engine import open_engine
 from tencrop.runtime.engine_choice import PRECISIONS, EngineChoice, EngineOptions, engine_choices
+from tencrop.runtime.onnxruntime_engine import OnnxRuntimeEngine, _provider, _resolve_precision
 
 CUDA, OPENVINO, CPU = (
     EngineChoice("onnxruntime", "cuda:0", "auto"),
@@ -75,16 +76,16 @@ def test_gpu_that_is_not_there_is_refused_with_the_reason(engine: str) -> None:
 )
 def test_tf32_is_what_a_gpu_computes_in_where_it_has_it(asked: str, volta: str | None, hopper: str) -> None:
     choice = CUDA._replace(precision=asked)
-    assert _precision(choice, 9) == hopper
+    assert _resolve_precision(choice, 9) == hopper
     if volta:
-        assert _precision(choice, 7) == volta
+        assert _resolve_precision(choice, 7) == volta
     else:
         with pytest.raises(WorkFailed, match="cuda:0 has no TF32"):
-            _precision(choice, 7)
+            _resolve_precision(choice, 7)
 
 
 def test_tensorrt_is_asked_for_fp32_where_nothing_is_said() -> None:
-    assert _precision(CUDA._replace(engine="tensorrt"), 9) == "fp32"
+    assert _resolve_precision(CUDA._replace(engine="tensorrt"), 9) == "fp32"
 
 
 def test_each_precision_has_a_tolerance_of_the_probe() -> None:
@@ -131,7 +132,7 @@ def test_engines_that_come_and_go_leave_signals_working(source145: Checkpoint) -
 def test_a_run_in_the_devices_own_memory_is_the_plain_run(source145: Checkpoint) -> None:
     """What a GPU runs, on the one device that is here."""
     engine = open_engine(net_onnx(source145).SerializeToString(), CPU)
-    assert isinstance(engine, OnnxRuntime)
+    assert isinstance(engine, OnnxRuntimeEngine)
     random = np.random.default_rng(0)
     for images in (2, 1, 2):  # a buffer is used again
         crops = random.normal(0, 60, (images, 3, 224, 224)).astype(np.float32)
