@@ -136,5 +136,5 @@ def test_a_run_in_the_devices_own_memory_is_the_plain_run(source145: Checkpoint)
     random = np.random.default_rng(0)
     for images in (2, 1, 2):  # a buffer is used again
         crops = random.normal(0, 60, (images, 3, 224, 224)).astype(np.float32)
-        np.testing.assert_array_equal(engine._bound(crops)[0], engine.run(crops)["logits"])
+        np.testing.assert_array_equal(engine._run_on_device(crops)[0], engine.run(crops)["logits"])
     assert len(engine._buffers) == 2
