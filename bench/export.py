@@ -26,8 +26,8 @@ from tencrop.dataset.holdout import held_out
 from tencrop.dataset.layouts import open_source
 from tencrop.dataset.source import Source
 from tencrop.evaluation.evaluate import evaluate, plan
-from tencrop.export.compress import single
-from tencrop.export.run import COMPARED, EACH, export
+from tencrop.export.compress import cast_to_fp32
+from tencrop.export.run import INT8_IMAGES, export
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.embedded import EMBEDDED
 from tencrop.model.net import AlexNet
@@ -137,7 +137,7 @@ def draw_weights(checkpoint: Checkpoint) -> Checkpoint:
 
 def export_forms(checkpoint: Checkpoint, photos: Path, out: Path) -> dict[str, Path]:
     """Export every form that this checkpoint allows, through the parity gate."""
-    sources = {True: draw_weights(checkpoint), False: single(checkpoint)}
+    sources = {True: draw_weights(checkpoint), False: cast_to_fp32(checkpoint)}
     for is_seeded, source in sources.items():
         source.save(out / f"checkpoint{is_seeded}")
     forms = {name: form for name, form in FORMS.items() if not (form.rank and checkpoint.net.fc6.rank)}
@@ -154,7 +154,7 @@ def write_calibration_images(data: Source, mask: np.ndarray, folder: Path) -> Pa
             f"{data.root}: every image is a validation image, so none is left to calibrate int8", "use --holdout 0.15"
         )
     free = data.entries.chosen(~mask)
-    wanted = min(COMPARED * EACH, len(free))
+    wanted = min(INT8_IMAGES, len(free))
     folder.mkdir()
     for number in range(wanted):
         entry = free[number * len(free) // wanted]

@@ -13,7 +13,7 @@ from tencrop.model.lowrank import factorise_weights
 FP16_MAX = float(np.finfo(np.float16).max)
 
 
-def low_rank(checkpoint: Checkpoint, rank: int) -> Checkpoint:
+def factorise_fc(checkpoint: Checkpoint, rank: int) -> Checkpoint:
     """fc6 and fc7 factorised to `rank`. Raises BadInput where a layer is factorised already or the rank is too large."""
     net = checkpoint.net
     for layer in ("fc6", "fc7"):
@@ -27,7 +27,7 @@ def low_rank(checkpoint: Checkpoint, rank: int) -> Checkpoint:
     return replace(checkpoint, recipe=recipe, weights=factorise_weights(checkpoint.weights, net))
 
 
-def half(checkpoint: Checkpoint) -> Checkpoint:
+def cast_to_fp16(checkpoint: Checkpoint) -> Checkpoint:
     """Weight matrices and kernels rounded to fp16; biases stay fp32. Raises BadInput where one exceeds fp16's range."""
     weights = dict(checkpoint.weights)
     for name, value in weights.items():
@@ -38,6 +38,6 @@ def half(checkpoint: Checkpoint) -> Checkpoint:
     return replace(checkpoint, weights=weights)
 
 
-def single(checkpoint: Checkpoint) -> Checkpoint:
+def cast_to_fp32(checkpoint: Checkpoint) -> Checkpoint:
     """All weights in fp32, whatever they are stored in."""
     return replace(checkpoint, weights={name: value.astype(np.float32) for name, value in checkpoint.weights.items()})

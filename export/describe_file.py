@@ -16,15 +16,20 @@ from tencrop.model.checkpoint import DOCUMENT, Checkpoint, hash_weights
 from tencrop.model.contract import Contract
 from tencrop.model.tencropfile import TenCropFile, parse_onnx
 
-NUMBERS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT8, TensorProto.INT32)  # types of weights and biases
-DIFFERENCES = ("logits_relative", "probabilities")  # that the gate measured
-SCALING = ("_scale", "_zero_point")  # ends of the names of what int8 is scaled by
+PARAMETER_TYPES = (
+    TensorProto.FLOAT,
+    TensorProto.FLOAT16,
+    TensorProto.INT8,
+    TensorProto.INT32,
+)  # types of weights and biases
+MEASURED_DIFFERENCES = ("logits_relative", "probabilities")  # that the gate measured
+QUANTIZATION_SUFFIXES = ("_scale", "_zero_point")  # ends of the names of what int8 is scaled by
 
 
-def describe(path: Path) -> dict[str, Any]:
+def describe_file(path: Path) -> dict[str, Any]:
     """Of a file or folder: its kind, size, what goes in and out, and all that it says of itself. Raises BadInput."""
     if (path / DOCUMENT).is_file():
-        return _checkpoint(path)
+        return _describe_checkpoint(path)
     file = path / "tencrop.onnx" if path.is_dir() else path
     try:
         data = file.read_bytes()
@@ -35,55 +40,56 @@ def describe(path: Path) -> dict[str, Any]:
     return {
         "kind": "tencrop.onnx" if is_ours else "ONNX",
         "bytes": len(data),
-        **_graph(model),
-        **(_card(file) if is_ours else {}),
+        **_describe_graph(model),
+        **(_describe_metadata(file) if is_ours else {}),
     }
 
 
-def _graph(model: onnx.ModelProto) -> dict[str, Any]:
+def _describe_graph(model: onnx.ModelProto) -> dict[str, Any]:
     nodes = Counter(node.op_type for node in model.graph.node)
     net = [
         v
         for v in model.graph.initializer
-        if v.data_type in NUMBERS and not (v.name.startswith(FRONT) or v.name.endswith(SCALING))
+        if v.data_type in PARAMETER_TYPES and not (v.name.startswith(FRONT) or v.name.endswith(QUANTIZATION_SUFFIXES))
     ]
     return {
         "opset": next((o.version for o in model.opset_import if not o.domain), None),
-        "inputs": {value.name: _shape(value) for value in model.graph.input},
-        "outputs": {value.name: _shape(value) for value in model.graph.output},
+        "inputs": {value.name: _format_shape(value) for value in model.graph.input},
+        "outputs": {value.name: _format_shape(value) for value in model.graph.output},
         "parameters": sum(prod(value.dims) for value in net if value.dims),
         "lrn_nodes": nodes["LRN"],
         "nodes": dict(nodes.most_common()),
     }
 
 
-def _shape(value: onnx.ValueInfoProto) -> str:
+def _format_shape(value: onnx.ValueInfoProto) -> str:
     tensor = value.type.tensor_type
     sides = ", ".join(str(dim.dim_value or dim.dim_param or "?") for dim in tensor.shape.dim)
     known = tensor.elem_type in TensorProto.DataType.values()
     return f"{TensorProto.DataType.Name(tensor.elem_type).lower() if known else f'type {tensor.elem_type}'} [{sides}]"
 
 
-def _card(file: Path) -> dict[str, Any]:
+def _describe_metadata(file: Path) -> dict[str, Any]:
     read = TenCropFile.read(file)
     metadata = read.metadata
     parity = {key: value for key, value in metadata.parity.items() if key != "compared"}
     try:
         worst = {
-            key: max((row[key] for row in metadata.parity.get("compared", ())), default=None) for key in DIFFERENCES
+            key: max((row[key] for row in metadata.parity.get("compared", ())), default=None)
+            for key in MEASURED_DIFFERENCES
         }
     except (TypeError, KeyError):
         raise BadInput(f"{file}: damaged metadata (parity tells no differences)") from None
     return {
         "sha256": read.sha256,
         "checkpoint_sha256": metadata.checkpoint_sha256,
-        **_contract(metadata.contract),
+        **_describe_contract(metadata.contract),
         "recipe": dict(metadata.recipe),
         "parity": parity | {"worst": worst},
     }
 
 
-def _checkpoint(folder: Path) -> dict[str, Any]:
+def _describe_checkpoint(folder: Path) -> dict[str, Any]:
     saved = Checkpoint.load(folder)
     history = saved.progress.get("history", ())
     return {
@@ -94,23 +100,23 @@ def _checkpoint(folder: Path) -> dict[str, Any]:
         "epochs": len(history),
         "last_epoch": dict(history[-1]) if history else None,
         "sessions": list(saved.progress.get("sessions", ())),
-        **_contract(saved.contract),
+        **_describe_contract(saved.contract),
         "recipe": dict(saved.recipe),
     }
 
 
-def _contract(contract: Contract) -> dict[str, Any]:
+def _describe_contract(contract: Contract) -> dict[str, Any]:
     bare = dump(contract)
     labels = bare.pop("labels")
     return {"contract": bare, "classes": len(labels), "labels": [f"{label['id']}: {label['name']}" for label in labels]}
 
 
-def text(described: Mapping[str, Any], indent: str = "") -> Iterator[str]:
+def format_description(described: Mapping[str, Any], indent: str = "") -> Iterator[str]:
     """The lines that a person reads: a key and its value each, what belongs to a key below it."""
     for key, value in described.items():
         if isinstance(value, Mapping):
             yield f"{indent}{key}:"
-            yield from text(value, indent + "  ")
+            yield from format_description(value, indent + "  ")
         elif isinstance(value, list | tuple) and value:
             yield f"{indent}{key}:"
             yield from (f"{indent}  {item}" for item in value)

@@ -12,12 +12,12 @@ from tencrop.model.contract import Contract
 from tencrop.model.probe import formula_png
 
 
-def formula_images(contract: Contract, n: int) -> np.ndarray:
+def make_formula_images(contract: Contract, n: int) -> np.ndarray:
     """With the 1/f spectrum of photographs, uint8 [n,R,R,3]."""
     return np.stack([decode(formula_png(seed), contract)[0] for seed in range(100, 100 + n)])
 
 
-def photographs(folder: Path, contract: Contract, n: int) -> np.ndarray:
+def load_photographs(folder: Path, contract: Contract, n: int) -> np.ndarray:
     """At most n, spread evenly over what is named as an image in a folder and in those below it, uint8 [n,R,R,3].
 
     Raises BadInput where there is none.

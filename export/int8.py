@@ -15,10 +15,10 @@ from onnx import shape_inference
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
-PRODUCTS = ["Conv", "Gemm", "MatMul"]
+QUANTIZED_OPERATORS = ["Conv", "Gemm", "MatMul"]
 
 
-class Crops(CalibrationDataReader):  # type: ignore[misc]
+class CalibrationCrops(CalibrationDataReader):  # type: ignore[misc]
     """Batches of float crops, one after the other."""
 
     def __init__(self, batches: Iterable[np.ndarray]) -> None:
@@ -29,7 +29,7 @@ class Crops(CalibrationDataReader):  # type: ignore[misc]
         return None if batch is None else {"input": batch}
 
 
-def int8(net: onnx.ModelProto, batches: Iterable[np.ndarray]) -> onnx.ModelProto:
+def quantize_to_int8(net: onnx.ModelProto, batches: Iterable[np.ndarray]) -> onnx.ModelProto:
     """batches: what the net sees of images to calibrate on, float32 [N,3,crop,crop] each."""
     model = shape_inference.infer_shapes(net)
     add_pre_process_metadata(model)  # a graph without dead nodes, its shapes told, is what the quantizer wants prepared
@@ -39,9 +39,9 @@ def int8(net: onnx.ModelProto, batches: Iterable[np.ndarray]) -> onnx.ModelProto
         quantize_static(
             model,
             out,
-            Crops(batches),
+            CalibrationCrops(batches),
             quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=PRODUCTS,
+            op_types_to_quantize=QUANTIZED_OPERATORS,
             per_channel=True,
             reduce_range=True,
             activation_type=QuantType.QUInt8,

@@ -47,7 +47,7 @@ def check(row: Mapping[str, Any], limits: Limits, reference: object, why: str = 
             )
 
 
-def parity_table(parity: Mapping[str, Any]) -> str:
+def format_parity(parity: Mapping[str, Any]) -> str:
     """What a gate found, for a person."""
     lines = [f"{'engine':<12} {'images':>6} {'logits, relative':>17} {'probabilities':>14} {'top-1 agrees':>13}"]
     for row in parity["compared"]:

@@ -10,12 +10,12 @@ import torch
 
 from tencrop.common.atomic import atomic_folder
 from tencrop.common.errors import BadInput
-from tencrop.export.compress import half, low_rank, single
-from tencrop.export.images import formula_images, photographs
-from tencrop.export.int8 import int8
-from tencrop.export.net_graph import net_onnx
+from tencrop.export.compress import cast_to_fp16, cast_to_fp32, factorise_fc
+from tencrop.export.images import load_photographs, make_formula_images
+from tencrop.export.int8 import quantize_to_int8
+from tencrop.export.net_graph import build_net_graph
 from tencrop.export.parity import BATCHES
-from tencrop.export.tencrop_graph import tencrop_onnx, write
+from tencrop.export.tencrop_graph import build_tencrop_graph, write_files
 from tencrop.export.verify import INT8, verify
 from tencrop.images.decode import decode
 from tencrop.model.checkpoint import Checkpoint, hash_weights
@@ -26,14 +26,15 @@ from tencrop.model.tencropfile import OUTPUTS, Metadata
 from tencrop.runtime.engine import open_engine
 from tencrop.runtime.engine_choice import EngineChoice
 
-WEIGHTS = ("fp32", "fp16", "int8")
-COMPARED = max(BATCHES)  # photographs that the gate compares on
-EACH = 14  # of so many photographs one is compared on; the others calibrate int8
-FEWEST = 20  # photographs to calibrate int8 on and to judge it by
-SLACK = 0.03  # of an int8 file's probe: two engines' answers to 21 images came 0.0135 apart in fp32
+WEIGHT_FORMATS = ("fp32", "fp16", "int8")
+COMPARED_IMAGES = max(BATCHES)  # photographs that the gate compares on
+COMPARE_EVERY = 14  # of so many photographs one is compared on; the others calibrate int8
+INT8_IMAGES = COMPARED_IMAGES * COMPARE_EVERY  # photographs that int8 takes: 5 to compare, 65 to calibrate
+MIN_INT8_IMAGES = 20  # photographs to calibrate int8 on and to judge it by
+INT8_PROBE_SLACK = 0.03  # of an int8 file's probe: two engines' answers to 21 images came 0.0135 apart in fp32
 
 
-class Made(NamedTuple):
+class ExportedGraphs(NamedTuple):
     """What goes into OUT, past the gate."""
 
     net: onnx.ModelProto
@@ -53,11 +54,11 @@ def export(
     """
     if out.exists() and not out.is_dir():
         raise BadInput(f"{out}: is a file; name a folder for the export")
-    if weights not in WEIGHTS:
-        raise BadInput(f"--weights {weights}: expected {', '.join(WEIGHTS)}")
+    if weights not in WEIGHT_FORMATS:
+        raise BadInput(f"--weights {weights}: expected {', '.join(WEIGHT_FORMATS)}")
     if weights == "int8" and images is None:
         raise BadInput(
-            f"--weights int8: is calibrated on photographs; name a folder of {COMPARED * EACH} or more with --images"
+            f"--weights int8: is calibrated on photographs; name a folder of {INT8_IMAGES} or more with --images"
         )
     if (out / "checkpoint").resolve() == source.resolve():
         raise BadInput(
@@ -65,16 +66,20 @@ def export(
         )
     checkpoint = original = Checkpoint.load(source)
     checkpoint.check(source)
-    checkpoint = low_rank(checkpoint, fc_rank) if fc_rank else checkpoint
-    checkpoint = half(checkpoint) if weights == "fp16" else checkpoint
-    wanted = COMPARED * EACH if weights == "int8" else COMPARED
-    photos = photographs(images, checkpoint.contract, wanted) if images else formula_images(checkpoint.contract, wanted)
-    if weights == "int8" and len(photos) < FEWEST:
+    checkpoint = factorise_fc(checkpoint, fc_rank) if fc_rank else checkpoint
+    checkpoint = cast_to_fp16(checkpoint) if weights == "fp16" else checkpoint
+    wanted = INT8_IMAGES if weights == "int8" else COMPARED_IMAGES
+    photos = (
+        load_photographs(images, checkpoint.contract, wanted)
+        if images
+        else make_formula_images(checkpoint.contract, wanted)
+    )
+    if weights == "int8" and len(photos) < MIN_INT8_IMAGES:
         raise BadInput(
-            f"--images {images}: {len(photos)} images there; int8 takes {FEWEST} at least, better {COMPARED * EACH}"
+            f"--images {images}: {len(photos)} images there; int8 takes {MIN_INT8_IMAGES} at least, better {INT8_IMAGES}"
         )
-    made = _exact(checkpoint, photos[::EACH] if weights == "int8" else photos, plain)
-    made = _in_int8(checkpoint, photos, plain, made.parity) if weights == "int8" else made
+    made = _build_exact(checkpoint, photos[::COMPARE_EVERY] if weights == "int8" else photos, plain)
+    made = _build_int8(checkpoint, photos, plain, made.parity) if weights == "int8" else made
     with atomic_folder(out) as folder:
         if checkpoint is not original:
             source = folder / "checkpoint"
@@ -87,13 +92,13 @@ def export(
             filter_picture=draw_filters(checkpoint.weights["conv1.weight"]),
             probe=made.probe,
         )
-        write(folder, made.net, made.tencrop, metadata)
+        write_files(folder, made.net, made.tencrop, metadata)
     return made.parity
 
 
-def _exact(checkpoint: Checkpoint, compared: np.ndarray, plain: bool) -> Made:
-    net = net_onnx(checkpoint)
-    tencrop = tencrop_onnx(net, checkpoint.contract, checkpoint.mean, plain)
+def _build_exact(checkpoint: Checkpoint, compared: np.ndarray, plain: bool) -> ExportedGraphs:
+    net = build_net_graph(checkpoint)
+    tencrop = build_tencrop_graph(net, checkpoint.contract, checkpoint.mean, plain)
     parity = verify(checkpoint, net, tencrop, compared)
     reference = TenCropNet.from_checkpoint(checkpoint)
 
@@ -101,24 +106,29 @@ def _exact(checkpoint: Checkpoint, compared: np.ndarray, plain: bool) -> Made:
     def predict(pixels: np.ndarray) -> np.ndarray:
         return np.asarray(reference(torch.from_numpy(pixels.copy()))[0][0].numpy())
 
-    return Made(net, tencrop, parity, _probe(checkpoint, predict))
+    return ExportedGraphs(net, tencrop, parity, _make_probe(checkpoint, predict))
 
 
-def _in_int8(checkpoint: Checkpoint, photos: np.ndarray, plain: bool, exact: Mapping[str, Any]) -> Made:
+def _build_int8(checkpoint: Checkpoint, photos: np.ndarray, plain: bool, exact: Mapping[str, Any]) -> ExportedGraphs:
     """The same in int8, judged by how far it is from torch; its exact form has passed the gate, with `exact` for parity."""
-    rest = np.delete(photos, np.s_[::EACH], axis=0)
+    rest = np.delete(photos, np.s_[::COMPARE_EVERY], axis=0)
     reference, views = TenCropNet.from_checkpoint(checkpoint), checkpoint.contract.views
     crops = (reference.inputs(torch.from_numpy(image[None]), views)[0].numpy() for image in rest)
-    net = int8(net_onnx(single(checkpoint)), crops)
-    tencrop = tencrop_onnx(net, checkpoint.contract, checkpoint.mean, plain)
-    parity = verify(checkpoint, net, tencrop, photos[::EACH], INT8) | {
+    net = quantize_to_int8(build_net_graph(cast_to_fp32(checkpoint)), crops)
+    tencrop = build_tencrop_graph(net, checkpoint.contract, checkpoint.mean, plain)
+    parity = verify(checkpoint, net, tencrop, photos[::COMPARE_EVERY], INT8) | {
         "calibrated_on": len(rest),
         "before_int8": exact["compared"],
     }
     engine = open_engine(tencrop.SerializeToString(), EngineChoice("onnxruntime", "cpu", "fp32"))
-    return Made(net, tencrop, parity, _probe(checkpoint, lambda pixels: engine.run(pixels)[OUTPUTS[0]][0], SLACK))
+    return ExportedGraphs(
+        net,
+        tencrop,
+        parity,
+        _make_probe(checkpoint, lambda pixels: engine.run(pixels)[OUTPUTS[0]][0], INT8_PROBE_SLACK),
+    )
 
 
-def _probe(checkpoint: Checkpoint, predict: Callable[[np.ndarray], np.ndarray], slack: float = 0.0) -> Probe:
+def _make_probe(checkpoint: Checkpoint, predict: Callable[[np.ndarray], np.ndarray], slack: float = 0.0) -> Probe:
     """predict: uint8 [1,R,R,3] -> [C]."""
     return Probe.choose(lambda png: predict(decode(png, checkpoint.contract)[0][None]), slack)

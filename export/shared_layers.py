@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import onnx
 from onnx import helper
 
-from tencrop.export.graph_builder import Graph
+from tencrop.export.graph_builder import GraphBuilder
 
 FRONT = "tencrop/"  # prefix of the nodes around the net
 POINTWISE = ("Relu", "Tanh", "LRN")  # each place of a map by itself
@@ -28,7 +28,7 @@ class Stem:
     inside: int  # pooled values of a crop, each way, that see none of the zeros behind it
     behind: int  # and those that do
 
-    def copy(self, graph: Graph, name: str, x: str) -> str:
+    def add_copy(self, graph: GraphBuilder, name: str, x: str) -> str:
         """The same operations once more, on `x`."""
         for position, node in enumerate(self.nodes):
             again = deepcopy(node)
@@ -81,8 +81,8 @@ def _window(node: onnx.NodeProto) -> tuple[int, int, tuple[int, ...]]:
     return size[0], stride[0], tuple(values.get("pads", (0, 0, 0, 0))) if plain and ceiled else (1, 1, 1, 1)
 
 
-def shared_stem(
-    graph: Graph, stem: Stem, sources: Sequence[str], corners: Sequence[tuple[str, int, int]], crop: int
+def add_shared_stem(
+    graph: GraphBuilder, stem: Stem, sources: Sequence[str], corners: Sequence[tuple[str, int, int]], crop: int
 ) -> str:
     """The stem's values for every view, [views*N,K,P,P], the view outermost.
 
@@ -90,23 +90,25 @@ def shared_stem(
     """
     edge = stem.inside * stem.stride
     place = {source: index for index, source in enumerate(sources)}
-    wholes = [stem.copy(graph, f"whole{index}", source) for index, source in enumerate(sources)]
+    wholes = [stem.add_copy(graph, f"whole{index}", source) for index, source in enumerate(sources)]
     body, right, bottom = [], [], []
     for view, (source, top, left) in enumerate(corners):
         row, column = top // stem.stride, left // stem.stride
         square = (row, column, row + stem.inside, column + stem.inside)
-        body.append(cut(graph, f"body{view}", wholes[place[source]], *square))
-        right.append(cut(graph, f"right{view}", source, top, left + edge, top + crop, left + crop))
-        bottom.append(cut(graph, f"bottom{view}", source, top + edge, left, top + crop, left + crop))
+        body.append(add_crop(graph, f"body{view}", wholes[place[source]], *square))
+        right.append(add_crop(graph, f"right{view}", source, top, left + edge, top + crop, left + crop))
+        bottom.append(add_crop(graph, f"bottom{view}", source, top + edge, left, top + crop, left + crop))
     strips = [
-        stem.copy(graph, name, graph.node("Concat", f"{FRONT}{name}", *parts, axis=0))
+        stem.add_copy(graph, name, graph.add_node("Concat", f"{FRONT}{name}", *parts, axis=0))
         for name, parts in (("right", right), ("bottom", bottom))
     ]
-    beside = cut(graph, "beside", strips[0], 0, 0, stem.inside, stem.behind)
-    wide = graph.node("Concat", f"{FRONT}wide", graph.node("Concat", f"{FRONT}body", *body, axis=0), beside, axis=3)
-    return graph.node("Concat", f"{FRONT}pooled", wide, strips[1], axis=2)
+    beside = add_crop(graph, "beside", strips[0], 0, 0, stem.inside, stem.behind)
+    wide = graph.add_node(
+        "Concat", f"{FRONT}wide", graph.add_node("Concat", f"{FRONT}body", *body, axis=0), beside, axis=3
+    )
+    return graph.add_node("Concat", f"{FRONT}pooled", wide, strips[1], axis=2)
 
 
-def cut(graph: Graph, name: str, x: str, top: int, left: int, bottom: int, right: int) -> str:
+def add_crop(graph: GraphBuilder, name: str, x: str, top: int, left: int, bottom: int, right: int) -> str:
     """A rectangle of every map."""
-    return graph.slice(FRONT + name, x, [top, left], [bottom, right], [2, 3], [1, 1])
+    return graph.add_slice(FRONT + name, x, [top, left], [bottom, right], [2, 3], [1, 1])

@@ -10,8 +10,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from tencrop.export.graph_builder import Graph, rename
-from tencrop.export.shared_layers import FRONT, Stem, cut, find_stem, shared_stem
+from tencrop.export.graph_builder import GraphBuilder, replace_input
+from tencrop.export.shared_layers import FRONT, Stem, add_crop, add_shared_stem, find_stem
 from tencrop.model.contract import Contract
 from tencrop.model.tencropfile import INPUT, OUTPUTS, Metadata
 
@@ -19,43 +19,47 @@ BACK = "net/"  # prefix of the net's own nodes
 FILES = ("net.onnx", "tencrop.onnx", "parity.json")
 
 
-def tencrop_onnx(net: onnx.ModelProto, contract: Contract, mean: np.ndarray, plain: bool = False) -> onnx.ModelProto:
+def build_tencrop_graph(
+    net: onnx.ModelProto, contract: Contract, mean: np.ndarray, plain: bool = False
+) -> onnx.ModelProto:
     """`images` uint8 [N,R,R,3] -> `probabilities` [N,C] and `view_probabilities` [N,10,C], both float32.
 
     mean: float32 [3,R,R], subtracted before cropping (aligned), or [3,crop,crop], subtracted from every view (center).
     The views share the net's stem where that is exact (export/shared_layers.py); `plain` computes each view by itself.
     """
-    graph = Graph()
+    graph = GraphBuilder()
     prefixed = onnx.compose.add_prefix(net, BACK)
     (crops,), (logits,) = prefixed.graph.input, prefixed.graph.output
     graph.initializers.extend(prefixed.graph.initializer)
     graph.nodes.extend(_take_constants(prefixed))
-    stem = None if plain else _shareable(prefixed, contract, mean)
+    stem = None if plain else _find_shareable_stem(prefixed, contract, mean)
     if stem:
-        rename(prefixed.graph.node, stem.output, _shared(graph, stem, contract, mean))
+        replace_input(prefixed.graph.node, stem.output, _add_shared_stem(graph, stem, contract, mean))
     else:
-        rename(prefixed.graph.node, crops.name, _views(graph, contract, mean))
+        replace_input(prefixed.graph.node, crops.name, _add_views(graph, contract, mean))
     graph.nodes.extend(node for node in prefixed.graph.node if not stem or node not in stem.nodes)
     classes = logits.type.tensor_type.shape.dim[-1].dim_value
-    softmax = graph.node("Softmax", f"{FRONT}softmax", logits.name, axis=-1)
-    apart = graph.constant(f"{FRONT}view_shape", np.array([len(contract.views), -1, classes]))
-    by_view = graph.node("Reshape", f"{FRONT}by_view", softmax, apart)  # [10,N,C]
-    graph.node("Transpose", OUTPUTS[1], by_view, perm=[1, 0, 2])
-    graph.node("ReduceMean", OUTPUTS[0], OUTPUTS[1], graph.constant(f"{FRONT}view_axis", np.array([1])), keepdims=0)
+    softmax = graph.add_node("Softmax", f"{FRONT}softmax", logits.name, axis=-1)
+    apart = graph.add_constant(f"{FRONT}view_shape", np.array([len(contract.views), -1, classes]))
+    by_view = graph.add_node("Reshape", f"{FRONT}by_view", softmax, apart)  # [10,N,C]
+    graph.add_node("Transpose", OUTPUTS[1], by_view, perm=[1, 0, 2])
+    graph.add_node(
+        "ReduceMean", OUTPUTS[0], OUTPUTS[1], graph.add_constant(f"{FRONT}view_axis", np.array([1])), keepdims=0
+    )
     taken = {INPUT: ("N", contract.resize, contract.resize, 3)}
     given = {OUTPUTS[0]: ("N", classes), OUTPUTS[1]: ("N", len(contract.views), classes)}
-    return graph.model("tencrop", taken, given, TensorProto.UINT8)
+    return graph.build("tencrop", taken, given, TensorProto.UINT8)
 
 
-def _shareable(net: onnx.ModelProto, contract: Contract, mean: np.ndarray) -> Stem | None:
+def _find_shareable_stem(net: onnx.ModelProto, contract: Contract, mean: np.ndarray) -> Stem | None:
     """The net's stem, if its views may share it."""
     stem = find_stem(net, contract.crop)
-    if stem is None or not _aligned(contract, mean):
+    if stem is None or not _is_mean_aligned(contract, mean):
         return None
     return stem if all(place % stem.stride == 0 for _, *corner in _corners(contract) for place in corner) else None
 
 
-def _aligned(contract: Contract, mean: np.ndarray) -> bool:
+def _is_mean_aligned(contract: Contract, mean: np.ndarray) -> bool:
     return bool(mean.shape[-1] != contract.crop)
 
 
@@ -65,35 +69,39 @@ def _corners(contract: Contract) -> list[tuple[bool, int, int]]:
     return [(view.mirrored, view.top, far - view.left if view.mirrored else view.left) for view in contract.views]
 
 
-def _images(graph: Graph, contract: Contract, mean: np.ndarray | None) -> tuple[str, str]:
+def _add_image_and_mirror(graph: GraphBuilder, contract: Contract, mean: np.ndarray | None) -> tuple[str, str]:
     """The image and its mirror image, float [N,3,R,R], the mean subtracted where it is aligned."""
     side = contract.resize
-    planes = graph.node("Transpose", f"{FRONT}planes", INPUT, perm=[0, 3, 1, 2])
-    pixels = graph.node("Cast", f"{FRONT}float", planes, to=TensorProto.FLOAT)
+    planes = graph.add_node("Transpose", f"{FRONT}planes", INPUT, perm=[0, 3, 1, 2])
+    pixels = graph.add_node("Cast", f"{FRONT}float", planes, to=TensorProto.FLOAT)
     upright = (
-        pixels if mean is None else graph.node("Sub", f"{FRONT}centered", pixels, graph.constant(f"{FRONT}mean", mean))
+        pixels
+        if mean is None
+        else graph.add_node("Sub", f"{FRONT}centered", pixels, graph.add_constant(f"{FRONT}mean", mean))
     )
-    return upright, graph.slice(f"{FRONT}mirror", upright, [side - 1], [-side - 1], [3], [-1])
+    return upright, graph.add_slice(f"{FRONT}mirror", upright, [side - 1], [-side - 1], [3], [-1])
 
 
-def _shared(graph: Graph, stem: Stem, contract: Contract, mean: np.ndarray) -> str:
+def _add_shared_stem(graph: GraphBuilder, stem: Stem, contract: Contract, mean: np.ndarray) -> str:
     """What the stem gives of all views, the view outermost."""
-    both = _images(graph, contract, mean)
+    both = _add_image_and_mirror(graph, contract, mean)
     corners = [(both[mirrored], top, left) for mirrored, top, left in _corners(contract)]
-    return shared_stem(graph, stem, both, corners, contract.crop)
+    return add_shared_stem(graph, stem, both, corners, contract.crop)
 
 
-def _views(graph: Graph, contract: Contract, mean: np.ndarray) -> str:
+def _add_views(graph: GraphBuilder, contract: Contract, mean: np.ndarray) -> str:
     """All views, the view outermost: float [10N,3,crop,crop]."""
-    size, aligned = contract.crop, _aligned(contract, mean)
-    both = _images(graph, contract, mean if aligned else None)
+    size, aligned = contract.crop, _is_mean_aligned(contract, mean)
+    both = _add_image_and_mirror(graph, contract, mean if aligned else None)
     corners = enumerate(_corners(contract))
     crops = [
-        cut(graph, f"view{i}", both[mirrored], top, left, top + size, left + size)
+        add_crop(graph, f"view{i}", both[mirrored], top, left, top + size, left + size)
         for i, (mirrored, top, left) in corners
     ]
-    views = graph.node("Concat", f"{FRONT}views", *crops, axis=0)
-    return views if aligned else graph.node("Sub", f"{FRONT}centered", views, graph.constant(f"{FRONT}mean", mean))
+    views = graph.add_node("Concat", f"{FRONT}views", *crops, axis=0)
+    return (
+        views if aligned else graph.add_node("Sub", f"{FRONT}centered", views, graph.add_constant(f"{FRONT}mean", mean))
+    )
 
 
 def _take_constants(net: onnx.ModelProto) -> list[onnx.NodeProto]:
@@ -108,7 +116,7 @@ def _take_constants(net: onnx.ModelProto) -> list[onnx.NodeProto]:
     return taken
 
 
-def write(folder: Path, net: onnx.ModelProto, tencrop: onnx.ModelProto, metadata: Metadata) -> None:
+def write_files(folder: Path, net: onnx.ModelProto, tencrop: onnx.ModelProto, metadata: Metadata) -> None:
     """FILES: tencrop.onnx with its metadata, whose parity is told in parity.json once more."""
     del tencrop.metadata_props[:]
     helper.set_model_props(tencrop, metadata.to_props())

@@ -107,10 +107,10 @@ def export(
     ] = False,
 ) -> None:
     """Write net.onnx and tencrop.onnx, proven equal to torch by onnxruntime and OpenVINO on the CPU (int8: near)."""
-    from tencrop.export.parity import parity_table
+    from tencrop.export.parity import format_parity
     from tencrop.export.run import export as run
 
-    typer.echo(parity_table(run(checkpoint, out, weights, fc_rank, images, plain)))
+    typer.echo(format_parity(run(checkpoint, out, weights, fc_rank, images, plain)))
     for name in ("net.onnx", "tencrop.onnx"):
         typer.echo(f"{out / name}: {(out / name).stat().st_size / 1e6:.1f} MB")
 
@@ -138,11 +138,13 @@ def import_(
     output: Annotated[str | None, typer.Option(help="logits or probabilities")] = None,
 ) -> None:
     """Make a net that you already have into net.onnx and tencrop.onnx, proven equal to it on two engines."""
-    from tencrop.export.importers.input_convention import said
-    from tencrop.export.importers.run import import_net, lines
+    from tencrop.export.importers.input_convention import parse_input_convention
+    from tencrop.export.importers.run import format_import, import_net
 
-    options = said(mean, std, scale=scale, channels=channels, layout=layout, crop=crop, resize=resize, output=output)
-    typer.echo("\n".join(lines(import_net(source, out, options, labels))))
+    options = parse_input_convention(
+        mean, std, scale=scale, channels=channels, layout=layout, crop=crop, resize=resize, output=output
+    )
+    typer.echo("\n".join(format_import(import_net(source, out, options, labels))))
     for name in ("net.onnx", "tencrop.onnx"):
         typer.echo(f"{out / name}: {(out / name).stat().st_size / 1e6:.1f} MB")
 
@@ -155,10 +157,12 @@ def info(
     """Tell what a file is: contract, labels, recipe, parity, norms, opset, bytes, parameters."""
     import json
 
-    from tencrop.export.describe_file import describe, text
+    from tencrop.export.describe_file import describe_file, format_description
 
-    described = describe(file)
-    typer.echo(json.dumps(described, indent=1, ensure_ascii=False) if as_json else "\n".join(text(described)))
+    described = describe_file(file)
+    typer.echo(
+        json.dumps(described, indent=1, ensure_ascii=False) if as_json else "\n".join(format_description(described))
+    )
 
 
 @app.command()

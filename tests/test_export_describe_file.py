@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from tencrop.common.errors import BadInput
-from tencrop.export.describe_file import describe, text
-from tencrop.export.net_graph import net_onnx
+from tencrop.export.describe_file import describe_file, format_description
+from tencrop.export.net_graph import build_net_graph
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.embedded import EMBEDDED
 
 
 def test_the_embedded_file_tells_its_contract_labels_recipe_parity_and_size(embedded: Checkpoint) -> None:
-    told = describe(EMBEDDED)
+    told = describe_file(EMBEDDED)
     assert told["kind"] == "tencrop.onnx"
     assert told["bytes"] == (EMBEDDED / "tencrop.onnx").stat().st_size
     assert told["inputs"] == {"images": "uint8 [N, 256, 256, 3]"}
@@ -26,7 +26,7 @@ def test_the_embedded_file_tells_its_contract_labels_recipe_parity_and_size(embe
 
 
 def test_a_checkpoint_tells_the_same_contract_and_parameters() -> None:
-    told, exported = describe(EMBEDDED / "checkpoint"), describe(EMBEDDED)
+    told, exported = describe_file(EMBEDDED / "checkpoint"), describe_file(EMBEDDED)
     assert told["kind"] == "checkpoint"
     assert told["sha256"] == exported["checkpoint_sha256"]
     assert [told[key] for key in ("contract", "labels", "parameters")] == [
@@ -35,18 +35,18 @@ def test_a_checkpoint_tells_the_same_contract_and_parameters() -> None:
 
 
 def test_any_other_onnx_file_tells_its_graph(source145: Checkpoint, tmp_path: Path) -> None:
-    (tmp_path / "net.onnx").write_bytes(net_onnx(source145).SerializeToString())
-    told = describe(tmp_path / "net.onnx")
+    (tmp_path / "net.onnx").write_bytes(build_net_graph(source145).SerializeToString())
+    told = describe_file(tmp_path / "net.onnx")
     assert (told["kind"], told["lrn_nodes"], told["inputs"]) == ("ONNX", 2, {"input": "float [N, 3, 224, 224]"})
     assert told["parameters"] == sum(value.size for value in source145.weights.values())
 
 
 def test_the_text_is_a_line_for_each_value() -> None:
-    lines = list(text(describe(EMBEDDED)))
+    lines = list(format_description(describe_file(EMBEDDED)))
     assert "opset: 20" in lines
     assert "  name: caltech101_compact" in lines
     assert "  helicopter: helicopter" in lines
-    json.dumps(describe(EMBEDDED))  # plain data
+    json.dumps(describe_file(EMBEDDED))  # plain data
 
 
 @pytest.mark.parametrize(("content", "said"), [(None, "cannot be read"), (b"no graph", "not an ONNX file")])
@@ -54,4 +54,4 @@ def test_what_is_no_model_is_bad_input(tmp_path: Path, content: bytes | None, sa
     if content:
         (tmp_path / "x.onnx").write_bytes(content)
     with pytest.raises(BadInput, match=rf"x\.onnx: .*{said}"):
-        describe(tmp_path / "x.onnx")
+        describe_file(tmp_path / "x.onnx")

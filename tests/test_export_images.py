@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tencrop.common.errors import BadInput
-from tencrop.export.images import formula_images, photographs
+from tencrop.export.images import load_photographs, make_formula_images
 from tencrop.model.contract import Contract
 
 CONTRACT = Contract(resize=32, crop=24)
@@ -18,9 +18,9 @@ def test_photographs_are_spread_over_the_folders(tmp_path: Path) -> None:
         (tmp_path / f"class{label}").mkdir()
         for number in range(5):
             Image.new("L", (40, 32), 10 * label + number).save(tmp_path / f"class{label}" / f"{number}.png")
-    assert photographs(tmp_path, CONTRACT, 4)[:, 0, 0, 0].tolist() == [0, 10, 20, 30]
-    assert photographs(tmp_path, CONTRACT, 14)[-1, 0, 0, 0] == 33  # to the last folder, whatever the number
-    assert photographs(tmp_path, CONTRACT, 100).shape == (20, 32, 32, 3)
+    assert load_photographs(tmp_path, CONTRACT, 4)[:, 0, 0, 0].tolist() == [0, 10, 20, 30]
+    assert load_photographs(tmp_path, CONTRACT, 14)[-1, 0, 0, 0] == 33  # to the last folder, whatever the number
+    assert load_photographs(tmp_path, CONTRACT, 100).shape == (20, 32, 32, 3)
 
 
 def test_what_is_no_image_is_left_out(tmp_path: Path) -> None:
@@ -30,16 +30,16 @@ def test_what_is_no_image_is_left_out(tmp_path: Path) -> None:
         tmp_path / "images.tar", "PNG"
     )  # by its name: such a file may be larger than memory
     Image.new("RGB", (32, 32), (1, 2, 3)).save(tmp_path / "b.png")
-    assert photographs(tmp_path, CONTRACT, 5)[:, 0, 0].tolist() == [[1, 2, 3]]
+    assert load_photographs(tmp_path, CONTRACT, 5)[:, 0, 0].tolist() == [[1, 2, 3]]
 
 
 @pytest.mark.parametrize("folder", ["", "not there"])
 def test_folder_without_an_image_is_refused(folder: str, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"no image there|cannot be listed"):
-        photographs(tmp_path / folder, CONTRACT, 5)
+        load_photographs(tmp_path / folder, CONTRACT, 5)
 
 
 def test_formula_images_differ() -> None:
-    images = formula_images(Contract(), 3)
+    images = make_formula_images(Contract(), 3)
     assert images.shape == (3, 256, 256, 3) and images.dtype == np.uint8
     assert len({image.tobytes() for image in images}) == 3

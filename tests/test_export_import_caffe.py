@@ -14,8 +14,8 @@ from torch.nn import functional as F
 from tencrop.common.errors import BadInput
 from tencrop.export.importers.caffe import read_caffe
 from tencrop.export.importers.caffe_pixels import MEAN
-from tencrop.export.importers.input_convention import Options, said
-from tencrop.export.importers.pixels import settle
+from tencrop.export.importers.input_convention import InputConvention, parse_input_convention
+from tencrop.export.importers.pixels import resolve_pixels
 from tencrop.export.importers.run import import_net
 from tencrop.images.decode import decode
 from tencrop.model.contract import Contract
@@ -177,7 +177,10 @@ def test_imported_net_answers_as_the_torch_net(
     (tmp_path / "alexnet.caffemodel").write_bytes(caffemodel(old, crop))
     (tmp_path / "mean.binaryproto").write_bytes(blob(mean, old=True))
     made = import_net(
-        tmp_path / "alexnet.caffemodel", tmp_path / "out", said(str(tmp_path / "mean.binaryproto"), None), None
+        tmp_path / "alexnet.caffemodel",
+        tmp_path / "out",
+        parse_input_convention(str(tmp_path / "mean.binaryproto"), None),
+        None,
     )
     assert (made.contract.resize, made.contract.crop, made.parity["lrn_nodes"]) == (256, crop, 2)
     classifier = open_classifier(tmp_path / "out", EngineOptions("cpu", "openvino", "fp32"))
@@ -196,7 +199,7 @@ def test_loss_that_names_nothing_that_it_makes_is_passed_over(old: bool, tmp_pat
         caffemodel(old, loss=layer(old, "loss", "SoftmaxWithLoss", ["fc8", "label_0"], None))
     )
     (tmp_path / "b.caffemodel").write_bytes(caffemodel(old))
-    nets = [read_caffe(tmp_path / name, Options()).model for name in ("a.caffemodel", "b.caffemodel")]
+    nets = [read_caffe(tmp_path / name, InputConvention()).model for name in ("a.caffemodel", "b.caffemodel")]
     assert nets[0] == nets[1] and nets[0].graph.output[0].name == "fc8/Gemm"
 
 
@@ -216,7 +219,7 @@ def test_wrong_readings_would_show(mean: np.ndarray, images: np.ndarray) -> None
 
 def test_without_a_mean_image_the_mean_colour_of_ilsvrc_is_taken(tmp_path: Path, images: np.ndarray) -> None:
     (tmp_path / "alexnet.caffemodel").write_bytes(caffemodel(old=True))
-    made = import_net(tmp_path / "alexnet.caffemodel", tmp_path / "out", Options(), None)
+    made = import_net(tmp_path / "alexnet.caffemodel", tmp_path / "out", InputConvention(), None)
     assert [line for line in made.recipe["assumed"] if "--mean" in line] == [
         f"{ILSVRC}; the file wants 'mean.binaryproto' (--mean)"
     ]
@@ -241,43 +244,43 @@ ILSVRC = "the mean colour of ILSVRC-2012, BGR 104.007, 116.669, 122.679"
 BGR = "channels in the order BGR, as Caffe reads images (--channels)"
 CROP = "views of 227 pixels, as Caffe's AlexNets take them (--crop)"
 SCALE = 1 / 64
-TOLD: dict[str, tuple[bytes | None, Options, float, tuple[float, ...], list[str]]] = {  # -> scale, mean, lines
-    "nothing": (None, Options(), 1.0, MEAN, [BGR, "pixels times 1 (--scale)", f"{ILSVRC} (--mean)", CROP]),
-    "crop": (whole(3, 227), Options(), 1.0, (0.0,) * 3, [BGR]),  # Caffe subtracts what it is told to
-    "one mean value": (real(5, 128.0), Options(), 1.0, (128.0,) * 3, [BGR, CROP]),
+TOLD: dict[str, tuple[bytes | None, InputConvention, float, tuple[float, ...], list[str]]] = {  # -> scale, mean, lines
+    "nothing": (None, InputConvention(), 1.0, MEAN, [BGR, "pixels times 1 (--scale)", f"{ILSVRC} (--mean)", CROP]),
+    "crop": (whole(3, 227), InputConvention(), 1.0, (0.0,) * 3, [BGR]),  # Caffe subtracts what it is told to
+    "one mean value": (real(5, 128.0), InputConvention(), 1.0, (128.0,) * 3, [BGR, CROP]),
     "three mean values": (
         whole(3, 227) + real(5, 104) + real(5, 117) + real(5, 123),
-        Options(),
+        InputConvention(),
         1.0,
         (104.0, 117.0, 123.0),
         [BGR],
     ),
     "packed mean values": (
         held(5, struct.pack("<3f", 104, 117, 123)),
-        Options(),
+        InputConvention(),
         1.0,
         (104.0, 117.0, 123.0),
         [BGR, CROP],
     ),
-    "scale": (real(1, SCALE) + real(5, 128.0), Options(), SCALE, (2.0,) * 3, [BGR, CROP]),
-    "scale, and the user a mean": (real(1, SCALE), Options(mean=(1.5,) * 3), SCALE, (1.5,) * 3, [BGR, CROP]),
+    "scale": (real(1, SCALE) + real(5, 128.0), InputConvention(), SCALE, (2.0,) * 3, [BGR, CROP]),
+    "scale, and the user a mean": (real(1, SCALE), InputConvention(mean=(1.5,) * 3), SCALE, (1.5,) * 3, [BGR, CROP]),
     "nothing, and the user a scale": (
         None,
-        Options(scale=0.5),
+        InputConvention(scale=0.5),
         0.5,
         tuple(value / 2 for value in MEAN),
         [BGR, f"{ILSVRC} (--mean)", CROP],
     ),
     "a file": (
         held(4, "/a/b.binaryproto"),
-        Options(),
+        InputConvention(),
         1.0,
         MEAN,
         [BGR, f"{ILSVRC}; the file wants 'b.binaryproto' (--mean)", CROP],
     ),
     "a file, and the user a mean": (
         held(4, "/a/b.binaryproto"),
-        Options(mean=(9.0,) * 3, crop=227),
+        InputConvention(mean=(9.0,) * 3, crop=227),
         1.0,
         (9.0,) * 3,
         [BGR],
@@ -293,14 +296,14 @@ def test_numbers_of_the_data_layer_are_taken_and_what_it_leaves_open_is_told(
     transform, options, scale, mean_said, lines = TOLD[what]
     (tmp_path / "net.caffemodel").write_bytes(data(transform)(old))
     source = read_caffe(tmp_path / "net.caffemodel", options)
-    pixels, _ = settle(options.over(source.known), "nchw", 227)
+    pixels, _ = resolve_pixels(options.fill_from(source.known), "nchw", 227)
     assert pixels.scale == scale and list(source.assumed) == lines
     np.testing.assert_allclose(pixels.mean.ravel(), mean_said, rtol=1e-6)
 
 
 def test_scale_and_mean_values_are_applied_as_caffe_does(tmp_path: Path, images: np.ndarray) -> None:
     (tmp_path / "net.caffemodel").write_bytes(data(real(1, SCALE) + real(5, 104) + real(5, 117) + real(5, 123))(True))
-    import_net(tmp_path / "net.caffemodel", tmp_path / "out", Options(), None)
+    import_net(tmp_path / "net.caffemodel", tmp_path / "out", InputConvention(), None)
     colour = np.reshape((104.0, 117.0, 123.0), (3, 1, 1)).astype(np.float32)
     _, each = open_classifier(tmp_path / "out", EngineOptions("cpu", "onnxruntime", "fp32")).forward(images[:1])
     np.testing.assert_allclose(
@@ -321,7 +324,7 @@ def test_scale_and_mean_values_are_applied_as_caffe_does(tmp_path: Path, images:
 def test_data_layer_of_impossible_numbers_is_refused(transform: bytes, message: str, tmp_path: Path) -> None:
     (tmp_path / "net.caffemodel").write_bytes(data(transform)(True))
     with pytest.raises(BadInput, match=message):
-        import_net(tmp_path / "net.caffemodel", tmp_path / "out", Options(), None)
+        import_net(tmp_path / "net.caffemodel", tmp_path / "out", InputConvention(), None)
 
 
 def other(name: str, *fields: Any) -> Callable[[], bytes]:
@@ -380,7 +383,7 @@ def test_bad_caffemodel_is_refused_and_nothing_is_written(what: str, tmp_path: P
     write, message = REFUSED[what]
     (tmp_path / "net.caffemodel").write_bytes(write())
     with pytest.raises(BadInput) as refused:
-        import_net(tmp_path / "net.caffemodel", tmp_path / "out", Options(), None)
+        import_net(tmp_path / "net.caffemodel", tmp_path / "out", InputConvention(), None)
     assert message in str(refused.value) and "\n" not in str(refused.value)
     assert not (tmp_path / "out").exists()
 
@@ -393,7 +396,7 @@ def test_mean_image_that_fits_neither_image_nor_crop_is_refused(side: int, tmp_p
         import_net(
             tmp_path / "net.caffemodel",
             tmp_path / "out",
-            said(str(tmp_path / "mean.binaryproto"), None, resize=256),
+            parse_input_convention(str(tmp_path / "mean.binaryproto"), None, resize=256),
             None,
         )
 
@@ -404,4 +407,4 @@ def test_mean_image_that_fits_neither_image_nor_crop_is_refused(side: int, tmp_p
 def test_file_that_is_no_mean_image_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "mean.binaryproto").write_bytes(content)
     with pytest.raises(BadInput, match=r"mean\.binaryproto"):
-        said(str(tmp_path / "mean.binaryproto"), None)
+        parse_input_convention(str(tmp_path / "mean.binaryproto"), None)

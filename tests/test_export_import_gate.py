@@ -12,20 +12,20 @@ from test_export_import_onnx import CLASSES, CROP, RESIZE, Tiny
 from tencrop.common.errors import BadInput, WorkFailed
 from tencrop.export.importers import gate, run
 from tencrop.export.importers import source_to_net as classifier
-from tencrop.export.importers.graph_rewrite import rounded, squashed
-from tencrop.export.importers.input_convention import Options
-from tencrop.export.importers.reference import kind_of_output
+from tencrop.export.importers.graph_rewrite import find_rounding_operator, find_squashing_operator
+from tencrop.export.importers.input_convention import InputConvention
+from tencrop.export.importers.reference import detect_output_kind
 from tencrop.export.importers.run import import_net
-from tencrop.export.importers.source_net import Source
+from tencrop.export.importers.source_net import SourceNet
 from tencrop.export.parity import Limits
-from tencrop.export.tencrop_graph import tencrop_onnx
+from tencrop.export.tencrop_graph import build_tencrop_graph
 from tencrop.model.contract import Contract
 from tencrop.runtime.onnxruntime_lrn import decompose_lrn
 
 
 @pytest.mark.parametrize("wrong", ["mean", "views", "net"])
 def test_gate_refuses_what_differs_from_the_source(wrong: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    true, net_of = tencrop_onnx, classifier.net_of
+    true, convert_to_net = build_tencrop_graph, classifier.convert_to_net
 
     def pipeline(net: onnx.ModelProto, contract: Contract, mean: np.ndarray) -> onnx.ModelProto:
         made = true(net, contract, mean * 1.01 if wrong == "mean" else mean)
@@ -37,15 +37,15 @@ def test_gate_refuses_what_differs_from_the_source(wrong: str, tmp_path: Path, m
         return made
 
     def net(*arguments: Any) -> onnx.ModelProto:
-        made = net_of(*arguments)
+        made = convert_to_net(*arguments)
         if wrong == "net":
             next(node for node in made.graph.node if node.op_type == "Relu").op_type = "Tanh"
         return made
 
-    monkeypatch.setattr(run, "tencrop_onnx", pipeline)
-    monkeypatch.setattr(run, "net_of", net)
+    monkeypatch.setattr(run, "build_tencrop_graph", pipeline)
+    monkeypatch.setattr(run, "convert_to_net", net)
     with pytest.raises(WorkFailed, match="differs from"):
-        import_net(Tiny().save(tmp_path / "net.onnx"), tmp_path / "out", Options(resize=RESIZE), None)
+        import_net(Tiny().save(tmp_path / "net.onnx"), tmp_path / "out", InputConvention(resize=RESIZE), None)
     assert not (tmp_path / "out").exists()
 
 
@@ -81,23 +81,26 @@ def test_answers_that_are_neither_logits_nor_probabilities_are_refused_until_the
     what: str,
 ) -> None:
     model, said, message = NEITHER[what]
-    source = Source(Path("net.onnx"), "ONNX", model)
+    source = SourceNet(Path("net.onnx"), "ONNX", model)
     with pytest.raises(BadInput, match=message):
-        kind_of_output(said, None, source)
+        detect_output_kind(said, None, source)
     with pytest.raises(BadInput, match="and not to 1: they are no probabilities"):
-        kind_of_output(said, "probabilities", source)
-    assert kind_of_output(said, "logits", source) == "logits"
+        detect_output_kind(said, "probabilities", source)
+    assert detect_output_kind(said, "logits", source) == "logits"
 
 
 def test_scores_that_happen_to_be_positive_are_logits() -> None:
-    source = Source(Path("net.onnx"), "ONNX", with_nodes(RELU, net=Tiny(end="logits")))
-    assert kind_of_output(EXP, None, source) == "logits" and squashed(Tiny(end="logits").model()) is None
+    source = SourceNet(Path("net.onnx"), "ONNX", with_nodes(RELU, net=Tiny(end="logits")))
+    assert (
+        detect_output_kind(EXP, None, source) == "logits"
+        and find_squashing_operator(Tiny(end="logits").model()) is None
+    )
 
 
 def test_softmax_before_the_last_weights_is_no_softmax_of_the_answer() -> None:
     model = Tiny(end="logits").model()
     next(node for node in model.graph.node if node.op_type == "Relu").op_type = "Sigmoid"
-    assert squashed(model) is None
+    assert find_squashing_operator(model) is None
 
 
 def test_difference_of_a_net_that_rounds_is_told_with_its_reason(
@@ -110,13 +113,16 @@ def test_difference_of_a_net_that_rounds_is_told_with_its_reason(
     onnx.save(model, tmp_path / "net.onnx")
     monkeypatch.setattr(gate, "EXACT", Limits(-1.0, -1.0))  # whatever two engines make of it here
     with pytest.raises(WorkFailed, match=r"rounds to 8 or 16 bits \(DynamicQuantizeLinear\)"):
-        import_net(tmp_path / "net.onnx", tmp_path / "out", Options(resize=RESIZE), None)
+        import_net(tmp_path / "net.onnx", tmp_path / "out", InputConvention(resize=RESIZE), None)
 
 
 def test_weights_that_are_only_stored_in_fewer_bits_do_not_round() -> None:
     stored = helper.make_node("Cast", ["half"], ["whole"], to=TensorProto.FLOAT)
-    assert rounded(with_nodes(stored, EIGHT_BITS[1])) is None
-    assert rounded(with_nodes(helper.make_node("Cast", ["answer"], ["half"], to=TensorProto.FLOAT16))) == "Cast"
+    assert find_rounding_operator(with_nodes(stored, EIGHT_BITS[1])) is None
+    assert (
+        find_rounding_operator(with_nodes(helper.make_node("Cast", ["answer"], ["half"], to=TensorProto.FLOAT16)))
+        == "Cast"
+    )
 
 
 def test_reference_runs_the_norms_of_the_file_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,4 +142,4 @@ def test_reference_runs_the_norms_of_the_file_itself(tmp_path: Path, monkeypatch
         "tencrop.runtime.onnxruntime_engine.decompose_lrn", alpha_doubled
     )  # what the engine of both files does to them
     with pytest.raises(WorkFailed, match="onnxruntime at batch 1"):
-        import_net(tmp_path / "net.onnx", tmp_path / "out", Options(resize=RESIZE), None)
+        import_net(tmp_path / "net.onnx", tmp_path / "out", InputConvention(resize=RESIZE), None)

@@ -15,8 +15,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from tencrop.export.importers.graph_rewrite import constants
-from tencrop.export.importers.input_convention import Options
+from tencrop.export.importers.graph_rewrite import collect_constants
+from tencrop.export.importers.input_convention import InputConvention
 from tencrop.export.importers.onnx_file import read_onnx
 from tencrop.export.importers.run import import_net
 from tencrop.images.decode import decode
@@ -99,7 +99,7 @@ def views(image: np.ndarray) -> list[np.ndarray]:
     return [*crops, *(crop[:, ::-1] for crop in crops)]
 
 
-def expected(net: Tiny, image: np.ndarray, options: Options) -> np.ndarray:
+def expected(net: Tiny, image: np.ndarray, options: InputConvention) -> np.ndarray:
     """[10,C] of one resized image."""
     order = [2, 1, 0] if options.channels == "bgr" else [0, 1, 2]
     scale, mean, std = options.scale or 0.0, np.array(options.mean), np.array(options.std)
@@ -107,15 +107,17 @@ def expected(net: Tiny, image: np.ndarray, options: Options) -> np.ndarray:
     return net.probabilities(np.stack(seen))
 
 
-PRESET = Options(channels="rgb", scale=1 / 255, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
-CAFFE = Options(channels="bgr", scale=1.0, mean=(104.0, 117.0, 123.0), std=(60.0, 58.0, 57.0))
+TORCHVISION_PRESET = InputConvention(
+    channels="rgb", scale=1 / 255, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)
+)
+CAFFE = InputConvention(channels="bgr", scale=1.0, mean=(104.0, 117.0, 123.0), std=(60.0, 58.0, 57.0))
 CONVENTIONS = {
-    "batch of 1, softmax, the preset": (Tiny(), PRESET),
-    "batch of 4": (Tiny(batch=4, shape=(4, 196)), PRESET),
-    "any batch": (Tiny(batch="N", shape=(-1, 196)), PRESET),
-    "the rest of the shape left open": (Tiny(shape=(1, -1)), PRESET),
-    "logits": (Tiny(end="logits"), PRESET),
-    "probabilities without a softmax": (Tiny(end="sums"), PRESET),
+    "batch of 1, softmax, the preset": (Tiny(), TORCHVISION_PRESET),
+    "batch of 4": (Tiny(batch=4, shape=(4, 196)), TORCHVISION_PRESET),
+    "any batch": (Tiny(batch="N", shape=(-1, 196)), TORCHVISION_PRESET),
+    "the rest of the shape left open": (Tiny(shape=(1, -1)), TORCHVISION_PRESET),
+    "logits": (Tiny(end="logits"), TORCHVISION_PRESET),
+    "probabilities without a softmax": (Tiny(end="sums"), TORCHVISION_PRESET),
     "BGR": (Tiny(), CAFFE),
     "channels last": (Tiny(layout="nhwc"), CAFFE),
     "opset 9": (Tiny(opset=9), CAFFE),
@@ -134,7 +136,9 @@ def test_every_convention_gives_the_prediction_that_numpy_computes(
     convention: str, tmp_path: Path, images: np.ndarray
 ) -> None:
     net, options = CONVENTIONS[convention]
-    made = import_net(net.save(tmp_path / "net.onnx"), tmp_path / "out", Options(resize=RESIZE).over(options), None)
+    made = import_net(
+        net.save(tmp_path / "net.onnx"), tmp_path / "out", InputConvention(resize=RESIZE).fill_from(options), None
+    )
     want = np.stack([expected(net, image, options) for image in images])
     assert made.contract.crop == CROP and made.recipe["output"] == (
         "logits" if net.end == "logits" else "probabilities"
@@ -150,20 +154,20 @@ def test_every_convention_gives_the_prediction_that_numpy_computes(
 def test_wrong_conventions_would_show(images: np.ndarray) -> None:
     right = expected(Tiny(), images[0], CAFFE)
     wrong = (
-        Options(channels="rgb"),
-        Options(scale=1.01),
-        Options(mean=(123.0, 117.0, 104.0)),
-        Options(std=(57.0, 58.0, 60.0)),
+        InputConvention(channels="rgb"),
+        InputConvention(scale=1.01),
+        InputConvention(mean=(123.0, 117.0, 104.0)),
+        InputConvention(std=(57.0, 58.0, 60.0)),
     )
     for other in wrong:
         numbers = {name: getattr(other, name) or getattr(CAFFE, name) for name in ("channels", "scale", "mean", "std")}
-        assert np.abs(expected(Tiny(), images[0], Options(**numbers)) - right).max() > 1e-3
+        assert np.abs(expected(Tiny(), images[0], InputConvention(**numbers)) - right).max() > 1e-3
 
 
 def test_files_hold_what_the_card_promises_and_nothing_of_where_they_were_made(tmp_path: Path) -> None:
     names = tmp_path / "names.txt"
     names.write_text("".join(f"n0000000{i} thing {i}\n" for i in range(CLASSES)))
-    made = import_net(Tiny().save(tmp_path / "mine.onnx"), tmp_path / "out", Options(resize=RESIZE), names)
+    made = import_net(Tiny().save(tmp_path / "mine.onnx"), tmp_path / "out", InputConvention(resize=RESIZE), names)
     file = TenCropFile.read(tmp_path / "out")
     metadata = file.metadata
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["net.onnx", "parity.json", "tencrop.onnx"]
@@ -195,7 +199,7 @@ def test_import_needs_no_torch(tmp_path: Path) -> None:
 
 
 def test_weights_beside_the_file_are_taken_in(tmp_path: Path, images: np.ndarray) -> None:
-    options = Options(resize=RESIZE)
+    options = InputConvention(resize=RESIZE)
     onnx.save(
         Tiny().model(), tmp_path / "apart.onnx", save_as_external_data=True, location="apart.data", size_threshold=0
     )
@@ -209,7 +213,7 @@ def test_fixed_batch_in_a_constant_of_whole_numbers_is_made_any(tmp_path: Path) 
     model.graph.initializer.remove(next(value for value in model.graph.initializer if value.name == "shape"))
     model.graph.node.insert(0, helper.make_node("Constant", [], ["shape"], value_ints=[1, 196]))
     onnx.save(model, tmp_path / "net.onnx")
-    made = import_net(tmp_path / "net.onnx", tmp_path / "out", Options(resize=RESIZE), None)
+    made = import_net(tmp_path / "net.onnx", tmp_path / "out", InputConvention(resize=RESIZE), None)
     assert {row["batch"] for row in made.parity["compared"]} == {1, 2, 5}
 
 
@@ -223,7 +227,7 @@ def test_constants_of_every_spelling_are_known() -> None:
         "value_string": "no number",
     }
     model.graph.node.extend(helper.make_node("Constant", [], [key], **{key: value}) for key, value in told.items())
-    stored = {name: numpy_helper.to_array(value) for name, value in constants(model).items()}
+    stored = {name: numpy_helper.to_array(value) for name, value in collect_constants(model).items()}
     assert (
         stored["value_int"].shape == ()
         and stored["value_ints"].dtype == np.int64

@@ -13,12 +13,12 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 from torch.nn import functional as F
 
-from tencrop.export.importers.input_convention import Options
-from tencrop.export.importers.onnxzoo_alexnet import BVLC, is_bvlc
-from tencrop.export.importers.pixels import settle
+from tencrop.export.importers.input_convention import InputConvention
+from tencrop.export.importers.onnxzoo_alexnet import BVLC_INPUT, is_bvlc_alexnet
+from tencrop.export.importers.pixels import resolve_pixels
 from tencrop.export.importers.run import import_net
-from tencrop.export.importers.source_net import Source
-from tencrop.export.importers.source_to_net import image_shape, net_of
+from tencrop.export.importers.source_net import SourceNet
+from tencrop.export.importers.source_to_net import convert_to_net, read_source_input
 from tencrop.images.decode import decode
 from tencrop.model.contract import Contract
 from tencrop.runtime.classifier import open_classifier
@@ -77,12 +77,12 @@ def torch_logits(model: onnx.ModelProto, rgb: np.ndarray) -> np.ndarray:
     return F.linear(x, *part("fc8")).numpy()
 
 
-def net_logits(model: onnx.ModelProto, rgb: np.ndarray, options: Options = BVLC) -> np.ndarray:
+def net_logits(model: onnx.ModelProto, rgb: np.ndarray, options: InputConvention = BVLC_INPUT) -> np.ndarray:
     """Of net.onnx as the importer makes it, on onnxruntime."""
-    source = Source(Path("bvlc.onnx"), "ONNX", model, options)
-    shape = image_shape(source, options)
-    pixels, _ = settle(options, shape.layout, shape.crop)
-    net = net_of(source, shape, pixels, 1000, "probabilities")
+    source = SourceNet(Path("bvlc.onnx"), "ONNX", model, options)
+    shape = read_source_input(source, options)
+    pixels, _ = resolve_pixels(options, shape.layout, shape.crop)
+    net = convert_to_net(source, shape, pixels, 1000, "probabilities")
     return open_engine(net.SerializeToString(), EngineChoice("onnxruntime", "cpu", "fp32")).run(rgb)["logits"]
 
 
@@ -103,7 +103,7 @@ def want(bvlc: onnx.ModelProto, crops: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("width", [64, 4096])
 def test_imported_net_is_the_torch_net(width: int, crops: np.ndarray) -> None:
     model = filled(width)
-    assert is_bvlc(model)
+    assert is_bvlc_alexnet(model)
     assert difference(net_logits(model, crops), torch_logits(model, crops)) < 1e-5
 
 
@@ -139,15 +139,15 @@ def last_pool_padded_before(model: onnx.ModelProto) -> None:
     next(attribute for attribute in pool.attribute if attribute.name == "pads").ints[:] = [1, 1, 0, 0]
 
 
-MUTANTS: dict[str, tuple[Edit, Options]] = {
-    "no LRN": (without_norms, BVLC),
-    "k = 2": (norms(bias=2.0), BVLC),
-    "alpha / 5": (norms(alpha=2e-5), BVLC),
-    "beta = 0.5": (norms(beta=0.5), BVLC),
-    "pool before norm": (pool_before_norm, BVLC),
-    "zeros padded before": (last_pool_padded_before, BVLC),
-    "BGR for RGB": (lambda model: None, replace(BVLC, channels="rgb")),
-    "pixels / 2": (lambda model: None, replace(BVLC, scale=0.5)),
+MUTANTS: dict[str, tuple[Edit, InputConvention]] = {
+    "no LRN": (without_norms, BVLC_INPUT),
+    "k = 2": (norms(bias=2.0), BVLC_INPUT),
+    "alpha / 5": (norms(alpha=2e-5), BVLC_INPUT),
+    "beta = 0.5": (norms(beta=0.5), BVLC_INPUT),
+    "pool before norm": (pool_before_norm, BVLC_INPUT),
+    "zeros padded before": (last_pool_padded_before, BVLC_INPUT),
+    "BGR for RGB": (lambda model: None, replace(BVLC_INPUT, channels="rgb")),
+    "pixels / 2": (lambda model: None, replace(BVLC_INPUT, scale=0.5)),
 }
 
 
@@ -164,7 +164,7 @@ def test_whole_file_sees_photographs_as_caffe_did(
     bvlc: onnx.ModelProto, tmp_path: Path, photographs: dict[str, Path]
 ) -> None:
     onnx.save(bvlc, tmp_path / "bvlcalexnet-9.onnx")
-    made = import_net(tmp_path / "bvlcalexnet-9.onnx", tmp_path / "out", Options(), None)
+    made = import_net(tmp_path / "bvlcalexnet-9.onnx", tmp_path / "out", InputConvention(), None)
     assert made.recipe["about"] == "imported: ONNX Model Zoo's bvlcalexnet" and made.parity["lrn_nodes"] == 2
     assert made.recipe["assumed"] == [
         "classes numbered from 0, in the order of the outputs (--labels)",

@@ -9,62 +9,63 @@ from onnx import TensorProto, helper
 from test_export_import_onnx import Tiny
 
 from tencrop.common.errors import BadInput
-from tencrop.export.importers.input_convention import Options, said
-from tencrop.export.importers.onnxzoo_alexnet import BVLC
-from tencrop.export.importers.pixels import PRESET, Pixels, assumptions, settle
-from tencrop.export.importers.source_net import Source
-from tencrop.export.importers.source_to_net import image_shape
-from tencrop.export.importers.torchvision_alexnet import KNOWN
+from tencrop.export.importers.input_convention import InputConvention, parse_input_convention
+from tencrop.export.importers.onnxzoo_alexnet import BVLC_INPUT
+from tencrop.export.importers.pixels import TORCHVISION_PRESET, PixelTransform, list_pixel_assumptions, resolve_pixels
+from tencrop.export.importers.source_net import SourceNet
+from tencrop.export.importers.source_to_net import read_source_input
+from tencrop.export.importers.torchvision_alexnet import TORCHVISION_INPUT
 from tencrop.model.contract import Contract
 
-KINDS = {"bvlc": BVLC, "torchvision": KNOWN, "any": Options()}
+KINDS = {"bvlc": BVLC_INPUT, "torchvision": TORCHVISION_INPUT, "any": InputConvention()}
 
 
-def pixels(options: Options) -> Pixels:
-    return settle(options, "nchw", 224)[0]
+def pixels(options: InputConvention) -> PixelTransform:
+    return resolve_pixels(options, "nchw", 224)[0]
 
 
 def test_numbers_of_the_command_line() -> None:
-    assert said("104,117,123", "1").mean == (104.0, 117.0, 123.0) and said(None, "0.5").std == (0.5, 0.5, 0.5)
+    assert parse_input_convention("104,117,123", "1").mean == (104.0, 117.0, 123.0)
+    assert parse_input_convention(None, "0.5").std == (0.5, 0.5, 0.5)
 
 
 @pytest.mark.parametrize(
     ("one", "known"),
     [
-        (Options(scale=0.5), replace(BVLC, scale=0.5)),
-        (Options(mean=(1.0, 2.0, 3.0)), replace(BVLC, mean=(1.0, 2.0, 3.0))),
-        (Options(std=(1.0, 2.0, 3.0)), replace(BVLC, std=(1.0, 2.0, 3.0))),
+        (InputConvention(scale=0.5), replace(BVLC_INPUT, scale=0.5)),
+        (InputConvention(mean=(1.0, 2.0, 3.0)), replace(BVLC_INPUT, mean=(1.0, 2.0, 3.0))),
+        (InputConvention(std=(1.0, 2.0, 3.0)), replace(BVLC_INPUT, std=(1.0, 2.0, 3.0))),
     ],
     ids=["scale", "mean", "std"],
 )
-def test_one_number_that_is_said_leaves_the_known_others(one: Options, known: Options) -> None:
-    assert one.over(BVLC) == known
-    assert list(assumptions(one.over(BVLC), pixels(one.over(BVLC)), Contract())) == []
+def test_one_number_that_is_said_leaves_the_known_others(one: InputConvention, known: InputConvention) -> None:
+    assert one.fill_from(BVLC_INPUT) == known
+    assert list(list_pixel_assumptions(one.fill_from(BVLC_INPUT), pixels(one.fill_from(BVLC_INPUT)), Contract())) == []
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_said_channels_turn_the_known_numbers_with_them(kind: str) -> None:
-    rgb, bgr = (pixels(Options(channels=channels).over(KINDS[kind])) for channels in ("rgb", "bgr"))
+    rgb, bgr = (pixels(InputConvention(channels=channels).fill_from(KINDS[kind])) for channels in ("rgb", "bgr"))
     assert (rgb.channels, bgr.channels) == ("rgb", "bgr") and rgb.mean.ravel().tolist() == bgr.mean.ravel().tolist()[
         ::-1
     ]
-    np.testing.assert_array_equal(rgb.subtracted, bgr.subtracted)  # both RGB: blue is always blue's
-    np.testing.assert_array_equal(rgb.factor, bgr.factor)
-    assert np.ptp(rgb.subtracted) > 1
+    np.testing.assert_array_equal(rgb.rgb_mean, bgr.rgb_mean)  # both RGB: blue is always blue's
+    np.testing.assert_array_equal(rgb.rgb_factor, bgr.rgb_factor)
+    assert np.ptp(rgb.rgb_mean) > 1
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_said_numbers_stay_in_the_order_that_they_are_said_in(kind: str) -> None:
     for channels in ("rgb", "bgr"):
-        seen = pixels(said("10,20,30", "1,2,3", scale=1.0, channels=channels).over(KINDS[kind]))
+        seen = pixels(parse_input_convention("10,20,30", "1,2,3", scale=1.0, channels=channels).fill_from(KINDS[kind]))
         assert seen.mean.ravel().tolist() == [10, 20, 30] and seen.std.ravel().tolist() == [1, 2, 3]
 
 
 def test_mean_image_is_bgr_as_caffe_writes_it_whatever_the_net_takes() -> None:
     image = np.random.default_rng(0).uniform(80, 140, (3, 256, 256)).astype(np.float32)
-    rgb, bgr = (pixels(Options(channels=channels, mean_image=image)) for channels in ("rgb", "bgr"))
+    rgb, bgr = (pixels(InputConvention(channels=channels, mean_image=image)) for channels in ("rgb", "bgr"))
     np.testing.assert_array_equal(bgr.mean, image)
-    np.testing.assert_array_equal(rgb.subtracted, bgr.subtracted)
+    np.testing.assert_array_equal(rgb.rgb_mean, bgr.rgb_mean)
 
 
 LINES = {
@@ -85,49 +86,55 @@ LINES = {
 def test_each_number_that_nobody_said_is_a_line(names: tuple[str, ...]) -> None:
     numbers = {"scale": 1 / 255, "mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
     said = {name: numbers[name] for name in names}
-    options = Options(channels="bgr" if len(names) > 1 else "rgb", resize=256, **said)  # type: ignore[arg-type]
-    assert list(assumptions(options, pixels(options), Contract())) == LINES[names]
+    options = InputConvention(channels="bgr" if len(names) > 1 else "rgb", resize=256, **said)  # type: ignore[arg-type]
+    assert list(list_pixel_assumptions(options, pixels(options), Contract())) == LINES[names]
 
 
 def test_preset_of_a_bgr_net_is_told_in_its_order() -> None:
-    options = Options(channels="bgr", resize=256)
+    options = InputConvention(channels="bgr", resize=256)
     assert "minus 0.406, 0.456, 0.485, over 0.225, 0.224, 0.229" in next(
-        assumptions(options, pixels(options), Contract())
+        list_pixel_assumptions(options, pixels(options), Contract())
     )
-    assert pixels(options).mean.ravel().tolist() == list(PRESET.mean or ())[::-1]
+    assert pixels(options).mean.ravel().tolist() == list(TORCHVISION_PRESET.mean or ())[::-1]
 
 
 @pytest.mark.parametrize(
     ("sides", "options", "lines"),
     [
-        (["N", "C", "H", "W"], Options(), ["images as [N,3,224,224] (--layout)", "views of 224 pixels (--crop)"]),
-        (["N", 3, "H", "W"], Options(), ["views of 224 pixels (--crop)"]),
-        (["N", "H", "W", 3], Options(crop=64), []),
-        (["N", "C", "H", "W"], Options(crop=64, layout="nhwc"), []),
-        (["N", "C", 64, 64], Options(), ["images as [N,3,64,64] (--layout)"]),
+        (
+            ["N", "C", "H", "W"],
+            InputConvention(),
+            ["images as [N,3,224,224] (--layout)", "views of 224 pixels (--crop)"],
+        ),
+        (["N", 3, "H", "W"], InputConvention(), ["views of 224 pixels (--crop)"]),
+        (["N", "H", "W", 3], InputConvention(crop=64), []),
+        (["N", "C", "H", "W"], InputConvention(crop=64, layout="nhwc"), []),
+        (["N", "C", 64, 64], InputConvention(), ["images as [N,3,64,64] (--layout)"]),
     ],
 )
-def test_sides_that_the_file_leaves_open_are_lines(sides: list[str | int], options: Options, lines: list[str]) -> None:
+def test_sides_that_the_file_leaves_open_are_lines(
+    sides: list[str | int], options: InputConvention, lines: list[str]
+) -> None:
     model = Tiny().model()
     model.graph.input[0].CopyFrom(helper.make_tensor_value_info("picture", TensorProto.FLOAT, sides))
-    assert list(image_shape(Source(Path("net.onnx"), "ONNX", model), options).assumed) == lines
+    assert list(read_source_input(SourceNet(Path("net.onnx"), "ONNX", model), options).assumed) == lines
 
 
 @pytest.mark.parametrize(
     "options",
     [
-        Options(scale=1e38),
-        Options(std=(1e-46,) * 3),
-        Options(mean=(1e300,) * 3),
-        Options(scale=1e308, std=(1e-308,) * 3),
+        InputConvention(scale=1e38),
+        InputConvention(std=(1e-46,) * 3),
+        InputConvention(mean=(1e300,) * 3),
+        InputConvention(scale=1e308, std=(1e-308,) * 3),
     ],
     ids=["scale", "std", "mean", "together"],
 )
-def test_numbers_that_make_pixels_no_float32_numbers_are_refused(options: Options) -> None:
+def test_numbers_that_make_pixels_no_float32_numbers_are_refused(options: InputConvention) -> None:
     with pytest.raises(BadInput, match="no float32 numbers"):
         pixels(options)
 
 
 def test_mean_on_another_scale_than_the_pixels_is_refused() -> None:
     with pytest.raises(BadInput, match="beyond white, which is 1;"):
-        pixels(Options(scale=1 / 255).over(BVLC))
+        pixels(InputConvention(scale=1 / 255).fill_from(BVLC_INPUT))

@@ -12,7 +12,7 @@ from test_export_import_onnx import CLASSES, CROP, RESIZE, Tiny
 
 from tencrop import cli
 from tencrop.common.errors import BadInput
-from tencrop.export.importers.input_convention import Options
+from tencrop.export.importers.input_convention import InputConvention
 from tencrop.export.importers.run import import_net
 from tencrop.model.embedded import EMBEDDED
 
@@ -241,12 +241,12 @@ def test_bad_option_is_one_line_and_nothing_is_written(
 
 def test_what_is_served_already_is_not_imported(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"is a tencrop\.onnx already"):
-        import_net(EMBEDDED / "tencrop.onnx", tmp_path / "out", Options(), None)
+        import_net(EMBEDDED / "tencrop.onnx", tmp_path / "out", InputConvention(), None)
 
 
 def test_out_that_is_a_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="is a file"):
-        import_net(Tiny().save(tmp_path / "net.onnx"), tmp_path / "net.onnx", Options(), None)
+        import_net(Tiny().save(tmp_path / "net.onnx"), tmp_path / "net.onnx", InputConvention(), None)
 
 
 @pytest.mark.parametrize("name", ["net.onnx", "tencrop.onnx"])
@@ -257,13 +257,13 @@ def test_source_that_would_be_overwritten_is_refused_and_left(name: str, through
     source = Tiny().save(tmp_path / "mine" / name)
     before = source.read_bytes()
     with pytest.raises(BadInput, match="would be overwritten"):
-        import_net(source, tmp_path / through, Options(resize=RESIZE), None)
+        import_net(source, tmp_path / through, InputConvention(resize=RESIZE), None)
     assert source.read_bytes() == before and [path.name for path in (tmp_path / "mine").iterdir()] == [name]
 
 
 def test_disk_that_fills_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     net, out = Tiny().save(tmp_path / "net.onnx"), tmp_path / "out"
-    import_net(net, out, Options(resize=RESIZE), None)
+    import_net(net, out, InputConvention(resize=RESIZE), None)
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     write, written = Path.write_bytes, []
 
@@ -275,5 +275,5 @@ def test_disk_that_fills_leaves_what_was_there(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(Path, "write_bytes", fill)
     with pytest.raises(OSError, match="No space"):
-        import_net(Tiny(seed=1).save(tmp_path / "other.onnx"), out, Options(resize=RESIZE), None)
+        import_net(Tiny(seed=1).save(tmp_path / "other.onnx"), out, InputConvention(resize=RESIZE), None)
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before

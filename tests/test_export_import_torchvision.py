@@ -18,7 +18,7 @@ from torchvision.transforms import v2
 
 from tencrop import cli
 from tencrop.common.errors import BadInput
-from tencrop.export.importers.input_convention import Options
+from tencrop.export.importers.input_convention import InputConvention
 from tencrop.export.importers.run import import_net
 from tencrop.export.importers.torchvision_alexnet import read_alexnet
 from tencrop.images.decode import decode
@@ -52,7 +52,7 @@ def imported(net: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("torchvision")
     torch.save(net.state_dict(), folder / "alexnet.pth")
     (folder / "names.txt").write_text("".join(f"n{i:08} the {i}th\n" for i in range(CLASSES)))
-    made = import_net(folder / "alexnet.pth", folder / "mine", Options(), folder / "names.txt")
+    made = import_net(folder / "alexnet.pth", folder / "mine", InputConvention(), folder / "names.txt")
     assert made.recipe["assumed"] == [] and made.recipe["about"] == "imported: torchvision's alexnet"
     return folder / "mine"
 
@@ -158,7 +158,7 @@ def test_every_file_of_the_same_weights_gives_the_same_net(tmp_path: Path) -> No
     torch.save({"state_dict": features}, tmp_path / "e.pth.tar")  # as PyTorch's own script for ImageNet has it
     torch.save({"state_dict": weights}, tmp_path / "c.pth", _use_new_zipfile_serialization=False)
     save_file(weights, tmp_path / "d.safetensors")
-    graphs = {read_alexnet(path, Options()).model.SerializeToString() for path in sorted(tmp_path.iterdir())}
+    graphs = {read_alexnet(path, InputConvention()).model.SerializeToString() for path in sorted(tmp_path.iterdir())}
     assert len(graphs) == 1
 
 
@@ -241,7 +241,7 @@ def test_bad_weights_are_refused_and_nothing_is_written(what: str, tmp_path: Pat
     name, write, message = REFUSED[what]
     write(tmp_path / name)
     with pytest.raises(BadInput) as refused:
-        import_net(tmp_path / name, tmp_path / "out", Options(), None)
+        import_net(tmp_path / name, tmp_path / "out", InputConvention(), None)
     assert message in str(refused.value) and "\n" not in str(refused.value)
     assert not (tmp_path / "out").exists()
 
@@ -249,4 +249,4 @@ def test_bad_weights_are_refused_and_nothing_is_written(what: str, tmp_path: Pat
 def test_crop_that_leaves_other_maps_is_refused(tmp_path: Path) -> None:
     torch.save(thin(), tmp_path / "a.pth")
     with pytest.raises(BadInput, match="maps of 8x8"):
-        import_net(tmp_path / "a.pth", tmp_path / "out", Options(crop=288), None)
+        import_net(tmp_path / "a.pth", tmp_path / "out", InputConvention(crop=288), None)

@@ -12,12 +12,12 @@ from PIL import Image
 
 from tencrop.common.errors import BadInput, WorkFailed
 from tencrop.export import run as files
-from tencrop.export.compress import single
-from tencrop.export.describe_file import describe
-from tencrop.export.int8 import int8
-from tencrop.export.net_graph import net_onnx
+from tencrop.export.compress import cast_to_fp32
+from tencrop.export.describe_file import describe_file
+from tencrop.export.int8 import quantize_to_int8
+from tencrop.export.net_graph import build_net_graph
 from tencrop.export.run import export
-from tencrop.export.tencrop_graph import tencrop_onnx
+from tencrop.export.tencrop_graph import build_tencrop_graph
 from tencrop.export.verify import INT8, verify
 from tencrop.images.decode import decode
 from tencrop.model.checkpoint import Checkpoint
@@ -69,9 +69,9 @@ def test_two_products_add_up_in_16_bits_as_cpus_without_vnni_add_them(exported: 
 
 
 def test_views_still_share_their_stem_and_norms_are_still_norms(exported: Path) -> None:
-    told = describe(exported)
+    told = describe_file(exported)
     assert (told["nodes"]["LRN"], told["nodes"]["MaxPool"]) == (5, 6)  # the stem four times, lrn2; pool2 and pool5
-    assert told["parameters"] == describe(EMBEDDED)["parameters"]
+    assert told["parameters"] == describe_file(EMBEDDED)["parameters"]
 
 
 def test_parity_tells_how_far_8_bits_are_and_that_the_exact_form_had_passed(exported: Path) -> None:
@@ -101,10 +101,10 @@ def test_calibrated_on_nothing_like_photographs_it_is_rejected(
 ) -> None:
     grey = np.full((2, 256, 256, 3), 128, np.uint8)
     crops = TenCropNet.from_checkpoint(embedded).inputs(torch.from_numpy(grey), embedded.contract.views).numpy()
-    net = int8(net_onnx(single(embedded)), crops)
+    net = quantize_to_int8(build_net_graph(cast_to_fp32(embedded)), crops)
     images = np.stack([decode(path.read_bytes(), embedded.contract)[0] for path in photographs.values()])
     with pytest.raises(WorkFailed, match="differs from torch"):
-        verify(embedded, net, tencrop_onnx(net, embedded.contract, embedded.mean), images, INT8)
+        verify(embedded, net, build_tencrop_graph(net, embedded.contract, embedded.mean), images, INT8)
 
 
 def test_a_net_that_the_exact_gate_refuses_is_not_made_smaller(
@@ -114,7 +114,7 @@ def test_a_net_that_the_exact_gate_refuses_is_not_made_smaller(
         raise WorkFailed("parity: no")
 
     monkeypatch.setattr(files, "verify", refuse)
-    monkeypatch.setattr(files, "int8", lambda *_: pytest.fail("was called"))
+    monkeypatch.setattr(files, "quantize_to_int8", lambda *_: pytest.fail("was called"))
     with pytest.raises(WorkFailed, match="parity: no"):
         export(EMBEDDED / "checkpoint", tmp_path / "out", "int8", 0, patches)
     assert not (tmp_path / "out").exists()

@@ -6,9 +6,9 @@ import numpy as np
 import onnx
 import pytest
 
-from tencrop.export.net_graph import net_onnx
+from tencrop.export.net_graph import build_net_graph
 from tencrop.export.shared_layers import find_stem
-from tencrop.export.tencrop_graph import tencrop_onnx
+from tencrop.export.tencrop_graph import build_tencrop_graph
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.contract import Contract, Label
 from tencrop.model.mean_and_pca import PixelStatistics
@@ -42,7 +42,7 @@ def checkpoint(net: NetConfig, contract: Contract, mean: str = "aligned") -> Che
 
 
 def graph(saved: Checkpoint, plain: bool = False) -> onnx.ModelProto:
-    return tencrop_onnx(net_onnx(saved), saved.contract, saved.mean, plain)
+    return build_tencrop_graph(build_net_graph(saved), saved.contract, saved.mean, plain)
 
 
 def first_convolutions(model: onnx.ModelProto) -> int:
@@ -101,7 +101,7 @@ def test_where_it_would_not_be_exact_each_view_is_computed_by_itself(
 
 
 def test_the_stem_of_the_paper_sees_26_of_27_values_inside() -> None:
-    stem = find_stem(net_onnx(checkpoint(NetConfig(), Contract())), 224)
+    stem = find_stem(build_net_graph(checkpoint(NetConfig(), Contract())), 224)
     assert stem is not None
     assert (stem.stride, stem.inside, stem.behind) == (8, 26, 1)
     assert [node.op_type for node in stem.nodes] == ["Conv", "Relu", "LRN", "MaxPool"]

@@ -10,9 +10,9 @@ from onnx import helper, numpy_helper
 
 from tencrop.common.errors import WorkFailed
 from tencrop.common.strict_config import dump
-from tencrop.export.images import formula_images
-from tencrop.export.net_graph import net_onnx
-from tencrop.export.tencrop_graph import tencrop_onnx
+from tencrop.export.images import make_formula_images
+from tencrop.export.net_graph import build_net_graph
+from tencrop.export.tencrop_graph import build_tencrop_graph
 from tencrop.export.verify import verify
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.contract import Contract
@@ -23,8 +23,8 @@ Mutation = Callable[[Checkpoint], Files]
 
 
 def files(checkpoint: Checkpoint) -> Files:
-    net = net_onnx(checkpoint)
-    return net, tencrop_onnx(net, checkpoint.contract, checkpoint.mean)
+    net = build_net_graph(checkpoint)
+    return net, build_tencrop_graph(net, checkpoint.contract, checkpoint.mean)
 
 
 def with_net(checkpoint: Checkpoint, **changes: object) -> Checkpoint:
@@ -143,7 +143,7 @@ SOURCE_MUTANTS: dict[str, Mutation] = {
 
 @pytest.fixture(scope="session")
 def images() -> np.ndarray:
-    return formula_images(Contract(), 5)
+    return make_formula_images(Contract(), 5)
 
 
 def test_true_files_pass_and_the_report_says_so(embedded: Checkpoint, images: np.ndarray) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tencrop.common.errors import BadInput, WorkFailed
-from tencrop.export.net_graph import net_onnx
+from tencrop.export.net_graph import build_net_graph
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.probe import TOLERANCE
 from tencrop.runtime.engine import open_engine
@@ -105,7 +105,7 @@ def test_file_that_an_engine_cannot_run_is_one_line(engine: str) -> None:
 
 
 def test_engines_agree_on_a_net(source145: Checkpoint) -> None:
-    graph = net_onnx(source145).SerializeToString()
+    graph = build_net_graph(source145).SerializeToString()
     crops = np.random.default_rng(0).normal(0, 60, (2, 3, 224, 224)).astype(np.float32)
     one, two = (
         open_engine(graph, EngineChoice(engine, "cpu", "fp32")).run(crops)["logits"]
@@ -116,7 +116,7 @@ def test_engines_agree_on_a_net(source145: Checkpoint) -> None:
 
 def test_engines_that_come_and_go_leave_signals_working(source145: Checkpoint) -> None:
     """The alternate stack of the main thread, on which Python's handlers run, is still there."""
-    graph = net_onnx(source145).SerializeToString()
+    graph = build_net_graph(source145).SerializeToString()
     first = open_engine(graph, EngineChoice("openvino", "cpu", "fp32"))
     second = open_engine(graph, EngineChoice("openvino", "cpu", "fp32"))
     del first, second
@@ -131,7 +131,7 @@ def test_engines_that_come_and_go_leave_signals_working(source145: Checkpoint) -
 
 def test_a_run_in_the_devices_own_memory_is_the_plain_run(source145: Checkpoint) -> None:
     """What a GPU runs, on the one device that is here."""
-    engine = open_engine(net_onnx(source145).SerializeToString(), CPU)
+    engine = open_engine(build_net_graph(source145).SerializeToString(), CPU)
     assert isinstance(engine, OnnxRuntimeEngine)
     random = np.random.default_rng(0)
     for images in (2, 1, 2):  # a buffer is used again

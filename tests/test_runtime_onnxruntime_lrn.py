@@ -10,7 +10,7 @@ import oracles
 import pytest
 from onnx import TensorProto, helper
 
-from tencrop.export.net_graph import net_onnx
+from tencrop.export.net_graph import build_net_graph
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.runtime.engine import open_engine
 from tencrop.runtime.engine_choice import EngineChoice
@@ -89,7 +89,7 @@ def test_a_file_without_norms_stays_as_it_is() -> None:
 
 
 def test_both_norms_of_every_net_of_ours_are_taken_apart(source145: Checkpoint) -> None:
-    graph = net_onnx(source145).SerializeToString()
+    graph = build_net_graph(source145).SerializeToString()
     assert operators(graph).count("LRN") == 2 and "LRN" not in operators(decompose_lrn(graph))
 
 

@@ -17,7 +17,7 @@ from bench.serving.process import ProcessTree, find_free_port, run_server, send
 from bench.serving.rows import CLIENTS, RATES, ROWS, Row, command_line, top1_index
 from bench.validation import limit, measure_decoding, measure_engine
 from tencrop.common.errors import WorkFailed, one_line
-from tencrop.export.net_graph import net_onnx
+from tencrop.export.net_graph import build_net_graph
 from tencrop.export.run import export
 from tencrop.images.decode import decode
 from tencrop.model.checkpoint import Checkpoint
@@ -48,7 +48,7 @@ class Measurement:
             precision: open_classifier(EMBEDDED, EngineOptions(precision=precision)) for precision in ("auto", "fp32")
         }
         checkpoint = Checkpoint.load(EMBEDDED / "checkpoint")
-        onnx.save(net_onnx(checkpoint), scratch / "net.onnx")
+        onnx.save(build_net_graph(checkpoint), scratch / "net.onnx")
         np.save(scratch / "mean.npy", checkpoint.mean)
 
     def round(self, names: Sequence[str], with_rates: Collection[str]) -> Result:

@@ -13,11 +13,11 @@ import numpy as np
 import onnx
 
 from tencrop.common.errors import BadInput, one_line
-from tencrop.export.graph_builder import Graph
-from tencrop.export.importers.caffe_file import array, parse
-from tencrop.export.importers.caffe_pixels import caffe_pixels
-from tencrop.export.importers.input_convention import Options
-from tencrop.export.importers.source_net import Source
+from tencrop.export.graph_builder import GraphBuilder
+from tencrop.export.importers.caffe_file import read_blob, read_message
+from tencrop.export.importers.caffe_pixels import read_caffe_convention
+from tencrop.export.importers.input_convention import InputConvention
+from tencrop.export.importers.source_net import SourceNet
 
 V1_TYPES = {  # V1LayerParameter.LayerType
     1: "Accuracy",
@@ -44,20 +44,20 @@ Shape = tuple[int, ...]
 
 
 @dataclass
-class Net:
+class CaffeGraph:
     """A graph under construction: what each of Caffe's blobs is called there, and the shape it has without the batch."""
 
     path: Path
-    graph: Graph
+    graph: GraphBuilder
     values: dict[str, tuple[str, Shape]] = field(default_factory=dict)
 
     def fail(self, layer: Any, why: str) -> BadInput:
         return BadInput(f"{self.path}: layer {layer.name!r}: {why}")
 
 
-def read_caffe(path: Path, said: Options) -> Source:
+def read_caffe(path: Path, said: InputConvention) -> SourceNet:
     """Raises BadInput, one line, for a damaged file, a layer that is not AlexNet's kind, or shapes that do not fit."""
-    held = parse(path, "Net")
+    held = read_message(path, "Net")
     layers = list(held.layer) or list(held.layers)
     if not layers:
         raise BadInput(f"{path}: not a .caffemodel (no layers in it)")
@@ -67,9 +67,9 @@ def read_caffe(path: Path, said: Options) -> Source:
     ]
     inputs = [layer for layer, kind in zip(layers, kinds, strict=True) if kind in DATA]
     transform = next((layer.transform for layer in inputs if layer.HasField("transform")), None)
-    known, assumed = caffe_pixels(path, transform, said)
+    known, assumed = read_caffe_convention(path, transform, said)
     crop = known.crop or 0
-    net = Net(path, Graph())
+    net = CaffeGraph(path, GraphBuilder())
     first = next(
         (name for layer in layers for name in (*layer.bottom, *layer.top)), ""
     )  # the data layer's first, or the blob given
@@ -77,10 +77,10 @@ def read_caffe(path: Path, said: Options) -> Source:
     for layer, kind in zip(layers, kinds, strict=True):
         if kind not in BESIDE:
             _add(net, layer, kind)
-    return Source(path, "Caffe's .caffemodel", _finished(net, layers, kinds, crop), known, assumed, rebuilt=True)
+    return SourceNet(path, "Caffe's .caffemodel", _finish_graph(net, layers, kinds, crop), known, assumed, rebuilt=True)
 
 
-def _add(net: Net, layer: Any, kind: str) -> None:
+def _add(net: CaffeGraph, layer: Any, kind: str) -> None:
     """One layer; the tops of a split are copies."""
     if kind not in LAYERS:
         raise net.fail(layer, f"{kind} is not one of {', '.join(LAYERS)}")
@@ -94,7 +94,7 @@ def _add(net: Net, layer: Any, kind: str) -> None:
     net.values.update((top, made) for top in layer.top)
 
 
-def _convolution(net: Net, layer: Any, x: str, shape: Shape) -> tuple[str, Shape]:
+def _convolution(net: CaffeGraph, layer: Any, x: str, shape: Shape) -> tuple[str, Shape]:
     told = layer.convolution
     pads, sizes, strides = (_pair(told, name) for name in ("pad", "kernel", "stride"))
     strides = [side or 1 for side in strides]
@@ -119,7 +119,7 @@ def _convolution(net: Net, layer: Any, x: str, shape: Shape) -> tuple[str, Shape
     return _node(net, layer, "Conv", x, weight, *bias, **attributes), (len(weight), *after)
 
 
-def _pooling(net: Net, layer: Any, x: str, shape: Shape) -> tuple[str, Shape]:
+def _pooling(net: CaffeGraph, layer: Any, x: str, shape: Shape) -> tuple[str, Shape]:
     told = layer.pooling
     if len(shape) != 3 or told.pool or told.global_pooling or told.round_mode or any(_pair(told, "pad")):
         raise net.fail(layer, "only max pooling without padding, rounded up, is read")
@@ -130,7 +130,7 @@ def _pooling(net: Net, layer: Any, x: str, shape: Shape) -> tuple[str, Shape]:
     return _node(net, layer, "MaxPool", x, kernel_shape=sizes, strides=strides, ceil_mode=1), (shape[0], *after)
 
 
-def _lrn(net: Net, layer: Any, x: str, shape: Shape) -> tuple[str, Shape]:
+def _lrn(net: CaffeGraph, layer: Any, x: str, shape: Shape) -> tuple[str, Shape]:
     told = layer.lrn
     if len(shape) != 3 or told.norm_region or not told.local_size % 2:
         raise net.fail(layer, "only norms across channels, over an odd number of them, are read")
@@ -138,7 +138,7 @@ def _lrn(net: Net, layer: Any, x: str, shape: Shape) -> tuple[str, Shape]:
     return _node(net, layer, "LRN", x, **numbers), shape
 
 
-def _inner_product(net: Net, layer: Any, x: str, shape: Shape) -> tuple[str, Shape]:
+def _inner_product(net: CaffeGraph, layer: Any, x: str, shape: Shape) -> tuple[str, Shape]:
     told = layer.inner_product
     weight, *bias = _blobs(net, layer, told.bias_term)
     shape_of_weight = list(weight.shape)
@@ -148,22 +148,22 @@ def _inner_product(net: Net, layer: Any, x: str, shape: Shape) -> tuple[str, Sha
     inputs, side = prod(shape), 0 if told.transpose else 1
     if told.axis != 1 or weight.shape[side] != inputs or any(len(b) != weight.shape[1 - side] for b in bias):
         raise net.fail(layer, f"has weights for {weight.shape[side]} values and gets {inputs}; is --crop right?")
-    flat = net.graph.node("Flatten", f"{layer.name}/flat", x, axis=1)
+    flat = net.graph.add_node("Flatten", f"{layer.name}/flat", x, axis=1)
     return _node(net, layer, "Gemm", flat, weight, *bias, transB=side), (weight.shape[1 - side],)
 
 
-def _relu(net: Net, layer: Any, x: str, shape: Shape) -> tuple[str, Shape]:
+def _relu(net: CaffeGraph, layer: Any, x: str, shape: Shape) -> tuple[str, Shape]:
     slope = layer.relu.negative_slope
     return (_node(net, layer, "LeakyRelu", x, alpha=slope) if slope else _node(net, layer, "Relu", x)), shape
 
 
-def _softmax(net: Net, layer: Any, x: str, shape: Shape) -> tuple[str, Shape]:
+def _softmax(net: CaffeGraph, layer: Any, x: str, shape: Shape) -> tuple[str, Shape]:
     if layer.softmax.axis != 1:
         raise net.fail(layer, "only a softmax over the classes is read")
     return _node(net, layer, "Softmax", x, axis=1), shape
 
 
-LAYERS: Mapping[str, Callable[[Net, Any, str, Shape], tuple[str, Shape]]] = {
+LAYERS: Mapping[str, Callable[[CaffeGraph, Any, str, Shape], tuple[str, Shape]]] = {
     "Convolution": _convolution,
     "ReLU": _relu,
     "LRN": _lrn,
@@ -175,11 +175,11 @@ LAYERS: Mapping[str, Callable[[Net, Any, str, Shape], tuple[str, Shape]]] = {
 }
 
 
-def _blobs(net: Net, layer: Any, bias: bool) -> list[np.ndarray]:
+def _blobs(net: CaffeGraph, layer: Any, bias: bool) -> list[np.ndarray]:
     """Weights and, flat, biases."""
     if len(layer.blobs) != 1 + bias:
         raise net.fail(layer, f"has {len(layer.blobs)} arrays of numbers, expected {1 + bias}; a file without weights?")
-    weight, *biases = (array(blob, f"{net.path}: layer {layer.name!r}") for blob in layer.blobs)
+    weight, *biases = (read_blob(blob, f"{net.path}: layer {layer.name!r}") for blob in layer.blobs)
     return [weight, *(values.ravel() for values in biases)]
 
 
@@ -191,12 +191,12 @@ def _pair(told: Any, name: str) -> list[int]:
     return apart if any(apart) else [*sides, *sides][:2] if sides else [0, 0]
 
 
-def _node(net: Net, layer: Any, op: str, x: str, *parameters: np.ndarray, **attributes: Any) -> str:
-    names = [net.graph.constant(f"{layer.name}/{index}", value) for index, value in enumerate(parameters)]
-    return net.graph.node(op, f"{layer.name}/{op}", x, *names, **attributes)
+def _node(net: CaffeGraph, layer: Any, op: str, x: str, *parameters: np.ndarray, **attributes: Any) -> str:
+    names = [net.graph.add_constant(f"{layer.name}/{index}", value) for index, value in enumerate(parameters)]
+    return net.graph.add_node(op, f"{layer.name}/{op}", x, *names, **attributes)
 
 
-def _finished(net: Net, layers: list[Any], kinds: list[str], crop: int) -> onnx.ModelProto:
+def _finish_graph(net: CaffeGraph, layers: list[Any], kinds: list[str], crop: int) -> onnx.ModelProto:
     """The graph up to what the last layer of the answer makes."""
     last = [
         layer for layer, kind in zip(layers, kinds, strict=True) if kind not in BESIDE and layer.top[0] in net.values
@@ -205,6 +205,6 @@ def _finished(net: Net, layers: list[Any], kinds: list[str], crop: int) -> onnx.
     if len(shape) != 1:
         raise BadInput(f"{net.path}: no classifier (its last layer makes {list(shape)} and not a row of scores)")
     try:
-        return net.graph.model("caffe", {"image": ("N", 3, crop, crop)}, {name: ("N", *shape)})
+        return net.graph.build("caffe", {"image": ("N", 3, crop, crop)}, {name: ("N", *shape)})
     except Exception as error:  # of several types: two layers of one name, ...
         raise BadInput(f"{net.path}: its layers make no net: {one_line(error)}") from None

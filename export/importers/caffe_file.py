@@ -130,7 +130,7 @@ def _types() -> Any:
 TYPES = _types()
 
 
-def parse(path: Path, message: str) -> Any:
+def read_message(path: Path, message: str) -> Any:
     """A file as one of MESSAGES. Raises BadInput."""
     read = TYPES[message]()
     try:
@@ -142,7 +142,7 @@ def parse(path: Path, message: str) -> Any:
     return read
 
 
-def array(blob: Any, source: str) -> np.ndarray:
+def read_blob(blob: Any, source: str) -> np.ndarray:
     """A BlobProto's numbers in their shape, float32. Raises BadInput naming `source` where they do not fill it."""
     shape = list(blob.shape.dim) if blob.HasField("shape") else [blob.num, blob.channels, blob.height, blob.width]
     data, kind = (blob.data, "<f4") if blob.data else (blob.double_data, "<f8")
@@ -156,9 +156,9 @@ def array(blob: Any, source: str) -> np.ndarray:
     return values
 
 
-def mean_image(path: Path) -> np.ndarray:
+def read_mean_image(path: Path) -> np.ndarray:
     """A mean image as Caffe's compute_image_mean writes it: float32 [3,S,S], BGR, 0..255. Raises BadInput."""
-    values = array(parse(path, "BlobProto"), str(path))
+    values = read_blob(read_message(path, "BlobProto"), str(path))
     image = values.reshape(values.shape[-3:]) if values.ndim >= 3 and values.size == prod(values.shape[-3:]) else values
     if image.ndim != 3 or len(image) != 3 or image.shape[1] != image.shape[2]:
         raise BadInput(f"{path}: a mean image is [3, S, S]; this one is {list(values.shape)}")

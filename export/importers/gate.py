@@ -8,27 +8,27 @@ import numpy as np
 import onnx
 
 from tencrop.common.errors import BadInput, WorkFailed, one_line
-from tencrop.export.importers.graph_rewrite import rounded
-from tencrop.export.importers.reference import Answers, Reference, softmax
+from tencrop.export.importers.graph_rewrite import find_rounding_operator
+from tencrop.export.importers.pixels import cut_ten_views
+from tencrop.export.importers.reference import Reference, SourceAnswers, softmax
 from tencrop.export.importers.source_to_net import TINY
-from tencrop.export.importers.views import ten_views
 from tencrop.export.parity import BATCHES, ENGINES, EXACT, check, row
 from tencrop.model.contract import CENTER_VIEW
 from tencrop.runtime.engine import Engine, open_engine
 from tencrop.runtime.engine_choice import EngineChoice
 
 
-def prove(
-    net: onnx.ModelProto, tencrop: onnx.ModelProto, reference: Reference, answers: Answers, output: str
+def check_import(
+    net: onnx.ModelProto, tencrop: onnx.ModelProto, reference: Reference, answer: SourceAnswers, output: str
 ) -> dict[str, Any]:
     """What parity.json holds. Raises WorkFailed where the numbers differ, BadInput where an engine or a batch is beyond the net."""
     compared, why = [], _why(net)
-    for found in _compare(net, tencrop, reference, answers, output):
+    for found in _compare(net, tencrop, reference, answer, output):
         compared.append(found)
         check(found, EXACT, reference.source.path, why)
     return {
         "reference": reference.source.reference,
-        "images": len(answers.images),
+        "images": len(answer.images),
         "limits": EXACT._asdict(),
         "lrn_nodes": Counter(node.op_type for node in net.graph.node)["LRN"],
         "compared": compared,
@@ -37,7 +37,7 @@ def prove(
 
 def _why(net: onnx.ModelProto) -> str:
     """Where that is no fault of the import."""
-    op = rounded(net)
+    op = find_rounding_operator(net)
     return (
         f"; it rounds to 8 or 16 bits ({op}), which no two engines do alike: import the float32 net that it was made from"
         if op
@@ -46,9 +46,9 @@ def _why(net: onnx.ModelProto) -> str:
 
 
 def _compare(
-    net: onnx.ModelProto, tencrop: onnx.ModelProto, reference: Reference, answers: Answers, output: str
+    net: onnx.ModelProto, tencrop: onnx.ModelProto, reference: Reference, answer: SourceAnswers, output: str
 ) -> Iterator[dict[str, Any]]:
-    images, said, before = answers
+    images, said, before = answer
     want = said if output == "probabilities" else softmax(said)
     logits = said if output == "logits" else before
     crops = _crops(reference, images)
@@ -63,7 +63,7 @@ def _compare(
 def _crops(reference: Reference, images: np.ndarray) -> np.ndarray:
     """The center views as net.onnx takes them."""
     planes = images.transpose(0, 3, 1, 2).astype(np.float32)
-    return np.ascontiguousarray(ten_views(planes, reference.pixels.subtracted, reference.contract)[:, CENTER_VIEW])
+    return np.ascontiguousarray(cut_ten_views(planes, reference.pixels.rgb_mean, reference.contract)[:, CENTER_VIEW])
 
 
 def _relative(got: np.ndarray, probabilities: np.ndarray, logits: np.ndarray | None) -> float:
@@ -84,5 +84,5 @@ def _run(engine: Engine, batch: np.ndarray, size: int, reference: Reference) -> 
     try:
         return engine.run(batch)
     except Exception as error:  # both runtimes raise types of their own
-        why = f"{reference.shape.any_batch}; {engine.name} at batch {size}: {one_line(error)}"
+        why = f"{reference.source_input.batch_limit}; {engine.name} at batch {size}: {one_line(error)}"
         raise BadInput(f"{reference.source.path}: {why}") from None

@@ -8,7 +8,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper, shape_inference, version_converter
 
 from tencrop.common.errors import BadInput, one_line
-from tencrop.export.graph_builder import OPSET, rename
+from tencrop.export.graph_builder import OPSET, replace_input
 
 PASSING = ("Identity", "Flatten", "Reshape", "Squeeze")  # an answer may go through these behind its softmax
 SQUASHING = ("Softmax", "Sigmoid", "HardSigmoid")  # scores into 0..1
@@ -23,7 +23,7 @@ LITERALS: Mapping[str, type] = {
 }
 
 
-def modern(model: onnx.ModelProto, source: str) -> onnx.ModelProto:
+def upgrade_opset(model: onnx.ModelProto, source: str) -> onnx.ModelProto:
     """The same net in opset 20. Raises BadInput where an operator has no such form."""
     try:
         version = next((opset.version for opset in model.opset_import if opset.domain in ("", "ai.onnx")), 1)
@@ -34,7 +34,7 @@ def modern(model: onnx.ModelProto, source: str) -> onnx.ModelProto:
         ) from None
 
 
-def constants(model: onnx.ModelProto) -> Mapping[str, TensorProto]:
+def collect_constants(model: onnx.ModelProto) -> Mapping[str, TensorProto]:
     """Initializers and Constant nodes by name."""
     stored = {value.name: value for value in model.graph.initializer}
     for node in model.graph.node:
@@ -48,13 +48,13 @@ def constants(model: onnx.ModelProto) -> Mapping[str, TensorProto]:
     return stored
 
 
-def image_input(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+def find_image_inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
     """The inputs that are no weights."""
     weights = {value.name for value in model.graph.initializer}
     return [value for value in model.graph.input if value.name not in weights]
 
 
-def softmax_input(model: onnx.ModelProto) -> str | None:
+def find_softmax_input(model: onnx.ModelProto) -> str | None:
     """What goes into the softmax that the answer comes out of; None where it comes out of none."""
     makers = {output: node for node in model.graph.node for output in node.output}
     node = makers.get(model.graph.output[0].name)
@@ -63,7 +63,7 @@ def softmax_input(model: onnx.ModelProto) -> str | None:
     return node.input[0] if node is not None and node.op_type == "Softmax" else None
 
 
-def squashed(model: onnx.ModelProto) -> str | None:
+def find_squashing_operator(model: onnx.ModelProto) -> str | None:
     """The softmax or sigmoid that the answer goes through behind the last weights, if there is one."""
     makers = {output: node for node in model.graph.node for output in node.output}
     todo, seen = [model.graph.output[0].name], set[str]()
@@ -78,7 +78,7 @@ def squashed(model: onnx.ModelProto) -> str | None:
     return None
 
 
-def rounded(model: onnx.ModelProto) -> str | None:
+def find_rounding_operator(model: onnx.ModelProto) -> str | None:
     """The first operator that works on 8 bits, or that takes numbers to 16."""
     for node in model.graph.node:
         to = next((attribute.i for attribute in node.attribute if attribute.name == "to"), 0)
@@ -87,16 +87,16 @@ def rounded(model: onnx.ModelProto) -> str | None:
     return None
 
 
-def without_dropout(model: onnx.ModelProto) -> None:
+def remove_dropout(model: onnx.ModelProto) -> None:
     """Take out the nodes that do nothing at test."""
     for node in [node for node in model.graph.node if node.op_type == "Dropout"]:
         model.graph.node.remove(node)
-        rename(model.graph.node, node.output[0], node.input[0])
+        replace_input(model.graph.node, node.output[0], node.input[0])
         for given in model.graph.output:
             given.name = node.input[0] if given.name == node.output[0] else given.name
 
 
-def pruned(model: onnx.ModelProto, answer: str) -> None:
+def prune_graph(model: onnx.ModelProto, answer: str) -> None:
     """Keep only what `answer` is made from."""
     needed, kept = {answer}, []
     for node in reversed(model.graph.node):
@@ -109,12 +109,12 @@ def pruned(model: onnx.ModelProto, answer: str) -> None:
         model.graph.initializer.remove(value)
 
 
-def any_batch(model: onnx.ModelProto) -> None:
+def free_batch_size(model: onnx.ModelProto) -> None:
     """Let a graph of a fixed batch take any, as far as its Reshape nodes are what fixes it; the gate sees whether that was all."""
-    taken = image_input(model)[0].type.tensor_type.shape.dim[0]
+    taken = find_image_inputs(model)[0].type.tensor_type.shape.dim[0]
     batch = taken.dim_value
     shapes = _shapes(model) if batch else {}
-    stored = constants(model)
+    stored = collect_constants(model)
     for node in list(model.graph.node) if batch else ():
         if node.op_type == "Reshape" and node.input[0] in shapes and node.input[1] in stored:
             shape = numpy_helper.to_array(stored[node.input[1]])
@@ -141,7 +141,7 @@ def _free(shape: np.ndarray, inferred: tuple[int, ...]) -> np.ndarray:
 def _shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
     """Of the values that images go through; 0 for a side that is not known."""
     inferred = shape_inference.infer_shapes(model)
-    through = {image_input(model)[0].name}
+    through = {find_image_inputs(model)[0].name}
     for node in model.graph.node:
         if through.intersection(node.input):
             through.update(node.output)
@@ -153,7 +153,7 @@ def _shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
     }
 
 
-def bare(nodes: Iterator[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+def strip_exporter_notes(nodes: Iterator[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
     """Without what an exporter tells of itself: stack traces, paths."""
     for node in nodes:
         node.doc_string = ""
@@ -161,7 +161,7 @@ def bare(nodes: Iterator[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
         yield node
 
 
-def with_output(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
+def expose_value(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
     """The model, telling one more of its values."""
     copy = deepcopy(model)
     copy.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tencrop.common.errors import BadInput
-from tencrop.export.importers.caffe_file import mean_image
+from tencrop.export.importers.caffe_file import read_mean_image
 
 CHANNELS, LAYOUTS, OUTPUTS = ("rgb", "bgr"), ("nchw", "nhwc"), ("logits", "probabilities")
 SIDES = range(16, 2049)  # pixels of a crop or a resized image
@@ -18,7 +18,7 @@ NUMBERS = ("scale", "mean", "std", "mean_image")  # of the arithmetic
 
 
 @dataclass(frozen=True)
-class Options:
+class InputConvention:
     """The net sees (pixel * scale - mean) / std, mean and std in the net's order of channels. None: not known."""
 
     channels: str | None = None
@@ -32,11 +32,11 @@ class Options:
     output: str | None = None
 
     @property
-    def without_numbers(self) -> bool:
+    def is_arithmetic_unknown(self) -> bool:
         """Whether nothing is known of the arithmetic."""
         return all(getattr(self, name) is None for name in NUMBERS)
 
-    def over(self, known: "Options") -> "Options":
+    def fill_from(self, known: "InputConvention") -> "InputConvention":
         """These, and what is known where these are silent, its mean and std in these' order of channels."""
         if None not in (self.channels, known.channels) and self.channels != known.channels:
             known = replace(known, mean=known.mean and known.mean[::-1], std=known.std and known.std[::-1])
@@ -59,7 +59,7 @@ class Options:
             raise BadInput(f"--std {','.join(map(str, self.std))}: expected numbers above 0")
 
 
-def three(flag: str, text: str) -> tuple[float, ...]:
+def parse_channel_values(flag: str, text: str) -> tuple[float, ...]:
     """ "0.485,0.456,0.406", or one number for all channels -> three floats. Raises BadInput."""
     try:
         numbers = tuple(float(part) for part in text.split(","))
@@ -72,17 +72,17 @@ def three(flag: str, text: str) -> tuple[float, ...]:
     return numbers * (3 // len(numbers))
 
 
-def said(mean: str | None, std: str | None, **flags: str | float | int | None) -> Options:
+def parse_input_convention(mean: str | None, std: str | None, **flags: str | float | int | None) -> InputConvention:
     """From the command line; `mean` may name a Caffe .binaryproto. Raises BadInput."""
-    image = mean_image(Path(mean)) if mean and (mean.endswith(".binaryproto") or isfile(mean)) else None
-    return Options(
-        mean=three("mean", mean) if mean is not None and image is None else None,
+    image = read_mean_image(Path(mean)) if mean and (mean.endswith(".binaryproto") or isfile(mean)) else None
+    return InputConvention(
+        mean=parse_channel_values("mean", mean) if mean is not None and image is None else None,
         mean_image=image,
-        std=three("std", std) if std is not None else None,
+        std=parse_channel_values("std", std) if std is not None else None,
         **flags,  # type: ignore[arg-type]
     )
 
 
-def listed(values: Sequence[float]) -> str:
+def format_numbers(values: Sequence[float]) -> str:
     """For a line that a person reads."""
     return ", ".join(f"{value:g}" for value in values)

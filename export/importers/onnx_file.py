@@ -8,16 +8,16 @@ from onnx import TensorProto, inliner
 from onnx.external_data_helper import load_external_data_for_tensor
 
 from tencrop.common.errors import BadInput, one_line
-from tencrop.export.importers.input_convention import Options
-from tencrop.export.importers.onnxzoo_alexnet import BVLC, is_bvlc
-from tencrop.export.importers.source_net import Source
+from tencrop.export.importers.input_convention import InputConvention
+from tencrop.export.importers.onnxzoo_alexnet import BVLC_INPUT, is_bvlc_alexnet
+from tencrop.export.importers.source_net import SourceNet
 from tencrop.model.tencropfile import PREFIX, parse_onnx
 
 MOST_BYTES = 2**31 - 1  # what one ONNX file can hold
 STANDARD = ("", "ai.onnx")
 
 
-def read_onnx(path: Path) -> Source:
+def read_onnx(path: Path) -> SourceNet:
     """Raises BadInput, one line, for whatever is not a whole classifier in standard operators."""
     try:
         model = parse_onnx(path.read_bytes(), str(path))
@@ -28,11 +28,11 @@ def read_onnx(path: Path) -> Source:
     if any(entry.key.startswith(PREFIX) for entry in model.metadata_props):
         raise BadInput(f"{path}: is a tencrop.onnx already; serve it as it is")
     _sort(model)
-    model = _written_out(model, path)
+    model = _inline_functions(model, path)
     _read_external(model, path)
     _check(model, path)
-    known = BVLC if is_bvlc(model) else Options()
-    return Source(path, "ONNX Model Zoo's bvlcalexnet" if is_bvlc(model) else "ONNX", model, known)
+    known = BVLC_INPUT if is_bvlc_alexnet(model) else InputConvention()
+    return SourceNet(path, "ONNX Model Zoo's bvlcalexnet" if is_bvlc_alexnet(model) else "ONNX", model, known)
 
 
 def _sort(model: onnx.ModelProto) -> None:
@@ -55,7 +55,7 @@ def _sort(model: onnx.ModelProto) -> None:
     graph.node.extend(placed)
 
 
-def _written_out(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+def _inline_functions(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     """Without functions of its own. Raises BadInput."""
     try:
         return inliner.inline_local_functions(model) if model.functions else model

@@ -6,9 +6,11 @@ the ReLU, softmax inside, a fixed batch of 1.
 
 import onnx
 
-from tencrop.export.importers.input_convention import Options
+from tencrop.export.importers.input_convention import InputConvention
 
-BVLC = Options(channels="bgr", layout="nchw", scale=1.0, mean=(103.939, 116.779, 123.68), std=(1.0,) * 3, resize=256)
+BVLC_INPUT = InputConvention(
+    channels="bgr", layout="nchw", scale=1.0, mean=(103.939, 116.779, 123.68), std=(1.0,) * 3, resize=256
+)
 OPERATORS = (
     *("Conv", "Relu", "LRN", "MaxPool") * 2,
     *("Conv", "Relu") * 3,
@@ -21,7 +23,7 @@ OPERATORS = (
 CONSTANTS = ("Constant", "ConstantOfShape")
 
 
-def is_bvlc(model: onnx.ModelProto) -> bool:
+def is_bvlc_alexnet(model: onnx.ModelProto) -> bool:
     """Whether these are its operators, in its order, with its input."""
     inputs = [value.name for value in model.graph.input if value.name == "data_0"]
     operators = tuple(node.op_type for node in model.graph.node if node.op_type not in CONSTANTS)

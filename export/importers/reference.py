@@ -6,20 +6,20 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tencrop.common.errors import BadInput, one_line
-from tencrop.export.importers.graph_rewrite import softmax_input, squashed, with_output
-from tencrop.export.importers.pixels import Pixels
-from tencrop.export.importers.source_net import Source
-from tencrop.export.importers.source_to_net import Shape
+from tencrop.export.importers.graph_rewrite import expose_value, find_softmax_input, find_squashing_operator
+from tencrop.export.importers.pixels import PixelTransform
+from tencrop.export.importers.source_net import SourceNet
+from tencrop.export.importers.source_to_net import SourceInput
 from tencrop.images.decode import decode
 from tencrop.model.contract import Contract
 from tencrop.runtime.onnxruntime_engine import SESSION_LOG_LEVEL
 
-SCORES = "tensor(float)"  # in onnxruntime's words
-STEADY = 1e-4  # of the largest score: how far apart two answers to the same images may be
-ONE = 1e-3  # how far from 1 the sum of an answer's probabilities may be
+FLOAT_SCORES = "tensor(float)"  # in onnxruntime's words
+REPEAT_TOLERANCE = 1e-4  # of the largest score: how far apart two answers to the same images may be
+SUM_TOLERANCE = 1e-3  # how far from 1 the sum of an answer's probabilities may be
 
 
-class Answers(NamedTuple):
+class SourceAnswers(NamedTuple):
     """What a source says of the ten views of images."""
 
     images: np.ndarray  # uint8 [N,R,R,3]
@@ -31,34 +31,36 @@ class Answers(NamedTuple):
 class Reference:
     """Nothing of export/tencrop_graph.py is in it: the views are cut, and their softmaxes averaged, by numpy."""
 
-    source: Source
-    shape: Shape
-    pixels: Pixels
+    source: SourceNet
+    source_input: SourceInput
+    pixels: PixelTransform
     contract: Contract
     session: Any
 
     @classmethod
-    def of(cls, source: Source, shape: Shape, pixels: Pixels, contract: Contract) -> "Reference":
+    def of(
+        cls, source: SourceNet, source_input: SourceInput, pixels: PixelTransform, contract: Contract
+    ) -> "Reference":
         """Raises BadInput where onnxruntime cannot run the file, or its answer is not float."""
-        before = softmax_input(source.model)
+        before = find_softmax_input(source.model)
         outputs = [output.name for output in source.model.graph.output]
-        model = source.model if before in (None, *outputs) else with_output(source.model, str(before))
+        model = source.model if before in (None, *outputs) else expose_value(source.model, str(before))
         try:
             session = _session(model.SerializeToString())
         except Exception as error:  # types of the runtime's own; ValueError: beyond 2 GB
             raise BadInput(f"{source.path}: onnxruntime cannot run it: {one_line(error)}") from None
         answer = session.get_outputs()[0].type
-        if answer != SCORES:
+        if answer != FLOAT_SCORES:
             raise BadInput(
-                f"{source.path}: answers with {answer}; expected a row of float scores for each image, {SCORES} [N,classes]"
+                f"{source.path}: answers with {answer}; expected a row of float scores for each image, {FLOAT_SCORES} [N,classes]"
             )
-        return cls(source, shape, pixels, contract, session)
+        return cls(source, source_input, pixels, contract, session)
 
-    def answers(self, images: np.ndarray) -> Answers:
+    def answer(self, images: np.ndarray) -> SourceAnswers:
         """Of uint8 [N,R,R,3]. Raises BadInput where it fails, or answers with anything but one row of scores an image."""
         views = self.pixels.inputs(images, self.contract)
         crops = views.reshape(-1, *views.shape[2:])
-        size = self.shape.batch or len(self.contract.views)
+        size = self.source_input.batch or len(self.contract.views)
         padded = np.resize(
             crops, (-(-len(crops) // size) * size, *crops.shape[1:])
         )  # repeats crops to fill the last batch
@@ -69,18 +71,20 @@ class Reference:
         given = self.source.model.graph.output[0].name
         before = [name for name in runs[0] if name != given]
         said = self._rows(runs, given, len(crops)).reshape(*views.shape[:2], -1)
-        return Answers(images, said, self._rows(runs, before[0], len(crops)).reshape(said.shape) if before else None)
+        return SourceAnswers(
+            images, said, self._rows(runs, before[0], len(crops)).reshape(said.shape) if before else None
+        )
 
     def _run(self, batch: np.ndarray) -> dict[str, np.ndarray]:
         names = [output.name for output in self.session.get_outputs()]
-        return dict(zip(names, self.session.run(names, {self.shape.name: batch}), strict=True))
+        return dict(zip(names, self.session.run(names, {self.source_input.name: batch}), strict=True))
 
     def _rows(self, runs: list[dict[str, np.ndarray]], name: str, n: int) -> np.ndarray:
         shape = runs[0][name].shape
         flat = [run[name].reshape(run[name].shape[0], -1) for run in runs] if len(shape) > 1 else []
         if (
             not flat
-            or shape[0] != (self.shape.batch or len(self.contract.views))
+            or shape[0] != (self.source_input.batch or len(self.contract.views))
             or any(side != 1 for side in shape[2:])
             or shape[1] < 2
         ):
@@ -89,17 +93,17 @@ class Reference:
             )
         return np.concatenate(flat)[:n]
 
-    def check_steady(self, answers: Answers) -> None:
+    def check_repeatable(self, answer: SourceAnswers) -> None:
         """Raises BadInput where the source answers the first image in another way than before."""
-        first, again = answers.said[:1], self.answers(answers.images[:1]).said
-        if np.abs(again - first).max() > STEADY * np.abs(first).max():
+        first, again = answer.said[:1], self.answer(answer.images[:1]).said
+        if np.abs(again - first).max() > REPEAT_TOLERANCE * np.abs(first).max():
             why = "a node of it is random, or a Dropout in training mode; export the net in eval mode"
             raise BadInput(f"{self.source.path}: answers the same image differently each time: {why}")
 
     def predict(self, png: bytes, output: str) -> np.ndarray:
         """Mean probabilities of an encoded image, [C]: what the probe is made of."""
         pixels, _ = decode(png, self.contract)
-        said = self.answers(pixels[None]).said[0]
+        said = self.answer(pixels[None]).said[0]
         return np.asarray((said if output == "probabilities" else softmax(said)).mean(0), np.float32)
 
 
@@ -113,7 +117,7 @@ def _session(model: bytes) -> Any:
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def kind_of_output(said: np.ndarray, wanted: str | None, source: Source) -> str:
+def detect_output_kind(said: np.ndarray, wanted: str | None, source: SourceNet) -> str:
     """ "probabilities" where every answer adds up to 1, else "logits".
 
     Raises BadInput where the user said the other, or where nobody said anything and the answers look like neither.
@@ -121,7 +125,7 @@ def kind_of_output(said: np.ndarray, wanted: str | None, source: Source) -> str:
     path, sums = source.path, said.sum(-1)
     if not np.isfinite(said).all():
         raise BadInput(f"{path}: answers with values that are no numbers; check --scale, --mean and --std")
-    kind = "probabilities" if said.min() >= 0 and np.abs(sums - 1).max() < ONE else "logits"
+    kind = "probabilities" if said.min() >= 0 and np.abs(sums - 1).max() < SUM_TOLERANCE else "logits"
     added = f"add up to {sums.min():.4g} .. {sums.max():.4g}"
     if wanted not in (None, kind):
         what = (
@@ -130,7 +134,7 @@ def kind_of_output(said: np.ndarray, wanted: str | None, source: Source) -> str:
             else f"{added} and not to 1: they are no probabilities"
         )
         raise BadInput(f"{path}: --output {wanted}: its answers {what}")
-    last = squashed(source.model) if wanted is None and kind == "logits" and said.min() >= 0 else None
+    last = find_squashing_operator(source.model) if wanted is None and kind == "logits" and said.min() >= 0 else None
     if last:
         neither = f"come out of a {last} and {added}: neither logits nor probabilities"
         raise BadInput(

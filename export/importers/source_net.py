@@ -6,17 +6,17 @@ from pathlib import Path
 
 import onnx
 
-from tencrop.export.importers.input_convention import Options
+from tencrop.export.importers.input_convention import InputConvention
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceNet:
     """One float image tensor in, one score a class out."""
 
     path: Path
     kind: str  # for a person: "ONNX", "torchvision's alexnet", ...
     model: onnx.ModelProto
-    known: Options = field(default=Options())
+    known: InputConvention = field(default=InputConvention())
     assumed: tuple[str, ...] = ()  # a line for each thing that neither the user nor the file said
     rebuilt: bool = False  # whether our reader wrote the graph; else it is the file's own
 

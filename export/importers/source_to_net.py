@@ -12,20 +12,20 @@ import onnx
 from onnx import TensorProto, numpy_helper
 
 from tencrop.common.errors import BadInput, one_line
-from tencrop.export.graph_builder import Graph, rename
+from tencrop.export.graph_builder import GraphBuilder, replace_input
 from tencrop.export.importers.graph_rewrite import (
-    any_batch,
-    bare,
-    constants,
-    image_input,
-    modern,
-    pruned,
-    softmax_input,
-    without_dropout,
+    collect_constants,
+    find_image_inputs,
+    find_softmax_input,
+    free_batch_size,
+    prune_graph,
+    remove_dropout,
+    strip_exporter_notes,
+    upgrade_opset,
 )
-from tencrop.export.importers.input_convention import SIDES, Options
-from tencrop.export.importers.pixels import Pixels
-from tencrop.export.importers.source_net import Source
+from tencrop.export.importers.input_convention import SIDES, InputConvention
+from tencrop.export.importers.pixels import PixelTransform
+from tencrop.export.importers.source_net import SourceNet
 from tencrop.model.filter_picture import draw_filters
 
 PREFIX = "source/"  # of the source's own nodes
@@ -37,7 +37,7 @@ NONE_TO_DRAW = np.zeros((1, 3, 8, 8), np.float32)
 
 
 @dataclass(frozen=True)
-class Shape:
+class SourceInput:
     """How images go into a source."""
 
     name: str
@@ -47,7 +47,7 @@ class Shape:
     assumed: tuple[str, ...] = ()  # a line for each thing that neither the user nor the file said
 
     @property
-    def any_batch(self) -> str:
+    def batch_limit(self) -> str:
         """What it means if a batch of any size is refused."""
         return (
             f"its batch is fixed to {self.batch} and cannot be made any"
@@ -56,10 +56,10 @@ class Shape:
         )
 
 
-def image_shape(source: Source, options: Options) -> Shape:
+def read_source_input(source: SourceNet, options: InputConvention) -> SourceInput:
     """Raises BadInput where the graph is none from one batch of square colour images to one answer."""
     path, graph = source.path, source.model.graph
-    inputs = image_input(source.model)
+    inputs = find_image_inputs(source.model)
     if len(inputs) != 1 or len(graph.output) != 1:
         names = f"inputs {_names(inputs)}, outputs {_names(graph.output)}"
         raise BadInput(f"{path}: an image classifier has one input and one output; this one has {names}")
@@ -86,61 +86,65 @@ def image_shape(source: Source, options: Options) -> Shape:
         (options.layout is None and not channels, f"images as [N,3,{crop},{crop}] (--layout)"),
         (options.crop is None and not told, f"views of {crop} pixels (--crop)"),
     )
-    return Shape(inputs[0].name, sides[0], layout, crop, tuple(line for assumed, line in lines if assumed))
+    return SourceInput(inputs[0].name, sides[0], layout, crop, tuple(line for assumed, line in lines if assumed))
 
 
 def _names(values: object) -> str:
     return "[" + ", ".join(value.name for value in values) + "]"  # type: ignore[attr-defined]
 
 
-def net_of(source: Source, shape: Shape, pixels: Pixels, classes: int, output: str) -> onnx.ModelProto:
+def convert_to_net(
+    source: SourceNet, source_input: SourceInput, pixels: PixelTransform, classes: int, output: str
+) -> onnx.ModelProto:
     """`input` float32 [N,3,crop,crop] RGB, mean subtracted -> `logits` float32 [N,classes].
 
     output: "logits" or "probabilities"; a softmax at the end is taken off, where there is none the logits are log(p).
     """
     path = str(source.path)
-    model = modern(source.model, path)
-    answer = softmax_input(model) if output == "probabilities" else None
+    model = upgrade_opset(source.model, path)
+    answer = find_softmax_input(model) if output == "probabilities" else None
     strip = answer is not None
     answer = answer or model.graph.output[0].name
     given = deepcopy(model)
-    any_batch(given)
-    pruned(given, answer)
+    free_batch_size(given)
+    prune_graph(given, answer)
     given.graph.output[0].name = answer
-    without_dropout(given)
+    remove_dropout(given)
     given = onnx.compose.add_prefix(given, PREFIX)
-    graph = Graph()
+    graph = GraphBuilder()
     front = _front(graph, pixels)
     graph.initializers.extend(given.graph.initializer)
-    rename(given.graph.node, PREFIX + shape.name, front)
-    graph.nodes.extend(bare(given.graph.node))
-    flat = graph.node("Flatten", "flat", given.graph.output[0].name, axis=1)
+    replace_input(given.graph.node, PREFIX + source_input.name, front)
+    graph.nodes.extend(strip_exporter_notes(given.graph.node))
+    flat = graph.add_node("Flatten", "flat", given.graph.output[0].name, axis=1)
     if output == "probabilities" and not strip:
-        flat = graph.node(
-            "Log", "log", graph.node("Max", "positive", flat, graph.constant("tiny", np.array(TINY, np.float32)))
+        flat = graph.add_node(
+            "Log",
+            "log",
+            graph.add_node("Max", "positive", flat, graph.add_constant("tiny", np.array(TINY, np.float32))),
         )
-    graph.node("Identity", "logits", flat)
+    graph.add_node("Identity", "logits", flat)
     try:
-        return graph.model("net", {"input": ("N", 3, shape.crop, shape.crop)}, {"logits": ("N", classes)})
+        return graph.build("net", {"input": ("N", 3, source_input.crop, source_input.crop)}, {"logits": ("N", classes)})
     except Exception as error:  # of several types
-        raise BadInput(f"{path}: {shape.any_batch}: {one_line(error)}") from None
+        raise BadInput(f"{path}: {source_input.batch_limit}: {one_line(error)}") from None
 
 
-def _front(graph: Graph, pixels: Pixels) -> str:
+def _front(graph: GraphBuilder, pixels: PixelTransform) -> str:
     """RGB planes, the mean subtracted -> what the source takes; nothing where that is the same."""
     x = "input"
-    if not (pixels.factor == 1).all():
-        x = graph.node("Mul", "scaled", x, graph.constant("factor", pixels.factor))
+    if not (pixels.rgb_factor == 1).all():
+        x = graph.add_node("Mul", "scaled", x, graph.add_constant("factor", pixels.rgb_factor))
     if pixels.channels == "bgr":
-        x = graph.slice("bgr", x, [2], [-4], [1], [-1])
+        x = graph.add_slice("bgr", x, [2], [-4], [1], [-1])
     if pixels.layout == "nhwc":
-        x = graph.node("Transpose", "nhwc", x, perm=[0, 2, 3, 1])
+        x = graph.add_node("Transpose", "nhwc", x, perm=[0, 2, 3, 1])
     return x
 
 
-def first_kernels(model: onnx.ModelProto, channels: str) -> bytes:
+def draw_first_kernels(model: onnx.ModelProto, channels: str) -> bytes:
     """The kernels of the first convolution over three channels, drawn as RGB; a dark square where there is none to draw."""
-    stored, kernels = constants(model), NONE_TO_DRAW
+    stored, kernels = collect_constants(model), NONE_TO_DRAW
     for node in model.graph.node:
         weights = stored.get(node.input[1]) if node.op_type == "Conv" else None
         if weights is not None and list(weights.dims[1:2]) == [3] and len(weights.dims) == 4:

@@ -16,13 +16,13 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from tencrop.common.errors import BadInput, one_line
-from tencrop.export.graph_builder import Graph
-from tencrop.export.importers.input_convention import Options
-from tencrop.export.importers.pixels import PRESET
-from tencrop.export.importers.source_net import Source
+from tencrop.export.graph_builder import GraphBuilder
+from tencrop.export.importers.input_convention import InputConvention
+from tencrop.export.importers.pixels import TORCHVISION_PRESET
+from tencrop.export.importers.source_net import SourceNet
 
 KIND = "torchvision's alexnet"
-KNOWN = replace(PRESET, layout="nchw", crop=224, resize=256, output="logits")
+TORCHVISION_INPUT = replace(TORCHVISION_PRESET, layout="nchw", crop=224, resize=256, output="logits")
 CONVOLUTIONS = (  # (layer, kernel, stride, pad, whether a pooling follows)
     ("features.0", 11, 4, 2, True),
     ("features.3", 5, 1, 2, True),
@@ -38,15 +38,15 @@ WRAPPERS = ("state_dict", "model")  # keys under which training scripts keep a s
 WRAPPED = "module."  # DataParallel puts it before the names of what it holds: the net, or its features alone
 
 
-def read_alexnet(path: Path, said: Options) -> Source:
+def read_alexnet(path: Path, said: InputConvention) -> SourceNet:
     """Raises BadInput where the file is damaged or holds another net."""
-    tensors = _safetensors(path) if path.suffix.lower() == ".safetensors" else _pickled(path)
+    tensors = _read_safetensors(path) if path.suffix.lower() == ".safetensors" else _read_pickle(path)
     weights = {name.replace(WRAPPED, ""): value for name, value in tensors.items()}
     _check(weights, path)
-    return Source(path, KIND, _graph(weights, said.crop or 224, path), KNOWN, rebuilt=True)
+    return SourceNet(path, KIND, _graph(weights, said.crop or 224, path), TORCHVISION_INPUT, rebuilt=True)
 
 
-def _safetensors(path: Path) -> Mapping[str, np.ndarray]:
+def _read_safetensors(path: Path) -> Mapping[str, np.ndarray]:
     try:
         held = load_file(path)
     except (
@@ -63,7 +63,7 @@ def _safetensors(path: Path) -> Mapping[str, np.ndarray]:
     return {name: np.asarray(value, np.float32) for name, value in held.items()}
 
 
-def _pickled(path: Path) -> Mapping[str, np.ndarray]:
+def _read_pickle(path: Path) -> Mapping[str, np.ndarray]:
     import torch
 
     try:
@@ -99,13 +99,13 @@ def _check(weights: Mapping[str, np.ndarray], path: Path) -> None:
         )
     before = 3
     for layer, kernel, *_ in CONVOLUTIONS:
-        before = _fits(path, weights, layer, (before, kernel, kernel))
+        before = _check_layer(path, weights, layer, (before, kernel, kernel))
     before *= POOLED**2
     for layer in LINEAR:
-        before = _fits(path, weights, layer, (before,))
+        before = _check_layer(path, weights, layer, (before,))
 
 
-def _fits(path: Path, weights: Mapping[str, np.ndarray], layer: str, behind: tuple[int, ...]) -> int:
+def _check_layer(path: Path, weights: Mapping[str, np.ndarray], layer: str, behind: tuple[int, ...]) -> int:
     """How many outputs a layer has, given the other sides of its weights. Raises BadInput."""
     weight, bias = (weights[f"{layer}.{part}"] for part in PARTS)
     if weight.shape[1:] != behind or bias.shape != weight.shape[:1]:
@@ -116,26 +116,26 @@ def _fits(path: Path, weights: Mapping[str, np.ndarray], layer: str, behind: tup
 
 
 def _graph(weights: Mapping[str, np.ndarray], crop: int, path: Path) -> onnx.ModelProto:
-    graph, x, side = Graph(), "image", crop
+    graph, x, side = GraphBuilder(), "image", crop
     for layer, kernel, stride, pad, pooled in CONVOLUTIONS:
         shape: dict[str, Any] = {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "pads": [pad] * 4}
-        x = graph.node("Conv", layer, x, *_parameters(graph, layer, weights), **shape)
-        x = graph.node("Relu", f"{layer}.relu", x)
+        x = graph.add_node("Conv", layer, x, *_parameters(graph, layer, weights), **shape)
+        x = graph.add_node("Relu", f"{layer}.relu", x)
         side = (side + 2 * pad - kernel) // stride + 1
         if pooled:
-            x = graph.node("MaxPool", f"{layer}.pool", x, kernel_shape=[3, 3], strides=[2, 2])
+            x = graph.add_node("MaxPool", f"{layer}.pool", x, kernel_shape=[3, 3], strides=[2, 2])
             side = (side - 3) // 2 + 1
     if side != POOLED:
         raise BadInput(
             f"--crop {crop}: leaves torchvision's alexnet maps of {side}x{side} and not {POOLED}x{POOLED}; {path} takes 224"
         )
-    x = graph.node("Flatten", "flat", x, axis=1)
+    x = graph.add_node("Flatten", "flat", x, axis=1)
     for layer in LINEAR:
-        x = graph.node("Gemm", layer, x, *_parameters(graph, layer, weights), transB=1)
-        x = graph.node("Relu", f"{layer}.relu", x) if layer != LINEAR[-1] else x
+        x = graph.add_node("Gemm", layer, x, *_parameters(graph, layer, weights), transB=1)
+        x = graph.add_node("Relu", f"{layer}.relu", x) if layer != LINEAR[-1] else x
     classes = len(weights[f"{LINEAR[-1]}.bias"])
-    return graph.model("alexnet", {"image": ("N", 3, crop, crop)}, {x: ("N", classes)})
+    return graph.build("alexnet", {"image": ("N", 3, crop, crop)}, {x: ("N", classes)})
 
 
-def _parameters(graph: Graph, layer: str, weights: Mapping[str, np.ndarray]) -> list[str]:
-    return [graph.constant(f"{layer}.{part}", weights[f"{layer}.{part}"]) for part in PARTS]
+def _parameters(graph: GraphBuilder, layer: str, weights: Mapping[str, np.ndarray]) -> list[str]:
+    return [graph.add_constant(f"{layer}.{part}", weights[f"{layer}.{part}"]) for part in PARTS]
