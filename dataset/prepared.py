@@ -175,7 +175,7 @@ def _part(
     n, image, colour = np.zeros(1, np.int64), np.zeros((contract.resize, contract.resize, 3)), np.zeros((3, 3))
     rows: list[tuple[str, int, bool, int, int, int]] = []
     start = 0
-    with name.with_suffix(".bin").open("wb") as packed:
+    with atomic_path(name.with_suffix(".bin")) as partial, partial.open("wb") as packed:
         results = pool.map(lambda entry: _prepare_one(source, entry, contract), entries)
         for entry, validation, (pixels, jpeg, products) in zip(entries, held, results, strict=True):
             packed.write(jpeg)
@@ -186,7 +186,8 @@ def _part(
                 image += pixels
                 colour += products
     table = pa.Table.from_pylist([dict(zip(SCHEMA.names, row, strict=True)) for row in rows], schema=SCHEMA)
-    np.savez(sums_file, n=n, image=image, colour=colour)
+    with atomic_path(sums_file) as partial, partial.open("wb") as file:
+        np.savez(file, n=n, image=image, colour=colour)
     with atomic_path(listing) as partial:
         pq.write_table(table, partial)
     return table, [n, image, colour]

@@ -3,8 +3,6 @@
 import errno
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +12,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from tencrop.common.atomic import atomic_new_folder
 from tencrop.common.errors import BadInput
 from tencrop.common.strict_config import dump, parse
 from tencrop.model.contract import Contract
@@ -51,34 +50,24 @@ class Checkpoint:
         return self.statistics.mean_to_subtract(self.recipe["mean"], self.contract.crop)
 
     def save(self, folder: Path) -> None:
-        """Write aside, sync, rename: the folder is there whole or not at all, whatever happens in between.
+        """Write the checkpoint as a new folder, which is there whole or not at all.
 
-        Raises OSError where it cannot be written or a checkpoint is there; what was written aside is then removed.
+        Raises OSError where the disk is full, or where `folder` already holds a checkpoint.
         """
-        aside = folder.with_name(folder.name + ".partial")
-        try:
-            self._write(aside)
-            aside.rename(folder)
-        except SafetensorError as error:  # its words for a full disk
-            shutil.rmtree(aside, ignore_errors=True)
-            raise OSError(errno.EIO, str(error), str(folder)) from None
-        except OSError:
-            shutil.rmtree(aside, ignore_errors=True)
-            raise
+        with atomic_new_folder(folder) as partial:
+            try:
+                self._write(partial)
+            except SafetensorError as error:  # what safetensors raises for a full disk
+                raise OSError(errno.EIO, str(error), str(folder)) from None
 
-    def _write(self, aside: Path) -> None:
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
+    def _write(self, folder: Path) -> None:
         tensors = {f"net.{k}": v for k, v in self.weights.items()}
         tensors |= {f"statistics.{k}": v for k, v in self.statistics.to_tensors().items()}
-        save_file(_contiguous(tensors), aside / WEIGHTS)
+        save_file(_contiguous(tensors), folder / WEIGHTS)
         if self.training:
-            save_file(_contiguous(self.training), aside / TRAINING)
+            save_file(_contiguous(self.training), folder / TRAINING)
         document = {"recipe": self.recipe, "contract": dump(self.contract), "progress": self.progress}
-        (aside / DOCUMENT).write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        for file in aside.iterdir():
-            with file.open("rb") as opened:
-                os.fsync(opened.fileno())
+        (folder / DOCUMENT).write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
     def check(self, source: Path) -> None:
         """Its parts belong together: weights and net, net and contract, labels and outputs. Raises BadInput with what does not."""

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import SafetensorError
+from support.disk_calls import DiskCalls
 
 from tencrop.common.errors import BadInput
 from tencrop.common.strict_config import dump
-from tencrop.model import checkpoint as room
+from tencrop.model import checkpoint as checkpoint_module
 from tencrop.model.checkpoint import DOCUMENT, TRAINING, WEIGHTS, Checkpoint
 from tencrop.model.contract import Contract, Label
 from tencrop.model.mean_and_pca import PixelStatistics
@@ -100,7 +102,7 @@ def test_an_interrupted_save_leaves_no_checkpoint(tmp_path: Path, monkeypatch: p
         raise KeyboardInterrupt
 
     places = {
-        "weights": (room, "save_file"),
+        "weights": (checkpoint_module, "save_file"),
         "document": (json, "dumps"),
         "sync": (os, "fsync"),
         "rename": (Path, "rename"),
@@ -109,6 +111,25 @@ def test_an_interrupted_save_leaves_no_checkpoint(tmp_path: Path, monkeypatch: p
     with pytest.raises(KeyboardInterrupt):
         made().save(tmp_path / "c")
     assert not (tmp_path / "c").exists()
+
+
+def test_a_checkpoint_is_on_the_disk_when_its_save_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = DiskCalls(monkeypatch)
+    made().save(tmp_path / "c")
+    for name in (DOCUMENT, WEIGHTS, TRAINING):
+        calls.check(tmp_path / "c" / name)
+
+
+def test_a_disk_that_fills_up_is_an_os_error_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise SafetensorError("No space left on device")
+
+    monkeypatch.setattr(checkpoint_module, "save_file", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        made().save(tmp_path / "c")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_save_goes_on_over_the_remains_of_an_interrupted_one(tmp_path: Path) -> None:

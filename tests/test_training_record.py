@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from safetensors import SafetensorError
+from support.disk_calls import DiskCalls
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tencrop.common.errors import BadInput, WorkFailed
@@ -124,6 +125,16 @@ def test_curves_png_is_a_picture_that_changes_with_the_history(run: Run, tmp_pat
     assert (tmp_path / "curves.png").read_bytes() != first
     with Image.open(tmp_path / "curves.png") as image:
         assert image.size == (840, 480)
+
+
+def test_every_file_of_a_run_is_on_the_disk_when_an_epoch_is_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = DiskCalls(monkeypatch)
+    with Run(tmp_path, RECIPE) as run:
+        run.save(checkpoint(1))
+    for name in ("recipe.toml", "metrics.csv", "conv1.png", "curves.png", "checkpoint-0001/checkpoint.json"):
+        calls.check(tmp_path / name)
 
 
 def test_a_folder_that_holds_a_run_is_refused_unless_it_is_resumed(run: Run, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import tomli_w
 from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
 
+from tencrop.common.atomic import atomic_path, write_atomic
 from tencrop.common.errors import BadInput, WorkFailed
 from tencrop.common.lock import lock_folder
 from tencrop.model.checkpoint import Checkpoint
@@ -31,7 +32,7 @@ class Run:
 
     def __init__(self, out: Path, recipe: Recipe) -> None:
         self._held = lock_folder(out)
-        (out / "recipe.toml").write_text(tomli_w.dumps(to_plain(recipe)), encoding="utf-8")
+        write_atomic(out / "recipe.toml", tomli_w.dumps(to_plain(recipe)))
         self.out = out
         self.events = SummaryWriter(str(out))
 
@@ -76,14 +77,14 @@ class Run:
 
     def _epoch(self, history: Sequence[Mapping[str, Any]], checkpoint: Checkpoint) -> None:
         epoch = len(history)
-        with (self.out / "metrics.csv").open("w", newline="", encoding="utf-8") as file:
+        with atomic_path(self.out / "metrics.csv") as partial, partial.open("w", newline="", encoding="utf-8") as file:
             table = csv.DictWriter(file, fieldnames=list(history[-1]), lineterminator="\n")
             table.writeheader()
             table.writerows(history)
         for key, value in history[-1].items():
             self.events.add_scalar(key, value, epoch)
         self.events.flush()
-        (self.out / "conv1.png").write_bytes(draw_filters(checkpoint.weights["conv1.weight"]))
+        write_atomic(self.out / "conv1.png", draw_filters(checkpoint.weights["conv1.weight"]))
         self._curves(history)
 
     def _curves(self, history: Sequence[Mapping[str, Any]]) -> None:
@@ -95,4 +96,5 @@ class Run:
         axes.set(xlabel="epoch", ylabel="error, %", ylim=(0, 100))
         axes.grid(alpha=0.3)
         axes.legend()
-        figure.savefig(self.out / "curves.png")
+        with atomic_path(self.out / "curves.png") as partial:
+            figure.savefig(partial, format="png")
