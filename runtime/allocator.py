@@ -1,4 +1,4 @@
-"""The C allocator (glibc's; elsewhere nothing is done), told what the work of this process is like."""
+"""Tunes glibc's allocator to this process; does nothing on other C libraries."""
 
 import ctypes
 import sys
@@ -7,16 +7,16 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -2, -3, -4  # ma
 
 
 def keep_freed_memory() -> None:
-    """For training: never give large blocks back to the kernel, which would map and clear their pages anew at every step."""
-    _tell({M_MMAP_MAX: 0, M_TRIM_THRESHOLD: 2**31 - 1, M_TOP_PAD: 2**28})
+    """For training: keep large blocks. The kernel would map and clear their pages anew at every step."""
+    _set_options({M_MMAP_MAX: 0, M_TRIM_THRESHOLD: 2**31 - 1, M_TOP_PAD: 2**28})
 
 
 def give_back_large_blocks() -> None:
-    """For serving: blocks of 4 MiB, which only large images need, go back to the kernel at once instead of staying with their thread."""
-    _tell({M_MMAP_THRESHOLD: 4 << 20, M_TRIM_THRESHOLD: 64 << 20})
+    """For serving: return blocks of 4 MiB and more to the kernel at once. Only large images need such blocks."""
+    _set_options({M_MMAP_THRESHOLD: 4 << 20, M_TRIM_THRESHOLD: 64 << 20})
 
 
-def _tell(options: dict[int, int]) -> None:
+def _set_options(options: dict[int, int]) -> None:
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         for option, value in options.items():
             libc.mallopt(option, value)

@@ -1,4 +1,4 @@
-"""Classifier: a tencrop.onnx on an engine that has reproduced its probe. Server, evaluation and Python API predict with it."""
+"""Classifier: a tencrop.onnx on an engine that has reproduced the probe. Server, evaluation and API predict with it."""
 
 import logging
 from collections.abc import Sequence
@@ -73,8 +73,9 @@ class Classifier:
     def predict(self, image: ImageInput | list[AnyInput], top: int = TOP) -> Prediction | list[Prediction]:
         """Name what an image shows, by its `top` most probable classes; a list of images gives a list.
 
-        An image is a path, the bytes of an encoded image, a binary file object, a PIL image, or a uint8 array [H,W,3] (RGB).
-        Raises ImageError where an image cannot be decoded or the answer is no number, BadInput where `top` is below 1.
+        An image is a path, the bytes of an encoded image, a binary file object, a PIL image, or a uint8 array
+        [H,W,3] in RGB. Raises ImageError where an image cannot be decoded or the answer is no number, BadInput where
+        `top` is below 1.
         """
         if top < 1:
             raise BadInput(f"top is {top}: at least 1")
@@ -130,8 +131,10 @@ class Classifier:
 def open_classifier(path: Path, options: EngineOptions) -> Classifier:
     """Open a tencrop.onnx (or its folder) on the first of `engine_choices` that computes the file and reproduces its probe.
 
-    What the options ask for by name has no second choice. A choice that fails first is logged, except a GPU on a machine
-    that has none. Raises BadInput for a bad file or bad options, WorkFailed with the failure of every choice.
+    An engine, device or precision that the options name has no second choice. A choice that fails before another one
+    works is logged, except a GPU on a machine that has none.
+
+    Raises BadInput for a bad file or bad options, WorkFailed with the failure of every choice.
     """
     possible = engine_choices(options)
     file = TenCropFile.read(path)

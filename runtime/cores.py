@@ -1,4 +1,4 @@
-"""How many cores this process may use: of the machine's, those it is bound to, and no more than its container's CPU limit."""
+"""The number of CPU cores this process may use: the least of the machine's, its affinity's and its container's."""
 
 import math
 import os
@@ -17,6 +17,6 @@ def container_limit() -> int | None:
 
 
 def cores() -> int:
-    """At least 1."""
+    """The number of cores that this process may use, at least 1."""
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(bound, container_limit() or bound)

@@ -1,4 +1,4 @@
-"""Ensemble: several nets as one classifier, the mean of their probabilities (section 5 of the paper; the 2012 program's too)."""
+"""Ensemble: several nets as one, by the mean of their probabilities (section 5 of the paper)."""
 
 import hashlib
 from collections.abc import Sequence
@@ -33,9 +33,9 @@ class Predictor(Protocol):
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Nets that see the same images and name the same classes.
+    """Several classifiers of one contract on equal engines.
 
-    Raises BadInput where they do not, WorkFailed where they run at different precisions.
+    Raises BadInput where the contracts differ, WorkFailed where the engines' signatures differ.
     """
 
     name: str
@@ -45,35 +45,35 @@ class Ensemble:
         first, *others = self.members
         for other in others:
             if other.contract.sha256 != first.contract.sha256:
-                raise BadInput(
-                    f"{other.name} takes other images or names other classes than {first.name}: no ensemble of these two"
-                )
+                raise BadInput(f"no ensemble of {first.name} and {other.name}: they differ in preprocessing or classes")
             here, there = engine_signature(other.engine), engine_signature(first.engine)
             if here != there:
-                raise WorkFailed(f"{other.name} runs on {here} and {first.name} on {there}; choose one engine for all")
+                raise WorkFailed(
+                    f"{other.name} runs on {here} and {first.name} on {there}", "choose one engine for all"
+                )
 
     @property
     def contract(self) -> Contract:
-        """Of every member."""
+        """The contract that all members share."""
         return self.members[0].contract
 
     @property
     def engine(self) -> Engine:
-        """What runs the first member; all are run alike."""
+        """The first member's engine; all have the same signature."""
         return self.members[0].engine
 
     @property
     def sha256(self) -> str:
-        """Of the members' own, in their order."""
+        """The hash of the members' hashes, in their order."""
         return hashlib.sha256("".join(member.sha256 for member in self.members).encode()).hexdigest()
 
     def forward(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """As Classifier.forward: the means over the members, of each view and of the ten. float32."""
+        """As Classifier.forward, each output being the mean over the members."""
         means, views = zip(*(member.forward(images) for member in self.members), strict=True)
         return np.mean(means, axis=0), np.mean(views, axis=0)
 
 
 def open_predictor(paths: Sequence[Path], options: EngineOptions) -> Predictor:
-    """The one model of these files, or the ensemble of several. Raises as `open_classifier` and Ensemble do."""
+    """Open one file as a Classifier, several as an Ensemble. Raises as `open_classifier` and Ensemble do."""
     members = tuple(open_classifier(path, options) for path in paths)
     return members[0] if len(members) == 1 else Ensemble(" + ".join(member.name for member in members), members)

@@ -1,4 +1,4 @@
-"""The NVIDIA driver, asked for its GPUs before a runtime is: a runtime's own refusal names no reason."""
+"""Asks the NVIDIA driver which GPUs exist before a runtime is loaded: a runtime's own failure gives no reason."""
 
 import ctypes
 
@@ -9,13 +9,13 @@ CAPABILITY = 75  # cuda.h: CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR
 
 
 class NoGpu(WorkFailed):
-    """This machine has no NVIDIA GPU, or hides it: nothing is wrong."""
+    """This machine has no NVIDIA GPU, or hides it. That is no fault of the machine."""
 
 
 def require_gpu(device: str, cuda: str) -> int:
-    """Of a device "cuda:N" and a runtime made for CUDA "13.0" ("": for none): its compute capability, the part before the point.
+    """Return the major compute capability of a device "cuda:N", for a runtime built for CUDA `cuda` ("13.0"; "" for none).
 
-    Raises NoGpu where there is no GPU to expect, another WorkFailed where there are fewer, or where the driver is broken or too old.
+    Raises NoGpu where the machine has no GPU, WorkFailed where it has fewer GPUs or its driver is broken or too old.
     """
     try:
         driver = ctypes.CDLL("libcuda.so.1")
@@ -34,14 +34,16 @@ def require_gpu(device: str, cuda: str) -> int:
         )
     major, minor = divmod(version.value, 1000)
     if major < int(cuda.partition(".")[0] or 0):
-        its = f"{major}.{minor // 10}"
         raise WorkFailed(
-            f"device {device}: the NVIDIA driver is for CUDA {its}, this onnxruntime for {cuda}; update the driver"
+            f"device {device}: the NVIDIA driver is for CUDA {major}.{minor // 10}, this onnxruntime for {cuda}",
+            "update the driver",
         )
     number = int(device.partition(":")[2])
     if number >= count.value:
         raise WorkFailed(f"device {device}: the NVIDIA driver sees {count.value} GPU(s)")
     capability = ctypes.c_int()
     if status := driver.cuDeviceGetAttribute(ctypes.byref(capability), CAPABILITY, number):
-        raise WorkFailed(f"device {device}: the NVIDIA driver does not tell what the GPU can do (CUDA error {status})")
+        raise WorkFailed(
+            f"device {device}: the NVIDIA driver does not give the compute capability (CUDA error {status})"
+        )
     return capability.value

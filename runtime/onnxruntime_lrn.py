@@ -1,6 +1,7 @@
-"""LRN for onnxruntime's CPU: the same norm from operators that it runs on all cores. Its own kernel runs on one and calls pow.
+"""Replaces onnxruntime's slow single-core CPU LRN kernel with equivalent operators that use all cores.
 
-That kernel also keeps a running sum, which loses digits where activations exceed 1e4; here each sum is its own.
+onnxruntime's kernel also keeps a running sum, which loses digits where activations exceed 1e4. Here each sum is
+computed by itself.
 """
 
 from collections.abc import Mapping
@@ -9,13 +10,16 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
-ROOTS = 0.75  # the paper's beta: its power is two square roots, cheaper than Pow
+ROOTS = 0.75  # the paper's beta: x^0.75 is two square roots and a product, cheaper than Pow
 
 Types = Mapping[str, onnx.TypeProto.Tensor]
 
 
 def decompose_lrn(graph: bytes) -> bytes:
-    """The file with each LRN in fp32 over a known number of maps as a 1x1 convolution of the squares, roots and a division."""
+    """Replace each LRN node by a 1x1 convolution of the squares, square roots and a division.
+
+    A node stays where its type is not fp32 or its number of maps is not known.
+    """
     model = onnx.load_model_from_string(graph)
     if all(node.op_type != "LRN" for node in model.graph.node):
         return graph
@@ -32,22 +36,24 @@ def decompose_lrn(graph: bytes) -> bytes:
 
 
 def _norm(graph: onnx.GraphProto, node: onnx.NodeProto, types: Types) -> list[onnx.NodeProto]:
-    """x / (k + alpha / size * sum of squares)^beta, as the standard's LRN has it; [node] where the type of x is not known."""
+    """The nodes of x / (k + alpha / size * sum of squares)^beta; the LRN node itself where it has to stay."""
     kind = types.get(node.input[0])
     sides = [dim.dim_value for dim in kind.shape.dim] if kind and kind.elem_type == TensorProto.FLOAT else []
     if len(sides) != 4 or not sides[1]:
         return [node]
     maps = sides[1]
-    told = {"alpha": 1e-4, "beta": 0.75, "bias": 1.0} | {a.name: helper.get_attribute_value(a) for a in node.attribute}
-    size, beta, x, name = told["size"], told["beta"], node.input[0], node.output[0]
-    apart = np.subtract.outer(
-        np.arange(maps), np.arange(maps)
-    )  # [i,j] = i - j; map i sees j from i - before to i + behind
-    band = (-apart <= size // 2) & (apart <= (size - 1) // 2)
+    attributes = {"alpha": 1e-4, "beta": 0.75, "bias": 1.0} | {
+        a.name: helper.get_attribute_value(a) for a in node.attribute
+    }
+    size, beta, x, name = attributes["size"], attributes["beta"], node.input[0], node.output[0]
+    distance = np.subtract.outer(np.arange(maps), np.arange(maps))  # [i,j] = i - j
+    band = (-distance <= size // 2) & (distance <= (size - 1) // 2)  # the maps j that map i is divided by
     graph.initializer.append(
-        numpy_helper.from_array((band * told["alpha"] / size).astype(np.float32)[:, :, None, None], f"{name}/band")
+        numpy_helper.from_array(
+            (band * attributes["alpha"] / size).astype(np.float32)[:, :, None, None], f"{name}/band"
+        )
     )
-    graph.initializer.append(numpy_helper.from_array(np.full(maps, told["bias"], np.float32), f"{name}/k"))
+    graph.initializer.append(numpy_helper.from_array(np.full(maps, attributes["bias"], np.float32), f"{name}/k"))
     scale = [
         helper.make_node("Mul", [x, x], [f"{name}/squares"]),
         helper.make_node(
@@ -58,7 +64,7 @@ def _norm(graph: onnx.GraphProto, node: onnx.NodeProto, types: Types) -> list[on
 
 
 def _power(graph: onnx.GraphProto, name: str, beta: float) -> list[onnx.NodeProto]:
-    """scale^beta."""
+    """The nodes of scale^beta."""
     if np.isclose(beta, ROOTS, rtol=0, atol=1e-7):
         return [
             helper.make_node("Sqrt", [f"{name}/scale"], [f"{name}/half"]),

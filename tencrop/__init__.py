@@ -31,10 +31,10 @@ HOMES = {  # of the classes above, imported at their first use
 def load(
     model: str | PathLike[str] | None = None, device: str = "auto", engine: str = "auto", precision: str = "auto"
 ) -> "Classifier":
-    """Open a tencrop.onnx or its folder, the embedded model where none is named, and prove its engine on the model's probe.
+    """Open a tencrop.onnx or its folder (the embedded model where none is named) on an engine that reproduces its probe.
 
-    device: auto, cpu, cuda or cuda:N; engine: auto, onnxruntime, tensorrt or openvino; precision: auto, fp32, tf32, bf16 or
-    fp16. Raises TencropError for a bad file or option, or where no engine of this machine computes the model.
+    device: auto, cpu, cuda or cuda:N; engine: auto, onnxruntime, tensorrt or openvino; precision: auto, fp32, tf32,
+    bf16 or fp16. Raises TencropError for a bad file or option, or where no engine of this machine computes the model.
     """
     from tencrop.model.embedded import EMBEDDED
     from tencrop.runtime.classifier import open_classifier
@@ -44,7 +44,9 @@ def load(
 
 
 def decode(image: "ImageInput", contract: "Contract") -> "np.ndarray":
-    """The square that the net's ten views are cut from, uint8 [R,R,3] RGB: the shorter side resized to R, the center cut out.
+    """Decode an image into the square that the ten views are cut from, uint8 [R,R,3] RGB.
+
+    The shorter side is resized to R, then the center is cut out.
 
     An image is a path, the bytes of an encoded image, a binary file object, a PIL image, or a uint8 array [H,W,3].
     Raises TencropError where the image cannot be read or decoded.
