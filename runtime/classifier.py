@@ -19,7 +19,7 @@ from tencrop.model.metrics import TOP
 from tencrop.model.probe import formula_png
 from tencrop.model.tencropfile import TenCropFile
 from tencrop.runtime.cores import cores
-from tencrop.runtime.engine import Engine, batch_size, open_engine
+from tencrop.runtime.engine import Engine, batch_size, engine_signature, open_engine
 from tencrop.runtime.engine_choice import EngineChoice, EngineOptions, engine_choices
 from tencrop.runtime.nvidia_driver import NoGpu
 from tencrop.runtime.prediction import Prediction
@@ -29,7 +29,7 @@ AnyInput = TypeVar("AnyInput", bound=ImageInput)
 log = logging.getLogger(__name__)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Classifier:
     """A model (`file`) and the engine that computes it. Safe to use from several threads; forward passes take turns.
 
@@ -38,8 +38,11 @@ class Classifier:
 
     file: TenCropFile
     engine: Engine
-    _lock: Lock = field(init=False, repr=False, default_factory=Lock)  # an engine has one caller at a time
-    _closed: bool = field(init=False, repr=False, default=False)
+    _lock: Lock = field(init=False, default_factory=Lock)  # an engine has one caller at a time
+    _closed: bool = field(init=False, default=False)
+
+    def __repr__(self) -> str:
+        return f"<Classifier {self.name}: {len(self.labels)} classes, {engine_signature(self.engine)}>"
 
     @property
     def name(self) -> str:

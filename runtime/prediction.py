@@ -27,7 +27,7 @@ class Guess:
     probability: float
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Prediction:
     """The most probable classes of one image, the best first, and the probabilities that they come from.
 
@@ -56,8 +56,8 @@ class Prediction:
         """The words of the most probable class."""
         return self.top[0].label
 
-    def __str__(self) -> str:
-        return ", ".join(f"{guess.label} {guess.probability:.1%}" for guess in self.top)
+    def __repr__(self) -> str:
+        return f"<Prediction {', '.join(f'{guess.label} {guess.probability:.1%}' for guess in self.top)}>"
 
     def _repr_html_(self) -> str:
         """A table of labels and bars, for notebooks."""

@@ -197,7 +197,8 @@ def test_a_notebook_shows_labels_escaped_beside_bars(opened: Classifier, photogr
     prediction.top[0] = tencrop.Guess(0, "x", "<script>", 0.5)
     html = prediction._repr_html_()
     assert html.count("<tr>") == 5 and "&lt;script&gt;" in html and "<script>" not in html and "50.0%" in html
-    assert str(prediction).startswith("<script> 50.0%, ")
+    assert repr(prediction).startswith("<Prediction <script> 50.0%, ") and len(repr(prediction)) < 200
+    assert repr(opened) == "<Classifier caltech101: 101 classes, openvino on cpu in fp32>"
 
 
 def test_the_command_line_answers_the_same(

@@ -59,7 +59,7 @@ def test_an_ensembles_hash_tells_its_members_and_their_order(classifier: Classif
 def test_nets_of_other_classes_are_no_ensemble(classifier: Classifier) -> None:
     metadata = classifier.file.metadata
     fewer = replace(metadata, contract=replace(metadata.contract, labels=metadata.contract.labels[:50]))
-    with pytest.raises(BadInput, match="no ensemble of caltech101 and .*: they differ in preprocessing or classes"):
+    with pytest.raises(BadInput, match=r"no ensemble of caltech101 and .*: they differ in preprocessing or classes"):
         Ensemble("e", (classifier, replace(classifier, file=replace(classifier.file, metadata=fewer))))
 
 

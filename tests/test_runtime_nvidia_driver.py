@@ -49,7 +49,7 @@ def test_a_gpu_that_works_is_let_through(monkeypatch: pytest.MonkeyPatch) -> Non
         ({"status": 100}, NoGpu, "CUDA_VISIBLE_DEVICES hides it"),
         ({"status": 803}, WorkFailed, "no usable GPU .CUDA error 803"),
         ({"counting": 999}, WorkFailed, "no usable GPU .CUDA error 999"),
-        ({"asking": 801}, WorkFailed, "what the GPU can do .CUDA error 801"),
+        ({"asking": 801}, WorkFailed, "does not give the compute capability .CUDA error 801"),
         ({"version": 12080}, WorkFailed, "for CUDA 12.8, this onnxruntime for 13.0; update the driver"),
         ({"gpus": 1}, WorkFailed, "sees 1 GPU"),
     ],
