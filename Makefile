@@ -6,6 +6,7 @@ GPU := $(shell nvidia-smi -L >/dev/null 2>&1 && echo [gpu])
 OUT ?= out
 RECIPE ?= caltech101
 ARGS ?=
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 .PHONY: serve test test-all export train evaluate check docker
 
@@ -13,10 +14,10 @@ serve: $(VENV)/.base
 	exec $(BIN)/tencrop serve $(ARGS)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(PYTEST) -m "not slow" $(ARGS)
 
 test-all: $(VENV)/.dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 export: $(VENV)/.train
 	$(BIN)/tencrop export $(if $(CHECKPOINT),$(CHECKPOINT),model/embedded/caltech101/checkpoint) $(OUT) $(ARGS)

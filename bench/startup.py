@@ -1,4 +1,4 @@
-"""python -m bench.startup [MODEL]: seconds from start to ready, and resident memory when ready and after 200 photographs."""
+"""python -m bench.startup [MODEL]: seconds from start to ready, memory when ready and after 200 photographs; `import tencrop`."""
 
 import io
 import re
@@ -16,6 +16,7 @@ from PIL import Image
 from tencrop.model.probe import formula_image
 
 RUNS = 5
+IMPORTS = 15  # fresh interpreters that import tencrop; as many import nothing
 POSTS = 200
 SIZE = (500, 375)  # pixels, an ImageNet photograph's usual size
 
@@ -57,8 +58,20 @@ def resident_mib(process: subprocess.Popen[str], field: str) -> float:
     return int(match[1]) / 1024
 
 
+def import_seconds(runs: int) -> float:
+    """What `import tencrop` adds to the start of an interpreter: median of fresh ones, minus the median of empty ones."""
+    taken: dict[str, list[float]] = {"import tencrop": [], "": []}
+    for _ in range(runs):
+        for program, seconds in taken.items():  # by turns, so that both meet the same load
+            began = time.perf_counter()
+            subprocess.run([sys.executable, "-c", program], check=True)
+            seconds.append(time.perf_counter() - began)
+    full, empty = (statistics.median(seconds) for seconds in taken.values())
+    return full - empty
+
+
 def main() -> None:
-    """Print the medians of RUNS starts, and the memory of the last."""
+    """Print the medians of RUNS starts, the memory of the last, and the time of an import."""
     packed = io.BytesIO()
     Image.fromarray(formula_image(0, *SIZE)).save(packed, "JPEG", quality=90)
     seconds = []
@@ -71,6 +84,7 @@ def main() -> None:
             peak = resident_mib(process, "VmHWM")
     print(f"start to ready: median {statistics.median(seconds):.2f} s, at most {max(seconds):.2f} s of {RUNS}")
     print(f"resident: {ready:.0f} MiB when ready, at most {peak:.0f} MiB over {POSTS} photographs")
+    print(f"import tencrop: {import_seconds(IMPORTS) * 1e3:.0f} ms, median of {IMPORTS}, over an empty interpreter")
 
 
 if __name__ == "__main__":

@@ -18,10 +18,17 @@ from tencrop.model.mean_and_pca import PixelStatistics
 from tencrop.model.net import AlexNet
 from tencrop.model.net_config import Linear
 from tencrop.runtime.classifier import Classifier, open_classifier
+from tencrop.runtime.cores import cores
 from tencrop.runtime.engine_choice import EngineOptions
 from tencrop.training.recipe import load, to_plain
 
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # what is claimed of CPUs is claimed of a machine with a GPU, too
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """As many processes as this one may use cores, for `-n auto`: xdist itself knows no container's limit."""
+    return cores()
 
 
 @pytest.fixture(scope="session")
