@@ -22,7 +22,7 @@ import numpy as np
 from bench.machine import describe_machine
 from tencrop.common.errors import BadInput, WorkFailed
 from tencrop.common.strict_config import dump
-from tencrop.dataset.holdout import held_out
+from tencrop.dataset.holdout import choose_holdout
 from tencrop.dataset.layouts import open_source
 from tencrop.dataset.source import Source
 from tencrop.evaluation.evaluate import evaluate, plan
@@ -153,7 +153,7 @@ def write_calibration_images(data: Source, mask: np.ndarray, folder: Path) -> Pa
         raise BadInput(
             f"{data.root}: every image is a validation image, so none is left to calibrate int8", "use --holdout 0.15"
         )
-    free = data.entries.chosen(~mask)
+    free = data.entries.select(~mask)
     wanted = min(INT8_IMAGES, len(free))
     folder.mkdir()
     for number in range(wanted):
@@ -216,7 +216,7 @@ def main() -> None:
 def measure(options: argparse.Namespace) -> None:
     """Export, evaluate and time every form; print the table."""
     data = open_source(options.data)
-    mask = held_out(data.entries, options.holdout)
+    mask = choose_holdout(data.entries, options.holdout)
     checkpoint = Checkpoint.load(options.checkpoint)
     with TemporaryDirectory() as scratch:
         files = export_forms(checkpoint, write_calibration_images(data, mask, Path(scratch) / "photos"), Path(scratch))

@@ -22,15 +22,15 @@ from bench import imagenet_script
 from bench.clock import Clock, Timing
 from bench.machine import describe_machine
 from tencrop.common.errors import Stopped
-from tencrop.dataset.prepared import Prepared
+from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.model.net_config import NetConfig, layer_table
 from tencrop.runtime.allocator import keep_freed_memory
 from tencrop.training.loader import Batch, Loader, spare_cores
-from tencrop.training.parallel import join
+from tencrop.training.parallel import init_distributed
 from tencrop.training.recipe import load
-from tencrop.training.schedule import Phase
+from tencrop.training.schedule import EpochSettings
 from tencrop.training.stop_signal import Stop
-from tencrop.training.trainer import Part, Training
+from tencrop.training.trainer import EpochProgress, Trainer
 
 RECIPE = "caltech101"
 STOCK = 4  # batches that a loader worker may hold ready; it makes them while the step compiles
@@ -82,19 +82,19 @@ def run_row(name: str, data: Path, photos: Path, clock: Clock) -> None:
     if name == "script":
         clock.count(imagenet_script.train_steps(photos, recipe.optim, spare_cores()))
     elif name == "loader":
-        loader = Loader(Prepared.open(data), recipe, spare_cores())
+        loader = Loader(PreparedStore.open(data), recipe, spare_cores())
         clock.count(len(batch.labels) for batch in chain.from_iterable(map(loader.epoch, count(1))))
     else:
-        train_variant(VARIANTS[name], Prepared.open(data), clock)
+        train_variant(VARIANTS[name], PreparedStore.open(data), clock)
 
 
-def train_variant(variant: Variant, prepared: Prepared, clock: Clock) -> None:
+def train_variant(variant: Variant, prepared: PreparedStore, clock: Clock) -> None:
     """Train epoch after epoch like training/loop.py, without validation and checkpoints in between."""
     recipe = load(RECIPE, variant.overrides)
     if variant.keep_freed:
         keep_freed_memory()
-    with join() as world:
-        training = Training(recipe, prepared, world)
+    with init_distributed() as world:
+        training = Trainer(recipe, prepared, world)
         if variant.torch_lrn:
             use_torch_lrn(training.net, training.recipe.net)
         loader = RepeatedBatch(prepared, recipe, 0) if variant.repeat_batch else Loader(prepared, recipe, spare_cores())
@@ -105,10 +105,10 @@ def train_variant(variant: Variant, prepared: Prepared, clock: Clock) -> None:
 
         while not stop.requested:
             try:
-                training.history.append(training.epoch(loader, Phase(), stop, progress))
+                training.history.append(training.epoch(loader, EpochSettings(), stop, progress))
             except Stopped:
                 return
-            training.part = Part()
+            training.part = EpochProgress()
 
 
 def use_torch_lrn(net: nn.Module, config: NetConfig) -> None:

@@ -13,7 +13,7 @@ MAPPING = "LOC_synset_mapping.txt"  # Kaggle's, often kept beside other layouts 
 WNID = re.compile("n[0-9]{8}")
 
 
-def names_file(root: Path, names: Path | None) -> Path | None:
+def find_names_file(root: Path, names: Path | None) -> Path | None:
     """The file that tells the classes' words: the one the user named, else Kaggle's beside the data."""
     beside = root / MAPPING
     return names or (beside if beside.is_file() else None)
@@ -50,7 +50,7 @@ def read_lines(file: Path) -> list[str]:
         raise BadInput(f"{file}: cannot be read as text ({error})") from None
 
 
-def labels_by_id(ids: Sequence[str], names: Path | None) -> tuple[Label, ...]:
+def read_labels_by_id(ids: Sequence[str], names: Path | None) -> tuple[Label, ...]:
     """Classes that are known by their ids; without a file an id's underscores become spaces. Raises BadInput."""
     if names is None:
         return tuple(Label(id, id.replace("_", " ")) for id in ids)
@@ -61,7 +61,7 @@ def labels_by_id(ids: Sequence[str], names: Path | None) -> tuple[Label, ...]:
     return tuple(Label(id, words[id]) for id in ids)
 
 
-def labels_by_index(words: Sequence[str], names: Path | None) -> tuple[Label, ...]:
+def read_labels_by_index(words: Sequence[str], names: Path | None) -> tuple[Label, ...]:
     """Classes that are known by their numbers: the k-th of `words`, or the k-th line of the file where it has as many.
 
     `words` may be the file's own ids; where they are empty the file alone counts. Raises BadInput.
@@ -85,7 +85,7 @@ def labels_by_index(words: Sequence[str], names: Path | None) -> tuple[Label, ..
     return tuple(Label(id, name) for id, name in table.items())
 
 
-def checked_with_files(root: Path, labels: tuple[Label, ...], seen: Mapping[int, set[str]]) -> tuple[Label, ...]:
+def check_wnids(root: Path, labels: tuple[Label, ...], seen: Mapping[int, set[str]]) -> tuple[Label, ...]:
     """Compare classes with the wnids in their images' names: `seen` holds those of each label.
 
     Where each class has one of its own, the wnids are the ids. Raises BadInput where ids are wnids and the images say others.

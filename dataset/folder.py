@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tencrop.common.errors import BadInput
-from tencrop.dataset.class_names import labels_by_id, names_file
-from tencrop.dataset.source import Entries, Entry, Listing, is_image
-from tencrop.dataset.split_from_path import WORDS, held_split
+from tencrop.dataset.class_names import find_names_file, read_labels_by_id
+from tencrop.dataset.source import Entries, Entry, ProgressCallback, is_image
+from tencrop.dataset.split_from_path import WORDS, choose_held_split
 from tencrop.dataset.walk import is_shown, walk
 from tencrop.model.contract import Label
 
@@ -26,35 +26,35 @@ class Folder:
         return (self.root / entry.id).read_bytes()
 
 
-def open_folder(root: Path, names: Path | None, listing: Listing, training: bool = True) -> Folder:
+def open_folder(root: Path, names: Path | None, progress: ProgressCallback, training: bool = True) -> Folder:
     """List class folders, sorted by name, and their images, sorted by path; those of train/ where they are wanted or alone.
 
     Raises BadInput where there is no class folder, where a class that is listed has no image, or where the file of names misses a class.
     """
     tops = _tops(root)
     for top in tops:
-        if not subfolders(top):
+        if not list_subfolders(top):
             raise BadInput(f"{top}: holds no class folders; expected {top}/<class>/<image>")
     train = [top for top, held in tops.items() if not held]
-    classes = sorted({name for top in train or tops for name in subfolders(top)})
-    labels = labels_by_id(classes, names_file(root, names))
+    classes = sorted({name for top in train or tops for name in list_subfolders(top)})
+    labels = read_labels_by_id(classes, find_names_file(root, names))
     index = {name: label for label, name in enumerate(classes)}
 
     def found() -> Iterator[Entry]:
         for top, held in tops.items():
-            for name in subfolders(top) if training or held or not any(tops.values()) else ():
+            for name in list_subfolders(top) if training or held or not any(tops.values()) else ():
                 if name not in index:
                     raise BadInput(f"{top / name}: no such class in {train[0]}; move or remove it")
-                yield from (Entry(id, index[name], held) for id in class_images(root, top / name))
+                yield from (Entry(id, index[name], held) for id in list_class_images(root, top / name))
 
-    return Folder(root, labels, Entries.of(root, found(), listing))
+    return Folder(root, labels, Entries.collect(root, found(), progress))
 
 
 def _tops(root: Path) -> dict[Path, bool]:
     """The folders that hold class folders, and whether those are for validation: train/ and val/, or just `root`."""
-    names = subfolders(root)
+    names = list_subfolders(root)
     splits = {name: WORDS.get(name.lower()) for name in names}
-    deep = [name for name in names if subfolders(root / name)]
+    deep = [name for name in names if list_subfolders(root / name)]
     odd = next((name for name in names if splits[name] is None), None)
     if odd and {"train", "validation"} <= {splits[name] for name in deep}:
         raise BadInput(
@@ -62,17 +62,17 @@ def _tops(root: Path) -> dict[Path, bool]:
         )
     if odd or not any(splits[name] != "test" for name in deep):
         return {root: False}
-    held = held_split(splits.values())
+    held = choose_held_split(splits.values())
     wanted = [name for name in names if splits[name] in ("train", held) and (name in deep or splits[name] != "test")]
     return {root / name: splits[name] == held for name in wanted}
 
 
-def subfolders(folder: Path) -> list[str]:
+def list_subfolders(folder: Path) -> list[str]:
     """Names of the folders in it that are shown, sorted."""
     return sorted(p.name for p in folder.iterdir() if is_shown(p.name) and p.is_dir())
 
 
-def class_images(root: Path, folder: Path) -> list[str]:
+def list_class_images(root: Path, folder: Path) -> list[str]:
     """Paths below `root` of all images in a class folder, hidden ones left out, sorted. Raises BadInput where there is none."""
     found = []
     for place, files in walk(folder):

@@ -7,7 +7,7 @@ import numpy as np
 from tencrop.dataset.source import Entries
 
 
-def held_out(entries: Entries, share: float) -> np.ndarray:
+def choose_holdout(entries: Entries, share: float) -> np.ndarray:
     """True for the validation images. Of a data set that brings its own those are it, and `share` does not apply.
 
     Else in each class the round(share * size) images whose id has the lowest SHA-256: the same files give the same answer

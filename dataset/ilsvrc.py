@@ -5,16 +5,16 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from tencrop.common.errors import BadInput
-from tencrop.dataset.class_names import labels_by_id
+from tencrop.dataset.class_names import read_labels_by_id
 from tencrop.dataset.devkit import Devkit, read_devkit
-from tencrop.dataset.source import Entries, Entry, Listing, is_image
+from tencrop.dataset.source import Entries, Entry, ProgressCallback, is_image
 from tencrop.dataset.tar import Member, Tars, members
 
 TRAIN, VALIDATION, DEVKIT = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", "ILSVRC2012_devkit_t12.tar.gz"
 NUMBERED = re.compile(r"ILSVRC2012_val_(\d{8})\.JPEG")
 
 
-def open_ilsvrc(root: Path, names: Path | None, listing: Listing, training: bool = True) -> Tars:
+def open_ilsvrc(root: Path, names: Path | None, progress: ProgressCallback, training: bool = True) -> Tars:
     """List the training tar, where it is wanted or alone, and the validation tar.
 
     Ids are train/<wnid>/<image> and val/<image>.
@@ -30,8 +30,8 @@ def open_ilsvrc(root: Path, names: Path | None, listing: Listing, training: bool
         for place, file in enumerate(files):
             yield from (_training if file.name == TRAIN else _validation)(file, place, devkit)
 
-    labels = labels_by_id([label.id for label in devkit.labels], names) if names else devkit.labels
-    return Tars(root, labels, Entries.of(root, found(), listing), files)
+    labels = read_labels_by_id([label.id for label in devkit.labels], names) if names else devkit.labels
+    return Tars(root, labels, Entries.collect(root, found(), progress), files)
 
 
 def _training(file: Path, place: int, devkit: Devkit) -> Iterator[Entry]:

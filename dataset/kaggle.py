@@ -5,36 +5,36 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tencrop.common.errors import BadInput
-from tencrop.dataset.class_names import labels_by_id, names_file, read_names
-from tencrop.dataset.folder import Folder, class_images, subfolders
-from tencrop.dataset.source import Entries, Entry, Listing
+from tencrop.dataset.class_names import find_names_file, read_labels_by_id, read_names
+from tencrop.dataset.folder import Folder, list_class_images, list_subfolders
+from tencrop.dataset.source import Entries, Entry, ProgressCallback
 
 IMAGES, SOLUTION = "ILSVRC/Data/CLS-LOC", "LOC_val_solution.csv"
 
 
-def open_kaggle(root: Path, names: Path | None, listing: Listing, training: bool = True) -> Folder:
+def open_kaggle(root: Path, names: Path | None, progress: ProgressCallback, training: bool = True) -> Folder:
     """List train/<wnid>/, where it is wanted or alone, and val/. Raises BadInput where the csv does not fit the validation images."""
     train, held = root / IMAGES / "train", root / IMAGES / "val"
-    names = names_file(root, names)
-    classes = subfolders(train) if train.is_dir() else sorted(read_names(names)) if names else []
+    names = find_names_file(root, names)
+    classes = list_subfolders(train) if train.is_dir() else sorted(read_names(names)) if names else []
     if not classes:
         raise BadInput(f"{train}: no class folders; unpack the training images, or give the classes by --labels FILE")
     index = {wnid: label for label, wnid in enumerate(classes)}
 
     def found() -> Iterator[Entry]:
         for wnid in classes if train.is_dir() and (training or not held.is_dir()) else ():
-            yield from (Entry(id, index[wnid], False) for id in class_images(root, train / wnid))
+            yield from (Entry(id, index[wnid], False) for id in list_class_images(root, train / wnid))
         if held.is_dir():
             yield from _validation(root, held, index)
 
-    return Folder(root, labels_by_id(classes, names), Entries.of(root, found(), listing))
+    return Folder(root, read_labels_by_id(classes, names), Entries.collect(root, found(), progress))
 
 
 def _validation(root: Path, held: Path, index: dict[str, int]) -> Iterator[Entry]:
     """val/*.JPEG, each with a line in the csv."""
     file = root / SOLUTION
     wnids = _solution(file)
-    ids = class_images(root, held)
+    ids = list_class_images(root, held)
     stems = {Path(id).stem for id in ids}
     if stems != wnids.keys():
         odd = sorted(stems ^ wnids.keys())[0]

@@ -3,17 +3,19 @@
 from pathlib import Path
 
 from tencrop.common.errors import BadInput
-from tencrop.dataset.folder import open_folder, subfolders
+from tencrop.dataset.folder import list_subfolders, open_folder
 from tencrop.dataset.ilsvrc import DEVKIT, TRAIN, VALIDATION, open_ilsvrc
 from tencrop.dataset.kaggle import IMAGES, open_kaggle
 from tencrop.dataset.parquet import open_parquet
-from tencrop.dataset.source import Listing, Source, unheard
+from tencrop.dataset.source import ProgressCallback, Source, ignore_progress
 from tencrop.dataset.walk import walk
-from tencrop.dataset.webdataset import open_webdataset, webdataset_tars
+from tencrop.dataset.webdataset import find_webdataset_tars, open_webdataset
 
 
-def open_source(root: Path, names: Path | None = None, listing: Listing = unheard, training: bool = True) -> Source:
-    """List a data set; `names` is a file of lines "id words" that tells the classes' words, `listing` hears how far it is.
+def open_source(
+    root: Path, names: Path | None = None, progress: ProgressCallback = ignore_progress, training: bool = True
+) -> Source:
+    """List a data set; `names` is a file of lines "id words" that tells the classes' words, `progress` hears how far it is.
     Without `training` the training images of a data set that has validation images of its own are left unlisted where no other thing is
     read off them: there are many.
 
@@ -24,18 +26,18 @@ def open_source(root: Path, names: Path | None = None, listing: Listing = unhear
             f"{root}: no such folder; give one that holds a folder per class, ILSVRC's or WebDataset tars, or parquet files"
         )
     if any((root / name).is_file() for name in (TRAIN, VALIDATION)):
-        return open_ilsvrc(root, names, listing, training)
+        return open_ilsvrc(root, names, progress, training)
     if (root / IMAGES).is_dir():
-        return open_kaggle(root, names, listing, training)
-    if (root / DEVKIT).is_file() and not subfolders(root):
-        return open_ilsvrc(root, names, listing, training)
+        return open_kaggle(root, names, progress, training)
+    if (root / DEVKIT).is_file() and not list_subfolders(root):
+        return open_ilsvrc(root, names, progress, training)
     parquet = _parquet_files(root)
     if parquet:
-        return open_parquet(root, parquet, names, listing)
-    tars = webdataset_tars(root)
+        return open_parquet(root, parquet, names, progress)
+    tars = find_webdataset_tars(root)
     if tars:
-        return open_webdataset(root, tars, names, listing)
-    return open_folder(root, names, listing, training)
+        return open_webdataset(root, tars, names, progress)
+    return open_folder(root, names, progress, training)
 
 
 def _parquet_files(root: Path) -> list[str]:

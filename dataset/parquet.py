@@ -12,10 +12,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tencrop.common.errors import BadInput
-from tencrop.dataset.class_names import WNID, checked_with_files, labels_by_index, names_file
+from tencrop.dataset.class_names import WNID, check_wnids, find_names_file, read_labels_by_index
 from tencrop.dataset.parquet_rows import RowGroups
-from tencrop.dataset.source import Entries, Entry, Listing
-from tencrop.dataset.split_from_path import held_split, split_of
+from tencrop.dataset.source import Entries, Entry, ProgressCallback
+from tencrop.dataset.split_from_path import choose_held_split, infer_split
 from tencrop.model.contract import Label
 
 COLUMNS = ["image.path", "label"]
@@ -46,18 +46,18 @@ class _Listed(NamedTuple):
     words: list[str]  # names of the classes in the schema; empty where it has none
 
 
-def open_parquet(root: Path, found: list[str], names: Path | None, listing: Listing) -> Parquet:
+def open_parquet(root: Path, found: list[str], names: Path | None, progress: ProgressCallback) -> Parquet:
     """List the files `found` below `root`; ids are the images' paths where each is unique, else file and row.
 
     Raises BadInput where a file is damaged, lacks the columns, or where nothing names the classes.
     """
-    splits = {path: split_of(path) for path in sorted(found)}
-    held = held_split(splits.values())
+    splits = {path: infer_split(path) for path in sorted(found)}
+    held = choose_held_split(splits.values())
     files = tuple(path for path, split in splits.items() if split in ("train", held))
     tables: list[_Listed] = []
     for place, path in enumerate(files):
         tables.append(_listed(root, path, place, splits[path] == held, splits[path] == "test"))
-        listing(sum(len(table.labels) for table in tables))
+        progress(sum(len(table.labels) for table in tables))
     paths, ids = (pa.concat_arrays([table[column] for table in tables]) for column in (0, 1))
     labels, validation, places = (np.concatenate([table[column] for table in tables]) for column in (2, 3, 4))
     classes = _classes(root, files, tables, names)
@@ -66,8 +66,8 @@ def open_parquet(root: Path, found: list[str], names: Path | None, listing: List
     if labels.max() >= len(classes):
         raise BadInput(f"{root}: holds label {labels.max()}, but only {len(classes)} classes are named")
     unique = not paths.null_count and pc.count_distinct(paths).as_py() == len(paths)
-    entries = Entries.checked(root, paths if unique else ids, labels, validation, places)
-    checked = checked_with_files(root, classes, _wnids(paths, labels))
+    entries = Entries.from_columns(root, paths if unique else ids, labels, validation, places)
+    checked = check_wnids(root, classes, _wnids(paths, labels))
     return Parquet(root, checked, entries, RowGroups(tuple(root / path for path in files)))
 
 
@@ -108,10 +108,10 @@ def _classes(root: Path, files: tuple[str, ...], tables: list[_Listed], names: P
     odd = next((file for file, table in zip(files, tables, strict=True) if table.words != tables[0].words), None)
     if odd:
         raise BadInput(f"{root / odd}: names other classes than {root / files[0]}; keep one data set in a folder")
-    names = names_file(root, names)
+    names = find_names_file(root, names)
     if not tables or not (tables[0].words or names):
         raise BadInput(f"{root}: no names of the classes in the parquet schema; give them by --labels FILE")
-    return labels_by_index(tables[0].words, names)
+    return read_labels_by_index(tables[0].words, names)
 
 
 def _wnids(paths: pa.Array, labels: np.ndarray) -> dict[int, set[str]]:

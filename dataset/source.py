@@ -16,7 +16,7 @@ from tencrop.model.contract import Label
 BLOCK = 10_000  # entries that exist as Python objects at a time
 SUFFIXES = frozenset([".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"])
 
-Listing = Callable[[int], None]  # hears how many images have been listed so far
+ProgressCallback = Callable[[int], None]  # hears how many images have been listed so far
 
 
 class Entry(NamedTuple):
@@ -38,8 +38,8 @@ class Entries(Sequence[Entry]):
     places: np.ndarray  # int64 [n,k]
 
     @classmethod
-    def of(cls, root: Path, found: Iterable[Entry], listing: Listing) -> "Entries":
-        """Take entries from a generator. Raises BadInput as `checked` does."""
+    def collect(cls, root: Path, found: Iterable[Entry], progress: ProgressCallback) -> "Entries":
+        """Take entries from a generator. Raises BadInput as `from_columns` does."""
         stream, ids, columns = iter(found), [], []
         count = 0
         while block := list(islice(stream, BLOCK)):
@@ -47,14 +47,14 @@ class Entries(Sequence[Entry]):
             labels = np.array([entry.label for entry in block], np.int32)
             validation = np.array([bool(entry.validation) for entry in block])
             columns.append((labels, validation, np.array([entry.place for entry in block], np.int64)))
-            listing(count := count + len(block))
+            progress(count := count + len(block))
         if not columns:
             raise BadInput(f"{root}: holds no images ({', '.join(sorted(SUFFIXES))})")
         labels, validation, places = (np.concatenate(column) for column in zip(*columns, strict=True))
-        return cls.checked(root, pa.concat_arrays(ids), labels, validation, places)
+        return cls.from_columns(root, pa.concat_arrays(ids), labels, validation, places)
 
     @classmethod
-    def checked(
+    def from_columns(
         cls, root: Path, ids: pa.Array, labels: np.ndarray, validation: np.ndarray, places: np.ndarray
     ) -> "Entries":
         """Raises BadInput where two images have one id. Without a validation image there is no split."""
@@ -88,7 +88,7 @@ class Entries(Sequence[Entry]):
             places = map(tuple, block.places.tolist())
             yield from map(Entry, block.ids.to_pylist(), block.labels.tolist(), validation, places)
 
-    def chosen(self, mask: np.ndarray) -> "Entries":
+    def select(self, mask: np.ndarray) -> "Entries":
         """Those where the mask, bool [n], is True."""
         validation = None if self.validation is None else self.validation[mask]
         return Entries(self.ids.filter(pa.array(mask)), self.labels[mask], validation, self.places[mask])
@@ -120,5 +120,5 @@ def is_image(name: str) -> bool:
     return bool(stem) and not base.startswith(".") and (dot + suffix).lower() in SUFFIXES
 
 
-def unheard(count: int) -> None:
-    """A listing that nobody follows."""
+def ignore_progress(count: int) -> None:
+    """A progress that nobody follows."""

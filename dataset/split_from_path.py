@@ -17,7 +17,7 @@ WORDS: dict[str, Split] = {
 }
 
 
-def split_of(path: str) -> Split:
+def infer_split(path: str) -> Split:
     """The first word of a name that says so counts, the file's own name before the folders'; others are for training."""
     for part in reversed(path.split("/")):
         for word in re.findall("[a-z]+", part.lower()):
@@ -26,6 +26,6 @@ def split_of(path: str) -> Split:
     return "train"
 
 
-def held_split(splits: Collection[Split | None]) -> Split:
+def choose_held_split(splits: Collection[Split | None]) -> Split:
     """The split that is validated on: validation, or test in a data set that has no other."""
     return "validation" if "validation" in splits else "test"

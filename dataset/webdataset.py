@@ -7,10 +7,10 @@ from pathlib import Path
 
 from tencrop.common.errors import BadInput
 from tencrop.dataset.byte_range import read_at
-from tencrop.dataset.class_names import WNID, checked_with_files, labels_by_index, names_file, read_lines
-from tencrop.dataset.folder import subfolders
-from tencrop.dataset.source import SUFFIXES, Entries, Entry, Listing
-from tencrop.dataset.split_from_path import WORDS, Split, held_split, split_of
+from tencrop.dataset.class_names import WNID, check_wnids, find_names_file, read_labels_by_index, read_lines
+from tencrop.dataset.folder import list_subfolders
+from tencrop.dataset.source import SUFFIXES, Entries, Entry, ProgressCallback
+from tencrop.dataset.split_from_path import WORDS, Split, choose_held_split, infer_split
 from tencrop.dataset.tar import Member, Tars, members
 from tencrop.model.contract import Label
 
@@ -18,10 +18,10 @@ CLASSES = ("classes.txt", "classnames.txt")  # one name a line, beside the tars
 LABELS = ("cls", "json")  # the first that a sample has counts
 
 
-def open_webdataset(root: Path, tars: list[str], names: Path | None, listing: Listing) -> Tars:
+def open_webdataset(root: Path, tars: list[str], names: Path | None, progress: ProgressCallback) -> Tars:
     """List `tars`, paths below `root`; an image's id is <tar>/<key>.<suffix>. Raises BadInput where a sample has no label or no image."""
-    splits = {path: split_of(path) for path in tars}
-    held = held_split(splits.values())
+    splits = {path: infer_split(path) for path in tars}
+    held = choose_held_split(splits.values())
     wanted = [path for path, split in splits.items() if split in ("train", held)]
     files = tuple(root / path for path in wanted)
     labels = _labels(root, names)
@@ -38,29 +38,29 @@ def open_webdataset(root: Path, tars: list[str], names: Path | None, listing: Li
                 seen[entry.label].update(wnids[-1:])
                 yield entry
 
-    entries = Entries.of(root, found(), listing)
-    return Tars(root, checked_with_files(root, labels, seen), entries, files)
+    entries = Entries.collect(root, found(), progress)
+    return Tars(root, check_wnids(root, labels, seen), entries, files)
 
 
-def webdataset_tars(root: Path) -> list[str]:
+def find_webdataset_tars(root: Path) -> list[str]:
     """Paths below `root`, sorted: *.tar there, and in its folders where all are named after splits and hold no folders."""
-    folders = subfolders(root)
-    splits = all(name.lower() in WORDS and not subfolders(root / name) for name in folders)
+    folders = list_subfolders(root)
+    splits = all(name.lower() in WORDS and not list_subfolders(root / name) for name in folders)
     places = [root, *(root / name for name in folders if splits)]
     return sorted(path.relative_to(root).as_posix() for place in places for path in place.glob("[!.]*.tar"))
 
 
 def _labels(root: Path, names: Path | None) -> tuple[Label, ...]:
     """From --labels or Kaggle's mapping, else from classes.txt."""
-    names = names_file(root, names)
+    names = find_names_file(root, names)
     if names:
-        return labels_by_index((), names)
+        return read_labels_by_index((), names)
     beside = next((root / name for name in CLASSES if (root / name).is_file()), None)
     if beside is None:
         raise BadInput(
             f"{root}: its labels are numbers; name the classes by --labels FILE, or in {root / CLASSES[0]}, one a line"
         )
-    return labels_by_index(read_lines(beside), None)
+    return read_labels_by_index(read_lines(beside), None)
 
 
 def _samples(root: Path, path: str, place: int, split: Split, held: bool) -> Iterator[Entry]:

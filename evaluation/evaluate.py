@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from tencrop.common.atomic import write_atomic
 from tencrop.common.errors import BadInput
-from tencrop.dataset.holdout import held_out
+from tencrop.dataset.holdout import choose_holdout
 from tencrop.dataset.source import Entry, Source
 from tencrop.evaluation.chunks import Plan, evaluate_chunks, is_complete, part_path, run_fingerprint
 from tencrop.evaluation.prediction_records import counts, write_records
@@ -47,7 +47,7 @@ def plan(data: Source, model: Predictor, holdout: float, limit: int | None) -> P
     subset: Literal["own", "all"] | float = (
         "own" if data.entries.validation is not None else "all" if holdout == 1 else holdout
     )
-    entries: Sequence[Entry] = data.entries.chosen(held_out(data.entries, holdout))
+    entries: Sequence[Entry] = data.entries.select(choose_holdout(data.entries, holdout))
     available = len(entries)
     if limit is not None and limit < available:
         entries = [entries[i * available // limit] for i in range(limit)]

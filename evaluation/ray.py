@@ -72,7 +72,7 @@ def make_ray_runner(work: Plan, model: Predictor, models: Sequence[Path], out: P
 def _spread(work: Plan, job: Job, chunks: Sequence[int]) -> Iterator[int]:
     """After each chunk, in the order in which batches are finished, its number of images."""
     actors, resources = _actors(job.options.device)
-    data = replace(cast(Any, work.data), entries=work.data.entries.chosen(np.zeros(len(work.data.entries), bool)))
+    data = replace(cast(Any, work.data), entries=work.data.entries.select(np.zeros(len(work.data.entries), bool)))
     plan = ray.put(replace(work, data=data))  # once a machine, in its shared memory
     tries: Any = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Tries)
     batch = min(BATCH, -(-len(chunks) // actors))

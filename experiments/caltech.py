@@ -23,10 +23,11 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from tencrop.common.errors import BadInput, Stopped, WorkFailed
-from tencrop.dataset.folder import class_images, open_folder, subfolders
-from tencrop.dataset.holdout import held_out
-from tencrop.dataset.prepared import Prepared, prepare
-from tencrop.dataset.source import Entries, unheard
+from tencrop.dataset.folder import list_class_images, list_subfolders, open_folder
+from tencrop.dataset.holdout import choose_holdout
+from tencrop.dataset.prepare import prepare
+from tencrop.dataset.prepared_store import PreparedStore
+from tencrop.dataset.source import Entries, ignore_progress
 from tencrop.evaluation.evaluate import evaluate, plan
 from tencrop.evaluation.prediction_records import pad_top5
 from tencrop.export.run import export
@@ -34,7 +35,7 @@ from tencrop.runtime.classifier import open_classifier
 from tencrop.runtime.engine_choice import EngineOptions
 from tencrop.training.loop import train
 from tencrop.training.recipe import load
-from tencrop.training.record import Run
+from tencrop.training.run_folder import RunFolder
 
 TESTED = 50  # most test images per class
 ENOUGH = 10  # least test images per class for its accuracy to mean something
@@ -61,13 +62,13 @@ def run_fold(options: argparse.Namespace) -> None:
     """Draw the fold, train, export and evaluate; print the result and write result.json."""
     data, prepared, run, model = (options.out / name for name in ("data", "prepared", "run", "export"))
     link_images(draw_fold(options.photos, options.each, options.fold, options.choose), options.photos, data)
-    source = open_folder(data, None, unheard)
-    recipe, held = load(options.recipe, options.set), held_out(source.entries, 0)
+    source = open_folder(data, None, ignore_progress)
+    recipe, held = load(options.recipe, options.set), choose_holdout(source.entries, 0)
     seen = dataclasses.replace(source, entries=training_entries(source.entries, held, recipe.plateau is not None))
     prepare(seen, prepared, 0, lambda done: None)
     started = time.time()
-    history = train(recipe, Prepared.open(prepared), run, True, None, print_epoch)
-    export(Run.checkpoints(run)[-1], model, "fp32", 0, None)
+    history = train(recipe, PreparedStore.open(prepared), run, True, None, print_epoch)
+    export(RunFolder.checkpoints(run)[-1], model, "fp32", 0, None)
     classifier = open_classifier(model, EngineOptions(precision=options.precision))
     evaluate(plan(source, classifier, 0, None), classifier, options.out / "report", True, lambda done: None)
     result = {
@@ -89,8 +90,8 @@ def run_fold(options: argparse.Namespace) -> None:
 def draw_fold(photos: Path, each: int, fold: int, choose: int) -> dict[str, list[str]]:
     """Paths below `photos`, by "train" and "val". Each class is shuffled with the seed (fold, class number)."""
     found: dict[str, list[str]] = {"train": [], "val": []}
-    for number, name in enumerate(subfolders(photos)):
-        images = class_images(photos, photos / name)
+    for number, name in enumerate(list_subfolders(photos)):
+        images = list_class_images(photos, photos / name)
         shuffled = [images[i] for i in np.random.default_rng((fold, number)).permutation(len(images))]
         kept = each - choose
         found["train"] += shuffled[:kept]
@@ -115,11 +116,11 @@ def training_entries(entries: Entries, held: np.ndarray, plateau: bool) -> Entri
     rule would adapt the learning rate to them, so with one they are every fifteenth of the training images instead.
     """
     if plateau:
-        training = entries.chosen(~held)
+        training = entries.select(~held)
         return dataclasses.replace(training, validation=np.arange(len(training)) % 15 == 0)
     mask = ~held
     mask[np.flatnonzero(held)[::5]] = True
-    return entries.chosen(mask)
+    return entries.select(mask)
 
 
 def print_epoch(epoch: int, share: float, shown: Mapping[str, float]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from tencrop.common.errors import WorkFailed
-from tencrop.dataset.prepared import Prepared
+from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.training.loop import train
 from tencrop.training.recipe import load
 
@@ -35,7 +35,7 @@ def main() -> None:
     )
     parser.add_argument("--picture", type=Path, default=Path("figure1.png"), help="where to draw the figure")
     options = parser.parse_args()
-    prepared = Prepared.open(options.data)
+    prepared = PreparedStore.open(options.data)
     runs = {name: sweep(name, rates, prepared, options.out) for name, rates in RATES.items()}
     best = {name: min(histories, key=lambda rate: score(histories[rate])) for name, histories in runs.items()}
     for name, histories in runs.items():
@@ -48,7 +48,7 @@ def main() -> None:
     draw({name: (best[name], runs[name][best[name]]) for name in runs}, options.picture)
 
 
-def sweep(name: str, rates: tuple[float, ...], prepared: Prepared, out: Path) -> dict[float, History]:
+def sweep(name: str, rates: tuple[float, ...], prepared: PreparedStore, out: Path) -> dict[float, History]:
     """The history of each rate. A rate gets no more epochs than the fastest one before it."""
     found: dict[float, History] = {}
     recipe = load(f"figure1_{name}")

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from tencrop.common.errors import BadInput
-from tencrop.dataset.prepared import Prepared
+from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.contract import CENTER_VIEW
 from tencrop.model.net import AlexNet
@@ -45,7 +45,7 @@ def main() -> None:
 
 def search(options: argparse.Namespace) -> None:
     """Find the nearest images by both features; print how often they are right, draw those of the hidden layer."""
-    prepared, checkpoint = Prepared.open(options.data), Checkpoint.load(options.checkpoint)
+    prepared, checkpoint = PreparedStore.open(options.data), Checkpoint.load(options.checkpoint)
     if checkpoint.contract != prepared.contract:
         raise BadInput(f"{options.checkpoint}: the classes are not those of {options.data}")
     training, validation = (np.flatnonzero(mask) for mask in (~prepared.validation, prepared.validation))
@@ -79,7 +79,7 @@ def feature_functions(checkpoint: Checkpoint) -> dict[str, Features]:
 
 
 @torch.inference_mode()
-def find_nearest(features: Features, prepared: Prepared, queries: np.ndarray, among: np.ndarray) -> np.ndarray:
+def find_nearest(features: Features, prepared: PreparedStore, queries: np.ndarray, among: np.ndarray) -> np.ndarray:
     """The images of `among` nearest to each query by Euclidean distance, closest first: [len(queries),NEAREST]."""
     own = torch.cat([features(torch.from_numpy(images)) for images, _ in prepared.batches(queries, BATCH)])
     squares = own.square().sum(1, keepdim=True)
@@ -95,7 +95,7 @@ def find_nearest(features: Features, prepared: Prepared, queries: np.ndarray, am
     return found.numpy()
 
 
-def draw(prepared: Prepared, queries: np.ndarray, found: np.ndarray, picture: Path) -> None:
+def draw(prepared: PreparedStore, queries: np.ndarray, found: np.ndarray, picture: Path) -> None:
     """Draw a row per image: the image, then its nearest ones; a red name is another class."""
     figure = Figure(figsize=(9, 1.5 * len(queries)), dpi=120)
     axes = figure.subplots(len(queries), 1 + NEAREST, squeeze=False)

@@ -203,7 +203,7 @@ class Jobs:
             raise BadInput(f"no model {job.model!r}; served are {', '.join(self._batchers)}")
         batcher = self._batchers[job.model]
         self._change(name, status="running", started=job.started or datetime.now(UTC))
-        source = open_source(self._folder(job.dataset), listing=check, training=False)
+        source = open_source(self._folder(job.dataset), progress=check, training=False)
 
         def read(entry: Entry) -> bytes:
             check()  # a chunk of large images takes many seconds

@@ -42,7 +42,7 @@ def prepare(
     ] = 0.15,
 ) -> None:
     """Turn a data set into 256x256 JPEGs with its mean image and colour PCA."""
-    from tencrop.dataset.prepared import prepare as run
+    from tencrop.dataset.prepare import prepare as run
 
     source = _listed(data, labels)
     with _bar("preparing", len(source.entries)) as progress:
@@ -70,12 +70,12 @@ def train(
     ] = False,
 ) -> None:
     """Train by the paper's regimen; under torchrun on several devices."""
-    from tencrop.dataset.prepared import Prepared
+    from tencrop.dataset.prepared_store import PreparedStore
     from tencrop.training.loop import train as run
     from tencrop.training.recipe import load
 
     plan = load(recipe, set or ())
-    prepared = Prepared.open(data)
+    prepared = PreparedStore.open(data)
     first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started; the one that reports
     with _bar("training", plan.epochs, first) as bar:
 

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from tencrop.dataset.layouts import open_source
-from tencrop.dataset.prepared import Prepared, prepare
+from tencrop.dataset.prepare import prepare
+from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.contract import Contract, Label
 from tencrop.model.embedded import EMBEDDED
@@ -63,11 +64,11 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_prepared(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+def tiny_prepared(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> PreparedStore:
     """The tiny folder, prepared, a fifth of each class held out."""
     out = tmp_path_factory.mktemp("tiny_prepared")
     prepare(open_source(tiny_folder), out, 0.2, lambda done: None)
-    return Prepared.open(out)
+    return PreparedStore.open(out)
 
 
 @pytest.fixture(scope="session")

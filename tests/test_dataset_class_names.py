@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tencrop.common.errors import BadInput
-from tencrop.dataset.class_names import checked_with_files, labels_by_index, read_names
+from tencrop.dataset.class_names import check_wnids, read_labels_by_index, read_names
 from tencrop.model.contract import Label
 
 
@@ -52,7 +52,7 @@ def test_other_ids_may_have_any_order(tmp_path: Path) -> None:
 
 def test_ids_of_the_data_find_their_words_whatever_the_lines_order(tmp_path: Path) -> None:
     (tmp_path / "words.txt").write_text("zebra striped\nbee busy\nant small\n")
-    assert labels_by_index(["ant", "zebra"], tmp_path / "words.txt") == (
+    assert read_labels_by_index(["ant", "zebra"], tmp_path / "words.txt") == (
         Label("ant", "small"),
         Label("zebra", "striped"),
     )
@@ -61,12 +61,12 @@ def test_ids_of_the_data_find_their_words_whatever_the_lines_order(tmp_path: Pat
 def test_another_number_of_classes_is_bad_input(tmp_path: Path) -> None:
     (tmp_path / "words.txt").write_text("c1 zebra\nc2 bee\n")
     with pytest.raises(BadInput, match="names 2 classes, the data has 3"):
-        labels_by_index(["ant", "bee", "zebra"], tmp_path / "words.txt")
+        read_labels_by_index(["ant", "bee", "zebra"], tmp_path / "words.txt")
 
 
 def test_wnids_of_images_become_ids_only_where_each_class_has_one_of_its_own() -> None:
     labels = (Label("dog", "dog"), Label("cat", "cat"))
-    assert checked_with_files(Path("x"), labels, {0: {"n02084071"}, 1: {"n02121620"}}) == (
+    assert check_wnids(Path("x"), labels, {0: {"n02084071"}, 1: {"n02121620"}}) == (
         Label("n02084071", "dog"),
         Label("n02121620", "cat"),
     )
@@ -76,4 +76,4 @@ def test_wnids_of_images_become_ids_only_where_each_class_has_one_of_its_own() -
         {0: {"n02084071"}, 1: {"n02084071"}},
         {},
     ):
-        assert checked_with_files(Path("x"), labels, seen) == labels  # superclasses, other names
+        assert check_wnids(Path("x"), labels, seen) == labels  # superclasses, other names

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tencrop.dataset.holdout import held_out
+from tencrop.dataset.holdout import choose_holdout
 from tencrop.dataset.source import Entries, Entry
 
 
 def listed(entries: Iterable[Entry]) -> Entries:
-    return Entries.of(Path("photos"), entries, lambda _: None)
+    return Entries.collect(Path("photos"), entries, lambda _: None)
 
 
 ENTRIES = listed(
@@ -22,7 +22,7 @@ ENTRIES = listed(
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.15, 0.5, 0.9])
 def test_each_class_gives_its_share(share: float) -> None:
-    mask = held_out(ENTRIES, share)
+    mask = choose_holdout(ENTRIES, share)
     assert mask.dtype == bool
     assert mask.shape == (61,)
     for label, size in enumerate((40, 7, 1, 13)):
@@ -30,7 +30,7 @@ def test_each_class_gives_its_share(share: float) -> None:
 
 
 def test_the_lowest_hashes_are_held_out() -> None:
-    mask = held_out(ENTRIES, 0.25)
+    mask = choose_holdout(ENTRIES, 0.25)
     of_class = [
         (hashlib.sha256(entry.id.encode()).hexdigest(), held)
         for entry, held in zip(ENTRIES, mask, strict=True)
@@ -41,22 +41,22 @@ def test_the_lowest_hashes_are_held_out() -> None:
 
 def test_order_has_no_say() -> None:
     order = np.random.default_rng(0).permutation(len(ENTRIES))
-    shuffled = held_out(listed(ENTRIES[i] for i in order.tolist()), 0.3)
-    np.testing.assert_array_equal(shuffled, held_out(ENTRIES, 0.3)[order])
+    shuffled = choose_holdout(listed(ENTRIES[i] for i in order.tolist()), 0.3)
+    np.testing.assert_array_equal(shuffled, choose_holdout(ENTRIES, 0.3)[order])
 
 
 def test_other_classes_have_no_say() -> None:
-    mask = held_out(ENTRIES, 0.3)
-    np.testing.assert_array_equal(held_out(ENTRIES[:40], 0.3), mask[:40])
+    mask = choose_holdout(ENTRIES, 0.3)
+    np.testing.assert_array_equal(choose_holdout(ENTRIES[:40], 0.3), mask[:40])
 
 
 def test_a_larger_share_keeps_what_a_smaller_one_held_out() -> None:
-    small, large = held_out(ENTRIES, 0.1), held_out(ENTRIES, 0.4)
+    small, large = choose_holdout(ENTRIES, 0.1), choose_holdout(ENTRIES, 0.4)
     assert (large[small]).all()
     assert large.sum() > small.sum()
 
 
 def test_the_choice_is_the_same_for_ever() -> None:
     """Numbers written down once: a change would move images from validation into training."""
-    mask = held_out(listed(Entry(f"ant/{number}.png", 0) for number in range(10)), 0.2)
+    mask = choose_holdout(listed(Entry(f"ant/{number}.png", 0) for number in range(10)), 0.2)
     assert np.flatnonzero(mask).tolist() == [4, 6]

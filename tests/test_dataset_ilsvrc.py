@@ -19,7 +19,7 @@ from archives import (
 )
 
 from tencrop.common.errors import BadInput
-from tencrop.dataset.holdout import held_out
+from tencrop.dataset.holdout import choose_holdout
 from tencrop.dataset.ilsvrc import DEVKIT, TRAIN, VALIDATION
 from tencrop.dataset.layouts import open_source
 from tencrop.model.contract import Label
@@ -60,7 +60,9 @@ def test_labels_are_positions_among_the_sorted_wnids_not_the_devkits_ids(root: P
 def test_its_own_validation_images_are_held_out_whatever_the_share(root: Path) -> None:
     entries = open_source(root).entries
     for share in (0.0, 0.5):
-        np.testing.assert_array_equal(held_out(entries, share), [entry.id.startswith("val/") for entry in entries])
+        np.testing.assert_array_equal(
+            choose_holdout(entries, share), [entry.id.startswith("val/") for entry in entries]
+        )
 
 
 def test_without_the_training_tar_it_can_be_evaluated_on(root: Path) -> None:
@@ -68,14 +70,14 @@ def test_without_the_training_tar_it_can_be_evaluated_on(root: Path) -> None:
     source = open_source(root)
     assert source.labels == LABELS
     assert read_by_threads(source) == expected(train=False)
-    assert held_out(source.entries, 1).all()
+    assert choose_holdout(source.entries, 1).all()
 
 
 def test_without_the_validation_tar_a_share_is_held_out(root: Path) -> None:
     (root / VALIDATION).unlink()
     source = open_source(root)
     assert read_by_threads(source) == expected(validation=False)
-    assert held_out(source.entries, 0.25).sum() == 3
+    assert choose_holdout(source.entries, 0.25).sum() == 3
 
 
 def test_tars_are_not_unpacked_and_nothing_is_written(root: Path) -> None:

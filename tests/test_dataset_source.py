@@ -9,7 +9,7 @@ import pytest
 
 from tencrop.common.errors import BadInput
 from tencrop.dataset import source
-from tencrop.dataset.source import Entries, Entry, is_image, unheard
+from tencrop.dataset.source import Entries, Entry, ignore_progress, is_image
 
 ENTRIES = [Entry(f"naïve/{n}.jpg", n % 3, n % 5 == 0, (n, 10 * n, 2**40 + n)) for n in range(25)]
 
@@ -17,41 +17,41 @@ ENTRIES = [Entry(f"naïve/{n}.jpg", n % 3, n % 5 == 0, (n, 10 * n, 2**40 + n)) f
 @pytest.mark.parametrize("block", [1, 7, 25, 1000])
 def test_entries_come_out_as_they_went_in(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
     monkeypatch.setattr(source, "BLOCK", block)
-    entries = Entries.of(Path("x"), iter(ENTRIES), unheard)
+    entries = Entries.collect(Path("x"), iter(ENTRIES), ignore_progress)
     assert len(entries) == 25
     assert list(entries) == ENTRIES == [entries[i] for i in range(25)]
     assert entries[-1] == ENTRIES[-1]
     assert list(entries[3:20:4]) == ENTRIES[3:20:4]
-    assert list(entries.chosen(entries.labels == 1)) == ENTRIES[1::3]
+    assert list(entries.select(entries.labels == 1)) == ENTRIES[1::3]
     with pytest.raises(IndexError):
         entries[25]
 
 
 def test_without_one_validation_image_there_is_no_split() -> None:
-    entries = Entries.of(Path("x"), (entry._replace(validation=False) for entry in ENTRIES), unheard)
+    entries = Entries.collect(Path("x"), (entry._replace(validation=False) for entry in ENTRIES), ignore_progress)
     assert entries.validation is None and entries[0].validation is None and next(iter(entries)).validation is None
 
 
 def test_a_slice_of_training_images_keeps_its_split() -> None:
-    entries = Entries.of(Path("x"), ENTRIES, unheard)
+    entries = Entries.collect(Path("x"), ENTRIES, ignore_progress)
     assert [entry.validation for entry in entries[1:3]] == [False, False]
 
 
 def test_listing_hears_every_block(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source, "BLOCK", 10)
     heard: list[int] = []
-    Entries.of(Path("x"), ENTRIES, heard.append)
+    Entries.collect(Path("x"), ENTRIES, heard.append)
     assert heard == [10, 20, 25]
 
 
 def test_an_id_twice_is_bad_input_naming_it() -> None:
     with pytest.raises(BadInput, match=r"x: holds 'naïve/7\.jpg' twice"):
-        Entries.of(Path("x"), [*ENTRIES, ENTRIES[7]], unheard)
+        Entries.collect(Path("x"), [*ENTRIES, ENTRIES[7]], ignore_progress)
 
 
 def test_no_entry_is_bad_input() -> None:
     with pytest.raises(BadInput, match=r"x: holds no images \(\.bmp, "):
-        Entries.of(Path("x"), [], unheard)
+        Entries.collect(Path("x"), [], ignore_progress)
 
 
 def test_a_million_entries_take_less_than_a_hundred_bytes_each() -> None:
@@ -61,7 +61,7 @@ def test_a_million_entries_take_less_than_a_hundred_bytes_each() -> None:
             for n in range(100_000)
         )
 
-    entries = Entries.of(Path("x"), many(), unheard)
+    entries = Entries.collect(Path("x"), many(), ignore_progress)
     assert entries.ids.nbytes + entries.labels.nbytes + entries.places.nbytes + sys.getsizeof(entries) < 100 * len(
         entries
     )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tencrop.dataset.split_from_path import held_split, split_of
+from tencrop.dataset.split_from_path import choose_held_split, infer_split
 
 
 @pytest.mark.parametrize(
@@ -22,9 +22,9 @@ from tencrop.dataset.split_from_path import held_split, split_of
     ],
 )
 def test_a_word_of_the_path_says_the_split(path: str, split: str) -> None:
-    assert split_of(path) == split
+    assert infer_split(path) == split
 
 
 def test_test_is_validated_on_only_without_validation() -> None:
-    assert held_split(["train", "test", "validation"]) == "validation"
-    assert held_split(["train", "test"]) == held_split(["train"]) == "test"
+    assert choose_held_split(["train", "test", "validation"]) == "validation"
+    assert choose_held_split(["train", "test"]) == choose_held_split(["train"]) == "test"

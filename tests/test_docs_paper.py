@@ -114,7 +114,7 @@ def test_what_is_pointed_at_is_there(reference: str) -> None:
         "model/net_config.py:LRN.alpha_each",
         "model/metrics.py:TOP",
         "model/net_config.py:layer_table",
-        "dataset/prepared.py:INDEX",
+        "dataset/prepared_store.py:INDEX",
         "training/recipes/source145.toml:events",
         "training/recipes/paper.toml:net.lrn.alpha_divided",
     ],

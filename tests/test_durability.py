@@ -8,7 +8,7 @@ import pytest
 from support.disk_calls import DiskCalls
 
 from tencrop.dataset.layouts import open_source
-from tencrop.dataset.prepared import prepare
+from tencrop.dataset.prepare import prepare
 from tencrop.evaluation.evaluate import evaluate, plan
 from tencrop.export.run import export
 from tencrop.model.checkpoint import Checkpoint

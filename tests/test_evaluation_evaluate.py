@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import torch.nn.functional as F
-from cuts import assert_the_same, cuts
 from fastapi.testclient import TestClient
 from PIL import Image
+from support.crops import assert_same_validation, write_crops
 from torch import Tensor
 from torchvision.transforms import v2
 
@@ -40,7 +40,7 @@ from tencrop.server.settings import Settings
 @pytest.fixture
 def folder(tmp_path: Path, photographs: dict[str, Path]) -> Path:
     """Cuts of the two photographs under two of the model's classes, 19 images, one of them broken."""
-    return cuts(tmp_path / "photos", photographs, 18, broken="pagoda/broken.jpg")
+    return write_crops(tmp_path / "photos", photographs, 18, broken="pagoda/broken.jpg")
 
 
 def whole(root: Path, classifier: Classifier, limit: int | None = None) -> Plan:
@@ -174,7 +174,7 @@ def test_resumed_run_equals_undisturbed_run(
     seen: list[int] = []
     evaluate(work, classifier, tmp_path / "resumed", True, seen.append)
     assert seen == [12, 16, 19]  # eight were kept
-    assert_the_same(tmp_path / "resumed", tmp_path / "undisturbed")
+    assert_same_validation(tmp_path / "resumed", tmp_path / "undisturbed")
 
 
 def test_resume_redoes_damaged_and_foreign_parts(

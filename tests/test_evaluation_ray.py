@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 from archives import tar
-from cuts import assert_the_same, cuts
+from support.crops import assert_same_validation, write_crops
 from support.ray_faults import CHUNK, LIVES, small_and_mortal
 
 from tencrop.common.errors import WorkFailed
@@ -66,7 +66,7 @@ def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def folder(photographs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Cuts of the two photographs under two of the model's classes, one of them broken."""
-    return cuts(tmp_path_factory.mktemp("photos"), photographs, IMAGES)
+    return write_crops(tmp_path_factory.mktemp("photos"), photographs, IMAGES)
 
 
 def as_it_is(folder: Path, root: Path) -> Path:
@@ -118,7 +118,7 @@ def test_it_is_the_plain_run_in_every_layout(
     data = pack(folder, tmp_path / "data")
     run(data, tmp_path / "plain", classifier, on=False)
     heard = run(data, tmp_path / "ray", classifier, on=True)
-    assert_the_same(tmp_path / "ray", tmp_path / "plain")
+    assert_same_validation(tmp_path / "ray", tmp_path / "plain")
     assert heard == sorted(heard) and heard[-1] == IMAGES and len(heard) == 8
 
 
@@ -128,7 +128,7 @@ def test_a_killed_worker_loses_nothing(folder: Path, mortal: Path, classifier: C
     heard = run(folder, tmp_path / "ray", classifier, on=True)
     assert mortal.read_text() == ""  # one died
     assert heard[-1] == IMAGES
-    assert_the_same(tmp_path / "ray", tmp_path / "plain")
+    assert_same_validation(tmp_path / "ray", tmp_path / "plain")
 
 
 def test_what_kills_every_worker_is_one_line_and_the_run_goes_on_later(
@@ -142,7 +142,7 @@ def test_what_kills_every_worker_is_one_line_and_the_run_goes_on_later(
     assert (tmp_path / "ray/parts/0000000.parquet").exists()
     run(folder, tmp_path / "ray", classifier, on=False, resume=True)  # without Ray, even
     run(folder, tmp_path / "plain", classifier, on=False)
-    assert_the_same(tmp_path / "ray", tmp_path / "plain")
+    assert_same_validation(tmp_path / "ray", tmp_path / "plain")
 
 
 def test_a_model_that_a_worker_cannot_read_is_one_line(
@@ -177,7 +177,7 @@ def test_the_command_starts_a_ray_of_its_own_and_says_nothing_more(folder: Path,
     plain = command(folder, "--out", tmp_path / "plain", "--limit", 9)
     assert command(folder, "--out", tmp_path / "ray", "--limit", 9, "--ray") == plain
     assert plain[0] == 0 and plain[2] == ""
-    assert_the_same(tmp_path / "ray", tmp_path / "plain")
+    assert_same_validation(tmp_path / "ray", tmp_path / "plain")
 
 
 def test_its_variable_is_no_setting_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from cuts import assert_the_same, cuts
+from support.crops import assert_same_validation, write_crops
 
 ROOT = Path(__file__).parent.parent
 KILLS = 10
@@ -39,7 +39,7 @@ DISK_FULL = "path.name == '0000003.parquet' and resource.setrlimit(resource.RLIM
 @pytest.fixture(scope="module")
 def folder(photographs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Cuts of the two photographs under two of the model's classes, one of them broken."""
-    return cuts(tmp_path_factory.mktemp("photos"), photographs, IMAGES)
+    return write_crops(tmp_path_factory.mktemp("photos"), photographs, IMAGES)
 
 
 @contextmanager
@@ -83,7 +83,7 @@ def test_killed_at_ten_random_moments_and_resumed_it_is_the_undisturbed_run(
             process.wait()
     assert not (out / "summary.json").exists()  # every kill came before the end
     assert finished(folder, out, "--resume")[0] == 0
-    assert_the_same(out, undisturbed)
+    assert_same_validation(out, undisturbed)
 
 
 def test_a_full_disk_is_one_line_and_what_is_done_is_kept(folder: Path, undisturbed: Path, tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_a_full_disk_is_one_line_and_what_is_done_is_kept(folder: Path, undistur
         f"{number:07}.parquet" for number in range(3)
     ]
     assert finished(folder, tmp_path / "run", "--resume")[0] == 0
-    assert_the_same(tmp_path / "run", undisturbed)
+    assert_same_validation(tmp_path / "run", undisturbed)
 
 
 def test_two_at_one_run_is_refused(folder: Path, undisturbed: Path, tmp_path: Path) -> None:

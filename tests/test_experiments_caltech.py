@@ -8,8 +8,8 @@ from PIL import Image
 from experiments.caltech import TESTED, draw_fold, link_images, training_entries
 from experiments.caltech_results import accuracy_table, difference_table, group_runs
 from tencrop.dataset.folder import Folder, open_folder
-from tencrop.dataset.holdout import held_out
-from tencrop.dataset.source import unheard
+from tencrop.dataset.holdout import choose_holdout
+from tencrop.dataset.source import ignore_progress
 
 SIZES = {"few": 31, "many": 95}
 
@@ -29,7 +29,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def fold(photos: Path, tmp_path: Path) -> Folder:
     """The first fold at 30 images per class, as a data set of links."""
     link_images(draw_fold(photos, 30, 0, 0), photos, tmp_path)
-    return open_folder(tmp_path, None, unheard)
+    return open_folder(tmp_path, None, ignore_progress)
 
 
 def test_a_fold_draws_the_training_images_of_each_class_and_others_as_test_images(photos: Path) -> None:
@@ -46,7 +46,7 @@ def test_choosing_a_schedule_leaves_the_test_images_alone(photos: Path) -> None:
 
 
 def test_training_validates_on_a_few_test_images_only_for_its_curves(fold: Folder) -> None:
-    held = held_out(fold.entries, 0)
+    held = choose_holdout(fold.entries, 0)
     seen = training_entries(fold.entries, held, plateau=False)
     assert [entry for entry in seen if not entry.validation] == [
         entry for entry, test in zip(fold.entries, held, strict=True) if not test
@@ -55,7 +55,7 @@ def test_training_validates_on_a_few_test_images_only_for_its_curves(fold: Folde
 
 
 def test_a_plateau_rule_sees_no_test_image(fold: Folder) -> None:
-    seen = training_entries(fold.entries, held_out(fold.entries, 0), plateau=True)
+    seen = training_entries(fold.entries, choose_holdout(fold.entries, 0), plateau=True)
     assert all(entry.id.startswith("train/") for entry in seen) and sum(bool(entry.validation) for entry in seen) == 4
 
 

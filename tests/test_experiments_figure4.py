@@ -11,13 +11,13 @@ from PIL import Image
 
 from experiments.figure4 import NEAREST, feature_functions, find_nearest, search, spread_evenly
 from tencrop.common.errors import BadInput
-from tencrop.dataset.prepared import Prepared
+from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.ten_crop_net import TenCropNet
 
 
 @pytest.fixture
-def checkpoint(source145: Checkpoint, tiny_prepared: Prepared) -> Checkpoint:
+def checkpoint(source145: Checkpoint, tiny_prepared: PreparedStore) -> Checkpoint:
     """A net of the tiny data set's three classes."""
     weights = {name: weight[:3] if name.startswith("fc8") else weight for name, weight in source145.weights.items()}
     net = {**source145.recipe["net"], "fc8": {**source145.recipe["net"]["fc8"], "units": 3}}
@@ -25,7 +25,7 @@ def checkpoint(source145: Checkpoint, tiny_prepared: Prepared) -> Checkpoint:
 
 
 @torch.inference_mode()
-def test_the_hidden_features_are_the_input_of_fc8(checkpoint: Checkpoint, tiny_prepared: Prepared) -> None:
+def test_the_hidden_features_are_the_input_of_fc8(checkpoint: Checkpoint, tiny_prepared: PreparedStore) -> None:
     images = torch.from_numpy(np.stack([tiny_prepared.pixels(index) for index in range(4)]))
     hidden = feature_functions(checkpoint)["hidden layer"](images)
     logits = hidden @ torch.from_numpy(checkpoint.weights["fc8.weight"]).T + torch.from_numpy(
@@ -36,7 +36,7 @@ def test_the_hidden_features_are_the_input_of_fc8(checkpoint: Checkpoint, tiny_p
 
 
 def test_the_nearest_images_are_those_that_a_plain_search_finds(
-    tiny_prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+    tiny_prepared: PreparedStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("experiments.figure4.BATCH", 4)  # fewer than NEAREST
     every = np.arange(len(tiny_prepared.labels))
@@ -51,7 +51,7 @@ def test_the_nearest_images_are_those_that_a_plain_search_finds(
 
 
 def test_a_picture_and_two_counts(
-    checkpoint: Checkpoint, tiny_prepared: Prepared, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    checkpoint: Checkpoint, tiny_prepared: PreparedStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checkpoint.save(tmp_path / "checkpoint")
     options = Namespace(
@@ -67,7 +67,7 @@ def test_a_picture_and_two_counts(
         assert picture.width > picture.height
 
 
-def test_a_net_of_other_classes_is_refused(source145: Checkpoint, tiny_prepared: Prepared, tmp_path: Path) -> None:
+def test_a_net_of_other_classes_is_refused(source145: Checkpoint, tiny_prepared: PreparedStore, tmp_path: Path) -> None:
     source145.save(tmp_path / "checkpoint")
     with pytest.raises(BadInput, match="the classes are not those of"):
         search(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tencrop.dataset.prepared import Prepared
+from tencrop.dataset.prepared_store import PreparedStore
 
 ROOT = Path(__file__).parents[1]
 ROOMS = sorted(link.name for link in (ROOT / "tencrop").iterdir() if link.is_symlink())
@@ -238,7 +238,7 @@ def test_evaluation_writes_its_report_beside_the_users_own_modules(
 
 
 @pytest.mark.slow
-def test_torchrun_trains_beside_the_users_own_modules(installation: Installation, tiny_prepared: Prepared) -> None:
+def test_torchrun_trains_beside_the_users_own_modules(installation: Installation, tiny_prepared: PreparedStore) -> None:
     (installation.user / "tiny.toml").write_text(TINY)
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "tencrop")
     training = ("train", "tiny.toml", "--data", tiny_prepared.root, "--out", "trained", "--workers", "0")

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cuts import cuts
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, Route, expect, sync_playwright
 from serving import address
+from support.crops import write_crops
 from test_evaluation_report_browser import contrast
 
 from tencrop.images.decode import decode
@@ -61,7 +61,7 @@ cli.main()
 def folder(photographs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`data/photos` with cuts of the photographs, `second.onnx`, which is the embedded model, and later the server's state."""
     folder = tmp_path_factory.mktemp("page")
-    cuts(folder / "data" / "photos", photographs, IMAGES, broken=None)
+    write_crops(folder / "data" / "photos", photographs, IMAGES, broken=None)
     (folder / "second.onnx").symlink_to(EMBEDDED / "tencrop.onnx")
     return folder
 

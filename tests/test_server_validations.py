@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cuts import assert_the_same, cuts
 from fastapi.testclient import TestClient
 from PIL import Image
+from support.crops import assert_same_validation, write_crops
 
 from tencrop.common.errors import BadInput, Stopped
 from tencrop.dataset.layouts import open_source
@@ -47,7 +47,7 @@ def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 def root(photographs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data root: `photos`, a broken one among them; `other` with a class of no model; `empty`; and a way out of it."""
     root = tmp_path_factory.mktemp("data") / "root"
-    cuts(root / "photos", photographs, IMAGES, broken="pagoda/china02.jpg")
+    write_crops(root / "photos", photographs, IMAGES, broken="pagoda/china02.jpg")
     (root / "other" / "unheard-of").mkdir(parents=True)
     Image.new("RGB", (300, 300)).save(root / "other" / "unheard-of" / "a.png")
     (root / "empty").mkdir()
@@ -122,7 +122,7 @@ def test_job_is_the_run_of_evaluate(
     name = ask(client, limit=limit)
     job = wait_for(client, name, "done", "failed")
     out = direct(root, classifier, tmp_path / "direct", limit)
-    assert_the_same(settings.state_dir / "validations" / name / "run", out)
+    assert_same_validation(settings.state_dir / "validations" / name / "run", out)
     assert job["summary"] == json.loads((out / "summary.json").read_text())
     assert (job["status"], job["dataset"], job["model"], job["limit"]) == ("done", "photos", "caltech101", limit)
     assert job["images"] == job["total"] == (limit or IMAGES) and job["images_per_s"] > 0 and job["error"] is None
@@ -134,7 +134,7 @@ def test_job_holds_out_as_evaluate_does(
 ) -> None:
     name = ask(client, holdout=0.4)
     job = wait_for(client, name, "done", "failed")
-    assert_the_same(
+    assert_same_validation(
         settings.state_dir / "validations" / name / "run", direct(root, classifier, tmp_path / "direct", holdout=0.4)
     )
     assert (job["holdout"], job["summary"]["images"], job["total"]) == (0.4, 0.4, 4)
@@ -431,7 +431,9 @@ def test_job_goes_on_when_the_server_is_started_again(
         assert done[0]["finished"] <= done[1]["started"] and done[0]["created"] == kept[0]["created"].replace(
             "+00:00", "Z"
         )
-    assert_the_same(settings.state_dir / "validations" / first / "run", direct(root, classifier, tmp_path / "direct"))
+    assert_same_validation(
+        settings.state_dir / "validations" / first / "run", direct(root, classifier, tmp_path / "direct")
+    )
     with serving(classifier, settings) as client:
         assert [client.get(f"{URL}/{job['id']}").json() for job in done] == done
 

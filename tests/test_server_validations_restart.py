@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cuts import assert_the_same, cuts
 from serving import address
+from support.crops import assert_same_validation, write_crops
 
 ROOT = Path(__file__).parent.parent
 IMAGES = 96  # in chunks of 4
@@ -37,7 +37,7 @@ cli.main()
 def root(photographs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data root with cuts of the two photographs under two of the model's classes, one of them broken."""
     root = tmp_path_factory.mktemp("data")
-    cuts(root / "photos", photographs, IMAGES)
+    write_crops(root / "photos", photographs, IMAGES)
     return root
 
 
@@ -98,7 +98,7 @@ def assert_finished_as(undisturbed: Path, root: Path, state: Path, name: str) ->
         assert (kind, job["status"], job["error"]) == ("event: end", "done", None)
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=30) == 0
-    assert_the_same(state / "validations" / name / "run", undisturbed)
+    assert_same_validation(state / "validations" / name / "run", undisturbed)
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tencrop.common.errors import BadInput, WorkFailed
-from tencrop.dataset.prepared import Prepared
+from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.training.augment import draw
 from tencrop.training.loader import MOST, SHARED, Batch, EpochOrder, Loader, check_memory, spare_cores
 from tencrop.training.recipe import Recipe, load
@@ -18,7 +18,7 @@ def recipe(batch: int = 8, seed: int = 0) -> Recipe:
     return replace(base, seed=seed, optim=replace(base.optim, batch=batch))
 
 
-def keys(prepared: Prepared, recipe: Recipe, epoch: int) -> list[list[tuple[int, int]]]:
+def keys(prepared: PreparedStore, recipe: Recipe, epoch: int) -> list[list[tuple[int, int]]]:
     order = EpochOrder(prepared, recipe, (0, 1))
     order.epoch = epoch
     return list(order)
@@ -29,7 +29,7 @@ def equal(a: Batch, b: Batch) -> bool:
 
 
 @pytest.mark.parametrize("batch", [1, 5, 8])
-def test_every_training_image_comes_at_most_once_and_no_other(tiny_prepared: Prepared, batch: int) -> None:
+def test_every_training_image_comes_at_most_once_and_no_other(tiny_prepared: PreparedStore, batch: int) -> None:
     training = set(np.flatnonzero(~tiny_prepared.validation).tolist())
     batches = keys(tiny_prepared, recipe(batch), 1)
     samples = [sample for group in batches for _, sample in group]
@@ -39,11 +39,11 @@ def test_every_training_image_comes_at_most_once_and_no_other(tiny_prepared: Pre
     assert len(training) - len(samples) == len(training) % batch  # only the last incomplete batch is left out
 
 
-def test_keys_carry_the_epoch(tiny_prepared: Prepared) -> None:
+def test_keys_carry_the_epoch(tiny_prepared: PreparedStore) -> None:
     assert {epoch for group in keys(tiny_prepared, recipe(), 7) for epoch, _ in group} == {7}
 
 
-def test_each_epoch_has_its_own_order_and_each_seed_its_own(tiny_prepared: Prepared) -> None:
+def test_each_epoch_has_its_own_order_and_each_seed_its_own(tiny_prepared: PreparedStore) -> None:
     orders = [
         tuple(sample for group in keys(tiny_prepared, recipe(1, seed), epoch) for _, sample in group)
         for seed in (0, 1)
@@ -53,7 +53,7 @@ def test_each_epoch_has_its_own_order_and_each_seed_its_own(tiny_prepared: Prepa
     assert len({frozenset(order) for order in orders}) == 1
 
 
-def test_the_order_of_an_epoch_does_not_depend_on_the_epochs_before(tiny_prepared: Prepared) -> None:
+def test_the_order_of_an_epoch_does_not_depend_on_the_epochs_before(tiny_prepared: PreparedStore) -> None:
     order = EpochOrder(tiny_prepared, recipe(), (0, 1))
     for epoch in (1, 2):
         order.epoch = epoch
@@ -62,18 +62,18 @@ def test_the_order_of_an_epoch_does_not_depend_on_the_epochs_before(tiny_prepare
     assert list(order) == keys(tiny_prepared, recipe(), 3)
 
 
-def test_what_one_epoch_leaves_out_another_takes(tiny_prepared: Prepared) -> None:
+def test_what_one_epoch_leaves_out_another_takes(tiny_prepared: PreparedStore) -> None:
     seen = {sample for epoch in range(1, 9) for group in keys(tiny_prepared, recipe(10), epoch) for _, sample in group}
     assert seen == set(np.flatnonzero(~tiny_prepared.validation).tolist())
 
 
-def test_a_batch_larger_than_the_data_set_becomes_all_of_it(tiny_prepared: Prepared) -> None:
+def test_a_batch_larger_than_the_data_set_becomes_all_of_it(tiny_prepared: PreparedStore) -> None:
     training = int((~tiny_prepared.validation).sum())
     assert [len(group) for group in keys(tiny_prepared, recipe(1000), 1)] == [training]
 
 
 @pytest.mark.parametrize("shares", [2, 4])
-def test_the_shares_part_each_batch_equally_and_without_overlap(tiny_prepared: Prepared, shares: int) -> None:
+def test_the_shares_part_each_batch_equally_and_without_overlap(tiny_prepared: PreparedStore, shares: int) -> None:
     orders = [EpochOrder(tiny_prepared, recipe(), (index, shares)) for index in range(shares)]
     for order in orders:
         order.epoch = 2
@@ -84,13 +84,13 @@ def test_the_shares_part_each_batch_equally_and_without_overlap(tiny_prepared: P
         assert sorted(key for part in parts for key in part) == sorted(batch)
 
 
-def test_shares_that_do_not_divide_a_batch_are_bad_input(tiny_prepared: Prepared) -> None:
+def test_shares_that_do_not_divide_a_batch_are_bad_input(tiny_prepared: PreparedStore) -> None:
     with pytest.raises(BadInput, match="a batch of 8 does not divide among 3 processes"):
         EpochOrder(tiny_prepared, recipe(), (0, 3))
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_an_epoch_that_was_begun_goes_on_with_the_very_next_batch(tiny_prepared: Prepared, workers: int) -> None:
+def test_an_epoch_that_was_begun_goes_on_with_the_very_next_batch(tiny_prepared: PreparedStore, workers: int) -> None:
     loader = Loader(tiny_prepared, recipe(), workers)
     whole = list(loader.epoch(2))
     for done in (1, 2, 3):
@@ -100,7 +100,7 @@ def test_an_epoch_that_was_begun_goes_on_with_the_very_next_batch(tiny_prepared:
     assert len(list(loader.epoch(3))) == 3  # the next one is whole again
 
 
-def test_a_batch_holds_the_drawn_crops_of_its_images(tiny_prepared: Prepared) -> None:
+def test_a_batch_holds_the_drawn_crops_of_its_images(tiny_prepared: PreparedStore) -> None:
     plan = recipe()
     batches = list(Loader(tiny_prepared, plan, 0).epoch(4))
     groups = keys(tiny_prepared, plan, 4)
@@ -116,13 +116,13 @@ def test_a_batch_holds_the_drawn_crops_of_its_images(tiny_prepared: Prepared) ->
             assert int(batch.labels[i]) == tiny_prepared.labels[sample]
 
 
-def test_types_are_those_that_the_objective_takes(tiny_prepared: Prepared) -> None:
+def test_types_are_those_that_the_objective_takes(tiny_prepared: PreparedStore) -> None:
     batch = next(Loader(tiny_prepared, recipe(), 0).epoch(1))
     assert [part.dtype for part in batch] == [torch.uint8, torch.int64, torch.bool, torch.float32, torch.int64]
     assert [tuple(part.shape) for part in batch] == [(8, 224, 224, 3), (8, 2), (8,), (8, 3), (8,)]
 
 
-def test_with_and_without_workers_the_batches_are_the_same(tiny_prepared: Prepared) -> None:
+def test_with_and_without_workers_the_batches_are_the_same(tiny_prepared: PreparedStore) -> None:
     alone, helped = Loader(tiny_prepared, recipe(), 0), Loader(tiny_prepared, recipe(), 1)
     for epoch in (1, 2):
         pairs = list(zip(alone.epoch(epoch), helped.epoch(epoch), strict=True))
@@ -131,7 +131,7 @@ def test_with_and_without_workers_the_batches_are_the_same(tiny_prepared: Prepar
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_loading_leaves_torchs_random_state_alone(tiny_prepared: Prepared, workers: int) -> None:
+def test_loading_leaves_torchs_random_state_alone(tiny_prepared: PreparedStore, workers: int) -> None:
     """Else a resumed run, which starts its workers anew, would draw other dropout masks than an uninterrupted one."""
     loader = Loader(tiny_prepared, recipe(), workers)
     torch.manual_seed(0)

@@ -13,19 +13,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from thin import OVERRIDES, TIMES, assert_equal, last, quiet
+from support.tiny_recipe import OVERRIDES, TIMES, assert_equal, last, quiet
 from torch._inductor.exc import InductorError, InvalidCxxCompiler
 
 from tencrop.common.errors import BadInput, Stopped, WorkFailed
 from tencrop.dataset.layouts import open_source
-from tencrop.dataset.prepared import Prepared, prepare
+from tencrop.dataset.prepare import prepare
+from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.contract import Label
 from tencrop.training import loop
 from tencrop.training.loop import FLAT, FLAT_AFTER, train
 from tencrop.training.recipe import Event, Recipe, load
-from tencrop.training.record import KEEP, Run
-from tencrop.training.trainer import Training
+from tencrop.training.run_folder import KEEP, RunFolder
+from tencrop.training.trainer import Trainer
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +49,7 @@ def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def finished(tiny_prepared: Prepared, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(tiny_prepared: PreparedStore, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run that was never interrupted."""
     out = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng():
@@ -73,7 +74,7 @@ def flat_epochs(caplog: pytest.LogCaptureFixture) -> list[int]:
 
 
 def test_the_loss_falls_and_is_not_called_flat_then(
-    tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tiny_prepared: PreparedStore, recipe: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     history = train(replace(recipe, epochs=10, events=()), tiny_prepared, tmp_path, False, 0, quiet)
     losses = [row["train_loss"] for row in history]
@@ -87,7 +88,7 @@ def test_the_loss_falls_and_is_not_called_flat_then(
 
 
 def test_a_loss_that_stays_at_ln_c_is_a_warning_that_says_what_to_try(
-    tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tiny_prepared: PreparedStore, recipe: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     optim = replace(recipe.optim, lr=0.0, bias_lr=0.0)
     net = replace(recipe.net, fc8=replace(recipe.net.fc8, init_std=1e-6))
@@ -115,7 +116,7 @@ def test_the_history_tells_each_epochs_rate_and_errors(finished: Path) -> None:
         assert all(row[name] > 0 for name in TIMES)
 
 
-def test_the_checkpoint_has_the_data_sets_classes_and_contract(finished: Path, tiny_prepared: Prepared) -> None:
+def test_the_checkpoint_has_the_data_sets_classes_and_contract(finished: Path, tiny_prepared: PreparedStore) -> None:
     saved = last(finished)
     assert saved.net.fc8.units == 3
     assert saved.contract == tiny_prepared.contract
@@ -129,7 +130,7 @@ class Interrupted(Exception):
 @pytest.mark.parametrize(("at", "workers"), [((1, 2 / 3), 0), ((2, 1 / 3), 1), ((4, 1.0), 0)])
 def test_an_interrupted_run_resumed_equals_an_uninterrupted_run(
     finished: Path,
-    tiny_prepared: Prepared,
+    tiny_prepared: PreparedStore,
     recipe: Recipe,
     tmp_path: Path,
     every_step: None,
@@ -142,7 +143,7 @@ def test_an_interrupted_run_resumed_equals_an_uninterrupted_run(
 
     with pytest.raises(Interrupted):
         train(recipe, tiny_prepared, tmp_path, False, workers, interrupt)
-    assert len(Run.checkpoints(tmp_path)) == min(at[0] - 1, KEEP)
+    assert len(RunFolder.checkpoints(tmp_path)) == min(at[0] - 1, KEEP)
     torch.manual_seed(12345)  # another process
     train(recipe, tiny_prepared, tmp_path, True, workers, quiet)
     assert_equal(last(tmp_path), last(finished))
@@ -157,7 +158,7 @@ def test_an_interrupted_run_resumed_equals_an_uninterrupted_run(
 )
 def test_a_stopped_run_resumed_equals_an_uninterrupted_run(
     finished: Path,
-    tiny_prepared: Prepared,
+    tiny_prepared: PreparedStore,
     recipe: Recipe,
     tmp_path: Path,
     every_step: None,
@@ -173,38 +174,40 @@ def test_a_stopped_run_resumed_equals_an_uninterrupted_run(
 
     with pytest.raises(Stopped, match=message):
         train(recipe, tiny_prepared, tmp_path, False, 0, ask)
-    assert Run.checkpoints(tmp_path)[-1].name == saved
+    assert RunFolder.checkpoints(tmp_path)[-1].name == saved
     torch.manual_seed(12345)
     train(recipe, tiny_prepared, tmp_path, True, 0, quiet)
     assert_equal(last(tmp_path), last(finished))
 
 
-def test_resuming_a_finished_run_changes_nothing(copied: Path, tiny_prepared: Prepared, recipe: Recipe) -> None:
+def test_resuming_a_finished_run_changes_nothing(copied: Path, tiny_prepared: PreparedStore, recipe: Recipe) -> None:
     before = last(copied)
     history = train(recipe, tiny_prepared, copied, True, 0, quiet)
     assert history == before.progress["history"]
     assert all(np.array_equal(last(copied).weights[name], value) for name, value in before.weights.items())
 
 
-def test_a_run_is_not_written_over(finished: Path, tiny_prepared: Prepared, recipe: Recipe) -> None:
+def test_a_run_is_not_written_over(finished: Path, tiny_prepared: PreparedStore, recipe: Recipe) -> None:
     with pytest.raises(BadInput, match="--resume"):
         train(recipe, tiny_prepared, finished, False, 0, quiet)
 
 
-def test_another_seed_is_another_run(finished: Path, tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path) -> None:
+def test_another_seed_is_another_run(
+    finished: Path, tiny_prepared: PreparedStore, recipe: Recipe, tmp_path: Path
+) -> None:
     train(replace(recipe, seed=1, epochs=1), tiny_prepared, tmp_path, False, 0, quiet)
     first = last(finished).progress["history"][0]
     assert last(tmp_path).progress["history"][0]["train_loss"] != first["train_loss"]
 
 
 def test_frozen_layers_stay_as_they_were(finished: Path) -> None:
-    third, fourth = (Checkpoint.load(path).weights for path in Run.checkpoints(finished))
+    third, fourth = (Checkpoint.load(path).weights for path in RunFolder.checkpoints(finished))
     for name, value in third.items():
         assert np.array_equal(fourth[name], value) == name.startswith("conv1."), name
 
 
 def test_progress_hears_of_every_tenth_step_and_of_the_last(
-    tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path
+    tiny_prepared: PreparedStore, recipe: Recipe, tmp_path: Path
 ) -> None:
     heard: list[tuple[int, float]] = []
     shown: list[Mapping[str, float]] = []
@@ -220,18 +223,18 @@ def test_progress_hears_of_every_tenth_step_and_of_the_last(
 
 
 def test_a_run_ends_at_the_training_error_of_its_recipe(
-    tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path
+    tiny_prepared: PreparedStore, recipe: Recipe, tmp_path: Path
 ) -> None:
     """As figure 1's do; here the first epoch is good enough."""
     history = train(replace(recipe, until_train_error=1.0), tiny_prepared, tmp_path, False, 0, quiet)
-    assert len(history) == len(Run.checkpoints(tmp_path)) == 1
+    assert len(history) == len(RunFolder.checkpoints(tmp_path)) == 1
 
 
 # ---- refusals
 
 
 def test_resuming_with_another_net_is_bad_input_and_leaves_the_runs_recipe(
-    copied: Path, tiny_prepared: Prepared, recipe: Recipe
+    copied: Path, tiny_prepared: PreparedStore, recipe: Recipe
 ) -> None:
     before = (copied / "recipe.toml").read_bytes()
     other = replace(recipe, net=replace(recipe.net, fc6=replace(recipe.net.fc6, units=65)))
@@ -252,7 +255,7 @@ def test_resuming_with_another_net_is_bad_input_and_leaves_the_runs_recipe(
     ],
 )
 def test_resuming_with_another_recipe_is_one_line_naming_the_key_and_both_values(
-    copied: Path, tiny_prepared: Prepared, override: str, was: object, now: object
+    copied: Path, tiny_prepared: PreparedStore, override: str, was: object, now: object
 ) -> None:
     before = {path: path.read_bytes() for path in copied.rglob("*") if path.is_file()}
     with pytest.raises(BadInput) as caught:
@@ -263,7 +266,7 @@ def test_resuming_with_another_recipe_is_one_line_naming_the_key_and_both_values
     assert {path: path.read_bytes() for path in copied.rglob("*") if path.is_file()} == before
 
 
-def test_what_a_run_does_next_may_change_when_it_is_resumed(copied: Path, tiny_prepared: Prepared) -> None:
+def test_what_a_run_does_next_may_change_when_it_is_resumed(copied: Path, tiny_prepared: PreparedStore) -> None:
     changed = [
         *OVERRIDES,
         "epochs=5",
@@ -287,7 +290,7 @@ def test_what_a_run_does_next_may_change_when_it_is_resumed(copied: Path, tiny_p
 
 @pytest.mark.parametrize("change", ["events=[{after = 30, divide = 10.0}]", "events=[]"])
 def test_a_schedule_that_would_raise_the_rate_is_not_gone_on_with(
-    copied: Path, tiny_prepared: Prepared, change: str
+    copied: Path, tiny_prepared: PreparedStore, change: str
 ) -> None:
     """After 4 of 4 epochs the rate is a tenth; of 40 epochs the fifth is at the full one."""
     with pytest.raises(
@@ -297,7 +300,7 @@ def test_a_schedule_that_would_raise_the_rate_is_not_gone_on_with(
 
 
 def test_what_is_changed_at_a_resume_is_said(
-    copied: Path, tiny_prepared: Prepared, caplog: pytest.LogCaptureFixture
+    copied: Path, tiny_prepared: PreparedStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     train(load("caltech101", [*OVERRIDES, "plateau.patience=50"]), tiny_prepared, copied, True, 0, quiet)
     assert [record.getMessage().split(" is ")[0] for record in caplog.records] == ["--resume: plateau"]
@@ -312,7 +315,7 @@ def test_resuming_with_another_data_set_is_bad_input(
     source = open_source(tmp_path / "data")
     prepare(source, tmp_path / "other", 0.2, lambda done: None)
     with pytest.raises(BadInput, match="--resume"):
-        train(recipe, Prepared.open(tmp_path / "other"), copied, True, 0, quiet)
+        train(recipe, PreparedStore.open(tmp_path / "other"), copied, True, 0, quiet)
 
 
 def test_resuming_with_other_images_of_the_same_classes_is_bad_input(
@@ -321,11 +324,13 @@ def test_resuming_with_other_images_of_the_same_classes_is_bad_input(
     """Else former validation images would be trained on, under another mean."""
     prepare(open_source(tiny_folder), tmp_path / "other", 0.4, lambda done: None)
     with pytest.raises(BadInput, match=r"--resume: .* data set"):
-        train(recipe, Prepared.open(tmp_path / "other"), copied, True, 0, quiet)
+        train(recipe, PreparedStore.open(tmp_path / "other"), copied, True, 0, quiet)
 
 
-def test_a_checkpoint_without_momentum_is_not_resumed(copied: Path, tiny_prepared: Prepared, recipe: Recipe) -> None:
-    for folder in Run.checkpoints(copied):
+def test_a_checkpoint_without_momentum_is_not_resumed(
+    copied: Path, tiny_prepared: PreparedStore, recipe: Recipe
+) -> None:
+    for folder in RunFolder.checkpoints(copied):
         (folder / "training.safetensors").unlink()
     with pytest.raises(BadInput, match=r"--resume: .*no momentum.*start="):
         train(replace(recipe, epochs=5), tiny_prepared, copied, True, 0, quiet)
@@ -334,12 +339,12 @@ def test_a_checkpoint_without_momentum_is_not_resumed(copied: Path, tiny_prepare
 def test_a_data_set_without_validation_images_is_bad_input(tiny_folder: Path, recipe: Recipe, tmp_path: Path) -> None:
     prepare(open_source(tiny_folder), tmp_path / "data", 0.0, lambda done: None)
     with pytest.raises(BadInput, match="no validation images"):
-        train(recipe, Prepared.open(tmp_path / "data"), tmp_path / "run", False, 0, quiet)
+        train(recipe, PreparedStore.open(tmp_path / "data"), tmp_path / "run", False, 0, quiet)
     assert not (tmp_path / "run").exists()
 
 
 def test_a_data_set_without_training_images_is_bad_input(
-    tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path
+    tiny_prepared: PreparedStore, recipe: Recipe, tmp_path: Path
 ) -> None:
     held = replace(tiny_prepared, validation=np.ones_like(tiny_prepared.validation))
     with pytest.raises(BadInput, match="no training images"):
@@ -347,14 +352,14 @@ def test_a_data_set_without_training_images_is_bad_input(
 
 
 def test_a_loss_that_is_no_number_is_named_within_ten_batches(
-    tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path
+    tiny_prepared: PreparedStore, recipe: Recipe, tmp_path: Path
 ) -> None:
     wild = replace(recipe, optim=replace(recipe.optim, batch=2, lr=1e20, bias_lr=1e20))
     with pytest.raises(
         WorkFailed, match=r"^epoch 1: the loss is (nan|inf) after 10 batches; lower optim\.lr \(it is 1e\+20\)"
     ):
         train(wild, tiny_prepared, tmp_path, False, 0, quiet)
-    assert Run.checkpoints(tmp_path) == []
+    assert RunFolder.checkpoints(tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -365,14 +370,14 @@ def test_a_loss_that_is_no_number_is_named_within_ten_batches(
     ],
 )
 def test_a_net_that_could_not_be_exported_is_not_trained(
-    tiny_prepared: Prepared, tmp_path: Path, overrides: list[str], says: str
+    tiny_prepared: PreparedStore, tmp_path: Path, overrides: list[str], says: str
 ) -> None:
     with pytest.raises(BadInput, match=says):
         train(load("caltech101", [*OVERRIDES, *overrides]), tiny_prepared, tmp_path, False, 0, quiet)
 
 
 def test_too_little_memory_is_one_line(
-    tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path, every_step: None, monkeypatch: pytest.MonkeyPatch
+    tiny_prepared: PreparedStore, recipe: Recipe, tmp_path: Path, every_step: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
@@ -383,18 +388,18 @@ def test_too_little_memory_is_one_line(
 
     with pytest.raises(WorkFailed, match=r"^a process that decodes was ended .* lower --workers, then --resume$"):
         train(recipe, tiny_prepared, tmp_path / "worker", False, 1, killed)
-    monkeypatch.setattr(Training, "_step", full)
+    monkeypatch.setattr(Trainer, "_step", full)
     with pytest.raises(WorkFailed, match=r"does not hold the training of 8 images at once; lower optim\.batch"):
         train(recipe, tiny_prepared, tmp_path / "device", False, 0, quiet)
 
 
 def test_a_missing_compiler_is_one_line(
-    tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_prepared: PreparedStore, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_compiler(*_: object) -> None:
         raise InductorError(InvalidCxxCompiler(), sys._getframe())
 
-    monkeypatch.setattr(Training, "_step", no_compiler)
+    monkeypatch.setattr(Trainer, "_step", no_compiler)
     with pytest.raises(
         WorkFailed, match=r"^torch\.compile failed \(.*No working C\+\+ compiler.*\); .* --set compile=false$"
     ):
@@ -411,15 +416,15 @@ def ranked(recipe: Recipe, start: str) -> Recipe:
     )
 
 
-def test_low_rank_layers_need_a_trained_net(tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path) -> None:
+def test_low_rank_layers_need_a_trained_net(tiny_prepared: PreparedStore, recipe: Recipe, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="start=CHECKPOINT"):
         train(ranked(recipe, ""), tiny_prepared, tmp_path, False, 0, quiet)
 
 
 def test_fine_tuning_starts_from_the_trained_net_factorised(
-    finished: Path, tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path
+    finished: Path, tiny_prepared: PreparedStore, recipe: Recipe, tmp_path: Path
 ) -> None:
-    start = Run.checkpoints(finished)[-1]
+    start = RunFolder.checkpoints(finished)[-1]
     train(replace(ranked(recipe, str(start)), epochs=1), tiny_prepared, tmp_path, False, 0, quiet)
     tuned, trained = last(tmp_path).weights, Checkpoint.load(start).weights
     np.testing.assert_array_equal(tuned["conv3.weight"], trained["conv3.weight"])  # frozen
@@ -432,16 +437,16 @@ def test_fine_tuning_starts_from_the_trained_net_factorised(
 
 @pytest.mark.parametrize("start", ["/nowhere/checkpoint-0001"])
 def test_a_start_that_is_no_checkpoint_is_bad_input(
-    tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path, start: str
+    tiny_prepared: PreparedStore, recipe: Recipe, tmp_path: Path, start: str
 ) -> None:
     with pytest.raises(BadInput, match=start):
         train(replace(recipe, start=start), tiny_prepared, tmp_path, False, 0, quiet)
 
 
 def test_a_start_of_other_classes_is_bad_input(
-    finished: Path, tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path
+    finished: Path, tiny_prepared: PreparedStore, recipe: Recipe, tmp_path: Path
 ) -> None:
-    start = str(Run.checkpoints(finished)[-1])
+    start = str(RunFolder.checkpoints(finished)[-1])
     labels = (*tiny_prepared.contract.labels[:2], Label("dog", "dog"))
     other = replace(tiny_prepared, contract=replace(tiny_prepared.contract, labels=labels))
     with pytest.raises(BadInput, match=start):
@@ -449,21 +454,21 @@ def test_a_start_of_other_classes_is_bad_input(
 
 
 def test_a_checkpoint_names_its_start_by_hash_and_not_by_path(
-    finished: Path, tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path
+    finished: Path, tiny_prepared: PreparedStore, recipe: Recipe, tmp_path: Path
 ) -> None:
-    start = Run.checkpoints(finished)[-1]
+    start = RunFolder.checkpoints(finished)[-1]
     train(replace(recipe, start=str(start), epochs=1), tiny_prepared, tmp_path, False, 0, quiet)
     digest = hashlib.sha256((start / "weights.safetensors").read_bytes()).hexdigest()
     assert last(tmp_path).recipe["start"] == digest
-    assert str(finished) not in (Run.checkpoints(tmp_path)[-1] / "checkpoint.json").read_text()
+    assert str(finished) not in (RunFolder.checkpoints(tmp_path)[-1] / "checkpoint.json").read_text()
 
 
 @pytest.mark.parametrize("change", ["units", "rank"])
 def test_a_start_of_another_net_is_bad_input(
-    finished: Path, tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path, change: str
+    finished: Path, tiny_prepared: PreparedStore, recipe: Recipe, tmp_path: Path, change: str
 ) -> None:
     """As where a user fine-tunes a net of other widths, or asks for a rank above that of the matrix."""
-    start = str(Run.checkpoints(finished)[-1])
+    start = str(RunFolder.checkpoints(finished)[-1])
     fc6 = replace(recipe.net.fc6, units=65) if change == "units" else replace(recipe.net.fc6, rank=65)
     with pytest.raises(BadInput):
         train(replace(recipe, net=replace(recipe.net, fc6=fc6), start=start), tiny_prepared, tmp_path, False, 0, quiet)

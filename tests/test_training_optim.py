@@ -7,10 +7,10 @@ from torch import nn
 
 from tencrop.training.optim import Momentum
 from tencrop.training.recipe import Optim, load
-from tencrop.training.schedule import Phase, phase
+from tencrop.training.schedule import EpochSettings, compute_epoch_settings
 
 OPTIM = Optim(momentum=0.9, lr=0.01, decay=0.0005, bias_lr=0.02, bias_decay=0.0, bias_drops=False)
-STEPS = [Phase()] * 3 + [Phase(scale=0.1)] * 3 + [Phase(scale=0.01)] * 2
+STEPS = [EpochSettings()] * 3 + [EpochSettings(scale=0.1)] * 3 + [EpochSettings(scale=0.01)] * 2
 
 
 class Net(nn.Module):
@@ -39,7 +39,7 @@ def values(net: Net) -> dict[str, np.ndarray]:
 
 
 def by_hand(
-    w: dict[str, np.ndarray], optim: Optim, phases: list[Phase], grads: list[dict[str, np.ndarray]]
+    w: dict[str, np.ndarray], optim: Optim, phases: list[EpochSettings], grads: list[dict[str, np.ndarray]]
 ) -> dict[str, np.ndarray]:
     """Section 5: v <- .9 v - decay lr w - lr g; w <- w + v."""
     v = {name: np.zeros_like(value) for name, value in w.items()}
@@ -68,7 +68,7 @@ def test_the_update_is_the_papers_also_across_drops_of_the_rate(net: Net, optim:
         np.testing.assert_allclose(value, expected[name], rtol=1e-5, atol=1e-6, err_msg=name)
 
 
-def against_sgd(net: Net, phases: list[Phase]) -> float:
+def against_sgd(net: Net, phases: list[EpochSettings]) -> float:
     """The largest difference from torch.optim.SGD of the same rates."""
     other = Net()
     other.load_state_dict(net.state_dict())
@@ -84,33 +84,33 @@ def against_sgd(net: Net, phases: list[Phase]) -> float:
 
 
 def test_it_is_torchs_sgd_while_the_rate_stays(net: Net) -> None:
-    assert against_sgd(net, [Phase()] * 6) < 1e-6
+    assert against_sgd(net, [EpochSettings()] * 6) < 1e-6
 
 
 def test_it_differs_from_torchs_sgd_at_a_drop_of_the_rate(net: Net) -> None:
-    assert against_sgd(net, [Phase()] * 3 + [Phase(scale=0.1)]) > 1e-3
+    assert against_sgd(net, [EpochSettings()] * 3 + [EpochSettings(scale=0.1)]) > 1e-3
 
 
 def test_where_the_rate_is_0_the_update_is_skipped_momentum_included(net: Net) -> None:
     momentum = Momentum(net, OPTIM)
     gradients(net, 0)
-    momentum.step(Phase())
+    momentum.step(EpochSettings())
     before, velocity = values(net), {name: v.clone() for name, v in momentum.velocity.items()}
     gradients(net, 1)
-    momentum.step(Phase(frozen=frozenset({"conv1"})))
+    momentum.step(EpochSettings(frozen=frozenset({"conv1"})))
     for name in ("conv1.weight", "conv1.bias"):
         np.testing.assert_array_equal(values(net)[name], before[name])
         assert torch.equal(momentum.velocity[name], velocity[name])
         assert bool(velocity[name].any())
     assert (values(net)["fc8.weight"] != before["fc8.weight"]).all()
-    momentum.step(Phase())  # thawed, it goes on with the velocity that it had
+    momentum.step(EpochSettings())  # thawed, it goes on with the velocity that it had
     assert (values(net)["conv1.weight"] != before["conv1.weight"]).all()
 
 
 def test_a_weight_rate_of_0_leaves_the_biases_moving(net: Net) -> None:
     momentum, before = Momentum(net, Optim(lr=0.0, bias_lr=0.02)), values(net)
     gradients(net, 0)
-    momentum.step(Phase())
+    momentum.step(EpochSettings())
     assert np.array_equal(values(net)["fc8.weight"], before["fc8.weight"])
     assert (values(net)["fc8.bias"] != before["fc8.bias"]).all()
 
@@ -118,22 +118,22 @@ def test_a_weight_rate_of_0_leaves_the_biases_moving(net: Net) -> None:
 @pytest.mark.parametrize(
     ("name", "optim", "phase", "expected"),
     [
-        ("conv1.weight", OPTIM, Phase(), (0.01, 0.0005)),
-        ("conv1.weight", OPTIM, Phase(scale=0.1), (0.001, 0.0005)),
-        ("conv1.bias", OPTIM, Phase(), (0.02, 0.0)),
-        ("conv1.bias", OPTIM, Phase(scale=0.01), (0.02, 0.0)),  # .02 to the end
-        ("conv1.bias", Optim(), Phase(scale=0.1), (0.001, 0.0005)),  # the paper's drops with the rest
-        ("conv1.weight", OPTIM, Phase(scale=0.01, layer_lr={"conv1": 1e-5}), (1e-5, 0.0005)),
-        ("conv1.bias", OPTIM, Phase(layer_lr={"conv1": 1e-5}), (0.02, 0.0)),
-        ("fc8.weight", OPTIM, Phase(layer_lr={"conv1": 1e-5}), (0.01, 0.0005)),
-        ("conv1.weight", OPTIM, Phase(frozen=frozenset({"conv1"})), (0.0, 0.0)),
-        ("conv1.bias", OPTIM, Phase(frozen=frozenset({"conv1"})), (0.0, 0.0)),
-        ("fc6.up.weight", OPTIM, Phase(layer_lr={"fc6": 0.5}), (0.5, 0.0005)),
-        ("fc6.up.bias", OPTIM, Phase(), (0.02, 0.0)),
+        ("conv1.weight", OPTIM, EpochSettings(), (0.01, 0.0005)),
+        ("conv1.weight", OPTIM, EpochSettings(scale=0.1), (0.001, 0.0005)),
+        ("conv1.bias", OPTIM, EpochSettings(), (0.02, 0.0)),
+        ("conv1.bias", OPTIM, EpochSettings(scale=0.01), (0.02, 0.0)),  # .02 to the end
+        ("conv1.bias", Optim(), EpochSettings(scale=0.1), (0.001, 0.0005)),  # the paper's drops with the rest
+        ("conv1.weight", OPTIM, EpochSettings(scale=0.01, layer_lr={"conv1": 1e-5}), (1e-5, 0.0005)),
+        ("conv1.bias", OPTIM, EpochSettings(layer_lr={"conv1": 1e-5}), (0.02, 0.0)),
+        ("fc8.weight", OPTIM, EpochSettings(layer_lr={"conv1": 1e-5}), (0.01, 0.0005)),
+        ("conv1.weight", OPTIM, EpochSettings(frozen=frozenset({"conv1"})), (0.0, 0.0)),
+        ("conv1.bias", OPTIM, EpochSettings(frozen=frozenset({"conv1"})), (0.0, 0.0)),
+        ("fc6.up.weight", OPTIM, EpochSettings(layer_lr={"fc6": 0.5}), (0.5, 0.0005)),
+        ("fc6.up.bias", OPTIM, EpochSettings(), (0.02, 0.0)),
     ],
 )
 def test_rates_and_decays_are_the_recipes(
-    net: Net, name: str, optim: Optim, phase: Phase, expected: tuple[float, float]
+    net: Net, name: str, optim: Optim, phase: EpochSettings, expected: tuple[float, float]
 ) -> None:
     assert Momentum(net, optim).rates(name, phase) == pytest.approx(expected)
 
@@ -142,7 +142,7 @@ def test_biases_do_not_decay_in_the_2012_program(net: Net) -> None:
     momentum, before = Momentum(net, load("source145").optim), values(net)
     for p in net.parameters():
         p.grad = torch.zeros_like(p)
-    momentum.step(Phase())
+    momentum.step(EpochSettings())
     np.testing.assert_array_equal(values(net)["fc8.bias"], before["fc8.bias"])
     np.testing.assert_allclose(values(net)["fc8.weight"], before["fc8.weight"] * (1 - 0.01 * 0.0005), rtol=1e-7)
 
@@ -164,7 +164,7 @@ def test_source145s_whole_schedule_updates_as_the_2012_program_did(net: Net) -> 
     w = values(net)
     v = {name: np.zeros_like(value) for name, value in w.items()}
     for epoch in range(91):
-        now = phase(recipe, [{"center_top1_error": 0.5, "train_error": 0.5}] * epoch)
+        now = compute_epoch_settings(recipe, [{"center_top1_error": 0.5, "train_error": 0.5}] * epoch)
         assert now is not None
         g = gradients(net, epoch)
         momentum.step(now)
@@ -185,16 +185,16 @@ def test_it_is_an_optimizer_that_loss_scaling_knows_how_to_step(net: Net) -> Non
     for p in net.parameters():
         assert p.grad is not None
         p.grad.mul_(8)
-    scaler.step(momentum, Phase())
+    scaler.step(momentum, EpochSettings())
     scaler.update()
-    expected = by_hand(start, OPTIM, [Phase()], grads)
+    expected = by_hand(start, OPTIM, [EpochSettings()], grads)
     for name, value in values(net).items():
         np.testing.assert_allclose(value, expected[name], rtol=1e-5, atol=1e-6, err_msg=name)
     gradients(net, 1)
     assert net.fc8.bias.grad is not None
     net.fc8.bias.grad[0] = float("inf")
     before = values(net)
-    scaler.step(momentum, Phase())
+    scaler.step(momentum, EpochSettings())
     scaler.update()
     assert all(np.array_equal(value, before[name]) for name, value in values(net).items())
     assert scaler.get_scale() == 4.0

@@ -7,28 +7,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from thin import assert_equal, last, untimed
+from support.tiny_recipe import assert_equal, last, untimed
 from torchrun import EXACT, NOISY, STEPS, Job, furthest, in_one, run_jobs, smooth_noise, told
 
 from tencrop.common.errors import BadInput, Stopped, WorkFailed
-from tencrop.dataset.prepared import Prepared
+from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.model.ten_crop_net import TenCropNet
 from tencrop.training import parallel
 from tencrop.training.loader import EpochOrder, Loader
-from tencrop.training.parallel import NVIDIA, World, join
+from tencrop.training.parallel import NVIDIA, World, init_distributed
 from tencrop.training.recipe import load
-from tencrop.training.trainer import Training, mask_seed
+from tencrop.training.trainer import Trainer, dropout_seed
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> PreparedStore:
     return smooth_noise(tmp_path_factory.mktemp("noise"))
 
 
 @pytest.fixture(scope="module")
-def one(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def one(prepared: PreparedStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """20 steps of one process."""
     out = tmp_path_factory.mktemp("one")
     in_one(prepared, Job(str(out), EXACT))
@@ -36,7 +36,7 @@ def one(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def halfway(prepared: Prepared, one: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def halfway(prepared: PreparedStore, one: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same training, stopped by one process in the middle of its last epoch."""
     out = tmp_path_factory.mktemp("halfway")
     shutil.copytree(one / "checkpoint-0003", out / "checkpoint-0003")
@@ -46,7 +46,7 @@ def halfway(prepared: Prepared, one: Path, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="module")
-def two(prepared: Prepared, halfway: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def two(prepared: PreparedStore, halfway: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of runs of two processes."""
     runs = tmp_path_factory.mktemp("two")
     for name in ("begun_by_one", "apart1"):
@@ -83,11 +83,11 @@ def test_the_history_tells_the_whole_batchs_loss_and_error(one: Path, two: Path)
         )  # one guess may differ
 
 
-def test_validation_counts_every_image_once(prepared: Prepared, two: Path) -> None:
+def test_validation_counts_every_image_once(prepared: PreparedStore, two: Path) -> None:
     saved = last(two / "noisy")
     images = int(prepared.validation.sum())
     assert images % 2
-    training = Training(load("source145", NOISY), prepared, World(0, 1, CPU))
+    training = Trainer(load("source145", NOISY), prepared, World(0, 1, CPU))
     training.restore(saved)
     counts = training.validate()
     row = saved.progress["history"][-1]
@@ -98,7 +98,7 @@ def test_validation_counts_every_image_once(prepared: Prepared, two: Path) -> No
 
 
 @pytest.mark.parametrize("shares", [2, 4])
-def test_the_processes_batches_together_are_one_process_batch(prepared: Prepared, shares: int) -> None:
+def test_the_processes_batches_together_are_one_process_batch(prepared: PreparedStore, shares: int) -> None:
     recipe = load("source145", NOISY)
     whole = list(Loader(prepared, recipe, 0).epoch(3))
     parts = [list(Loader(prepared, recipe, 0, (rank, shares)).epoch(3)) for rank in range(shares)]
@@ -147,7 +147,7 @@ def test_each_process_draws_masks_of_its_own(two: Path) -> None:
 
 
 def test_mask_seeds_do_not_repeat() -> None:
-    assert len({mask_seed(*key) for key in np.ndindex(3, 5, 20, 4)}) == 3 * 5 * 20 * 4
+    assert len({dropout_seed(*key) for key in np.ndindex(3, 5, 20, 4)}) == 3 * 5 * 20 * 4
 
 
 # ---- ends and new beginnings
@@ -167,7 +167,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(two: Path) -> None:
 
 @pytest.mark.slow
 def test_a_signal_to_the_whole_process_group_leaves_the_loaders_workers_to_end_well(
-    prepared: Prepared, tmp_path: Path
+    prepared: PreparedStore, tmp_path: Path
 ) -> None:
     run_jobs(prepared, [Job(str(tmp_path / "run"), NOISY, workers=1, term=(2, 0, 0))], alone=True)
     (end,) = told(tmp_path / "run", 0)
@@ -176,7 +176,9 @@ def test_a_signal_to_the_whole_process_group_leaves_the_loaders_workers_to_end_w
 
 
 @pytest.mark.slow
-def test_a_killed_process_costs_a_restart_and_changes_nothing(prepared: Prepared, two: Path, tmp_path: Path) -> None:
+def test_a_killed_process_costs_a_restart_and_changes_nothing(
+    prepared: PreparedStore, two: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "killed"
     said = run_jobs(prepared, [Job(str(out), NOISY, resume=True, kill=(2, 3, 1))], restarts=1)
     assert (tmp_path / "killed.killed").exists()
@@ -200,7 +202,7 @@ def test_processes_that_find_different_checkpoints_do_not_train(two: Path) -> No
     assert not list(two.glob("apart0/*"))
 
 
-def test_a_data_set_smaller_than_a_batch_must_divide_too(prepared: Prepared) -> None:
+def test_a_data_set_smaller_than_a_batch_must_divide_too(prepared: PreparedStore) -> None:
     few = replace(prepared, validation=np.arange(len(prepared.labels)) >= 9)
     with pytest.raises(BadInput, match="a batch of 9 does not divide among 2 processes"):
         EpochOrder(few, load("source145", NOISY), (0, 2))
@@ -214,8 +216,8 @@ def test_a_gpu_that_torch_cannot_use_is_said_unless_it_is_hidden(
 ) -> None:
     monkeypatch.setattr(parallel, "NVIDIA", tmp_path)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    with pytest.raises(WorkFailed, match=r"NVIDIA GPU that torch .* cannot use"), join():
+    with pytest.raises(WorkFailed, match=r"NVIDIA GPU that torch .* cannot use"), init_distributed():
         pass
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    with join() as world:
+    with init_distributed() as world:
         assert world.device == CPU

@@ -7,8 +7,8 @@ import tomli_w
 
 from tencrop.common.errors import BadInput
 from tencrop.model.net_config import LRN, Conv, Linear, NetConfig
-from tencrop.training.recipe import RECIPES, Augment, Event, Optim, Plateau, differences, load, to_plain
-from tencrop.training.schedule import phase
+from tencrop.training.recipe import RECIPES, Augment, Event, Optim, Plateau, compare_recipes, load, to_plain
+from tencrop.training.schedule import compute_epoch_settings
 
 ALL = sorted(path.stem for path in RECIPES.glob("*.toml"))
 MINIMAL = 'name = "x"\nabout = "y"\nepochs = 10\n'
@@ -105,7 +105,7 @@ def test_a_net_of_2012_has_the_schedule_of_its_own_log(name: str) -> None:
     recipe, (drops, first, end) = load(name), LOGS[name]
     assert recipe.epochs == end
     assert [event.after for event in recipe.events if event.divide == 10] == drops
-    slow, frozen = (phase(recipe, [{}] * after) for after in (first[0], first[-1]))
+    slow, frozen = (compute_epoch_settings(recipe, [{}] * after) for after in (first[0], first[-1]))
     assert slow and frozen and (slow.layer_lr == {"conv1": 1e-5}) == (len(first) == 2) and frozen.frozen == {"conv1"}
     assert [slow.noise, frozen.noise] == ([True, True] if name == "no_overlap" else [False, False])
 
@@ -139,7 +139,7 @@ ABLATIONS: dict[str, dict[str, tuple[object, object]]] = {  # what differs from 
 @pytest.mark.parametrize("name", ABLATIONS)
 def test_an_ablation_is_source145_but_for_what_its_sentence_says(name: str) -> None:
     base, recipe = to_plain(load("source145")), to_plain(load(name))
-    found = {key: (was, now) for key, was, now in differences(base, recipe)}
+    found = {key: (was, now) for key, was, now in compare_recipes(base, recipe)}
     layers = found.pop("net.layers", None)
     for key in ("epochs", "events") if name in LOGS else ():
         found.pop(key)
@@ -155,7 +155,7 @@ def test_an_ablation_is_source145_but_for_what_its_sentence_says(name: str) -> N
 
 def test_figure_1s_two_nets_differ_in_the_nonlinearity_and_its_bias_alone() -> None:
     relu, tanh = to_plain(load("figure1_relu")), to_plain(load("figure1_tanh"))
-    found = {key: (was, now) for key, was, now in differences(relu, tanh) if key not in ("name", "about")}
+    found = {key: (was, now) for key, was, now in compare_recipes(relu, tanh) if key not in ("name", "about")}
     for layer in ("conv2", "conv4", "conv5", "fc6", "fc7"):  # where 1 gives ReLUs positive inputs (section 5)
         assert found.pop(f"net.{layer}.init_bias") == (1.0, 0.0)
     assert found == {
@@ -406,7 +406,7 @@ def test_a_plateau_rule_can_be_set_and_is_not_scaled() -> None:
 def test_differences_are_dotted_keys_with_both_values() -> None:
     was = {"a": 1, "b": {"c": 2, "d": {"e": [3]}}, "only": True, "same": {"x": 1}}
     now = {"a": 1, "b": {"c": 5, "d": {"e": [4]}}, "new": {"y": 1}, "same": {"x": 1}}
-    assert list(differences(was, now)) == [
+    assert list(compare_recipes(was, now)) == [
         ("b.c", 2, 5),
         ("b.d.e", [3], [4]),
         ("new", None, {"y": 1}),

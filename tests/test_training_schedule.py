@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from tencrop.training.recipe import Event, Plateau, Recipe, load
-from tencrop.training.schedule import Phase, phase, plateau_drops
+from tencrop.training.schedule import EpochSettings, compute_epoch_settings, plateau_drops
 
 CONV1_SLOW = {"conv1": 1e-5}
 CONV1 = frozenset({"conv1"})
@@ -17,8 +17,8 @@ def rows(errors: Sequence[float]) -> list[dict[str, float]]:
     return [{"center_top1_error": error, "train_error": 0.9 - 0.001 * i} for i, error in enumerate(errors)]
 
 
-def at(recipe: Recipe, done: int) -> Phase | None:
-    return phase(recipe, rows([0.5] * done))
+def at(recipe: Recipe, done: int) -> EpochSettings | None:
+    return compute_epoch_settings(recipe, rows([0.5] * done))
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_events_may_stand_in_any_order() -> None:
 
 def test_validation_errors_have_no_say_without_a_plateau_rule() -> None:
     recipe = load("source145")
-    assert phase(recipe, rows([0.9 - 0.001 * i for i in range(60)])) == at(recipe, 60)
+    assert compute_epoch_settings(recipe, rows([0.9 - 0.001 * i for i in range(60)])) == at(recipe, 60)
 
 
 PLATEAU = Plateau(divide=10.0, drops=3, patience=3)
@@ -103,8 +103,8 @@ def test_the_plateau_rule_divides_three_times_and_then_ends() -> None:
 def test_epochs_end_a_plateau_schedule_too() -> None:
     recipe = replace(load("paper"), epochs=5)
     falling = rows([0.9, 0.8, 0.7, 0.6, 0.5])
-    assert phase(recipe, falling[:4]) is not None
-    assert phase(recipe, falling) is None
+    assert compute_epoch_settings(recipe, falling[:4]) is not None
+    assert compute_epoch_settings(recipe, falling) is None
 
 
 def test_events_divide_on_top_of_a_plateaus_drops() -> None:
@@ -117,7 +117,8 @@ def test_events_divide_on_top_of_a_plateaus_drops() -> None:
 def test_the_phase_depends_on_the_past_alone_so_resuming_needs_no_state() -> None:
     recipe = replace(load("paper"), plateau=PLATEAU)
     history = rows([0.9, 0.8, 0.8, 0.8, 0.8, 0.7])
-    assert phase(recipe, history) == phase(recipe, list(history)) == Phase(pytest.approx(0.1))  # type: ignore[arg-type]
+    settings = EpochSettings(pytest.approx(0.1))  # type: ignore[arg-type]
+    assert compute_epoch_settings(recipe, history) == compute_epoch_settings(recipe, list(history)) == settings
 
 
 @pytest.mark.parametrize(
@@ -126,8 +127,8 @@ def test_the_phase_depends_on_the_past_alone_so_resuming_needs_no_state() -> Non
 def test_figure_1_ends_behind_the_first_epoch_at_25_percent_training_error(errors: list[float], over: bool) -> None:
     recipe = load("figure1_relu")
     history = [{"center_top1_error": 0.1, "train_error": error} for error in errors]
-    assert (phase(recipe, history) is None) == over
+    assert (compute_epoch_settings(recipe, history) is None) == over
 
 
 def test_a_training_error_of_0_ends_no_other_run() -> None:
-    assert phase(load("source145"), [{"center_top1_error": 0.0, "train_error": 0.0}]) is not None
+    assert compute_epoch_settings(load("source145"), [{"center_top1_error": 0.0, "train_error": 0.0}]) is not None

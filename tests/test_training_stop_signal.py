@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from thin import OVERRIDES, assert_equal, last, quiet, untimed
+from support.tiny_recipe import OVERRIDES, assert_equal, last, quiet, untimed
 
 from tencrop.common.errors import BadInput
-from tencrop.dataset.prepared import Prepared
+from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.training import loop
 from tencrop.training.loop import train
 from tencrop.training.recipe import Recipe, load
-from tencrop.training.record import Run
+from tencrop.training.run_folder import RunFolder
 from tencrop.training.stop_signal import SIGNALS, Stop
 
 ROOT = Path(__file__).parent.parent
@@ -27,7 +27,7 @@ import os, resource, signal, sys
 import tencrop.model.checkpoint
 from tencrop import cli
 from safetensors.numpy import save_file
-from tencrop.training.trainer import Training
+from tencrop.training.trainer import Trainer
 
 def before(place, name, number, act):
     calls, original = [], getattr(place, name)
@@ -53,11 +53,11 @@ def full(tensors, path):
 sys.argv[0] = "tencrop"
 cli.main()
 """
-KILLED = "before(Training, '_step', 5, send(signal.SIGKILL))"
-BROKEN = "before(Training, '_step', 5, lambda *_: 1 / 0)"
+KILLED = "before(Trainer, '_step', 5, send(signal.SIGKILL))"
+BROKEN = "before(Trainer, '_step', 5, lambda *_: 1 / 0)"
 KILLED_WHILE_SAVING = "before(tencrop.model.checkpoint, 'save_file', 3, half_written)"
 DISK_FULL = "before(tencrop.model.checkpoint, 'save_file', 3, full)"
-STOPPED = "before(Training, '_step', 5, send(signal.SIGTERM))"
+STOPPED = "before(Trainer, '_step', 5, send(signal.SIGTERM))"
 STOPPED_TWICE = STOPPED + "; before(tencrop.model.checkpoint, 'save_file', 3, send(signal.SIGTERM))"
 
 
@@ -72,7 +72,7 @@ def _allocator_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tiny_prepared: Prepared, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+def undisturbed(tiny_prepared: PreparedStore, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     out = tmp_path_factory.mktemp("undisturbed")
     with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng():
         patch.setattr(loop, "keep_freed_memory", lambda: None)
@@ -81,7 +81,7 @@ def undisturbed(tiny_prepared: Prepared, recipe: Recipe, tmp_path_factory: pytes
 
 
 def train_in_a_process(
-    prepared: Prepared, out: Path, misfortune: str, *more: str, workers: int = 0
+    prepared: PreparedStore, out: Path, misfortune: str, *more: str, workers: int = 0
 ) -> "subprocess.CompletedProcess[str]":
     settings = [argument for override in [*OVERRIDES, "epochs=3"] for argument in ("--set", override)]
     arguments = [
@@ -100,7 +100,7 @@ def train_in_a_process(
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
 
 
-def resumed(recipe: Recipe, prepared: Prepared, out: Path) -> Checkpoint:
+def resumed(recipe: Recipe, prepared: PreparedStore, out: Path) -> Checkpoint:
     """In another process than the one that it befell: this one."""
     with torch.random.fork_rng():
         torch.manual_seed(12345)
@@ -109,7 +109,7 @@ def resumed(recipe: Recipe, prepared: Prepared, out: Path) -> Checkpoint:
 
 
 def names(out: Path) -> list[str]:
-    return [path.name for path in Run.checkpoints(out)]
+    return [path.name for path in RunFolder.checkpoints(out)]
 
 
 def complaint(ended: "subprocess.CompletedProcess[str]") -> str:
@@ -119,7 +119,7 @@ def complaint(ended: "subprocess.CompletedProcess[str]") -> str:
 
 
 def test_a_run_killed_in_an_epoch_resumes_bit_for_bit(
-    undisturbed: Checkpoint, tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path
+    undisturbed: Checkpoint, tiny_prepared: PreparedStore, recipe: Recipe, tmp_path: Path
 ) -> None:
     assert train_in_a_process(tiny_prepared, tmp_path, KILLED).returncode == -signal.SIGKILL
     assert names(tmp_path) == ["checkpoint-0001"]
@@ -127,7 +127,7 @@ def test_a_run_killed_in_an_epoch_resumes_bit_for_bit(
 
 
 def test_a_run_killed_while_it_writes_a_checkpoint_resumes_from_the_one_before(
-    undisturbed: Checkpoint, tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path
+    undisturbed: Checkpoint, tiny_prepared: PreparedStore, recipe: Recipe, tmp_path: Path
 ) -> None:
     assert train_in_a_process(tiny_prepared, tmp_path, KILLED_WHILE_SAVING).returncode == -signal.SIGKILL
     assert (tmp_path / "checkpoint-0002.partial" / "weights.safetensors").is_file()
@@ -139,7 +139,7 @@ def test_a_run_killed_while_it_writes_a_checkpoint_resumes_from_the_one_before(
 
 
 def test_a_stopped_run_saves_where_it_is_and_goes_on_bit_for_bit(
-    undisturbed: Checkpoint, tiny_prepared: Prepared, tmp_path: Path
+    undisturbed: Checkpoint, tiny_prepared: PreparedStore, tmp_path: Path
 ) -> None:
     ended = train_in_a_process(tiny_prepared, tmp_path, STOPPED)
     assert ended.returncode == 0
@@ -156,7 +156,7 @@ def test_a_stopped_run_saves_where_it_is_and_goes_on_bit_for_bit(
 @pytest.mark.slow
 @pytest.mark.parametrize(("misfortune", "code"), [(KILLED, -signal.SIGKILL), (BROKEN, 1)])
 def test_the_loaders_workers_end_with_the_training_however_it_ends(
-    tiny_prepared: Prepared, tmp_path: Path, misfortune: str, code: int
+    tiny_prepared: PreparedStore, tmp_path: Path, misfortune: str, code: int
 ) -> None:
     """They hold the other end of the training's stderr, so that its reader would wait for as long as one of them lives."""
     assert train_in_a_process(tiny_prepared, tmp_path, misfortune, workers=1).returncode == code
@@ -164,7 +164,7 @@ def test_the_loaders_workers_end_with_the_training_however_it_ends(
 
 @pytest.mark.slow
 def test_a_full_disk_is_one_line_and_the_last_checkpoint_stays_good(
-    undisturbed: Checkpoint, tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path
+    undisturbed: Checkpoint, tiny_prepared: PreparedStore, recipe: Recipe, tmp_path: Path
 ) -> None:
     ended = train_in_a_process(tiny_prepared, tmp_path, DISK_FULL)
     assert ended.returncode == 1
@@ -177,7 +177,7 @@ def test_a_full_disk_is_one_line_and_the_last_checkpoint_stays_good(
 
 @pytest.mark.slow
 def test_a_second_signal_ends_a_run_at_once(
-    undisturbed: Checkpoint, tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path
+    undisturbed: Checkpoint, tiny_prepared: PreparedStore, recipe: Recipe, tmp_path: Path
 ) -> None:
     assert train_in_a_process(tiny_prepared, tmp_path, STOPPED_TWICE).returncode == -signal.SIGTERM
     assert names(tmp_path) == ["checkpoint-0001"]  # it was saving when the second one came

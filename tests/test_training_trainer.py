@@ -8,18 +8,18 @@ import numpy as np
 import oracles
 import pytest
 import torch
-from thin import OVERRIDES, quiet
+from support.tiny_recipe import OVERRIDES, quiet
 
 from tencrop.common.errors import BadInput
-from tencrop.dataset.prepared import Prepared
+from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.model.ten_crop_net import TenCropNet
 from tencrop.training.loader import Loader
 from tencrop.training.parallel import World
-from tencrop.training.precision import computed
+from tencrop.training.precision import resolve_precision
 from tencrop.training.recipe import Recipe, load
-from tencrop.training.schedule import Phase
+from tencrop.training.schedule import EpochSettings
 from tencrop.training.stop_signal import Stop
-from tencrop.training.trainer import Part, Training, mask_seed
+from tencrop.training.trainer import EpochProgress, Trainer, dropout_seed
 
 ALONE = World(0, 1, torch.device("cpu"))
 
@@ -36,17 +36,17 @@ def recipe() -> Recipe:
 
 
 @pytest.fixture
-def training(tiny_prepared: Prepared, recipe: Recipe) -> Training:
-    return Training(recipe, tiny_prepared, ALONE)
+def training(tiny_prepared: PreparedStore, recipe: Recipe) -> Trainer:
+    return Trainer(recipe, tiny_prepared, ALONE)
 
 
-def epoch(training: Training, now: Phase | None = None, part: Part | None = None) -> dict[str, float]:
+def epoch(training: Trainer, now: EpochSettings | None = None, part: EpochProgress | None = None) -> dict[str, float]:
     """The batches of an epoch behind the part that is done."""
-    training.part = part or Part()
-    return training.epoch(Loader(training.prepared, training.recipe, 0), now or Phase(), Stop(), quiet)
+    training.part = part or EpochProgress()
+    return training.epoch(Loader(training.prepared, training.recipe, 0), now or EpochSettings(), Stop(), quiet)
 
 
-def state(training: Training) -> dict[str, np.ndarray]:
+def state(training: Trainer) -> dict[str, np.ndarray]:
     """Weights and velocities."""
     saved = training.checkpoint()
     return {**saved.weights, **saved.training}
@@ -56,7 +56,9 @@ def same(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> bool:
     return all(np.array_equal(a[name], b[name]) for name in a)
 
 
-def test_the_objective_is_the_mean_cross_entropy(training: Training, tiny_prepared: Prepared, recipe: Recipe) -> None:
+def test_the_objective_is_the_mean_cross_entropy(
+    training: Trainer, tiny_prepared: PreparedStore, recipe: Recipe
+) -> None:
     batch = next(Loader(tiny_prepared, recipe, 0).epoch(1))
     training.net.eval()
     with torch.no_grad():
@@ -67,30 +69,28 @@ def test_the_objective_is_the_mean_cross_entropy(training: Training, tiny_prepar
     assert int(wrong) == (logits.argmax(1) != labels).sum()
 
 
-def test_an_epochs_row_is_the_mean_over_its_batches(training: Training, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_epochs_row_is_the_mean_over_its_batches(training: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
     sums = iter(torch.tensor(pair, dtype=torch.float64) for pair in ([3.0, 8], [1.0, 0], [0.5, 4]))
     monkeypatch.setattr(training, "_step", lambda batch, now, step: next(sums))
     row = epoch(training)
     assert (row["train_loss"], row["train_error"]) == (1.5, 0.5)  # of 3 batches of 8 images
 
 
-def test_an_epoch_that_was_begun_goes_on_behind_its_batches(
-    training: Training, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_epoch_that_was_begun_goes_on_behind_its_batches(training: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
     steps: list[int] = []
 
-    def step(batch: Any, now: Phase, step: int) -> torch.Tensor:
+    def step(batch: Any, now: EpochSettings, step: int) -> torch.Tensor:
         steps.append(step)
         return torch.tensor([0.5, 4.0], dtype=torch.float64)
 
     monkeypatch.setattr(training, "_step", step)
-    row = epoch(training, part=Part(steps=2, loss=4.0, wrong=8.0, seconds=100.0))
+    row = epoch(training, part=EpochProgress(steps=2, loss=4.0, wrong=8.0, seconds=100.0))
     assert steps == [3]
     assert (row["train_loss"], row["train_error"]) == (1.5, 0.5)
     assert 0.2 < row["images_per_s"] < 0.24  # 24 images in 100 seconds and a little
 
 
-def test_validation_counts_are_those_of_the_center_crop(training: Training, tiny_prepared: Prepared) -> None:
+def test_validation_counts_are_those_of_the_center_crop(training: Trainer, tiny_prepared: PreparedStore) -> None:
     saved = training.checkpoint()
     net = TenCropNet.from_checkpoint(saved)
     indices = np.flatnonzero(tiny_prepared.validation)
@@ -106,7 +106,7 @@ def test_validation_counts_are_those_of_the_center_crop(training: Training, tiny
 
 @pytest.mark.parametrize("batch", [1, 4, 5, 64])
 def test_padding_of_the_last_batch_is_never_counted(
-    training: Training, tiny_prepared: Prepared, batch: int, monkeypatch: pytest.MonkeyPatch
+    training: Trainer, tiny_prepared: PreparedStore, batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def sure_of_class_1(images: torch.Tensor) -> torch.Tensor:
         assert len(images) == batch
@@ -120,14 +120,14 @@ def test_padding_of_the_last_batch_is_never_counted(
 
 
 @pytest.mark.parametrize("noise", [True, False])
-def test_the_phase_switches_the_colour_noise(training: Training, noise: bool) -> None:
+def test_the_phase_switches_the_colour_noise(training: Trainer, noise: bool) -> None:
     heard: list[bool] = []
     training.objective.normalize.register_forward_pre_hook(lambda _, arguments: heard.append(arguments[4]))
-    epoch(training, Phase(noise=noise))
+    epoch(training, EpochSettings(noise=noise))
     assert heard == [noise] * 3
 
 
-def test_training_is_in_train_mode_and_validation_in_eval_mode(training: Training) -> None:
+def test_training_is_in_train_mode_and_validation_in_eval_mode(training: Trainer) -> None:
     training.validate()
     assert not training.net.training
     epoch(training)
@@ -135,9 +135,11 @@ def test_training_is_in_train_mode_and_validation_in_eval_mode(training: Trainin
 
 
 @pytest.mark.parametrize("reading", ["aligned", "center"])
-def test_training_and_validation_subtract_the_same_mean(tiny_prepared: Prepared, recipe: Recipe, reading: str) -> None:
+def test_training_and_validation_subtract_the_same_mean(
+    tiny_prepared: PreparedStore, recipe: Recipe, reading: str
+) -> None:
     """A central crop, not mirrored and without noise, reaches the net alike on both ways."""
-    training = Training(replace(recipe, mean=reading), tiny_prepared, ALONE)  # type: ignore[arg-type]
+    training = Trainer(replace(recipe, mean=reading), tiny_prepared, ALONE)  # type: ignore[arg-type]
     image = torch.from_numpy(tiny_prepared.pixels(0)[None].copy())
     normalize = training.objective.normalize
     middle = image[:, 16:240, 16:240]
@@ -151,8 +153,8 @@ def test_training_and_validation_subtract_the_same_mean(tiny_prepared: Prepared,
 
 def test_the_masks_of_a_step_depend_on_seed_epoch_step_and_rank_alone() -> None:
     keys = [(0, 1, 1, 0), (1, 1, 1, 0), (0, 2, 1, 0), (0, 1, 2, 0), (0, 1, 1, 1), (1, 0, 1, 1)]
-    seeds = [mask_seed(*key) for key in keys]
-    assert [mask_seed(*key) for key in keys] == seeds
+    seeds = [dropout_seed(*key) for key in keys]
+    assert [dropout_seed(*key) for key in keys] == seeds
     masks = []
     for seed in seeds:
         torch.manual_seed(seed)
@@ -160,31 +162,31 @@ def test_the_masks_of_a_step_depend_on_seed_epoch_step_and_rank_alone() -> None:
     assert len(set(masks)) == len(keys)
 
 
-def test_each_step_draws_its_masks_from_its_own_seed(training: Training, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_step_draws_its_masks_from_its_own_seed(training: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
     seeds: list[int] = []
     monkeypatch.setattr(torch, "manual_seed", seeds.append)
     training.history = [{}]
     epoch(training)
-    assert seeds == [mask_seed(0, 2, step, 0) for step in (1, 2, 3)]
+    assert seeds == [dropout_seed(0, 2, step, 0) for step in (1, 2, 3)]
 
 
 # ---- precisions
 
 
 @pytest.fixture
-def half(tiny_prepared: Prepared, recipe: Recipe) -> Training:
-    return Training(replace(recipe, precision="fp16"), tiny_prepared, ALONE)
+def half(tiny_prepared: PreparedStore, recipe: Recipe) -> Trainer:
+    return Trainer(replace(recipe, precision="fp16"), tiny_prepared, ALONE)
 
 
-def with_scale(training: Training, scale: float) -> Training:
+def with_scale(training: Trainer, scale: float) -> Trainer:
     training.scaler.load_state_dict({**training.scaler.state_dict(), "scale": scale})
     return training
 
 
-def test_a_step_in_fp16_is_close_to_one_in_fp32(half: Training, training: Training) -> None:
+def test_a_step_in_fp16_is_close_to_one_in_fp32(half: Trainer, training: Trainer) -> None:
     batch = next(Loader(training.prepared, training.recipe, 0).epoch(1))
     before = state(half)
-    rough, exact = with_scale(half, 256.0)._step(batch, Phase(), 1), training._step(batch, Phase(), 1)
+    rough, exact = with_scale(half, 256.0)._step(batch, EpochSettings(), 1), training._step(batch, EpochSettings(), 1)
     assert float(rough[0]) == pytest.approx(float(exact[0]), rel=0.01)
     assert not any(np.array_equal(value, before[name]) for name, value in state(half).items())
     assert half.scaler.get_scale() == 256.0
@@ -195,18 +197,20 @@ def test_a_step_in_fp16_is_close_to_one_in_fp32(half: Training, training: Traini
         )  # behind a pool, which picks others of almost equal pixels
 
 
-def test_gradients_that_overflow_leave_the_net_alone_and_halve_the_scale(half: Training) -> None:
+def test_gradients_that_overflow_leave_the_net_alone_and_halve_the_scale(half: Trainer) -> None:
     batch = next(Loader(half.prepared, half.recipe, 0).epoch(1))
-    with_scale(half, 256.0)._step(batch, Phase(), 1)  # gives velocities that would move it even with gradients of 0
+    with_scale(half, 256.0)._step(
+        batch, EpochSettings(), 1
+    )  # gives velocities that would move it even with gradients of 0
     before = state(half)
-    with_scale(half, 2.0**100)._step(batch, Phase(), 2)
+    with_scale(half, 2.0**100)._step(batch, EpochSettings(), 2)
     assert same(state(half), before)
     assert half.scaler.get_scale() == 2.0**99
 
 
-def test_the_scale_is_saved_and_restored(half: Training, tiny_prepared: Prepared) -> None:
-    with_scale(half, 1024.0)._step(next(Loader(half.prepared, half.recipe, 0).epoch(1)), Phase(), 1)
-    again = Training(half.recipe, tiny_prepared, ALONE)
+def test_the_scale_is_saved_and_restored(half: Trainer, tiny_prepared: PreparedStore) -> None:
+    with_scale(half, 1024.0)._step(next(Loader(half.prepared, half.recipe, 0).epoch(1)), EpochSettings(), 1)
+    again = Trainer(half.recipe, tiny_prepared, ALONE)
     again.restore(half.checkpoint())
     assert again.scaler.state_dict() == half.scaler.state_dict()
     assert (again.scaler.get_scale(), again.scaler.state_dict()["_growth_tracker"]) == (1024.0, 1)
@@ -215,14 +219,14 @@ def test_the_scale_is_saved_and_restored(half: Training, tiny_prepared: Prepared
 def test_fp16_is_refused_for_columns_and_bf16_where_the_gpu_lacks_it(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
     with pytest.raises(BadInput, match=r"--columns.*precision=bf16"):
-        computed("fp16", cpu, columns=True)
+        resolve_precision("fp16", cpu, columns=True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation)
     with pytest.raises(BadInput, match=r"bf16.*precision=fp16"):
-        computed("bf16", gpu, columns=False)
+        resolve_precision("bf16", gpu, columns=False)
     for name, device, columns in (("bf16", cpu, True), ("fp32", gpu, True), ("fp16", gpu, False), ("fp16", cpu, False)):
-        assert computed(name, device, columns) == name
+        assert resolve_precision(name, device, columns) == name
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
-    assert computed("bf16", gpu, columns=False) == "bf16"
+    assert resolve_precision("bf16", gpu, columns=False) == "bf16"
 
 
 @pytest.mark.parametrize(("has_bf16", "expected"), [(True, "bf16"), (False, "fp32")])
@@ -231,17 +235,17 @@ def test_auto_is_bf16_where_the_device_has_instructions_for_it(
 ) -> None:
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_bf16)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation or has_bf16)
-    assert [computed("auto", torch.device(kind), columns) for kind in ("cpu", "cuda") for columns in (False, True)] == [
-        expected
-    ] * 4
+    assert [
+        resolve_precision("auto", torch.device(kind), columns) for kind in ("cpu", "cuda") for columns in (False, True)
+    ] == [expected] * 4
 
 
 @pytest.mark.parametrize("has_bf16", [True, False])
 def test_a_run_computes_in_what_auto_came_to_and_its_checkpoint_says_so(
-    tiny_prepared: Prepared, recipe: Recipe, monkeypatch: pytest.MonkeyPatch, has_bf16: bool
+    tiny_prepared: PreparedStore, recipe: Recipe, monkeypatch: pytest.MonkeyPatch, has_bf16: bool
 ) -> None:
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_bf16)
-    begun = Training(replace(recipe, precision="auto"), tiny_prepared, ALONE)
+    begun = Trainer(replace(recipe, precision="auto"), tiny_prepared, ALONE)
     with begun._autocast():
         assert torch.mm(torch.ones(1, 1), torch.ones(1, 1)).dtype == (torch.bfloat16 if has_bf16 else torch.float32)
     saved = begun.checkpoint()
@@ -250,7 +254,7 @@ def test_a_run_computes_in_what_auto_came_to_and_its_checkpoint_says_so(
         "bf16" if has_bf16 else "fp32",
     )
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: not has_bf16)
-    elsewhere = Training(replace(recipe, precision="auto"), tiny_prepared, ALONE)
+    elsewhere = Trainer(replace(recipe, precision="auto"), tiny_prepared, ALONE)
     elsewhere.restore(saved)
     assert [told["precision"] for told in elsewhere.sessions] == (["bf16", "fp32"] if has_bf16 else ["fp32", "bf16"])
 
@@ -258,7 +262,7 @@ def test_a_run_computes_in_what_auto_came_to_and_its_checkpoint_says_so(
 # ---- checkpoints
 
 
-def test_a_checkpoint_is_a_copy_that_training_on_does_not_change(training: Training) -> None:
+def test_a_checkpoint_is_a_copy_that_training_on_does_not_change(training: Trainer) -> None:
     epoch(training)
     first = training.checkpoint()
     kept = {name: value.copy() for name, value in {**first.weights, **first.training}.items()}
@@ -267,10 +271,10 @@ def test_a_checkpoint_is_a_copy_that_training_on_does_not_change(training: Train
 
 
 def test_a_restored_training_is_the_one_that_was_saved(
-    training: Training, tiny_prepared: Prepared, recipe: Recipe
+    training: Trainer, tiny_prepared: PreparedStore, recipe: Recipe
 ) -> None:
     epoch(training)
-    again = Training(recipe, tiny_prepared, ALONE)
+    again = Trainer(recipe, tiny_prepared, ALONE)
     assert not same(state(again), state(training))
     again.restore(training.checkpoint())
     assert same(state(again), state(training))
@@ -278,6 +282,6 @@ def test_a_restored_training_is_the_one_that_was_saved(
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_fp32_is_not_computed_in_tf32(tiny_prepared: Prepared, recipe: Recipe, precision: Any) -> None:
-    Training(replace(recipe, precision=precision), tiny_prepared, ALONE)
+def test_fp32_is_not_computed_in_tf32(tiny_prepared: PreparedStore, recipe: Recipe, precision: Any) -> None:
+    Trainer(replace(recipe, precision=precision), tiny_prepared, ALONE)
     assert torch.backends.cudnn.allow_tf32 == (precision != "fp32")

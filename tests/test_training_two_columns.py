@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from thin import assert_equal, last, untimed
+from support.tiny_recipe import assert_equal, last, untimed
 from torchrun import EXACT, NOISY, STEPS, Job, environment, furthest, in_one, run_jobs, smooth_noise, told, torchrun
 
 from tencrop import cli
-from tencrop.dataset.prepared import Prepared
+from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.net import AlexNet
 from tencrop.model.net_config import NetConfig
@@ -25,8 +25,8 @@ from tencrop.training import loop
 from tencrop.training import two_columns as columns
 from tencrop.training.parallel import World
 from tencrop.training.recipe import load
-from tencrop.training.record import Run
-from tencrop.training.trainer import Training
+from tencrop.training.run_folder import RunFolder
+from tencrop.training.trainer import Trainer
 from tencrop.training.two_columns import Column, Exchange, TwoColumns
 
 CPU = torch.device("cpu")
@@ -43,12 +43,12 @@ FIGURE_2 = {  # kernels or units of one column, and what each of them sees
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> PreparedStore:
     return smooth_noise(tmp_path_factory.mktemp("noise"))
 
 
 @pytest.fixture(scope="module")
-def one(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def one(prepared: PreparedStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of runs of one process."""
     runs = tmp_path_factory.mktemp("one")
     in_one(prepared, Job(str(runs / "exact"), EXACT))
@@ -57,7 +57,7 @@ def one(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def two(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def two(prepared: PreparedStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of runs of two columns."""
     runs = tmp_path_factory.mktemp("two")
     jobs = [
@@ -94,10 +94,10 @@ def test_both_processes_hold_the_same_last_layer(two: Path) -> None:
     assert first == second
 
 
-def test_validation_counts_every_image_once(prepared: Prepared, two: Path) -> None:
+def test_validation_counts_every_image_once(prepared: PreparedStore, two: Path) -> None:
     saved = last(two / "noisy")
     images = int(prepared.validation.sum())
-    training = Training(load("source145", NOISY), prepared, World(0, 1, CPU))
+    training = Trainer(load("source145", NOISY), prepared, World(0, 1, CPU))
     training.restore(saved)
     counts = training.validate()
     row = saved.progress["history"][-1]
@@ -118,7 +118,7 @@ def test_a_checkpoint_is_the_whole_net(one: Path, two: Path) -> None:
 
 
 def test_one_process_goes_on_where_two_columns_stopped(
-    prepared: Prepared, one: Path, two: Path, tmp_path: Path
+    prepared: PreparedStore, one: Path, two: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(two / "exact" / "checkpoint-0003", tmp_path / "run" / "checkpoint-0003")
     in_one(prepared, Job(str(tmp_path / "run"), EXACT, resume=True))
@@ -150,7 +150,9 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(two: Path) -> None:
 
 
 @pytest.mark.slow
-def test_sigterm_to_torchrun_saves_what_its_processes_trained(prepared: Prepared, two: Path, tmp_path: Path) -> None:
+def test_sigterm_to_torchrun_saves_what_its_processes_trained(
+    prepared: PreparedStore, two: Path, tmp_path: Path
+) -> None:
     """The real command, with workers that load. Torchrun passes the signal on, and ends in a traceback of its own."""
     out = tmp_path / "run"
     sets = [part for override in (*NOISY, "epochs=9") for part in ("--set", override)]
@@ -170,7 +172,7 @@ def test_sigterm_to_torchrun_saves_what_its_processes_trained(prepared: Prepared
         torchrun("-m", "tencrop", *command), env=environment(), stderr=subprocess.PIPE, text=True
     ) as process:
         deadline = time.monotonic() + 120
-        while not Run.checkpoints(out) and process.poll() is None and time.monotonic() < deadline:
+        while not RunFolder.checkpoints(out) and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)
         process.send_signal(signal.SIGTERM)
         said = process.communicate(timeout=60)[1]
@@ -199,7 +201,7 @@ def test_sigterm_to_torchrun_saves_what_its_processes_trained(prepared: Prepared
     ],
 )
 def test_what_does_not_come_apart_is_refused_in_one_line(
-    prepared: Prepared,
+    prepared: PreparedStore,
     recipe: str,
     sets: tuple[str, ...],
     processes: int,

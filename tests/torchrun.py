@@ -24,16 +24,17 @@ from torch import Tensor
 
 from tencrop.common.errors import BadInput, Stopped, WorkFailed
 from tencrop.dataset.layouts import open_source
-from tencrop.dataset.prepared import Prepared, prepare
+from tencrop.dataset.prepare import prepare
+from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.net import AlexNet
 from tencrop.training import loop, parallel
 from tencrop.training.loader import Batch, Loader
 from tencrop.training.recipe import load
-from tencrop.training.record import Run
-from tencrop.training.schedule import Phase
+from tencrop.training.run_folder import RunFolder
+from tencrop.training.schedule import EpochSettings
 from tencrop.training.stop_signal import Stop
-from tencrop.training.trainer import Training
+from tencrop.training.trainer import Trainer
 
 CLASSES, EACH, HELD = (
     7,
@@ -56,7 +57,7 @@ NOISY = (  # with dropout
     *(f"net.conv{i}.channels={channels}" for i, channels in ((1, 8), (2, 16), (3, 16), (4, 16), (5, 16))),
     *(f"net.fc{i}.units=64" for i in (6, 7)),
 )
-STEP, EPOCH, RAND_LIKE = Training._step, Loader.epoch, torch.rand_like  # as they are before a test listens to them
+STEP, EPOCH, RAND_LIKE = Trainer._step, Loader.epoch, torch.rand_like  # as they are before a test listens to them
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Job:
     fc8: list[str] = field(default_factory=list)  # and of the last layer after each step
 
 
-def smooth_noise(root: Path) -> Prepared:
+def smooth_noise(root: Path) -> PreparedStore:
     """Pictures in which no two neighbours are equal for long, so that no pooling window has two largest values."""
     random = np.random.default_rng(0)
     for label in range(CLASSES):
@@ -90,7 +91,7 @@ def smooth_noise(root: Path) -> Prepared:
                 root / "images" / f"class{label}" / f"{number}.bmp"
             )
     prepare(open_source(root / "images"), root / "prepared", HELD / EACH, lambda done: None)
-    return Prepared.open(root / "prepared")
+    return PreparedStore.open(root / "prepared")
 
 
 def torchrun(*command: str, restarts: int = 0) -> list[str]:
@@ -104,7 +105,7 @@ def environment() -> dict[str, str]:
     return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
 
 
-def run_jobs(prepared: Prepared, jobs: Sequence[Job], restarts: int = 0, alone: bool = False) -> str:
+def run_jobs(prepared: PreparedStore, jobs: Sequence[Job], restarts: int = 0, alone: bool = False) -> str:
     """Do the jobs one after another in the same two processes, or in one alone -> what these said."""
     plan = Path(f"{jobs[0].out}.jobs.json")
     plan.write_text(json.dumps([dataclasses.asdict(job) for job in jobs]))
@@ -117,7 +118,7 @@ def run_jobs(prepared: Prepared, jobs: Sequence[Job], restarts: int = 0, alone: 
     return done.stderr
 
 
-def in_one(prepared: Prepared, job: Job, stop_at: tuple[int, int] | None = None) -> None:
+def in_one(prepared: PreparedStore, job: Job, stop_at: tuple[int, int] | None = None) -> None:
     """Train in this process alone; `stop_at` (epoch, step) stops it in the middle."""
     stops: list[Stop] = []
 
@@ -126,14 +127,14 @@ def in_one(prepared: Prepared, job: Job, stop_at: tuple[int, int] | None = None)
             stops.append(self)
             return self
 
-    def step(training: Training, batch: Batch, now: Phase, number: int) -> Tensor:
+    def step(training: Trainer, batch: Batch, now: EpochSettings, number: int) -> Tensor:
         stops[-1].requested |= (training.number, number) == stop_at
         return STEP(training, batch, now, number)
 
     with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng():
         patch.setattr(loop, "keep_freed_memory", lambda: None)  # the tests' process keeps its allocator
         patch.setattr(loop, "Stop", Heard)
-        patch.setattr(Training, "_step", step)
+        patch.setattr(Trainer, "_step", step)
         loop.train(load(job.recipe, job.set), prepared, Path(job.out), job.resume, 0, lambda *_: None)
 
 
@@ -164,22 +165,22 @@ def furthest(one: Checkpoint, other: Checkpoint) -> tuple[float, float]:
 
 
 def main() -> None:
-    prepared = Prepared.open(Path(sys.argv[1]))
+    prepared = PreparedStore.open(Path(sys.argv[1]))
     jobs = [Job(**job) for job in json.loads(Path(sys.argv[2]).read_text())]
-    with parallel.join() as world:
-        loop.join = lambda: nullcontext(world)  # type: ignore[assignment, attr-defined, return-value]
+    with parallel.init_distributed() as world:
+        loop.init_distributed = lambda: nullcontext(world)  # type: ignore[assignment, attr-defined, return-value]
         for job in jobs:
             _hooked(job, world.rank)
             ended = _train(job, prepared, world.rank)
             world.any(False)  # wait: the first process writes
-            checkpoints = [path.name for path in Run.checkpoints(Path(job.out))]
+            checkpoints = [path.name for path in RunFolder.checkpoints(Path(job.out))]
             with Path(f"{job.out}.rank{world.rank}").open("a") as file:
                 file.write(
                     json.dumps({"ended": ended, "checkpoints": checkpoints, "masks": job.masks, "fc8": job.fc8}) + "\n"
                 )
 
 
-def _train(job: Job, prepared: Prepared, rank: int) -> str:
+def _train(job: Job, prepared: PreparedStore, rank: int) -> str:
     recipe = load(job.recipe, job.set)
     try:
         out = Path(f"{job.out}{rank}" if job.apart else job.out)
@@ -192,7 +193,7 @@ def _train(job: Job, prepared: Prepared, rank: int) -> str:
 def _hooked(job: Job, rank: int) -> None:
     """Send the job's signals when their time comes, and listen to the dropout masks and the last layer."""
 
-    def _step(self: Training, batch: Batch, now: Phase, step: int) -> Tensor:
+    def _step(self: Trainer, batch: Batch, now: EpochSettings, step: int) -> Tensor:
         here, marker = [self.number, step, rank], Path(f"{job.out}.killed")
         if here == list(job.kill) and not marker.exists():
             marker.touch()
@@ -214,7 +215,7 @@ def _hooked(job: Job, rank: int) -> None:
         job.masks.append(_digest(drawn))
         return drawn
 
-    Training._step = _step  # type: ignore[method-assign]
+    Trainer._step = _step  # type: ignore[method-assign]
     Loader.epoch = epoch  # type: ignore[method-assign]
     torch.rand_like = rand_like
 

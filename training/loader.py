@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from tencrop.common.errors import BadInput, WorkFailed
-from tencrop.dataset.prepared import Prepared
+from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.runtime.cores import cores
 from tencrop.training.augment import crop, draw
 from tencrop.training.recipe import Recipe
@@ -53,7 +53,7 @@ class Batch(NamedTuple):
     labels: Tensor
 
 
-class Made(NamedTuple):
+class WorkerBatch(NamedTuple):
     """A batch as a worker sends it. Each tensor takes a conversation between the processes, so all but the crops travel by value."""
 
     crops: Tensor
@@ -63,19 +63,19 @@ class Made(NamedTuple):
     labels: np.ndarray
 
 
-class Crops(Dataset[Made]):
+class Crops(Dataset[WorkerBatch]):
     """Indexed by (epoch, sample), a whole batch at a time."""
 
-    def __init__(self, prepared: Prepared, recipe: Recipe) -> None:
+    def __init__(self, prepared: PreparedStore, recipe: Recipe) -> None:
         self.prepared, self.recipe = prepared, recipe
 
-    def __getitems__(self, keys: list[tuple[int, int]]) -> Made:
+    def __getitems__(self, keys: list[tuple[int, int]]) -> WorkerBatch:
         recipe, contract = self.recipe, self.prepared.contract
         draws = [draw(recipe.augment, contract, recipe.seed, epoch, sample) for epoch, sample in keys]
         crops = np.empty((len(keys), contract.crop, contract.crop, 3), np.uint8)
         for place, (_, sample), d in zip(crops, keys, draws, strict=True):
             place[...] = crop(self.prepared.image(sample), d, contract.crop)
-        return Made(
+        return WorkerBatch(
             torch.from_numpy(crops),
             np.array([(d.top, d.left) for d in draws]),
             np.array([d.mirrored for d in draws]),
@@ -90,7 +90,7 @@ class EpochOrder:
     `share` (i, n) takes every n-th image of each batch, from the i-th. Raises BadInput where a batch has no n equal shares.
     """
 
-    def __init__(self, prepared: Prepared, recipe: Recipe, share: tuple[int, int]) -> None:
+    def __init__(self, prepared: PreparedStore, recipe: Recipe, share: tuple[int, int]) -> None:
         self.samples = np.flatnonzero(~prepared.validation)
         self.seed, self.batch = recipe.seed, min(recipe.optim.batch, len(self.samples))
         self.index, self.shares = share
@@ -113,7 +113,7 @@ class EpochOrder:
 class Loader:
     """`epoch(e)` yields the batches of epoch e, this process's share of each; the workers live as long as the loader."""
 
-    def __init__(self, prepared: Prepared, recipe: Recipe, workers: int, share: tuple[int, int] = (0, 1)) -> None:
+    def __init__(self, prepared: PreparedStore, recipe: Recipe, workers: int, share: tuple[int, int] = (0, 1)) -> None:
         self.order = EpochOrder(prepared, recipe, share)
         if workers:
             check_memory(workers, self.order.batch // self.order.shares * 3 * prepared.contract.crop**2)
@@ -126,8 +126,8 @@ class Loader:
             if workers
             else None,  # a plain fork inherits engines and locks of other threads
             generator=torch.Generator(),  # its own, so that loading leaves torch's alone
-            collate_fn=_as_made,  # type: ignore[arg-type]
-            worker_init_fn=_belong_to_the_training,
+            collate_fn=_pass_on,  # type: ignore[arg-type]
+            worker_init_fn=_init_worker,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=workers > 0,
             prefetch_factor=AHEAD if workers else None,
@@ -148,7 +148,7 @@ class Loader:
             workers._shutdown_workers()
 
 
-def _as_made(made: Made) -> Made:
+def _pass_on(made: WorkerBatch) -> WorkerBatch:
     return made
 
 
@@ -163,7 +163,7 @@ def _start_forkserver() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _belong_to_the_training(worker: int) -> None:
+def _init_worker(worker: int) -> None:
     """It decides what signals mean and needs its workers to end well; they end with it."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)

@@ -12,16 +12,16 @@ import torch
 from torch._dynamo.exc import TorchDynamoException
 
 from tencrop.common.errors import BadInput, Stopped, WorkFailed, one_line
-from tencrop.dataset.prepared import Prepared
+from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.runtime.allocator import keep_freed_memory
 from tencrop.training.loader import Loader, spare_cores
-from tencrop.training.parallel import join
+from tencrop.training.parallel import init_distributed
 from tencrop.training.recipe import Recipe
-from tencrop.training.record import Run
-from tencrop.training.schedule import phase
+from tencrop.training.run_folder import RunFolder
+from tencrop.training.schedule import compute_epoch_settings
 from tencrop.training.stop_signal import Stop
-from tencrop.training.trainer import Part, Progress, Training
+from tencrop.training.trainer import EpochProgress, Progress, Trainer
 
 FLAT = 0.99  # of ln C: a mean loss above it is that of guessing
 FLAT_AFTER = 2  # epochs
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 def train(
     recipe: Recipe,
-    prepared: Prepared,
+    prepared: PreparedStore,
     out: Path,
     resume: bool,
     workers: int | None,
@@ -49,10 +49,10 @@ def train(
     if prepared.validation.all():
         raise BadInput(f"{prepared.root}: holds no training images; prepare it with a smaller --holdout")
     keep_freed_memory()
-    with join() as world, Stop() as stop:
-        training = Training(recipe, prepared, world, columns)
+    with init_distributed() as world, Stop() as stop:
+        training = Trainer(recipe, prepared, world, columns)
         loader = Loader(prepared, recipe, spare_cores() if workers is None else workers, training.layout.share)
-        saved = Run.begun(out, resume)
+        saved = RunFolder.find_resumable(out, resume)
         if saved:
             training.restore(Checkpoint.load(saved[-1]))
             if not world.rank:
@@ -64,15 +64,15 @@ def train(
         with closing(loader), _explained(loader.order.batch):
             if world.rank:
                 return _epochs(training, loader, stop, _nothing, _nothing)
-            with Run(out, recipe) as run:  # writes, so only after every refusal
+            with RunFolder(out, recipe) as run:  # writes, so only after every refusal
                 return _epochs(training, loader, stop, progress, run.save)
 
 
 def _epochs(
-    training: Training, loader: Loader, stop: Stop, progress: Progress, save: Callable[[Checkpoint], None]
+    training: Trainer, loader: Loader, stop: Stop, progress: Progress, save: Callable[[Checkpoint], None]
 ) -> list[dict[str, Any]]:
     recipe = training.recipe
-    while now := phase(recipe, training.history):
+    while now := compute_epoch_settings(recipe, training.history):
         started = time.perf_counter() - training.part.seconds
         row: dict[str, Any] = {"epoch": training.number, "lr": recipe.optim.lr * now.scale}
         try:
@@ -83,7 +83,7 @@ def _epochs(
         counts = training.validate()
         row |= {"center_top1_error": counts.top1_error, "center_top5_error": counts.top5_error}
         training.history.append(row | {"seconds": time.perf_counter() - started})
-        training.part = Part()
+        training.part = EpochProgress()
         _warn_if_flat(training)
         save(training.checkpoint())
         if training.world.any(stop.requested):
@@ -91,7 +91,7 @@ def _epochs(
     return training.history
 
 
-def _say_changes(training: Training) -> None:
+def _say_changes(training: Trainer) -> None:
     for key, (was, now) in training.sessions[-1]["changed"].items():
         log.warning("--resume: %s is %s from here on; it was %s", key, now, was)
 
@@ -121,7 +121,7 @@ def _nothing(*_: Any) -> None:
     """What processes but the first report and write."""
 
 
-def _warn_if_flat(training: Training) -> None:
+def _warn_if_flat(training: Trainer) -> None:
     epochs, loss, guessing = (
         len(training.history),
         training.history[-1]["train_loss"],

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tencrop.training.recipe import Optim
-from tencrop.training.schedule import Phase
+from tencrop.training.schedule import EpochSettings
 
 
 class Momentum(torch.optim.Optimizer):
@@ -25,7 +25,7 @@ class Momentum(torch.optim.Optimizer):
         self.parameters = dict(net.named_parameters())
         self.velocity = {name: torch.zeros_like(p) for name, p in self.parameters.items()}
 
-    def rates(self, name: str, phase: Phase) -> tuple[float, float]:
+    def rates(self, name: str, phase: EpochSettings) -> tuple[float, float]:
         """(lr, decay) of a parameter in this phase of the schedule."""
         layer, bias = name.split(".")[0], name.endswith("bias")
         if layer in phase.frozen:
@@ -35,7 +35,7 @@ class Momentum(torch.optim.Optimizer):
         return phase.layer_lr.get(layer, self.optim.lr * phase.scale), self.optim.decay
 
     @torch.no_grad()
-    def step(self, phase: Phase) -> None:  # type: ignore[override]
+    def step(self, phase: EpochSettings) -> None:  # type: ignore[override]
         """One update from the gradients; parameters of one (lr, decay) go together."""
         groups: dict[tuple[float, float], list[str]] = {}
         for name in self.parameters:

@@ -57,7 +57,7 @@ class World:
 
 
 @contextmanager
-def join() -> Iterator[World]:
+def init_distributed() -> Iterator[World]:
     """Meet the other processes, each with a GPU of its own where there are any. Raises WorkFailed where GPUs are missing."""
     rank, size, local = (
         int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0))

@@ -1,11 +1,11 @@
-"""Precision: what the layers and norms of a training are computed in; weights and the update are fp32."""
+"""Precision of the layers and norms in training, and their memory format. Weights and the update are always fp32."""
 
 import torch
 
 from tencrop.common.errors import BadInput
 
 
-def computed(precision: str, device: torch.device, columns: bool) -> str:
+def resolve_precision(precision: str, device: torch.device, columns: bool) -> str:
     """What a recipe's precision is on this device; "auto" is bf16 where the device has instructions for it, else fp32.
 
     Raises BadInput where the device or the layout cannot compute in it. A CPU without the instructions can, but takes many times as long.
@@ -18,4 +18,14 @@ def computed(precision: str, device: torch.device, columns: bool) -> str:
         raise BadInput(
             "--columns: the columns would scale their losses apart in fp16; add --set precision=bf16 or fp32"
         )
-    return precision if precision != "auto" else "bf16" if has_bf16 else "fp32"
+    if precision != "auto":
+        return precision
+    return "bf16" if has_bf16 else "fp32"
+
+
+def choose_memory_format(precision: str, device: torch.device) -> torch.memory_format:
+    """Memory format of weights and activations. Channels last is fast in half precision on CPUs.
+
+    On GPUs torch's own compiler decides (torch/_inductor/graph.py, decide_layout_opt).
+    """
+    return torch.channels_last if device.type == "cpu" and precision != "fp32" else torch.contiguous_format

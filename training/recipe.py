@@ -123,12 +123,12 @@ def to_plain(recipe: Recipe) -> dict[str, Any]:
     return {key: value for key, value in plain.items() if value is not None}
 
 
-def differences(was: Mapping[str, Any], now: Mapping[str, Any], under: str = "") -> Iterator[tuple[str, Any, Any]]:
+def compare_recipes(was: Mapping[str, Any], now: Mapping[str, Any], under: str = "") -> Iterator[tuple[str, Any, Any]]:
     """(dotted key, old value, new value) wherever two plain recipes differ; None where one has no such key."""
     for key in sorted({*was, *now}):
         old, new = was.get(key), now.get(key)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
-            yield from differences(old, new, f"{under}{key}.")
+            yield from compare_recipes(old, new, f"{under}{key}.")
         elif old != new:
             yield f"{under}{key}", old, new
 

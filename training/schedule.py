@@ -7,7 +7,7 @@ from tencrop.training.recipe import Plateau, Recipe
 
 
 @dataclass(frozen=True)
-class Phase:
+class EpochSettings:
     """The rates of one epoch: `scale` of every lr, layers with a rate of their own, frozen layers, colour noise on or off."""
 
     scale: float = 1.0
@@ -16,7 +16,7 @@ class Phase:
     noise: bool = True
 
 
-def phase(recipe: Recipe, history: Sequence[Mapping[str, float]]) -> Phase | None:
+def compute_epoch_settings(recipe: Recipe, history: Sequence[Mapping[str, float]]) -> EpochSettings | None:
     """The phase of the next epoch after these epochs; None: training is over.
 
     Of each epoch it reads `center_top1_error` (validation) and `train_error`, both fractions.
@@ -28,10 +28,10 @@ def phase(recipe: Recipe, history: Sequence[Mapping[str, float]]) -> Phase | Non
     if done >= recipe.epochs or (recipe.plateau and drops > recipe.plateau.drops):
         return None
     scale = recipe.plateau.divide**-drops if recipe.plateau else 1.0
-    now = Phase(scale)
+    now = EpochSettings(scale)
     for event in sorted(recipe.events, key=lambda event: event.after):
         if event.after <= done:
-            now = Phase(now.scale / event.divide, event.layer_lr, frozenset(event.frozen), event.noise)
+            now = EpochSettings(now.scale / event.divide, event.layer_lr, frozenset(event.frozen), event.noise)
     return now
 
 

@@ -10,7 +10,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]  # the checkout, where this is one
 
 
-def session(device: torch.device, precision: str) -> dict[str, Any]:
+def describe_session(device: torch.device, precision: str) -> dict[str, Any]:
     """One that begins a run, as plain data; `changed` is of the recipe: dotted keys to [old value, new value]."""
     return {
         "after_epoch": 0,

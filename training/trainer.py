@@ -1,4 +1,4 @@
-"""Training: the net, its update and its validation; everything that an epoch changes, and how to write it down."""
+"""Trainer: the net, its update and its validation; everything that an epoch changes, and how to write it down."""
 
 import math
 import time
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from tencrop.common.errors import BadInput, Stopped, WorkFailed
 from tencrop.common.strict_config import parse
-from tencrop.dataset.prepared import Prepared
+from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.model.checkpoint import Checkpoint, hash_weights
 from tencrop.model.lowrank import factorise_weights
 from tencrop.model.metrics import ErrorCounts, top_k
@@ -25,10 +25,10 @@ from tencrop.training.augment import Normalize
 from tencrop.training.loader import Batch, Loader
 from tencrop.training.optim import Momentum
 from tencrop.training.parallel import WholeNet, World
-from tencrop.training.precision import computed
-from tencrop.training.recipe import FREE_TO_CHANGE, Recipe, differences, to_plain
-from tencrop.training.schedule import Phase, phase
-from tencrop.training.session_record import session
+from tencrop.training.precision import choose_memory_format, resolve_precision
+from tencrop.training.recipe import FREE_TO_CHANGE, Recipe, compare_recipes, to_plain
+from tencrop.training.schedule import EpochSettings, compute_epoch_settings
+from tencrop.training.session_record import describe_session
 from tencrop.training.stop_signal import Stop
 from tencrop.training.two_columns import TwoColumns
 
@@ -52,7 +52,7 @@ class Objective(nn.Module):
 
 
 @dataclass
-class Part:
+class EpochProgress:
     """The epoch that a run is in: how far it is, and its sums so far over whole batches."""
 
     steps: int = 0
@@ -61,10 +61,10 @@ class Part:
     seconds: float = 0.0
 
 
-class Training:
+class Trainer:
     """A net in training: everything that an epoch changes, and how to write it down."""
 
-    def __init__(self, recipe: Recipe, prepared: Prepared, world: World, columns: bool = False) -> None:
+    def __init__(self, recipe: Recipe, prepared: PreparedStore, world: World, columns: bool = False) -> None:
         classes = len(prepared.contract.labels)
         recipe = replace(recipe, net=replace(recipe.net, fc8=replace(recipe.net.fc8, units=classes)))
         if recipe.net.input != prepared.contract.crop:
@@ -77,7 +77,7 @@ class Training:
                 f"recipe {recipe.name}: net.layers ends with {last.name} of {last.out_shape}, not with {classes} classes"
             )
         self.prepared, self.world, self.device = prepared, world, world.device
-        self.precision = computed(recipe.precision, world.device, columns)
+        self.precision = resolve_precision(recipe.precision, world.device, columns)
         torch.backends.cudnn.allow_tf32 = self.precision != "fp32"  # else torch convolves fp32 in TF32
         torch.backends.cudnn.benchmark = True  # shapes are fixed
         self.layout = TwoColumns(recipe.net, world) if columns else WholeNet(recipe.net, world)
@@ -86,7 +86,7 @@ class Training:
         self.recipe = (
             replace(recipe, start=hash_weights(Path(recipe.start))) if recipe.start else recipe
         )  # no path in a checkpoint
-        self.net = self.net.to(self.device).to(memory_format=_layout(self.precision, self.device))
+        self.net = self.net.to(self.device).to(memory_format=choose_memory_format(self.precision, self.device))
         self.optim = Momentum(self.net, recipe.optim)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
         size = prepared.contract.crop
@@ -96,8 +96,8 @@ class Training:
             self.device
         )
         self.history: list[dict[str, Any]] = []
-        self.part = Part()
-        self.sessions = [session(self.device, self.precision)]
+        self.part = EpochProgress()
+        self.sessions = [describe_session(self.device, self.precision)]
         if recipe.compile:
             self.objective.compile()
         self.averaged = self.layout.averaged(self.objective)
@@ -108,7 +108,7 @@ class Training:
         """Of the epoch that is being trained, from 1."""
         return len(self.history) + 1
 
-    def epoch(self, loader: Loader, now: Phase, stop: Stop, progress: Progress) -> dict[str, float]:
+    def epoch(self, loader: Loader, now: EpochSettings, stop: Stop, progress: Progress) -> dict[str, float]:
         """The rest of a pass over the training images -> its mean loss, top-1 error and speed.
 
         Raises WorkFailed where the loss is no number, and Stopped where `stop` was requested; `part` says how far it came.
@@ -122,7 +122,7 @@ class Training:
             if step % REPORT == 0 or step == len(loader) or halt:
                 seconds = before.seconds + time.perf_counter() - started
                 loss, wrong = self.world.mean(sums)
-                self.part = Part(step, loss, wrong * shares, seconds)
+                self.part = EpochProgress(step, loss, wrong * shares, seconds)
                 self._check_loss()
                 speed = step * loader.order.batch / seconds
                 progress(self.number, step / len(loader), {"loss": loss / step, "images_per_s": speed})
@@ -135,10 +135,10 @@ class Training:
             "images_per_s": speed,
         }
 
-    def _step(self, batch: Batch, now: Phase, step: int) -> Tensor:
+    def _step(self, batch: Batch, now: EpochSettings, step: int) -> Tensor:
         """One update; the batch's mean loss and number of wrong guesses, [2]."""
         batch = Batch(*(part.to(self.device, non_blocking=True) for part in batch))
-        torch.manual_seed(mask_seed(self.recipe.seed, self.number, step, self.world.rank))
+        torch.manual_seed(dropout_seed(self.recipe.seed, self.number, step, self.world.rank))
         with self._autocast():
             loss, wrong = self.averaged(batch, now.noise)
         self.net.zero_grad()
@@ -205,7 +205,7 @@ class Training:
                 "--resume: the run's checkpoint has no momentum to go on with; name it by --set start=CHECKPOINT in another --out"
             )
         changed = [
-            *differences(
+            *compare_recipes(
                 to_plain(parse(Recipe, saved.recipe, "--resume: the checkpoint's recipe")), to_plain(self.recipe)
             )
         ]
@@ -220,10 +220,13 @@ class Training:
                 velocity.copy_(torch.from_numpy(self.layout.own(name, saved.training[f"velocity.{name}"])))
         self.scaler.load_state_dict(saved.progress["scaler"])
         self.history = list(saved.progress["history"])
-        self.part = Part(**saved.progress.get("part", {}))
+        self.part = EpochProgress(**saved.progress.get("part", {}))
         resumed = {"after_epoch": len(self.history), "changed": {key: [was, now] for key, was, now in changed}}
         self.sessions = [*saved.progress.get("sessions", ()), self.sessions[0] | resumed]
-        now, before = phase(self.recipe, self.history), self.history[-1]["lr"] if self.history else math.inf
+        now, before = (
+            compute_epoch_settings(self.recipe, self.history),
+            self.history[-1]["lr"] if self.history else math.inf,
+        )
         if changed and now and (rate := self.recipe.optim.lr * now.scale) > before:
             raise BadInput(
                 f"--resume: epoch {self.number} would have a rate of {rate:g}, the one before it had {before:g}: another number of epochs "
@@ -236,18 +239,12 @@ class Training:
             parameter.copy_(torch.from_numpy(self.layout.own(name, weights[name])))
 
 
-def mask_seed(seed: int, epoch: int, step: int, rank: int) -> int:
+def dropout_seed(seed: int, epoch: int, step: int, rank: int) -> int:
     """What the dropout masks of a step are drawn from, so that resuming needs no random state."""
     return int(np.random.SeedSequence([seed, epoch, step, rank]).generate_state(1, np.uint64)[0])
 
 
-def _layout(precision: str, device: torch.device) -> torch.memory_format:
-    """Of weights and maps. Channels last is fast in half precision on CPUs; on GPUs torch's own compiler decides
-    (torch/_inductor/graph.py, decide_layout_opt)."""
-    return torch.channels_last if device.type == "cpu" and precision != "fp32" else torch.contiguous_format
-
-
-def _begin(recipe: Recipe, prepared: Prepared) -> Mapping[str, np.ndarray]:
+def _begin(recipe: Recipe, prepared: PreparedStore) -> Mapping[str, np.ndarray]:
     """The whole net's first weights: drawn, or those of the net to fine-tune. Raises BadInput where that is of another net or data set."""
     net = recipe.net
     if recipe.start:

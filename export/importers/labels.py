@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 from tencrop.common.errors import BadInput
-from tencrop.dataset.class_names import WNID, labels_by_index, read_lines
+from tencrop.dataset.class_names import WNID, read_labels_by_index, read_lines
 from tencrop.model.contract import Label
 
 
@@ -23,7 +23,7 @@ def read_labels(file: Path | None, classes: int) -> tuple[Label, ...]:
         )
     pairs = [line.split(maxsplit=1) for line in lines]
     if not all(len(pair) == 2 and WNID.fullmatch(pair[0]) for pair in pairs):
-        return labels_by_index(lines, None)
+        return read_labels_by_index(lines, None)
     id, most = Counter(id for id, _ in pairs).most_common(1)[0]
     if most > 1:
         raise BadInput(f"{file}: {id!r} stands there twice; each output is a class of its own")

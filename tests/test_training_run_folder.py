@@ -1,4 +1,4 @@
-"""training/record.py: what lies in a run folder, and that no run is written over."""
+"""training/run_folder.py: what lies in a run folder, and that no run is written over."""
 
 import csv
 import io
@@ -21,7 +21,7 @@ from tencrop.model.contract import Contract
 from tencrop.model.filter_picture import draw_filters
 from tencrop.model.mean_and_pca import PixelStatistics
 from tencrop.training.recipe import load, to_plain
-from tencrop.training.record import Run
+from tencrop.training.run_folder import RunFolder
 
 RECIPE = load("source145")
 
@@ -41,28 +41,28 @@ def checkpoint(epochs: int, **part: float) -> Checkpoint:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Iterator[Run]:
-    with Run(tmp_path, RECIPE) as run:
+def run(tmp_path: Path) -> Iterator[RunFolder]:
+    with RunFolder(tmp_path, RECIPE) as run:
         yield run
 
 
 def names(out: Path) -> list[str]:
-    return [path.name for path in Run.checkpoints(out)]
+    return [path.name for path in RunFolder.checkpoints(out)]
 
 
 def test_the_recipe_is_written_as_resolved(tmp_path: Path) -> None:
-    with Run(tmp_path / "run", RECIPE):
+    with RunFolder(tmp_path / "run", RECIPE):
         assert load(str(tmp_path / "run" / "recipe.toml")) == RECIPE
 
 
-def test_the_newest_two_checkpoints_stay(run: Run, tmp_path: Path) -> None:
+def test_the_newest_two_checkpoints_stay(run: RunFolder, tmp_path: Path) -> None:
     for epochs in (1, 2, 3, 4):
         run.save(checkpoint(epochs))
     assert names(tmp_path) == ["checkpoint-0003", "checkpoint-0004"]
     assert Checkpoint.load(tmp_path / "checkpoint-0004").progress == {"history": history(4)}
 
 
-def test_checkpoints_in_the_middle_of_an_epoch_stand_between_those_of_its_ends(run: Run, tmp_path: Path) -> None:
+def test_checkpoints_in_the_middle_of_an_epoch_stand_between_those_of_its_ends(run: RunFolder, tmp_path: Path) -> None:
     run.save(checkpoint(0, steps=7))
     assert names(tmp_path) == ["checkpoint-0000+000007"]
     run.save(checkpoint(1))
@@ -74,7 +74,7 @@ def test_checkpoints_in_the_middle_of_an_epoch_stand_between_those_of_its_ends(r
     assert names(tmp_path) == ["checkpoint-0001+001200", "checkpoint-0002"]
 
 
-def test_an_epoch_that_is_not_over_adds_no_line_and_no_point(run: Run, tmp_path: Path) -> None:
+def test_an_epoch_that_is_not_over_adds_no_line_and_no_point(run: RunFolder, tmp_path: Path) -> None:
     run.save(checkpoint(1))
     drawn = ("metrics.csv", "curves.png", "conv1.png")
     for name in drawn:
@@ -88,12 +88,12 @@ def test_an_epoch_that_is_not_over_adds_no_line_and_no_point(run: Run, tmp_path:
 
 def test_a_run_that_ends_leaves_no_thread_behind(tmp_path: Path) -> None:
     before = threading.enumerate()
-    with Run(tmp_path, RECIPE):
+    with RunFolder(tmp_path, RECIPE):
         assert threading.enumerate() != before  # TensorBoard's
     assert threading.enumerate() == before
 
 
-def test_metrics_csv_has_a_line_an_epoch(run: Run, tmp_path: Path) -> None:
+def test_metrics_csv_has_a_line_an_epoch(run: RunFolder, tmp_path: Path) -> None:
     for epochs in (1, 2, 3):
         run.save(checkpoint(epochs))
     text = (tmp_path / "metrics.csv").read_text()
@@ -102,7 +102,7 @@ def test_metrics_csv_has_a_line_an_epoch(run: Run, tmp_path: Path) -> None:
     assert [{key: float(value) for key, value in row.items()} for row in rows] == history(3)
 
 
-def test_tensorboard_reads_the_same_numbers(run: Run, tmp_path: Path) -> None:
+def test_tensorboard_reads_the_same_numbers(run: RunFolder, tmp_path: Path) -> None:
     for epochs in (1, 2, 3):
         run.save(checkpoint(epochs))
     events = EventAccumulator(str(tmp_path))
@@ -112,13 +112,13 @@ def test_tensorboard_reads_the_same_numbers(run: Run, tmp_path: Path) -> None:
     assert [scalar.value for scalar in scalars] == pytest.approx([0.8 / epoch for epoch in (1, 2, 3)])
 
 
-def test_conv1_png_shows_the_newest_kernels(run: Run, tmp_path: Path) -> None:
+def test_conv1_png_shows_the_newest_kernels(run: RunFolder, tmp_path: Path) -> None:
     for epochs in (1, 2):
         run.save(checkpoint(epochs))
     assert (tmp_path / "conv1.png").read_bytes() == draw_filters(checkpoint(2).weights["conv1.weight"])
 
 
-def test_curves_png_is_a_picture_that_changes_with_the_history(run: Run, tmp_path: Path) -> None:
+def test_curves_png_is_a_picture_that_changes_with_the_history(run: RunFolder, tmp_path: Path) -> None:
     run.save(checkpoint(1))
     first = (tmp_path / "curves.png").read_bytes()
     run.save(checkpoint(2))
@@ -131,57 +131,57 @@ def test_every_file_of_a_run_is_on_the_disk_when_an_epoch_is_saved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = DiskCalls(monkeypatch)
-    with Run(tmp_path, RECIPE) as run:
+    with RunFolder(tmp_path, RECIPE) as run:
         run.save(checkpoint(1))
     for name in ("recipe.toml", "metrics.csv", "conv1.png", "curves.png", "checkpoint-0001/checkpoint.json"):
         calls.check(tmp_path / name)
 
 
-def test_a_folder_that_holds_a_run_is_refused_unless_it_is_resumed(run: Run, tmp_path: Path) -> None:
+def test_a_folder_that_holds_a_run_is_refused_unless_it_is_resumed(run: RunFolder, tmp_path: Path) -> None:
     run.save(checkpoint(1))
     with pytest.raises(BadInput, match=f"{tmp_path}.*--resume"):
-        Run.begun(tmp_path, resume=False)
-    assert Run.begun(tmp_path, resume=True) == [tmp_path / "checkpoint-0001"]
+        RunFolder.find_resumable(tmp_path, resume=False)
+    assert RunFolder.find_resumable(tmp_path, resume=True) == [tmp_path / "checkpoint-0001"]
 
 
 @pytest.mark.parametrize("resume", [False, True])
 def test_a_folder_without_a_checkpoint_may_be_used_and_resumed(tmp_path: Path, resume: bool) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    assert Run.begun(tmp_path, resume) == []
-    with Run(tmp_path, RECIPE):
+    assert RunFolder.find_resumable(tmp_path, resume) == []
+    with RunFolder(tmp_path, RECIPE):
         assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
 def test_a_run_belongs_to_one_process_at_a_time(tmp_path: Path) -> None:
-    with Run(tmp_path, RECIPE):
+    with RunFolder(tmp_path, RECIPE):
         before = (tmp_path / "recipe.toml").read_bytes()
         with pytest.raises(BadInput, match="another process is at this run"):
-            Run(tmp_path, replace(RECIPE, seed=7))
+            RunFolder(tmp_path, replace(RECIPE, seed=7))
         assert (tmp_path / "recipe.toml").read_bytes() == before
-    with Run(tmp_path, RECIPE):
+    with RunFolder(tmp_path, RECIPE):
         pass
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(BadInput, match=r"--out .*file/run: cannot be used \(Not a directory\)"):
-        Run(tmp_path / "file" / "run", RECIPE)
+        RunFolder(tmp_path / "file" / "run", RECIPE)
 
 
 def test_to_ask_whether_a_run_is_begun_writes_nothing(tmp_path: Path) -> None:
-    assert Run.begun(tmp_path / "run", resume=True) == []
+    assert RunFolder.find_resumable(tmp_path / "run", resume=True) == []
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("half", ["checkpoint-0002.partial", "checkpoint-0001+000120.partial"])
-def test_half_written_checkpoints_are_not_counted(run: Run, tmp_path: Path, half: str) -> None:
+def test_half_written_checkpoints_are_not_counted(run: RunFolder, tmp_path: Path, half: str) -> None:
     run.save(checkpoint(1))
     (tmp_path / half).mkdir()
     assert names(tmp_path) == ["checkpoint-0001"]
 
 
 @pytest.mark.parametrize("copy", ["checkpoint-0001.keep", "checkpoint-best", "checkpoint-1"])
-def test_a_copy_of_a_checkpoint_is_neither_gone_on_with_nor_removed(run: Run, tmp_path: Path, copy: str) -> None:
+def test_a_copy_of_a_checkpoint_is_neither_gone_on_with_nor_removed(run: RunFolder, tmp_path: Path, copy: str) -> None:
     run.save(checkpoint(1))
     shutil.copytree(tmp_path / "checkpoint-0001", tmp_path / copy)
     for epochs in (2, 3, 4):
@@ -191,7 +191,7 @@ def test_a_copy_of_a_checkpoint_is_neither_gone_on_with_nor_removed(run: Run, tm
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), SafetensorError("No space left on device")])
 def test_a_checkpoint_that_cannot_be_written_is_failed_work_and_the_one_before_stays(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def full(*_: object) -> None:
         raise error

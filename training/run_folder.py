@@ -27,7 +27,7 @@ CURVES = {
 }
 
 
-class Run:
+class RunFolder:
     """One run folder, opened for writing by one process at a time. Raises BadInput where another is at it or it cannot be used."""
 
     def __init__(self, out: Path, recipe: Recipe) -> None:
@@ -36,7 +36,7 @@ class Run:
         self.out = out
         self.events = SummaryWriter(str(out))
 
-    def __enter__(self) -> "Run":
+    def __enter__(self) -> "RunFolder":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -44,7 +44,7 @@ class Run:
         self._held.close()
 
     @classmethod
-    def begun(cls, out: Path, resume: bool) -> list[Path]:
+    def find_resumable(cls, out: Path, resume: bool) -> list[Path]:
         """The checkpoints that are there to go on from. Raises BadInput where there are some and `resume` was not asked for."""
         found = cls.checkpoints(out)
         if found and not resume:

@@ -8,7 +8,9 @@ from PIL import Image
 BROKEN = b"\xff\xd8\xff\xe0 no more"  # a JPEG's beginning
 
 
-def cuts(root: Path, photographs: Mapping[str, Path], images: int, broken: str | None = "pagoda/china07.jpg") -> Path:
+def write_crops(
+    root: Path, photographs: Mapping[str, Path], images: int, broken: str | None = "pagoda/china07.jpg"
+) -> Path:
     """Write so many below `root`, and in the place of one of them what is no image."""
     for label, (name, source) in zip(("pagoda", "sunflower"), photographs.items(), strict=True):
         (root / label).mkdir(parents=True)
@@ -22,7 +24,7 @@ def cuts(root: Path, photographs: Mapping[str, Path], images: int, broken: str |
     return root
 
 
-def assert_the_same(run: Path, other: Path) -> None:
+def assert_same_validation(run: Path, other: Path) -> None:
     """Two validations, byte for byte."""
     for name in ("predictions.parquet", "summary.json"):
         assert (run / name).read_bytes() == (other / name).read_bytes()

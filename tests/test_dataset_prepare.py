@@ -1,4 +1,4 @@
-"""dataset/prepared.py: the cache of 256x256 images, resumable and checked, with the statistics of what is trained on."""
+"""dataset/prepare.py and dataset/prepared_store.py: a resumable, checked cache of 256x256 images and their statistics."""
 
 import errno
 import io
@@ -21,10 +21,11 @@ from archives import ilsvrc, jpeg, tar, validation_images
 from PIL import Image
 
 from tencrop.common.errors import BadInput, WorkFailed
-from tencrop.dataset import prepared as room
-from tencrop.dataset.holdout import held_out
+from tencrop.dataset import prepare as room
+from tencrop.dataset.holdout import choose_holdout
 from tencrop.dataset.layouts import open_source
-from tencrop.dataset.prepared import DOCUMENT, INDEX, STATISTICS, Prepared, prepare
+from tencrop.dataset.prepare import prepare
+from tencrop.dataset.prepared_store import DOCUMENT, INDEX, SCHEMA, STATISTICS, PreparedStore
 from tencrop.dataset.source import Entry, Source
 from tencrop.images.decode import decode
 from tencrop.model.contract import Contract
@@ -49,30 +50,30 @@ def parts_of_8(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "PART", 8)
 
 
-def test_undecodable_images_are_listed_and_left_out(tiny_prepared: Prepared) -> None:
+def test_undecodable_images_are_listed_and_left_out(tiny_prepared: PreparedStore) -> None:
     document = json.loads((tiny_prepared.root / DOCUMENT).read_text())
     assert document["undecodable"] == ["ant/broken.png"]
     assert (document["images"], document["training"] + document["validation"]) == (31, 30)
     assert len(tiny_prepared.labels) == len(tiny_prepared.validation) == len(tiny_prepared.where) == 30
 
 
-def test_labels_and_holdout_are_the_sources(tiny_prepared: Prepared, source: Source) -> None:
+def test_labels_and_holdout_are_the_sources(tiny_prepared: PreparedStore, source: Source) -> None:
     good = np.array(["broken" not in entry.id for entry in source.entries])
     assert tiny_prepared.contract == Contract(labels=source.labels)
     np.testing.assert_array_equal(tiny_prepared.labels, np.array([entry.label for entry in source.entries])[good])
-    np.testing.assert_array_equal(tiny_prepared.validation, held_out(source.entries, 0.2)[good])
+    np.testing.assert_array_equal(tiny_prepared.validation, choose_holdout(source.entries, 0.2)[good])
     assert 0 < tiny_prepared.validation.sum() < 10
 
 
-def test_the_document_counts_training_and_validation_images(tiny_prepared: Prepared) -> None:
+def test_the_document_counts_training_and_validation_images(tiny_prepared: PreparedStore) -> None:
     document = json.loads((tiny_prepared.root / DOCUMENT).read_text())
     assert document["validation"] == tiny_prepared.validation.sum()
     assert document["training"] == (~tiny_prepared.validation).sum()
     assert document["bytes_per_image"] == round(tiny_prepared.where[:, 2].mean())
 
 
-def test_statistics_are_those_of_the_decoded_training_images(tiny_prepared: Prepared, source: Source) -> None:
-    held = held_out(source.entries, 0.2)
+def test_statistics_are_those_of_the_decoded_training_images(tiny_prepared: PreparedStore, source: Source) -> None:
+    held = choose_holdout(source.entries, 0.2)
     training = [x for x, out in zip(originals(source), held, strict=True) if x is not None and not out]
     stack = np.stack(training).astype(np.float64)
     statistics = tiny_prepared.statistics
@@ -82,7 +83,7 @@ def test_statistics_are_those_of_the_decoded_training_images(tiny_prepared: Prep
     np.testing.assert_allclose(np.abs(statistics.colour_vectors @ vectors[:, ::-1]), np.eye(3), atol=1e-4)
 
 
-def test_pixels_are_close_to_the_originals(tiny_prepared: Prepared, source: Source) -> None:
+def test_pixels_are_close_to_the_originals(tiny_prepared: PreparedStore, source: Source) -> None:
     for index, original in enumerate(x for x in originals(source) if x is not None):
         pixels = tiny_prepared.pixels(index)
         assert pixels.shape == (256, 256, 3)
@@ -95,13 +96,13 @@ def test_photographs_survive_the_cache_nearly_untouched(photographs: dict[str, P
         (tmp_path / "data" / name).mkdir(parents=True)
         shutil.copy(path, tmp_path / "data" / name / "1.jpg")
     prepare(open_source(tmp_path / "data"), tmp_path / "out", 0.0, quiet)
-    prepared = Prepared.open(tmp_path / "out")
+    prepared = PreparedStore.open(tmp_path / "out")
     for index, path in enumerate(photographs.values()):
         original = decode(path.read_bytes(), Contract())[0].astype(float)
         assert np.sqrt(((prepared.pixels(index) - original) ** 2).mean()) < 3.0  # above 38 dB
 
 
-def test_chroma_is_kept_at_full_resolution(tiny_prepared: Prepared) -> None:
+def test_chroma_is_kept_at_full_resolution(tiny_prepared: PreparedStore) -> None:
     part, start, size = tiny_prepared.where[0]
     data = (tiny_prepared.root / f"part-{part:05d}.bin").read_bytes()[start : start + size]
     with Image.open(io.BytesIO(data)) as image:
@@ -109,7 +110,7 @@ def test_chroma_is_kept_at_full_resolution(tiny_prepared: Prepared) -> None:
         assert [layer[1:3] for layer in image.layer] == [(1, 1)] * 3  # type: ignore[attr-defined]
 
 
-def test_batches_come_in_order_with_their_labels(tiny_prepared: Prepared) -> None:
+def test_batches_come_in_order_with_their_labels(tiny_prepared: PreparedStore) -> None:
     indices = np.random.default_rng(0).permutation(30)[:17]
     batches = list(tiny_prepared.batches(indices, 5))
     assert [len(images) for images, _ in batches] == [5, 5, 5, 2]
@@ -118,16 +119,16 @@ def test_batches_come_in_order_with_their_labels(tiny_prepared: Prepared) -> Non
     np.testing.assert_array_equal(np.concatenate([images for images, _ in batches]), expected)
 
 
-def test_no_indices_give_no_batches(tiny_prepared: Prepared) -> None:
+def test_no_indices_give_no_batches(tiny_prepared: PreparedStore) -> None:
     assert list(tiny_prepared.batches(np.array([], np.int64), 5)) == []
 
 
 @pytest.mark.usefixtures("parts_of_8")
 def test_cutting_into_parts_changes_nothing_that_is_read(
-    tiny_prepared: Prepared, source: Source, tmp_path: Path
+    tiny_prepared: PreparedStore, source: Source, tmp_path: Path
 ) -> None:
     prepare(source, tmp_path, 0.2, quiet)
-    cut = Prepared.open(tmp_path)
+    cut = PreparedStore.open(tmp_path)
     assert sorted(path.name for path in tmp_path.glob("*.bin")) == [f"part-0000{part}.bin" for part in range(4)]
     np.testing.assert_array_equal(cut.labels, tiny_prepared.labels)
     np.testing.assert_array_equal(cut.validation, tiny_prepared.validation)
@@ -211,7 +212,7 @@ def test_an_interrupted_prepare_is_not_a_prepared_data_set_and_can_be_finished(
         with pytest.raises(KeyboardInterrupt):
             prepare(source, tmp_path / "begun", 0.2, quiet)
     with pytest.raises(BadInput, match="tencrop prepare"):
-        Prepared.open(tmp_path / "begun")
+        PreparedStore.open(tmp_path / "begun")
     prepare(source, tmp_path / "begun", 0.2, quiet)
     assert snapshot(tmp_path / "begun") == snapshot(tmp_path / "whole")
 
@@ -262,7 +263,7 @@ def test_a_damaged_part_is_made_again_the_same(source: Source, tmp_path: Path, s
     assert snapshot(tmp_path) == whole
 
 
-def copy_of(prepared: Prepared, tmp_path: Path) -> Path:
+def copy_of(prepared: PreparedStore, tmp_path: Path) -> Path:
     return Path(shutil.copytree(prepared.root, tmp_path / "copy"))
 
 
@@ -309,17 +310,17 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_prepared_data_set_is_bad_input_naming_it(
-    tiny_prepared: Prepared, tmp_path: Path, damage: str
+    tiny_prepared: PreparedStore, tmp_path: Path, damage: str
 ) -> None:
     root = copy_of(tiny_prepared, tmp_path)
     DAMAGES[damage](root)
     with pytest.raises(BadInput, match=str(root)):
-        assert Prepared.open(root).statistics.mean.shape == (3, 256, 256)
+        assert PreparedStore.open(root).statistics.mean.shape == (3, 256, 256)
 
 
-def test_the_index_tells_where_each_image_lies(tiny_prepared: Prepared, source: Source) -> None:
+def test_the_index_tells_where_each_image_lies(tiny_prepared: PreparedStore, source: Source) -> None:
     index = pq.read_table(tiny_prepared.root / INDEX)
-    assert index.schema.equals(room.SCHEMA)
+    assert index.schema.equals(SCHEMA)
     assert isinstance(index, pa.Table)
     assert index["id"].to_pylist() == [entry.id for entry in source.entries]
     sizes = index["bytes"].to_numpy()
@@ -353,7 +354,7 @@ def test_a_class_without_a_training_image_is_bad_input_naming_it(tmp_path: Path)
 def test_ilsvrc_is_prepared_with_its_own_split(tmp_path: Path) -> None:
     source = open_source(ilsvrc(tmp_path / "data"))
     document = prepare(source, tmp_path / "out", 0.15, quiet)
-    prepared = Prepared.open(tmp_path / "out")
+    prepared = PreparedStore.open(tmp_path / "out")
     assert (document["training"], document["validation"], document["holdout"]) == (12, 5, None)
     np.testing.assert_array_equal(prepared.validation, source.entries.validation)
     np.testing.assert_array_equal(prepared.labels, source.entries.labels)
@@ -387,15 +388,15 @@ def test_other_labels_of_the_same_images_do_not_go_into_the_same_folder(tmp_path
 STUCK = """
 import itertools, sys, time
 from pathlib import Path
-from tencrop.dataset import prepared
+from tencrop.dataset import prepare
 from tencrop.dataset.layouts import open_source
-prepared.PART, original, calls = 8, prepared._prepare_one, itertools.count()
+prepare.PART, original, calls = 8, prepare._prepare_one, itertools.count()
 def stuck(*arguments):
     if next(calls) >= 20:
         time.sleep(600)
     return original(*arguments)
-prepared._prepare_one = stuck
-prepared.prepare(open_source(Path(sys.argv[1])), Path(sys.argv[2]), 0.2, lambda done: None)
+prepare._prepare_one = stuck
+prepare.prepare(open_source(Path(sys.argv[1])), Path(sys.argv[2]), 0.2, lambda done: None)
 """
 
 
@@ -424,7 +425,7 @@ PREPARE = """
 import resource, sys
 from pathlib import Path
 from tencrop.dataset.layouts import open_source
-from tencrop.dataset.prepared import prepare
+from tencrop.dataset.prepare import prepare
 source = open_source(Path(sys.argv[1]))
 prepare(source, Path(sys.argv[2]), 0.15, lambda done: None)
 print(len(source.entries), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

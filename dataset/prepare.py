@@ -14,8 +14,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -24,34 +22,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import save
 
 from tencrop.common.atomic import atomic_path, write_atomic
 from tencrop.common.errors import BadInput, ImageError, WorkFailed
-from tencrop.common.strict_config import dump, parse
-from tencrop.dataset.byte_range import read_at
-from tencrop.dataset.holdout import held_out
+from tencrop.common.strict_config import dump
+from tencrop.dataset.holdout import choose_holdout
+from tencrop.dataset.prepared_store import DOCUMENT, INDEX, SCHEMA, STATISTICS
 from tencrop.dataset.source import Entries, Entry, Source
 from tencrop.images.decode import decode
 from tencrop.model.contract import Contract
 from tencrop.model.mean_and_pca import PixelStatistics
 from tencrop.runtime.cores import cores
 
-DOCUMENT, INDEX, STATISTICS = "prepared.json", "index.parquet", "statistics.safetensors"
 PART = 1000  # images a part
 FULL = (errno.ENOSPC, errno.EDQUOT)
 QUALITY = 95  # JPEG quality of the cache, chroma at full resolution
-SCHEMA = pa.schema(
-    {
-        "id": pa.string(),
-        "label": pa.int32(),
-        "validation": pa.bool_(),
-        "part": pa.int32(),
-        "start": pa.int64(),
-        "bytes": pa.int32(),
-    }
-)  # bytes 0: the original could not be decoded
 
 
 def prepare(source: Source, out: Path, holdout: float, progress: Callable[[int], None]) -> dict[str, Any]:
@@ -63,20 +49,20 @@ def prepare(source: Source, out: Path, holdout: float, progress: Callable[[int],
     image, or none that can be decoded; WorkFailed where the disk is full.
     """
     entries = source.entries
-    held = held_out(entries, holdout)
+    held = choose_holdout(entries, holdout)
     _check_classes(source, held)
     contract = Contract(labels=source.labels)
     share = holdout if entries.validation is None else None
     plan = {"contract": dump(contract), "holdout": share, "images": len(entries), "ids": _digest(entries)}
     plan |= {"quality": QUALITY, "part": PART}
-    with _room(out):
+    with _report_full_disk(out):
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             if error.errno in FULL:
                 raise
             raise BadInput(f"{out}: cannot be used ({error.strerror}); choose another folder") from None
-        _claim(out / "plan.json", plan)
+        _check_plan(out / "plan.json", plan)
         sums = [np.zeros(1, np.int64), np.zeros((contract.resize, contract.resize, 3)), np.zeros((3, 3))]
         tables = []
         with ThreadPoolExecutor(cores()) as pool:
@@ -98,7 +84,7 @@ def prepare(source: Source, out: Path, holdout: float, progress: Callable[[int],
 
 
 @contextmanager
-def _room(out: Path) -> Iterator[None]:
+def _report_full_disk(out: Path) -> Iterator[None]:
     """Raises WorkFailed where the disk is full."""
     try:
         yield
@@ -136,7 +122,7 @@ def _digest(entries: Entries) -> str:
     return digest.hexdigest()
 
 
-def _claim(file: Path, plan: dict[str, Any]) -> None:
+def _check_plan(file: Path, plan: dict[str, Any]) -> None:
     """Remember what is being prepared, so that another data set never mixes into the same folder."""
     text = json.dumps(plan, indent=1, ensure_ascii=False)
     if not file.exists():
@@ -212,65 +198,3 @@ def _prepare_one(source: Source, entry: Entry, contract: Contract) -> tuple[np.n
     Image.fromarray(pixels).save(packed, "JPEG", quality=QUALITY, subsampling=0)
     flat = pixels.reshape(-1, 3).astype(np.float64)
     return pixels, packed.getvalue(), flat.T @ flat
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A finished prepared data set, read at random; undecodable originals are left out."""
-
-    root: Path
-    contract: Contract
-    labels: np.ndarray  # int32 [n], index of the class
-    validation: np.ndarray  # bool [n]
-    where: np.ndarray  # int64 [n,3]: part, start, bytes
-    statistics: PixelStatistics  # mean image and colour PCA of the training images
-
-    @classmethod
-    def open(cls, root: Path) -> "Prepared":
-        """Raises BadInput where the folder is unfinished, truncated or not a prepared data set."""
-        if not (root / DOCUMENT).is_file():
-            raise BadInput(f"{root}: not a finished prepared data set; run: tencrop prepare DATA {root}")
-        try:
-            document = json.loads((root / DOCUMENT).read_text(encoding="utf-8"))
-            index = pq.read_table(root / INDEX, columns=SCHEMA.names)
-            if index.schema != SCHEMA:
-                raise ValueError(f"{INDEX} has other columns")
-            contract = parse(Contract, document["contract"], f"{root / DOCUMENT}: contract")
-            statistics = PixelStatistics(**load_file(root / STATISTICS))
-        except (OSError, ValueError, KeyError, TypeError, pa.ArrowException, SafetensorError) as error:
-            raise BadInput(f"{root}: damaged prepared data set ({error}); prepare it again") from None
-        columns = {name: index[name].to_numpy() for name in SCHEMA.names if name != "id"}
-        good = columns["bytes"] > 0
-        where = np.stack([columns[name][good].astype(np.int64) for name in ("part", "start", "bytes")], axis=1)
-        needed = np.zeros(where[:, 0].max(initial=-1) + 1, np.int64)
-        np.maximum.at(needed, where[:, 0], where[:, 1] + where[:, 2])
-        for part, size in enumerate(needed.tolist()):
-            file = root / f"part-{part:05d}.bin"
-            if size and (not file.is_file() or file.stat().st_size < size):
-                raise BadInput(
-                    f"{file}: truncated or missing; delete {file.with_suffix('.parquet').name} and prepare again"
-                )
-        return cls(root, contract, columns["label"][good], columns["validation"][good], where, statistics)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """A worker process opens the folder itself; the index does not travel."""
-        return Prepared.open, (self.root,)
-
-    def image(self, index: int) -> Image.Image:
-        """RGB, R x R. Parts are opened for each image: 1300 of them at once are more files than a process may hold."""
-        part, start, size = self.where[index].tolist()
-        return Image.open(io.BytesIO(read_at(self.root / f"part-{part:05d}.bin", start, size)), formats=("JPEG",))
-
-    def pixels(self, index: int) -> np.ndarray:
-        """The same as uint8 [R,R,3]."""
-        return np.asarray(self.image(index))
-
-    def batches(self, indices: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """(uint8 [n,R,R,3], labels [n]) in order, n = size but for the last; decoded one batch ahead by a thread a core."""
-        groups = [indices[start : start + size] for start in range(0, len(indices), size)]
-        with ThreadPoolExecutor(cores()) as pool:
-            begun = ([pool.submit(self.pixels, int(index)) for index in group] for group in groups)
-            waiting = [*islice(begun, 1)]
-            for group in groups:
-                waiting += islice(begun, 1)
-                yield np.stack([image.result() for image in waiting.pop(0)]), self.labels[group]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tencrop.model.checkpoint import Checkpoint
-from tencrop.training.record import Run
+from tencrop.training.run_folder import RunFolder
 
 OVERRIDES = [
     "compile=false",
@@ -31,7 +31,7 @@ def quiet(epoch: int, share: float, shown: Mapping[str, float]) -> None:
 
 
 def last(out: Path) -> Checkpoint:
-    return Checkpoint.load(Run.checkpoints(out)[-1])
+    return Checkpoint.load(RunFolder.checkpoints(out)[-1])
 
 
 def untimed(checkpoint: Checkpoint) -> list[dict[str, Any]]:

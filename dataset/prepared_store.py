@@ -1,0 +1,98 @@
+"""PreparedStore: reads a prepared data set, the 256x256 JPEGs that prepare.py has written, at random."""
+
+import io
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from tencrop.common.errors import BadInput
+from tencrop.common.strict_config import parse
+from tencrop.dataset.byte_range import read_at
+from tencrop.model.contract import Contract
+from tencrop.model.mean_and_pca import PixelStatistics
+from tencrop.runtime.cores import cores
+
+DOCUMENT, INDEX, STATISTICS = "prepared.json", "index.parquet", "statistics.safetensors"
+SCHEMA = pa.schema(
+    {
+        "id": pa.string(),
+        "label": pa.int32(),
+        "validation": pa.bool_(),
+        "part": pa.int32(),
+        "start": pa.int64(),
+        "bytes": pa.int32(),
+    }
+)  # bytes 0: the original could not be decoded
+
+
+@dataclass(frozen=True)
+class PreparedStore:
+    """A finished prepared data set, read at random; undecodable originals are left out."""
+
+    root: Path
+    contract: Contract
+    labels: np.ndarray  # int32 [n], index of the class
+    validation: np.ndarray  # bool [n]
+    where: np.ndarray  # int64 [n,3]: part, start, bytes
+    statistics: PixelStatistics  # mean image and colour PCA of the training images
+
+    @classmethod
+    def open(cls, root: Path) -> "PreparedStore":
+        """Raises BadInput where the folder is unfinished, truncated or not a prepared data set."""
+        if not (root / DOCUMENT).is_file():
+            raise BadInput(f"{root}: not a finished prepared data set; run: tencrop prepare DATA {root}")
+        try:
+            document = json.loads((root / DOCUMENT).read_text(encoding="utf-8"))
+            index = pq.read_table(root / INDEX, columns=SCHEMA.names)
+            if index.schema != SCHEMA:
+                raise ValueError(f"{INDEX} has other columns")
+            contract = parse(Contract, document["contract"], f"{root / DOCUMENT}: contract")
+            statistics = PixelStatistics(**load_file(root / STATISTICS))
+        except (OSError, ValueError, KeyError, TypeError, pa.ArrowException, SafetensorError) as error:
+            raise BadInput(f"{root}: damaged prepared data set ({error}); prepare it again") from None
+        columns = {name: index[name].to_numpy() for name in SCHEMA.names if name != "id"}
+        good = columns["bytes"] > 0
+        where = np.stack([columns[name][good].astype(np.int64) for name in ("part", "start", "bytes")], axis=1)
+        needed = np.zeros(where[:, 0].max(initial=-1) + 1, np.int64)
+        np.maximum.at(needed, where[:, 0], where[:, 1] + where[:, 2])
+        for part, size in enumerate(needed.tolist()):
+            file = root / f"part-{part:05d}.bin"
+            if size and (not file.is_file() or file.stat().st_size < size):
+                raise BadInput(
+                    f"{file}: truncated or missing; delete {file.with_suffix('.parquet').name} and prepare again"
+                )
+        return cls(root, contract, columns["label"][good], columns["validation"][good], where, statistics)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A worker process opens the folder itself; the index does not travel."""
+        return PreparedStore.open, (self.root,)
+
+    def image(self, index: int) -> Image.Image:
+        """RGB, R x R. Parts are opened for each image: 1300 of them at once are more files than a process may hold."""
+        part, start, size = self.where[index].tolist()
+        return Image.open(io.BytesIO(read_at(self.root / f"part-{part:05d}.bin", start, size)), formats=("JPEG",))
+
+    def pixels(self, index: int) -> np.ndarray:
+        """The same as uint8 [R,R,3]."""
+        return np.asarray(self.image(index))
+
+    def batches(self, indices: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """(uint8 [n,R,R,3], labels [n]) in order, n = size but for the last; decoded one batch ahead by a thread a core."""
+        groups = [indices[start : start + size] for start in range(0, len(indices), size)]
+        with ThreadPoolExecutor(cores()) as pool:
+            begun = ([pool.submit(self.pixels, int(index)) for index in group] for group in groups)
+            waiting = [*islice(begun, 1)]
+            for group in groups:
+                waiting += islice(begun, 1)
+                yield np.stack([image.result() for image in waiting.pop(0)]), self.labels[group]
