@@ -17,6 +17,12 @@ class NoAnswer(ImageError):
     code = "no_answer"
 
 
+def check_numbers(probabilities: np.ndarray) -> None:
+    """Raises NoAnswer where a probability is not a number."""
+    if not np.isfinite(probabilities).all():
+        raise NoAnswer("the model's answer to this image is no number")
+
+
 @dataclass(frozen=True)
 class Guess:
     """One class: its index among the labels, its id and words, and its probability (mean over the ten views)."""
@@ -43,8 +49,7 @@ class Prediction:
         cls, probabilities: np.ndarray, view_probabilities: np.ndarray, labels: Sequence[Label], top: int = TOP
     ) -> "Prediction":
         """Name the `top` classes (fewer where there are fewer). Raises NoAnswer where a probability is not a number."""
-        if not np.isfinite(probabilities).all():
-            raise NoAnswer("the model's answer to this image is no number")
+        check_numbers(probabilities)
         guesses = [
             Guess(index, labels[index].id, labels[index].name, float(probabilities[index]))
             for index in top_k(probabilities, top).tolist()

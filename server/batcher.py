@@ -7,14 +7,12 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
-from http import HTTPStatus
 from typing import NamedTuple
 
 import numpy as np
 
 from tencrop.common.errors import Stopped, WorkFailed, one_line
 from tencrop.runtime.ensemble import Predictor
-from tencrop.server.errors import ApiError
 from tencrop.server.metrics import Metrics
 
 PATIENCE = 0.25  # seconds after which a job that waits for the engine looks whether it is still wanted
@@ -72,17 +70,16 @@ class Batcher:
     `queue_images` bound a forward and what is admitted.
     """
 
-    def __init__(self, engines: Sequence[Predictor], forward_images: int, queue_images: int, metrics: Metrics) -> None:
+    def __init__(self, engines: Sequence[Predictor], forward_images: int, metrics: Metrics) -> None:
         self.model = engines[0]
         first = self.model.engine
         self.engine_info = EngineInfo(first.name, ",".join(each.engine.device for each in engines), first.precision)
-        self.forward_images, self.queue_images = forward_images, queue_images
+        self.forward_images = forward_images
         self.metrics = metrics
         self._sizes = forward_sizes(forward_images)
         self._queue: deque[_Waiting] = deque()
         self._background: _Background | None = None  # looked at when nothing waits and nothing comes
-        self._admitted = 0  # images
-        self._in_flight = 0  # of these, those that are being decoded or wait
+        self._in_flight = 0  # images
         self._wake = threading.Condition()
         self._stopping = False
         self._threads = [
@@ -92,35 +89,12 @@ class Batcher:
         for thread in self._threads:
             thread.start()
         metrics.set_engine(self.model.name, self.engine_info._asdict())
-        metrics.set_gauges(self.model.name, lambda: len(self._queue), lambda: self._admitted)
+        metrics.watch_queue(self.model.name, lambda: len(self._queue))
 
     @property
     def alive(self) -> bool:
         """All engines' threads run."""
         return all(thread.is_alive() for thread in self._threads)
-
-    @contextmanager
-    def admitted(self, images: int = 1) -> Iterator[None]:
-        """Places for so many images, held until they are answered; taken once they have arrived, for a slow body must not hold one.
-
-        Raises ApiError 429 where there are not so many. For the event loop's thread.
-        """
-        self.check_room(images)
-        self._admitted += images
-        try:
-            yield
-        finally:
-            self._admitted -= images
-
-    def check_room(self, images: int = 1) -> None:
-        """Asked before a body is read, too. Raises ApiError 429 where there are not so many places."""
-        if self._admitted + images > self.queue_images:
-            raise ApiError(
-                HTTPStatus.TOO_MANY_REQUESTS,
-                "queue_full",
-                "too many images are waiting; try again",
-                {"Retry-After": "1"},
-            )
 
     @contextmanager
     def in_flight(self) -> Iterator[None]:

@@ -45,9 +45,12 @@ class Metrics:
         )
         self._engine = Info("tencrop_engine", "what runs a model", ["model"], registry=registry)
 
-    def set_gauges(self, model: str, waiting: Callable[[], float], admitted: Callable[[], float]) -> None:
-        """Ask these two whenever the metrics are read."""
+    def watch_queue(self, model: str, waiting: Callable[[], float]) -> None:
+        """Call `waiting` whenever the metrics are read."""
         self._queue.labels(model).set_function(waiting)
+
+    def watch_admitted(self, model: str, admitted: Callable[[], float]) -> None:
+        """Call `admitted` whenever the metrics are read."""
         self._admitted.labels(model).set_function(admitted)
 
     def set_engine(self, model: str, engine: dict[str, str]) -> None:
@@ -62,7 +65,7 @@ class Metrics:
         self.engine_seconds.labels(model).observe(time.perf_counter() - started)
         self.forward_views.labels(model).observe(views)
 
-    def value(self, name: str, model: str) -> float:
+    def get_value(self, name: str, model: str) -> float:
         """A sample of this model's, 0 before the first."""
         return self._registry.get_sample_value(f"tencrop_{name}", {"model": model}) or 0.0
 

@@ -1,8 +1,9 @@
-"""What happens to an image between its bytes and its answer, whichever interface it came by: decode pool, queue, forward."""
+"""Pipeline: the path of every request for predictions, from its body to the answers of its images."""
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from typing import NamedTuple, TypeVar
 
@@ -11,74 +12,125 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 
 from tencrop.common.errors import ImageError
-from tencrop.images.decode import ImageInfo, decode, decode_small
+from tencrop.images.decode import ImageInfo
+from tencrop.runtime.prediction import Prediction, check_numbers
+from tencrop.server.admission import Admission
 from tencrop.server.batcher import BatchedAnswer, Batcher
+from tencrop.server.decode_pool import DecodePool
 from tencrop.server.errors import ApiError
-from tencrop.server.state import ServerState
 
-T = TypeVar("T")
+Images = Sequence[bytes] | np.ndarray  # encoded images, or decoded squares, uint8 [N,R,R,3]
 
-
-class NoAnswer(ImageError):
-    """The net's answer is no number, as that of one which divides by an image's contrast."""
-
-    code = "no_answer"
+Body = TypeVar("Body")
+Answer = TypeVar("Answer")
 
 
-class Answered(NamedTuple):
-    """One image: what it was, what the net says, and the seconds of its decoding."""
+class ImageAnswer(NamedTuple):
+    """One image's answer. `info` describes the encoded image; a square that a client decoded has none."""
 
-    info: ImageInfo
-    prediction: BatchedAnswer
+    batched: BatchedAnswer
+    info: ImageInfo | None
     decode_seconds: float
 
 
-async def answer(state: ServerState, batcher: Batcher, data: bytes) -> Answered:
-    """Decode an encoded image and predict. Raises ImageError."""
-    if not data:
-        raise ImageError("the image is empty (0 bytes)")
-    loop = asyncio.get_running_loop()
-    with batcher.in_flight():
-        started = time.perf_counter()
-        decoded = await loop.run_in_executor(state.decoders, decode_small, data, batcher.model.contract)
-        if decoded is None:
-            decoded = await loop.run_in_executor(state.large_decoder, decode, data, batcher.model.contract)
-        pixels, info = decoded
-        seconds = time.perf_counter() - started
-        prediction = await _predicted(batcher, pixels)
-    batcher.metrics.decode_seconds.labels(batcher.model.name).observe(seconds)
-    return Answered(info, prediction, seconds)
+class Pipeline:
+    """One model's path: check for room, read the body, admit its images, decode, queue, forward pass, answer.
 
-
-async def answer_pixels(batcher: Batcher, pixels: np.ndarray) -> BatchedAnswer:
-    """Predict of an image that is uint8 [R,R,3] already. Raises NoAnswer."""
-    with batcher.in_flight():
-        return await _predicted(batcher, pixels)
-
-
-async def _predicted(batcher: Batcher, pixels: np.ndarray) -> BatchedAnswer:
-    """Raises NoAnswer."""
-    prediction = await batcher.predict(pixels)
-    if not np.isfinite(prediction.probabilities).all():
-        raise NoAnswer("the model's answer to this image is no number")
-    return prediction
-
-
-async def with_deadline(state: ServerState, request: Request, work: Awaitable[T]) -> T:
-    """What comes of it. The request's body must have been read.
-
-    Raises ApiError 504 where it takes longer than the deadline, ClientDisconnect where the client leaves; it is cancelled then.
+    Every interface takes this path. Interfaces differ in how they read a body and how they render answers.
     """
-    seconds = state.settings.deadline_seconds
-    task = asyncio.ensure_future(work)
-    left = asyncio.ensure_future(request.receive())  # the next message after a body says that the client is gone
+
+    def __init__(
+        self, batcher: Batcher, admission: Admission, decode_pool: DecodePool, deadline_seconds: float
+    ) -> None:
+        self.batcher, self.admission, self.decode_pool = batcher, admission, decode_pool
+        self.model = batcher.model
+        self._deadline_seconds = deadline_seconds
+
+    async def answer_request(
+        self,
+        request: Request,
+        read: Callable[[Request], Awaitable[Body]],
+        answer: Callable[[Body], Awaitable[Answer]],
+    ) -> Answer:
+        """Read the request's body, then answer it within the deadline. `answer` calls `answer_images`.
+
+        Raises ApiError 429 before the body is read where no place is free, and what `with_deadline` raises.
+        """
+        self.admission.check_room()
+        body = await read(request)
+        return await with_deadline(request, self._deadline_seconds, answer(body))
+
+    async def answer_image(self, image: bytes) -> ImageAnswer:
+        """Answer an encoded image. Raises ApiError 429, ImageError."""
+        (answer,) = await self.answer_images([image])
+        if isinstance(answer, ImageError):
+            raise answer
+        return answer
+
+    async def answer_images(self, images: Images) -> list[ImageAnswer | ImageError]:
+        """Answer the images in their order. An ImageError stands in the place of an image that cannot be answered.
+
+        Raises ApiError 429 where the model has no room for all of them.
+        """
+        with self.admission.admit(len(images)):
+            outcomes = await asyncio.gather(*map(self._answer_image, images), return_exceptions=True)
+        return [_raise_unless_answer(outcome) for outcome in outcomes]
+
+    def name_classes(self, answer: ImageAnswer, top: int) -> Prediction:
+        """The answer with its `top` most probable classes."""
+        batched = answer.batched
+        return Prediction.from_probabilities(
+            batched.probabilities, batched.view_probabilities, self.model.contract.labels, top
+        )
+
+    async def _answer_image(self, image: bytes | np.ndarray) -> ImageAnswer:
+        """Raises ImageError."""
+        if len(image) == 0:
+            raise ImageError("the image is empty (0 bytes)")
+        with self.batcher.in_flight():
+            pixels, info, seconds = await self._decode(image)
+            batched = await self.batcher.predict(pixels)
+            check_numbers(batched.probabilities)
+        if info:
+            self.batcher.metrics.decode_seconds.labels(self.model.name).observe(seconds)
+        return ImageAnswer(batched, info, seconds)
+
+    async def _decode(self, image: bytes | np.ndarray) -> tuple[np.ndarray, ImageInfo | None, float]:
+        """The image as a square, uint8 [R,R,3]; its description; the seconds that decoding took. Raises ImageError."""
+        if isinstance(image, np.ndarray):
+            return image, None, 0.0
+        started = time.perf_counter()
+        pixels, info = await self.decode_pool.decode(image, self.model.contract)
+        return pixels, info, time.perf_counter() - started
+
+
+def _raise_unless_answer(outcome: ImageAnswer | BaseException) -> ImageAnswer | ImageError:
+    """Raises every error that is not an image's own."""
+    if isinstance(outcome, ImageAnswer | ImageError):
+        return outcome
+    raise outcome
+
+
+async def with_deadline(request: Request, seconds: float, work: Awaitable[Answer]) -> Answer:
+    """Await `work` for at most `seconds`, and only while the client stays. The request's body must have been read.
+
+    Raises ApiError 504 when the time is over, ClientDisconnect when the client leaves; the work is cancelled then.
+    """
+    left = asyncio.ensure_future(request.receive())  # the next message after a body is the client's disconnect
     try:
-        await asyncio.wait((task, left), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
+        async with asyncio.timeout(seconds) as timeout:
+            left.add_done_callback(lambda _: _end_now(timeout))
+            return await work
+    except TimeoutError:
+        if not timeout.expired():
+            raise  # by the work itself
         if left.done():
-            raise ClientDisconnect
-        raise ApiError(HTTPStatus.GATEWAY_TIMEOUT, "deadline", f"no answer within {seconds:g} s; try again")
+            raise ClientDisconnect from None
+        raise ApiError(HTTPStatus.GATEWAY_TIMEOUT, "deadline", f"no answer within {seconds:g} s; try again") from None
     finally:
         left.cancel()
-        task.cancel()
+
+
+def _end_now(timeout: asyncio.Timeout) -> None:
+    with suppress(RuntimeError):  # the block has ended
+        timeout.reschedule(asyncio.get_running_loop().time())

@@ -5,6 +5,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tencrop.runtime.prediction import Guess
+
 MAX_TOP = 1000  # labels in an answer
 MAX_INTEGER = 2**53  # that every JSON reader keeps exact
 FINISHED = ("done", "failed", "cancelled")  # of Validation.status
@@ -22,15 +24,6 @@ EXAMPLE: dict[str, Any] = {  # of /v1/predict?top=2
     "input": {"format": "JPEG", "mode": "RGB", "width": 640, "height": 427, "exif_rotated": False},
     "timing_ms": {"decode": 5.16, "queue": 0.15, "engine": 15.18},
 }
-
-
-class Guess(BaseModel):
-    """One label of an answer."""
-
-    index: int
-    id: str
-    label: str
-    probability: float
 
 
 class ViewVerdict(BaseModel):

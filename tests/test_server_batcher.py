@@ -1,4 +1,4 @@
-"""The batcher: every caller gets its own row, whatever others do, and the queue is bounded."""
+"""The batcher: every caller gets its own row, whatever others do."""
 
 import asyncio
 import sys
@@ -14,7 +14,6 @@ from tencrop.common.errors import Stopped, WorkFailed
 from tencrop.model.contract import Contract
 from tencrop.runtime.classifier import Classifier
 from tencrop.server.batcher import Batcher, forward_sizes, warm_up
-from tencrop.server.errors import ApiError
 from tencrop.server.metrics import Metrics
 
 
@@ -47,8 +46,8 @@ def image(value: int) -> np.ndarray:
     return np.full((4, 4, 3), value, np.uint8)
 
 
-def batcher(engine: Echo, forward_images: int = 4, queue_images: int = 1000) -> Batcher:
-    return Batcher([cast(Classifier, cast(Any, engine))], forward_images, queue_images, Metrics())
+def batcher(engine: Echo, forward_images: int = 4) -> Batcher:
+    return Batcher([cast(Classifier, cast(Any, engine))], forward_images, Metrics())
 
 
 async def until(condition: Any) -> None:
@@ -85,17 +84,6 @@ def test_what_waits_goes_together_up_to_the_budget() -> None:
     asyncio.run(ask())
     running.stop()
     assert sum(engine.sizes) == 9 and 4 in engine.sizes
-
-
-def test_full_house_is_refused_with_retry_after_and_places_come_back() -> None:
-    running = batcher(Echo(), queue_images=2)
-    with running.admitted():
-        with running.admitted(), pytest.raises(ApiError) as refused, running.admitted():
-            pass
-        with running.admitted():
-            pass
-    running.stop()
-    assert refused.value.status_code == 429 and refused.value.headers == {"Retry-After": "1"}
 
 
 def test_cancelled_caller_is_dropped_before_its_forward() -> None:
@@ -245,7 +233,7 @@ def test_two_engines_share_one_queue() -> None:
     slow, quick = Echo(), Echo()
     for each in (slow, quick):
         each.gate.clear()
-    running = Batcher([cast(Classifier, cast(Any, each)) for each in (slow, quick)], 1, 1000, Metrics())
+    running = Batcher([cast(Classifier, cast(Any, each)) for each in (slow, quick)], 1, Metrics())
 
     async def ask() -> list[float]:
         tasks = [asyncio.create_task(running.predict(image(value))) for value in range(10)]

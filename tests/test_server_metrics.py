@@ -55,8 +55,8 @@ def test_requests_images_forwards_and_engines_are_told(client: TestClient, photo
 
 
 def test_what_waits_is_told(client: TestClient) -> None:
-    batcher = client.app.state.server_state.batchers["caltech101"]  # type: ignore[attr-defined]
-    with batcher.admitted(5):
+    admission = client.app.state.server_state.pipelines["caltech101"].admission  # type: ignore[attr-defined]
+    with admission.admit(5):
         assert samples(client)["tencrop_admitted_images", "caltech101"] == 5
 
 

@@ -169,8 +169,8 @@ def test_two_images_are_refused(client: TestClient, jpeg: bytes) -> None:
 
 def test_more_than_fits_is_429(classifier: Classifier, jpeg: bytes) -> None:
     with TestClient(create_app([classifier], Settings(queue_views=10))) as client:
-        batcher = client.app.state.server_state.batchers["caltech101"]  # type: ignore[attr-defined]
-        with batcher.admitted():
+        admission = client.app.state.server_state.pipelines["caltech101"].admission  # type: ignore[attr-defined]
+        with admission.admit():
             reply = client.post("/v1/predict", content=jpeg)
         assert (reply.status_code, reply.json()["error"]["code"], reply.headers["retry-after"]) == (
             429,
@@ -182,9 +182,9 @@ def test_more_than_fits_is_429(classifier: Classifier, jpeg: bytes) -> None:
 
 def test_a_batch_takes_a_place_for_each_image(classifier: Classifier, jpeg: bytes) -> None:
     with TestClient(create_app([classifier], Settings(queue_views=30))) as client:
-        batcher = client.app.state.server_state.batchers["caltech101"]  # type: ignore[attr-defined]
+        admission = client.app.state.server_state.pipelines["caltech101"].admission  # type: ignore[attr-defined]
         three = [("images", jpeg)] * 3
-        with batcher.admitted():
+        with admission.admit():
             reply = client.post("/v1/predict/batch", files=three)
             assert (reply.status_code, reply.json()["error"]["code"], reply.headers["retry-after"]) == (
                 429,
@@ -194,7 +194,7 @@ def test_a_batch_takes_a_place_for_each_image(classifier: Classifier, jpeg: byte
             assert client.post("/v1/predict", content=jpeg).status_code == 200
         assert len(client.post("/v1/predict/batch", files=three).json()["results"]) == 3
         assert client.post("/v1/predict/batch", files=[*three, three[0]]).status_code == 422
-        assert batcher._admitted == 0
+        assert admission.admitted == 0
 
 
 def test_failure_of_our_own_is_an_error_object(
@@ -251,11 +251,11 @@ def test_large_images_leave_a_decoder_to_the_others(
         gate.wait(30)
         return decode(data, contract)
 
-    monkeypatch.setattr("tencrop.server.pipeline.decode", held)
+    monkeypatch.setattr("tencrop.server.decode_pool.decode", held)
     with TestClient(create_app([classifier], Settings())) as client, ThreadPoolExecutor() as pool:
-        state = client.app.state.server_state  # type: ignore[attr-defined]
-        state.decoders.shutdown()
-        state.decoders = ThreadPoolExecutor(2)
+        decode_pool = client.app.state.server_state.decode_pool  # type: ignore[attr-defined]
+        decode_pool._small.shutdown()
+        decode_pool._small = ThreadPoolExecutor(2)
         waiting = [pool.submit(client.post, "/v1/predict", content=large) for _ in range(4)]
         try:
             assert began.wait(10)

@@ -1,14 +1,13 @@
-"""The Open Inference Protocol's tensors: JSON with the binary extension, read and written (tritonclient is the judge).
+"""Reads and writes the Open Inference Protocol's tensors: JSON, and its binary extension.
 
-A request of N bytes of JSON (header Inference-Header-Content-Length) and then its binary tensors, one behind the other; N = 0: the body
-is the one input itself. A BYTES element is a uint32 length and so many bytes; in JSON, which cannot hold bytes, it is base64.
+A request is N bytes of JSON (header Inference-Header-Content-Length) and then its binary tensors. N = 0: the body is the
+one input itself. A BYTES element is a uint32 length and so many bytes; in JSON, which cannot hold bytes, it is base64.
 """
 
 import base64
 import binascii
 import math
 import struct
-import zlib
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from itertools import chain
@@ -22,17 +21,12 @@ from tencrop.model.contract import Label
 from tencrop.model.metrics import top_k
 from tencrop.server.body_images import parse_json
 from tencrop.server.errors import ApiError
+from tencrop.server.oip.served_model import DYNAMIC, OUTPUT, VERSION, TensorMetadata
+from tencrop.server.pipeline import Images
 
 HEADER_LENGTH = "inference-header-content-length"
-OUTPUT = "probabilities"
-VERSION = "1"  # of every model
-DYNAMIC = -1
-WINDOW = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}  # what zlib calls these encodings
 MAX_DIMENSION = 2**31
-MAX_JSON = 8 << 20  # bytes; nothing else runs while they are parsed, and the worst of them become 300 MiB
-
-
-Elements = list[bytes] | np.ndarray  # encoded images, or uint8 [N,R,R,3]
+MAX_JSON = 8 << 20  # bytes; nothing else runs while JSON is parsed, and the worst JSON of this size becomes 300 MiB
 
 
 class Tensor(BaseModel):
@@ -61,83 +55,45 @@ class InferRequest(BaseModel):
     parameters: dict[str, Any] = {}
 
 
-class TensorMetadata(NamedTuple):
-    """A model's one input or its output: name, datatype, and shape."""
-
-    name: str
-    datatype: str
-    shape: tuple[int, ...]
-
-
 class ParsedRequest(NamedTuple):
-    """What a request asks for, and how to answer."""
+    """A request's images, and the form of its answer: binary or JSON, the `classes` most probable or (0) all probabilities."""
 
     id: str | None
-    elements: Elements
+    images: Images
     binary: bool
-    classes: int  # 0: all probabilities
+    classes: int
 
 
-def decompress(body: bytes, encoding: str, most: int) -> bytes:
-    """A body without its Content-Encoding. Raises ApiError where it is damaged, or larger than `most` bytes."""
-    if encoding in ("", "identity"):
-        return body
-    if encoding not in WINDOW:
-        raise ApiError(
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-            "unsupported_encoding",
-            f"content-encoding {encoding!r}: send gzip or deflate",
-        )
-    try:
-        stream = zlib.decompressobj(WINDOW[encoding])
-        plain = stream.decompress(body, most + 1)
-    except zlib.error:
-        raise _bad(f"the body is not {encoding}") from None
-    if len(plain) > most:
-        raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body_too_large", f"the inflated body exceeds {most} bytes")
-    if not stream.eof:
-        raise _bad(f"the {encoding} body is cut off")
-    return plain
-
-
-def parse_request(body: bytes, length: str | None, wanted: TensorMetadata, most: int) -> ParsedRequest:
-    """A request for a model with this input; at most so many images. Raises ApiError."""
-    json_bytes = len(body) if length is None else int(length) if length.isdecimal() and len(length) < 12 else -1
-    if not 0 <= json_bytes <= len(body):
-        raise _bad(f"{HEADER_LENGTH}: {length!r} is not a length within the body")
-    if length is not None and not json_bytes:
-        elements = _only(body, wanted)
-        _few(len(elements), most)
-        return ParsedRequest(None, elements, True, 0)
+def parse_request(body: bytes, json_length: str | None, expected: TensorMetadata, max_images: int) -> ParsedRequest:
+    """Parse a request for a model with the input `expected`. `json_length` is the header. Raises ApiError."""
+    json_bytes = _json_bytes(body, json_length)
+    if json_length is not None and not json_bytes:
+        images = _images_of_raw_body(body, expected)
+        _check_count(len(images), max_images)
+        return ParsedRequest(None, images, True, 0)
     if json_bytes > MAX_JSON:
         why = f"{json_bytes} bytes of JSON; at most {MAX_JSON}: send tensors as binary data"
         raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body_too_large", why)
     asked = parse_json(InferRequest, body[:json_bytes])
-    tensor, rest = asked.inputs[0], body[json_bytes:]
-    if (tensor.name, tensor.datatype) != wanted[:2]:
-        raise _bad(
-            f"input {tensor.name!r} of {tensor.datatype}: this model has the one input {wanted.name!r} of {wanted.datatype}"
-        )
-    shape = tuple(tensor.shape)
-    if len(shape) != len(wanted.shape) or shape[1:] != wanted.shape[1:] or not 0 <= shape[0] < MAX_DIMENSION:
-        raise _bad(f"input {tensor.name!r} of shape {list(shape)}: expected {list(wanted.shape)}")
-    _few(shape[0], most)
+    tensor = asked.inputs[0]
+    _check_input(tensor, expected)
+    _check_count(tensor.shape[0], max_images)
     output = asked.outputs[0] if asked.outputs else RequestedOutput(name=OUTPUT)
     if output.name != OUTPUT:
-        raise _bad(f"output {output.name!r}: this model has the one output {OUTPUT!r}")
+        raise _bad_request(f"output {output.name!r}: this model has the one output {OUTPUT!r}")
     binary = output.parameters.get("binary_data", asked.parameters.get("binary_data_output", False))
     classes = output.parameters.get("classification", 0)
     if not isinstance(classes, int) or classes < 0:
-        raise _bad("classification: not a number of classes")
-    return ParsedRequest(asked.id, _elements(tensor, rest, wanted), bool(binary), classes)
+        raise _bad_request("classification: not a number of classes")
+    return ParsedRequest(asked.id, _images_of(tensor, body[json_bytes:], expected), bool(binary), classes)
 
 
 def render_response(
-    model: str, infer: ParsedRequest, probabilities: np.ndarray, labels: Sequence[Label], ran: Mapping[str, str]
+    model: str, asked: ParsedRequest, probabilities: np.ndarray, labels: Sequence[Label], engine: Mapping[str, str]
 ) -> tuple[bytes, int | None]:
-    """float32 [N,C] -> the answer, and the length of its JSON where binary data follow; `ran` tells what computed it."""
-    if infer.classes:
-        best = top_k(probabilities, infer.classes)
+    """float32 [N,C] -> the response's body, and the length of its JSON where binary data follow the JSON."""
+    if asked.classes:
+        best = top_k(probabilities, asked.classes)
         words = [
             f"{row[i]:f}:{i}:{labels[i].name}"
             for row, indices in zip(probabilities, best, strict=True)
@@ -149,91 +105,105 @@ def render_response(
         datatype, shape, values = "FP32", list(probabilities.shape), probabilities.ravel().tolist()
         packed = np.asarray(probabilities, "<f4").tobytes()
     tensor: dict[str, Any] = {"name": OUTPUT, "datatype": datatype, "shape": shape}
-    tensor |= {"parameters": {"binary_data_size": len(packed)}} if infer.binary else {"data": values}
-    answer = {"model_name": model, "model_version": VERSION, "outputs": [tensor], "parameters": ran}
-    text = to_json(
-        answer | ({"id": infer.id} if infer.id is not None else {})
-    )  # 3 ms of 64x1000 floats; the json module takes 50
-    return (text + packed, len(text)) if infer.binary else (text, None)
+    tensor |= {"parameters": {"binary_data_size": len(packed)}} if asked.binary else {"data": values}
+    answer = {"model_name": model, "model_version": VERSION, "outputs": [tensor], "parameters": engine}
+    answer |= {"id": asked.id} if asked.id is not None else {}
+    text = to_json(answer)  # takes 3 ms for 64x1000 floats; the json module takes 50
+    return (text + packed, len(text)) if asked.binary else (text, None)
 
 
-def compress(body: bytes, accepted: str) -> tuple[bytes, str | None]:
-    """The body in the first of the client's encodings that is known, and its name."""
-    names = [name.partition(";")[0].strip().lower() for name in accepted.split(",")]
-    encoding = next((name for name in names if name in WINDOW), None)
-    if encoding is None:
-        return body, None
-    return zlib.compress(body, 1, WINDOW[encoding]), encoding
+def _json_bytes(body: bytes, header: str | None) -> int:
+    """The length of the body's JSON. Raises ApiError where the header is not a length within the body."""
+    if header is None:
+        return len(body)
+    length = int(header) if header.isdecimal() and len(header) < 12 else -1
+    if not 0 <= length <= len(body):
+        raise _bad_request(f"{HEADER_LENGTH}: {header!r} is not a length within the body")
+    return length
 
 
-def _few(images: int, most: int) -> None:
-    if images > most:
-        raise ApiError(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_many_images", f"{images} images; at most {most} in a request"
+def _check_input(tensor: Tensor, expected: TensorMetadata) -> None:
+    if (tensor.name, tensor.datatype) != expected[:2]:
+        raise _bad_request(
+            f"input {tensor.name!r} of {tensor.datatype}: "
+            f"this model has the one input {expected.name!r} of {expected.datatype}"
         )
+    shape = tuple(tensor.shape)
+    if len(shape) != len(expected.shape) or shape[1:] != expected.shape[1:] or not 0 <= shape[0] < MAX_DIMENSION:
+        raise _bad_request(f"input {tensor.name!r} of shape {list(shape)}: expected {list(expected.shape)}")
 
 
-def _only(body: bytes, wanted: TensorMetadata) -> Elements:
-    """The elements of a body that is the tensor itself."""
-    if wanted.datatype == "BYTES":
+def _check_count(images: int, max_images: int) -> None:
+    if images > max_images:
+        why = f"{images} images; at most {max_images} in a request"
+        raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_many_images", why)
+
+
+def _images_of_raw_body(body: bytes, expected: TensorMetadata) -> Images:
+    """The images of a body that is the tensor itself."""
+    if expected.datatype == "BYTES":
         return [body]
-    return _squares(body, (DYNAMIC, *wanted.shape[1:]))
+    return _squares(body, (DYNAMIC, *expected.shape[1:]))
 
 
-def _elements(tensor: Tensor, rest: bytes, wanted: TensorMetadata) -> Elements:
+def _images_of(tensor: Tensor, binary: bytes, expected: TensorMetadata) -> Images:
+    """The images of a tensor, from its JSON or from the binary data behind the JSON."""
     size = tensor.parameters.get("binary_data_size")
     if size is None:
-        if rest:
-            raise _bad("bytes behind the JSON that no tensor claims")
-        return _from_json(tensor, wanted)
-    if size != len(rest) or isinstance(size, bool):
-        raise _bad(f"binary_data_size {size!r}: {len(rest)} bytes follow the JSON")
-    elements = _split(rest) if wanted.datatype == "BYTES" else _squares(rest, tuple(tensor.shape))
-    return _counted(elements, tensor.shape[0])
+        if binary:
+            raise _bad_request("bytes behind the JSON that no tensor claims")
+        return _images_of_json(tensor, expected)
+    if size != len(binary) or isinstance(size, bool):
+        raise _bad_request(f"binary_data_size {size!r}: {len(binary)} bytes follow the JSON")
+    images = _split(binary) if expected.datatype == "BYTES" else _squares(binary, tuple(tensor.shape))
+    return _check_shape(images, tensor.shape[0])
 
 
-def _from_json(tensor: Tensor, wanted: TensorMetadata) -> Elements:
+def _images_of_json(tensor: Tensor, expected: TensorMetadata) -> Images:
     if tensor.data is None:
-        raise _bad(f"input {tensor.name!r} has neither data nor binary_data_size")
-    if wanted.datatype == "BYTES":
+        raise _bad_request(f"input {tensor.name!r} has neither data nor binary_data_size")
+    if expected.datatype == "BYTES":
         try:
-            return _counted([base64.b64decode(text, validate=True) for text in tensor.data], tensor.shape[0])
+            return _check_shape([base64.b64decode(text, validate=True) for text in tensor.data], tensor.shape[0])
         except (TypeError, ValueError, binascii.Error):
-            raise _bad("data: a BYTES element in JSON is a string of base64; send bytes as binary data") from None
+            raise _bad_request(
+                "data: a BYTES element in JSON is a string of base64; send bytes as binary data"
+            ) from None
     try:
         flat = tensor.data
         while flat and isinstance(flat[0], list):
             flat = list(chain.from_iterable(flat))
         return np.frombuffer(bytes(flat), np.uint8).reshape(tensor.shape)
     except (TypeError, ValueError):  # `bytes` takes whole numbers from 0 to 255 and nothing else
-        raise _bad(f"data: expected {math.prod(tensor.shape)} whole numbers from 0 to 255") from None
+        raise _bad_request(f"data: expected {math.prod(tensor.shape)} whole numbers from 0 to 255") from None
 
 
 def _squares(raw: bytes, shape: tuple[int, ...]) -> np.ndarray:
-    each = math.prod(shape[1:])
-    count = len(raw) // each if shape[0] == DYNAMIC else shape[0]
-    if len(raw) != count * each:
-        raise _bad(f"{len(raw)} bytes; a tensor of shape {[count, *shape[1:]]} has {count * each}")
+    """Raw pixels as uint8 [N,R,R,3]; the first dimension may be DYNAMIC."""
+    square_bytes = math.prod(shape[1:])
+    count = len(raw) // square_bytes if shape[0] == DYNAMIC else shape[0]
+    if len(raw) != count * square_bytes:
+        raise _bad_request(f"{len(raw)} bytes; a tensor of shape {[count, *shape[1:]]} has {count * square_bytes}")
     return np.frombuffer(raw, np.uint8).reshape(count, *shape[1:])
 
 
 def _split(raw: bytes) -> list[bytes]:
     """The elements of a BYTES tensor."""
-    found, at = [], 0
+    elements, at = [], 0
     while at < len(raw):
         start = at + 4
         at = start + int.from_bytes(raw[at:start], "little")
         if start > len(raw) or at > len(raw):
-            raise _bad("a BYTES element is cut off")
-        found.append(raw[start:at])
-    return found
-
-
-def _counted(elements: Elements, count: int) -> Elements:
-    if len(elements) != count:
-        raise _bad(f"{len(elements)} elements; the shape says {count}")
+            raise _bad_request("a BYTES element is cut off")
+        elements.append(raw[start:at])
     return elements
 
 
-def _bad(message: str) -> ApiError:
+def _check_shape(images: Images, count: int) -> Images:
+    if len(images) != count:
+        raise _bad_request(f"{len(images)} elements; the shape says {count}")
+    return images
+
+
+def _bad_request(message: str) -> ApiError:
     return ApiError(HTTPStatus.BAD_REQUEST, "bad_request", message)

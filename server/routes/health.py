@@ -21,7 +21,9 @@ async def healthz() -> dict[str, str]:
 async def readyz(state: State) -> Readiness:
     """Which models are served, and what runs each of them at what precision."""
     state.check_ready()
-    models = [ModelStatus(name=name, **batcher.engine_info._asdict()) for name, batcher in state.batchers.items()]
+    models = [
+        ModelStatus(name=name, **pipeline.batcher.engine_info._asdict()) for name, pipeline in state.pipelines.items()
+    ]
     return Readiness(status="ready", models=models)
 
 

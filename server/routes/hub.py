@@ -1,15 +1,13 @@
-"""POST /v1/image-classification: what `huggingface_hub.InferenceClient(model=URL).image_classification` sends and expects."""
+"""POST /v1/image-classification, as `huggingface_hub.InferenceClient(model=URL).image_classification` speaks it."""
 
 from fastapi import APIRouter, Request, Response
 
-from tencrop.model.metrics import top_k
 from tencrop.server.body_images import HUB_BODY, get_content_type, parse_json, read_image
-from tencrop.server.pipeline import answer, with_deadline
 from tencrop.server.routes.predict import Model
 from tencrop.server.schemas import HubGuess, HubRequest
 from tencrop.server.state import State
 
-TOP = 5  # where the client does not say
+TOP = 5  # labels, where the client does not say
 
 router = APIRouter(tags=["predict"])
 
@@ -19,22 +17,20 @@ async def image_classification(
     request: Request, response: Response, state: State, model: Model = None
 ) -> list[HubGuess]:
     """The image's bytes, or JSON with the image in base64; the most probable labels. What ran is in the header X-Tencrop-Engine."""
-    batcher = state.batcher(model)
-    batcher.check_room()
-    data, top = (
-        _read(await request.body())
-        if get_content_type(request) == "application/json"
-        else (await read_image(request), TOP)
-    )
-    with batcher.admitted():
-        answered = await with_deadline(state, request, answer(state, batcher, data))
-    response.headers["X-Tencrop-Engine"] = "; ".join(batcher.engine_info)
-    probabilities = answered.prediction.probabilities
-    labels = batcher.model.contract.labels
-    return [HubGuess(label=labels[i].name, score=float(probabilities[i])) for i in map(int, top_k(probabilities, top))]
+    pipeline = state.find_pipeline(model)
+
+    async def answer(asked: HubRequest) -> list[HubGuess]:
+        answered = await pipeline.answer_image(asked.inputs)
+        prediction = pipeline.name_classes(answered, asked.parameters.top_k or TOP)
+        return [HubGuess(label=guess.label, score=guess.probability) for guess in prediction.top]
+
+    guesses = await pipeline.answer_request(request, _read, answer)
+    response.headers["X-Tencrop-Engine"] = "; ".join(pipeline.batcher.engine_info)
+    return guesses
 
 
-def _read(body: bytes) -> tuple[bytes, int]:
-    """The image, and how many labels. Raises ApiError."""
-    asked = parse_json(HubRequest, body)
-    return asked.inputs, asked.parameters.top_k or TOP
+async def _read(request: Request) -> HubRequest:
+    """Raises ApiError."""
+    if get_content_type(request) == "application/json":
+        return parse_json(HubRequest, await request.body())
+    return HubRequest(inputs=await read_image(request))

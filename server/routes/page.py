@@ -30,7 +30,7 @@ async def page() -> FileResponse:
 @router.get("/page/kernels.png")
 async def kernels(state: State, model: Model = None) -> Response:
     """The first layer's kernels of a model; of an ensemble, its first net's."""
-    return Response(state.batcher(model).model.members[0].file.metadata.filter_picture, media_type="image/png")
+    return Response(state.find_pipeline(model).model.members[0].file.metadata.filter_picture, media_type="image/png")
 
 
 @router.get("/page/{name}")

@@ -37,7 +37,7 @@ OpenJobs = Annotated["Jobs", Depends(_jobs)]
 @router.post("", status_code=HTTPStatus.ACCEPTED)
 def create(asked: NewValidation, state: State, jobs: OpenJobs, response: Response) -> Validation:
     """Queue a validation; one runs at a time, and requests go before it."""
-    job = jobs.create(asked, state.batcher(asked.model).model.name)
+    job = jobs.create(asked, state.find_pipeline(asked.model).model.name)
     response.headers["Location"] = f"{router.prefix}/{job.id}"
     return job
 
