@@ -2,8 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +10,7 @@ import typer
 
 from tencrop.common.errors import BadInput, Stopped, WorkFailed
 from tencrop.model.embedded import EMBEDDED
+from tencrop.progress_bar import progress_bar
 from tencrop.runtime.disable_telemetry import disable_telemetry
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def prepare(
     from tencrop.dataset.prepare import prepare as run
 
     source = _listed(data, labels)
-    with _bar("preparing", len(source.entries)) as progress:
+    with progress_bar("preparing", len(source.entries)) as progress:
         document = run(source, out, holdout, progress)
     typer.echo(
         f"{out}: {len(source.labels)} classes, {document['training']} training and {document['validation']} validation images, "
@@ -77,7 +77,7 @@ def train(
     plan = load(recipe, set or ())
     prepared = PreparedStore.open(data)
     first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started; the one that reports
-    with _bar("training", plan.epochs, first) as bar:
+    with progress_bar("training", plan.epochs, first) as bar:
 
         def progress(epoch: int, share: float, shown: Mapping[str, float]) -> None:
             bar(epoch - 1 + share, f"loss {shown['loss']:.3f}, {shown['images_per_s']:.0f} images/s")
@@ -278,7 +278,7 @@ def evaluate(
         from tencrop.evaluation.ray import make_ray_runner
 
         runner = make_ray_runner(work, predictor, models, out)
-    with TemporaryDirectory() as scratch, _bar("evaluating", len(work.entries)) as progress:
+    with TemporaryDirectory() as scratch, progress_bar("evaluating", len(work.entries)) as progress:
         summary = run(work, predictor, out or Path(scratch) / "run", resume, progress, runner)
     if as_json:
         typer.echo(json.dumps(summary, indent=1))
@@ -306,7 +306,7 @@ def compare(
 def _listed(data: Path, labels: Path | None, training: bool = True) -> "Source":
     from tencrop.dataset.layouts import open_source
 
-    with _bar("listing", None) as progress:
+    with progress_bar("listing", None) as progress:
         return open_source(data, labels, progress, training)
 
 
@@ -314,29 +314,6 @@ def _options(device: str, engine: str, precision: str) -> "EngineOptions":
     from tencrop.runtime.engine_choice import EngineOptions
 
     return EngineOptions(device, engine, precision)
-
-
-@contextmanager
-def _bar(doing: str, total: int | None, shown: bool = True) -> Iterator[Callable[..., None]]:
-    """A progress bar on stderr; the function it gives hears how many are done, and a note to show. Without a total it leaves no trace."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
-    console = Console(stderr=True)
-    times = (TimeElapsedColumn(), TimeRemainingColumn())
-    passing = total is None
-    shown = shown and (console.is_terminal or not passing)
-    with Progress(*columns, *times, console=console, transient=passing, disable=not shown) as progress:
-        task = progress.add_task(doing, total=total, note="")
-        yield lambda done, note="": progress.update(task, completed=done, note=note)
 
 
 def main() -> None:
