@@ -12,7 +12,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -25,7 +25,8 @@ from tencrop.common.strict_config import dump
 from tencrop.dataset.holdout import choose_holdout
 from tencrop.dataset.layouts import open_source
 from tencrop.dataset.source import Source
-from tencrop.evaluation.evaluate import evaluate, plan
+from tencrop.evaluation.evaluate import evaluate_source
+from tencrop.evaluation.summary import Summary
 from tencrop.export.compress import cast_to_fp32
 from tencrop.export.run import INT8_IMAGES, export
 from tencrop.model.checkpoint import Checkpoint
@@ -118,13 +119,9 @@ def time_forward(predict: Predict, images: np.ndarray, seconds: float) -> float:
     return statistics.median(times)
 
 
-def measure_errors(folder: Path, data: Source, holdout: float) -> dict[str, Any]:
+def measure_errors(folder: Path, data: Source, holdout: float) -> Summary:
     """The summary of a validation on the held-out images, in the default precision."""
-    classifier = open_classifier(folder, EngineOptions())
-    with TemporaryDirectory() as scratch:
-        return evaluate(
-            plan(data, classifier, holdout, None), classifier, Path(scratch) / "run", False, lambda done: None
-        )
+    return evaluate_source(data, open_classifier(folder, EngineOptions()), holdout=holdout)
 
 
 def draw_weights(checkpoint: Checkpoint) -> Checkpoint:
@@ -162,9 +159,7 @@ def write_calibration_images(data: Source, mask: np.ndarray, folder: Path) -> Pa
     return folder
 
 
-def describe_form(
-    name: str, folder: Path, found: Mapping[str, float], summary: Mapping[str, Any] | None
-) -> dict[str, Any]:
+def describe_form(name: str, folder: Path, found: Mapping[str, float], summary: Summary | None) -> dict[str, Any]:
     """All figures of one form."""
     parity = json.loads((folder / "parity.json").read_text())
     return {
@@ -173,7 +168,7 @@ def describe_form(
         "bytes": (folder / "tencrop.onnx").stat().st_size,
         "logits_relative": max(compared["logits_relative"] for compared in parity["compared"]),
         "images_per_s": dict(found),
-        "errors": summary and {kind: summary[kind] for kind in ("center", "ten_crop")},
+        "errors": summary and {"center": asdict(summary.center), "ten_crop": asdict(summary.ten_crop)},
     }
 
 
@@ -226,7 +221,7 @@ def measure(options: argparse.Namespace) -> None:
             for name, folder in files.items()
         }
         rows = [describe_form(name, folder, fast[name], wrong[name]) for name, folder in files.items()]
-    precision = next((summary["precision"] for summary in wrong.values() if summary), "")
+    precision = next((summary.precision for summary in wrong.values() if summary), "")
     if options.json:
         options.json.write_text(json.dumps({"machine": describe_machine(), "rows": rows}, indent=1) + "\n")
     about = f"batches of {IMAGES} images; errors over {int(mask.sum())} images, in {precision}"

@@ -1,14 +1,14 @@
-"""Chunks: a run's unit of work. CHUNK images by their index: decoded, predicted in forwards of a fixed size, one part file.
+"""A run's unit of work: a chunk of images, decoded, predicted in batches of a fixed size, written to one part file.
 
-The forwards of a chunk are the same whenever and wherever it is done, so no float depends on what was done before a stop.
+A chunk has the same batches whenever and wherever it is evaluated, so a stop and a resumption change no float.
 """
 
 import os
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from tencrop.common.errors import ImageError, WorkFailed
 from tencrop.dataset.source import Entry, Source
+from tencrop.evaluation.plan import Plan
 from tencrop.evaluation.prediction_records import SCHEMA, chunk_table, write_records
 from tencrop.images.decode import decode
 from tencrop.model.contract import Contract
@@ -23,114 +24,110 @@ from tencrop.runtime.cores import cores
 from tencrop.runtime.engine import batch_size, engine_signature
 from tencrop.runtime.ensemble import Predictor
 
-CHUNK = 64  # images, the last chunk fewer
-SHARE = 4  # of them at most, that a thread decodes at a stretch
+MAX_SHARE = 4  # images of a chunk that one decoding task takes
 
-
-@dataclass(frozen=True)
-class Plan:
-    """What is evaluated: some entries of a data set and, for each, the index of its class in the model's labels."""
-
-    data: Source
-    entries: Sequence[Entry]
-    labels: Sequence[int]
-    subset: (
-        Literal["own", "all"] | float
-    )  # the data set's own validation images, all, or the share of each class that is held out
-    available: int  # how many these are; a limit leaves some of them, evenly spread
-
-    @property
-    def chunk_count(self) -> int:
-        """How many."""
-        return -(-len(self.entries) // CHUNK)
-
-    def chunk(self, chunk: int) -> tuple[Sequence[Entry], Sequence[int]]:
-        """Its entries and their labels."""
-        here = slice(chunk * CHUNK, (chunk + 1) * CHUNK)
-        return self.entries[here], self.labels[here]
+Decoded = list[bool]  # of some images, which could be decoded
 
 
 def part_path(out: Path, chunk: int) -> Path:
-    """Where the records of a chunk go."""
+    """The file of a chunk's records until the run is finished."""
     return out / "parts" / f"{chunk:07d}.parquet"
 
 
-def is_complete(out: Path, work: Plan, chunk: int) -> bool:
-    """Whether its part is there, whole, and of its images."""
+def is_complete(out: Path, plan: Plan, chunk: int) -> bool:
+    """Whether the chunk's part file is there, undamaged, of this version and of these images."""
     try:
         table = pq.read_table(part_path(out, chunk))
     except (OSError, pa.ArrowException):
         return False
-    return bool(table.schema == SCHEMA and table["id"].to_pylist() == [entry.id for entry in work.chunk(chunk)[0]])
+    return bool(table.schema == SCHEMA and table["id"].to_pylist() == [entry.id for entry in plan.chunk(chunk)[0]])
 
 
-def run_fingerprint(model: Predictor) -> dict[str, Any]:
-    """Everything besides the image that could change a float of its answer. OpenVINO takes as many threads as the process may use cores."""
+def run_fingerprint(plan: Plan, model: Predictor) -> dict[str, Any]:
+    """Everything besides the image that could change a float of its prediction.
+
+    The number of cores is part of it, for OpenVINO starts as many threads as the process may use cores.
+    """
     return {
         "model": model.sha256,
         "engine": engine_signature(model.engine),
         "number of cores": cores(),
-        "size of chunk and forward": [CHUNK, batch_size(model.engine)],
+        "size of chunk and forward": [plan.chunk_size, batch_size(model.engine)],
     }
 
 
-def evaluate_chunks(work: Plan, chunks: Sequence[int], out: Path, model: Predictor) -> Iterator[int]:
-    """Do these chunks, one being decoded while the engine works on the one before; after each, its number of images.
+def evaluate_chunks(plan: Plan, chunks: Sequence[int], out: Path, model: Predictor) -> Iterator[int]:
+    """Evaluate these chunks in order and yield each one's number of images; the next is decoded while the engine runs.
 
-    Raises WorkFailed where an image is gone or a part cannot be written; the parts before it stay.
+    Raises WorkFailed where an image is gone or a part file cannot be written; the part files before it stay.
     """
     size = batch_size(model.engine)
-    for chunk, images, decoded in _decoded(work, chunks, model.contract, size):
-        entries, labels = work.chunk(chunk)
-        answers = [model.forward(images[start : start + size]) for start in range(0, len(images), size)]
-        mean, each = (np.concatenate(parts)[: len(entries)] for parts in zip(*answers, strict=True))
-        table = chunk_table(entries, labels, decoded, mean, each)
+    for chunk, images, decoded in _decode_chunks(plan, chunks, model.contract, size):
+        entries, labels = plan.chunk(chunk)
+        batches = [model.forward(images[start : start + size]) for start in range(0, len(images), size)]
+        mean, views = (np.concatenate(arrays)[: len(entries)] for arrays in zip(*batches, strict=True))
+        table = chunk_table(entries, labels, decoded, mean, views)
         try:
             write_records(part_path(out, chunk), table)
         except OSError as error:
             why = os.strerror(error.errno) if error.errno else error  # pyarrow has longer words for it
             raise WorkFailed(
-                f"{out}: cannot be written ({why}); what is done is kept: make room, then --resume"
+                f"{out}: cannot be written ({why})", "finished images are kept: make room, then --resume"
             ) from None
         yield len(entries)
 
 
-def _decoded(
-    work: Plan, chunks: Sequence[int], contract: Contract, size: int
-) -> Iterator[tuple[int, np.ndarray, list[bool]]]:
-    """(chunk, its images uint8 [k size,R,R,3], which of them are images: the others are zeros), the next one on its way meanwhile."""
+class _Decoding(NamedTuple):
+    """A chunk on its way: the array that its images are decoded into, and the tasks that do so."""
 
-    def fill(squares: np.ndarray, entries: Sequence[Entry]) -> list[bool]:
-        return [
-            _decode_into(square, work.data, entry, contract) for square, entry in zip(squares, entries, strict=True)
-        ]
+    chunk: int
+    images: np.ndarray  # uint8 [k * batch size,R,R,3]; zeros behind the last image and where one cannot be decoded
+    tasks: list[Future[Decoded]]
 
+    def wait(self) -> tuple[int, np.ndarray, Decoded]:
+        """Return (chunk, images, which images could be decoded) when all are. Raises as `_decode_into` does."""
+        return self.chunk, self.images, [decoded for task in self.tasks for decoded in task.result()]
+
+
+def _decode_chunks(
+    plan: Plan, chunks: Sequence[int], contract: Contract, size: int
+) -> Iterator[tuple[int, np.ndarray, Decoded]]:
+    """Yield each chunk as `_Decoding.wait` gives it, with the next chunk already in the threads."""
     pool = ThreadPoolExecutor(cores(), "decode")
-    stretch = max(1, min(SHARE, CHUNK // cores()))
+    share = max(1, min(MAX_SHARE, plan.chunk_size // cores()))
 
-    def begun(chunk: int) -> tuple[np.ndarray, list[Future[list[bool]]]]:
-        entries, _ = work.chunk(chunk)
+    def start(chunk: int) -> _Decoding:
+        entries, _ = plan.chunk(chunk)
         images = np.zeros((-(-len(entries) // size) * size, contract.resize, contract.resize, 3), np.uint8)
-        shares = [slice(start, start + stretch) for start in range(0, len(entries), stretch)]
-        return images, [pool.submit(fill, images[: len(entries)][share], entries[share]) for share in shares]
+        parts = [slice(first, min(first + share, len(entries))) for first in range(0, len(entries), share)]
+        tasks = [pool.submit(_decode_share, images[part], plan.data, entries[part], contract) for part in parts]
+        return _Decoding(chunk, images, tasks)
 
     try:
-        following: Any = begun(chunks[0]) if chunks else None
-        for chunk, later in zip(chunks, [*chunks[1:], None], strict=True):
-            now, following = following, None if later is None else begun(later)
-            images, shares = now
-            yield chunk, images, [done for share in shares for done in share.result()]
+        started = deque[_Decoding]()
+        for chunk in chunks:
+            started.append(start(chunk))
+            if len(started) > 1:
+                yield started.popleft().wait()
+        while started:
+            yield started.popleft().wait()
     finally:
-        pool.shutdown(cancel_futures=True)  # a stop waits for the stretches that are begun
+        pool.shutdown(cancel_futures=True)  # waits for the tasks that already run
+
+
+def _decode_share(squares: np.ndarray, data: Source, entries: Sequence[Entry], contract: Contract) -> Decoded:
+    return [_decode_into(square, data, entry, contract) for square, entry in zip(squares, entries, strict=True)]
 
 
 def _decode_into(square: np.ndarray, data: Source, entry: Entry, contract: Contract) -> bool:
-    """False, the square as it was, where it is no image. Raises WorkFailed where it is gone."""
+    """Return False, and leave the square, where the file is no image. Raises WorkFailed where the file is gone."""
     try:
         square[...] = decode(data.read(entry), contract)[0]
     except ImageError:
         return False
     except OSError as error:
         why = error.strerror or error
-        raise WorkFailed(f"{data.root}: {entry.id} is listed but {why}; what is done is kept for --resume") from None
+        raise WorkFailed(
+            f"{data.root}: {entry.id} is listed but {why}", "finished images are kept for --resume"
+        ) from None
     return True

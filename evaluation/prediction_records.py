@@ -1,4 +1,4 @@
-"""Records of a validation: one row an image, written in parts as chunks complete, merged into predictions.parquet."""
+"""Records of a validation: one row per image, written in part files chunk by chunk, merged into predictions.parquet."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,35 +9,44 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tencrop.common.atomic import atomic_path
+from tencrop.common.errors import BadInput
 from tencrop.dataset.source import Entry
 from tencrop.model.contract import CENTER_VIEW
 from tencrop.model.metrics import TOP, ErrorCounts, top_k
 
-FIVE_INDICES, FIVE_PROBABILITIES = pa.list_(pa.int32()), pa.list_(pa.float32())
+TOP_INDICES, TOP_PROBABILITIES = pa.list_(pa.int32()), pa.list_(pa.float32())  # up to five, best first
 SCHEMA = pa.schema(
     {
         "id": pa.string(),  # path within the data set
         "label": pa.int32(),  # index of the true class in the model's labels
-        "undecodable": pa.bool_(),  # or the net's answer is no number
-        "center_indices": FIVE_INDICES,  # empty where undecodable
-        "center_probabilities": FIVE_PROBABILITIES,
-        "ten_crop_indices": FIVE_INDICES,
-        "ten_crop_probabilities": FIVE_PROBABILITIES,
+        "undecodable": pa.bool_(),  # the file is no image
+        "no_answer": pa.bool_(),  # it is one, but the model's probabilities for it are no numbers
+        "center_indices": TOP_INDICES,  # this list and the next three are empty where undecodable or no_answer
+        "center_probabilities": TOP_PROBABILITIES,
+        "ten_crop_indices": TOP_INDICES,
+        "ten_crop_probabilities": TOP_PROBABILITIES,
     }
 )
+NO_ANSWER = SCHEMA.get_field_index("no_answer")
+FIRST_SCHEMA = SCHEMA.remove(NO_ANSWER)  # of the first version, which called an image without an answer undecodable
 
 
 def chunk_table(
-    entries: Sequence[Entry], labels: Sequence[int], decoded: Sequence[bool], mean: np.ndarray, each: np.ndarray
+    entries: Sequence[Entry], labels: Sequence[int], decoded: Sequence[bool], mean: np.ndarray, views: np.ndarray
 ) -> pa.Table:
-    """The rows of one chunk: mean [n,C] and each [n,10,C] for its n entries; rows of undecodable images are ignored."""
-    answered = [ok and bool(np.isfinite(row).all()) for ok, row in zip(decoded, mean, strict=True)]
+    """The rows of one chunk of n images, from probabilities `mean` [n,C] and `views` [n,10,C].
+
+    Probabilities of an image that was not `decoded` are ignored.
+    """
+    finite = [bool(np.isfinite(row).all()) for row in mean]
+    answered = [is_image and is_finite for is_image, is_finite in zip(decoded, finite, strict=True)]
     columns: dict[str, list[object]] = {
         "id": [entry.id for entry in entries],
         "label": list(labels),
-        "undecodable": [not ok for ok in answered],
+        "undecodable": [not is_image for is_image in decoded],
+        "no_answer": [is_image and not is_finite for is_image, is_finite in zip(decoded, finite, strict=True)],
     }
-    for kind, probabilities in (("center", each[:, CENTER_VIEW]), ("ten_crop", mean)):
+    for kind, probabilities in (("center", views[:, CENTER_VIEW]), ("ten_crop", mean)):
         top = top_k(probabilities)
         best = np.take_along_axis(probabilities, top, axis=1)
         columns[f"{kind}_indices"] = [row.tolist() if ok else [] for row, ok in zip(top, answered, strict=True)]
@@ -45,16 +54,30 @@ def chunk_table(
     return pa.table(columns, schema=SCHEMA)
 
 
+def read_records(path: Path) -> pa.Table:
+    """A table of columns as in SCHEMA; a file of the first version has `no_answer` false everywhere.
+
+    Raises BadInput where the file has other columns, OSError or ArrowException where it is missing or damaged.
+    """
+    table = pq.read_table(path)
+    table.validate(full=True)
+    if table.schema == FIRST_SCHEMA:
+        table = table.add_column(NO_ANSWER, SCHEMA.field(NO_ANSWER), pa.array(np.zeros(table.num_rows, np.bool_)))
+    if table.schema != SCHEMA:
+        raise BadInput(f"{path}: has other columns than {', '.join(SCHEMA.names)}", "evaluate again with this version")
+    return table
+
+
 def write_records(path: Path, table: pa.Table) -> None:
-    """As parquet, whole or not at all."""
+    """Write a table of SCHEMA as parquet, all of it or nothing. Raises OSError."""
     with atomic_path(path) as partial:
         pq.write_table(table, partial)
 
 
 def pad_top5(column: pa.ChunkedArray) -> np.ndarray:
-    """Lists of TOP at most, of indices or probabilities -> [n,TOP], -1 where a list is shorter.
+    """Pad lists of up to TOP indices or probabilities with -1 to an array [n,TOP].
 
-    Raises ValueError (pyarrow's is one) where a list is longer, or a null.
+    Raises ValueError (pyarrow's is one) where a list is longer, or null.
     """
     lists = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
     values = lists.flatten().to_numpy()
@@ -63,6 +86,6 @@ def pad_top5(column: pa.ChunkedArray) -> np.ndarray:
     return padded
 
 
-def counts(table: pa.Table, kind: str) -> ErrorCounts:
-    """Errors by "center" or "ten_crop" over all rows."""
+def count_errors(table: pa.Table, kind: str) -> ErrorCounts:
+    """Count the errors over all rows by the center crop ("center") or by the ten views ("ten_crop")."""
     return ErrorCounts.from_top_k(pad_top5(table[f"{kind}_indices"]), table["label"].to_numpy())

@@ -1,8 +1,8 @@
-"""On Ray: `tencrop evaluate --ray`. Whole chunks on Ray Data, an actor a device; parts are written by the actors, merged by the caller.
+"""Runs chunks on Ray Data with one actor per device: the actors write the part files, the calling process merges them.
 
-Every machine sees the data set, the models and the run's folder under the same paths. What an actor computes with must be what the
-machine of the command has, core for core, so that no float tells where a chunk was done. RAY_ADDRESS names a cluster; without it Ray
-is started here.
+Every machine sees the data set, the models and the run's folder under the same paths. An actor must compute as the calling machine
+does, down to the number of cores, so that no float depends on where a chunk was evaluated. RAY_ADDRESS names a cluster; without it
+Ray is started on this machine.
 """
 
 import os
@@ -20,160 +20,164 @@ import ray.data
 from ray.exceptions import RayError
 
 from tencrop.common.errors import BadInput, WorkFailed, one_line
-from tencrop.evaluation.chunks import Plan, evaluate_chunks, is_complete, run_fingerprint
+from tencrop.evaluation.chunks import evaluate_chunks, is_complete, run_fingerprint
 from tencrop.evaluation.evaluate import ChunkRunner
+from tencrop.evaluation.plan import Plan
 from tencrop.evaluation.ray_cluster import connect_ray
 from tencrop.runtime.engine_choice import EngineOptions, device_kind
 from tencrop.runtime.ensemble import Predictor, open_predictor
 
-BATCH = 4  # chunks an actor does at a stretch, its decoding ahead of its engine; so much is done again when it dies
-TRIES = 4  # of one batch: Ray alone would try for ever what ends its process
-ACTORS = "EVALUATE_ACTORS"  # how many, where one a device is not wanted; TENCROP_... would be a setting of the server
+BATCH = 4  # chunks per call of an actor, which decodes ahead within the call; all are repeated when the actor dies
+ATTEMPTS = 4  # per batch; Ray itself would repeat for ever a batch that ends its process
+ACTORS = "EVALUATE_ACTORS"  # environment: number of actors, else one per device; TENCROP_* are settings of the server
 
 
 @dataclass(frozen=True)
-class Job:
-    """What an actor is told, besides the plan."""
+class ActorSettings:
+    """Everything besides the plan that an actor needs."""
 
     out: Path
     models: tuple[Path, ...]
     options: EngineOptions
-    alike: Mapping[str, Any]
-    folder: Path  # that relative paths start from
+    fingerprint: Mapping[str, Any]  # of the calling process
+    working_folder: Path  # of the calling process; relative paths of the data set start there
 
 
-def make_ray_runner(work: Plan, model: Predictor, models: Sequence[Path], out: Path) -> ChunkRunner:
-    """Does the chunks of a plan on Ray; `models` are the files that `model` is of.
+def make_ray_runner(plan: Plan, model: Predictor, models: Sequence[Path], out: Path) -> ChunkRunner:
+    """Make the function that evaluates chunks of the plan on Ray; `models` are the files that `model` was opened from.
 
-    Iterating raises WorkFailed where a machine cannot do what this one does, or where Ray gives up; parts that are written stay.
+    Iterating over its result raises WorkFailed where a machine would compute differently, or where Ray gives up; part files
+    that are written stay.
     """
     engine = model.engine
     options = EngineOptions(device_kind(engine.device), engine.name, engine.precision)
-    job = Job(out.absolute(), tuple(path.absolute() for path in models), options, run_fingerprint(model), Path.cwd())
+    files = tuple(path.absolute() for path in models)
+    settings = ActorSettings(out.absolute(), files, options, run_fingerprint(plan, model), Path.cwd())
 
     def run_on_ray(chunks: Sequence[int]) -> Iterator[int]:
         if not chunks:
             return
         with connect_ray():
             try:
-                yield from _spread(work, job, chunks)
+                yield from _map_chunks(plan, settings, chunks)
             except RayError as error:
                 why = one_line(error)
-                raise WorkFailed(f"Ray gave up ({why}); what is done is kept: go on with --resume") from None
-        gone = [chunk for chunk in chunks if not is_complete(out, work, chunk)]
-        if gone:
-            raise WorkFailed(
-                f"{out}: {len(gone)} parts are not there; --out is a folder that every machine of the cluster sees"
-            )
+                raise WorkFailed(f"Ray gave up ({why})", "finished images are kept: go on with --resume") from None
+        missing = sum(not is_complete(out, plan, chunk) for chunk in chunks)
+        if missing:
+            advice = "--out is a folder that every machine of the cluster sees"
+            raise WorkFailed(f"{out}: {missing} part files are missing", advice)
 
     return run_on_ray
 
 
-def _spread(work: Plan, job: Job, chunks: Sequence[int]) -> Iterator[int]:
-    """After each chunk, in the order in which batches are finished, its number of images."""
-    actors, resources = _actors(job.options.device)
-    data = replace(cast(Any, work.data), entries=work.data.entries.select(np.zeros(len(work.data.entries), bool)))
-    plan = ray.put(replace(work, data=data))  # once a machine, in its shared memory
-    tries: Any = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Tries)
+def _map_chunks(plan: Plan, settings: ActorSettings, chunks: Sequence[int]) -> Iterator[int]:
+    """Yield the number of images of each finished chunk, in the order in which batches finish."""
+    actors, resources = _choose_actors(settings.options.device)
+    data = replace(cast(Any, plan.data), entries=plan.data.entries.select(np.zeros(len(plan.data.entries), bool)))
+    shared_plan = ray.put(replace(plan, data=data))  # one copy per machine, in Ray's shared memory
+    attempts: Any = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Attempts)
     batch = min(BATCH, -(-len(chunks) // actors))
     batches = -(-len(chunks) // batch)
-    asked: Any = ray.data.from_items([{"chunk": chunk} for chunk in chunks], override_num_blocks=batches)
-    done = asked.map_batches(
+    todo: Any = ray.data.from_items([{"chunk": chunk} for chunk in chunks], override_num_blocks=batches)
+    finished = todo.map_batches(
         Actor,
-        fn_constructor_args=(job, plan, tries.remote()),
+        fn_constructor_args=(settings, shared_plan, attempts.remote()),
         batch_size=batch,
         compute=ray.data.ActorPoolStrategy(size=min(actors, batches)),
         **resources,
     )
-    for row in done.iter_rows():
+    for row in finished.iter_rows():
         if row["failure"]:
             raise WorkFailed(row["failure"])
         yield int(row["images"])
 
 
-class Tries:
-    """How often each batch was begun, whoever died of it."""
+class Attempts:
+    """Counts how often each batch was started. The count outlives the actor that dies of the batch."""
 
     def __init__(self) -> None:
         self.counts: Counter[int] = Counter()
 
-    def begun(self, chunk: int) -> int:
-        """Once more, the batch that starts with this chunk."""
+    def count(self, chunk: int) -> int:
+        """Count one more start of the batch whose first chunk this is; return the number of starts."""
         self.counts[chunk] += 1
         return self.counts[chunk]
 
 
 class Actor:
-    """One device's: it opens the models once. What goes wrong is told as data, since Ray would make a page of it.
+    """Evaluates chunks on one device with models that it opens once.
 
-    Ray Data starts it again when its process dies, or its machine, and gives it again what was not finished.
+    A failure is returned as data, for Ray would print an exception on a page of its own. Ray Data restarts an actor whose
+    process or machine dies, and hands it the unfinished batch again.
     """
 
-    def __init__(self, job: Job, plan: Any, tries: Any) -> None:
-        self.job, self.tries, self.failure = job, tries, ""
-        with suppress(OSError):  # where nothing is relative to it, it need not be there
-            os.chdir(job.folder)
+    def __init__(self, settings: ActorSettings, plan: Any, attempts: Any) -> None:
+        self.settings, self.attempts, self.failure = settings, attempts, ""
+        with suppress(OSError):  # the folder may be missing here where no path is relative
+            os.chdir(settings.working_folder)
         try:
-            self.work: Plan = ray.get(plan)
-            self.model = open_predictor(job.models, job.options)
-            self._compare()
+            self.plan: Plan = ray.get(plan)
+            self.model = open_predictor(settings.models, settings.options)
+            self._check_fingerprint()
         except (BadInput, WorkFailed, OSError) as error:
-            self.failure = _told(error)
+            self.failure = _with_host(error)
 
-    def _compare(self) -> None:
-        """Raises WorkFailed where this machine would compute otherwise than the one that the command runs on."""
-        for key, here in run_fingerprint(self.model).items():
-            if here != self.job.alike[key]:
-                raise WorkFailed(
-                    f"the {key} is {here} here and {self.job.alike[key]} where the command runs: results could differ"
-                )
+    def _check_fingerprint(self) -> None:
+        """Raises WorkFailed where this machine would compute differently from the calling one."""
+        for key, here in run_fingerprint(self.plan, self.model).items():
+            there = self.settings.fingerprint[key]
+            if here != there:
+                raise WorkFailed(f"the {key} is {here} here and {there} where the command runs: results could differ")
 
     def __call__(self, batch: dict[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
-        """Do these chunks; those that an actor before this one has done are only counted."""
+        """Evaluate these chunks; chunks that an earlier actor finished are only counted."""
         if self.failure:
             yield _row(0, self.failure)
             return
         chunks = batch["chunk"].tolist()
-        todo = [chunk for chunk in chunks if not is_complete(self.job.out, self.work, chunk)]
+        todo = [chunk for chunk in chunks if not is_complete(self.settings.out, self.plan, chunk)]
         for chunk in set(chunks) - set(todo):
-            yield _row(len(self.work.chunk(chunk)[0]))
-        if todo and ray.get(self.tries.begun.remote(chunks[0])) > TRIES:
-            first = self.work.chunk(todo[0])[0][0].id
-            yield _row(
-                0, f"a process died {TRIES} times over the images from {first} on; what is done is kept for --resume"
+            yield _row(len(self.plan.chunk(chunk)[0]))
+        if todo and ray.get(self.attempts.count.remote(chunks[0])) > ATTEMPTS:
+            first = self.plan.chunk(todo[0])[0][0].id
+            died = WorkFailed(
+                f"a process died {ATTEMPTS} times over the images from {first} on",
+                "finished images are kept for --resume",
             )
+            yield _row(0, str(died))
             return
         try:
-            yield from map(_row, evaluate_chunks(self.work, todo, self.job.out, self.model))
+            yield from map(_row, evaluate_chunks(self.plan, todo, self.settings.out, self.model))
         except WorkFailed as error:
-            yield _row(0, _told(error))
+            yield _row(0, _with_host(error))
 
 
 def _row(images: int, failure: str = "") -> dict[str, np.ndarray]:
     return {"images": np.array([images]), "failure": np.array([failure])}
 
 
-def _told(error: Exception) -> str:
+def _with_host(error: Exception) -> str:
     return f"{error} (on {socket.gethostname()})"
 
 
-def _actors(device: str) -> tuple[int, dict[str, float]]:
-    """How many, and what each takes of Ray's resources: a GPU, or a machine's cores."""
+def _choose_actors(device: str) -> tuple[int, dict[str, float]]:
+    """The number of actors, and what each takes of Ray's resources: a GPU, or a machine's cores."""
     free = ray.available_resources()  # type: ignore[no-untyped-call]
-    asked = os.environ.get(ACTORS, "")
-    if asked and not (asked.isdecimal() and int(asked)):
-        raise WorkFailed(f"{ACTORS}={asked}: expected a whole number from 1 up")
+    wanted = os.environ.get(ACTORS, "")
+    if wanted and not (wanted.isdecimal() and int(wanted)):
+        raise WorkFailed(f"{ACTORS}={wanted}: expected a whole number from 1 up")
     cpus, gpus = int(free.get("CPU", 0)), int(free.get("GPU", 0))
     if device != "cpu":
         if not gpus:
-            raise WorkFailed("Ray has no free GPU; --device cpu computes on its cores")
-        actors = int(asked or gpus)
+            raise WorkFailed("Ray has no free GPU", "--device cpu computes on its cores")
+        actors = int(wanted or gpus)
         return actors, {"num_gpus": _share(gpus, actors, 1), "num_cpus": _share(cpus, actors, 1)}
-    whole = os.cpu_count() or 1  # machine, as Ray counts it
-    actors = int(asked or max(1, cpus // whole))
-    return actors, {"num_cpus": _share(cpus, actors, whole)}
+    machine = os.cpu_count() or 1  # cores of one machine, as Ray counts them
+    actors = int(wanted or max(1, cpus // machine))
+    return actors, {"num_cpus": _share(cpus, actors, machine)}
 
 
 def _share(free: int, actors: int, most: int) -> float:
-    """So much that all of them find room; Ray counts in ten thousandths."""
+    """The share of a resource that every actor can have, at most `most`. Ray counts in ten thousandths."""
     return min(most, free * 10_000 // actors / 10_000)

@@ -1,4 +1,4 @@
-"""Cluster: the Ray that chunks are done on, quiet: what it has to say is in its logs, what matters is said by the command."""
+"""The Ray cluster that runs the chunks. Ray stays silent: its messages are in its logs, and the command reports what matters."""
 
 import logging
 import os
@@ -12,31 +12,28 @@ import ray.data
 
 from tencrop.common.errors import WorkFailed, one_line
 
-OBJECT_STORE = 200_000_000  # bytes, of a Ray that is started here: it holds the plan, 70 bytes an image
+OBJECT_STORE = 200_000_000  # bytes, where Ray is started here; it holds the plan, 70 bytes per image
 QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent anywhere
-    "RAY_BACKEND_LOG_LEVEL": "fatal",  # what ends a run is said once, by us
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what Ray will do anyway, and warns of until it does
+    "RAY_USAGE_STATS_ENABLED": "0",  # no usage reports
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # the command itself reports an error that ends the run
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # Ray's next default; Ray warns until it is set
 }
 
 
 @contextmanager
 def connect_ray() -> Iterator[None]:
-    """The Ray that this process is connected to, else RAY_ADDRESS's, else one of our own, which ends with the block."""
+    """Use the Ray that this process is connected to, else RAY_ADDRESS's, else one that is started here and ends with the block."""
     if ray.is_initialized():
         yield
         return
-    own = (
-        {}
-        if os.environ.get("RAY_ADDRESS")
-        else {"address": "local", "include_dashboard": False, "object_store_memory": OBJECT_STORE}
-    )
-    with _hushed():
+    own: dict[str, Any] = {"address": "local", "include_dashboard": False, "object_store_memory": OBJECT_STORE}
+    options = {} if os.environ.get("RAY_ADDRESS") else own
+    with _silence_ray():
         try:
-            with _no_stderr():
-                ray.init(log_to_driver=False, **cast(Any, own))
+            with _close_stderr():
+                ray.init(log_to_driver=False, **cast(Any, options))
         except (ConnectionError, RuntimeError, ValueError) as error:
-            raise WorkFailed(f"Ray does not start ({one_line(error)}); RAY_ADDRESS names a cluster") from None
+            raise WorkFailed(f"Ray does not start ({one_line(error)})", "RAY_ADDRESS names a cluster") from None
         try:
             yield
         finally:
@@ -44,8 +41,8 @@ def connect_ray() -> Iterator[None]:
 
 
 @contextmanager
-def _hushed() -> Iterator[None]:
-    """Nothing of Ray's on stdout or stderr, where the command's own words and progress are."""
+def _silence_ray() -> Iterator[None]:
+    """Keep Ray's messages off stdout and stderr, where the command writes its result and its progress."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     context = ray.data.DataContext.get_current()
@@ -61,8 +58,8 @@ def _hushed() -> Iterator[None]:
 
 
 @contextmanager
-def _no_stderr() -> Iterator[None]:
-    """Not even from C++, which has a line to say about being told to say nothing."""
+def _close_stderr() -> Iterator[None]:
+    """Discard what is written to file descriptor 2, also by C++ code, which logs that its logging is switched off."""
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 2)

@@ -1,4 +1,4 @@
-"""What the records of a validation say, worked out on columns: only rows that are shown become Python objects."""
+"""Computes a report's figures on the columns of the records; only the rows that are shown become Python objects."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -20,7 +20,7 @@ class ClassErrors(NamedTuple):
 
 
 class Confusion(NamedTuple):
-    """Images of class `label` that were taken for class `taken`."""
+    """Number of images of class `label` whose most probable label is the class `taken`."""
 
     label: int
     taken: int
@@ -29,25 +29,25 @@ class Confusion(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """The ten views' answers to n images; an undecodable one has indices of -1 and is wrong."""
+    """The ten views' predictions for n images. An image without an answer has indices of -1 and is wrong."""
 
-    labels: np.ndarray  # int32 [n], the true ones
-    top: np.ndarray  # int32 [n,TOP], best first; -1 too where a model has fewer classes
-    probabilities: np.ndarray  # float32 [n,TOP], -1 where top is
+    labels: np.ndarray  # int32 [n], the true classes
+    top: np.ndarray  # int32 [n,TOP], best first; also -1 where the model has fewer classes than TOP
+    probabilities: np.ndarray  # float32 [n,TOP], -1 where `top` is
 
     @classmethod
     def from_table(cls, table: pa.Table) -> "Predictions":
-        """From a table as records.SCHEMA."""
+        """Take the columns from a table of prediction_records.SCHEMA."""
         top, probabilities = (pad_top5(table[f"ten_crop_{what}"]) for what in ("indices", "probabilities"))
         return cls(table["label"].to_numpy(), top, probabilities)
 
     @property
-    def decoded(self) -> np.ndarray:
-        """Bool [n]."""
+    def answered(self) -> np.ndarray:
+        """Which images have an answer, bool [n]."""
         return np.asarray(self.top[:, 0] >= 0)
 
-    def classes(self) -> list[ClassErrors]:
-        """Each class that has images, the worst first."""
+    def rank_classes(self) -> list[ClassErrors]:
+        """Count the errors of each class that has images; the worst class comes first."""
         hits = self.top == self.labels[:, None]
         images = np.bincount(self.labels)
         wrong = [np.bincount(self.labels[~hits[:, :k].any(1)], minlength=len(images)) for k in (1, TOP)]
@@ -55,25 +55,25 @@ class Predictions:
         order = np.lexsort((-five, -first))
         return [ClassErrors(int(c), int(images[c]), float(first[c]), float(five[c])) for c in order if images[c]]
 
-    def confusions(self, most: int) -> list[Confusion]:
-        """The most frequent wrong answers, at most `most`."""
+    def rank_confusions(self, most: int) -> list[Confusion]:
+        """Find up to `most` pairs of a true and a predicted class, the most frequent first."""
         wrong = self._mistakes()
         pairs, images = np.unique(np.stack((self.labels[wrong], self.top[wrong, 0]), 1), axis=0, return_counts=True)
         order = np.argsort(-images, kind="stable")[:most]
         return [Confusion(int(pairs[i, 0]), int(pairs[i, 1]), int(images[i])) for i in order]
 
-    def surest_mistakes(self, most: int) -> list[int]:
-        """Rows of wrong images, the highest probability of the wrong label first."""
+    def find_surest_mistakes(self, most: int) -> list[int]:
+        """Find the rows of up to `most` wrong images, the highest probability of the wrong label first."""
         wrong = self._mistakes()
         order = np.argsort(-self.probabilities[wrong, 0], kind="stable")[:most]
         return [int(row) for row in wrong[order]]
 
-    def spread(self, most: int) -> list[int]:
-        """Rows of decoded images, evenly over the data set."""
-        rows = np.flatnonzero(self.decoded)
+    def sample_evenly(self, most: int) -> list[int]:
+        """Choose the rows of up to `most` images that have an answer, evenly over the data set."""
+        rows = np.flatnonzero(self.answered)
         shown = min(most, len(rows))
         return [int(rows[i * len(rows) // shown]) for i in range(shown)]
 
     def _mistakes(self) -> np.ndarray:
-        """Rows that were decoded and whose most probable label is wrong."""
-        return np.flatnonzero(self.decoded & (self.top[:, 0] != self.labels))
+        """Rows of images that have an answer whose most probable label is wrong."""
+        return np.flatnonzero(self.answered & (self.top[:, 0] != self.labels))

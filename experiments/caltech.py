@@ -28,7 +28,7 @@ from tencrop.dataset.holdout import choose_holdout
 from tencrop.dataset.prepare import prepare
 from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.dataset.source import Entries, ignore_progress
-from tencrop.evaluation.evaluate import evaluate, plan
+from tencrop.evaluation.evaluate import evaluate_source
 from tencrop.evaluation.prediction_records import pad_top5
 from tencrop.export.run import export
 from tencrop.runtime.classifier import open_classifier
@@ -70,7 +70,7 @@ def run_fold(options: argparse.Namespace) -> None:
     history = train(recipe, PreparedStore.open(prepared), run, True, None, print_epoch)
     export(RunFolder.checkpoints(run)[-1], model, "fp32", 0, None)
     classifier = open_classifier(model, EngineOptions(precision=options.precision))
-    evaluate(plan(source, classifier, 0, None), classifier, options.out / "report", True, lambda done: None)
+    evaluate_source(source, classifier, holdout=0, out=options.out / "report", resume=True)
     result = {
         "each": options.each,
         "fold": options.fold,

@@ -1,6 +1,5 @@
 """Jobs: validations asked for over HTTP, one at a time in a thread beside the requests, by the very code of `tencrop evaluate`."""
 
-import json
 import logging
 import threading
 import time
@@ -14,7 +13,10 @@ from typing import Any, NamedTuple
 from tencrop.common.errors import BadInput, Stopped, WorkFailed
 from tencrop.dataset.layouts import open_source
 from tencrop.dataset.source import Entries, Entry
-from tencrop.evaluation.evaluate import evaluate, plan
+from tencrop.evaluation.evaluate import evaluate
+from tencrop.evaluation.plan import plan_evaluation
+from tencrop.evaluation.run_timing import TIMING_FILE, read_timing
+from tencrop.evaluation.summary import Summary
 from tencrop.model.contract import Label
 from tencrop.server.background_predictor import BackgroundPredictor
 from tencrop.server.batcher import Batcher
@@ -167,8 +169,13 @@ class Jobs:
     def _do(self, name: str) -> None:
         try:
             summary = self._evaluate(name)
-            rate = json.loads((self._store.run(name) / "run.json").read_text(encoding="utf-8"))["images_per_s"]
-            end = {"status": "done", "summary": summary, "images": summary["n"], "images_per_s": rate}
+            rate = read_timing(self._store.run(name) / TIMING_FILE).images_per_s
+            end: dict[str, Any] = {
+                "status": "done",
+                "summary": summary.to_json(),
+                "images": summary.n,
+                "images_per_s": rate,
+            }
         except Stopped:
             self._change(name)  # keeps how far it is
             return
@@ -179,7 +186,7 @@ class Jobs:
             end = {"status": "failed", "error": str(internal_error())}
         self._change(name, **end, finished=datetime.now(UTC))
 
-    def _evaluate(self, name: str) -> dict[str, Any]:
+    def _evaluate(self, name: str) -> Summary:
         """Do or finish a job; the summary. Raises Stopped where it is cancelled or the server stops, BadInput, WorkFailed, ApiError."""
         job, out = self._jobs[name], self._store.run(name)
         first: tuple[float, int] | None = None  # when and with how many images it went on
@@ -210,7 +217,7 @@ class Jobs:
             return source.read(entry)
 
         model = BackgroundPredictor(batcher, stopped)
-        work = plan(
+        work = plan_evaluation(
             InterruptibleSource(source.root, source.labels, source.entries, read), model, job.holdout, job.limit
         )
         self._change(name, total=len(work.entries))

@@ -258,11 +258,10 @@ def evaluate(
 ) -> None:
     """State center-crop and ten-crop errors over labelled images: the data set's own validation images where it has some."""
     import json
-    from tempfile import TemporaryDirectory
 
     from tencrop.evaluation.evaluate import evaluate as run
-    from tencrop.evaluation.evaluate import plan
-    from tencrop.evaluation.report import text_report
+    from tencrop.evaluation.plan import plan_evaluation
+    from tencrop.evaluation.text_report import text_report
     from tencrop.runtime.ensemble import open_predictor
 
     models = model or [EMBEDDED]
@@ -272,16 +271,16 @@ def evaluate(
         raise BadInput("--resume: needs --out DIR, the folder of the run to go on with")
     source = _listed(data, labels, training=False)
     predictor = open_predictor(models, _options(device, engine, precision))
-    work = plan(source, predictor, holdout, limit)
+    plan = plan_evaluation(source, predictor, holdout, limit)
     runner = None
     if ray and out:
         from tencrop.evaluation.ray import make_ray_runner
 
-        runner = make_ray_runner(work, predictor, models, out)
-    with TemporaryDirectory() as scratch, progress_bar("evaluating", len(work.entries)) as progress:
-        summary = run(work, predictor, out or Path(scratch) / "run", resume, progress, runner)
+        runner = make_ray_runner(plan, predictor, models, out)
+    with progress_bar("evaluating", len(plan.entries)) as progress:
+        summary = run(plan, predictor, out, resume, progress, runner)
     if as_json:
-        typer.echo(json.dumps(summary, indent=1))
+        typer.echo(json.dumps(summary.to_json(), indent=1))
         return
     typer.echo(text_report(summary))
 
@@ -297,7 +296,8 @@ def compare(
     import json
 
     from tencrop.evaluation.compare import compare as run
-    from tencrop.evaluation.compare import open_run, text_comparison
+    from tencrop.evaluation.compare import text_comparison
+    from tencrop.evaluation.finished_run import open_run
 
     found = run(open_run(run_a), open_run(run_b), show)
     typer.echo(json.dumps(found, indent=1, ensure_ascii=False) if as_json else text_comparison(found))

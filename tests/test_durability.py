@@ -9,7 +9,7 @@ from support.disk_calls import DiskCalls
 
 from tencrop.dataset.layouts import open_source
 from tencrop.dataset.prepare import prepare
-from tencrop.evaluation.evaluate import evaluate, plan
+from tencrop.evaluation.evaluate import evaluate_source
 from tencrop.export.run import export
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.runtime.classifier import Classifier
@@ -30,13 +30,7 @@ def test_files_of_an_evaluation_are_on_the_disk(
     (tmp_path / "photos" / "pagoda").mkdir(parents=True)
     (tmp_path / "photos" / "pagoda" / "china.jpg").symlink_to(photographs["china"])
     calls = DiskCalls(monkeypatch)
-    evaluate(
-        plan(open_source(tmp_path / "photos"), classifier, 1, None),
-        classifier,
-        tmp_path / "run",
-        False,
-        lambda done: None,
-    )
+    evaluate_source(open_source(tmp_path / "photos"), classifier, out=tmp_path / "run")
     for file in files(tmp_path / "run"):
         calls.check(file)
 

@@ -16,10 +16,12 @@ from PIL import Image
 from test_cli import call
 
 from tencrop.common.errors import BadInput
-from tencrop.evaluation.compare import compare, open_run, paired, paired_interval, text_comparison
-from tencrop.evaluation.prediction_records import SCHEMA, counts, write_records
+from tencrop.evaluation.compare import compare, compare_errors, paired_interval, text_comparison
+from tencrop.evaluation.finished_run import open_run
+from tencrop.evaluation.prediction_records import FIRST_SCHEMA, NO_ANSWER, SCHEMA, count_errors, write_records
+from tencrop.evaluation.summary import ErrorRates, EvaluatedModel, Summary
 
-Row = dict[str, Any]  # as records.SCHEMA
+Row = dict[str, Any]  # as prediction_records.SCHEMA
 KINDS = ("center", "ten_crop")
 
 
@@ -35,7 +37,8 @@ def some_rows(images: int, classes: int = 8) -> tuple[list[Row], list[Row]]:
     for number in range(images):
         label, alike = int(random.integers(classes)), {kind: answer(random, classes) for kind in KINDS}
         for rows, step in zip(runs, (9, 11), strict=True):
-            row: Row = {"id": f"{number % 7}/{number}.jpg", "label": label, "undecodable": number % step == step - 1}
+            row: Row = {"id": f"{number % 7}/{number}.jpg", "label": label, "no_answer": False}
+            row["undecodable"] = number % step == step - 1
             for kind in KINDS:
                 given = alike[kind] if random.random() < 0.7 else answer(random, classes)
                 row[f"{kind}_indices"], row[f"{kind}_probabilities"] = ([], []) if row["undecodable"] else given
@@ -48,16 +51,22 @@ def write_run(folder: Path, rows: list[Row]) -> Path:
     folder.mkdir(parents=True)
     table = pa.Table.from_pylist(rows, schema=SCHEMA)
     write_records(folder / "predictions.parquet", table)
-    errors = {kind: counts(table, kind).to_dict() for kind in KINDS}
-    about = {
-        "engine": "openvino",
-        "device": "cpu",
-        "precision": "fp32",
-        "dataset": "photos",
-        "model": {"name": folder.name, "sha256": "0"},
-    }
-    undecodable = sum(row["undecodable"] for row in rows)
-    (folder / "summary.json").write_text(json.dumps({"n": len(rows), "undecodable": undecodable, **errors, **about}))
+    summary = Summary(
+        n=len(rows),
+        undecodable=sum(row["undecodable"] for row in rows),
+        no_answer=sum(row["no_answer"] for row in rows),
+        center=ErrorRates(**count_errors(table, "center").to_dict()),
+        ten_crop=ErrorRates(**count_errors(table, "ten_crop").to_dict()),
+        engine="openvino",
+        device="cpu",
+        precision="fp32",
+        model=EvaluatedModel(folder.name, "0"),
+        contract_sha256="1",
+        dataset="photos",
+        subset="all",
+        available=len(rows),
+    )
+    (folder / "summary.json").write_text(json.dumps(summary.to_json()))
     (folder / "run.json").write_text("{}")
     return folder
 
@@ -172,7 +181,7 @@ def test_interval_of_runs_that_never_disagree_has_a_width() -> None:
     low, high = paired_interval(0, 0, 50_000)
     assert -low == high == pytest.approx(2.77 / 50_000, rel=1e-3)
     right = np.ones(10, np.bool_)
-    of = paired(right, right)
+    of = compare_errors(right, right)
     assert of["mcnemar_p"] == 1 and of["difference"] == 0 and of["interval"][0] < 0 < of["interval"][1]
 
 
@@ -189,7 +198,7 @@ def test_interval_holds_what_was_seen_and_stays_within_one() -> None:
 def test_mcnemars_p_is_a_sum_of_binomial_terms(only_a: int, only_b: int) -> None:
     right_a, right_b = np.zeros(3000, np.bool_), np.zeros(3000, np.bool_)
     right_a[:only_a], right_b[only_a : only_a + only_b] = True, True
-    assert paired(right_a, right_b)["mcnemar_p"] == pytest.approx(mcnemar(only_a, only_b), rel=1e-9)
+    assert compare_errors(right_a, right_b)["mcnemar_p"] == pytest.approx(mcnemar(only_a, only_b), rel=1e-9)
 
 
 def test_order_of_the_images_changes_nothing(pair: tuple[Path, Path], tmp_path: Path) -> None:
@@ -214,7 +223,7 @@ def test_model_of_three_classes_is_compared_too(tmp_path: Path) -> None:
 
 def test_images_that_nobody_could_decode_are_wrong_and_move_nothing(tmp_path: Path) -> None:
     none: Row = {f"{kind}_{what}": [] for kind in KINDS for what in ("indices", "probabilities")}
-    folder = write_run(tmp_path / "a", [{"id": "x.jpg", "label": 0, "undecodable": True, **none}])
+    folder = write_run(tmp_path / "a", [{"id": "x.jpg", "label": 0, "undecodable": True, "no_answer": False, **none}])
     found = compared((folder, folder))
     assert (
         found["center"]["top1"]["error_a"] == 1
@@ -222,6 +231,28 @@ def test_images_that_nobody_could_decode_are_wrong_and_move_nothing(tmp_path: Pa
         and found["center"]["median_move"] is None
     )
     assert "nothing to compare" in text_comparison(found)
+
+
+def test_images_without_an_answer_are_counted_apart(tmp_path: Path) -> None:
+    rows, _ = some_rows(30)
+    without = [row | {"undecodable": False, "no_answer": row["undecodable"]} for row in rows]
+    found = compared((write_run(tmp_path / "a", rows), write_run(tmp_path / "b", without)))
+    assert [(found[run]["undecodable"], found[run]["no_answer"]) for run in "ab"] == [(3, 0), (0, 3)]
+    assert found["ten_crop"]["changed"] == 0 and found["ten_crop"]["top1"]["difference"] == 0
+    a, b, *_ = text_comparison(found).splitlines()
+    assert a.endswith(", 3 undecodable") and b.endswith(", 0 undecodable, 3 without an answer")
+
+
+def test_run_of_the_first_version_is_compared_too(pair: tuple[Path, Path]) -> None:
+    as_it_is = compared(pair)
+    summary = json.loads((pair[1] / "summary.json").read_text())
+    for key in ("no_answer", "subset", "available"):
+        del summary[key]
+    (pair[1] / "summary.json").write_text(json.dumps(summary))
+    records = pair[1] / "predictions.parquet"
+    write_records(records, pq.read_table(records).remove_column(NO_ANSWER))
+    assert pq.read_schema(records) == FIRST_SCHEMA
+    assert compared(pair) == as_it_is
 
 
 def test_first_image_that_only_one_run_has_is_named(tmp_path: Path) -> None:

@@ -24,12 +24,13 @@ from torchvision.transforms import v2
 from tencrop.common.atomic import write_atomic
 from tencrop.common.errors import BadInput, WorkFailed
 from tencrop.dataset.layouts import open_source
-from tencrop.evaluation import chunks as chunk_file
-from tencrop.evaluation.chunks import Plan
-from tencrop.evaluation.evaluate import evaluate, plan
-from tencrop.evaluation.prediction_records import counts
-from tencrop.evaluation.report import MISTAKES, PANEL, text_report
+from tencrop.evaluation import plan as plan_file
+from tencrop.evaluation.evaluate import evaluate, evaluate_source
+from tencrop.evaluation.plan import Plan, plan_evaluation
+from tencrop.evaluation.prediction_records import FIRST_SCHEMA, count_errors, write_records
+from tencrop.evaluation.report import MISTAKES, PANEL
 from tencrop.evaluation.run_folder import lock_run_folder
+from tencrop.evaluation.text_report import text_report
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.metrics import ErrorCounts
 from tencrop.runtime.classifier import Classifier
@@ -44,7 +45,7 @@ def folder(tmp_path: Path, photographs: dict[str, Path]) -> Path:
 
 
 def whole(root: Path, classifier: Classifier, limit: int | None = None) -> Plan:
-    return plan(open_source(root), classifier, 1, limit)
+    return plan_evaluation(open_source(root), classifier, 1, limit)
 
 
 def torch_answers(path: Path, weights: Mapping[str, np.ndarray], mean: np.ndarray) -> dict[str, np.ndarray]:
@@ -115,7 +116,14 @@ def test_image_whose_answer_is_no_number_is_wrong(
     summary = evaluate(work, classifier, tmp_path / "run", False, lambda done: None)
     rows = pq.read_table(tmp_path / "run/predictions.parquet").to_pylist()
     without = [row for row in rows if not row["ten_crop_indices"]]
-    assert len(without) == summary["undecodable"] > 1 and all(row["undecodable"] for row in without)
+    assert len(without) == summary.undecodable + summary.no_answer
+    assert summary.undecodable == 1 and summary.no_answer > 1
+    assert [row["id"] for row in without if row["undecodable"]] == ["pagoda/broken.jpg"]
+    assert all(row["undecodable"] != row["no_answer"] for row in without)
+    assert not any(row["undecodable"] or row["no_answer"] for row in rows if row["ten_crop_indices"])
+    assert summary.ten_crop.top1_error >= len(without) / 19
+    lost = f"(1 undecodable, {summary.no_answer} without an answer)"
+    assert lost in text_report(summary) and "19, of them " + lost[1:-1] in (tmp_path / "run/report.html").read_text()
 
 
 def test_a_report_prints_what_the_recipe_reached_in_2012_beside_what_it_got(
@@ -128,7 +136,7 @@ def test_a_report_prints_what_the_recipe_reached_in_2012_beside_what_it_got(
         file=replace(classifier.file, metadata=replace(metadata, recipe={**metadata.recipe, "expect": [then]})),
     )
     summary = evaluate(whole(folder, known), known, tmp_path / "run", False, lambda done: None)
-    assert summary["expect"] == [then]
+    assert summary.to_json()["expect"] == [then]
     assert (
         '<th scope="row">2012, ten views, ILSVRC-2012 validation</th><td>40.66%'
         in (tmp_path / "run/report.html").read_text()
@@ -143,11 +151,11 @@ def test_report_counts_what_the_records_say(folder: Path, classifier: Classifier
     out = tmp_path / "run"
     summary = evaluate(whole(folder, classifier), classifier, out, False, lambda done: None)
     rows = pq.read_table(out / "predictions.parquet").to_pylist()
-    assert json.loads((out / "summary.json").read_text()) == summary
-    assert (summary["n"], summary["undecodable"], len(rows)) == (19, 1, 19)
+    assert json.loads((out / "summary.json").read_text()) == summary.to_json()
+    assert (summary.n, summary.undecodable, summary.no_answer, len(rows)) == (19, 1, 0, 19)
     for kind in ("center", "ten_crop"):
         wrong = sum(row["label"] not in row[f"{kind}_indices"][:1] for row in rows)
-        assert summary[kind]["top1_error"] == wrong / 19
+        assert getattr(summary, kind).top1_error == wrong / 19
     assert [row["id"] for row in rows if row["undecodable"]] == ["pagoda/broken.jpg"]
     page = (out / "report.html").read_text()
     assert page.count("<img") == PANEL + min(MISTAKES, wrong - 1) and "pagoda" in page and "://" not in page
@@ -158,7 +166,7 @@ def test_report_counts_what_the_records_say(folder: Path, classifier: Classifier
 def test_resumed_run_equals_undisturbed_run(
     folder: Path, classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chunk_file, "CHUNK", 4)
+    monkeypatch.setattr(plan_file, "CHUNK", 4)
     work = whole(folder, classifier)
     evaluate(work, classifier, tmp_path / "undisturbed", False, lambda done: None)
 
@@ -180,7 +188,7 @@ def test_resumed_run_equals_undisturbed_run(
 def test_resume_redoes_damaged_and_foreign_parts(
     folder: Path, classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chunk_file, "CHUNK", 4)
+    monkeypatch.setattr(plan_file, "CHUNK", 4)
     work, out = whole(folder, classifier), tmp_path / "run"
 
     def interrupt(done: int) -> None:
@@ -192,8 +200,53 @@ def test_resume_redoes_damaged_and_foreign_parts(
     (out / "parts/0000000.parquet").write_bytes(b"PAR1 no more")
     shutil.copy(out / "parts/0000001.parquet", out / "parts/0000002.parquet")
     seen: list[int] = []
-    assert evaluate(work, classifier, out, True, seen.append)["n"] == 19
+    assert evaluate(work, classifier, out, True, seen.append).n == 19
     assert seen == [8, 12, 16, 19]
+
+
+def test_resume_redoes_parts_of_the_first_version(
+    folder: Path, classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan_file, "CHUNK", 4)
+    work, out = whole(folder, classifier), tmp_path / "run"
+
+    def interrupt(done: int) -> None:
+        if done >= 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(work, classifier, out, False, interrupt)
+    first = out / "parts/0000000.parquet"
+    write_records(first, pq.read_table(first).drop_columns("no_answer").cast(FIRST_SCHEMA))
+    seen: list[int] = []
+    assert evaluate(work, classifier, out, True, seen.append).n == 19
+    assert seen == [8, 12, 16, 19]
+
+
+def test_finished_run_of_the_first_version_is_read(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
+    work, out = whole(folder, classifier, 3), tmp_path / "run"
+    summary = evaluate(work, classifier, out)
+    document = summary.to_json()
+    for key in ("no_answer", "subset", "available"):
+        del document[key]
+    (out / "summary.json").write_text(json.dumps(document))
+    assert evaluate(work, classifier, out, True) == summary
+
+
+def test_one_call_plans_and_evaluates_and_keeps_nothing(
+    folder: Path, classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan_file, "CHUNK", 4)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)  # read TMPDIR again
+    before, seen = set(tmp_path.iterdir()), list[tuple[int, int]]()
+    summary = evaluate_source(
+        open_source(folder), classifier, limit=6, progress=lambda done, total: seen.append((done, total))
+    )
+    assert (summary.n, summary.available) == (6, 19) and seen == [(4, 6), (6, 6)]
+    assert set(tmp_path.iterdir()) == before
+    kept = evaluate_source(open_source(folder), classifier, limit=6, out=tmp_path / "run")
+    assert kept == summary and (tmp_path / "run/report.html").exists()
 
 
 def test_finished_run_is_not_run_again(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
@@ -282,10 +335,11 @@ def test_summary_says_which_images_were_used(
     inside: str, holdout: float, images: str | float, n: int, folder: Path, classifier: Classifier, tmp_path: Path
 ) -> None:
     shutil.copytree(folder, tmp_path / "data" / inside)
-    work = plan(open_source(tmp_path / "data"), classifier, holdout, None)
+    work = plan_evaluation(open_source(tmp_path / "data"), classifier, holdout, None)
     evaluate(work, classifier, tmp_path / "run", False, lambda done: None)
     summary = json.loads((tmp_path / "run/summary.json").read_text())
-    assert (summary["images"], summary["n"]) == (images, n)
+    assert (summary["images"], summary["subset"], summary["n"]) == (images, images, n)
+    assert summary["among"] == summary["available"] == n
 
 
 def test_limit_spreads_evenly(folder: Path, classifier: Classifier) -> None:
@@ -298,5 +352,5 @@ def test_limit_spreads_evenly(folder: Path, classifier: Classifier) -> None:
 def test_counts_of_merged_parts_are_the_sum(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
     evaluate(whole(folder, classifier), classifier, tmp_path / "run", False, lambda done: None)
     table = pq.read_table(tmp_path / "run/predictions.parquet")
-    parts = [counts(table.slice(start, 7), "center") for start in range(0, 19, 7)]
-    assert sum(parts, ErrorCounts()) == counts(table, "center")
+    parts = [count_errors(table.slice(start, 7), "center") for start in range(0, 19, 7)]
+    assert sum(parts, ErrorCounts()) == count_errors(table, "center")

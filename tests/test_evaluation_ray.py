@@ -13,13 +13,14 @@ import pytest
 import ray
 from archives import tar
 from support.crops import assert_same_validation, write_crops
-from support.ray_faults import CHUNK, LIVES, small_and_mortal
+from support.ray_faults import LIVES, make_mortal
 
 from tencrop.common.errors import WorkFailed
 from tencrop.dataset.layouts import open_source
-from tencrop.evaluation import chunks as chunk
-from tencrop.evaluation.evaluate import evaluate, plan
-from tencrop.evaluation.ray import ACTORS, TRIES, make_ray_runner
+from tencrop.evaluation import plan as plan_file
+from tencrop.evaluation.evaluate import evaluate
+from tencrop.evaluation.plan import plan_evaluation
+from tencrop.evaluation.ray import ACTORS, ATTEMPTS, make_ray_runner
 from tencrop.model.embedded import EMBEDDED
 from tencrop.runtime.classifier import Classifier
 from tencrop.server.settings import read_settings
@@ -37,12 +38,12 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A Ray of two actors whose processes are as mortal.py has it; its file of lives."""
+    """A Ray of two actors whose processes die as ray_faults.py says; its file of lives."""
     file = tmp_path_factory.mktemp("mortal") / "lives"
     file.write_text("")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(ACTORS, "2")
-        patch.setattr(chunk, "CHUNK", CHUNK)
+        patch.setattr(plan_file, "CHUNK", 4)
         for name in ("RAY_USAGE_STATS_ENABLED", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"):
             patch.setenv(name, "0")
         ray.init(
@@ -52,13 +53,11 @@ def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             object_store_memory=200_000_000,
             log_to_driver=False,
             runtime_env={
-                "worker_process_setup_hook": "support.ray_faults.small_and_mortal",
+                "worker_process_setup_hook": "support.ray_faults.make_mortal",
                 "env_vars": {LIVES: str(file), "PYTHONPATH": str(TESTS)},
             },
         )
-        ray.get(
-            ray.remote(small_and_mortal).remote(), timeout=60
-        )  # Ray would start processes for ever that do not come up
+        ray.get(ray.remote(make_mortal).remote(), timeout=60)  # Ray would start processes for ever that do not come up
         yield file
         ray.shutdown()
 
@@ -103,7 +102,7 @@ def run(
 ) -> list[int]:
     """What the progress heard."""
     heard = list[int]()
-    work = plan(open_source(data), classifier, 1, None)
+    work = plan_evaluation(open_source(data), classifier, 1, None)
     evaluate(
         work, classifier, out, resume, heard.append, make_ray_runner(work, classifier, [model], out) if on else None
     )
@@ -134,9 +133,10 @@ def test_a_killed_worker_loses_nothing(folder: Path, mortal: Path, classifier: C
 def test_what_kills_every_worker_is_one_line_and_the_run_goes_on_later(
     folder: Path, mortal: Path, classifier: Classifier, tmp_path: Path
 ) -> None:
-    mortal.write_text("x" * TRIES)
+    mortal.write_text("x" * ATTEMPTS)
     with pytest.raises(
-        WorkFailed, match=r"^a process died 4 times over the images from pagoda/china04\.jpg on; what is done is kept"
+        WorkFailed,
+        match=r"^a process died 4 times over the images from pagoda/china04\.jpg on; finished images are kept",
     ):
         run(folder, tmp_path / "ray", classifier, on=True)
     assert (tmp_path / "ray/parts/0000000.parquet").exists()

@@ -15,9 +15,12 @@ import pytest
 from PIL import Image
 from validations import hostile, validation
 
+from tencrop.evaluation.plan import Subset
 from tencrop.evaluation.record_queries import Predictions
 from tencrop.evaluation.report import LISTED, MISTAKES, PANEL
+from tencrop.evaluation.summary import ErrorRates, EvaluatedModel
 from tencrop.model.contract import Label
+from tencrop.model.published_errors import PublishedError
 
 
 @pytest.fixture
@@ -56,21 +59,24 @@ def test_confusions_and_surest_mistakes_equal_a_plain_count(photograph: bytes) -
     rows = given.rows()
     wrong = [i for i, row in enumerate(rows) if not row["undecodable"] and row["ten_crop_indices"][0] != row["label"]]
     pairs = Counter((rows[i]["label"], rows[i]["ten_crop_indices"][0]) for i in wrong)
-    answers = Predictions.from_table(given.table)
+    predictions = Predictions.from_table(given.table)
     assert (
-        answers.confusions(15)
+        predictions.rank_confusions(15)
         == [(*pair, n) for pair, n in sorted(pairs.items(), key=lambda item: (-item[1], item[0]))][:15]
     )
-    assert answers.surest_mistakes(12) == sorted(wrong, key=lambda i: -rows[i]["ten_crop_probabilities"][0])[:12]
+    assert (
+        predictions.find_surest_mistakes(12) == sorted(wrong, key=lambda i: -rows[i]["ten_crop_probabilities"][0])[:12]
+    )
     assert cells(given.page(), "confusions")[0][2] == str(max(pairs.values()))
 
 
 def test_headline_has_wilsons_intervals_and_2012_below_each_kind(photograph: bytes) -> None:
     given = validation(photograph, 100, 9)
-    given.summary["expect"] = [
-        {"data": "ILSVRC-2012 validation", "views": "ten_crop", "top1": 40.66, "top5": 18.21},
-        {"data": "ILSVRC-2010 test", "views": "center", "top1": 39.0, "top5": 18.3},
-    ]
+    published = (
+        PublishedError("ILSVRC-2012 validation", "ten_crop", 40.66, 18.21),
+        PublishedError("ILSVRC-2010 test", "center", 39.0, 18.3),
+    )
+    given = replace(given, summary=replace(given.summary, published=published))
     center, then_center, _, then_ten = cells(given.page(), "errors")
     assert center[:2] == ["center crop", "10.00%  5.52% to 17.44%"]  # Wilson 1927
     assert then_center == ["2012, center crop, ILSVRC-2010 test", "39.00%", "18.30%"]
@@ -79,7 +85,7 @@ def test_headline_has_wilsons_intervals_and_2012_below_each_kind(photograph: byt
 
 def test_perfect_and_hopeless_runs_have_intervals_within_0_and_100(photograph: bytes) -> None:
     given = validation(photograph, 3, 9)
-    given.summary["center"] = {"top1_error": 1.0, "top5_error": 0.0}
+    given = replace(given, summary=replace(given.summary, center=ErrorRates(1.0, 0.0)))
     assert re.search(r"43.85% to 100.00%.*?0.00% to 56.15%", given.page().replace("\n", " "))
 
 
@@ -97,30 +103,31 @@ def test_page_says_what_was_run(photograph: bytes) -> None:
     ):
         assert fact in text
     assert f"{datetime(2012, 11, 15, tzinfo=UTC):%Y-%m-%d %H:%M} UTC" in text
-    given.run["images"] = 600
+    given = replace(given, timing=replace(given.timing, images=600))
     assert "4,000.0 for 600 images; the others were kept from an earlier go" in given.page()
 
 
 @pytest.mark.parametrize(
-    ("images", "says"),
+    ("subset", "says"),
     [
         ("own", "the data set's own for validation"),
         ("all", "all of the data set"),
         (0.15, "a share of 0.15 of each class, held out"),
     ],
 )
-def test_page_says_which_images_were_used(images: str | float, says: str, photograph: bytes) -> None:
+def test_page_says_which_images_were_used(subset: Subset, says: str, photograph: bytes) -> None:
     given = validation(photograph, 20, 9)
-    given.summary["images"] = images
+    given = replace(given, summary=replace(given.summary, subset=subset))
     assert f"<dt>which images</dt><dd>{says}</dd>" in given.page()
-    given.summary["among"] = 50_000
+    given = replace(given, summary=replace(given.summary, available=50_000))
     assert f"<dt>which images</dt><dd>20, evenly spread, of 50,000: {says}</dd>" in given.page()
 
 
 def test_page_names_every_net_of_an_ensemble(photograph: bytes) -> None:
     given = validation(photograph, 20, 9)
-    given.summary["model"]["members"] = [{"name": "one", "sha256": "c3" * 32}, {"name": "<two>", "sha256": "d4" * 32}]
-    page = given.page()
+    members = (EvaluatedModel("one", "c3" * 32), EvaluatedModel("<two>", "d4" * 32))
+    model = replace(given.summary.model, members=members)
+    page = replace(given, summary=replace(given.summary, model=model)).page()
     assert f"one <code>{'c3' * 32}" in page and f"&lt;two&gt; <code>{'d4' * 32}" in page
 
 
@@ -158,13 +165,23 @@ def test_undecodable_images_are_listed_up_to_a_cap(photograph: bytes) -> None:
     assert 'id="undecodable"' not in validation(photograph, 300, 9).page()
 
 
+def test_images_without_an_answer_are_told_apart_from_undecodable_ones(photograph: bytes) -> None:
+    page = validation(photograph, 300, 9, undecodable=range(3), no_answer=range(10, 14)).page()
+    text = unescape(re.sub(r"<.*?>", " ", page))
+    assert "300, of them 3 undecodable, 4 without an answer" in text
+    assert "Undecodable images (3) count as wrong. Images without an answer (4) count as wrong." in text
+    undecodable, _, no_answer = page.partition('<section id="undecodable">')[2].partition('<section id="no-answer">')
+    assert (undecodable.count("<li>"), no_answer.count("<li>")) == (3, 4)
+    assert "without an answer" not in validation(photograph, 300, 9, undecodable=range(3)).page()
+
+
 def test_runs_without_a_mistake_or_without_an_image_still_have_a_page(photograph: bytes) -> None:
     given = validation(photograph, 40, 9)
     indices, probabilities = (
         given.table.schema.field(f"ten_crop_{kind}").type for kind in ("indices", "probabilities")
     )
-    table = given.table.set_column(5, "ten_crop_indices", pa.array([[row["label"]] for row in given.rows()], indices))
-    table = table.set_column(6, "ten_crop_probabilities", pa.array([[1.0]] * 40, probabilities))
+    table = given.table.set_column(6, "ten_crop_indices", pa.array([[row["label"]] for row in given.rows()], indices))
+    table = table.set_column(7, "ten_crop_probabilities", pa.array([[1.0]] * 40, probabilities))
     assert replace(given, table=table).page().count("<p>None.</p>") == 2
     assert "<figure>" not in validation(photograph, 6, 9, undecodable=range(6)).page()
 

@@ -19,9 +19,10 @@ IMAGES = 96  # in chunks of 4
 CHILD = """
 import resource, sys
 import tencrop.evaluation.chunks as chunk
+import tencrop.evaluation.plan as plan
 from tencrop import cli
 
-chunk.CHUNK = 4
+plan.CHUNK = 4
 write = chunk.write_records
 
 def told(path, table):
@@ -90,7 +91,7 @@ def test_a_full_disk_is_one_line_and_what_is_done_is_kept(folder: Path, undistur
     code, said = finished(folder, tmp_path / "run", misfortune=DISK_FULL)
     assert (code, said) == (
         1,
-        f"tencrop: {tmp_path}/run: cannot be written (File too large); what is done is kept: make room, then --resume",
+        f"tencrop: {tmp_path}/run: cannot be written (File too large); finished images are kept: make room, then --resume",
     )
     assert sorted(path.name for path in (tmp_path / "run/parts").iterdir()) == [
         f"{number:07}.parquet" for number in range(3)

@@ -41,9 +41,10 @@ CHILD = """
 import sys, time
 from pathlib import Path
 import tencrop.evaluation.chunks as chunk
+import tencrop.evaluation.plan as plan
 from tencrop import cli
 
-chunk.CHUNK = 4
+plan.CHUNK = 4
 write = chunk.write_records
 
 def held(path, table):

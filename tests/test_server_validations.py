@@ -21,7 +21,9 @@ from support.crops import assert_same_validation, write_crops
 from tencrop.common.errors import BadInput, Stopped
 from tencrop.dataset.layouts import open_source
 from tencrop.evaluation import chunks as chunk_file
-from tencrop.evaluation.evaluate import evaluate, plan
+from tencrop.evaluation import plan as plan_file
+from tencrop.evaluation.evaluate import evaluate
+from tencrop.evaluation.plan import plan_evaluation
 from tencrop.images.decode import ImageInfo, decode
 from tencrop.model.contract import Contract
 from tencrop.runtime.classifier import Classifier
@@ -39,7 +41,7 @@ IMAGES = 10  # in chunks of 4
 
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunk_file, "CHUNK", 4)
+    monkeypatch.setattr(plan_file, "CHUNK", 4)
     monkeypatch.setattr(validations, "TICK", 0.02)
 
 
@@ -106,7 +108,13 @@ def wait_for(client: TestClient, name: str, *statuses: str) -> dict[str, Any]:
 
 def direct(root: Path, classifier: Classifier, out: Path, limit: int | None = None, holdout: float = 1) -> Path:
     """`tencrop evaluate`."""
-    evaluate(plan(open_source(root / "photos"), classifier, holdout, limit), classifier, out, False, lambda done: None)
+    evaluate(
+        plan_evaluation(open_source(root / "photos"), classifier, holdout, limit),
+        classifier,
+        out,
+        False,
+        lambda done: None,
+    )
     return out
 
 

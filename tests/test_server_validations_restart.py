@@ -23,9 +23,10 @@ KILLS = 5
 CHILD = """
 import sys, time
 import tencrop.evaluation.chunks as chunk
+import tencrop.evaluation.plan as plan
 from tencrop import cli
 
-chunk.CHUNK = 4
+plan.CHUNK = 4
 write = chunk.write_records
 chunk.write_records = lambda *given: (time.sleep({seconds}), write(*given))
 sys.argv[0] = "tencrop"

@@ -11,7 +11,10 @@ import pyarrow as pa
 from tencrop.dataset.source import Entries, Entry
 from tencrop.evaluation.prediction_records import SCHEMA
 from tencrop.evaluation.report import html_report
+from tencrop.evaluation.run_timing import RunTiming
+from tencrop.evaluation.summary import ErrorRates, EvaluatedModel, Summary
 from tencrop.model.contract import Label
+from tencrop.model.published_errors import PublishedError
 
 HOSTILE = '<img src=x onerror="hacked=1"></script><script>hacked=1</script> & \'quotes\' "and" ‮םולש‬ 🦎 ' + "w" * 300
 
@@ -36,20 +39,27 @@ class Photographs:
 class Validation:
     """All that html_report is given."""
 
-    summary: dict[str, Any]
-    run: dict[str, Any]
+    summary: Summary
+    timing: RunTiming
     table: pa.Table
     data: Photographs
 
     def page(self) -> str:
-        return html_report(self.summary, self.run, self.table, self.data.labels, self.data, self.data.entries)
+        return html_report(self.summary, self.timing, self.table, self.data.labels, self.data, self.data.entries)
 
     def rows(self) -> list[dict[str, Any]]:
         return list(self.table.to_pylist())
 
 
 def validation(
-    photograph: bytes, n: int, classes: int, *, k: int = 5, undecodable: Sequence[int] = (), skill: float = 0.6
+    photograph: bytes,
+    n: int,
+    classes: int,
+    *,
+    k: int = 5,
+    undecodable: Sequence[int] = (),
+    no_answer: Sequence[int] = (),
+    skill: float = 0.6,
 ) -> Validation:
     """Seeded answers of k labels to n images; the first class is never guessed right, the last has no images."""
     random = np.random.default_rng(n)
@@ -57,33 +67,34 @@ def validation(
     off = np.where((random.random(n) < skill) & (labels > 0), 0, random.integers(1, classes, n))
     top = ((labels + off)[:, None] + np.arange(k)) % classes
     probabilities = -np.sort(-random.dirichlet(np.ones(k + 1), n).astype(np.float32)[:, :k], axis=1)
-    broken = np.isin(np.arange(n), undecodable)
+    broken, unanswered = np.isin(np.arange(n), undecodable), np.isin(np.arange(n), no_answer)
     ids = [f"class{label:04d}/{i:06d}.jpg" for i, label in enumerate(labels)]
     columns = {"id": pa.array(ids), "label": pa.array(labels), "undecodable": pa.array(broken)}
+    columns["no_answer"] = pa.array(unanswered)
     for kind in ("center", "ten_crop"):
-        columns[f"{kind}_indices"] = lists(top.astype(np.int32), broken)
-        columns[f"{kind}_probabilities"] = lists(probabilities, broken)
+        columns[f"{kind}_indices"] = lists(top.astype(np.int32), broken | unanswered)
+        columns[f"{kind}_probabilities"] = lists(probabilities, broken | unanswered)
     names = tuple(Label(f"n{c:08d}", f"words of {c}") for c in range(classes))
     data = Photographs(
         Path("photos"), names, Entries(columns["id"], labels, None, np.zeros((n, 0), np.int64)), photograph
     )
     return Validation(
-        {
-            "n": n,
-            "undecodable": len(undecodable),
-            "center": {"top1_error": 0.1, "top5_error": 0.05},
-            "ten_crop": {"top1_error": 0.08, "top5_error": 0.04},
-            "engine": "openvino",
-            "device": "cpu",
-            "precision": "bf16",
-            "model": {"name": "net", "sha256": "a1" * 32},
-            "contract_sha256": "b2" * 32,
-            "dataset": "photos",
-            "images": "all",
-            "among": n,
-            "expect": [],
-        },
-        {"started": 1352937600.0, "seconds": 4000.0, "images": n, "images_per_s": n / 4000, "cores": 2},
+        Summary(
+            n=n,
+            undecodable=len(undecodable),
+            no_answer=len(no_answer),
+            center=ErrorRates(0.1, 0.05),
+            ten_crop=ErrorRates(0.08, 0.04),
+            engine="openvino",
+            device="cpu",
+            precision="bf16",
+            model=EvaluatedModel("net", "a1" * 32),
+            contract_sha256="b2" * 32,
+            dataset="photos",
+            subset="all",
+            available=n,
+        ),
+        RunTiming(started=1352937600.0, seconds=4000.0, images=n, images_per_s=n / 4000, cores=2),
         pa.table(columns, schema=SCHEMA),
         data,
     )
@@ -94,10 +105,11 @@ def hostile(photograph: bytes) -> Validation:
     given = validation(photograph, 200, 12, undecodable=(7,))
     labels = tuple(Label(f"{HOSTILE}{c}", f"{c}{HOSTILE}") for c in range(12))
     ids = pa.array([f"{HOSTILE}/{i}.jpg" for i in range(200)])
-    expect = [{"data": HOSTILE, "views": "center", "top1": 39.0, "top5": 18.3}]
-    summary = given.summary | {"model": {"name": HOSTILE, "sha256": "a1" * 32}, "dataset": HOSTILE, "expect": expect}
+    published = (PublishedError(HOSTILE, "center", 39.0, 18.3),)
+    model = EvaluatedModel(HOSTILE, "a1" * 32)
+    summary = replace(given.summary, model=model, dataset=HOSTILE, published=published)
     data = replace(given.data, labels=labels, entries=replace(given.data.entries, ids=ids))
-    return Validation(summary, given.run, given.table.set_column(0, "id", ids), data)
+    return Validation(summary, given.timing, given.table.set_column(0, "id", ids), data)
 
 
 def lists(values: np.ndarray, broken: np.ndarray) -> pa.ListArray:

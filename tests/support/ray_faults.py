@@ -1,4 +1,4 @@
-"""What Ray runs first in each of its processes in test_evaluation_ray: chunks get small, and some of the processes die."""
+"""Runs first in each process that Ray starts in test_evaluation_ray: some of the processes die."""
 
 import os
 import signal
@@ -6,23 +6,21 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from tencrop.evaluation import chunks as chunk
+from tencrop.evaluation import chunks
 from tencrop.evaluation.prediction_records import write_records
 
-CHUNK = 4
-LIVES = "TENCROP_TEST_LIVES"  # names a file; as many processes die as it holds letters
+LIVES = "TENCROP_TEST_LIVES"  # environment: a file; as many processes die as it holds letters
 
 
-def small_and_mortal() -> None:
-    """Who is to write the second chunk dies before it, while LIVES lasts."""
-    chunk.CHUNK = CHUNK
+def make_mortal() -> None:
+    """Let the process that is to write the second chunk die before it does, while LIVES lasts."""
     write, lives = write_records, Path(os.environ[LIVES])
 
-    def deadly(path: Path, table: pa.Table) -> None:
+    def die_or_write(path: Path, table: pa.Table) -> None:
         left = lives.read_text()
         if left and path.name == "0000001.parquet":
             lives.write_text(left[1:])
             os.kill(os.getpid(), signal.SIGKILL)
         write(path, table)
 
-    vars(chunk)["write_records"] = deadly
+    vars(chunks)["write_records"] = die_or_write

@@ -1,0 +1,50 @@
+"""FinishedRun: a validation read back from the folder that `tencrop evaluate --out` left."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from tencrop.common.errors import BadInput
+from tencrop.evaluation.prediction_records import pad_top5, read_records
+from tencrop.evaluation.summary import SUMMARY_FILE, VIEWS, Summary, read_summary
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A finished validation of n images, ordered by id."""
+
+    folder: str  # as the user named it
+    summary: Summary
+    ids: pa.ChunkedArray  # string [n]
+    labels: np.ndarray  # int32 [n], the true classes
+    top: Mapping[str, np.ndarray]  # "center", "ten_crop": indices [n,TOP], -1 where an image has no answer
+    best: Mapping[str, np.ndarray]  # "center", "ten_crop": probability [n] of the first of them
+
+
+def open_run(folder: Path) -> FinishedRun:
+    """Read the run in `folder`. Raises BadInput where a file of it is missing, damaged or of something else."""
+    summary, records = _read_summary(folder), folder / "predictions.parquet"
+    try:
+        table = read_records(records)
+        if not summary.n or table.num_rows != summary.n or table["id"].null_count:
+            raise BadInput(f"{records}: not the {summary.n} predictions that summary.json counts", "evaluate again")
+        table = table.sort_by("id").combine_chunks()
+        top = {kind: pad_top5(table[f"{kind}_indices"]) for kind in VIEWS}
+        best = {kind: pad_top5(table[f"{kind}_probabilities"])[:, 0] for kind in VIEWS}
+        labels = table["label"].chunk(0).to_numpy()
+    except (OSError, ValueError, pa.ArrowException):
+        raise BadInput(f"{records}: missing or damaged", "evaluate again") from None
+    return FinishedRun(str(folder), summary, table["id"], labels, top, best)
+
+
+def _read_summary(folder: Path) -> Summary:
+    file = folder / SUMMARY_FILE
+    if not file.exists() and (folder / "parts").is_dir():
+        raise BadInput(f"{folder}: this run is not finished", "`tencrop evaluate` with --resume goes on with it")
+    if not file.exists():
+        advice = f"`tencrop evaluate DATA --out {folder}` makes one"
+        raise BadInput(f"{folder}: no validation here (no {SUMMARY_FILE})", advice)
+    return read_summary(file)

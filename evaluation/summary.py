@@ -1,0 +1,110 @@
+"""Summary: the errors of a validation, and which model, engine and images they belong to. Stored as summary.json."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tencrop.common.errors import BadInput
+from tencrop.evaluation.plan import Subset
+from tencrop.model.published_errors import PublishedError
+
+SUMMARY_FILE = "summary.json"
+VIEWS = {"center": "center crop", "ten_crop": "ten views"}  # the two kinds of prediction, in words
+
+
+@dataclass(frozen=True)
+class ErrorRates:
+    """Fractions of all images. An image without an answer is wrong in both."""
+
+    top1_error: float
+    top5_error: float
+
+
+@dataclass(frozen=True)
+class EvaluatedModel:
+    """A model by its name and the SHA-256 of its file; `members` are the nets of an ensemble, empty for one net."""
+
+    name: str
+    sha256: str
+    members: tuple["EvaluatedModel", ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """As summary.json holds it."""
+        members = {"members": [net.to_json() for net in self.members]} if self.members else {}
+        return {"name": self.name, "sha256": self.sha256, **members}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The result of a validation over `n` images."""
+
+    n: int
+    undecodable: int  # images that could not be decoded
+    no_answer: int  # decoded images whose probabilities are no numbers
+    center: ErrorRates  # of the center crop
+    ten_crop: ErrorRates  # of the mean over the ten views
+    engine: str
+    device: str
+    precision: str
+    model: EvaluatedModel
+    contract_sha256: str
+    dataset: str  # name of the data set's folder
+    subset: Subset
+    available: int  # images in the subset; a limit makes `n` smaller
+    published: tuple[PublishedError, ...] = ()  # what the 2012 nets of this recipe reached
+
+    def to_json(self) -> dict[str, Any]:
+        """As summary.json holds it. `images` and `among` are older names of `subset` and `available`."""
+        return {
+            "n": self.n,
+            "undecodable": self.undecodable,
+            "no_answer": self.no_answer,
+            "center": asdict(self.center),
+            "ten_crop": asdict(self.ten_crop),
+            "engine": self.engine,
+            "device": self.device,
+            "precision": self.precision,
+            "model": self.model.to_json(),
+            "contract_sha256": self.contract_sha256,
+            "dataset": self.dataset,
+            "images": self.subset,
+            "among": self.available,
+            "subset": self.subset,
+            "available": self.available,
+            "expect": [asdict(error) for error in self.published],
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "Summary":
+        """From summary.json of this version, or of the first one: without `no_answer`, `subset` and `available`.
+
+        Raises ValueError, KeyError or TypeError where the document is no summary.
+        """
+        text = {key: str(document[key]) for key in ("engine", "device", "precision", "contract_sha256", "dataset")}
+        return cls(
+            n=int(document["n"]),
+            undecodable=int(document["undecodable"]),
+            no_answer=int(document.get("no_answer", 0)),
+            center=ErrorRates(**document["center"]),
+            ten_crop=ErrorRates(**document["ten_crop"]),
+            model=_read_model(document["model"]),
+            subset=document.get("subset", document["images"]),
+            available=int(document.get("available", document["among"])),
+            published=tuple(PublishedError(**error) for error in document["expect"]),
+            **text,
+        )
+
+
+def read_summary(file: Path) -> Summary:
+    """Read a summary.json. Raises BadInput where it cannot be read, or holds something else."""
+    try:
+        return Summary.from_json(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise BadInput(f"{file}: damaged, or not of a validation", "evaluate again") from None
+
+
+def _read_model(document: Mapping[str, Any]) -> EvaluatedModel:
+    members = tuple(_read_model(net) for net in document.get("members", ()))
+    return EvaluatedModel(str(document["name"]), str(document["sha256"]), members)
