@@ -1,4 +1,4 @@
-"""The front door: `tencrop COMMAND`. Each room is imported only when its command runs."""
+"""The command line, `tencrop COMMAND`. A command imports its room when it runs."""
 
 import os
 import sys
@@ -17,34 +17,38 @@ if TYPE_CHECKING:
     from tencrop.dataset.source import Source
     from tencrop.runtime.engine_choice import EngineOptions
 
-UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # of all wrong flags; typer exports only this child of it
+UsageError: type[Exception] = typer.BadParameter.__mro__[
+    1
+]  # click's base of all usage errors, which typer does not export
 
 Data = Annotated[
     Path, typer.Argument(help="a folder per class, ILSVRC-2012's tars, Kaggle's folders, parquet, or WebDataset tars")
 ]
-Words = Annotated[Path | None, typer.Option(help='the classes, a file of lines "id words"')]
+Words = Annotated[Path | None, typer.Option(help='file of class names, lines of "id words"')]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
 EngineChoice = Annotated[str, typer.Option(help="auto, onnxruntime, tensorrt or openvino")]
 PrecisionChoice = Annotated[
     str, typer.Option(help="auto, fp32, tf32 (onnxruntime on a GPU), bf16 (openvino) or fp16 (tensorrt)")
 ]
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app = typer.Typer(
+    add_completion=False, pretty_exceptions_enable=False, help="Train, export, serve and measure the 2012 AlexNet."
+)
 
 
 @app.command()
 def prepare(
     data: Data,
-    out: Annotated[Path, typer.Argument(help="where the prepared form goes; begun ones are finished")],
+    out: Annotated[Path, typer.Argument(help="folder for the prepared data set; an unfinished one is continued")],
     labels: Words = None,
     holdout: Annotated[
-        float, typer.Option(min=0, max=0.9, help="share of each class for validation, if DATA has no split")
+        float, typer.Option(min=0, max=0.9, help="share of each class kept for validation, if DATA has no split")
     ] = 0.15,
 ) -> None:
     """Turn a data set into 256x256 JPEGs with its mean image and colour PCA."""
     from tencrop.dataset.prepare import prepare as run
 
-    source = _listed(data, labels)
+    source = _open_source(data, labels)
     with progress_bar("preparing", len(source.entries)) as progress:
         document = run(source, out, holdout, progress)
     typer.echo(
@@ -55,29 +59,27 @@ def prepare(
 
 @app.command()
 def train(
-    recipe: Annotated[
-        str, typer.Argument(help="one of training/recipes (paper, source145, caltech101, ...) or a TOML file")
-    ],
+    recipe: Annotated[str, typer.Argument(help="name of a recipe (paper, source145, caltech101, ...) or a TOML file")],
     data: Annotated[Path, typer.Option(help="a prepared data set")],
     out: Annotated[Path, typer.Option(help="the run folder")],
-    resume: Annotated[bool, typer.Option(help="go on after the run's last checkpoint")] = False,
+    resume: Annotated[bool, typer.Option(help="continue after the run's last checkpoint")] = False,
     set: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="change a field of the recipe")] = None,
     workers: Annotated[
-        int | None, typer.Option(min=0, help="processes that decode; as many as there are cores to spare")
+        int | None, typer.Option(min=0, help="number of decoding processes; by default one a spare core")
     ] = None,
     columns: Annotated[
-        bool, typer.Option("--columns", help="the net's two columns on two devices, under torchrun")
+        bool, typer.Option("--columns", help="put the net's two columns on two devices, under torchrun")
     ] = False,
 ) -> None:
-    """Train by the paper's regimen; under torchrun on several devices."""
+    """Train by the paper's regimen, under torchrun on several devices."""
     from tencrop.dataset.prepared_store import PreparedStore
     from tencrop.training.loop import train as run
     from tencrop.training.recipe import load
 
     plan = load(recipe, set or ())
     prepared = PreparedStore.open(data)
-    first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started; the one that reports
-    with progress_bar("training", plan.epochs, first) as bar:
+    is_reporter = os.environ.get("RANK", "0") == "0"  # one of the processes that torchrun started
+    with progress_bar("training", plan.epochs, is_reporter) as bar:
 
         def progress(epoch: int, share: float, shown: Mapping[str, float]) -> None:
             bar(epoch - 1 + share, f"loss {shown['loss']:.3f}, {shown['images_per_s']:.0f} images/s")
@@ -86,27 +88,26 @@ def train(
 
         history = run(plan, prepared, out, resume, workers, progress, columns)
     last = history[-1]
-    if first:
+    if is_reporter:
         errors = f"center top-1 error {last['center_top1_error']:.2%}, top-5 {last['center_top5_error']:.2%}"
         typer.echo(f"{out}: {len(history)} epochs, {errors}")
 
 
 @app.command()
 def export(
-    checkpoint: Annotated[
-        Path, typer.Argument(help="a checkpoint folder; the embedded one where none is named")
-    ] = EMBEDDED / "checkpoint",
-    out: Annotated[Path, typer.Argument(help="where the files go")] = Path("out"),
+    checkpoint: Annotated[Path, typer.Argument(help="a checkpoint folder; by default the embedded model's")] = EMBEDDED
+    / "checkpoint",
+    out: Annotated[Path, typer.Argument(help="folder for the files")] = Path("out"),
     weights: Annotated[str, typer.Option(help="fp32 (as they are), fp16 or int8")] = "fp32",
     fc_rank: Annotated[int, typer.Option(min=0, help="factorise fc6 and fc7 to this rank; 0 leaves them")] = 0,
     images: Annotated[
-        Path | None, typer.Option(help="a folder of photographs to compare on, and to calibrate int8 on")
+        Path | None, typer.Option(help="folder of photographs that parity is measured on and int8 is calibrated on")
     ] = None,
     plain: Annotated[
-        bool, typer.Option("--plain", help="compute each view by itself, even where they can share the first layers")
+        bool, typer.Option("--plain", help="compute each view by itself, even where views can share the first layers")
     ] = False,
 ) -> None:
-    """Write net.onnx and tencrop.onnx, proven equal to torch by onnxruntime and OpenVINO on the CPU (int8: near)."""
+    """Write net.onnx and tencrop.onnx. onnxruntime and OpenVINO must answer as torch does (int8: nearly)."""
     from tencrop.export.parity import format_parity
     from tencrop.export.run import export as run
 
@@ -120,24 +121,24 @@ def import_(
     source: Annotated[
         Path, typer.Argument(help="an ONNX classifier, torchvision's alexnet (.pth, .safetensors), or a .caffemodel")
     ],
-    out: Annotated[Path, typer.Argument(help="where the files go")],
+    out: Annotated[Path, typer.Argument(help="folder for the files")],
     mean: Annotated[
-        str | None, typer.Option(help="what is subtracted, as 0.485,0.456,0.406, or Caffe's .binaryproto")
+        str | None, typer.Option(help="mean that is subtracted, such as 0.485,0.456,0.406, or Caffe's .binaryproto")
     ] = None,
-    std: Annotated[str | None, typer.Option(help="what the difference is divided by, as 0.229,0.224,0.225")] = None,
-    scale: Annotated[float | None, typer.Option(help="what pixels 0..255 are multiplied by first")] = None,
-    channels: Annotated[str | None, typer.Option(help="rgb or bgr; mean and std are in this order")] = None,
+    std: Annotated[str | None, typer.Option(help="divisor after the mean, such as 0.229,0.224,0.225")] = None,
+    scale: Annotated[float | None, typer.Option(help="factor on pixels 0..255, before the mean")] = None,
+    channels: Annotated[str | None, typer.Option(help="rgb or bgr: the order of the input, of mean and of std")] = None,
     layout: Annotated[str | None, typer.Option(help="nchw or nhwc")] = None,
     crop: Annotated[
-        int | None, typer.Option(help="pixels a side of what the net sees, where the file does not tell")
+        int | None, typer.Option(help="side of the net's input in pixels, where the file does not say")
     ] = None,
-    resize: Annotated[int | None, typer.Option(help="pixels a side of the image that crops are cut from")] = None,
+    resize: Annotated[int | None, typer.Option(help="side in pixels of the image that crops are cut from")] = None,
     labels: Annotated[
-        Path | None, typer.Option(help='the classes in the order of the outputs: lines "wnid words", or a name each')
+        Path | None, typer.Option(help='class names in the order of the outputs, lines of "wnid words" or of a name')
     ] = None,
     output: Annotated[str | None, typer.Option(help="logits or probabilities")] = None,
 ) -> None:
-    """Make a net that you already have into net.onnx and tencrop.onnx, proven equal to it on two engines."""
+    """Convert a trained net into net.onnx and tencrop.onnx. Two engines must answer as the net does."""
     from tencrop.export.importers.input_convention import parse_input_convention
     from tencrop.export.importers.run import format_import, import_net
 
@@ -154,7 +155,7 @@ def info(
     file: Annotated[Path, typer.Argument(help="an ONNX file, a folder with a tencrop.onnx, or a checkpoint folder")],
     as_json: Annotated[bool, typer.Option("--json", help="as one JSON object")] = False,
 ) -> None:
-    """Tell what a file is: contract, labels, recipe, parity, norms, opset, bytes, parameters."""
+    """Print what a file holds: contract, labels, recipe, parity, norms, opset, bytes, parameters."""
     import json
 
     from tencrop.export.describe_file import describe_file, format_description
@@ -168,27 +169,29 @@ def info(
 @app.command()
 def serve(
     models: Annotated[
-        list[Path] | None, typer.Argument(metavar="[MODEL]...", help="tencrop.onnx files; the embedded one by default")
+        list[Path] | None,
+        typer.Argument(metavar="[MODEL]...", help="tencrop.onnx files or their folders; by default the embedded model"),
     ] = None,
-    host: Annotated[str | None, typer.Option(help="127.0.0.1 where nothing is said")] = None,
-    port: Annotated[int | None, typer.Option(min=0, max=65535, help="8000 where nothing is said")] = None,
+    host: Annotated[str | None, typer.Option(help="default: 127.0.0.1")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="default: 8000")] = None,
     data_root: Annotated[
-        str | None, typer.Option(metavar="DIR", help="data sets in it may be validated over HTTP")
+        str | None, typer.Option(metavar="DIR", help="folder of data sets that may be validated over HTTP")
     ] = None,
     state_dir: Annotated[
-        str | None, typer.Option(metavar="DIR", help="where those validations are kept; ./tencrop-state")
+        str | None, typer.Option(metavar="DIR", help="folder that keeps those validations; default: ./tencrop-state")
     ] = None,
     api_key_file: Annotated[
-        str | None, typer.Option(metavar="FILE", help="answer only who has a key of it; see `tencrop key`")
+        str | None,
+        typer.Option(metavar="FILE", help="answer only requests with a key from this file; `tencrop key` makes one"),
     ] = None,
     ensemble: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=A,B", help="serve the mean of several models too")
+        list[str] | None, typer.Option(metavar="NAME=A,B", help="also serve the mean of several models")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N, or several as cuda:0,cuda:1")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N, or several GPUs as cuda:0,cuda:1")] = "auto",
     engine: EngineChoice = "auto",
     precision: PrecisionChoice = "auto",
 ) -> None:
-    """Answer POSTed images with their five labels."""
+    """Answer POSTed images with their five most probable labels."""
     from tencrop.server.run import serve as run
     from tencrop.server.settings import read_settings
 
@@ -197,28 +200,28 @@ def serve(
 
 
 @app.command()
-def key(name: Annotated[str, typer.Argument(help="whose it is; the log tells it")]) -> None:
-    """Make an API key: the key on stderr, shown once, and on stdout the line that `serve --api-key-file` reads."""
+def key(name: Annotated[str, typer.Argument(help="owner of the key, as the log names it")]) -> None:
+    """Make an API key. Prints the key on stderr, once, and its line for `serve --api-key-file` on stdout."""
     from tencrop.server.keys import generate_key, hash_key
 
     if name.split() != [name] or "#" in name:
         raise BadInput(f"{name!r}: a key's name is one word")
-    made = generate_key()
-    typer.echo(f"{name} {hash_key(made)}")
-    typer.echo(made, err=True)
+    secret = generate_key()
+    typer.echo(f"{name} {hash_key(secret)}")
+    typer.echo(secret, err=True)
 
 
 @app.command()
 def predict(
     images: Annotated[list[Path], typer.Argument(help="image files")],
     model: Annotated[Path, typer.Option(help="a tencrop.onnx, or its folder")] = EMBEDDED,
-    top: Annotated[int, typer.Option(min=1, help="how many labels")] = 5,
+    top: Annotated[int, typer.Option(min=1, help="number of labels")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object a line")] = False,
     device: Device = "auto",
     engine: EngineChoice = "auto",
     precision: PrecisionChoice = "auto",
 ) -> None:
-    """Name what is in images."""
+    """Name what images show."""
     import json
 
     from tencrop.runtime.classifier import open_classifier
@@ -239,24 +242,29 @@ def predict(
 def evaluate(
     data: Data,
     model: Annotated[
-        list[Path] | None, typer.Option(help="a tencrop.onnx; several are an ensemble; the embedded one if none")
+        list[Path] | None, typer.Option(help="a tencrop.onnx; several make an ensemble; by default the embedded model")
     ] = None,
     labels: Words = None,
-    out: Annotated[Path | None, typer.Option(help="the report's folder; without one nothing is kept")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="this many images, evenly spread")] = None,
+    out: Annotated[Path | None, typer.Option(help="folder for the report; without it nothing is kept")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="evaluate this many images, evenly spread")] = None,
     holdout: Annotated[
-        float, typer.Option(min=0, max=1, help="only the share that `prepare --holdout` keeps, if DATA has no split")
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="evaluate only the share that `prepare --holdout` keeps for validation, if DATA has no split",
+        ),
     ] = 1,
-    resume: Annotated[bool, typer.Option(help="go on with a run that was stopped")] = False,
+    resume: Annotated[bool, typer.Option(help="continue a stopped run")] = False,
     ray: Annotated[
-        bool, typer.Option("--ray", help="on all machines of RAY_ADDRESS's cluster, which share DATA and --out")
+        bool, typer.Option("--ray", help="use all machines of RAY_ADDRESS's cluster; each must see DATA and --out")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print summary.json")] = False,
     device: Device = "auto",
     engine: EngineChoice = "auto",
     precision: PrecisionChoice = "auto",
 ) -> None:
-    """State center-crop and ten-crop errors over labelled images: the data set's own validation images where it has some."""
+    """Measure center-crop and ten-crop errors over labelled images: the data set's validation images, if it has any."""
     import json
 
     from tencrop.evaluation.evaluate import evaluate as run
@@ -268,8 +276,8 @@ def evaluate(
     if ray and not out:
         raise BadInput("--ray: needs --out DIR, a folder that every machine of the cluster sees")
     if resume and not out:
-        raise BadInput("--resume: needs --out DIR, the folder of the run to go on with")
-    source = _listed(data, labels, training=False)
+        raise BadInput("--resume: needs --out DIR, the folder of the run to continue")
+    source = _open_source(data, labels, training=False)
     predictor = open_predictor(models, _options(device, engine, precision))
     plan = plan_evaluation(source, predictor, holdout, limit)
     runner = None
@@ -288,11 +296,11 @@ def evaluate(
 @app.command()
 def compare(
     run_a: Annotated[Path, typer.Argument(help="a folder that `evaluate --out` wrote")],
-    run_b: Annotated[Path, typer.Argument(help="another one, of the same images")],
-    show: Annotated[int, typer.Option(min=0, help="this many of the images with another top-1 label")] = 10,
+    run_b: Annotated[Path, typer.Argument(help="another such folder, of the same images")],
+    show: Annotated[int, typer.Option(min=0, help="list this many of the images whose top-1 label changed")] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="as one JSON object")] = False,
 ) -> None:
-    """Tell how two validations of the same images differ: errors with intervals, McNemar's test, the images that changed."""
+    """Compare two validations of the same images: errors with intervals, McNemar's test, changed images."""
     import json
 
     from tencrop.evaluation.compare import compare as run
@@ -303,7 +311,7 @@ def compare(
     typer.echo(json.dumps(found, indent=1, ensure_ascii=False) if as_json else text_comparison(found))
 
 
-def _listed(data: Path, labels: Path | None, training: bool = True) -> "Source":
+def _open_source(data: Path, labels: Path | None, training: bool = True) -> "Source":
     from tencrop.dataset.layouts import open_source
 
     with progress_bar("listing", None) as progress:
@@ -317,7 +325,7 @@ def _options(device: str, engine: str, precision: str) -> "EngineOptions":
 
 
 def main() -> None:
-    """Run a command; bad input and failed work are one line on stderr and an exit code."""
+    """Run a command. An error is one line on stderr and an exit code: 2 for bad input, 1 for failed work."""
     disable_telemetry()
     try:
         code = app(args=sys.argv[1:] or ["--help"], standalone_mode=False)
