@@ -1,4 +1,4 @@
-"""docs/paper.md: follows the paper's sections, and every file and name that it points at is there."""
+"""docs/paper.md follows the paper's sections, and every file and name in it exists."""
 
 import ast
 import re
@@ -28,25 +28,25 @@ SECTIONS = {
     "6": "Results",
     "6.1": "Qualitative Evaluations",
 }
-WITH_REFERENCES = [number for number in SECTIONS if number not in ("3", "4")]  # those two hold nothing but subsections
+WITH_REFERENCES = [number for number in SECTIONS if number not in ("3", "4")]  # sections 3 and 4 hold only subsections
 HEADING = re.compile(r"^#{2,3} (\d(?:\.\d)?) (.+)$", re.MULTILINE)
 CODE = re.compile(r"`([^`]+)`")
 REFERENCE = re.compile(r"[\w./-]+\.(?:py|toml):\w+(?:\.\w+)*")
 
 
 def references(text: str) -> list[str]:
-    """Everything in backticks that speaks of a .py or .toml file."""
+    """All inline code that names a .py or .toml file."""
     return [code for code in CODE.findall(text) if ".py" in code or ".toml" in code]
 
 
 def sections(text: str) -> dict[str, str]:
-    """Number of a section -> its text, up to the next heading."""
+    """The text of each section up to the next heading, by its number."""
     parts = re.split(r"^#{1,3} ", text, flags=re.MULTILINE)
     return {match[1]: part for part in parts if (match := re.match(r"(\d(?:\.\d)?) ", part))}
 
 
-def problem(reference: str) -> str | None:
-    """What is wrong with a reference `path:name`; None where the file exists and has the name."""
+def find_problem(reference: str) -> str | None:
+    """The fault of a reference `path:name`; None if the file exists and defines the name."""
     if not REFERENCE.fullmatch(reference):
         return "not of the form path/file.py:Name or path/recipe.toml:key.subkey"
     path, name = reference.split(":")
@@ -55,21 +55,23 @@ def problem(reference: str) -> str | None:
         return f"no file {path}"
     source = file.read_text(encoding="utf-8")
     keys = name.split(".")
-    found = in_python(ast.parse(source).body, keys) if file.suffix == ".py" else in_toml(tomllib.loads(source), keys)
+    found = (
+        is_in_python(ast.parse(source).body, keys) if file.suffix == ".py" else is_in_toml(tomllib.loads(source), keys)
+    )
     return None if found else f"no {name} in {path}"
 
 
-def in_python(body: Sequence[ast.stmt], keys: Sequence[str]) -> bool:
-    """Whether these statements define keys[0], and its class body the rest."""
+def is_in_python(body: Sequence[ast.stmt], keys: Sequence[str]) -> bool:
+    """Whether the statements define keys[0], and its class body the other keys."""
     name, *rest = keys
     for statement in body:
-        if name in defined(statement):
-            return not rest or (isinstance(statement, ast.ClassDef) and in_python(statement.body, rest))
+        if name in defined_names(statement):
+            return not rest or (isinstance(statement, ast.ClassDef) and is_in_python(statement.body, rest))
     return False
 
 
-def defined(statement: ast.stmt) -> Iterator[str]:
-    """The names that a statement gives to its module or class."""
+def defined_names(statement: ast.stmt) -> Iterator[str]:
+    """The names that a statement defines in its module or class."""
     match statement:
         case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
             yield name
@@ -79,8 +81,8 @@ def defined(statement: ast.stmt) -> Iterator[str]:
             yield from (node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name))
 
 
-def in_toml(table: Any, keys: Sequence[str]) -> bool:
-    """Whether the keys lead somewhere through nested tables; a list, as [[events]] makes, can only be the end."""
+def is_in_toml(table: Any, keys: Sequence[str]) -> bool:
+    """Whether nested tables have these keys. A list, such as [[events]], can only be the last one."""
     for key in keys:
         if not isinstance(table, dict) or key not in table:
             return False
@@ -88,22 +90,22 @@ def in_toml(table: Any, keys: Sequence[str]) -> bool:
     return True
 
 
-def test_the_sections_are_the_papers_in_its_order() -> None:
+def test_the_sections_are_those_of_the_paper_in_its_order() -> None:
     assert [(number, title) for number, title in HEADING.findall(TEXT) if number in SECTIONS] == list(SECTIONS.items())
 
 
-def test_the_last_section_is_on_what_cannot_be_meant_literally() -> None:
+def test_the_last_section_lists_sentences_that_cannot_be_meant_literally() -> None:
     assert "cannot be meant literally" in re.findall(r"^## (.+)$", TEXT, re.MULTILINE)[-1]
 
 
 @pytest.mark.parametrize("number", WITH_REFERENCES)
-def test_a_section_points_into_the_code(number: str) -> None:
+def test_every_section_refers_to_the_code(number: str) -> None:
     assert references(sections(TEXT)[number])
 
 
 @pytest.mark.parametrize("reference", sorted(set(references(TEXT))))
-def test_what_is_pointed_at_is_there(reference: str) -> None:
-    assert problem(reference) is None
+def test_every_reference_exists(reference: str) -> None:
+    assert find_problem(reference) is None
 
 
 @pytest.mark.parametrize(
@@ -119,8 +121,8 @@ def test_what_is_pointed_at_is_there(reference: str) -> None:
         "training/recipes/paper.toml:net.lrn.alpha_divided",
     ],
 )
-def test_each_kind_of_name_is_found(reference: str) -> None:
-    assert problem(reference) is None
+def test_every_kind_of_name_is_found(reference: str) -> None:
+    assert find_problem(reference) is None
 
 
 @pytest.mark.parametrize(
@@ -141,6 +143,6 @@ def test_each_kind_of_name_is_found(reference: str) -> None:
     ],
 )
 def test_a_wrong_reference_is_rejected(reference: str, wrong: str) -> None:
-    message = problem(reference)
+    message = find_problem(reference)
     assert message is not None
     assert message.startswith(wrong)

@@ -1,4 +1,4 @@
-"""README.md: the ten lines that need nothing of ours give what the server would answer."""
+"""README.md: its ten lines without our code predict like the server, and its client examples work."""
 
 import re
 import subprocess
@@ -16,11 +16,11 @@ from tencrop.runtime.engine_choice import EngineOptions
 from tencrop.training.recipe import load
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-ALONE = "import sys; assert not {'torch', 'tencrop'} & set(sys.modules)"
+WITHOUT_OURS = "import sys; assert not {'torch', 'tencrop'} & set(sys.modules)"
 
 
 @pytest.mark.parametrize("name", ["china", "flower"])
-def test_ten_lines_of_onnxruntime_numpy_and_pillow_predict_as_we_do(
+def test_ten_lines_of_onnxruntime_numpy_and_pillow_predict_like_tencrop(
     name: str, photographs: dict[str, Path], tmp_path: Path
 ) -> None:
     (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -29,19 +29,19 @@ def test_ten_lines_of_onnxruntime_numpy_and_pillow_predict_as_we_do(
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "mine").symlink_to(EMBEDDED)
     done = subprocess.run(
-        [sys.executable, "-c", f"{block}\n{ALONE}"], cwd=tmp_path, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", f"{block}\n{WITHOUT_OURS}"], cwd=tmp_path, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
     classifier = open_classifier(EMBEDDED, EngineOptions("cpu", "openvino", "fp32"))
     pixels, _ = decode(photographs[name].read_bytes(), classifier.file.metadata.contract)
     mean = classifier.forward(pixels[None])[0][0]
-    said = [line.rsplit(maxsplit=1) for line in done.stdout.splitlines()]
+    printed = [line.rsplit(maxsplit=1) for line in done.stdout.splitlines()]
     best = np.argsort(-mean)[:5]
-    assert [label for label, _ in said] == [classifier.contract.labels[index].name for index in best]
-    np.testing.assert_allclose([float(p) for _, p in said], mean[best], rtol=0, atol=1e-4)
+    assert [label for label, _ in printed] == [classifier.contract.labels[index].name for index in best]
+    np.testing.assert_allclose([float(p) for _, p in printed], mean[best], rtol=0, atol=1e-4)
 
 
-def test_the_clients_lines_are_answered(photographs: dict[str, Path], tmp_path: Path) -> None:
+def test_the_client_examples_get_answers(photographs: dict[str, Path], tmp_path: Path) -> None:
     (block,) = re.findall(r"```py\n(.*?)```", README, re.DOTALL)
     (tmp_path / "photo.jpg").write_bytes(photographs["china"].read_bytes())
     with served() as (_, url):
@@ -52,7 +52,7 @@ def test_the_clients_lines_are_answered(photographs: dict[str, Path], tmp_path: 
     assert hub.count("ImageClassificationOutputElement") == 3 and triton == "(1, 101)"
 
 
-def test_the_checkpoint_that_is_exported_is_the_last_of_the_recipe_that_is_trained() -> None:
+def test_the_exported_checkpoint_is_the_last_one_of_the_trained_recipe() -> None:
     recipes, checkpoints = (
         re.findall(r"tencrop train (\w+) --data prepared", README),
         re.findall(r"tencrop export \S+/checkpoint-(\d+) ", README),
