@@ -2,7 +2,6 @@
 
 import struct
 import threading
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
@@ -59,9 +58,6 @@ GREY_LEVEL = {"L;2": 85, "L;4": 17}  # of 8 bits, by Pillow's name for a PNG's r
 STRIP = 64  # rows
 
 _one_large = threading.Lock()
-
-warnings.filterwarnings("ignore", category=UserWarning, module="PIL")  # "Corrupt EXIF data": counts as no EXIF here
-warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
 
 class UnsupportedImage(ImageError):
@@ -125,7 +121,7 @@ def _opened(data: bytes) -> Iterator[ImageFile.ImageFile]:
             yield opened
     except ImageError:
         raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):  # the latter by filter_pillow_warnings
         raise ImageTooLarge(f"image of more than {MAX_PIXELS} pixels") from None
     except UnidentifiedImageError:
         if _signed(data):

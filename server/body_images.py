@@ -1,17 +1,19 @@
 """What a request's body holds: an encoded image, or a form of them."""
 
+from contextlib import aclosing
 from http import HTTPStatus
 from typing import Any, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartParser
+from starlette.formparsers import MultiPartException, MultiPartParser
 
 from tencrop.server.errors import ApiError, validation_error
 from tencrop.server.schemas import HubRequest
 
 FORM = "multipart/form-data"
+MAX_FIELDS = 8  # of a form, beside its files
 BINARY = {"type": "string", "format": "binary"}
 
 Document = TypeVar("Document", bound=BaseModel)
@@ -30,9 +32,11 @@ IMAGE_BODY = _body({FORM: _form("image", BINARY), "application/octet-stream": BI
 BATCH_BODY = _body({FORM: _form("images", {"type": "array", "items": BINARY})})
 HUB_BODY = _body({"application/octet-stream": BINARY, "application/json": HubRequest.model_json_schema()})
 
-MultiPartParser.spool_max_size = (
-    1 << 40
-)  # bodies are bounded before they are parsed: no file of a form ever goes to a disk
+
+class _FormParser(MultiPartParser):
+    """Keeps a form's files in memory: BodyLimits bounds bodies as they arrive, and no file goes to a disk."""
+
+    spool_max_size = 1 << 40
 
 
 async def read_image(request: Request) -> bytes:
@@ -82,11 +86,17 @@ def get_content_type(request: Request) -> str:
 async def _files(request: Request, name: str, most: int) -> list[bytes]:
     """The files of this name. Raises ApiError where one of them is text, or where there are more files than `most`."""
     try:
-        async with request.form(max_files=most + 1, max_fields=8) as form:
-            files = form.getlist(name)
-            if len(files) > most or not all(isinstance(file, UploadFile) for file in files):
-                why = f"the form must have file fields named `{name}`, at most {most}"
-                raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_parameter", why)
-            return [await file.read() for file in files if isinstance(file, UploadFile)]
-    except ValueError:  # a boundary, charset or field name that is none
+        async with aclosing(request.stream()) as stream:
+            form = await _FormParser(request.headers, stream, max_files=most + 1, max_fields=MAX_FIELDS).parse()
+    except MultiPartException as error:
+        raise ApiError(HTTPStatus.BAD_REQUEST, "bad_request", error.message) from None
+    except ValueError:  # a bad boundary, charset or field name
         raise ApiError(HTTPStatus.BAD_REQUEST, "bad_request", "the form cannot be read") from None
+    try:
+        files = form.getlist(name)
+        if len(files) > most or not all(isinstance(file, UploadFile) for file in files):
+            why = f"the form must have file fields named `{name}`, at most {most}"
+            raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_parameter", why)
+        return [await file.read() for file in files if isinstance(file, UploadFile)]
+    finally:
+        await form.close()

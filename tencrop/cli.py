@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tencrop.common.errors import BadInput, Stopped, WorkFailed
+from tencrop.images.pillow_warnings import filter_pillow_warnings
 from tencrop.model.embedded import EMBEDDED
 from tencrop.progress_bar import progress_bar
 from tencrop.runtime.disable_telemetry import disable_telemetry
@@ -327,6 +328,7 @@ def _options(device: str, engine: str, precision: str) -> "EngineOptions":
 def main() -> None:
     """Run a command. An error is one line on stderr and an exit code: 2 for bad input, 1 for failed work."""
     disable_telemetry()
+    filter_pillow_warnings()
     try:
         code = app(args=sys.argv[1:] or ["--help"], standalone_mode=False)
     except UsageError as error:

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tempfile import SpooledTemporaryFile
 
 import numpy as np
 import pytest
@@ -155,6 +156,15 @@ def test_too_many_pixels_are_413(client: TestClient) -> None:
 @pytest.mark.parametrize("form", [{"photo": b"x"}, {"image": b""}])
 def test_form_without_an_image_is_refused(form: dict[str, bytes], client: TestClient) -> None:
     assert client.post("/v1/predict", files=form).status_code in (400, 422)
+
+
+def test_a_file_of_a_form_never_goes_to_a_disk(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    rolled: list[object] = []
+    monkeypatch.setattr(SpooledTemporaryFile, "rollover", lambda self: rolled.append(self))
+    large = encoded(np.random.default_rng(1).integers(0, 256, (750, 800, 3), np.uint8))
+    assert len(large) > 1 << 20  # beyond which Starlette's own parser takes a disk
+    assert client.post("/v1/predict", files={"image": large}).status_code == 200
+    assert rolled == []
 
 
 def test_form_with_text_for_an_image_is_refused(client: TestClient) -> None:
