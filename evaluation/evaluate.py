@@ -41,7 +41,7 @@ def evaluate_source(
     limit: int | None = None,
     out: Path | None = None,
     resume: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], object] | None = None,
 ) -> Summary:
     """Plan and evaluate in one call; `progress` is called with the numbers of finished and of planned images.
 

@@ -3,28 +3,33 @@
 Importing tencrop loads no runtime: each function imports what it needs when it is called.
 """
 
+from contextlib import nullcontext
 from importlib import import_module
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tencrop.common.errors import TencropError
+from tencrop.common.errors import BadInput, TencropError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
 
+    from tencrop.evaluation.summary import Summary
     from tencrop.images.image_input import ImageInput
     from tencrop.model.contract import Contract
     from tencrop.runtime.classifier import Classifier
     from tencrop.runtime.prediction import Guess, Prediction
 
 __version__ = "0.1.0"
-__all__ = ["Classifier", "Guess", "Prediction", "TencropError", "__version__", "decode", "load"]
+__all__ = ["Classifier", "Guess", "Prediction", "Summary", "TencropError", "__version__", "decode", "evaluate", "load"]
 
 HOMES = {  # of the classes above, imported at their first use
     "Classifier": "tencrop.runtime.classifier",
     "Guess": "tencrop.runtime.prediction",
     "Prediction": "tencrop.runtime.prediction",
+    "Summary": "tencrop.evaluation.summary",
 }
 
 
@@ -54,6 +59,37 @@ def decode(image: "ImageInput", contract: "Contract") -> "np.ndarray":
     from tencrop.images.image_input import decode_input
 
     return decode_input(image, contract)
+
+
+def evaluate(
+    data: str | PathLike[str],
+    model: "str | PathLike[str] | Classifier | None" = None,
+    *,
+    out: str | PathLike[str] | None = None,
+    limit: int | None = None,
+    holdout: float | None = None,
+    progress: "Callable[[int, int], object] | None" = None,
+) -> "Summary":
+    """Measure the top-1 and top-5 errors of a model over a labelled data set, by the center crop and by the ten views.
+
+    data: a folder in any layout that `tencrop evaluate` reads; the data set's own validation images, if it has any.
+    model: as in `load`, or an open classifier. out: a new folder for report.html, summary.json and predictions.parquet.
+    limit: evaluate this many images, evenly spread. holdout: evaluate only this share of each class, the one that
+    `tencrop prepare --holdout` keeps. progress: called with the numbers of finished and of all images.
+    Raises TencropError for a bad data set, model or folder.
+    """
+    from tencrop.dataset.layouts import open_source
+    from tencrop.evaluation.evaluate import evaluate_source
+    from tencrop.runtime.classifier import Classifier
+
+    if not 0 <= (share := 1 if holdout is None else holdout) <= 1:
+        raise BadInput(f"holdout is {holdout}: expected 0 to 1")
+    if limit is not None and limit < 1:
+        raise BadInput(f"limit is {limit}: expected at least 1")
+    source = open_source(Path(data), training=False)
+    with nullcontext(model) if isinstance(model, Classifier) else load(model) as classifier:
+        folder = None if out is None else Path(out)
+        return evaluate_source(source, classifier, holdout=share, limit=limit, out=folder, progress=progress)
 
 
 if not TYPE_CHECKING:  # type checkers see the imports above, and report names that are not there

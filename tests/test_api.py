@@ -173,6 +173,65 @@ def test_threads_share_a_classifier(opened: Classifier, photographs: dict[str, P
     assert not wrong
 
 
+@pytest.fixture
+def labelled(photographs: dict[str, Path], tmp_path: Path) -> Path:
+    """Three photographs of two classes and a file that is no image."""
+    for number, (folder, name) in enumerate([("pagoda", "china"), ("pagoda", "flower"), ("sunflower", "flower")]):
+        (tmp_path / "data" / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / folder / f"{number}.jpg").write_bytes(photographs[name].read_bytes())
+    (tmp_path / "data" / "pagoda" / "9.jpg").write_bytes(b"\xff\xd8\xff")
+    return tmp_path / "data"
+
+
+def test_evaluate_is_the_command_evaluate(
+    labelled: Path, opened: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, int]] = []
+    summary = tencrop.evaluate(
+        labelled, opened, out=tmp_path / "ours", progress=lambda done, total: seen.append((done, total))
+    )
+    arguments = [
+        "evaluate",
+        str(labelled),
+        "--out",
+        str(tmp_path / "command"),
+        "--device",
+        "cpu",
+        "--precision",
+        "fp32",
+    ]
+    monkeypatch.setattr("sys.argv", ["tencrop", *arguments])
+    with pytest.raises(SystemExit, match="0"):
+        cli.main()
+    for name in ("summary.json", "predictions.parquet"):
+        assert (tmp_path / "ours" / name).read_bytes() == (tmp_path / "command" / name).read_bytes()
+    assert (summary.n, summary.undecodable, seen[-1]) == (4, 1, (4, 4))
+    assert summary.to_json() == json.loads((tmp_path / "ours" / "summary.json").read_text())
+    opened.predict(np.zeros((8, 8, 3), np.uint8))  # still open
+
+
+def test_evaluate_opens_the_embedded_model_and_keeps_nothing(labelled: Path, tmp_path: Path) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    summary = tencrop.evaluate(str(labelled), limit=2)
+    assert (summary.n, summary.available, summary.model.name) == (2, 4, "caltech101")
+    assert sorted(tmp_path.rglob("*")) == before
+    assert tencrop.evaluate(labelled, EMBEDDED, holdout=0.5).n == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"holdout": 2}, "holdout is 2"), ({"holdout": -0.1}, "holdout is -0.1"), ({"limit": 0}, "limit is 0")],
+)
+def test_evaluate_refuses_what_is_out_of_range(arguments: dict[str, Any], message: str, labelled: Path) -> None:
+    with pytest.raises(tencrop.TencropError, match=message):
+        tencrop.evaluate(labelled, **arguments)
+
+
+def test_evaluate_refuses_a_data_set_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(tencrop.TencropError, match="no such folder"):
+        tencrop.evaluate(tmp_path / "missing")
+
+
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
 def test_a_closed_classifier_says_so(engine: str, photographs: dict[str, Path]) -> None:
     with tencrop.load(EMBEDDED / "tencrop.onnx", device="cpu", engine=engine) as opened:

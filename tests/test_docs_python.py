@@ -23,6 +23,8 @@ def test_an_example_runs(heading: str, code: str, photographs: dict[str, Path], 
     (tmp_path / "README.md").write_text("words")
     (tmp_path / "out").symlink_to(EMBEDDED)
     (tmp_path / "photos").mkdir()
+    (tmp_path / "data" / "pagoda").mkdir(parents=True)
+    (tmp_path / "data" / "pagoda" / "1.jpg").symlink_to(photographs["china"])
     for name, path in photographs.items():
         (tmp_path / "photos" / f"{name}.jpg").symlink_to(path)
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
