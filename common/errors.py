@@ -28,12 +28,6 @@ class Stopped(TencropError):
     """The work was asked to end and has saved what it needs to go on. Exit code 0."""
 
 
-class ImageError(BadInput):
-    """An image that cannot be answered; `code` is its name in the HTTP interface."""
-
-    code = "damaged_image"
-
-
 def one_line(error: object) -> str:
     """Another library's message on one line, at most 200 characters."""
     return " ".join(str(error).split())[:200]

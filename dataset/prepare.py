@@ -25,12 +25,13 @@ from PIL import Image
 from safetensors.numpy import save
 
 from tencrop.common.atomic import atomic_path, write_atomic
-from tencrop.common.errors import BadInput, ImageError, WorkFailed
+from tencrop.common.errors import BadInput, WorkFailed
 from tencrop.common.strict_config import dump
 from tencrop.dataset.holdout import choose_holdout
 from tencrop.dataset.prepared_store import DOCUMENT, INDEX, SCHEMA, STATISTICS
 from tencrop.dataset.source import Entries, Entry, Source
 from tencrop.images.decode import decode
+from tencrop.images.errors import ImageError
 from tencrop.model.contract import Contract
 from tencrop.model.mean_and_pca import PixelStatistics
 from tencrop.runtime.cores import cores

@@ -14,11 +14,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tencrop.common.errors import ImageError, WorkFailed
+from tencrop.common.errors import WorkFailed
 from tencrop.dataset.source import Entry, Source
 from tencrop.evaluation.plan import Plan
 from tencrop.evaluation.prediction_records import SCHEMA, chunk_table, write_records
 from tencrop.images.decode import decode
+from tencrop.images.errors import ImageError
 from tencrop.model.contract import Contract
 from tencrop.runtime.cores import cores
 from tencrop.runtime.engine import batch_size, engine_signature

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import pyarrow as pa
 from PIL import Image
 
-from tencrop.common.errors import ImageError
 from tencrop.dataset.source import Entry, Source
 from tencrop.evaluation.record_queries import Predictions
 from tencrop.evaluation.run_timing import RunTiming
 from tencrop.evaluation.summary import VIEWS, ErrorRates, Summary
 from tencrop.images.decode import decode
+from tencrop.images.errors import ImageError
 from tencrop.model.contract import Contract, Label
 from tencrop.model.published_errors import PublishedError
 

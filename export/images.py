@@ -4,10 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tencrop.common.errors import BadInput, ImageError
+from tencrop.common.errors import BadInput
 from tencrop.dataset.source import is_image
 from tencrop.dataset.walk import walk
 from tencrop.images.decode import decode
+from tencrop.images.errors import ImageError
 from tencrop.model.contract import Contract
 from tencrop.model.probe import formula_png
 

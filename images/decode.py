@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
 
-from tencrop.common.errors import ImageError
+from tencrop.images.errors import ImageError, ImageTooLarge, UnsupportedImage
 from tencrop.images.limits import MAX_READS, check_encoded
 from tencrop.model.contract import Contract
 
@@ -58,18 +58,6 @@ GREY_LEVEL = {"L;2": 85, "L;4": 17}  # of 8 bits, by Pillow's name for a PNG's r
 STRIP = 64  # rows
 
 _one_large = threading.Lock()
-
-
-class UnsupportedImage(ImageError):
-    """Not one of FORMATS."""
-
-    code = "unsupported_format"
-
-
-class ImageTooLarge(ImageError):
-    """More pixels than MAX_PIXELS, or longer than MAX_ASPECT:1."""
-
-    code = "image_too_large"
 
 
 class ImageInfo(NamedTuple):

@@ -7,8 +7,9 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
-from tencrop.common.errors import BadInput, ImageError
+from tencrop.common.errors import BadInput
 from tencrop.images.decode import decode, square_of
+from tencrop.images.errors import ImageError
 from tencrop.model.contract import Contract
 
 ImageInput = str | os.PathLike[str] | bytes | BinaryIO | Image.Image | np.ndarray

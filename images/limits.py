@@ -4,7 +4,7 @@ import io
 import re
 from collections.abc import Callable, Iterator
 
-from tencrop.common.errors import ImageError
+from tencrop.images.errors import ImageError
 from tencrop.images.tiff_limits import check_tiff
 
 MAX_SCANS = 64  # of a JPEG; encoders write a dozen, and each costs 2 to 5 ms a megapixel

@@ -3,7 +3,7 @@
 import struct
 from typing import NamedTuple
 
-from tencrop.common.errors import ImageError
+from tencrop.images.errors import ImageError
 
 KINDS = {b"II*\0": "<", b"MM\0*": ">", b"II+\0": "<"}  # the first four bytes -> the order of all others
 UNREAD = (

@@ -6,7 +6,7 @@ from html import escape
 
 import numpy as np
 
-from tencrop.common.errors import ImageError
+from tencrop.images.errors import ImageError
 from tencrop.model.contract import Label
 from tencrop.model.metrics import TOP, top_k
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from tencrop.common.errors import ImageError
+from tencrop.images.errors import ImageError
 
 STATUS = {  # of an ImageError's code
     "damaged_image": HTTPStatus.BAD_REQUEST,

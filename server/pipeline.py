@@ -11,8 +11,8 @@ import numpy as np
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
-from tencrop.common.errors import ImageError
 from tencrop.images.decode import ImageInfo
+from tencrop.images.errors import ImageError
 from tencrop.runtime.prediction import Prediction, check_numbers
 from tencrop.server.admission import Admission
 from tencrop.server.batcher import BatchedAnswer, Batcher

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image, ImageOps
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
-from tencrop.common.errors import ImageError
-from tencrop.images.decode import FORMATS, MAX_ASPECT, MAX_PIXELS, ImageTooLarge, UnsupportedImage, _rgb, decode
+from tencrop.images.decode import FORMATS, MAX_ASPECT, MAX_PIXELS, _rgb, decode
+from tencrop.images.errors import ImageError, ImageTooLarge, UnsupportedImage
 from tencrop.model.contract import Contract
 
 CONTRACT = Contract()

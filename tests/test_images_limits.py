@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tencrop.common.errors import ImageError
 from tencrop.images.decode import decode, decode_small
+from tencrop.images.errors import ImageError
 from tencrop.images.limits import MAX_PIECES, MAX_SCANS
 from tencrop.model.contract import Contract
 

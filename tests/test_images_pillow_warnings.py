@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from PIL import Image
 
-from tencrop.images.decode import ImageTooLarge, decode
+from tencrop.images.decode import decode
+from tencrop.images.errors import ImageTooLarge
 from tencrop.images.pillow_warnings import filter_pillow_warnings
 from tencrop.model.contract import Contract
 

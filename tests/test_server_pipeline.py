@@ -11,7 +11,7 @@ import pytest
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
-from tencrop.common.errors import ImageError
+from tencrop.images.errors import ImageError
 from tencrop.model.contract import Contract, Label
 from tencrop.runtime.classifier import Classifier
 from tencrop.server.admission import Admission

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import numpy as np
 from fastapi import APIRouter, Depends, Request, Response
 
-from tencrop.common.errors import ImageError
+from tencrop.images.errors import ImageError
 from tencrop.server.body_limits import HOLD
 from tencrop.server.errors import ApiError, shutting_down_error
 from tencrop.server.oip.codec import HEADER_LENGTH, ParsedRequest, parse_request, render_response

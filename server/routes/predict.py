@@ -6,7 +6,7 @@ from typing import Annotated
 import numpy as np
 from fastapi import APIRouter, Query, Request
 
-from tencrop.common.errors import ImageError
+from tencrop.images.errors import ImageError
 from tencrop.model.contract import Contract
 from tencrop.model.metrics import top_k
 from tencrop.server.body_images import BATCH_BODY, IMAGE_BODY, read_form_images, read_image
