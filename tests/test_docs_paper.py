@@ -1,15 +1,12 @@
 """docs/paper.md follows the paper's sections, and every file and name in it exists."""
 
-import ast
 import re
-import tomllib
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
+from support.code_references import find_problem, find_references
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "paper.md").read_text(encoding="utf-8")
 
 SECTIONS = {
@@ -30,64 +27,12 @@ SECTIONS = {
 }
 WITH_REFERENCES = [number for number in SECTIONS if number not in ("3", "4")]  # sections 3 and 4 hold only subsections
 HEADING = re.compile(r"^#{2,3} (\d(?:\.\d)?) (.+)$", re.MULTILINE)
-CODE = re.compile(r"`([^`]+)`")
-REFERENCE = re.compile(r"[\w./-]+\.(?:py|toml):\w+(?:\.\w+)*")
-
-
-def references(text: str) -> list[str]:
-    """All inline code that names a .py or .toml file."""
-    return [code for code in CODE.findall(text) if ".py" in code or ".toml" in code]
 
 
 def sections(text: str) -> dict[str, str]:
     """The text of each section up to the next heading, by its number."""
     parts = re.split(r"^#{1,3} ", text, flags=re.MULTILINE)
     return {match[1]: part for part in parts if (match := re.match(r"(\d(?:\.\d)?) ", part))}
-
-
-def find_problem(reference: str) -> str | None:
-    """The fault of a reference `path:name`; None if the file exists and defines the name."""
-    if not REFERENCE.fullmatch(reference):
-        return "not of the form path/file.py:Name or path/recipe.toml:key.subkey"
-    path, name = reference.split(":")
-    file = ROOT / path
-    if not file.is_file():
-        return f"no file {path}"
-    source = file.read_text(encoding="utf-8")
-    keys = name.split(".")
-    found = (
-        is_in_python(ast.parse(source).body, keys) if file.suffix == ".py" else is_in_toml(tomllib.loads(source), keys)
-    )
-    return None if found else f"no {name} in {path}"
-
-
-def is_in_python(body: Sequence[ast.stmt], keys: Sequence[str]) -> bool:
-    """Whether the statements define keys[0], and its class body the other keys."""
-    name, *rest = keys
-    for statement in body:
-        if name in defined_names(statement):
-            return not rest or (isinstance(statement, ast.ClassDef) and is_in_python(statement.body, rest))
-    return False
-
-
-def defined_names(statement: ast.stmt) -> Iterator[str]:
-    """The names that a statement defines in its module or class."""
-    match statement:
-        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
-            yield name
-        case ast.AnnAssign(target=ast.Name(id=name)):
-            yield name
-        case ast.Assign(targets=targets):
-            yield from (node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name))
-
-
-def is_in_toml(table: Any, keys: Sequence[str]) -> bool:
-    """Whether nested tables have these keys. A list, such as [[events]], can only be the last one."""
-    for key in keys:
-        if not isinstance(table, dict) or key not in table:
-            return False
-        table = table[key]
-    return True
 
 
 def test_the_sections_are_those_of_the_paper_in_its_order() -> None:
@@ -100,10 +45,10 @@ def test_the_last_section_lists_sentences_that_cannot_be_meant_literally() -> No
 
 @pytest.mark.parametrize("number", WITH_REFERENCES)
 def test_every_section_refers_to_the_code(number: str) -> None:
-    assert references(sections(TEXT)[number])
+    assert find_references(sections(TEXT)[number])
 
 
-@pytest.mark.parametrize("reference", sorted(set(references(TEXT))))
+@pytest.mark.parametrize("reference", sorted(set(find_references(TEXT))))
 def test_every_reference_exists(reference: str) -> None:
     assert find_problem(reference) is None
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tencrop import __version__
 from tencrop.dataset.prepared_store import PreparedStore
 
 ROOT = Path(__file__).parents[1]
@@ -215,7 +216,7 @@ def test_tencrop_is_the_only_name_that_an_installation_adds(installation: Instal
         "from importlib.metadata import files; print(*{f.parts[0] for f in files('tencrop') if f.parts[0] != '..'})"
     )
     top = {name for name in installation.run("-c", listed).split() if not name.startswith("__editable__")}
-    assert top - {"tencrop", "__pycache__"} == {"tencrop-0.1.0.dist-info"}
+    assert top - {"tencrop", "__pycache__"} == {f"tencrop-{__version__}.dist-info"}
 
 
 @pytest.mark.slow
@@ -247,7 +248,11 @@ def test_torchrun_trains_beside_the_users_own_modules(installation: Installation
 
 
 @pytest.mark.slow
-def test_package_is_imported_beside_the_users_own_modules(installation: Installation) -> None:
+def test_python_interface_works_beside_the_users_own_modules(
+    installation: Installation, photographs: dict[str, Path]
+) -> None:
+    predict = "import sys, tencrop; print(tencrop.load().predict(sys.argv[1]).label)"
+    assert installation.run("-c", predict, photographs["flower"]) == "sunflower\n"
     modules = " ".join(f"import tencrop.{room};" for room in ROOMS)
     assert not set(installation.run("-c", f"{modules} import sys; print(*sys.modules)").split()) & set(ROOMS)
 
