@@ -21,9 +21,10 @@ TOPS = {"top-1": "top1", "top-5": "top5"}  # in words -> as a key
 def compare(a: FinishedRun, b: FinishedRun, show: int) -> dict[str, Any]:
     """Compare the answers of two runs by the center crop and by the ten views.
 
-    For each of the two: the errors of both runs as `compare_errors` gives them, how many images have another top-1 label, and
-    how far the probability of each run's own top-1 label moves, over the images that both runs have an answer for (None without
-    such images). "images" lists the first `show` images, ordered by id, whose top-1 label by ten views differs.
+    For each of the two it returns the errors of both runs as `compare_errors` does, and as "changed" the
+    number of images with another top-1 label. "largest_move" and "median_move" say how far the probability of each run's
+    own top-1 label moves. They cover the images that both runs have an answer for, and are None without such images.
+    "images" lists the first `show` images, by id, with another top-1 label by ten views.
 
     Raises BadInput where the runs are of other images or other true classes.
     """
@@ -43,7 +44,7 @@ def compare(a: FinishedRun, b: FinishedRun, show: int) -> dict[str, Any]:
         }
     rows = np.flatnonzero(a.top["ten_crop"][:, 0] != b.top["ten_crop"][:, 0])[:show]
     found["images"] = [
-        {"id": a.ids[i].as_py(), "label": int(a.labels[i]), "a": _answer(a, i), "b": _answer(b, i)} for i in rows
+        {"id": a.ids[i].as_py(), "label": int(a.labels[i]), "a": _top1(a, i), "b": _top1(b, i)} for i in rows
     ]
     return found
 
@@ -83,8 +84,9 @@ def _check_same_images(a: FinishedRun, b: FinishedRun) -> None:
 def compare_errors(right_a: np.ndarray, right_b: np.ndarray) -> dict[str, Any]:
     """Compare the errors of A and B, given for each image whether each of them is right, bool [n].
 
-    The result holds both errors, B's error minus A's with its 95 % interval, the numbers of images that only one of them has
-    right, and the two-sided p of McNemar's exact test: a binomial test of those numbers at 1/2, 1 where both are 0.
+    The result holds both errors, B's error minus A's with its 95 % interval, and the numbers of images that only one of
+    them has right. "mcnemar_p" is the two-sided p of McNemar's exact test: a binomial test of these two numbers at 1/2,
+    and 1 where both are 0.
     """
     from scipy.stats import binomtest  # half a second, and only this command needs it
 
@@ -103,9 +105,10 @@ def compare_errors(right_a: np.ndarray, right_b: np.ndarray) -> dict[str, Any]:
 def paired_interval(only_a: int, only_b: int, n: int) -> tuple[float, float]:
     """95 % interval of B's error minus A's, where `only_a` of n images are right in A only and `only_b` in B only.
 
-    The adjusted Wald interval of Bonett and Price (J. Educ. Behav. Stat. 37, 2012, 479-488). Fagerland, Lydersen and Laake (Stat.
-    Med. 33, 2014, 2850-2875) recommend it for pairs of any number. It adds one image to either side, so the interval of runs that
-    never disagree is +-2.8 / n. Unlike Newcombe's (1998) it does not depend on how many images both runs have right.
+    The adjusted Wald interval of Bonett and Price (J. Educ. Behav. Stat. 37, 2012, 479-488). Fagerland, Lydersen and
+    Laake (Stat. Med. 33, 2014, 2850-2875) recommend it for pairs of any number. The adjustment adds one image to either
+    side, so the interval of runs that never disagree is +-2.8 / n. Unlike Newcombe's interval (1998) it does not depend
+    on the number of images that both runs have right.
     """
     share_a, share_b = (only_a + 1) / (n + 2), (only_b + 1) / (n + 2)
     middle = share_a - share_b
@@ -113,7 +116,7 @@ def paired_interval(only_a: int, only_b: int, n: int) -> tuple[float, float]:
     return max(middle - spread, -1.0), min(middle + spread, 1.0)
 
 
-def _answer(run: FinishedRun, i: int) -> dict[str, Any] | None:
+def _top1(run: FinishedRun, i: int) -> dict[str, Any] | None:
     """The top-1 label of image i by ten views, None where the image has no answer."""
     index = int(run.top["ten_crop"][i, 0])
     return None if index < 0 else {"index": index, "probability": float(run.best["ten_crop"][i])}

@@ -64,13 +64,13 @@ def evaluate(
     progress: Callable[[int], None] = lambda done: None,
     runner: ChunkRunner | None = None,
 ) -> Summary:
-    """Run the plan and write predictions.parquet, run.json, report.html and summary.json to `out`; without it, keep nothing.
+    """Run the plan and write predictions.parquet, run.json, report.html and summary.json to `out`.
 
-    `resume` continues a run that was stopped, and only reads the summary of a finished one. `runner` evaluates the chunks
-    elsewhere than in this process. `progress` is called with the number of finished images.
+    Without `out` no file is kept. `resume` continues a run that was stopped, and reads the summary of a finished one.
+    `progress` is called with the number of finished images. `runner` evaluates the chunks outside this process.
 
-    Raises BadInput where `out` holds anything else, or holds this run and `resume` is false; WorkFailed where an image is gone
-    or `out` cannot be written.
+    Raises BadInput where `out` holds anything else, or holds this run and `resume` is false. Raises WorkFailed where an
+    image is gone or `out` cannot be written.
     """
     with _folder(out) as folder, lock_run_folder(folder, _result_settings(plan, model), resume):
         if (folder / SUMMARY_FILE).exists():

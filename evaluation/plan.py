@@ -37,9 +37,9 @@ class Plan:
 
 
 def plan_evaluation(data: Source, model: Predictor, holdout: float = 1, limit: int | None = None) -> Plan:
-    """Choose the data set's own validation images, else the share `holdout` of each class; `limit` keeps that many, evenly spread.
+    """Choose the data set's own validation images or, without any, the share `holdout` of each class.
 
-    The data set's classes are matched with the model's by id.
+    `limit` keeps that many of them, evenly spread. The data set's classes are matched with the model's by id.
 
     Raises BadInput where the model lacks a class of the data set, or where no image is left to evaluate.
     """

@@ -28,7 +28,7 @@ SCHEMA = pa.schema(
     }
 )
 NO_ANSWER = SCHEMA.get_field_index("no_answer")
-FIRST_SCHEMA = SCHEMA.remove(NO_ANSWER)  # of the first version, which called an image without an answer undecodable
+SCHEMA_0_1 = SCHEMA.remove(NO_ANSWER)  # of version 0.1, which called an image without an answer undecodable
 
 
 def chunk_table(
@@ -55,13 +55,13 @@ def chunk_table(
 
 
 def read_records(path: Path) -> pa.Table:
-    """A table of columns as in SCHEMA; a file of the first version has `no_answer` false everywhere.
+    """A table of columns as in SCHEMA; a file of version 0.1 has `no_answer` false everywhere.
 
     Raises BadInput where the file has other columns, OSError or ArrowException where it is missing or damaged.
     """
     table = pq.read_table(path)
     table.validate(full=True)
-    if table.schema == FIRST_SCHEMA:
+    if table.schema == SCHEMA_0_1:
         table = table.add_column(NO_ANSWER, SCHEMA.field(NO_ANSWER), pa.array(np.zeros(table.num_rows, np.bool_)))
     if table.schema != SCHEMA:
         raise BadInput(f"{path}: has other columns than {', '.join(SCHEMA.names)}", "evaluate again with this version")

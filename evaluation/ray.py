@@ -1,8 +1,8 @@
 """Runs chunks on Ray Data with one actor per device: the actors write the part files, the calling process merges them.
 
-Every machine sees the data set, the models and the run's folder under the same paths. An actor must compute as the calling machine
-does, down to the number of cores, so that no float depends on where a chunk was evaluated. RAY_ADDRESS names a cluster; without it
-Ray is started on this machine.
+Every machine sees the data set, the models and the run's folder under the same paths. An actor must compute as the
+calling machine does, down to the number of cores, so that no float depends on where a chunk was evaluated. RAY_ADDRESS
+names a cluster; without it Ray is started on this machine.
 """
 
 import os
@@ -46,8 +46,8 @@ class ActorSettings:
 def make_ray_runner(plan: Plan, model: Predictor, models: Sequence[Path], out: Path) -> ChunkRunner:
     """Make the function that evaluates chunks of the plan on Ray; `models` are the files that `model` was opened from.
 
-    Iterating over its result raises WorkFailed where a machine would compute differently, or where Ray gives up; part files
-    that are written stay.
+    Iterating over its result raises WorkFailed where a machine would compute differently, or where Ray gives up. Part
+    files that are written stay.
     """
     engine = model.engine
     options = EngineOptions(device_kind(engine.device), engine.name, engine.precision)
@@ -108,8 +108,8 @@ class Attempts:
 class Actor:
     """Evaluates chunks on one device with models that it opens once.
 
-    A failure is returned as data, for Ray would print an exception on a page of its own. Ray Data restarts an actor whose
-    process or machine dies, and hands it the unfinished batch again.
+    A failure is returned as data, for Ray would print an exception with a page of its own frames. Ray Data restarts an
+    actor whose process or machine dies, and hands it the unfinished batch again.
     """
 
     def __init__(self, settings: ActorSettings, plan: Any, attempts: Any) -> None:

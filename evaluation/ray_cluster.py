@@ -1,4 +1,4 @@
-"""The Ray cluster that runs the chunks. Ray stays silent: its messages are in its logs, and the command reports what matters."""
+"""The Ray cluster that runs the chunks. Ray writes to its logs alone; the command prints the result and errors."""
 
 import logging
 import os
@@ -22,7 +22,10 @@ QUIET = {
 
 @contextmanager
 def connect_ray() -> Iterator[None]:
-    """Use the Ray that this process is connected to, else RAY_ADDRESS's, else one that is started here and ends with the block."""
+    """Connect to Ray for a block, unless this process is connected already.
+
+    RAY_ADDRESS names the cluster; without it Ray is started on this machine and ends with the block.
+    """
     if ray.is_initialized():
         yield
         return

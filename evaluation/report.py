@@ -1,7 +1,7 @@
 """report.html: a validation in one file that opens anywhere.
 
-It shows errors, classes, confusions, and images with the bars of their five most probable labels, as the paper's figure 4.
-Its template is report.html.jinja, with report.css and report.js.
+The page shows errors, classes, confusions, and images with their five most probable labels as bars, as in figure 4 of
+the paper. Its template is report.html.jinja; report.css and report.js are copied into the page.
 """
 
 import base64
@@ -29,13 +29,13 @@ from tencrop.model.contract import Contract, Label
 from tencrop.model.published_errors import PublishedError
 
 if TYPE_CHECKING:
-    from jinja2 import Template
+    import jinja2
 
-PANEL = 8  # example images, as many as in the paper's figure 4
-MISTAKES = 12  # images of the surest mistakes
-PAIRS = 15  # of classes, the most confused
-LISTED = 100  # images of those undecodable, and of those without an answer
-Z = 1.96  # 95 %
+PANEL = 8  # images shown as examples, as many as in figure 4 of the paper
+MISTAKES = 12  # images shown of the surest mistakes
+PAIRS = 15  # pairs of classes in the table of confusions
+LISTED = 100  # images in each list of images without a prediction
+Z = 1.96  # of a 95 % interval
 THUMBNAIL = Contract(resize=224, crop=224)  # pixels; the square that the net sees, smaller
 QUALITY = 80  # of the thumbnails as JPEG; about 12 kB per photograph
 HERE = Path(__file__).parent
@@ -49,7 +49,10 @@ def html_report(
     data: Source,
     entries: Sequence[Entry],
 ) -> str:
-    """The page; `table` is as in prediction_records.SCHEMA, its rows those of `entries`. Thumbnails are read from `data`."""
+    """Render the page. `table` is as in prediction_records.SCHEMA and has a row for each of `entries`.
+
+    The images that are shown are read from `data` once more.
+    """
     predictions, names = Predictions.from_table(table), _distinct_names(labels)
     script = (HERE / "report.js").read_text(encoding="utf-8")
 
@@ -81,16 +84,17 @@ def wilson_interval(error: float, n: int) -> tuple[float, float]:
 
 
 @cache
-def _template() -> "Template":
-    from jinja2 import (  # 0.1 s, which a server need not spend at its start
-        Environment,
-        FileSystemLoader,
-        StrictUndefined,
-    )
+def _template() -> "jinja2.Template":
+    import jinja2  # takes 0.1 s, which a server shall not spend when it starts
 
-    loader = FileSystemLoader(HERE)
-    page = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return page.get_template("report.html.jinja")
+    pages = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return pages.get_template("report.html.jinja")
 
 
 def _distinct_names(labels: Sequence[Label]) -> list[str]:

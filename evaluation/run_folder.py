@@ -17,8 +17,8 @@ SETTINGS_FILE = "claim.json"
 def lock_run_folder(out: Path, settings: Mapping[str, Any], resume: bool) -> Iterator[None]:
     """Hold the folder for the run of these settings, which a new folder keeps in claim.json.
 
-    Raises BadInput where the folder holds anything else, a run although `resume` is false, a run of other settings, or a run
-    that another process is working on.
+    Raises BadInput where the folder holds anything else, a run of other settings, or a run although `resume` is false,
+    and where another process works in it.
     """
     file = out / SETTINGS_FILE
     with ExitStack() as stack:
@@ -36,7 +36,7 @@ def lock_run_folder(out: Path, settings: Mapping[str, Any], resume: bool) -> Ite
         except (ValueError, AttributeError):
             raise BadInput(f"{file}: damaged", f"remove {out} or choose another --out") from None
         except OSError as error:
-            raise BadInput(f"--out {out}: cannot be used ({error.strerror})", "choose another folder") from None
+            raise BadInput(f"{out}: cannot be used ({error.strerror})", "choose another --out") from None
         yield
 
 
@@ -44,4 +44,6 @@ def _check_settings(out: Path, before: Mapping[str, Any], now: Mapping[str, Any]
     """Raises BadInput where the run in the folder has other settings."""
     for key, value in before.items():
         if now.get(key) != value:
-            raise BadInput(f"{out}: --resume: the run there has another {key}", "choose another --out")
+            raise BadInput(
+                f"{out}: the run there has another {key}", "choose another --out, or resume it with the same settings"
+            )

@@ -1,4 +1,4 @@
-"""RunTiming: when a validation ran and how fast. Stored as run.json, apart from the summary, which is the same for equal runs."""
+"""RunTiming: when a validation ran and how fast. Stored as run.json, apart from the summary, which equal runs share."""
 
 import json
 from dataclasses import asdict, dataclass

@@ -78,7 +78,7 @@ class Summary:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "Summary":
-        """From summary.json of this version, or of the first one: without `no_answer`, `subset` and `available`.
+        """From summary.json of this version, or of version 0.1, which has no `no_answer`, `subset` and `available`.
 
         Raises ValueError, KeyError or TypeError where the document is no summary.
         """

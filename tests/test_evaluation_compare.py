@@ -1,4 +1,4 @@
-"""Two validations compared: every number against a plain loop, a published figure or a sum of terms; bad folders are one line."""
+"""Two validations compared: each number against a plain loop, a published figure or a sum; bad folders are one line."""
 
 import json
 import shutil
@@ -18,7 +18,7 @@ from test_cli import call
 from tencrop.common.errors import BadInput
 from tencrop.evaluation.compare import compare, compare_errors, paired_interval, text_comparison
 from tencrop.evaluation.finished_run import open_run
-from tencrop.evaluation.prediction_records import FIRST_SCHEMA, NO_ANSWER, SCHEMA, count_errors, write_records
+from tencrop.evaluation.prediction_records import NO_ANSWER, SCHEMA, SCHEMA_0_1, count_errors, write_records
 from tencrop.evaluation.summary import ErrorRates, EvaluatedModel, Summary
 
 Row = dict[str, Any]  # as prediction_records.SCHEMA
@@ -92,7 +92,7 @@ def plainly(rows_a: list[Row], rows_b: list[Row], kind: str, k: int) -> tuple[in
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
-    """The two-sided p of the binomial test at 1/2, in whole numbers: every outcome that is no more likely than the one seen."""
+    """The two-sided p of the binomial test at 1/2, in whole numbers: the sum of outcomes no likelier than this one."""
     pairs = only_a + only_b
     return float(
         sum(Fraction(comb(pairs, k), 2**pairs) for k in range(pairs + 1) if comb(pairs, k) <= comb(pairs, only_a))
@@ -243,7 +243,7 @@ def test_images_without_an_answer_are_counted_apart(tmp_path: Path) -> None:
     assert a.endswith(", 3 undecodable") and b.endswith(", 0 undecodable, 3 without an answer")
 
 
-def test_run_of_the_first_version_is_compared_too(pair: tuple[Path, Path]) -> None:
+def test_run_of_version_0_1_is_compared_too(pair: tuple[Path, Path]) -> None:
     as_it_is = compared(pair)
     summary = json.loads((pair[1] / "summary.json").read_text())
     for key in ("no_answer", "subset", "available"):
@@ -251,7 +251,7 @@ def test_run_of_the_first_version_is_compared_too(pair: tuple[Path, Path]) -> No
     (pair[1] / "summary.json").write_text(json.dumps(summary))
     records = pair[1] / "predictions.parquet"
     write_records(records, pq.read_table(records).remove_column(NO_ANSWER))
-    assert pq.read_schema(records) == FIRST_SCHEMA
+    assert pq.read_schema(records) == SCHEMA_0_1
     assert compared(pair) == as_it_is
 
 

@@ -1,4 +1,4 @@
-"""Batch validation: the served answer, the evaluated answer and torch's are one; a run resumes; bad input is one line."""
+"""Batch validation: served, evaluated and torch's predictions are equal; a run resumes; bad input is one line."""
 
 import errno
 import fcntl
@@ -27,7 +27,7 @@ from tencrop.dataset.layouts import open_source
 from tencrop.evaluation import plan as plan_file
 from tencrop.evaluation.evaluate import evaluate, evaluate_source
 from tencrop.evaluation.plan import Plan, plan_evaluation
-from tencrop.evaluation.prediction_records import FIRST_SCHEMA, count_errors, write_records
+from tencrop.evaluation.prediction_records import SCHEMA_0_1, count_errors, write_records
 from tencrop.evaluation.report import MISTAKES, PANEL
 from tencrop.evaluation.run_folder import lock_run_folder
 from tencrop.evaluation.text_report import text_report
@@ -49,7 +49,7 @@ def whole(root: Path, classifier: Classifier, limit: int | None = None) -> Plan:
 
 
 def torch_answers(path: Path, weights: Mapping[str, np.ndarray], mean: np.ndarray) -> dict[str, np.ndarray]:
-    """Probabilities of the center crop and of the ten in fp32, by torchvision and torch: no code of ours, only its weights."""
+    """Probabilities by the center crop and by ten views, in fp32: torchvision, torch and the net's weights alone."""
     w = {name: torch.from_numpy(value).float() for name, value in weights.items()}
 
     def norm_pool(x: Tensor) -> Tensor:
@@ -204,7 +204,7 @@ def test_resume_redoes_damaged_and_foreign_parts(
     assert seen == [8, 12, 16, 19]
 
 
-def test_resume_redoes_parts_of_the_first_version(
+def test_resume_redoes_parts_of_version_0_1(
     folder: Path, classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(plan_file, "CHUNK", 4)
@@ -217,13 +217,13 @@ def test_resume_redoes_parts_of_the_first_version(
     with pytest.raises(KeyboardInterrupt):
         evaluate(work, classifier, out, False, interrupt)
     first = out / "parts/0000000.parquet"
-    write_records(first, pq.read_table(first).drop_columns("no_answer").cast(FIRST_SCHEMA))
+    write_records(first, pq.read_table(first).drop_columns("no_answer").cast(SCHEMA_0_1))
     seen: list[int] = []
     assert evaluate(work, classifier, out, True, seen.append).n == 19
     assert seen == [8, 12, 16, 19]
 
 
-def test_finished_run_of_the_first_version_is_read(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
+def test_finished_run_of_version_0_1_is_read(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
     work, out = whole(folder, classifier, 3), tmp_path / "run"
     summary = evaluate(work, classifier, out)
     document = summary.to_json()

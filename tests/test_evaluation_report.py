@@ -1,4 +1,4 @@
-"""report.html: its figures are those of a plain count, it is one file, small, made in flat memory, and escapes everything."""
+"""report.html: its figures equal a plain count; it is one small file, takes flat memory, and escapes every text."""
 
 import base64
 import io

@@ -1,4 +1,4 @@
-"""report.html in a real Chromium without a network: it sorts, runs nothing of anybody else, fits any screen, and can be read."""
+"""report.html in a real Chromium without a network: it sorts, runs no foreign script, fits any screen, can be read."""
 
 import itertools
 import shutil

@@ -1,4 +1,4 @@
-"""Nothing ends a validation for good: it is killed, runs out of disk, is asked for twice at once; resumed, it is the undisturbed one."""
+"""A validation that was killed, or ran out of disk, is resumed and then equals an undisturbed one."""
 
 import random
 import subprocess
@@ -91,7 +91,8 @@ def test_a_full_disk_is_one_line_and_what_is_done_is_kept(folder: Path, undistur
     code, said = finished(folder, tmp_path / "run", misfortune=DISK_FULL)
     assert (code, said) == (
         1,
-        f"tencrop: {tmp_path}/run: cannot be written (File too large); finished images are kept: make room, then --resume",
+        f"tencrop: {tmp_path}/run: cannot be written (File too large); "
+        "finished images are kept: make room, then --resume",
     )
     assert sorted(path.name for path in (tmp_path / "run/parts").iterdir()) == [
         f"{number:07}.parquet" for number in range(3)
