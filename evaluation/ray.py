@@ -24,6 +24,7 @@ from tencrop.evaluation.chunks import evaluate_chunks, is_complete, run_fingerpr
 from tencrop.evaluation.evaluate import ChunkRunner
 from tencrop.evaluation.plan import Plan
 from tencrop.evaluation.ray_cluster import connect_ray
+from tencrop.images.pillow_warnings import filter_pillow_warnings
 from tencrop.runtime.engine_choice import EngineOptions, device_kind
 from tencrop.runtime.ensemble import Predictor, open_predictor
 
@@ -114,6 +115,7 @@ class Actor:
 
     def __init__(self, settings: ActorSettings, plan: Any, attempts: Any) -> None:
         self.settings, self.attempts, self.failure = settings, attempts, ""
+        filter_pillow_warnings()  # the actor is a process of its own
         with suppress(OSError):  # the folder may be missing here where no path is relative
             os.chdir(settings.working_folder)
         try:

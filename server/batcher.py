@@ -120,7 +120,7 @@ class Batcher:
         self.metrics.queue_seconds.labels(self.model.name).observe(prediction.queue_seconds)
         return prediction
 
-    def background(self, images: np.ndarray, stopped: Callable[[], bool]) -> tuple[np.ndarray, np.ndarray]:
+    def run_background(self, images: np.ndarray, stopped: Callable[[], bool]) -> tuple[np.ndarray, np.ndarray]:
         """A forward of its own for a job's thread, one caller at a time: as Classifier.forward, run when no request waits.
 
         Raises Stopped once `stopped` says so or the batcher has ended, WorkFailed where a thread has died, and whatever the engine raises.

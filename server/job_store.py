@@ -34,7 +34,7 @@ class JobStore:
     def __init__(self, data_root: Path, folder: Path, held: IO[str]) -> None:
         self.data_root, self.folder, self._held = data_root, folder, held
 
-    def run(self, name: str) -> Path:
+    def run_folder(self, name: str) -> Path:
         """The folder of a job's run."""
         return self.folder / name / "run"
 

@@ -1,26 +1,21 @@
-"""Jobs: validations asked for over HTTP, one at a time in a thread beside the requests, by the very code of `tencrop evaluate`."""
+"""Jobs: validations that clients asked for over HTTP. A thread beside the requests runs one at a time."""
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from tencrop.common.errors import BadInput, Stopped, WorkFailed
-from tencrop.dataset.layouts import open_source
-from tencrop.dataset.source import Entries, Entry
-from tencrop.evaluation.evaluate import evaluate
-from tencrop.evaluation.plan import plan_evaluation
+from tencrop.common.errors import BadInput, Stopped, TencropError
 from tencrop.evaluation.run_timing import TIMING_FILE, read_timing
 from tencrop.evaluation.summary import Summary
-from tencrop.model.contract import Label
-from tencrop.server.background_predictor import BackgroundPredictor
 from tencrop.server.batcher import Batcher
 from tencrop.server.errors import ApiError, internal_error
+from tencrop.server.job_evaluation import evaluate_job
 from tencrop.server.job_store import JobStore, make_id
 from tencrop.server.schemas import FINISHED, NewValidation, Validation
 
@@ -29,22 +24,16 @@ MAX_UNFINISHED = 100  # jobs; one more is answered 429
 log = logging.getLogger("uvicorn.error")
 
 
-class InterruptibleSource(NamedTuple):
-    """A data set whose every image is read by another function."""
-
-    root: Path
-    labels: tuple[Label, ...]
-    entries: Entries
-    read: Callable[[Entry], bytes]
-
-
 class Jobs:
-    """All jobs of a store; unfinished ones go on, the oldest first. A Validation never changes: a job's next one replaces it."""
+    """All jobs of a store. Unfinished jobs run in the order of their creation.
+
+    A Validation never changes; a job's next state is a new Validation. `stopping` returns true once the server drains.
+    """
 
     def __init__(self, store: JobStore, batchers: Mapping[str, Batcher], stopping: Callable[[], bool]) -> None:
         self._store, self._batchers, self._stopping = store, batchers, stopping
         self._jobs = store.read()  # oldest first
-        self._running: str | None = None  # what the thread is at, be it cancelled meanwhile
+        self._running: str | None = None  # the job that the thread works on, even if it was cancelled meanwhile
         self._wake = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="validations", daemon=True)
         log.info(
@@ -56,17 +45,15 @@ class Jobs:
         self._thread.start()
 
     def create(self, asked: NewValidation, model: str) -> Validation:
-        """Queue one for this served model. Raises ApiError."""
-        self._folder(asked.dataset)
+        """Queue a job for the served model `model`. Raises ApiError 422, 429, 507."""
+        self._find_folder(asked.dataset)
         with self._wake:
             if len(self._unfinished()) >= MAX_UNFINISHED:
                 raise ApiError(
                     HTTPStatus.TOO_MANY_REQUESTS, "queue_full", f"{MAX_UNFINISHED} validations wait; cancel one or wait"
                 )
-            job = Validation(
-                **asked.model_dump()
-                | {"id": make_id(), "model": model, "status": "queued", "created": datetime.now(UTC)}
-            )
+            fields = {"id": make_id(), "model": model, "status": "queued", "created": datetime.now(UTC)}
+            job = Validation(**asked.model_dump() | fields)
             try:
                 self._store.save(job)
             except OSError as error:
@@ -79,24 +66,24 @@ class Jobs:
         return job
 
     def all(self) -> list[Validation]:
-        """Newest first."""
+        """All jobs, the newest first."""
         return list(self._jobs.values())[::-1]
 
     def get(self, name: str) -> Validation:
-        """Raises ApiError 404."""
+        """A job by its id. Raises ApiError 404."""
         if job := self._jobs.get(name):
             return job
         raise ApiError(HTTPStatus.NOT_FOUND, "not_found", "no such validation")
 
     def report(self, name: str) -> Path:
-        """The report.html of one that is done. Raises ApiError 404, 409."""
+        """The path of a finished job's report.html. Raises ApiError 404, 409."""
         job = self.get(name)
         if job.status != "done":
             raise ApiError(HTTPStatus.CONFLICT, "not_done", f"the validation is {job.status}; it has no report")
-        return self._store.run(name) / "report.html"
+        return self._store.run_folder(name) / "report.html"
 
     def delete(self, name: str, cancel: bool = False) -> None:
-        """Cancel it or, where it is finished, remove it; with `cancel` a finished one stays. Raises ApiError."""
+        """Cancel an unfinished job; remove a finished one unless `cancel`. Raises ApiError 404, 409, 507."""
         with self._wake:
             if (status := self.get(name).status) not in FINISHED:
                 self._change(name, status="cancelled", finished=datetime.now(UTC))
@@ -107,39 +94,42 @@ class Jobs:
                     HTTPStatus.CONFLICT, "stopping", "the validation is stopping; try again", {"Retry-After": "1"}
                 )
             else:
-                try:
-                    self._store.remove(name)
-                except OSError as error:
-                    why = f"the job cannot be removed ({error.strerror})"
-                    raise ApiError(HTTPStatus.INSUFFICIENT_STORAGE, "cannot_be_removed", why) from None
-                del self._jobs[name]
+                self._remove(name)
 
     def close(self, seconds: float) -> None:
-        """Wait that long for the job to stop, which `stopping` has told it; it stays unfinished."""
+        """Wait for the running job to notice that the server is stopping, for `seconds` at most. The job stays unfinished."""
         with self._wake:
             self._wake.notify()
         self._thread.join(seconds)
-        if not self._thread.is_alive():  # else the lock goes with the process
+        if not self._thread.is_alive():  # else the lock ends with the process
             self._store.close()
+
+    def _remove(self, name: str) -> None:
+        try:
+            self._store.remove(name)
+        except OSError as error:
+            why = f"the job cannot be removed ({error.strerror})"
+            raise ApiError(HTTPStatus.INSUFFICIENT_STORAGE, "cannot_be_removed", why) from None
+        del self._jobs[name]
 
     def _unfinished(self) -> list[str]:
         return [name for name, job in self._jobs.items() if job.status not in FINISHED]
 
-    def _folder(self, dataset: str) -> Path:
-        """Where a data set lies. Raises ApiError 422 where that is not below the root, links followed, or not there."""
+    def _find_folder(self, dataset: str) -> Path:
+        """The folder of a data set, links resolved. Raises ApiError 422 where it is missing or not below the data root."""
         root = self._store.data_root
         try:
             folder = (root / dataset).resolve()
             inside = folder.is_relative_to(root) and not Path(dataset).is_absolute() and ".." not in Path(dataset).parts
             if inside and folder.is_dir():
                 return folder
-        except (OSError, RuntimeError, ValueError):  # too long, a circle of links, a zero byte
+        except (OSError, RuntimeError, ValueError):  # the path is too long, a circle of links, or holds a zero byte
             inside = True
         why = "no such folder in the data root" if inside else "not in the data root; give a path below it"
         raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_dataset", f"dataset: {why}")
 
     def _change(self, name: str, keep: bool = True, **changes: Any) -> None:
-        """The job's next state, kept on disk; one that is cancelled stays so."""
+        """Change fields of a job, on disk too if `keep`. A cancelled job stays as it is."""
         with self._wake:
             if self._jobs[name].status == "cancelled":
                 return
@@ -148,85 +138,64 @@ class Jobs:
                 return
             try:
                 self._store.save(self._jobs[name])
-            except (
-                OSError
-            ) as error:  # the disk is full: what it says there is older, and the job goes on from that after a restart
+            except OSError as error:  # the disk keeps an older state, from which the job continues after a restart
                 log.warning("validation %s: %s cannot be kept (%s)", name, " and ".join(changes), error.strerror)
 
     def _work(self) -> None:
         while name := self._next():
-            self._do(name)
+            self._run(name)
             with self._wake:
                 self._running = None
 
     def _next(self) -> str | None:
-        """The oldest unfinished job; None once stopping."""
+        """Wait for the oldest unfinished job; None once the server is stopping."""
         with self._wake:
             self._wake.wait_for(lambda: self._stopping() or self._unfinished())
             self._running = None if self._stopping() else self._unfinished()[0]
             return self._running
 
-    def _do(self, name: str) -> None:
+    def _run(self, name: str) -> None:
+        """Evaluate a job and record how it ended; a job that was stopped stays unfinished."""
         try:
             summary = self._evaluate(name)
-            rate = read_timing(self._store.run(name) / TIMING_FILE).images_per_s
-            end: dict[str, Any] = {
-                "status": "done",
-                "summary": summary.to_json(),
-                "images": summary.n,
-                "images_per_s": rate,
-            }
+            rate = read_timing(self._store.run_folder(name) / TIMING_FILE).images_per_s
+            end: dict[str, Any] = {"status": "done", "summary": summary.to_json()}
+            end |= {"images": summary.n, "images_per_s": rate}
         except Stopped:
-            self._change(name)  # keeps how far it is
+            self._change(name)  # keeps the number of images on disk
             return
-        except (BadInput, WorkFailed, ApiError, OSError) as error:
-            end = {"status": "failed", "error": self.public_message(error)}
-        except Exception:  # the engine's or a library's own; the thread lives on
+        except (TencropError, ApiError, OSError) as error:
+            end = {"status": "failed", "error": public_message(error, self._store.data_root, self._store.folder)}
+        except Exception:  # of an engine or a library; the thread lives on
             log.exception("validation %s", name)
             end = {"status": "failed", "error": str(internal_error())}
         self._change(name, **end, finished=datetime.now(UTC))
 
     def _evaluate(self, name: str) -> Summary:
-        """Do or finish a job; the summary. Raises Stopped where it is cancelled or the server stops, BadInput, WorkFailed, ApiError."""
-        job, out = self._jobs[name], self._store.run(name)
-        first: tuple[float, int] | None = None  # when and with how many images it went on
+        """Raises Stopped where the job is cancelled or the server stops, BadInput, WorkFailed, ApiError."""
+        job = self._jobs[name]
+        if job.model not in self._batchers:
+            raise BadInput(f"no model {job.model!r}", f"served are {', '.join(self._batchers)}")
+        self._change(name, status="running", started=job.started or datetime.now(UTC))
 
-        def stopped() -> bool:
+        def is_stopped() -> bool:
             return self._stopping() or self._jobs[name].status == "cancelled"
 
-        def check(_: int = 0) -> None:
-            if stopped():
-                raise Stopped("the job was stopped")
+        folder, out, batcher = self._find_folder(job.dataset), self._store.run_folder(name), self._batchers[job.model]
+        return evaluate_job(job, folder, out, batcher, is_stopped, partial(self._change, name))
 
-        def progress(images: int) -> None:
-            nonlocal first
-            now = time.monotonic()
-            first = first or (now, images)
-            rate = (images - first[1]) / (now - first[0]) if images > first[1] else None
-            self._change(name, keep=False, images=images, images_per_s=rate)
-            check()
 
-        if job.model not in self._batchers:
-            raise BadInput(f"no model {job.model!r}; served are {', '.join(self._batchers)}")
-        batcher = self._batchers[job.model]
-        self._change(name, status="running", started=job.started or datetime.now(UTC))
-        source = open_source(self._folder(job.dataset), progress=check, training=False)
+def public_message(error: Exception, *folders: Path) -> str:
+    """An error in one line that a client may read: without advice, and without the paths of these folders."""
+    text = _what(error)
+    for folder in folders:
+        text = text.replace(f"{folder}/", "").replace(str(folder), ".")
+    return " ".join(text.split())
 
-        def read(entry: Entry) -> bytes:
-            check()  # a chunk of large images takes many seconds
-            return source.read(entry)
 
-        model = BackgroundPredictor(batcher, stopped)
-        work = plan_evaluation(
-            InterruptibleSource(source.root, source.labels, source.entries, read), model, job.holdout, job.limit
-        )
-        self._change(name, total=len(work.entries))
-        check()
-        return evaluate(work, model, out, True, progress)
-
-    def public_message(self, error: Exception) -> str:
-        """What happened in one line, as a client may read it: no path outside the data root, no flag of the command line."""
-        text = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
-        for folder in (self._store.data_root, self._store.folder):
-            text = text.replace(f"{folder}/", "").replace(str(folder), ".")
-        return " ".join(text.split()).partition("; ")[0]
+def _what(error: Exception) -> str:
+    if isinstance(error, TencropError):
+        return error.what
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error)

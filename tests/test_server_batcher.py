@@ -146,7 +146,7 @@ def test_a_job_waits_for_requests_and_never_shares_their_forward() -> None:
         first = asyncio.create_task(running.predict(image(1)))
         await until(lambda: engine.calls)
         job = asyncio.get_running_loop().run_in_executor(
-            None, running.background, np.stack([image(9)] * 3), lambda: False
+            None, running.run_background, np.stack([image(9)] * 3), lambda: False
         )
         await until(lambda: running._background)
         late = [asyncio.create_task(running.predict(image(value))) for value in range(6)]
@@ -170,7 +170,7 @@ def test_a_job_that_waits_is_stopped_and_its_forward_never_run() -> None:
         first = asyncio.create_task(running.predict(image(1)))
         await until(lambda: engine.calls)
         with pytest.raises(Stopped):
-            await asyncio.get_running_loop().run_in_executor(None, running.background, image(9)[None], lambda: True)
+            await asyncio.get_running_loop().run_in_executor(None, running.run_background, image(9)[None], lambda: True)
         engine.gate.set()
         await first
 
@@ -178,7 +178,7 @@ def test_a_job_that_waits_is_stopped_and_its_forward_never_run() -> None:
     running.stop()
     assert engine.sizes == [1]
     with pytest.raises(Stopped):  # the engine's thread has ended
-        running.background(image(9)[None], lambda: False)
+        running.run_background(image(9)[None], lambda: False)
 
 
 def test_engine_error_reaches_the_job_and_the_thread_lives_on() -> None:
@@ -186,8 +186,8 @@ def test_engine_error_reaches_the_job_and_the_thread_lives_on() -> None:
     running = batcher(engine)
     engine.fail_next = True
     with pytest.raises(RuntimeError, match="engine broke"):
-        running.background(image(1)[None], lambda: False)
-    assert running.background(image(2)[None], lambda: False)[0].tolist() == [[2]]
+        running.run_background(image(1)[None], lambda: False)
+    assert running.run_background(image(2)[None], lambda: False)[0].tolist() == [[2]]
     running.stop()
 
 
@@ -198,10 +198,10 @@ def test_a_job_of_an_engine_whose_thread_has_died_fails_and_is_not_stopped(monke
     monkeypatch.setattr(engine, "forward", lambda _: sys.exit())  # ends the thread
     for _ in range(2):
         with pytest.raises(WorkFailed, match="the engine has stopped"):
-            running.background(image(1)[None], lambda: False)
+            running.run_background(image(1)[None], lambda: False)
     assert not running.alive
     with pytest.raises(Stopped):
-        running.background(image(1)[None], lambda: True)
+        running.run_background(image(1)[None], lambda: True)
     running.stop()
 
 
@@ -255,7 +255,7 @@ def test_no_forward_of_a_job_begins_while_an_image_is_coming() -> None:
     async def ask() -> None:
         loop = asyncio.get_running_loop()
         with running.in_flight():
-            job = loop.run_in_executor(None, running.background, np.stack([image(7)]), lambda: False)
+            job = loop.run_in_executor(None, running.run_background, np.stack([image(7)]), lambda: False)
             await asyncio.sleep(0.05)
             assert engine.calls == 0
             assert float((await running.predict(image(5))).probabilities[0]) == 5

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from http import HTTPStatus
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from support.crops import assert_same_validation, write_crops
 
-from tencrop.common.errors import BadInput, Stopped
+from tencrop.common.errors import BadInput, Stopped, WorkFailed
 from tencrop.dataset.layouts import open_source
 from tencrop.evaluation import chunks as chunk_file
 from tencrop.evaluation import plan as plan_file
@@ -31,6 +32,8 @@ from tencrop.runtime.cores import cores
 from tencrop.server import jobs as jobs_file
 from tencrop.server.app import create_app
 from tencrop.server.batcher import Batcher
+from tencrop.server.errors import ApiError
+from tencrop.server.jobs import public_message
 from tencrop.server.routes import validations
 from tencrop.server.schemas import Validation
 from tencrop.server.settings import Settings, read_settings
@@ -79,7 +82,7 @@ def serving(classifier: Classifier, settings: Settings) -> Iterator[TestClient]:
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Set, it lets a job's forwards through; it is not set."""
-    gate, forward = threading.Event(), Batcher.background
+    gate, forward = threading.Event(), Batcher.run_background
 
     def held(self: Batcher, images: np.ndarray, stopped: Callable[[], bool]) -> tuple[np.ndarray, np.ndarray]:
         while not gate.wait(0.01):
@@ -87,7 +90,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
                 raise Stopped("stopped")
         return forward(self, images, stopped)
 
-    monkeypatch.setattr(Batcher, "background", held)
+    monkeypatch.setattr(Batcher, "run_background", held)
     return gate
 
 
@@ -256,14 +259,14 @@ def test_cancelled_job_that_has_not_stopped_yet_is_not_removed(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     there, going = threading.Event(), threading.Event()
-    forward = Batcher.background
+    forward = Batcher.run_background
 
     def slow(self: Batcher, images: np.ndarray, stopped: Callable[[], bool]) -> tuple[np.ndarray, np.ndarray]:
         there.set()
         going.wait(10)
         return forward(self, images, stopped)
 
-    monkeypatch.setattr(Batcher, "background", slow)
+    monkeypatch.setattr(Batcher, "run_background", slow)
     name = ask(client)
     assert there.wait(10)  # a job that is only about to begin would stop at once
     assert client.delete(f"{URL}/{name}").status_code == 204
@@ -336,6 +339,28 @@ def test_what_is_found_when_it_starts_makes_it_failed(dataset: str, error: str, 
         and "--" not in job["error"]
     )
     assert job["finished"] and job["summary"] is None
+
+
+def test_a_class_with_a_semicolon_is_named_in_full(client: TestClient, root: Path) -> None:
+    """A message is never cut at "; ": its advice is kept apart from the start."""
+    (root / "spices" / "salt; pepper").mkdir(parents=True)
+    Image.new("RGB", (300, 300)).save(root / "spices" / "salt; pepper" / "a.png")
+    job = wait_for(client, ask(client, "spices"), "failed")
+    assert job["error"] == "spices: class 'salt; pepper' is none of the model's (1 of 1 classes are not)"
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (BadInput("/data/a; b: no image", "choose another --data-root"), "a; b: no image"),
+        (WorkFailed("/state: full\n disk", "free some of /state"), ".: full disk"),
+        (OSError(28, "No space left on device", "/state/x"), "No space left on device"),
+        (OSError("no number"), "no number"),
+        (ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_dataset", "dataset: gone"), "dataset: gone"),
+    ],
+)
+def test_a_jobs_message_has_no_advice_and_no_path_of_the_server(error: Exception, message: str) -> None:
+    assert public_message(error, Path("/data"), Path("/state")) == message
 
 
 def test_full_disk_fails_the_job_and_the_server_lives(
@@ -413,7 +438,7 @@ def test_without_a_data_root_validations_are_off(
 def test_job_goes_on_when_the_server_is_started_again(
     classifier: Classifier, settings: Settings, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    forward, allowed = Batcher.background, 2
+    forward, allowed = Batcher.run_background, 2
 
     def some(self: Batcher, images: np.ndarray, stopped: Callable[[], bool]) -> tuple[np.ndarray, np.ndarray]:
         nonlocal allowed
@@ -424,7 +449,7 @@ def test_job_goes_on_when_the_server_is_started_again(
         allowed -= 1
         return forward(self, images, stopped)
 
-    monkeypatch.setattr(Batcher, "background", some)
+    monkeypatch.setattr(Batcher, "run_background", some)
     with serving(classifier, settings) as client:
         first, second = ask(client), ask(client, limit=3)
         while client.get(f"{URL}/{first}").json()["images"] < 8:
@@ -433,7 +458,7 @@ def test_job_goes_on_when_the_server_is_started_again(
         json.loads((settings.state_dir / "validations" / name / "job.json").read_text()) for name in (first, second)
     ]
     assert [(job["status"], job["images"]) for job in kept] == [("running", 8), ("queued", 0)]
-    monkeypatch.setattr(Batcher, "background", forward)
+    monkeypatch.setattr(Batcher, "run_background", forward)
     with serving(classifier, settings) as client:
         done = [wait_for(client, name, "done") for name in (first, second)]
         assert done[0]["finished"] <= done[1]["started"] and done[0]["created"] == kept[0]["created"].replace(

@@ -170,4 +170,4 @@ def test_a_stored_job_is_read_by_the_server(tmp_path: Path) -> None:
         stored = json.loads((store.folder / job.id / "job.json").read_text())
         assert list(jobs) == [EXPECTED["job"]] and job.status == "done"
         assert json.loads(job.model_dump_json()) == stored
-        assert (store.run(job.id) / "report.html").is_file() and open_run(store.run(job.id))
+        assert (store.run_folder(job.id) / "report.html").is_file() and open_run(store.run_folder(job.id))
