@@ -4,12 +4,12 @@
 class TencropError(Exception):
     """The base of every error that tencrop raises on purpose.
 
-    `what` says what happened, `advice` what to do about it; `str(error)` joins them with "; ". A command prints both;
-    an HTTP answer holds `what` alone, for its reader cannot change how the server was started.
+    `what` says what happened, `advice` what to do about it; `str(error)` joins them with "; ". A command prints both.
+    An HTTP answer holds `what` alone, since its reader cannot change how the server was started.
     """
 
     def __init__(self, what: str, advice: str = "") -> None:
-        super().__init__(what, advice)  # both, for an error is pickled on its way out of a worker process
+        super().__init__(what, advice)  # both, since an error is pickled on its way out of a worker process
         self.what, self.advice = what, advice
 
     def __str__(self) -> str:
@@ -17,15 +17,15 @@ class TencropError(Exception):
 
 
 class BadInput(TencropError):
-    """Wrong usage or wrong input; `what` names the file or key. Exit code 2."""
+    """The usage or the input is wrong; `what` names the file or the key. A command exits with code 2."""
 
 
 class WorkFailed(TencropError):
-    """The input was fine but the work could not be done here (no such device, probe missed). Exit code 1."""
+    """The input is good, but this machine cannot do the work: no such device, a full disk. A command exits with code 1."""
 
 
 class Stopped(TencropError):
-    """The work was asked to end and has saved what it needs to go on. Exit code 0."""
+    """The work was asked to stop, and has saved what it needs to continue. A command exits with code 0."""
 
 
 def one_line(error: object) -> str:

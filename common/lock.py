@@ -1,4 +1,4 @@
-"""Lock: a file that one process at a time holds."""
+"""Locks on folders and files: one process at a time uses them, where the system has flock. Windows has none."""
 
 import sys
 from pathlib import Path
@@ -6,33 +6,37 @@ from typing import IO
 
 from tencrop.common.errors import BadInput
 
-LOCK = "lock"  # its name in a folder
+LOCK = "lock"  # name of the file in a folder that is locked
 
 
-def lock_folder(run: Path) -> IO[str]:
-    """A run's folder, made where it is not there, as this process's. Raises BadInput where another is at it or it cannot be used."""
+def lock_folder(folder: Path) -> IO[str]:
+    """Create a folder where it is missing, and lock it until the returned file is closed or this process ends.
+
+    Raises BadInput where another process holds the lock, or where the folder cannot be used.
+    """
     try:
-        run.mkdir(parents=True, exist_ok=True)
-        return lock_file(run / LOCK)
+        folder.mkdir(parents=True, exist_ok=True)
+        return lock_file(folder / LOCK)
     except BlockingIOError:
-        raise BadInput(f"{run}: another process is at this run; wait for it, or choose another --out") from None
+        raise BadInput(f"{folder}: another process uses this folder", "wait for it, or choose another folder") from None
     except OSError as error:
-        raise BadInput(f"--out {run}: cannot be used ({error.strerror}); choose another folder") from None
+        raise BadInput(f"{folder}: cannot be used ({error.strerror})", "choose another folder") from None
 
 
 def lock_file(file: Path) -> IO[str]:
-    """The file, made where it is not there, open and this process's; the kernel lets go of it when the process ends, however it does.
+    """Open a file, created where it is missing, and lock it. The kernel unlocks the file when this process ends.
 
-    Raises BlockingIOError where another process has it, another OSError where it cannot be locked.
+    On Windows the file is opened and not locked. Raises BlockingIOError where another process holds the lock, another
+    OSError where the file cannot be locked.
     """
-    held = file.open("a")  # NFS locks nothing that is open for reading only
+    opened = file.open("a")  # NFS locks no file that is open for reading only
     if sys.platform == "win32":
-        return held
+        return opened
     import fcntl
 
     try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        held.close()
+        opened.close()
         raise
-    return held
+    return opened

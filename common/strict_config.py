@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from tencrop.common.errors import BadInput
 
+# A field with an alias is stored under the alias; in Python it has its own name.
 STRICT = ConfigDict(extra="forbid", strict=True, validate_by_name=True)
 
 Count = Annotated[int, Field(ge=1)]
@@ -18,19 +19,19 @@ T = TypeVar("T")
 
 
 def parse(kind: type[T], data: Any, source: str) -> T:
-    """Turn plain data (dicts, lists, numbers) into the dataclass `kind`.
+    """Convert plain data (dicts, lists, numbers) to the dataclass `kind`. `source` names the file in error messages.
 
-    Goes through JSON, where a list is read as a tuple but nothing else is coerced.
-    Raises BadInput with the key and what is wrong with it; `source` names the file in that line.
+    The data goes through JSON, so that a list is read as a tuple and nothing else is coerced.
+    Raises BadInput with the first key that does not fit and the reason.
     """
     try:
         text = json.dumps(data, allow_nan=False)
     except (TypeError, ValueError) as error:  # TOML has dates, nan and inf
-        raise BadInput(f"{source}: holds a value that JSON cannot ({error})") from None
+        raise BadInput(f"{source}: holds a value that JSON does not have ({error})") from None
     try:
         return TypeAdapter(kind).validate_json(text, by_alias=True, by_name=False)
-    except BadInput as error:  # a dataclass's own check
-        raise BadInput(f"{source}: {error}") from None
+    except BadInput as error:  # a check of the dataclass itself
+        raise BadInput(f"{source}: {error.what}", error.advice) from None
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "document"
@@ -38,5 +39,5 @@ def parse(kind: type[T], data: Any, source: str) -> T:
 
 
 def dump(value: Any) -> Any:
-    """The inverse of `parse`: plain data that JSON and TOML can hold."""
+    """Convert a dataclass to plain data that JSON and TOML can hold: the inverse of `parse`."""
     return TypeAdapter(type(value)).dump_python(value, mode="json", by_alias=True)

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from tencrop.common.errors import BadInput
-from tencrop.images.decode import decode, square_of
+from tencrop.images.decode import decode, fit_square
 from tencrop.images.errors import ImageError
 from tencrop.model.contract import Contract
 
@@ -26,9 +26,9 @@ def decode_input(image: ImageInput, contract: Contract) -> np.ndarray:
         case bytes():
             return decode(image, contract)[0]
         case Image.Image():
-            return square_of(image, contract)
+            return fit_square(image, contract)
         case np.ndarray():
-            return square_of(_image_of(image), contract)
+            return fit_square(_to_pil(image), contract)
         case _ if hasattr(image, "read") and isinstance(data := image.read(), bytes):
             return decode(data, contract)[0]
     raise BadInput(
@@ -45,7 +45,7 @@ def _decode_file(path: Path, contract: Contract) -> np.ndarray:
         raise type(error)(f"{path}: {error.what}", error.advice) from None
 
 
-def _image_of(pixels: np.ndarray) -> Image.Image:
+def _to_pil(pixels: np.ndarray) -> Image.Image:
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
         raise BadInput(f"an array of {pixels.dtype} {list(pixels.shape)} is no image: expected uint8 [H,W,3] in RGB")
     return Image.fromarray(pixels)

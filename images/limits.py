@@ -1,4 +1,7 @@
-"""Bounds: an encoded image as Pillow may have it. A few bytes can ask its decoders for hours or gigabytes, so they are looked at first."""
+"""Inspects an encoded image before Pillow decodes it, and refuses an image that would cost too much time or memory.
+
+A few bytes can ask Pillow's decoders for hours or gigabytes.
+"""
 
 import io
 import re
@@ -7,26 +10,25 @@ from collections.abc import Callable, Iterator
 from tencrop.images.errors import ImageError
 from tencrop.images.tiff_limits import check_tiff
 
-MAX_SCANS = 64  # of a JPEG; encoders write a dozen, and each costs 2 to 5 ms a megapixel
-MAX_EXIF_SEGMENTS = 16  # of a JPEG; Pillow joins them, and copies all of them for each
-MAX_PIECES = 20_000  # that Pillow reads of a header; 32 MiB of full JPEG segments are 1,500
-MAX_READS = 1_000_000  # that it takes for the pixels then: a few for most, two a run of a BMP
+MAX_SCANS = 64  # of a JPEG; encoders write a dozen, and each costs 2 to 5 ms per megapixel
+MAX_EXIF_SEGMENTS = 16  # of a JPEG; for each, Pillow copies all of them again
+MAX_PIECES = 20_000  # reads of a header, and segments of a JPEG; 32 MiB of full JPEG segments are 1,500
+MAX_READS = 1_000_000  # of the pixels: a few for most formats, two per run of a BMP
 MAX_CHUNKS = 100_000  # of a PNG
 SOI, SOS, EOI, EXIF = b"\xff\xd8", b"\xff\xda", b"\xff\xd9", b"Exif\0\0"
-MARKER = re.compile(
-    rb"\xff[\xc0-\xcf\xd9-\xfe]"
-)  # of a JPEG, its end and those that have a length; libjpeg stops at others or drops them
+# A JPEG's end and its markers that have a length. libjpeg stops at others, or drops them.
+MARKER = re.compile(rb"\xff[\xc0-\xcf\xd9-\xfe]")
 PNG = b"\x89PNG\r\n\x1a\n"
 NEEDED = (b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND")  # chunks of a PNG
 
 
 class ReadLimitedBytes(io.BytesIO):
-    """An image that may be read in `left` more pieces: it would take millions of four bytes, and a second for each MB."""
+    """A byte stream that allows `left` more reads. Hostile files make Pillow read millions of times, four bytes each."""
 
     left = MAX_PIECES
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Raises ImageError where there were too many before."""
+        """Raises ImageError where no read is left."""
         self.left -= 1
         if self.left < 0:
             raise ImageError("an image in too many pieces")
@@ -34,21 +36,24 @@ class ReadLimitedBytes(io.BytesIO):
 
 
 def check_encoded(data: bytes) -> ReadLimitedBytes:
-    """The image for Pillow to open. Raises ImageError where it would cost far more than its pixels do."""
+    """Check an encoded image and return the stream for Pillow to open.
+
+    Raises ImageError where decoding would cost far more than the image's pixels do.
+    """
     for signature, check in CHECKS.items():
         if data.startswith(signature):
             return ReadLimitedBytes(check(data))
     return ReadLimitedBytes(data)
 
 
-def _jpeg(data: bytes) -> bytes:
+def _check_jpeg(data: bytes) -> bytes:
     if data.count(SOS) > MAX_SCANS or data.count(EXIF) > MAX_EXIF_SEGMENTS:
         _check_segments(data)
     return data
 
 
 def _check_segments(data: bytes) -> None:
-    """What follows its end, as the film of a telephone or the other images of an MPO, is none of a JPEG."""
+    """Count a JPEG's scans and EXIF segments up to its end. A telephone's film or an MPO's other images may follow it."""
     scans, exifs, at = 0, 0, len(SOI)
     for _ in range(MAX_PIECES):
         marker = MARKER.search(data, at)
@@ -64,13 +69,15 @@ def _check_segments(data: bytes) -> None:
     )
 
 
-def _png(data: bytes) -> bytes:
-    """What its pixels are made of, and eXIf, which tells the orientation as browsers have it. Other chunks inflate, and Pillow keeps
-    their texts among its own notes; that they are damaged is not looked at."""
-    return b"".join((PNG, *_needed(data)))
+def _keep_needed_chunks(data: bytes) -> bytes:
+    """Keep the chunks with pixels, and eXIf, whose orientation browsers follow.
+
+    Pillow would inflate the other chunks and keep their texts. Whether those are damaged is not checked.
+    """
+    return b"".join((PNG, *_needed_chunks(data)))
 
 
-def _needed(data: bytes) -> Iterator[bytes]:
+def _needed_chunks(data: bytes) -> Iterator[bytes]:
     at = len(PNG)
     for _ in range(MAX_CHUNKS):
         end = at + 12 + int.from_bytes(data[at : at + 4])
@@ -83,9 +90,14 @@ def _needed(data: bytes) -> Iterator[bytes]:
     raise ImageError(f"a PNG of more than {MAX_CHUNKS} chunks")
 
 
-def _tiff(data: bytes) -> bytes:
+def _check_tiff(data: bytes) -> bytes:
     check_tiff(data)
     return data
 
 
-CHECKS: dict[bytes, Callable[[bytes], bytes]] = {SOI: _jpeg, PNG: _png, b"II": _tiff, b"MM": _tiff}
+CHECKS: dict[bytes, Callable[[bytes], bytes]] = {
+    SOI: _check_jpeg,
+    PNG: _keep_needed_chunks,
+    b"II": _check_tiff,
+    b"MM": _check_tiff,
+}

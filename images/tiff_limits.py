@@ -1,86 +1,73 @@
-"""TIFF: what its first directory asks of a decoder, read before Pillow and libtiff see it: 200 bytes can ask for gigabytes, or hours."""
+"""Reads the first directory of a TIFF before Pillow and libtiff do: 200 bytes can ask them for gigabytes, or hours."""
 
 import struct
 from typing import NamedTuple
 
 from tencrop.images.errors import ImageError
 
-KINDS = {b"II*\0": "<", b"MM\0*": ">", b"II+\0": "<"}  # the first four bytes -> the order of all others
-UNREAD = (
-    b"MM\0+",
-    b"MM*\0",
-    b"II\0*",
-)  # big-endian BigTIFF, which Pillow takes for another kind, and two that libtiff refuses
+BYTE_ORDERS = {b"II*\0": "<", b"MM\0*": ">", b"II+\0": "<"}  # by the first four bytes; "+" is BigTIFF
 BIG = b"II+\0"
-INTEGERS = {3: "H", 4: "I", 16: "Q"}  # by the number of the type, as struct has them
+# Big-endian BigTIFF, which Pillow takes for another format, and two headers that libtiff refuses.
+UNREADABLE = (b"MM\0+", b"MM*\0", b"II\0*")
+INTEGERS = {3: "H", 4: "I", 16: "Q"}  # struct's letter, by the number of the type
 RATIONALS = (5, 10)
-BYTES = (1, 2, 7)  # texts, profiles, and other programs' own
+BYTES = (1, 2, 7)  # types of texts, profiles, and other programs' data
 WIDTH, HEIGHT, COMPRESSION, STRIPS, STRIP_HEIGHT, STRIP_BYTES, COLOURS = 256, 257, 259, 273, 278, 279, 320
 TILE_WIDTH, TILE_HEIGHT, TILES, TILE_BYTES = 322, 323, 324, 325
-ONCE = {
-    WIDTH,
-    HEIGHT,
-    COMPRESSION,
-    STRIPS,
-    STRIP_HEIGHT,
-    STRIP_BYTES,
-    COLOURS,
-    TILE_WIDTH,
-    TILE_HEIGHT,
-    TILES,
-    TILE_BYTES,
-}
+ONCE = {WIDTH, HEIGHT, COMPRESSION, STRIPS, STRIP_HEIGHT, STRIP_BYTES, COLOURS}
+ONCE |= {TILE_WIDTH, TILE_HEIGHT, TILES, TILE_BYTES}
 
-MAX_TAGS = 4096  # as libtiff has it
+MAX_TAGS = 4096  # libtiff's limit
 MAX_NUMBERS = 300_000  # of one tag; Pillow makes an object of each
-MAX_RATIONALS = 1000  # and three of each of these
-MAX_SAMPLES = 6  # that each may have strips or tiles of its own, as Pillow has it
-BEYOND = 1 << 24  # pixels of tiles that lie outside of the image
+MAX_RATIONALS = 1000  # of one tag; Pillow makes three objects of each
+MAX_SAMPLES = 6  # per pixel, each with strips or tiles of its own; Pillow's limit
+BEYOND = 1 << 24  # pixels of tiles that may lie outside of the image
 
 
 class Tag(NamedTuple):
-    """One entry of a directory; `value` holds its numbers, or where they lie."""
+    """One entry of a directory. `value` holds the numbers, or their offset where they do not fit."""
 
     kind: int
-    many: int
+    length: int  # how many numbers
     value: bytes
 
 
 class Directory:
     """The first directory of a TIFF.
 
-    Raises ImageError where one of its tags has more numbers than any needs, or where two decoders may take different ones.
+    Raises ImageError where a tag has more numbers than any image needs, or where a tag stands twice: two decoders may
+    read different ones.
     """
 
     def __init__(self, data: bytes) -> None:
-        self.data, self.order = data, KINDS[data[:4]]
-        first, many, entry = ("Q", "Q", "HHQ8s") if data[:4] == BIG else ("I", "H", "HHI4s")
-        (start,) = struct.unpack_from(self.order + first, data, 8 if data[:4] == BIG else 4)
-        (tags,) = struct.unpack_from(self.order + many, data, start)
+        self.data, self.order = data, BYTE_ORDERS[data[:4]]
+        offset, count, entry = ("Q", "Q", "HHQ8s") if data[:4] == BIG else ("I", "H", "HHI4s")
+        (start,) = struct.unpack_from(self.order + offset, data, 8 if data[:4] == BIG else 4)
+        (tags,) = struct.unpack_from(self.order + count, data, start)
         if tags > MAX_TAGS:
             raise ImageError(f"a TIFF of more than {MAX_TAGS} tags")
-        start += struct.calcsize(self.order + many)
+        start += struct.calcsize(self.order + count)
         size = struct.calcsize(self.order + entry)
         self.tags: dict[int, Tag] = {}
         for at in range(start, min(start + tags * size, len(data) - size + 1), size):
-            number, kind, count, value = struct.unpack_from(self.order + entry, data, at)
-            if kind not in BYTES and count > (MAX_RATIONALS if kind in RATIONALS else MAX_NUMBERS):
+            number, kind, numbers, value = struct.unpack_from(self.order + entry, data, at)
+            if kind not in BYTES and numbers > (MAX_RATIONALS if kind in RATIONALS else MAX_NUMBERS):
                 raise ImageError("a TIFF with a tag of too many numbers")
             if number in ONCE and number in self.tags:
                 raise ImageError(f"a TIFF with two tags {number}")
-            self.tags[number] = Tag(kind, count, value)
+            self.tags[number] = Tag(kind, numbers, value)
 
     def numbers(self, number: int) -> list[int]:
-        """Of a tag of whole numbers; none where it is missing.
+        """The integers of a tag; empty where the tag is missing.
 
-        Raises ImageError where it holds others, struct.error where it is cut off.
+        Raises ImageError where the tag has another type, struct.error where the numbers are cut off.
         """
         if number not in self.tags:
             return []
-        kind, count, value = self.tags[number]
+        kind, length, value = self.tags[number]
         if kind not in INTEGERS:
             raise ImageError(f"a TIFF whose tag {number} is of type {kind}")
-        packed = f"{self.order}{count}{INTEGERS[kind]}"
+        packed = f"{self.order}{length}{INTEGERS[kind]}"
         if struct.calcsize(packed) > len(value):
             (far,) = struct.unpack(self.order + ("Q" if len(value) == 8 else "I"), value)
             return [*struct.unpack_from(packed, self.data, far)]
@@ -88,11 +75,11 @@ class Directory:
 
 
 def check_tiff(data: bytes) -> None:
-    """Raises ImageError where the decoding of a TIFF would take far more than the pixels of its image do."""
-    if data[:4] in UNREAD:
+    """Raise ImageError where decoding a TIFF would cost far more than its pixels do."""
+    if data[:4] in UNREADABLE:
         raise ImageError("a TIFF of a kind that is not read")
-    if data[:4] not in KINDS:
-        return  # none
+    if data[:4] not in BYTE_ORDERS:
+        return  # not a TIFF
     try:
         directory = Directory(data)
         width, height = (_first(directory, tag, 0) for tag in (WIDTH, HEIGHT))
@@ -113,4 +100,5 @@ def check_tiff(data: bytes) -> None:
 
 
 def _first(directory: Directory, tag: int, default: int) -> int:
+    """The first number of a tag; `default` where the tag is missing."""
     return next(iter(directory.numbers(tag)), default)

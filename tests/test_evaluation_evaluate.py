@@ -277,7 +277,7 @@ def test_second_fresh_start_at_the_same_moment_is_refused(tmp_path: Path, monkey
     def another_comes(file: Path, content: str) -> None:
         monkeypatch.undo()
         with (
-            pytest.raises(BadInput, match="another process is at this run"),
+            pytest.raises(BadInput, match="another process uses this folder"),
             lock_run_folder(tmp_path / "run", {"model": "b"}, False),
         ):
             pass

@@ -108,5 +108,5 @@ def test_two_at_one_run_is_refused(folder: Path, undisturbed: Path, tmp_path: Pa
         code, said = finished(folder, tmp_path / "run", "--resume")
     assert (code, said) == (
         2,
-        f"tencrop: {tmp_path}/run: another process is at this run; wait for it, or choose another --out",
+        f"tencrop: {tmp_path}/run: another process uses this folder; wait for it, or choose another folder",
     )

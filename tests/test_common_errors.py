@@ -1,0 +1,23 @@
+"""common/errors.py: what happened and the advice, apart and together."""
+
+import pickle
+
+import pytest
+
+from tencrop.common.errors import BadInput, Stopped, TencropError, WorkFailed, one_line
+
+
+@pytest.mark.parametrize("kind", [BadInput, WorkFailed, Stopped])
+def test_an_error_keeps_what_and_advice_also_through_a_pickle(kind: type[TencropError]) -> None:
+    error = pickle.loads(pickle.dumps(kind("a; b: damaged", "fetch a again")))
+    assert type(error) is kind and isinstance(error, TencropError)
+    assert (error.what, error.advice, str(error)) == ("a; b: damaged", "fetch a again", "a; b: damaged; fetch a again")
+
+
+def test_an_error_without_advice_is_what_happened() -> None:
+    assert str(BadInput("a: damaged")) == "a: damaged"
+
+
+def test_a_message_of_another_library_becomes_one_short_line() -> None:
+    assert one_line(ValueError("a\n  b\tc")) == "a b c"
+    assert len(one_line("x" * 1000)) == 200
