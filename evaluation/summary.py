@@ -90,8 +90,8 @@ class Summary:
             center=ErrorRates(**document["center"]),
             ten_crop=ErrorRates(**document["ten_crop"]),
             model=_read_model(document["model"]),
-            subset=document.get("subset", document["images"]),
-            available=int(document.get("available", document["among"])),
+            subset=document["subset" if "subset" in document else "images"],
+            available=int(document["available" if "available" in document else "among"]),
             published=tuple(PublishedError(**error) for error in document["expect"]),
             **text,
         )

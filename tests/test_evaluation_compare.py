@@ -1,84 +1,25 @@
 """Two validations compared: each number against a plain loop, a published figure or a sum; bad folders are one line."""
 
 import json
-import shutil
 from fractions import Fraction
 from math import comb
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from support.random_runs import KINDS, Row, compare_folders, draw_runs, write_run
 from test_cli import call
 
 from tencrop.common.errors import BadInput
-from tencrop.evaluation.compare import compare, compare_errors, paired_interval, text_comparison
-from tencrop.evaluation.finished_run import open_run
-from tencrop.evaluation.prediction_records import NO_ANSWER, SCHEMA, SCHEMA_0_1, count_errors, write_records
-from tencrop.evaluation.summary import ErrorRates, EvaluatedModel, Summary
-
-Row = dict[str, Any]  # as prediction_records.SCHEMA
-KINDS = ("center", "ten_crop")
-
-
-def answer(random: np.random.Generator, classes: int) -> tuple[list[int], list[float]]:
-    probabilities = np.sort(random.dirichlet(np.ones(classes)).astype(np.float32))[::-1][:5]
-    return [int(i) for i in random.permutation(classes)[: len(probabilities)]], [float(p) for p in probabilities]
-
-
-def some_rows(images: int, classes: int = 8) -> tuple[list[Row], list[Row]]:
-    """Two runs that answer most images alike; every ninth undecodable in A, every eleventh in B."""
-    random = np.random.default_rng(images)
-    runs: tuple[list[Row], list[Row]] = ([], [])
-    for number in range(images):
-        label, alike = int(random.integers(classes)), {kind: answer(random, classes) for kind in KINDS}
-        for rows, step in zip(runs, (9, 11), strict=True):
-            row: Row = {"id": f"{number % 7}/{number}.jpg", "label": label, "no_answer": False}
-            row["undecodable"] = number % step == step - 1
-            for kind in KINDS:
-                given = alike[kind] if random.random() < 0.7 else answer(random, classes)
-                row[f"{kind}_indices"], row[f"{kind}_probabilities"] = ([], []) if row["undecodable"] else given
-            rows.append(row)
-    return runs
-
-
-def write_run(folder: Path, rows: list[Row]) -> Path:
-    """A folder as `evaluate` leaves it, as far as `compare` reads it."""
-    folder.mkdir(parents=True)
-    table = pa.Table.from_pylist(rows, schema=SCHEMA)
-    write_records(folder / "predictions.parquet", table)
-    summary = Summary(
-        n=len(rows),
-        undecodable=sum(row["undecodable"] for row in rows),
-        no_answer=sum(row["no_answer"] for row in rows),
-        center=ErrorRates(**count_errors(table, "center").to_dict()),
-        ten_crop=ErrorRates(**count_errors(table, "ten_crop").to_dict()),
-        engine="openvino",
-        device="cpu",
-        precision="fp32",
-        model=EvaluatedModel(folder.name, "0"),
-        contract_sha256="1",
-        dataset="photos",
-        subset="all",
-        available=len(rows),
-    )
-    (folder / "summary.json").write_text(json.dumps(summary.to_json()))
-    (folder / "run.json").write_text("{}")
-    return folder
+from tencrop.evaluation.compare import compare_errors, paired_interval, text_comparison
 
 
 @pytest.fixture
 def pair(tmp_path: Path) -> tuple[Path, Path]:
-    a, b = some_rows(60)
+    a, b = draw_runs(60)
     return write_run(tmp_path / "a", a), write_run(tmp_path / "b", b)
-
-
-def compared(pair: tuple[Path, Path], show: int = 10) -> dict[str, Any]:
-    return compare(open_run(pair[0]), open_run(pair[1]), show)
 
 
 def plainly(rows_a: list[Row], rows_b: list[Row], kind: str, k: int) -> tuple[int, int, int, int]:
@@ -100,8 +41,8 @@ def mcnemar(only_a: int, only_b: int) -> float:
 
 
 def test_every_number_is_what_a_loop_over_the_images_counts(pair: tuple[Path, Path]) -> None:
-    rows_a, rows_b = some_rows(60)
-    found = compared(pair, 1000)
+    rows_a, rows_b = draw_runs(60)
+    found = compare_folders(pair, 1000)
     assert found["n"] == 60 and (found["a"]["undecodable"], found["b"]["undecodable"]) == (6, 5)
     for kind in KINDS:
         for k, name in ((1, "top1"), (5, "top5")):
@@ -127,7 +68,7 @@ def test_every_number_is_what_a_loop_over_the_images_counts(pair: tuple[Path, Pa
 
 
 def test_errors_are_those_that_the_runs_report(pair: tuple[Path, Path]) -> None:
-    found = compared(pair)
+    found = compare_folders(pair)
     for run, folder in zip("ab", pair, strict=True):
         summary = json.loads((folder / "summary.json").read_text())
         for kind in KINDS:
@@ -135,8 +76,8 @@ def test_errors_are_those_that_the_runs_report(pair: tuple[Path, Path]) -> None:
 
 
 def test_images_are_shown_with_their_true_class_and_both_answers(pair: tuple[Path, Path]) -> None:
-    rows = [{row["id"]: row for row in rows} for rows in some_rows(60)]
-    shown = compared(pair, 4)["images"]
+    rows = [{row["id"]: row for row in rows} for rows in draw_runs(60)]
+    shown = compare_folders(pair, 4)["images"]
     assert len(shown) == 4
     for image in shown:
         assert image["label"] == rows[0][image["id"]]["label"]
@@ -148,7 +89,7 @@ def test_images_are_shown_with_their_true_class_and_both_answers(pair: tuple[Pat
                 else {"index": row["ten_crop_indices"][0], "probability": row["ten_crop_probabilities"][0]}
             )
             assert image[run] == best
-    assert any(image["a"] is None or image["b"] is None for image in compared(pair, 1000)["images"])
+    assert any(image["a"] is None or image["b"] is None for image in compare_folders(pair, 1000)["images"])
 
 
 @pytest.mark.parametrize(
@@ -202,29 +143,29 @@ def test_mcnemars_p_is_a_sum_of_binomial_terms(only_a: int, only_b: int) -> None
 
 
 def test_order_of_the_images_changes_nothing(pair: tuple[Path, Path], tmp_path: Path) -> None:
-    _, rows = some_rows(60)
+    _, rows = draw_runs(60)
     turned = write_run(tmp_path / "turned" / "b", rows[::-1])
-    as_it_was = compared(pair, 1000)
-    found = compared((pair[0], turned), 1000)
+    as_it_was = compare_folders(pair, 1000)
+    found = compare_folders((pair[0], turned), 1000)
     assert found.pop("b") == as_it_was.pop("b") | {"folder": str(turned)}
     assert found == as_it_was
 
 
 def test_run_equals_itself(pair: tuple[Path, Path]) -> None:
-    found = compared((pair[0], pair[0]))
+    found = compare_folders((pair[0], pair[0]))
     assert found["images"] == [] and all(found[kind]["changed"] == found[kind]["largest_move"] == 0 for kind in KINDS)
 
 
 def test_model_of_three_classes_is_compared_too(tmp_path: Path) -> None:
-    rows_a, rows_b = some_rows(30, classes=3)
-    found = compared((write_run(tmp_path / "a", rows_a), write_run(tmp_path / "b", rows_b)))
+    rows_a, rows_b = draw_runs(30, classes=3)
+    found = compare_folders((write_run(tmp_path / "a", rows_a), write_run(tmp_path / "b", rows_b)))
     assert found["ten_crop"]["top5"]["error_a"] == 3 / 30  # the undecodable alone
 
 
 def test_images_that_nobody_could_decode_are_wrong_and_move_nothing(tmp_path: Path) -> None:
     none: Row = {f"{kind}_{what}": [] for kind in KINDS for what in ("indices", "probabilities")}
     folder = write_run(tmp_path / "a", [{"id": "x.jpg", "label": 0, "undecodable": True, "no_answer": False, **none}])
-    found = compared((folder, folder))
+    found = compare_folders((folder, folder))
     assert (
         found["center"]["top1"]["error_a"] == 1
         and found["center"]["changed"] == 0
@@ -234,29 +175,17 @@ def test_images_that_nobody_could_decode_are_wrong_and_move_nothing(tmp_path: Pa
 
 
 def test_images_without_an_answer_are_counted_apart(tmp_path: Path) -> None:
-    rows, _ = some_rows(30)
+    rows, _ = draw_runs(30)
     without = [row | {"undecodable": False, "no_answer": row["undecodable"]} for row in rows]
-    found = compared((write_run(tmp_path / "a", rows), write_run(tmp_path / "b", without)))
+    found = compare_folders((write_run(tmp_path / "a", rows), write_run(tmp_path / "b", without)))
     assert [(found[run]["undecodable"], found[run]["no_answer"]) for run in "ab"] == [(3, 0), (0, 3)]
     assert found["ten_crop"]["changed"] == 0 and found["ten_crop"]["top1"]["difference"] == 0
     a, b, *_ = text_comparison(found).splitlines()
     assert a.endswith(", 3 undecodable") and b.endswith(", 0 undecodable, 3 without an answer")
 
 
-def test_run_of_version_0_1_is_compared_too(pair: tuple[Path, Path]) -> None:
-    as_it_is = compared(pair)
-    summary = json.loads((pair[1] / "summary.json").read_text())
-    for key in ("no_answer", "subset", "available"):
-        del summary[key]
-    (pair[1] / "summary.json").write_text(json.dumps(summary))
-    records = pair[1] / "predictions.parquet"
-    write_records(records, pq.read_table(records).remove_column(NO_ANSWER))
-    assert pq.read_schema(records) == SCHEMA_0_1
-    assert compared(pair) == as_it_is
-
-
 def test_first_image_that_only_one_run_has_is_named(tmp_path: Path) -> None:
-    rows, _ = some_rows(12)
+    rows, _ = draw_runs(12)
     whole, fewer, other = (
         write_run(tmp_path / name, part) for name, part in (("whole", rows), ("fewer", rows[:-1]), ("other", rows[1:]))
     )
@@ -267,95 +196,20 @@ def test_first_image_that_only_one_run_has_is_named(tmp_path: Path) -> None:
         ((fewer, other), "0/0.jpg", fewer),
     ):
         with pytest.raises(BadInput, match=f"^{image}: only {has} has this image"):
-            compared(pair)
+            compare_folders(pair)
 
 
 def test_image_under_the_last_id_that_only_one_run_has_is_named(tmp_path: Path) -> None:
-    rows = sorted(some_rows(12)[0], key=lambda row: str(row["id"]))
+    rows = sorted(draw_runs(12)[0], key=lambda row: str(row["id"]))
     with pytest.raises(BadInput, match=rows[-1]["id"]):
-        compared((write_run(tmp_path / "a", rows[:-1]), write_run(tmp_path / "b", rows)))
+        compare_folders((write_run(tmp_path / "a", rows[:-1]), write_run(tmp_path / "b", rows)))
 
 
 def test_first_image_of_another_true_class_is_named(tmp_path: Path) -> None:
-    rows, _ = some_rows(12)
+    rows, _ = draw_runs(12)
     other = [row | {"label": row["label"] + (row["id"] in ("3/3.jpg", "4/4.jpg"))} for row in rows]
     with pytest.raises(BadInput, match=r"^3/3.jpg: class \d in .*a, \d in .*b"):
-        compared((write_run(tmp_path / "a", rows), write_run(tmp_path / "b", other)))
-
-
-def unfinished(folder: Path) -> None:
-    (folder / "summary.json").unlink()
-    (folder / "parts").mkdir()
-
-
-def without_a_column(folder: Path) -> None:
-    pq.write_table(pq.read_table(folder / "predictions.parquet").drop_columns("label"), folder / "predictions.parquet")
-
-
-def without_an_image(folder: Path) -> None:
-    write_records(folder / "predictions.parquet", pq.read_table(folder / "predictions.parquet").slice(1))
-
-
-def with_a_null(folder: Path) -> None:
-    rows = pq.read_table(folder / "predictions.parquet").to_pylist()
-    rows[3]["ten_crop_indices"] = None
-    write_records(folder / "predictions.parquet", pa.Table.from_pylist(rows, schema=SCHEMA))
-
-
-def with_six_answers(folder: Path) -> None:
-    rows = pq.read_table(folder / "predictions.parquet").to_pylist()
-    rows[3]["ten_crop_indices"] = [1, 2, 3, 4, 5, 6]
-    write_records(folder / "predictions.parquet", pa.Table.from_pylist(rows, schema=SCHEMA))
-
-
-@pytest.mark.parametrize(
-    ("spoil", "message"),
-    [
-        (lambda folder: shutil.rmtree(folder), "no validation here"),
-        (lambda folder: (folder / "summary.json").unlink(), "no validation here"),
-        (unfinished, "not finished"),
-        (lambda folder: (folder / "predictions.parquet").unlink(), "predictions.parquet: missing or damaged"),
-        (
-            lambda folder: (folder / "predictions.parquet").write_bytes(b"PAR1 no more PAR1"),
-            "predictions.parquet: missing or damaged",
-        ),
-        (lambda folder: (folder / "summary.json").write_bytes(b"\xff{"), "summary.json: damaged"),
-        (lambda folder: (folder / "summary.json").write_text("[]"), "summary.json: damaged"),
-        (lambda folder: (folder / "summary.json").write_text('{"n": 60}'), "summary.json: damaged"),
-        (without_a_column, "has other columns"),
-        (without_an_image, "not the 60 predictions"),
-        (with_a_null, "missing or damaged"),
-        (with_six_answers, "missing or damaged"),
-    ],
-)
-def test_folder_that_is_no_finished_run_is_one_line(
-    spoil: Any,
-    message: str,
-    pair: tuple[Path, Path],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    spoil(pair[1])
-    assert call(monkeypatch, "compare", *map(str, pair)) == 2
-    said = capsys.readouterr().err
-    assert message in said and str(pair[1]) in said and said.count("\n") == 1 and said.startswith("tencrop: ")
-
-
-def test_records_damaged_anywhere_are_refused_or_read(pair: tuple[Path, Path]) -> None:
-    file, random = pair[1] / "predictions.parquet", np.random.default_rng(6)
-    whole, refused = file.read_bytes(), 0
-    for _ in range(200):
-        damaged = bytearray(whole)
-        for at in random.integers(len(whole), size=3):
-            damaged[at] ^= int(random.integers(1, 256))
-        file.write_bytes(
-            damaged[: int(random.integers(len(whole) // 2, len(whole) + 1))] if random.random() < 0.3 else damaged
-        )
-        try:
-            text_comparison(compared(pair))
-        except BadInput:
-            refused += 1
-    assert refused > 50
+        compare_folders((write_run(tmp_path / "a", rows), write_run(tmp_path / "b", other)))
 
 
 def test_two_engines_on_photographs_are_compared_by_the_command(
@@ -386,6 +240,6 @@ def test_printed_comparison_lists_the_images_that_changed(
 ) -> None:
     assert call(monkeypatch, "compare", *map(str, pair), "--show", "3") == 0
     printed = capsys.readouterr().out.splitlines()
-    changed = compared(pair)["ten_crop"]["changed"]
+    changed = compare_folders(pair)["ten_crop"]["changed"]
     assert printed[9] == f"another label by ten views, 3 of {changed} (classes by their index):" and len(printed) == 13
     assert all(": true " in line and ", A " in line and ", B " in line for line in printed[10:])

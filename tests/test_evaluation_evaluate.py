@@ -1,14 +1,10 @@
 """Batch validation: served, evaluated and torch's predictions are equal; a run resumes; bad input is one line."""
 
-import errno
-import fcntl
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -21,7 +17,6 @@ from support.crops import assert_same_validation, write_crops
 from torch import Tensor
 from torchvision.transforms import v2
 
-from tencrop.common.atomic import write_atomic
 from tencrop.common.errors import BadInput, WorkFailed
 from tencrop.dataset.layouts import open_source
 from tencrop.evaluation import plan as plan_file
@@ -29,7 +24,6 @@ from tencrop.evaluation.evaluate import evaluate, evaluate_source
 from tencrop.evaluation.plan import Plan, plan_evaluation
 from tencrop.evaluation.prediction_records import SCHEMA_0_1, count_errors, write_records
 from tencrop.evaluation.report import MISTAKES, PANEL
-from tencrop.evaluation.run_folder import lock_run_folder
 from tencrop.evaluation.text_report import text_report
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.metrics import ErrorCounts
@@ -256,62 +250,6 @@ def test_finished_run_is_not_run_again(folder: Path, classifier: Classifier, tmp
     assert evaluate(work, classifier, tmp_path / "run", True, seen.append) == summary and seen == []
 
 
-def test_folder_of_somebody_else_is_left_alone(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine/summary.json").write_text("keep")
-    (tmp_path / "file").write_text("keep")
-    for out in ("mine", "file", "file/x"):
-        with pytest.raises(BadInput, match="choose another"):
-            evaluate(whole(folder, classifier, 1), classifier, tmp_path / out, False, lambda done: None)
-    assert (tmp_path / "mine/summary.json").read_text() == "keep"
-
-
-def test_damaged_claim_is_one_line(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run/claim.json").write_bytes(b"\xff\xfe{")
-    with pytest.raises(BadInput, match="damaged"):
-        evaluate(whole(folder, classifier, 1), classifier, tmp_path / "run", True, lambda done: None)
-
-
-def test_second_fresh_start_at_the_same_moment_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def another_comes(file: Path, content: str) -> None:
-        monkeypatch.undo()
-        with (
-            pytest.raises(BadInput, match="another process uses this folder"),
-            lock_run_folder(tmp_path / "run", {"model": "b"}, False),
-        ):
-            pass
-        write_atomic(file, content)
-
-    monkeypatch.setattr("tencrop.evaluation.run_folder.write_atomic", another_comes)
-    with lock_run_folder(tmp_path / "run", {"model": "a"}, False):
-        assert json.loads((tmp_path / "run/claim.json").read_text()) == {"model": "a"}
-    with lock_run_folder(tmp_path / "run", {"model": "a"}, True):
-        pass
-
-
-@pytest.mark.parametrize("refusal", [errno.ENOLCK, errno.ENOSYS])
-def test_file_system_without_locks_is_told_from_another_process(
-    refusal: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def flock(held: IO[str], _: int) -> None:
-        assert held.writable()  # else NFS says EBADF
-        raise OSError(refusal, os.strerror(refusal))
-
-    monkeypatch.setattr(fcntl, "flock", flock)
-    with (
-        pytest.raises(BadInput, match=rf"cannot be used \({os.strerror(refusal)}\)"),
-        lock_run_folder(tmp_path / "run", {}, False),
-    ):
-        pass
-
-
-def test_resume_refuses_another_list_of_images(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
-    evaluate(whole(folder, classifier, 3), classifier, tmp_path / "run", False, lambda done: None)
-    with pytest.raises(BadInput, match="another list of images"):
-        evaluate(whole(folder, classifier, 4), classifier, tmp_path / "run", True, lambda done: None)
-
-
 def test_image_that_vanishes_is_one_line_and_nothing_is_lost(
     folder: Path, classifier: Classifier, tmp_path: Path
 ) -> None:
@@ -319,34 +257,6 @@ def test_image_that_vanishes_is_one_line_and_nothing_is_lost(
     shutil.rmtree(folder / "sunflower")
     with pytest.raises(WorkFailed, match=r"sunflower/flower\d+\.jpg is listed but No such file"):
         evaluate(work, classifier, tmp_path / "run", False, lambda done: None)
-
-
-def test_class_that_the_model_does_not_know_is_refused(folder: Path, classifier: Classifier) -> None:
-    (folder / "sunflower").rename(folder / "n11939491")
-    with pytest.raises(BadInput, match="'n11939491' is none of the model's"):
-        whole(folder, classifier)
-
-
-@pytest.mark.parametrize(
-    ("inside", "holdout", "images", "n"),
-    [("", 1, "all", 19), ("", 1.0, "all", 19), ("", 0.3, 0.3, 6), ("val", 0.3, "own", 19)],
-)
-def test_summary_says_which_images_were_used(
-    inside: str, holdout: float, images: str | float, n: int, folder: Path, classifier: Classifier, tmp_path: Path
-) -> None:
-    shutil.copytree(folder, tmp_path / "data" / inside)
-    work = plan_evaluation(open_source(tmp_path / "data"), classifier, holdout, None)
-    evaluate(work, classifier, tmp_path / "run", False, lambda done: None)
-    summary = json.loads((tmp_path / "run/summary.json").read_text())
-    assert (summary["images"], summary["subset"], summary["n"]) == (images, images, n)
-    assert summary["among"] == summary["available"] == n
-
-
-def test_limit_spreads_evenly(folder: Path, classifier: Classifier) -> None:
-    work = whole(folder, classifier, 4)
-    ids = [entry.id for entry in work.entries]
-    assert work.available == 19 and whole(folder, classifier).available == 19
-    assert ids == ["pagoda/broken.jpg", "pagoda/china03.jpg", "pagoda/china08.jpg", "sunflower/flower04.jpg"]
 
 
 def test_counts_of_merged_parts_are_the_sum(folder: Path, classifier: Classifier, tmp_path: Path) -> None:

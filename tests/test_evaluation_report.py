@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from PIL import Image
-from validations import hostile, validation
+from support.synthetic_validation import hostile, validation
 
 from tencrop.evaluation.plan import Subset
 from tencrop.evaluation.record_queries import Predictions
