@@ -1,0 +1,55 @@
+"""README.md, CHANGELOG.md and docs/*.md: every link, path, module and test selection in them exists."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ROOMS = "bench|common|dataset|deploy|docs|evaluation|experiments|export|images|model|runtime|server|tests|training"
+DOCUMENTS = ["README.md", "CHANGELOG.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+
+
+def read_without_quotes(name: str) -> str:
+    """The text without "quoted" commit subjects, which name files as they were."""
+    return re.sub(r'"[^"\n`]*"', "", (ROOT / name).read_text(encoding="utf-8"))
+
+
+def find_anchors(path: Path) -> set[str]:
+    """The anchors that GitHub gives to the headings of a Markdown file."""
+    headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_link_leads_to_a_file_and_a_heading(name: str) -> None:
+    document = ROOT / name
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", read_without_quotes(name)):
+        path = document.parent / target if target else document
+        assert path.exists(), target
+        assert not anchor or anchor in find_anchors(path), f"{target}#{anchor}"
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_path_in_backticks_exists(name: str) -> None:
+    for code in re.findall(r"`([^`\n]+)`", read_without_quotes(name)):
+        for path in re.findall(rf"(?:^|(?<= ))((?:{ROOMS})/[\w./-]*)", code):
+            assert (ROOT / path.rstrip(".")).exists(), path
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_module_that_is_run_exists(name: str) -> None:
+    for module in re.findall(r"python\s+-m\s+((?:bench|experiments)\.\w+)", read_without_quotes(name)):
+        path = ROOT / module.replace(".", "/")
+        assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), module
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_selection_of_tests_finds_one(name: str) -> None:
+    text = " ".join((ROOT / name).read_text(encoding="utf-8").split())
+    for path, quoted, word in re.findall(r"(tests/test_\w+\.py) -k (?:\"([^\"]+)\"|(\w+))", text):
+        tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+        functions = [node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+        for part in (quoted or word).split(" or "):
+            assert any(function.startswith("test_") and part in function for function in functions), f"{path} -k {part}"
