@@ -1,7 +1,8 @@
-# The server: `docker build -t tencrop .`, for CPUs. With `--build-arg EXTRAS=[gpu]` CUDA and cuDNN come along; run that with `--gpus all`.
+# The server's image. `docker build -t tencrop .` builds it for CPUs. `--build-arg EXTRAS=[gpu]` adds CUDA and cuDNN; run
+# that image with `--gpus all`.
 #
-# One base for both: pip has the CUDA libraries in the very versions that its onnxruntime-gpu wants, so no nvidia/cuda base can be of
-# another one. The host gives the driver, by NVIDIA's container toolkit.
+# Both images have the same base. pip installs the CUDA libraries in the versions that onnxruntime-gpu asks for; an
+# nvidia/cuda base could hold other versions. NVIDIA's container toolkit adds the driver of the host.
 FROM python:3.11-slim-bookworm AS code
 WORKDIR /src
 ARG EXTRAS=""
@@ -19,18 +20,19 @@ COPY training training
 COPY export export
 COPY evaluation evaluation
 COPY server server
+# tencrop/ holds links to the rooms. pip follows them, and the installed package holds files.
 RUN pip install --no-cache-dir --no-deps --compile --root /code --prefix /usr/local .
 
 FROM python:3.11-slim-bookworm
-# The next two layers change with the list of dependencies alone. The base has no bytecode of the standard library, and at run time nothing
-# can write any.
+# The next two layers change only with the list of dependencies. compileall writes the bytecode of the standard library,
+# which the base lacks: the container's user cannot write it.
 COPY --from=code /src/requirements.txt /usr/local/share/tencrop/
 RUN pip install --no-cache-dir --compile --requirement /usr/local/share/tencrop/requirements.txt \
     && python -m compileall -q -x site-packages /usr/local/lib/python3.11 \
     && install -d -o 10001 -g 10001 /var/lib/tencrop
 COPY --from=code /code/usr/local /usr/local
 
-# HOME: where a library may want a cache (CUDA's compiled kernels), for the root may be read-only.
+# Libraries write caches below HOME, such as CUDA's compiled kernels. /tmp is writable even where the root is read-only.
 ENV HOME=/tmp \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -1,4 +1,4 @@
-# Each target makes what it needs in .venv. README.md says what they are for.
+# Each target installs what it needs in .venv. README.md says what each target is for.
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3

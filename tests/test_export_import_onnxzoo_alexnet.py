@@ -160,6 +160,7 @@ def test_mutant_is_not_the_torch_net(mutant: str, bvlc: onnx.ModelProto, crops: 
     assert difference(net_logits(copy, crops[:1], options), want[:1]) > 1e-3
 
 
+@pytest.mark.slow
 def test_whole_file_sees_photographs_as_caffe_did(
     bvlc: onnx.ModelProto, tmp_path: Path, photographs: dict[str, Path]
 ) -> None:

@@ -47,6 +47,7 @@ def exported(patches: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_every_product_but_the_first_is_in_8_bits(exported: Path, embedded: Checkpoint) -> None:
     net = onnx.load(exported / "net.onnx")
     weights = {node.input[0] for node in net.graph.node if node.op_type == "DequantizeLinear"}
@@ -58,6 +59,7 @@ def test_every_product_but_the_first_is_in_8_bits(exported: Path, embedded: Chec
     assert (exported / "net.onnx").stat().st_size < 1.1 * sum(value.size for value in embedded.weights.values())
 
 
+@pytest.mark.slow
 def test_two_products_add_up_in_16_bits_as_cpus_without_vnni_add_them(exported: Path) -> None:
     stored = [
         value
@@ -68,12 +70,14 @@ def test_two_products_add_up_in_16_bits_as_cpus_without_vnni_add_them(exported: 
     assert largest and all(2 * 255 * weight < 2**15 for weight in largest.values()), largest
 
 
+@pytest.mark.slow
 def test_views_still_share_their_stem_and_norms_are_still_norms(exported: Path) -> None:
     told = describe_file(exported)
     assert (told["nodes"]["LRN"], told["nodes"]["MaxPool"]) == (5, 6)  # the stem four times, lrn2; pool2 and pool5
     assert told["parameters"] == describe_file(EMBEDDED)["parameters"]
 
 
+@pytest.mark.slow
 def test_parity_tells_how_far_8_bits_are_and_that_the_exact_form_had_passed(exported: Path) -> None:
     parity = json.loads((exported / "parity.json").read_text())
     assert parity["limits"] == INT8._asdict() and parity["calibrated_on"] == 22
@@ -81,6 +85,7 @@ def test_parity_tells_how_far_8_bits_are_and_that_the_exact_form_had_passed(expo
     assert all(row["logits_relative"] < 1e-5 for row in parity["before_int8"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("engine", "precision"), [("onnxruntime", "auto"), ("openvino", "fp32"), ("openvino", "auto")])
 def test_every_engine_answers_its_probe_and_agrees_with_the_full_model(
     engine: str, precision: str, exported: Path, photographs: dict[str, Path]

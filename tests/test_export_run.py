@@ -33,6 +33,7 @@ def test_exported_file_proves_itself_on_every_engine(tmp_path: Path) -> None:
     assert not (tmp_path / "out/checkpoint").exists()
 
 
+@pytest.mark.slow
 def test_embedded_file_is_the_export_of_the_embedded_checkpoint(tmp_path: Path) -> None:
     export(EMBEDDED / "checkpoint", tmp_path, "fp32", 0, None)
     ours, fresh = TenCropFile.read(EMBEDDED), TenCropFile.read(tmp_path)
@@ -46,6 +47,7 @@ def test_embedded_file_is_the_export_of_the_embedded_checkpoint(tmp_path: Path) 
     )
 
 
+@pytest.mark.slow
 def test_smaller_export_keeps_its_checkpoint(source145: Checkpoint, tmp_path: Path) -> None:
     source145.save(tmp_path / "checkpoint")
     export(tmp_path / "checkpoint", tmp_path / "small", "fp16", 16, None)

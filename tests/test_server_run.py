@@ -47,19 +47,19 @@ def test_server_answers_without_torch_in_little_memory(
 
 
 @pytest.mark.slow
-def test_uploads_of_fifty_megapixels_leave_no_memory_behind(server: tuple[subprocess.Popen[str], str]) -> None:
+def test_uploads_of_fifty_megapixels_leave_no_memory_behind() -> None:
     """The largest that are taken, several at once, in the mode that costs most."""
-    process, address = server
     packed = io.BytesIO()
     Image.new("RGBA", (7000, 7000), "teal").save(packed, "PNG")
-    with ThreadPoolExecutor(4) as pool:
+    patient = os.environ | {"TENCROP_DEADLINE_SECONDS": "120"}  # the test is of memory, and cores may be busy
+    with served(**patient) as (process, address), ThreadPoolExecutor(4) as pool:
         for reply in pool.map(
             lambda _: urllib.request.urlopen(f"{address}/v1/predict", packed.getvalue(), timeout=120), range(4)
         ):
             with reply:
                 assert len(json.load(reply)["top"]) == 5
-    assert resident(process, "VmHWM") < 1.2 * MAX_RESIDENT_MIB
-    assert resident(process, "VmRSS") < MAX_RESIDENT_MIB / 1.5
+        assert resident(process, "VmHWM") < 1.2 * MAX_RESIDENT_MIB
+        assert resident(process, "VmRSS") < MAX_RESIDENT_MIB / 1.5
 
 
 def resident(process: subprocess.Popen[str], field: str) -> float:

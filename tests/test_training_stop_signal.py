@@ -126,6 +126,7 @@ def test_a_run_killed_in_an_epoch_resumes_bit_for_bit(
     assert_equal(resumed(recipe, tiny_prepared, tmp_path), undisturbed)
 
 
+@pytest.mark.slow
 def test_a_run_killed_while_it_writes_a_checkpoint_resumes_from_the_one_before(
     undisturbed: Checkpoint, tiny_prepared: PreparedStore, recipe: Recipe, tmp_path: Path
 ) -> None:
@@ -138,6 +139,7 @@ def test_a_run_killed_while_it_writes_a_checkpoint_resumes_from_the_one_before(
     assert not list(tmp_path.glob("*.partial"))
 
 
+@pytest.mark.slow
 def test_a_stopped_run_saves_where_it_is_and_goes_on_bit_for_bit(
     undisturbed: Checkpoint, tiny_prepared: PreparedStore, tmp_path: Path
 ) -> None:

@@ -75,6 +75,7 @@ def two(prepared: PreparedStore, tmp_path_factory: pytest.TempPathFactory) -> Pa
 # ---- as one process
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", ["exact", "apart"])
 def test_two_columns_train_as_the_whole_net_does(one: Path, two: Path, run: str) -> None:
     """After 20 steps of source145, 5 of no_communication; what is left is the order of summation, and a switched maximum."""
@@ -88,12 +89,14 @@ def test_two_columns_train_as_the_whole_net_does(one: Path, two: Path, run: str)
         )  # one guess may differ
 
 
+@pytest.mark.slow
 def test_both_processes_hold_the_same_last_layer(two: Path) -> None:
     first, second = (told(two / "noisy", rank)[0]["fc8"] for rank in (0, 1))
     assert len(set(first)) == 2 * STEPS
     assert first == second
 
 
+@pytest.mark.slow
 def test_validation_counts_every_image_once(prepared: PreparedStore, two: Path) -> None:
     saved = last(two / "noisy")
     images = int(prepared.validation.sum())
@@ -110,6 +113,7 @@ def test_validation_counts_every_image_once(prepared: PreparedStore, two: Path) 
 # ---- checkpoints and dropout
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_the_whole_net(one: Path, two: Path) -> None:
     alone, together = last(one / "exact"), last(two / "exact")
     for mine, theirs in ((alone.weights, together.weights), (alone.training, together.training)):
@@ -117,6 +121,7 @@ def test_a_checkpoint_is_the_whole_net(one: Path, two: Path) -> None:
     assert AlexNet.from_weights(together.net, together.weights)(torch.zeros(1, 3, 224, 224)).shape == (1, 7)
 
 
+@pytest.mark.slow
 def test_one_process_goes_on_where_two_columns_stopped(
     prepared: PreparedStore, one: Path, two: Path, tmp_path: Path
 ) -> None:
@@ -127,10 +132,12 @@ def test_one_process_goes_on_where_two_columns_stopped(
     assert of_movement < 1e-2
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights(two: Path) -> None:
     assert_equal(last(two / "noisy"), last(two / "again"))
 
 
+@pytest.mark.slow
 def test_each_column_draws_masks_of_its_own(two: Path) -> None:
     first, second = (told(two / "noisy", rank)[0]["masks"] for rank in (0, 1))
     assert len(first) == 2 * 2 * STEPS  # dropouts, epochs, steps
@@ -140,6 +147,7 @@ def test_each_column_draws_masks_of_its_own(two: Path) -> None:
 # ---- ends and new beginnings
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_as_if_it_had_not_been(two: Path) -> None:
     for rank in (0, 1):
         stopped, resumed = told(two / "stopped", rank)
