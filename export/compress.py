@@ -1,5 +1,7 @@
-"""Smaller checkpoints: low-rank fully connected layers and fp16 weights. What is made smaller is a checkpoint again, so that
-parity is asked of the very numbers that are shipped."""
+"""Makes a checkpoint smaller with low-rank fully connected layers and fp16 weights.
+
+The result is again an ordinary checkpoint, so that the parity gate compares with the very numbers that are shipped.
+"""
 
 from dataclasses import replace
 
@@ -14,7 +16,7 @@ FP16_MAX = float(np.finfo(np.float16).max)
 
 
 def factorise_fc(checkpoint: Checkpoint, rank: int) -> Checkpoint:
-    """fc6 and fc7 factorised to `rank`. Raises BadInput where a layer is factorised already or the rank is too large."""
+    """Factorise fc6 and fc7 to `rank`. Raises BadInput where a layer is factorised already or the rank is too large."""
     net = checkpoint.net
     for layer in ("fc6", "fc7"):
         fc = getattr(net, layer)
@@ -23,21 +25,21 @@ def factorise_fc(checkpoint: Checkpoint, rank: int) -> Checkpoint:
         if not 0 < rank < fc.units:
             raise BadInput(f"--fc-rank {rank}: must be between 1 and {fc.units - 1}")
         net = replace(net, **{layer: replace(fc, rank=rank)})
-    recipe = {**checkpoint.recipe, "net": dump(net), "expect": []}  # what 2012 logged is the full net's
+    recipe = {**checkpoint.recipe, "net": dump(net), "expect": []}  # the 2012 errors are those of the full net
     return replace(checkpoint, recipe=recipe, weights=factorise_weights(checkpoint.weights, net))
 
 
 def cast_to_fp16(checkpoint: Checkpoint) -> Checkpoint:
-    """Weight matrices and kernels rounded to fp16; biases stay fp32. Raises BadInput where one exceeds fp16's range."""
+    """Round weight matrices and kernels to fp16; biases stay fp32. Raises BadInput where a weight exceeds fp16's range."""
     weights = dict(checkpoint.weights)
     for name, value in weights.items():
         if name.endswith("weight"):
             if np.abs(value).max() > FP16_MAX:
-                raise BadInput(f"--weights fp16: {name} exceeds fp16's range; use fp32")
+                raise BadInput(f"--weights fp16: {name} exceeds fp16's range", "use fp32")
             weights[name] = value.astype(np.float16)
     return replace(checkpoint, weights=weights)
 
 
 def cast_to_fp32(checkpoint: Checkpoint) -> Checkpoint:
-    """All weights in fp32, whatever they are stored in."""
+    """Cast all weights to fp32."""
     return replace(checkpoint, weights={name: value.astype(np.float32) for name, value in checkpoint.weights.items()})

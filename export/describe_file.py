@@ -1,4 +1,4 @@
-"""What a file is: a tencrop.onnx, any other ONNX file, or a checkpoint, told in plain data."""
+"""Describes a file in plain data: a tencrop.onnx, any other ONNX file, or a checkpoint."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -16,25 +16,22 @@ from tencrop.model.checkpoint import DOCUMENT, Checkpoint, hash_weights
 from tencrop.model.contract import Contract
 from tencrop.model.tencropfile import TenCropFile, parse_onnx
 
-PARAMETER_TYPES = (
-    TensorProto.FLOAT,
-    TensorProto.FLOAT16,
-    TensorProto.INT8,
-    TensorProto.INT32,
-)  # types of weights and biases
-MEASURED_DIFFERENCES = ("logits_relative", "probabilities")  # that the gate measured
-QUANTIZATION_SUFFIXES = ("_scale", "_zero_point")  # ends of the names of what int8 is scaled by
+PARAMETER_TYPES = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT8, TensorProto.INT32)  # of weights and biases
+PARITY_DIFFERENCES = ("logits_relative", "probabilities")  # keys of a row of parity.json
+QUANTIZATION_SUFFIXES = ("_scale", "_zero_point")  # of the names of int8's scales and zero points
 
 
 def describe_file(path: Path) -> dict[str, Any]:
-    """Of a file or folder: its kind, size, what goes in and out, and all that it says of itself. Raises BadInput."""
+    """Describe a file or folder: its kind, size, inputs, outputs and metadata. Raises BadInput."""
     if (path / DOCUMENT).is_file():
         return _describe_checkpoint(path)
     file = path / "tencrop.onnx" if path.is_dir() else path
     try:
         data = file.read_bytes()
     except OSError as error:
-        raise BadInput(f"{file}: cannot be read ({error.strerror}); name an ONNX file or a checkpoint folder") from None
+        raise BadInput(
+            f"{file}: cannot be read ({error.strerror})", "name an ONNX file or a checkpoint folder"
+        ) from None
     model = parse_onnx(data, str(file))
     is_ours = any(entry.key == "tencrop.contract" for entry in model.metadata_props)
     return {
@@ -47,16 +44,18 @@ def describe_file(path: Path) -> dict[str, Any]:
 
 def _describe_graph(model: onnx.ModelProto) -> dict[str, Any]:
     nodes = Counter(node.op_type for node in model.graph.node)
-    net = [
-        v
-        for v in model.graph.initializer
-        if v.data_type in PARAMETER_TYPES and not (v.name.startswith(FRONT) or v.name.endswith(QUANTIZATION_SUFFIXES))
+    parameters = [
+        value
+        for value in model.graph.initializer
+        if value.data_type in PARAMETER_TYPES
+        and not value.name.startswith(FRONT)
+        and not value.name.endswith(QUANTIZATION_SUFFIXES)
     ]
     return {
         "opset": next((o.version for o in model.opset_import if not o.domain), None),
         "inputs": {value.name: _format_shape(value) for value in model.graph.input},
         "outputs": {value.name: _format_shape(value) for value in model.graph.output},
-        "parameters": sum(prod(value.dims) for value in net if value.dims),
+        "parameters": sum(prod(value.dims) for value in parameters if value.dims),
         "lrn_nodes": nodes["LRN"],
         "nodes": dict(nodes.most_common()),
     }
@@ -65,8 +64,9 @@ def _describe_graph(model: onnx.ModelProto) -> dict[str, Any]:
 def _format_shape(value: onnx.ValueInfoProto) -> str:
     tensor = value.type.tensor_type
     sides = ", ".join(str(dim.dim_value or dim.dim_param or "?") for dim in tensor.shape.dim)
-    known = tensor.elem_type in TensorProto.DataType.values()
-    return f"{TensorProto.DataType.Name(tensor.elem_type).lower() if known else f'type {tensor.elem_type}'} [{sides}]"
+    is_known = tensor.elem_type in TensorProto.DataType.values()
+    kind = TensorProto.DataType.Name(tensor.elem_type).lower() if is_known else f"type {tensor.elem_type}"
+    return f"{kind} [{sides}]"
 
 
 def _describe_metadata(file: Path) -> dict[str, Any]:
@@ -76,10 +76,10 @@ def _describe_metadata(file: Path) -> dict[str, Any]:
     try:
         worst = {
             key: max((row[key] for row in metadata.parity.get("compared", ())), default=None)
-            for key in MEASURED_DIFFERENCES
+            for key in PARITY_DIFFERENCES
         }
     except (TypeError, KeyError):
-        raise BadInput(f"{file}: damaged metadata (parity tells no differences)") from None
+        raise BadInput(f"{file}: damaged metadata (parity states no differences)") from None
     return {
         "sha256": read.sha256,
         "checkpoint_sha256": metadata.checkpoint_sha256,
@@ -106,13 +106,17 @@ def _describe_checkpoint(folder: Path) -> dict[str, Any]:
 
 
 def _describe_contract(contract: Contract) -> dict[str, Any]:
-    bare = dump(contract)
-    labels = bare.pop("labels")
-    return {"contract": bare, "classes": len(labels), "labels": [f"{label['id']}: {label['name']}" for label in labels]}
+    plain = dump(contract)
+    labels = plain.pop("labels")
+    return {
+        "contract": plain,
+        "classes": len(labels),
+        "labels": [f"{label['id']}: {label['name']}" for label in labels],
+    }
 
 
 def format_description(described: Mapping[str, Any], indent: str = "") -> Iterator[str]:
-    """The lines that a person reads: a key and its value each, what belongs to a key below it."""
+    """Yield lines for a person: a key and its value each; the parts of a value stand indented below its key."""
     for key, value in described.items():
         if isinstance(value, Mapping):
             yield f"{indent}{key}:"

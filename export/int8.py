@@ -1,8 +1,9 @@
-"""int8: net.onnx with its products in 8 bits, calibrated on real images. onnxruntime's static quantization, as QDQ nodes.
+"""Quantizes net.onnx to int8 by onnxruntime's static quantization, as QDQ nodes, calibrated on real images.
 
-A scale for each kernel's weights, one for each activation, from the least and the largest value that calibration saw. Weights take 7 of
-their 8 bits: a CPU without VNNI instructions adds two products in 16, which would overflow in silence (onnxruntime's issue 6004). The
-first convolution stays in floats: it sees pixels, costs little, and the ten views can go on to share it (export/shared_layers.py).
+Each kernel's weights have a scale, and each activation one from the least and the largest value seen in calibration. Weights
+take 7 of their 8 bits: a CPU without VNNI instructions adds two products in 16 bits, which would overflow silently
+(onnxruntime's issue 6004). The first convolution stays in floats: it sees pixels, costs little, and the ten views can go on
+to share it (export/shared_layers.py).
 """
 
 import tempfile
@@ -19,7 +20,7 @@ QUANTIZED_OPERATORS = ["Conv", "Gemm", "MatMul"]
 
 
 class CalibrationCrops(CalibrationDataReader):  # type: ignore[misc]
-    """Batches of float crops, one after the other."""
+    """Hands batches of float crops to the quantizer."""
 
     def __init__(self, batches: Iterable[np.ndarray]) -> None:
         self.batches = iter(batches)
@@ -30,9 +31,9 @@ class CalibrationCrops(CalibrationDataReader):  # type: ignore[misc]
 
 
 def quantize_to_int8(net: onnx.ModelProto, batches: Iterable[np.ndarray]) -> onnx.ModelProto:
-    """batches: what the net sees of images to calibrate on, float32 [N,3,crop,crop] each."""
+    """batches: the net's inputs for the images to calibrate on, float32 [N,3,crop,crop] each."""
     model = shape_inference.infer_shapes(net)
-    add_pre_process_metadata(model)  # a graph without dead nodes, its shapes told, is what the quantizer wants prepared
+    add_pre_process_metadata(model)  # the quantizer wants inferred shapes and no dead nodes
     first = next(node.name for node in model.graph.node if node.op_type == "Conv")
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "net.onnx"

@@ -1,11 +1,10 @@
-"""checkpoint -> net.onnx: the layers of the net, each as standard ONNX nodes. Float crop in, logits out.
+"""checkpoint -> net.onnx: writes each layer of the layer table as standard ONNX nodes, from float crop to logits.
 
-Written from the same table as the torch net and not traced from it, so that export/verify.py compares two readings of one
-recipe; no tracer's leftovers (stack traces, paths, shape arithmetic) can be in the file.
+The graph is written from the table and not traced from the torch net. The parity gate thus compares two readings of one
+recipe, and no leftovers of a tracer (stack traces, paths, shape arithmetic) can be in the file.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import onnx
@@ -14,12 +13,12 @@ from tencrop.export.graph_builder import GraphBuilder
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.net_config import LRN, Conv, Dropout, Layer, Linear, Pool, WithinMapLRN, layer_table
 
+Weights = Mapping[str, np.ndarray]
+
 
 def build_net_graph(checkpoint: Checkpoint) -> onnx.ModelProto:
     """`input` float32 [N,3,crop,crop], mean subtracted -> `logits` float32 [N,C]."""
-    graph = GraphBuilder()
-    value = "input"
-    config = checkpoint.net
+    graph, value, config = GraphBuilder(), "input", checkpoint.net
     table = list(layer_table(config))
     for layer in table:
         value = EMITTERS[layer.op](graph, layer, value, checkpoint.weights)
@@ -27,26 +26,19 @@ def build_net_graph(checkpoint: Checkpoint) -> onnx.ModelProto:
     return graph.build("net", {"input": ("N", 3, config.input, config.input)}, {"logits": ("N", *table[-1].out_shape)})
 
 
-def _add_conv(graph: GraphBuilder, layer: Layer, x: str, weights: Any) -> str:
+def _add_conv(graph: GraphBuilder, layer: Layer, x: str, weights: Weights) -> str:
     conv: Conv = layer.spec
-    kernel, bias = _add_parameters(graph, layer.name, weights)
     before, behind = conv.pad
-    pads = [before, before, behind, behind]
-    stride = [conv.stride] * 2
-    return graph.add_node(
-        "Conv",
-        layer.name,
-        x,
-        kernel,
-        bias,
-        kernel_shape=[conv.kernel] * 2,
-        strides=stride,
-        pads=pads,
-        group=conv.groups,
-    )
+    attributes = {
+        "kernel_shape": [conv.kernel] * 2,
+        "strides": [conv.stride] * 2,
+        "pads": [before, before, behind, behind],
+        "group": conv.groups,
+    }
+    return graph.add_node("Conv", layer.name, x, *_add_parameters(graph, layer.name, weights), **attributes)
 
 
-def _add_fc(graph: GraphBuilder, layer: Layer, x: str, weights: Any) -> str:
+def _add_fc(graph: GraphBuilder, layer: Layer, x: str, weights: Weights) -> str:
     fc: Linear = layer.spec
     if fc.groups > 1:
         return _add_fc_groups(graph, layer, x, weights)
@@ -58,31 +50,21 @@ def _add_fc(graph: GraphBuilder, layer: Layer, x: str, weights: Any) -> str:
     return graph.add_node("Gemm", layer.name, thin, *_add_parameters(graph, f"{layer.name}.up", weights), transB=1)
 
 
-def _add_fc_groups(graph: GraphBuilder, layer: Layer, x: str, weights: Any) -> str:
-    """A product for each column: [N,inputs] -> [groups,N,inputs/groups] @ [groups,inputs/groups,units/groups]."""
-    groups, units = layer.spec.groups, layer.spec.units
-    matrix, bias = (
-        weights[f"{layer.name}.weight"],
-        graph.add_constant(f"{layer.name}.bias", weights[f"{layer.name}.bias"]),
-    )
-    matrices = graph.add_constant(
-        f"{layer.name}.weight", matrix.reshape(groups, units // groups, -1).transpose(0, 2, 1)
-    )
-    apart = graph.add_constant(f"{layer.name}.apart", np.array([-1, groups, matrix.shape[1]]))
-    own = graph.add_node(
-        "Transpose", f"{layer.name}.own", graph.add_node("Reshape", f"{layer.name}.columns", x, apart), perm=[1, 0, 2]
-    )
-    product = graph.add_node(
-        "Transpose",
-        f"{layer.name}.products",
-        graph.add_node("MatMul", f"{layer.name}.matmul", own, matrices),
-        perm=[1, 0, 2],
-    )
-    together = graph.add_constant(f"{layer.name}.together", np.array([-1, units]))
-    return graph.add_node("Add", layer.name, graph.add_node("Reshape", f"{layer.name}.flat", product, together), bias)
+def _add_fc_groups(graph: GraphBuilder, layer: Layer, x: str, weights: Weights) -> str:
+    """Add one product a group: [N,inputs] -> [groups,N,inputs/groups] @ [groups,inputs/groups,units/groups]."""
+    name, groups, units = layer.name, layer.spec.groups, layer.spec.units
+    matrix, bias = weights[f"{name}.weight"], graph.add_constant(f"{name}.bias", weights[f"{name}.bias"])
+    matrices = graph.add_constant(f"{name}.weight", matrix.reshape(groups, units // groups, -1).transpose(0, 2, 1))
+    apart = graph.add_constant(f"{name}.apart", np.array([-1, groups, matrix.shape[1]]))
+    columns = graph.add_node("Reshape", f"{name}.columns", x, apart)
+    own = graph.add_node("Transpose", f"{name}.own", columns, perm=[1, 0, 2])
+    product = graph.add_node("MatMul", f"{name}.matmul", own, matrices)
+    products = graph.add_node("Transpose", f"{name}.products", product, perm=[1, 0, 2])
+    together = graph.add_constant(f"{name}.together", np.array([-1, units]))
+    return graph.add_node("Add", name, graph.add_node("Reshape", f"{name}.flat", products, together), bias)
 
 
-def _add_lrn(graph: GraphBuilder, layer: Layer, x: str, weights: Any) -> str:
+def _add_lrn(graph: GraphBuilder, layer: Layer, x: str, weights: Weights) -> str:
     lrn: LRN = layer.spec
     channels, height, width = layer.in_shape
     numbers = {"size": lrn.size, "alpha": lrn.alpha_each * lrn.size, "beta": lrn.beta, "bias": lrn.k}
@@ -95,50 +77,47 @@ def _add_lrn(graph: GraphBuilder, layer: Layer, x: str, weights: Any) -> str:
     return graph.add_node("Reshape", layer.name, normed, together)
 
 
-def _add_samemap(graph: GraphBuilder, layer: Layer, x: str, weights: Any) -> str:
+def _add_within_map_lrn(graph: GraphBuilder, layer: Layer, x: str, weights: Weights) -> str:
     norm: WithinMapLRN = layer.spec
-    window, pad = [norm.size] * 2, [norm.size // 2] * 4
+    window = {"kernel_shape": [norm.size] * 2, "pads": [norm.size // 2] * 4}
     square = graph.add_node("Mul", f"{layer.name}.square", x, x)
-    mean = graph.add_node(
-        "AveragePool", f"{layer.name}.mean", square, kernel_shape=window, pads=pad, count_include_pad=1
-    )
-    scaled = graph.add_node(
-        "Mul", f"{layer.name}.scaled", mean, graph.add_constant(f"{layer.name}.alpha", np.array(norm.alpha, np.float32))
-    )
-    scale = graph.add_node(
-        "Add", f"{layer.name}.scale", scaled, graph.add_constant(f"{layer.name}.k", np.array(norm.k, np.float32))
-    )
-    power = graph.add_node(
-        "Pow", f"{layer.name}.power", scale, graph.add_constant(f"{layer.name}.beta", np.array(norm.beta, np.float32))
-    )
+    mean = graph.add_node("AveragePool", f"{layer.name}.mean", square, **window, count_include_pad=1)
+
+    def add_constant(name: str, value: float) -> str:
+        return graph.add_constant(f"{layer.name}.{name}", np.array(value, np.float32))
+
+    scaled = graph.add_node("Mul", f"{layer.name}.scaled", mean, add_constant("alpha", norm.alpha))
+    scale = graph.add_node("Add", f"{layer.name}.scale", scaled, add_constant("k", norm.k))
+    power = graph.add_node("Pow", f"{layer.name}.power", scale, add_constant("beta", norm.beta))
     return graph.add_node("Div", layer.name, x, power)
 
 
-def _add_pool(graph: GraphBuilder, layer: Layer, x: str, weights: Any) -> str:
+def _add_pool(graph: GraphBuilder, layer: Layer, x: str, weights: Weights) -> str:
     pool: Pool = layer.spec
     return graph.add_node(
         "MaxPool", layer.name, x, kernel_shape=[pool.size] * 2, strides=[pool.stride] * 2, ceil_mode=1
     )
 
 
-def _add_dropout(graph: GraphBuilder, layer: Layer, x: str, weights: Any) -> str:
+def _add_dropout(graph: GraphBuilder, layer: Layer, x: str, weights: Weights) -> str:
     dropout: Dropout = layer.spec  # at test all neurons, times 1 - p (section 4.2)
     return graph.add_node(
         "Mul", layer.name, x, graph.add_constant(f"{layer.name}.keep", np.array(1 - dropout.p, np.float32))
     )
 
 
-def _add_parameters(graph: GraphBuilder, name: str, weights: Any) -> tuple[str, str]:
-    return tuple(graph.add_constant(f"{name}.{part}", weights[f"{name}.{part}"]) for part in ("weight", "bias"))  # type: ignore[return-value]
+def _add_parameters(graph: GraphBuilder, name: str, weights: Weights) -> tuple[str, str]:
+    weight, bias = (graph.add_constant(f"{name}.{part}", weights[f"{name}.{part}"]) for part in ("weight", "bias"))
+    return weight, bias
 
 
-EMITTERS: dict[str, Callable[[GraphBuilder, Layer, str, Any], str]] = {
+EMITTERS: dict[str, Callable[[GraphBuilder, Layer, str, Weights], str]] = {
     "conv": _add_conv,
     "fc": _add_fc,
     "relu": lambda graph, layer, x, _: graph.add_node("Relu", layer.name, x),
     "tanh": lambda graph, layer, x, _: graph.add_node("Tanh", layer.name, x),
     "lrn": _add_lrn,
-    "samemap": _add_samemap,
+    "samemap": _add_within_map_lrn,
     "pool": _add_pool,
     "dropout": _add_dropout,
 }

@@ -1,85 +1,64 @@
 """checkpoint folder -> OUT: net.onnx, tencrop.onnx, parity.json, and the checkpoint itself where it was made smaller."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import onnx
-import torch
 
 from tencrop.common.atomic import atomic_folder
 from tencrop.common.errors import BadInput
 from tencrop.export.compress import cast_to_fp16, cast_to_fp32, factorise_fc
-from tencrop.export.images import load_photographs, make_formula_images
 from tencrop.export.int8 import quantize_to_int8
 from tencrop.export.net_graph import build_net_graph
-from tencrop.export.parity import BATCHES
+from tencrop.export.parity_gate import BATCHES, INT8_LIMITS, Parity, check_parity
+from tencrop.export.sample_images import load_photographs, make_formula_images
 from tencrop.export.tencrop_graph import build_tencrop_graph, write_files
-from tencrop.export.verify import INT8, verify
+from tencrop.export.torch_reference import TorchReference
 from tencrop.images.decode import decode
 from tencrop.model.checkpoint import Checkpoint, hash_weights
+from tencrop.model.contract import Contract
 from tencrop.model.filter_picture import draw_filters
 from tencrop.model.probe import Probe
-from tencrop.model.ten_crop_net import TenCropNet
 from tencrop.model.tencropfile import OUTPUTS, Metadata
 from tencrop.runtime.engine import open_engine
 from tencrop.runtime.engine_choice import EngineChoice
 
 WEIGHT_FORMATS = ("fp32", "fp16", "int8")
-COMPARED_IMAGES = max(BATCHES)  # photographs that the gate compares on
-COMPARE_EVERY = 14  # of so many photographs one is compared on; the others calibrate int8
+COMPARED_IMAGES = max(BATCHES)  # images that the parity gate compares on
+COMPARE_EVERY = 14  # for int8: one photograph of so many is compared on, the others calibrate
 INT8_IMAGES = COMPARED_IMAGES * COMPARE_EVERY  # photographs that int8 takes: 5 to compare, 65 to calibrate
-MIN_INT8_IMAGES = 20  # photographs to calibrate int8 on and to judge it by
-INT8_PROBE_SLACK = 0.03  # of an int8 file's probe: two engines' answers to 21 images came 0.0135 apart in fp32
+MIN_INT8_IMAGES = 20  # photographs that int8 needs: 2 to compare, 18 to calibrate
+INT8_PROBE_SLACK = 0.03  # added to the probe's tolerance: two engines differed by 0.0135 on 21 images in fp32
 
 
 class ExportedGraphs(NamedTuple):
-    """What goes into OUT, past the gate."""
+    """Both graphs, with the parity that the gate measured and the probe for tencrop.onnx."""
 
     net: onnx.ModelProto
     tencrop: onnx.ModelProto
-    parity: dict[str, Any]
+    parity: Parity
     probe: Probe
 
 
-def export(
-    source: Path, out: Path, weights: str, fc_rank: int, images: Path | None, plain: bool = False
-) -> dict[str, Any]:
-    """Write the files, each whole or not at all, once the parity gate has passed; returns the parity.
+def export(source: Path, out: Path, weights: str, fc_rank: int, images: Path | None, plain: bool = False) -> Parity:
+    """Write the files, all or none, once the parity gate has passed.
 
-    plain: every view by itself, even where they could share their first layers (export/shared_layers.py).
+    plain: compute each view by itself, even where the views could share their first layers (export/shared_layers.py).
 
     Raises BadInput for a bad checkpoint or option, WorkFailed where the gate refuses.
     """
-    if out.exists() and not out.is_dir():
-        raise BadInput(f"{out}: is a file; name a folder for the export")
-    if weights not in WEIGHT_FORMATS:
-        raise BadInput(f"--weights {weights}: expected {', '.join(WEIGHT_FORMATS)}")
-    if weights == "int8" and images is None:
-        raise BadInput(
-            f"--weights int8: is calibrated on photographs; name a folder of {INT8_IMAGES} or more with --images"
-        )
-    if (out / "checkpoint").resolve() == source.resolve():
-        raise BadInput(
-            f"{out}: an export into it would replace the checkpoint that it is made from; name another folder"
-        )
-    checkpoint = original = Checkpoint.load(source)
-    checkpoint.check(source)
-    checkpoint = factorise_fc(checkpoint, fc_rank) if fc_rank else checkpoint
+    _check_options(source, out, weights, images)
+    original = Checkpoint.load(source)
+    original.check(source)
+    checkpoint = factorise_fc(original, fc_rank) if fc_rank else original
     checkpoint = cast_to_fp16(checkpoint) if weights == "fp16" else checkpoint
-    wanted = INT8_IMAGES if weights == "int8" else COMPARED_IMAGES
-    photos = (
-        load_photographs(images, checkpoint.contract, wanted)
-        if images
-        else make_formula_images(checkpoint.contract, wanted)
-    )
-    if weights == "int8" and len(photos) < MIN_INT8_IMAGES:
-        raise BadInput(
-            f"--images {images}: {len(photos)} images there; int8 takes {MIN_INT8_IMAGES} at least, better {INT8_IMAGES}"
-        )
-    made = _build_exact(checkpoint, photos[::COMPARE_EVERY] if weights == "int8" else photos, plain)
-    made = _build_int8(checkpoint, photos, plain, made.parity) if weights == "int8" else made
+    if weights == "int8":
+        graphs = _export_int8(checkpoint, _load_int8_photographs(images, checkpoint.contract), plain)
+    else:
+        graphs = _export_exact(checkpoint, _load_images(images, checkpoint.contract, COMPARED_IMAGES), plain)
     with atomic_folder(out) as folder:
         if checkpoint is not original:
             source = folder / "checkpoint"
@@ -87,48 +66,74 @@ def export(
         metadata = Metadata(
             contract=checkpoint.contract,
             recipe=checkpoint.recipe,
-            parity=made.parity,
+            parity=graphs.parity.to_json(),
             checkpoint_sha256=hash_weights(source),
             filter_picture=draw_filters(checkpoint.weights["conv1.weight"]),
-            probe=made.probe,
+            probe=graphs.probe,
         )
-        write_files(folder, made.net, made.tencrop, metadata)
-    return made.parity
+        write_files(folder, graphs.net, graphs.tencrop, metadata)
+    return graphs.parity
 
 
-def _build_exact(checkpoint: Checkpoint, compared: np.ndarray, plain: bool) -> ExportedGraphs:
+def _check_options(source: Path, out: Path, weights: str, images: Path | None) -> None:
+    """Raises BadInput for an option that no checkpoint can be exported with."""
+    if out.exists() and not out.is_dir():
+        raise BadInput(f"{out}: is a file", "name a folder for the export")
+    if weights not in WEIGHT_FORMATS:
+        raise BadInput(f"--weights {weights}: expected {', '.join(WEIGHT_FORMATS)}")
+    if weights == "int8" and images is None:
+        raise BadInput(
+            "--weights int8: int8 is calibrated on photographs",
+            f"name a folder of {INT8_IMAGES} or more with --images",
+        )
+    if (out / "checkpoint").resolve() == source.resolve():
+        raise BadInput(
+            f"{out}: an export into this folder would replace the checkpoint that it is made from",
+            "name another folder",
+        )
+
+
+def _load_images(folder: Path | None, contract: Contract, n: int) -> np.ndarray:
+    return load_photographs(folder, contract, n) if folder else make_formula_images(contract, n)
+
+
+def _load_int8_photographs(folder: Path | None, contract: Contract) -> np.ndarray:
+    """Raises BadInput where the folder holds too few photographs."""
+    photographs = _load_images(folder, contract, INT8_IMAGES)
+    if len(photographs) < MIN_INT8_IMAGES:
+        raise BadInput(
+            f"--images {folder}: {len(photographs)} images there, but int8 needs {MIN_INT8_IMAGES} at least",
+            f"give {INT8_IMAGES}",
+        )
+    return photographs
+
+
+def _export_exact(checkpoint: Checkpoint, images: np.ndarray, plain: bool) -> ExportedGraphs:
+    """The graphs in the checkpoint's own weights, fp32 or fp16."""
+    reference = TorchReference(checkpoint)
     net = build_net_graph(checkpoint)
     tencrop = build_tencrop_graph(net, checkpoint.contract, checkpoint.mean, plain)
-    parity = verify(checkpoint, net, tencrop, compared)
-    reference = TenCropNet.from_checkpoint(checkpoint)
-
-    @torch.inference_mode()
-    def predict(pixels: np.ndarray) -> np.ndarray:
-        return np.asarray(reference(torch.from_numpy(pixels.copy()))[0][0].numpy())
-
-    return ExportedGraphs(net, tencrop, parity, _make_probe(checkpoint, predict))
+    parity = check_parity(net, tencrop, reference.expect(images))
+    return ExportedGraphs(net, tencrop, parity, _choose_probe(reference.predict, checkpoint.contract))
 
 
-def _build_int8(checkpoint: Checkpoint, photos: np.ndarray, plain: bool, exact: Mapping[str, Any]) -> ExportedGraphs:
-    """The same in int8, judged by how far it is from torch; its exact form has passed the gate, with `exact` for parity."""
-    rest = np.delete(photos, np.s_[::COMPARE_EVERY], axis=0)
-    reference, views = TenCropNet.from_checkpoint(checkpoint), checkpoint.contract.views
-    crops = (reference.inputs(torch.from_numpy(image[None]), views)[0].numpy() for image in rest)
-    net = quantize_to_int8(build_net_graph(cast_to_fp32(checkpoint)), crops)
+def _export_int8(checkpoint: Checkpoint, photographs: np.ndarray, plain: bool) -> ExportedGraphs:
+    """The graphs in int8. The gate judges the exact graphs first, so that only the rounding is left to judge."""
+    reference = TorchReference(checkpoint)
+    expected = reference.expect(photographs[::COMPARE_EVERY])
+    exact_net = build_net_graph(checkpoint)
+    exact_tencrop = build_tencrop_graph(exact_net, checkpoint.contract, checkpoint.mean, plain)
+    exact_parity = check_parity(exact_net, exact_tencrop, expected)
+    calibration = np.delete(photographs, np.s_[::COMPARE_EVERY], axis=0)
+    net = quantize_to_int8(build_net_graph(cast_to_fp32(checkpoint)), reference.crop_each(calibration))
     tencrop = build_tencrop_graph(net, checkpoint.contract, checkpoint.mean, plain)
-    parity = verify(checkpoint, net, tencrop, photos[::COMPARE_EVERY], INT8) | {
-        "calibrated_on": len(rest),
-        "before_int8": exact["compared"],
-    }
+    parity = check_parity(net, tencrop, expected, INT8_LIMITS)
+    parity = replace(parity, calibrated_on=len(calibration), before_int8=exact_parity.compared)
     engine = open_engine(tencrop.SerializeToString(), EngineChoice("onnxruntime", "cpu", "fp32"))
-    return ExportedGraphs(
-        net,
-        tencrop,
-        parity,
-        _make_probe(checkpoint, lambda pixels: engine.run(pixels)[OUTPUTS[0]][0], INT8_PROBE_SLACK),
-    )
+    probe = _choose_probe(lambda images: engine.run(images)[OUTPUTS[0]], checkpoint.contract, INT8_PROBE_SLACK)
+    return ExportedGraphs(net, tencrop, parity, probe)
 
 
-def _make_probe(checkpoint: Checkpoint, predict: Callable[[np.ndarray], np.ndarray], slack: float = 0.0) -> Probe:
-    """predict: uint8 [1,R,R,3] -> [C]."""
-    return Probe.choose(lambda png: predict(decode(png, checkpoint.contract)[0][None]), slack)
+def _choose_probe(predict: Callable[[np.ndarray], np.ndarray], contract: Contract, slack: float = 0.0) -> Probe:
+    """predict: uint8 [1,R,R,3] -> probabilities [1,C]."""
+    return Probe.choose(lambda png: predict(decode(png, contract)[0][None])[0], slack)

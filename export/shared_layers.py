@@ -1,9 +1,9 @@
-"""The shared stem: views that overlap share their first convolution, norm and pooling, exactly.
+"""Lets the ten views share the stem of a net: its first convolution, LRN and pooling. The result is exact.
 
-Where every view's corner is a multiple of the stem's stride (conv 4 x pool 2 = 8 pixels) and the mean is subtracted before
-cropping, a view's pooled values are those of the whole image, cut out at corner / 8; but for the last row and column, whose
-windows see the zeros behind the crop: they are computed from strips. Two passes over 256x256 (the image and its mirror
-image) and thin strips replace ten over 224x224.
+Sharing needs views whose corners are multiples of the stem's stride (conv 4 x pool 2 = 8 pixels), and a mean that is
+subtracted before cropping. A view's pooled values are then those of the whole image, cut out at corner / 8. Only the
+last row and column differ, because their windows see the zeros behind the crop; they are computed from strips. Two
+passes over 256x256 (the image and its mirror image) and thin strips replace ten passes over 224x224.
 """
 
 from collections.abc import Sequence
@@ -16,35 +16,55 @@ from onnx import helper
 from tencrop.export.graph_builder import GraphBuilder
 
 FRONT = "tencrop/"  # prefix of the nodes around the net
-POINTWISE = ("Relu", "Tanh", "LRN")  # each place of a map by itself
+POINTWISE = ("Relu", "Tanh", "LRN")  # operators that compute each place of a map by itself
 
 
 @dataclass(frozen=True)
 class Stem:
-    """The first nodes of a net up to its first pooling, and what their windows amount to in pixels."""
+    """The first nodes of a net up to its first pooling, with the size of their windows in pixels."""
 
     nodes: tuple[onnx.NodeProto, ...]
     stride: int  # pixels between two pooled values
-    inside: int  # pooled values of a crop, each way, that see none of the zeros behind it
-    behind: int  # and those that do
+    inside: int  # pooled values along a side of a crop that do not see the zeros behind the crop
+    behind: int  # pooled values along a side that do
 
     def add_copy(self, graph: GraphBuilder, name: str, x: str) -> str:
-        """The same operations once more, on `x`."""
+        """Add the same operations once more, on `x`; returns the name of their output."""
         for position, node in enumerate(self.nodes):
-            again = deepcopy(node)
-            again.input[0], again.output[0] = x, f"{FRONT}{name}.{node.name or position}"
-            again.name = x = again.output[0]
-            graph.nodes.append(again)
+            copy = deepcopy(node)
+            copy.input[0], copy.output[0] = x, f"{FRONT}{name}.{node.name or position}"
+            copy.name = x = copy.output[0]
+            graph.nodes.append(copy)
         return x
 
     @property
     def output(self) -> str:
-        """The value that the rest of the net starts from."""
+        """Name of the value that the rest of the net starts from."""
         return str(self.nodes[-1].output[0])
 
 
 def find_stem(net: onnx.ModelProto, crop: int) -> Stem | None:
-    """The stem of a net that begins with one chain Conv, pointwise operations, MaxPool, padded behind and only there; else None."""
+    """The stem of a net that begins with one chain Conv, pointwise operators, MaxPool; None for any other net.
+
+    The convolution must be padded behind the crop and nowhere else.
+    """
+    chain = _find_chain(net)
+    if chain is None:
+        return None
+    kernel, stride, pads = _read_window(chain[0])
+    size, step, pool_pads = _read_window(chain[-1])
+    if pads[0] or pads[1] or pads[2] != pads[3] or any(pool_pads) or kernel < stride or size < step:
+        return None
+    mapped = (crop + pads[2] - kernel) // stride + 1  # values of the convolution along a side
+    pooled = -((size - mapped) // step) + 1  # rounded up
+    clean = (crop - kernel) // stride + 1  # values of the convolution that do not see the zeros
+    inside = (clean - size) // step + 1
+    behind = pooled - inside
+    return Stem(tuple(chain), stride * step, inside, behind) if inside > 0 and behind > 0 else None
+
+
+def _find_chain(net: onnx.ModelProto) -> list[onnx.NodeProto] | None:
+    """The first nodes Conv, pointwise operators, MaxPool, where each has one user; None where the net begins otherwise."""
     chain: list[onnx.NodeProto] = []
     value = net.graph.input[0].name
     while not chain or chain[-1].op_type != "MaxPool":
@@ -53,38 +73,28 @@ def find_stem(net: onnx.ModelProto, crop: int) -> Stem | None:
             return None
         chain.append(users[0])
         value = users[0].output[0]
-    conv, pool = chain[0], chain[-1]
-    if conv.op_type != "Conv" or any(node.op_type == "Conv" for node in chain[1:]):
-        return None
-    kernel, stride, pads = _window(conv)
-    size, step, around = _window(pool)
-    if pads[0] or pads[1] or pads[2] != pads[3] or any(around) or kernel < stride or size < step:
-        return None
-    mapped = (crop + pads[2] - kernel) // stride + 1  # of the convolution
-    pooled = -((size - mapped) // step) + 1  # rounded up
-    clean = (crop - kernel) // stride + 1  # that see no zeros
-    inside = (clean - size) // step + 1
-    behind = pooled - inside
-    return Stem(tuple(chain), stride * step, inside, behind) if inside > 0 and behind > 0 else None
+    is_conv = [node.op_type == "Conv" for node in chain]
+    return chain if is_conv[0] and not any(is_conv[1:]) else None
 
 
-def _window(node: onnx.NodeProto) -> tuple[int, int, tuple[int, ...]]:
-    """(size, stride, pads) of a square Conv or MaxPool; pads of 1 each way where it is none that we understand."""
+def _read_window(node: onnx.NodeProto) -> tuple[int, int, tuple[int, ...]]:
+    """(size, stride, pads) of a square Conv or MaxPool; pads of 1 on each side for a window of another kind."""
     values = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     size, stride = values.get("kernel_shape", [0]), values.get("strides", [1])
-    plain = (
+    is_square = (
         len({*size}) == len({*stride}) == 1
         and {*values.get("dilations", [1])} == {1}
         and values.get("auto_pad", b"NOTSET") == b"NOTSET"
     )
-    ceiled = node.op_type == "Conv" or values.get("ceil_mode") == 1
-    return size[0], stride[0], tuple(values.get("pads", (0, 0, 0, 0))) if plain and ceiled else (1, 1, 1, 1)
+    is_rounded_up = node.op_type == "Conv" or values.get("ceil_mode") == 1
+    pads = tuple(values.get("pads", (0, 0, 0, 0)))
+    return size[0], stride[0], pads if is_square and is_rounded_up else (1, 1, 1, 1)
 
 
 def add_shared_stem(
     graph: GraphBuilder, stem: Stem, sources: Sequence[str], corners: Sequence[tuple[str, int, int]], crop: int
 ) -> str:
-    """The stem's values for every view, [views*N,K,P,P], the view outermost.
+    """Add the stem's values for every view, [views*N,K,P,P], the view outermost.
 
     sources: the images that views are cut from, float [N,3,R,R]; corners: (source, top, left) of each view.
     """
@@ -110,5 +120,5 @@ def add_shared_stem(
 
 
 def add_crop(graph: GraphBuilder, name: str, x: str, top: int, left: int, bottom: int, right: int) -> str:
-    """A rectangle of every map."""
+    """Add a node that cuts a rectangle out of every map."""
     return graph.add_slice(FRONT + name, x, [top, left], [bottom, right], [2, 3], [1, 1])

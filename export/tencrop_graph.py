@@ -1,6 +1,6 @@
-"""net.onnx (or any classifier from float crops to logits) -> tencrop.onnx: the ten views, softmax and mean around the net.
+"""net.onnx (or any classifier from float crops to logits) -> tencrop.onnx: puts ten views, softmax and mean around the net.
 
-The only way a tencrop.onnx is made.
+Every tencrop.onnx is made here.
 """
 
 import json
@@ -15,7 +15,7 @@ from tencrop.export.shared_layers import FRONT, Stem, add_crop, add_shared_stem,
 from tencrop.model.contract import Contract
 from tencrop.model.tencropfile import INPUT, OUTPUTS, Metadata
 
-BACK = "net/"  # prefix of the net's own nodes
+BACK = "net/"  # prefix of the names of the net's own nodes
 FILES = ("net.onnx", "tencrop.onnx", "parity.json")
 
 
@@ -25,7 +25,7 @@ def build_tencrop_graph(
     """`images` uint8 [N,R,R,3] -> `probabilities` [N,C] and `view_probabilities` [N,10,C], both float32.
 
     mean: float32 [3,R,R], subtracted before cropping (aligned), or [3,crop,crop], subtracted from every view (center).
-    The views share the net's stem where that is exact (export/shared_layers.py); `plain` computes each view by itself.
+    The views share the net's stem where sharing is exact (export/shared_layers.py). plain: compute each view by itself.
     """
     graph = GraphBuilder()
     prefixed = onnx.compose.add_prefix(net, BACK)
@@ -52,72 +52,70 @@ def build_tencrop_graph(
 
 
 def _find_shareable_stem(net: onnx.ModelProto, contract: Contract, mean: np.ndarray) -> Stem | None:
-    """The net's stem, if its views may share it."""
+    """The net's stem, where its views may share it."""
     stem = find_stem(net, contract.crop)
     if stem is None or not _is_mean_aligned(contract, mean):
         return None
-    return stem if all(place % stem.stride == 0 for _, *corner in _corners(contract) for place in corner) else None
+    return stem if all(place % stem.stride == 0 for _, *corner in _locate_views(contract) for place in corner) else None
 
 
 def _is_mean_aligned(contract: Contract, mean: np.ndarray) -> bool:
     return bool(mean.shape[-1] != contract.crop)
 
 
-def _corners(contract: Contract) -> list[tuple[bool, int, int]]:
-    """(whether from the mirror image, top, left) of each view, left as it lies in the image that it is cut from."""
+def _locate_views(contract: Contract) -> list[tuple[bool, int, int]]:
+    """(whether cut from the mirror image, top, left) of each view; left is counted in the image that it is cut from."""
     far = contract.resize - contract.crop
     return [(view.mirrored, view.top, far - view.left if view.mirrored else view.left) for view in contract.views]
 
 
 def _add_image_and_mirror(graph: GraphBuilder, contract: Contract, mean: np.ndarray | None) -> tuple[str, str]:
-    """The image and its mirror image, float [N,3,R,R], the mean subtracted where it is aligned."""
+    """Add the image and its mirror image, float [N,3,R,R], minus the mean where there is one."""
     side = contract.resize
     planes = graph.add_node("Transpose", f"{FRONT}planes", INPUT, perm=[0, 3, 1, 2])
     pixels = graph.add_node("Cast", f"{FRONT}float", planes, to=TensorProto.FLOAT)
-    upright = (
-        pixels
-        if mean is None
-        else graph.add_node("Sub", f"{FRONT}centered", pixels, graph.add_constant(f"{FRONT}mean", mean))
-    )
+    upright = pixels if mean is None else _subtract_mean(graph, pixels, mean)
     return upright, graph.add_slice(f"{FRONT}mirror", upright, [side - 1], [-side - 1], [3], [-1])
 
 
 def _add_shared_stem(graph: GraphBuilder, stem: Stem, contract: Contract, mean: np.ndarray) -> str:
-    """What the stem gives of all views, the view outermost."""
+    """Add the stem's values of all views, the view outermost."""
     both = _add_image_and_mirror(graph, contract, mean)
-    corners = [(both[mirrored], top, left) for mirrored, top, left in _corners(contract)]
+    corners = [(both[mirrored], top, left) for mirrored, top, left in _locate_views(contract)]
     return add_shared_stem(graph, stem, both, corners, contract.crop)
 
 
 def _add_views(graph: GraphBuilder, contract: Contract, mean: np.ndarray) -> str:
-    """All views, the view outermost: float [10N,3,crop,crop]."""
-    size, aligned = contract.crop, _is_mean_aligned(contract, mean)
-    both = _add_image_and_mirror(graph, contract, mean if aligned else None)
-    corners = enumerate(_corners(contract))
+    """Add all views, the view outermost: float [10N,3,crop,crop]."""
+    size, is_aligned = contract.crop, _is_mean_aligned(contract, mean)
+    both = _add_image_and_mirror(graph, contract, mean if is_aligned else None)
+    corners = enumerate(_locate_views(contract))
     crops = [
         add_crop(graph, f"view{i}", both[mirrored], top, left, top + size, left + size)
         for i, (mirrored, top, left) in corners
     ]
     views = graph.add_node("Concat", f"{FRONT}views", *crops, axis=0)
-    return (
-        views if aligned else graph.add_node("Sub", f"{FRONT}centered", views, graph.add_constant(f"{FRONT}mean", mean))
-    )
+    return views if is_aligned else _subtract_mean(graph, views, mean)
+
+
+def _subtract_mean(graph: GraphBuilder, x: str, mean: np.ndarray) -> str:
+    return graph.add_node("Sub", f"{FRONT}centered", x, graph.add_constant(f"{FRONT}mean", mean))
 
 
 def _take_constants(net: onnx.ModelProto) -> list[onnx.NodeProto]:
-    """Take out the nodes that no image goes through, as a Cast of weights, in their order."""
+    """Remove and return the nodes that do not depend on an image, as a Cast of weights, in their order."""
     known = {value.name for value in net.graph.initializer}
-    taken = []
+    constant = []
     for node in list(net.graph.node):
         if known.issuperset(node.input):
             known.update(node.output)
-            taken.append(node)
+            constant.append(node)
             net.graph.node.remove(node)
-    return taken
+    return constant
 
 
 def write_files(folder: Path, net: onnx.ModelProto, tencrop: onnx.ModelProto, metadata: Metadata) -> None:
-    """FILES: tencrop.onnx with its metadata, whose parity is told in parity.json once more."""
+    """Write FILES. tencrop.onnx holds the metadata; parity.json repeats its parity."""
     del tencrop.metadata_props[:]
     helper.set_model_props(tencrop, metadata.to_props())
     net_file, tencrop_file, parity_file = (folder / name for name in FILES)

@@ -109,10 +109,9 @@ def export(
     ] = False,
 ) -> None:
     """Write net.onnx and tencrop.onnx. onnxruntime and OpenVINO must answer as torch does (int8: nearly)."""
-    from tencrop.export.parity import format_parity
     from tencrop.export.run import export as run
 
-    typer.echo(format_parity(run(checkpoint, out, weights, fc_rank, images, plain)))
+    typer.echo(run(checkpoint, out, weights, fc_rank, images, plain).format())
     for name in ("net.onnx", "tencrop.onnx"):
         typer.echo(f"{out / name}: {(out / name).stat().st_size / 1e6:.1f} MB")
 

@@ -340,7 +340,7 @@ def with_weights(name: str, shape: tuple[int, ...]) -> Callable[[], bytes]:
 CONV1 = whole(1, 8) + whole(4, 11) + whole(6, 4)
 REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "truncated": (lambda: caffemodel(True)[:-100], "truncated"),
-    "a text": (lambda: b'name: "AlexNet"\nlayer {\n', "not a file of Caffe's"),
+    "a text": (lambda: b'name: "AlexNet"\nlayer {\n', "not a Caffe file"),
     "nothing": (lambda: b"", "no layers"),
     "another layer": (other("relu1", "Eltwise", ["conv1"], "conv1"), "'relu1': Eltwise is not one of"),
     "another layer of the old format": (

@@ -10,14 +10,14 @@ from onnx import TensorProto, helper, numpy_helper
 from test_export_import_onnx import CLASSES, CROP, RESIZE, Tiny
 
 from tencrop.common.errors import BadInput, WorkFailed
-from tencrop.export.importers import gate, run
+from tencrop.export.importers import run
 from tencrop.export.importers import source_to_net as classifier
 from tencrop.export.importers.graph_rewrite import find_rounding_operator, find_squashing_operator
 from tencrop.export.importers.input_convention import InputConvention
 from tencrop.export.importers.reference import detect_output_kind
 from tencrop.export.importers.run import import_net
 from tencrop.export.importers.source_net import SourceNet
-from tencrop.export.parity import Limits
+from tencrop.export.parity_gate import Limits
 from tencrop.export.tencrop_graph import build_tencrop_graph
 from tencrop.model.contract import Contract
 from tencrop.runtime.onnxruntime_lrn import decompose_lrn
@@ -111,7 +111,7 @@ def test_difference_of_a_net_that_rounds_is_told_with_its_reason(
     model.graph.node.insert(1, helper.make_node("DynamicQuantizeLinear", ["exact"], ["bits", "scale", "point"]))
     model.graph.node.insert(2, helper.make_node("DequantizeLinear", ["bits", "scale", "point"], ["maps"]))
     onnx.save(model, tmp_path / "net.onnx")
-    monkeypatch.setattr(gate, "EXACT", Limits(-1.0, -1.0))  # whatever two engines make of it here
+    monkeypatch.setattr(run, "EXACT_LIMITS", Limits(-1.0, -1.0))  # whatever two engines make of it here
     with pytest.raises(WorkFailed, match=r"rounds to 8 or 16 bits \(DynamicQuantizeLinear\)"):
         import_net(tmp_path / "net.onnx", tmp_path / "out", InputConvention(resize=RESIZE), None)
 

@@ -17,8 +17,9 @@ from tencrop.export.importers.input_convention import InputConvention
 from tencrop.export.importers.onnxzoo_alexnet import BVLC_INPUT, is_bvlc_alexnet
 from tencrop.export.importers.pixels import resolve_pixels
 from tencrop.export.importers.run import import_net
+from tencrop.export.importers.source_input import read_source_input
 from tencrop.export.importers.source_net import SourceNet
-from tencrop.export.importers.source_to_net import convert_to_net, read_source_input
+from tencrop.export.importers.source_to_net import convert_to_net
 from tencrop.images.decode import decode
 from tencrop.model.contract import Contract
 from tencrop.runtime.classifier import open_classifier

@@ -12,8 +12,8 @@ from tencrop.common.errors import BadInput
 from tencrop.export.importers.input_convention import InputConvention, parse_input_convention
 from tencrop.export.importers.onnxzoo_alexnet import BVLC_INPUT
 from tencrop.export.importers.pixels import TORCHVISION_PRESET, PixelTransform, list_pixel_assumptions, resolve_pixels
+from tencrop.export.importers.source_input import read_source_input
 from tencrop.export.importers.source_net import SourceNet
-from tencrop.export.importers.source_to_net import read_source_input
 from tencrop.export.importers.torchvision_alexnet import TORCHVISION_INPUT
 from tencrop.model.contract import Contract
 

@@ -7,22 +7,22 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import torch
 from PIL import Image
 
 from tencrop.common.errors import BadInput, WorkFailed
-from tencrop.export import run as files
+from tencrop.common.strict_config import dump
+from tencrop.export import run
 from tencrop.export.compress import cast_to_fp32
 from tencrop.export.describe_file import describe_file
 from tencrop.export.int8 import quantize_to_int8
 from tencrop.export.net_graph import build_net_graph
+from tencrop.export.parity_gate import INT8_LIMITS, check_parity
 from tencrop.export.run import export
 from tencrop.export.tencrop_graph import build_tencrop_graph
-from tencrop.export.verify import INT8, verify
+from tencrop.export.torch_reference import TorchReference
 from tencrop.images.decode import decode
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.embedded import EMBEDDED
-from tencrop.model.ten_crop_net import TenCropNet
 from tencrop.runtime.classifier import open_classifier
 from tencrop.runtime.engine_choice import EngineOptions
 
@@ -80,7 +80,7 @@ def test_views_still_share_their_stem_and_norms_are_still_norms(exported: Path) 
 @pytest.mark.slow
 def test_parity_tells_how_far_8_bits_are_and_that_the_exact_form_had_passed(exported: Path) -> None:
     parity = json.loads((exported / "parity.json").read_text())
-    assert parity["limits"] == INT8._asdict() and parity["calibrated_on"] == 22
+    assert parity["limits"] == dump(INT8_LIMITS) and parity["calibrated_on"] == 22
     assert all(1e-4 < row["logits_relative"] < 0.1 for row in parity["compared"])
     assert all(row["logits_relative"] < 1e-5 for row in parity["before_int8"])
 
@@ -105,11 +105,12 @@ def test_calibrated_on_nothing_like_photographs_it_is_rejected(
     embedded: Checkpoint, photographs: dict[str, Path]
 ) -> None:
     grey = np.full((2, 256, 256, 3), 128, np.uint8)
-    crops = TenCropNet.from_checkpoint(embedded).inputs(torch.from_numpy(grey), embedded.contract.views).numpy()
-    net = quantize_to_int8(build_net_graph(cast_to_fp32(embedded)), crops)
+    reference = TorchReference(embedded)
+    net = quantize_to_int8(build_net_graph(cast_to_fp32(embedded)), reference.crop_each(grey))
     images = np.stack([decode(path.read_bytes(), embedded.contract)[0] for path in photographs.values()])
+    tencrop = build_tencrop_graph(net, embedded.contract, embedded.mean)
     with pytest.raises(WorkFailed, match="differs from torch"):
-        verify(embedded, net, build_tencrop_graph(net, embedded.contract, embedded.mean), images, INT8)
+        check_parity(net, tencrop, reference.expect(images), INT8_LIMITS)
 
 
 def test_a_net_that_the_exact_gate_refuses_is_not_made_smaller(
@@ -118,8 +119,8 @@ def test_a_net_that_the_exact_gate_refuses_is_not_made_smaller(
     def refuse(*_: object) -> None:
         raise WorkFailed("parity: no")
 
-    monkeypatch.setattr(files, "verify", refuse)
-    monkeypatch.setattr(files, "quantize_to_int8", lambda *_: pytest.fail("was called"))
+    monkeypatch.setattr(run, "check_parity", refuse)
+    monkeypatch.setattr(run, "quantize_to_int8", lambda *_: pytest.fail("was called"))
     with pytest.raises(WorkFailed, match="parity: no"):
         export(EMBEDDED / "checkpoint", tmp_path / "out", "int8", 0, patches)
     assert not (tmp_path / "out").exists()
@@ -135,7 +136,7 @@ def test_what_cannot_be_made_is_refused(weights: str, said: str, tmp_path: Path)
 def test_too_few_photographs_are_refused(photographs: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "china.jpg").write_bytes(photographs["china"].read_bytes())
-    with pytest.raises(BadInput, match="1 images there; int8 takes 20"):
+    with pytest.raises(BadInput, match="1 images there, but int8 needs 20 at least; give 70"):
         export(EMBEDDED / "checkpoint", tmp_path / "out", "int8", 0, tmp_path / "one")
 
 

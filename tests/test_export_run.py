@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tencrop.common.errors import BadInput, WorkFailed
-from tencrop.export import run as files
+from tencrop.export import run
 from tencrop.export.run import export
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.embedded import EMBEDDED
@@ -21,7 +21,7 @@ from tencrop.runtime.engine_choice import EngineOptions
 
 def test_exported_file_proves_itself_on_every_engine(tmp_path: Path) -> None:
     parity = export(EMBEDDED / "checkpoint", tmp_path / "out", "fp32", 0, None)
-    assert json.loads((tmp_path / "out/parity.json").read_text()) == parity
+    assert json.loads((tmp_path / "out/parity.json").read_text()) == parity.to_json()
     for engine in ("onnxruntime", "openvino"):
         classifier = open_classifier(tmp_path / "out", EngineOptions("cpu", engine, "fp32"))
         assert (classifier.engine.name, classifier.engine.device, classifier.engine.precision) == (
@@ -63,7 +63,7 @@ def test_refused_export_writes_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     def refuse(*_: object) -> None:
         raise WorkFailed("parity: no")
 
-    monkeypatch.setattr(files, "verify", refuse)
+    monkeypatch.setattr(run, "check_parity", refuse)
     with pytest.raises(WorkFailed, match="parity"):
         export(EMBEDDED / "checkpoint", tmp_path / "out", "fp32", 0, None)
     assert not (tmp_path / "out").exists()

@@ -1,11 +1,12 @@
-"""Caffe's binary files: the few messages of its caffe.proto that hold a trained net, read by google.protobuf.
+"""Reads Caffe's binary files: the few messages of its caffe.proto that hold a trained net, parsed by google.protobuf.
 
-The message types are made here, at run time, from the table below. A field that is not in it is skipped. Floats that Caffe packs
-are declared as bytes, which is the same on the wire, so that numpy reads them where they lie.
+This module makes the message types at run time from the table below. The parser skips fields that the table lacks. Floats
+that Caffe packs are declared as bytes, which is the same on the wire, so that numpy reads them without a copy.
 https://github.com/BVLC/caffe/blob/master/src/caffe/proto/caffe.proto
 """
 
 from collections.abc import Mapping
+from functools import cache
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,8 @@ from google.protobuf.message import DecodeError
 from tencrop.common.errors import BadInput
 
 PACKAGE = "tencrop.caffe"
-MESSAGES: Mapping[
-    str, Mapping[str, tuple[int, str, str | None]]
-] = {  # message -> field -> (number, type, default); a type in capitals is a message, "*" is repeated
+Field = tuple[int, str, str | None]  # number, type, default; a capitalised type is a message, "*" means repeated
+MESSAGES: Mapping[str, Mapping[str, Field]] = {  # message -> field -> Field
     "BlobShape": {"dim": (1, "int64*", None)},
     "BlobProto": {
         "num": (1, "int64", "0"),
@@ -105,50 +105,48 @@ MESSAGES: Mapping[
     },
     "Net": {"name": (1, "string", None), "layers": (2, "V1Layer*", None), "layer": (100, "Layer*", None)},
 }
-MOST_DIMS = 8
+MAX_DIMS = 8
 
 
-def _types() -> Any:
-    """Message name -> class."""
-    Field = descriptor_pb2.FieldDescriptorProto
+@cache
+def _make_types() -> Any:
+    """The protobuf class of each message, by name."""
+    descriptor = descriptor_pb2.FieldDescriptorProto
     file = descriptor_pb2.FileDescriptorProto(name="tencrop/caffe.proto", package=PACKAGE, syntax="proto2")
     for message, table in MESSAGES.items():
         described = file.message_type.add(name=message)
         for name, (number, kind, default) in table.items():
-            label = Field.LABEL_REPEATED if kind.endswith("*") else Field.LABEL_OPTIONAL
+            label = descriptor.LABEL_REPEATED if kind.endswith("*") else descriptor.LABEL_OPTIONAL
             field = described.field.add(name=name, number=number, label=label, default_value=default)
             kind = kind.rstrip("*")
             if kind in MESSAGES:
-                field.type, field.type_name = Field.TYPE_MESSAGE, f".{PACKAGE}.{kind}"
+                field.type, field.type_name = descriptor.TYPE_MESSAGE, f".{PACKAGE}.{kind}"
             else:
-                field.type = Field.Type.Value(f"TYPE_{kind.upper()}")
+                field.type = descriptor.Type.Value(f"TYPE_{kind.upper()}")
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{PACKAGE}.{name}")) for name in MESSAGES}
 
 
-TYPES = _types()
-
-
 def read_message(path: Path, message: str) -> Any:
-    """A file as one of MESSAGES. Raises BadInput."""
-    read = TYPES[message]()
+    """Parse a file as one of MESSAGES. Raises BadInput."""
+    parsed = _make_types()[message]()
     try:
-        read.ParseFromString(path.read_bytes())
+        parsed.ParseFromString(path.read_bytes())
     except OSError as error:
         raise BadInput(f"{path}: cannot be read ({error.strerror})") from None
     except (DecodeError, ValueError):
-        raise BadInput(f"{path}: not a file of Caffe's, or a truncated one") from None
-    return read
+        raise BadInput(f"{path}: not a Caffe file, or a truncated one") from None
+    return parsed
 
 
 def read_blob(blob: Any, source: str) -> np.ndarray:
-    """A BlobProto's numbers in their shape, float32. Raises BadInput naming `source` where they do not fill it."""
+    """Read a BlobProto's numbers as a float32 array. Raises BadInput, naming `source`, where they do not fill its shape."""
     shape = list(blob.shape.dim) if blob.HasField("shape") else [blob.num, blob.channels, blob.height, blob.width]
     data, kind = (blob.data, "<f4") if blob.data else (blob.double_data, "<f8")
-    if len(shape) > MOST_DIMS or any(side < 1 for side in shape) or prod(shape) * int(kind[-1]) != len(data):
+    if len(shape) > MAX_DIMS or any(side < 1 for side in shape) or prod(shape) * int(kind[-1]) != len(data):
         raise BadInput(
-            f"{source}: has {len(data) // int(kind[-1])} numbers where its shape is {shape[:MOST_DIMS]}; a damaged file"
+            f"{source}: has {len(data) // int(kind[-1])} numbers where its shape is {shape[:MAX_DIMS]}: a damaged file"
         )
     values = np.frombuffer(data, kind).reshape(shape).astype(np.float32)
     if not np.isfinite(values).all():
@@ -157,7 +155,7 @@ def read_blob(blob: Any, source: str) -> np.ndarray:
 
 
 def read_mean_image(path: Path) -> np.ndarray:
-    """A mean image as Caffe's compute_image_mean writes it: float32 [3,S,S], BGR, 0..255. Raises BadInput."""
+    """Read a mean image of Caffe's compute_image_mean: float32 [3,S,S], BGR, 0..255. Raises BadInput."""
     values = read_blob(read_message(path, "BlobProto"), str(path))
     image = values.reshape(values.shape[-3:]) if values.ndim >= 3 and values.size == prod(values.shape[-3:]) else values
     if image.ndim != 3 or len(image) != 3 or image.shape[1] != image.shape[2]:

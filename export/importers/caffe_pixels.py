@@ -1,4 +1,4 @@
-"""A .caffemodel's pixels: what it tells of them, what Caffe always does, and what its AlexNets take where it does not tell."""
+"""The input format of a .caffemodel: from the file where stated, else Caffe's fixed rules, else its AlexNets' usual values."""
 
 from pathlib import Path
 from typing import Any
@@ -12,28 +12,28 @@ MEAN_LINE = f"the mean colour of ILSVRC-2012, BGR {format_numbers(MEAN)}"
 
 
 def read_caffe_convention(
-    path: Path, transform: Any | None, said: InputConvention
+    path: Path, transform: Any | None, given: InputConvention
 ) -> tuple[InputConvention, tuple[str, ...]]:
-    """What is known, and a line for each thing that neither the user nor the file says. Caffe takes (pixel - mean) * scale.
+    """Returns the convention and a line for each value that neither the user nor the file states.
 
-    transform: of the first data layer that has one; a file without it was made for deployment and tells nothing.
-    Raises BadInput.
+    Caffe computes (pixel - mean) * scale. transform: of the first data layer that has one. A file without a data layer was
+    made for deployment and states nothing about its pixels. Raises BadInput.
     """
-    crop = said.crop or (transform.crop_size if transform else 0)
-    scale = said.scale or (transform.scale if transform else 1.0)
-    mean, guessed = _mean(path, transform)
+    crop = given.crop or (transform.crop_size if transform else 0)
+    scale = given.scale or (transform.scale if transform else 1.0)
+    mean, guess = _read_mean(path, transform)
     lines = (
-        (said.channels is None, "channels in the order BGR, as Caffe reads images (--channels)"),
-        (transform is None and said.scale is None, "pixels times 1 (--scale)"),
-        (guessed and said.mean is None and said.mean_image is None, guessed),
+        (given.channels is None, "channels in the order BGR, as Caffe reads images (--channels)"),
+        (transform is None and given.scale is None, "pixels times 1 (--scale)"),
+        (guess and given.mean is None and given.mean_image is None, guess),
         (not crop, f"views of {CROP} pixels, as Caffe's AlexNets take them (--crop)"),
     )
     known = InputConvention("bgr", "nchw", scale, tuple(value * scale for value in mean), (1.0,) * 3, crop=crop or CROP)
-    return known, tuple(line for assumed, line in lines if assumed)
+    return known, tuple(line for is_assumed, line in lines if is_assumed)
 
 
-def _mean(path: Path, transform: Any | None) -> tuple[tuple[float, ...], str]:
-    """BGR on the 0..255 scale, and the line that it takes where it is guessed."""
+def _read_mean(path: Path, transform: Any | None) -> tuple[tuple[float, ...], str]:
+    """The mean in BGR on the 0..255 scale, and a line about it where it is a guess, else ""."""
     if transform is None:
         return MEAN, f"{MEAN_LINE} (--mean)"
     values = tuple(transform.mean_value)

@@ -1,4 +1,4 @@
-"""What an importer does to a graph that somebody else wrote: newer operators, any batch, no more nodes than the answer takes."""
+"""Cleans up a foreign ONNX graph: upgrades its operators, frees its batch size, drops nodes that the output does not need."""
 
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
@@ -10,9 +10,9 @@ from onnx import TensorProto, helper, numpy_helper, shape_inference, version_con
 from tencrop.common.errors import BadInput, one_line
 from tencrop.export.graph_builder import OPSET, replace_input
 
-PASSING = ("Identity", "Flatten", "Reshape", "Squeeze")  # an answer may go through these behind its softmax
-SQUASHING = ("Softmax", "Sigmoid", "HardSigmoid")  # scores into 0..1
-WEIGHING = ("Conv", "Gemm", "MatMul", "Einsum")  # parts of the names of operators that scores come out of
+RESHAPING = ("Identity", "Flatten", "Reshape", "Squeeze")  # operators that may stand between a softmax and the output
+SQUASHING = ("Softmax", "Sigmoid", "HardSigmoid")  # operators that map scores to 0..1
+WEIGHING = ("Conv", "Gemm", "MatMul", "Einsum")  # parts of the names of operators that have weights
 ROUNDING = ("Quantize", "QLinear", "Integer")  # parts of the names of operators on 8 bits
 HALVES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 LITERALS: Mapping[str, type] = {
@@ -24,48 +24,47 @@ LITERALS: Mapping[str, type] = {
 
 
 def upgrade_opset(model: onnx.ModelProto, source: str) -> onnx.ModelProto:
-    """The same net in opset 20. Raises BadInput where an operator has no such form."""
+    """Convert the net to OPSET. Raises BadInput, naming `source`, where an operator cannot be converted."""
     try:
         version = next((opset.version for opset in model.opset_import if opset.domain in ("", "ai.onnx")), 1)
         return model if version == OPSET else version_converter.convert_version(model, OPSET)
     except Exception as error:  # a type of its own for every operator
         raise BadInput(
-            f"{source}: cannot be brought to opset {OPSET}: {one_line(error)}; export it with that opset"
+            f"{source}: cannot be brought to opset {OPSET}: {one_line(error)}", "export it with that opset"
         ) from None
 
 
 def collect_constants(model: onnx.ModelProto) -> Mapping[str, TensorProto]:
     """Initializers and Constant nodes by name."""
-    stored = {value.name: value for value in model.graph.initializer}
+    constants = {value.name: value for value in model.graph.initializer}
     for node in model.graph.node:
-        told = node.attribute[0] if node.op_type == "Constant" else None
-        if told and told.HasField("t"):
-            stored[node.output[0]] = told.t
-        elif told and told.name in LITERALS:
-            stored[node.output[0]] = numpy_helper.from_array(
-                np.array(helper.get_attribute_value(told), LITERALS[told.name])
-            )
-    return stored
+        attribute = node.attribute[0] if node.op_type == "Constant" else None
+        if attribute and attribute.HasField("t"):
+            constants[node.output[0]] = attribute.t
+        elif attribute and attribute.name in LITERALS:
+            values: np.ndarray = np.array(helper.get_attribute_value(attribute), LITERALS[attribute.name])
+            constants[node.output[0]] = numpy_helper.from_array(values)
+    return constants
 
 
 def find_image_inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
-    """The inputs that are no weights."""
+    """The graph inputs that are no weights."""
     weights = {value.name for value in model.graph.initializer}
     return [value for value in model.graph.input if value.name not in weights]
 
 
 def find_softmax_input(model: onnx.ModelProto) -> str | None:
-    """What goes into the softmax that the answer comes out of; None where it comes out of none."""
-    makers = {output: node for node in model.graph.node for output in node.output}
+    """Name of the value that goes into the final softmax; None where the output does not come out of a softmax."""
+    makers = _map_makers(model)
     node = makers.get(model.graph.output[0].name)
-    while node is not None and node.op_type in PASSING:
+    while node is not None and node.op_type in RESHAPING:
         node = makers.get(node.input[0])
     return node.input[0] if node is not None and node.op_type == "Softmax" else None
 
 
 def find_squashing_operator(model: onnx.ModelProto) -> str | None:
-    """The softmax or sigmoid that the answer goes through behind the last weights, if there is one."""
-    makers = {output: node for node in model.graph.node for output in node.output}
+    """The softmax or sigmoid between the last weights and the output, if there is one."""
+    makers = _map_makers(model)
     todo, seen = [model.graph.output[0].name], set[str]()
     while todo:
         name = todo.pop()
@@ -78,8 +77,13 @@ def find_squashing_operator(model: onnx.ModelProto) -> str | None:
     return None
 
 
+def _map_makers(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
+    """The node that makes each value, by the value's name."""
+    return {output: node for node in model.graph.node for output in node.output}
+
+
 def find_rounding_operator(model: onnx.ModelProto) -> str | None:
-    """The first operator that works on 8 bits, or that takes numbers to 16."""
+    """The first operator that works on 8 bits or casts to 16."""
     for node in model.graph.node:
         to = next((attribute.i for attribute in node.attribute if attribute.name == "to"), 0)
         if to in HALVES or any(part in node.op_type for part in ROUNDING):
@@ -88,17 +92,17 @@ def find_rounding_operator(model: onnx.ModelProto) -> str | None:
 
 
 def remove_dropout(model: onnx.ModelProto) -> None:
-    """Take out the nodes that do nothing at test."""
+    """Remove the Dropout nodes, which do nothing at test."""
     for node in [node for node in model.graph.node if node.op_type == "Dropout"]:
         model.graph.node.remove(node)
         replace_input(model.graph.node, node.output[0], node.input[0])
-        for given in model.graph.output:
-            given.name = node.input[0] if given.name == node.output[0] else given.name
+        for output in model.graph.output:
+            output.name = node.input[0] if output.name == node.output[0] else output.name
 
 
-def prune_graph(model: onnx.ModelProto, answer: str) -> None:
-    """Keep only what `answer` is made from."""
-    needed, kept = {answer}, []
+def prune_graph(model: onnx.ModelProto, output: str) -> None:
+    """Remove the nodes and initializers that the value `output` does not need."""
+    needed, kept = {output}, []
     for node in reversed(model.graph.node):
         if needed.intersection(node.output):
             needed.update(node.input)
@@ -110,51 +114,50 @@ def prune_graph(model: onnx.ModelProto, answer: str) -> None:
 
 
 def free_batch_size(model: onnx.ModelProto) -> None:
-    """Let a graph of a fixed batch take any, as far as its Reshape nodes are what fixes it; the gate sees whether that was all."""
-    taken = find_image_inputs(model)[0].type.tensor_type.shape.dim[0]
-    batch = taken.dim_value
-    shapes = _shapes(model) if batch else {}
-    stored = collect_constants(model)
+    """Let a graph of a fixed batch size take any, where only Reshape nodes fix it. The parity gate finds other causes."""
+    images = find_image_inputs(model)[0].type.tensor_type.shape.dim[0]
+    batch = images.dim_value
+    shapes = _infer_shapes(model) if batch else {}
+    constants = collect_constants(model)
     for node in list(model.graph.node) if batch else ():
-        if node.op_type == "Reshape" and node.input[0] in shapes and node.input[1] in stored:
-            shape = numpy_helper.to_array(stored[node.input[1]])
+        if node.op_type == "Reshape" and node.input[0] in shapes and node.input[1] in constants:
+            shape = numpy_helper.to_array(constants[node.input[1]])
             if len(shape) > 1 and shape[0] == batch and shapes[node.input[0]][:1] == (batch,):
                 name = f"{node.output[0]}/any_batch"
                 node.input[1] = name
-                model.graph.initializer.append(
-                    numpy_helper.from_array(_free(shape, shapes.get(node.output[0], ())), name)
-                )
-    taken.dim_param = "N"
+                freed = _free_first_side(shape, shapes.get(node.output[0], ()))
+                model.graph.initializer.append(numpy_helper.from_array(freed, name))
+    images.dim_param = "N"
     del model.graph.value_info[:]
 
 
-def _free(shape: np.ndarray, inferred: tuple[int, ...]) -> np.ndarray:
-    """A shape whose first side is left open."""
+def _free_first_side(shape: np.ndarray, inferred: tuple[int, ...]) -> np.ndarray:
+    """Reshape's shape with its first side left open."""
     rest = shape[1:]
     if -1 not in rest:
         return np.array([-1, *rest], np.int64)
     if len(inferred) == len(shape) and all(inferred[1:]):
         return np.array([-1, *inferred[1:]], np.int64)
-    return np.array([0, *rest], np.int64)  # 0: as it comes in
+    return np.array([0, *rest], np.int64)  # 0 copies the side of the input
 
 
-def _shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
-    """Of the values that images go through; 0 for a side that is not known."""
+def _infer_shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
+    """Shapes of the values that depend on the images; 0 for an unknown side."""
     inferred = shape_inference.infer_shapes(model)
-    through = {find_image_inputs(model)[0].name}
+    dependent = {find_image_inputs(model)[0].name}
     for node in model.graph.node:
-        if through.intersection(node.input):
-            through.update(node.output)
+        if dependent.intersection(node.input):
+            dependent.update(node.output)
     known = [*inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output]
     return {
         value.name: tuple(side.dim_value for side in value.type.tensor_type.shape.dim)
         for value in known
-        if value.name in through
+        if value.name in dependent
     }
 
 
 def strip_exporter_notes(nodes: Iterator[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
-    """Without what an exporter tells of itself: stack traces, paths."""
+    """Remove stack traces and paths that an exporter leaves in the nodes."""
     for node in nodes:
         node.doc_string = ""
         del node.metadata_props[:]
@@ -162,7 +165,7 @@ def strip_exporter_notes(nodes: Iterator[onnx.NodeProto]) -> Iterator[onnx.NodeP
 
 
 def expose_value(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
-    """The model, telling one more of its values."""
+    """A copy of the model with one more of its values as an output."""
     copy = deepcopy(model)
     copy.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
     return copy

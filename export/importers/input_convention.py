@@ -1,4 +1,4 @@
-"""Options: what is known of how a net takes images; said on the command line, or known from the kind of file."""
+"""InputConvention: how a net expects its images, given by flags or implied by the kind of file."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -13,13 +13,13 @@ from tencrop.export.importers.caffe_file import read_mean_image
 
 CHANNELS, LAYOUTS, OUTPUTS = ("rgb", "bgr"), ("nchw", "nhwc"), ("logits", "probabilities")
 SIDES = range(16, 2049)  # pixels of a crop or a resized image
-LONG = 100  # letters of what was said that a line shows
-NUMBERS = ("scale", "mean", "std", "mean_image")  # of the arithmetic
+MAX_SHOWN = 100  # letters of a flag's value that a message shows
+ARITHMETIC = ("scale", "mean", "std", "mean_image")  # fields of the arithmetic on pixels
 
 
 @dataclass(frozen=True)
 class InputConvention:
-    """The net sees (pixel * scale - mean) / std, mean and std in the net's order of channels. None: not known."""
+    """The net sees (pixel * scale - mean) / std. mean and std are in the net's order of channels. None: not known."""
 
     channels: str | None = None
     layout: str | None = None
@@ -32,21 +32,21 @@ class InputConvention:
     output: str | None = None
 
     @property
-    def is_arithmetic_unknown(self) -> bool:
-        """Whether nothing is known of the arithmetic."""
-        return all(getattr(self, name) is None for name in NUMBERS)
+    def lacks_arithmetic(self) -> bool:
+        """Whether nothing is known about the arithmetic on pixels."""
+        return all(getattr(self, name) is None for name in ARITHMETIC)
 
     def fill_from(self, known: "InputConvention") -> "InputConvention":
-        """These, and what is known where these are silent, its mean and std in these' order of channels."""
+        """Fill the fields that are None from `known`, whose mean and std are turned to this order of channels."""
         if None not in (self.channels, known.channels) and self.channels != known.channels:
             known = replace(known, mean=known.mean and known.mean[::-1], std=known.std and known.std[::-1])
         if self.mean_image is not None:
             known = replace(known, mean=None)
-        silent = {f.name: getattr(known, f.name) for f in fields(self) if getattr(self, f.name) is None}
-        return replace(self, **silent)
+        missing = {f.name: getattr(known, f.name) for f in fields(self) if getattr(self, f.name) is None}
+        return replace(self, **missing)
 
     def check(self) -> None:
-        """Raises BadInput for a word or number that is none of those expected."""
+        """Raises BadInput for a word that is unknown or a number that is out of range."""
         for flag, known in (("channels", CHANNELS), ("layout", LAYOUTS), ("output", OUTPUTS)):
             if getattr(self, flag) not in (None, *known):
                 raise BadInput(f"--{flag} {getattr(self, flag)}: expected {' or '.join(known)}")
@@ -59,21 +59,8 @@ class InputConvention:
             raise BadInput(f"--std {','.join(map(str, self.std))}: expected numbers above 0")
 
 
-def parse_channel_values(flag: str, text: str) -> tuple[float, ...]:
-    """ "0.485,0.456,0.406", or one number for all channels -> three floats. Raises BadInput."""
-    try:
-        numbers = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        numbers = ()
-    if len(numbers) not in (1, 3) or not all(map(isfinite, numbers)):
-        raise BadInput(
-            f"--{flag} {text[:LONG]}: expected three numbers with commas between them, one a channel, in the net's order of channels"
-        )
-    return numbers * (3 // len(numbers))
-
-
 def parse_input_convention(mean: str | None, std: str | None, **flags: str | float | int | None) -> InputConvention:
-    """From the command line; `mean` may name a Caffe .binaryproto. Raises BadInput."""
+    """Parse the flags of the command line; `mean` may name a Caffe .binaryproto. Raises BadInput."""
     image = read_mean_image(Path(mean)) if mean and (mean.endswith(".binaryproto") or isfile(mean)) else None
     return InputConvention(
         mean=parse_channel_values("mean", mean) if mean is not None and image is None else None,
@@ -83,6 +70,20 @@ def parse_input_convention(mean: str | None, std: str | None, **flags: str | flo
     )
 
 
+def parse_channel_values(flag: str, text: str) -> tuple[float, ...]:
+    """Parse "0.485,0.456,0.406", or one number for all channels, to three floats. Raises BadInput."""
+    try:
+        numbers = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) not in (1, 3) or not all(map(isfinite, numbers)):
+        raise BadInput(
+            f"--{flag} {text[:MAX_SHOWN]}: expected three numbers with commas between them, "
+            "one a channel, in the net's order of channels"
+        )
+    return numbers * (3 // len(numbers))
+
+
 def format_numbers(values: Sequence[float]) -> str:
-    """For a line that a person reads."""
+    """Numbers for a person: "0.485, 0.456"."""
     return ", ".join(f"{value:g}" for value in values)

@@ -1,7 +1,7 @@
-"""bvlcalexnet of the ONNX Model Zoo (-7, -9, -12): known by its operators; it says nothing of the pixels that it wants.
+"""Recognises bvlcalexnet of the ONNX Model Zoo (-7, -9, -12) by its operators; the file does not state its pixel format.
 
-Caffe's AlexNet as Caffe2 wrote it: BGR on the 0..255 scale, the mean colour of ILSVRC-2012 subtracted, norms of k = 1 behind
-the ReLU, softmax inside, a fixed batch of 1.
+The net is Caffe's AlexNet as Caffe2 wrote it: BGR on the 0..255 scale, the mean colour of ILSVRC-2012 subtracted, LRN with
+k = 1 after the ReLU, a softmax inside, a fixed batch of 1.
 """
 
 import onnx
@@ -24,7 +24,7 @@ CONSTANTS = ("Constant", "ConstantOfShape")
 
 
 def is_bvlc_alexnet(model: onnx.ModelProto) -> bool:
-    """Whether these are its operators, in its order, with its input."""
+    """Whether the model has bvlcalexnet's input and its operators in its order."""
     inputs = [value.name for value in model.graph.input if value.name == "data_0"]
     operators = tuple(node.op_type for node in model.graph.node if node.op_type not in CONSTANTS)
     return bool(inputs) and operators == OPERATORS

@@ -1,6 +1,7 @@
 """source file -> OUT: net.onnx, tencrop.onnx, parity.json. `tencrop import SOURCE OUT`."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from os.path import isfile
 from pathlib import Path
 from typing import Any
@@ -9,18 +10,21 @@ import onnx
 
 from tencrop.common.atomic import atomic_folder
 from tencrop.common.errors import BadInput, one_line
-from tencrop.export.images import make_formula_images
+from tencrop.common.strict_config import parse
 from tencrop.export.importers.caffe import read_caffe
-from tencrop.export.importers.gate import check_import
+from tencrop.export.importers.first_filters import draw_first_filters
+from tencrop.export.importers.graph_rewrite import find_rounding_operator
 from tencrop.export.importers.input_convention import InputConvention
 from tencrop.export.importers.labels import read_labels
 from tencrop.export.importers.onnx_file import read_onnx
-from tencrop.export.importers.pixels import PixelTransform, list_pixel_assumptions, resolve_pixels
-from tencrop.export.importers.reference import Reference, detect_output_kind
+from tencrop.export.importers.pixels import list_pixel_assumptions, resolve_pixels
+from tencrop.export.importers.reference import SourceReference, detect_output_kind
+from tencrop.export.importers.source_input import SourceInput, read_source_input
 from tencrop.export.importers.source_net import SourceNet
-from tencrop.export.importers.source_to_net import SourceInput, convert_to_net, draw_first_kernels, read_source_input
+from tencrop.export.importers.source_to_net import convert_to_net
 from tencrop.export.importers.torchvision_alexnet import read_alexnet
-from tencrop.export.parity import BATCHES, format_parity
+from tencrop.export.parity_gate import BATCHES, EXACT_LIMITS, EngineRefused, ExpectedAnswers, Parity, check_parity
+from tencrop.export.sample_images import make_formula_images
 from tencrop.export.tencrop_graph import FILES, build_tencrop_graph, write_files
 from tencrop.model.contract import Contract
 from tencrop.model.probe import Probe
@@ -35,38 +39,36 @@ READERS: Mapping[str, Callable[[Path, InputConvention], SourceNet]] = {
 }
 
 
-def import_net(path: Path, out: Path, said: InputConvention, labels: Path | None) -> Metadata:
-    """Write the files, each whole or not at all, once both engines agree with the source; returns the metadata of tencrop.onnx.
+def import_net(path: Path, out: Path, given: InputConvention, labels: Path | None) -> Metadata:
+    """Write the files, all or none, once both engines agree with the source; returns the metadata of tencrop.onnx.
 
-    Raises BadInput for what is wrong with the source or the options, WorkFailed where the gate refuses.
+    given: by the user's flags. Raises BadInput for a bad source or flag, WorkFailed where the parity gate refuses.
     """
     _check_out(path, out)
-    said.check()
-    source = _read(path, said)
-    options = said.fill_from(source.known)
-    source_input = read_source_input(source, options)
-    pixels, resize = resolve_pixels(options, source_input.layout, source_input.crop)
+    given.check()
+    source = _read_source(path, given)
+    convention = given.fill_from(source.known)
+    source_input = read_source_input(source, convention)
+    pixels, resize = resolve_pixels(convention, source_input.layout, source_input.crop)
     contract = Contract(resize=resize, crop=source_input.crop)
-    reference = Reference.of(source, source_input, pixels, contract)
-    answer = reference.answer(make_formula_images(contract, max(BATCHES)))
-    output, classes = detect_output_kind(answer.said, options.output, source), answer.said.shape[-1]
-    reference.check_repeatable(answer)
-    contract = Contract(resize=resize, crop=source_input.crop, labels=read_labels(labels, classes))
+    reference = SourceReference.open(source, source_input, pixels, contract)
+    answers = reference.answer(make_formula_images(contract, max(BATCHES)))
+    output = detect_output_kind(answers.scores, convention.output, source)
+    reference.check_repeatable(answers)
+    classes = answers.scores.shape[-1]
+    contract = replace(contract, labels=read_labels(labels, classes))
     net = convert_to_net(source, source_input, pixels, classes, output)
-    tencrop = _add_ten_views(net, contract, pixels, source, source_input)
-    parity = check_import(net, tencrop, reference, answer, output)
-    assumed = (
-        *source.assumed,
-        *source_input.assumed,
-        *list_pixel_assumptions(options, pixels, contract),
-        *_assumed(labels, output, options),
-    )
+    try:
+        tencrop = build_tencrop_graph(net, contract, pixels.rgb_mean)
+    except Exception as error:  # of several types: ten views are a batch that the graph does not take
+        raise BadInput(f"{path}: {source_input.batch_limit}: {one_line(error)}") from None
+    parity = _check_parity(net, tencrop, reference.expect(answers, output), source_input)
     metadata = Metadata(
         contract=contract,
-        recipe=_recipe(source, source_input, pixels, output, assumed),
-        parity=parity,
+        recipe=_describe_import(reference, convention, output, labels),
+        parity=parity.to_json(),
         checkpoint_sha256=source.sha256,
-        filter_picture=draw_first_kernels(source.model, pixels.channels),
+        filter_picture=draw_first_filters(source.model, pixels.channels),
         probe=Probe.choose(lambda png: reference.predict(png, output)),
     )
     with atomic_folder(out) as folder:
@@ -74,54 +76,65 @@ def import_net(path: Path, out: Path, said: InputConvention, labels: Path | None
     return metadata
 
 
-def _check_out(path: Path, out: Path) -> None:
-    """Raises BadInput where the files have no place in `out`."""
-    if out.exists() and not out.is_dir():
-        raise BadInput(f"{out}: is a file; name a folder for the import")
-    if isfile(path) and any((out / name).exists() and path.samefile(out / name) for name in FILES):
-        raise BadInput(f"{path}: would be overwritten by what is made of it; name another folder than {out}")
-
-
-def _read(path: Path, said: InputConvention) -> SourceNet:
-    reader = next((reader for suffix, reader in READERS.items() if path.name.lower().endswith(suffix)), None)
-    return reader(path, said) if reader else read_onnx(path)
-
-
-def _add_ten_views(
-    net: onnx.ModelProto, contract: Contract, pixels: PixelTransform, source: SourceNet, source_input: SourceInput
-) -> onnx.ModelProto:
-    try:
-        return build_tencrop_graph(net, contract, pixels.rgb_mean)
-    except Exception as error:  # of several types: ten views are a batch that the graph does not take
-        raise BadInput(f"{source.path}: {source_input.batch_limit}: {one_line(error)}") from None
-
-
 def format_import(metadata: Metadata) -> Iterator[str]:
-    """What a person reads of an import."""
-    recipe, contract = metadata.recipe, metadata.contract
-    yield f"{recipe['about']}: {len(contract.labels)} classes, {recipe['output']}; resize {contract.resize}, ten crops of {contract.crop}"
+    """Yield the lines that a person reads about an import."""
+    recipe, contract, parity = metadata.recipe, metadata.contract, parse(Parity, metadata.parity, "parity")
+    sizes = f"resize {contract.resize}, ten crops of {contract.crop}"
+    yield f"{recipe['about']}: {len(contract.labels)} classes, {recipe['output']}; {sizes}"
     yield "pixels: " + ", ".join(f"{key} {value}" for key, value in recipe["pixels"].items())
     yield from (f"assumed: {line}" for line in recipe["assumed"])
-    yield format_parity(metadata.parity)
-    yield f"compared with {metadata.parity['reference']}"
+    yield parity.format()
+    yield f"compared with {parity.reference}"
 
 
-def _assumed(labels: Path | None, output: str, options: InputConvention) -> list[str]:
-    """A line for each, as `assumptions` of the pixels."""
-    numbered = [] if labels else ["classes numbered from 0, in the order of the outputs (--labels)"]
-    return numbered + ([] if options.output else [f"outputs that are {output}, going by their sums (--output)"])
+def _check_out(path: Path, out: Path) -> None:
+    """Raises BadInput where `out` cannot hold the files."""
+    if out.exists() and not out.is_dir():
+        raise BadInput(f"{out}: is a file", "name a folder for the import")
+    if isfile(path) and any((out / name).exists() and path.samefile(out / name) for name in FILES):
+        raise BadInput(f"{path}: would be overwritten by its own import", f"name another folder than {out}")
 
 
-def _recipe(
-    source: SourceNet, source_input: SourceInput, pixels: PixelTransform, output: str, assumed: tuple[str, ...]
+def _read_source(path: Path, given: InputConvention) -> SourceNet:
+    reader = next((reader for suffix, reader in READERS.items() if path.name.lower().endswith(suffix)), None)
+    return reader(path, given) if reader else read_onnx(path)
+
+
+def _describe_import(
+    reference: SourceReference, convention: InputConvention, output: str, labels: Path | None
 ) -> dict[str, Any]:
-    """What the metadata tells where a net of ours has its recipe."""
+    """Plain data for the metadata, in the place of a training recipe."""
+    source, source_input = reference.source, reference.source_input
+    assumed = [
+        *source.assumed,
+        *source_input.assumed,
+        *list_pixel_assumptions(convention, reference.pixels, reference.contract),
+        *([] if labels else ["classes numbered from 0, in the order of the outputs (--labels)"]),
+        *([] if convention.output else [f"outputs that are {output}, going by their sums (--output)"]),
+    ]
     return {
         "name": source.path.stem,
         "about": f"imported: {source.kind}",
         "source": source.path.name,
         "batch": source_input.batch or "any",
-        "pixels": pixels.describe(),
+        "pixels": reference.pixels.describe(),
         "output": output,
-        "assumed": list(assumed),
+        "assumed": assumed,
     }
+
+
+def _check_parity(
+    net: onnx.ModelProto, tencrop: onnx.ModelProto, expected: ExpectedAnswers, source_input: SourceInput
+) -> Parity:
+    """Raises WorkFailed where the numbers differ, BadInput where an engine cannot open or run the net."""
+    operator, advice = find_rounding_operator(net), ""
+    if operator:
+        advice = (
+            f"the net rounds to 8 or 16 bits ({operator}), which no two engines do alike: "
+            "import the float32 net that it was made from"
+        )
+    try:
+        return check_parity(net, tencrop, expected, EXACT_LIMITS, advice)
+    except EngineRefused as error:
+        limit = f"{source_input.batch_limit}; " if error.batch else ""
+        raise BadInput(f"{expected.name}: {limit}{error}") from None

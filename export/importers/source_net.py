@@ -1,4 +1,4 @@
-"""Source: a classifier as it came, as an ONNX graph of any convention, with what its kind of file tells."""
+"""SourceNet: a classifier as it arrived, an ONNX graph in its own input convention, with all that its file says about it."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -11,23 +11,23 @@ from tencrop.export.importers.input_convention import InputConvention
 
 @dataclass(frozen=True)
 class SourceNet:
-    """One float image tensor in, one score a class out."""
+    """The graph takes one float tensor of images and returns one score a class."""
 
     path: Path
     kind: str  # for a person: "ONNX", "torchvision's alexnet", ...
     model: onnx.ModelProto
-    known: InputConvention = field(default=InputConvention())
-    assumed: tuple[str, ...] = ()  # a line for each thing that neither the user nor the file said
-    rebuilt: bool = False  # whether our reader wrote the graph; else it is the file's own
+    known: InputConvention = field(default=InputConvention())  # stated by the file or fixed for its kind
+    assumed: tuple[str, ...] = ()  # a line for each value that neither the user nor the file states
+    is_rebuilt: bool = False  # whether our reader wrote the graph; else the graph is the file's own
 
     @property
     def reference(self) -> str:
-        """What the gate compares with, for a person."""
-        graph = f"the graph that our reader wrote of {self.kind}" if self.rebuilt else f"the file itself ({self.kind})"
-        return f"{graph}, run by onnxruntime"
+        """Name of the reference that the parity gate compares with, for a person."""
+        rebuilt = f"the graph that our reader wrote of {self.kind}"
+        return f"{rebuilt if self.is_rebuilt else f'the file itself ({self.kind})'}, run by onnxruntime"
 
     @property
     def sha256(self) -> str:
-        """Of the file."""
+        """Hash of the file."""
         with self.path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -10,10 +10,11 @@ from onnx import helper, numpy_helper
 
 from tencrop.common.errors import WorkFailed
 from tencrop.common.strict_config import dump
-from tencrop.export.images import make_formula_images
 from tencrop.export.net_graph import build_net_graph
+from tencrop.export.parity_gate import check_parity
+from tencrop.export.sample_images import make_formula_images
 from tencrop.export.tencrop_graph import build_tencrop_graph
-from tencrop.export.verify import verify
+from tencrop.export.torch_reference import TorchReference
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.contract import Contract
 from tencrop.model.net_config import NetConfig
@@ -147,39 +148,38 @@ def images() -> np.ndarray:
 
 
 def test_true_files_pass_and_the_report_says_so(embedded: Checkpoint, images: np.ndarray) -> None:
-    parity = verify(embedded, *files(embedded), images)
-    assert parity["lrn_nodes"] == 2
-    assert {(row["engine"], row["batch"]) for row in parity["compared"]} == {
+    parity = check_parity(*files(embedded), TorchReference(embedded).expect(images))
+    assert parity.lrn_nodes == 2
+    assert {(row.engine, row.batch) for row in parity.compared} == {
         (e, b) for e in ("onnxruntime", "openvino") for b in (1, 2, 5)
     }
     assert all(
-        row["logits_relative"] < 1e-5 and row["probabilities"] < 1e-5 and row["top1_agreement"] == 1
-        for row in parity["compared"]
+        row.logits_relative < 1e-5 and row.probabilities < 1e-5 and row.top1_agreement == 1 for row in parity.compared
     )
-    assert set(parity["largest_before_lrn"]) == {"lrn1", "lrn2"}
+    assert parity.largest_before_lrn is not None and set(parity.largest_before_lrn) == {"lrn1", "lrn2"}
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_mutant_is_rejected(mutant: str, embedded: Checkpoint, images: np.ndarray) -> None:
     with pytest.raises(WorkFailed, match="parity"):
-        verify(embedded, *MUTANTS[mutant](embedded), images[:1])
+        check_parity(*MUTANTS[mutant](embedded), TorchReference(embedded).expect(images[:1]))
 
 
 def test_true_files_of_source145_pass(source145: Checkpoint, images: np.ndarray) -> None:
-    parity = verify(source145, *files(source145), images[:2])
-    assert parity["lrn_nodes"] == 2
-    assert all(row["logits_relative"] < 1e-4 for row in parity["compared"])
+    parity = check_parity(*files(source145), TorchReference(source145).expect(images[:2]))
+    assert parity.lrn_nodes == 2
+    assert all(row.logits_relative < 1e-4 for row in parity.compared)
 
 
 @pytest.mark.parametrize("mutant", SOURCE_MUTANTS)
 def test_mutant_of_source145_is_rejected(mutant: str, source145: Checkpoint, images: np.ndarray) -> None:
     with pytest.raises(WorkFailed, match="parity"):
-        verify(source145, *SOURCE_MUTANTS[mutant](source145), images[:1])
+        check_parity(*SOURCE_MUTANTS[mutant](source145), TorchReference(source145).expect(images[:1]))
 
 
 def test_numbers_alone_reject_a_net_without_lrn(
     embedded: Checkpoint, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tencrop.export.verify.check_structure", lambda *_: None)
+    monkeypatch.setattr("tencrop.export.parity_gate.check_structure", lambda *_: None)
     with pytest.raises(WorkFailed, match="differs from torch"):
-        verify(embedded, *MUTANTS["no LRN"](embedded), images[:1])
+        check_parity(*MUTANTS["no LRN"](embedded), TorchReference(embedded).expect(images[:1]))

@@ -1,4 +1,4 @@
-"""Images that a gate compares on and that int8 is calibrated on: photographs of a folder, else pictures made by a formula."""
+"""Sample images for the parity gate and for int8's calibration: photographs of a folder, or formula-made images."""
 
 from pathlib import Path
 
@@ -14,24 +14,25 @@ from tencrop.model.probe import formula_png
 
 
 def make_formula_images(contract: Contract, n: int) -> np.ndarray:
-    """With the 1/f spectrum of photographs, uint8 [n,R,R,3]."""
+    """n images with the 1/f spectrum of photographs, uint8 [n,R,R,3]."""
     return np.stack([decode(formula_png(seed), contract)[0] for seed in range(100, 100 + n)])
 
 
 def load_photographs(folder: Path, contract: Contract, n: int) -> np.ndarray:
-    """At most n, spread evenly over what is named as an image in a folder and in those below it, uint8 [n,R,R,3].
+    """At most n images, spread evenly over the image files in a folder and its subfolders, uint8 [n,R,R,3].
 
-    Raises BadInput where there is none.
+    Files that cannot be decoded are left out. Raises BadInput where no image is left.
     """
     paths = sorted(
         place / name for place, files in walk(folder) for name in files if is_image(name) and (place / name).is_file()
     )
-    found: list[np.ndarray] = []
-    for path in [paths[i * len(paths) // n] for i in range(n)] if len(paths) > n else paths:
+    chosen = [paths[i * len(paths) // n] for i in range(n)] if len(paths) > n else paths
+    images: list[np.ndarray] = []
+    for path in chosen:
         try:
-            found.append(decode(path.read_bytes(), contract)[0])
+            images.append(decode(path.read_bytes(), contract)[0])
         except ImageError:
             continue
-    if not found:
+    if not images:
         raise BadInput(f"--images {folder}: no image there that can be decoded")
-    return np.stack(found)
+    return np.stack(images)

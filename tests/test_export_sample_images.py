@@ -1,4 +1,4 @@
-"""export/images.py: photographs come from all over a folder, whatever else lies in it."""
+"""export/sample_images.py: photographs come from all over a folder, whatever else lies in it."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tencrop.common.errors import BadInput
-from tencrop.export.images import load_photographs, make_formula_images
+from tencrop.export.sample_images import load_photographs, make_formula_images
 from tencrop.model.contract import Contract
 
 CONTRACT = Contract(resize=32, crop=24)

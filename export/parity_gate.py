@@ -1,0 +1,194 @@
+"""The parity gate: runs net.onnx and tencrop.onnx on every CPU engine and compares them with the reference they were made from."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass as plain_dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from pydantic.dataclasses import dataclass
+
+from tencrop.common.errors import WorkFailed, one_line
+from tencrop.common.strict_config import STRICT, dump
+from tencrop.model.tencropfile import OUTPUTS
+from tencrop.runtime.engine import Engine, open_engine
+from tencrop.runtime.engine_choice import EngineChoice
+
+BATCHES = (1, 2, 5)  # images in a batch
+ENGINES = (EngineChoice("onnxruntime", "cpu", "fp32"), EngineChoice("openvino", "cpu", "fp32"))
+FORBIDDEN_OPERATORS = ("Dropout", "Shape", "Size", "NonZero")  # leftovers of a careless export
+TINY = float(np.finfo(np.float32).tiny)  # stands for 0 where 0 has no quotient and no logarithm
+
+
+class EngineRefused(WorkFailed):
+    """An engine cannot open a file (`batch` is 0), or cannot run it on a batch of this many images."""
+
+    def __init__(self, what: str, batch: int = 0) -> None:
+        super().__init__(what)
+        self.batch = batch
+
+
+@dataclass(frozen=True, config=STRICT)
+class Limits:
+    """The largest differences that pass: of a logit, relative to the largest logit, and of a probability."""
+
+    logits_relative: float
+    probabilities: float
+
+
+EXACT_LIMITS = Limits(1e-4, 1e-4)
+INT8_LIMITS = Limits(0.1, 0.25)  # for a net whose fp32 form has passed EXACT_LIMITS: only the rounding is judged
+
+
+@dataclass(frozen=True, config=STRICT)
+class ParityRow:
+    """The differences between one engine and the reference at one batch size: a row of parity.json."""
+
+    engine: str
+    batch: int
+    logits_relative: float
+    probabilities: float
+    top1_agreement: float
+
+    def check(self, limits: Limits, reference: str, advice: str) -> None:
+        """Raises WorkFailed where a difference is beyond its limit."""
+        for file, key in (("net.onnx", "logits_relative"), ("tencrop.onnx", "probabilities")):
+            difference, allowed = getattr(self, key), getattr(limits, key)
+            if not difference <= allowed:  # NaN fails too
+                by = f"{difference:.1e} (allowed {allowed:.0e})"
+                raise WorkFailed(
+                    f"parity: {self.engine} at batch {self.batch}: {file} differs from {reference} by {by}", advice
+                )
+
+
+@dataclass(frozen=True, config=STRICT, kw_only=True)
+class Parity:
+    """The content of parity.json, its keys in this order. A key whose value is None is left out of the file."""
+
+    reference: str | None = None  # of an imported net: what it was compared with
+    images: int
+    limits: Limits
+    lrn_nodes: int
+    largest_before_lrn: Mapping[str, float] | None = None  # onnxruntime's LRN loses digits where activations exceed 1e4
+    compared: tuple[ParityRow, ...]
+    calibrated_on: int | None = None  # of an int8 net: number of photographs
+    before_int8: tuple[ParityRow, ...] | None = None  # of an int8 net: the rows of its fp32 form
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for parity.json."""
+        return {key: value for key, value in dump(self).items() if value is not None}
+
+    def format(self) -> str:
+        """A table for a person."""
+        lines = [f"{'engine':<12} {'images':>6} {'logits, relative':>17} {'probabilities':>14} {'top-1 agrees':>13}"]
+        for row in self.compared:
+            differences = f"{row.logits_relative:>17.1e} {row.probabilities:>14.1e}"
+            lines.append(f"{row.engine:<12} {row.batch:>6} {differences} {row.top1_agreement:>13.0%}")
+        largest = ", ".join(f"{value:.0f} before {name}" for name, value in (self.largest_before_lrn or {}).items())
+        lines.append(f"{self.lrn_nodes} LRN nodes" + (f"; largest activation {largest}" if largest else ""))
+        return "\n".join(lines)
+
+
+@plain_dataclass(frozen=True)
+class ExpectedAnswers:
+    """The reference's answers to N = max(BATCHES) images, for both files.
+
+    net.onnx is compared on V views of each image: the ten of the contract, or the center alone.
+    """
+
+    name: str  # of the reference, for messages
+    images: np.ndarray  # uint8 [N,R,R,3]
+    distinct: int  # number of different images among the N
+    crops: np.ndarray  # float32 [N,V,3,crop,crop], the mean subtracted: the input of net.onnx
+    views: slice  # the V views among the ten
+    logits: np.ndarray | None  # [N,V,C]; None where the reference has probabilities only
+    probabilities: np.ndarray  # [N,10,C]
+    lrn_nodes: int | None = None  # number that net.onnx must have; None where any number is right
+    largest_before_lrn: Mapping[str, float] | None = None
+    description: str | None = None  # of the reference, for parity.json
+
+
+def check_parity(
+    net: onnx.ModelProto,
+    tencrop: onnx.ModelProto,
+    expected: ExpectedAnswers,
+    limits: Limits = EXACT_LIMITS,
+    advice: str = "",
+) -> Parity:
+    """Run both files on every engine at every batch size and compare the answers.
+
+    Raises WorkFailed, with `advice`, at the first difference beyond the limits. Raises EngineRefused where an engine fails.
+    """
+    found = Counter(node.op_type for node in net.graph.node)
+    if expected.lrn_nodes is not None:
+        check_structure(found, expected.lrn_nodes)
+    rows = []
+    for row in _compare(net, tencrop, expected):
+        row.check(limits, expected.name, advice)
+        rows.append(row)
+    return Parity(
+        reference=expected.description,
+        images=expected.distinct,
+        limits=limits,
+        lrn_nodes=found["LRN"],
+        largest_before_lrn=expected.largest_before_lrn,
+        compared=tuple(rows),
+    )
+
+
+def check_structure(operators: Counter[str], lrn_nodes: int) -> None:
+    """Raises WorkFailed where net.onnx has another number of LRN nodes than its recipe, or leftovers of a careless export."""
+    if operators["LRN"] != lrn_nodes:
+        raise WorkFailed(f"parity: net.onnx has {operators['LRN']} LRN nodes, its recipe {lrn_nodes}")
+    for operator in FORBIDDEN_OPERATORS:
+        if operators[operator]:
+            raise WorkFailed(f"parity: net.onnx has a {operator} node")
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Over the last axis, in float64."""
+    powers = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))
+    return np.asarray(powers / powers.sum(-1, keepdims=True))
+
+
+def _compare(net: onnx.ModelProto, tencrop: onnx.ModelProto, expected: ExpectedAnswers) -> Iterator[ParityRow]:
+    for choice in ENGINES:
+        crop_engine, image_engine = _open(net, choice), _open(tencrop, choice)
+        for size in BATCHES:
+            crops = np.ascontiguousarray(expected.crops[:size].reshape(-1, *expected.crops.shape[2:]))
+            logits = _run(crop_engine, crops, size)["logits"]
+            answers = _run(image_engine, expected.images[:size], size)
+            mean, views = (answers[name] for name in OUTPUTS)
+            want = expected.probabilities[:size]
+            want_mean = want.mean(1)
+            yield ParityRow(
+                engine=choice.engine,
+                batch=size,
+                logits_relative=_relative_difference(logits, expected, size),
+                probabilities=float(max(np.abs(mean - want_mean).max(), np.abs(views - want).max())),
+                top1_agreement=float((mean.argmax(1) == want_mean.argmax(1)).mean()),
+            )
+
+
+def _relative_difference(logits: np.ndarray, expected: ExpectedAnswers, size: int) -> float:
+    """Of the logits; of their softmax where the reference has probabilities only."""
+    if expected.logits is None:
+        want = expected.probabilities[:size, expected.views]
+        return float(np.abs(softmax(logits).reshape(want.shape) - want).max())
+    want = expected.logits[:size]
+    return float(np.abs(logits.reshape(want.shape) - want).max() / max(np.abs(want).max(), TINY))
+
+
+def _open(model: onnx.ModelProto, choice: EngineChoice) -> Engine:
+    try:
+        return open_engine(model.SerializeToString(), choice)
+    except (WorkFailed, ValueError) as error:  # ValueError: beyond 2 GB
+        raise EngineRefused(one_line(error)) from None
+
+
+def _run(engine: Engine, batch: np.ndarray, size: int) -> dict[str, np.ndarray]:
+    try:
+        return engine.run(batch)
+    except Exception as error:  # both runtimes raise types of their own
+        raise EngineRefused(f"{engine.name} at batch {size}: {one_line(error)}", size) from None
