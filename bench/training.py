@@ -23,7 +23,8 @@ from bench.clock import Clock, Timing
 from bench.machine import describe_machine
 from tencrop.common.errors import Stopped
 from tencrop.dataset.prepared_store import PreparedStore
-from tencrop.model.net_config import NetConfig, layer_table
+from tencrop.model.layer_table import layer_table
+from tencrop.model.net_config import NetConfig
 from tencrop.runtime.allocator import keep_freed_memory
 from tencrop.training.loader import Batch, Loader, spare_cores
 from tencrop.training.parallel import init_distributed

@@ -11,7 +11,8 @@ import onnx
 
 from tencrop.export.graph_builder import GraphBuilder
 from tencrop.model.checkpoint import Checkpoint
-from tencrop.model.net_config import LRN, Conv, Dropout, Layer, Linear, Pool, WithinMapLRN, layer_table
+from tencrop.model.layer_table import Layer, layer_table
+from tencrop.model.net_config import LRN, Conv, Dropout, Linear, Pool, WithinMapLRN
 
 Weights = Mapping[str, np.ndarray]
 

@@ -7,7 +7,7 @@ import torch
 
 from tencrop.export.parity_gate import BATCHES, ExpectedAnswers
 from tencrop.model.checkpoint import Checkpoint
-from tencrop.model.net_config import layer_table
+from tencrop.model.layer_table import layer_table
 from tencrop.model.ten_crop_net import TenCropNet
 
 

@@ -6,7 +6,8 @@ import numpy as np
 from scipy.linalg import eigh
 
 from tencrop.common.errors import BadInput
-from tencrop.model.net_config import NetConfig, layer_table
+from tencrop.model.layer_table import layer_table
+from tencrop.model.net_config import NetConfig
 
 TINY = 1e-30  # keeps a matrix of lower rank from dividing by 0
 

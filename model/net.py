@@ -1,9 +1,8 @@
-"""AlexNet in torch: the layers of model/net_config.py, each as a module. Exact in fp32, fast in bf16."""
+"""AlexNet in torch: a module for each layer of the layer table. Exact in fp32, fast in bf16."""
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import prod
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,11 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tencrop.model import net_config as config
-from tencrop.model.net_config import Layer, NetConfig, layer_table
+from tencrop.model.compiler_ops import max_pool, pad_behind
+from tencrop.model.layer_table import Layer, layer_table
+from tencrop.model.net_config import NetConfig
 
 
 class Convolution(nn.Conv2d):
-    """A layer "conv"; what the padding behind exceeds the padding before is added as zeros first. [N,C,H,W] -> [N,K,H',W']"""
+    """A layer "conv". Zeros behind that exceed the zeros before are added first. [N,C,H,W] -> [N,K,H',W']"""
 
     def __init__(self, layer: Layer) -> None:
         spec: config.Conv = layer.spec
@@ -24,7 +25,7 @@ class Convolution(nn.Conv2d):
         self.behind = behind - before
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(_pad_behind(x, self.behind) if self.behind else x)
+        return super().forward(pad_behind(x, self.behind) if self.behind else x)
 
 
 class FullyConnected(nn.Linear):
@@ -38,7 +39,7 @@ class FullyConnected(nn.Linear):
 
 
 class GroupedFullyConnected(nn.Linear):
-    """A layer "fc" whose columns do not see each other: a matrix for each, one above the other. [N,...] -> [N,units]"""
+    """A layer "fc" in groups: each has a matrix for its own inputs, all stacked in one weight. [N,...] -> [N,units]"""
 
     def __init__(self, layer: Layer) -> None:
         self.groups: int = layer.spec.groups
@@ -63,9 +64,9 @@ class LowRank(nn.Module):
 
 
 class LocalResponseNorm(nn.Module):
-    """Section 3.3. The sum over neighbours is a 1x1 convolution with a banded matrix; s^-3/4 = r * sqrt(r), r = rsqrt(s).
+    """Section 3.3. The sum over neighbours is a 1x1 convolution with a banded matrix.
 
-    Activations are scaled by sqrt(alpha) before they are squared: the square of 300 is beyond fp16.
+    Activations are scaled by sqrt(alpha) before they are squared, since the square of 300 is beyond fp16.
     """
 
     band: Tensor
@@ -74,19 +75,19 @@ class LocalResponseNorm(nn.Module):
         super().__init__()
         spec: config.LRN = layer.spec
         kernel = torch.arange(layer.in_shape[0])
-        column = kernel // (layer.in_shape[0] // spec.groups)
+        group = kernel // (layer.in_shape[0] // spec.groups)
         near = (kernel[:, None] - kernel[None, :]).abs() <= spec.size // 2
-        band = (near & (column[:, None] == column[None, :])).float()
+        band = (near & (group[:, None] == group[None, :])).float()
         self.register_buffer("band", band[:, :, None, None], persistent=False)
         self.k, self.beta, self.root = spec.k, spec.beta, spec.alpha_each**0.5
 
     def forward(self, x: Tensor) -> Tensor:
         scaled = x * self.root
-        return x * _power(self.k + F.conv2d(scaled * scaled, self.band).float(), self.beta).to(x.dtype)
+        return x * _inverse_power(self.k + F.conv2d(scaled * scaled, self.band).float(), self.beta).to(x.dtype)
 
 
 class WithinMapResponseNorm(nn.Module):
-    """The 2012 program's second norm of stage 2, over a window of the same map; zeros beyond the edge count."""
+    """The 2012 program's second norm of stage 2, over a window of the same map. Zeros beyond the edge count."""
 
     def __init__(self, layer: Layer) -> None:
         super().__init__()
@@ -95,7 +96,7 @@ class WithinMapResponseNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         spec = self.spec
         mean = F.avg_pool2d((x * x).float(), spec.size, 1, spec.size // 2)
-        return x * _power(spec.k + spec.alpha * mean, spec.beta).to(x.dtype)
+        return x * _inverse_power(spec.k + spec.alpha * mean, spec.beta).to(x.dtype)
 
 
 class MaxPool(nn.Module):
@@ -106,69 +107,8 @@ class MaxPool(nn.Module):
         self.spec: config.Pool = layer.spec
 
     def forward(self, x: Tensor) -> Tensor:
-        values: Tensor = _max_pool(x, self.spec.size, self.spec.stride)[0]
+        values: Tensor = max_pool(x, self.spec.size, self.spec.stride)[0]
         return values
-
-
-# Zeros to the right and below, as an operator that torch.compile does not look into: fused on a CPU, its loads for 3
-# channels run up to 13 elements past the end of the batch (torch 2.14), which crashes where that is the end of a mapping.
-@torch.library.custom_op("tencrop::pad_behind", mutates_args=())
-def _pad_behind(x: Tensor, zeros: int) -> Tensor:
-    return F.pad(x, (0, zeros, 0, zeros))
-
-
-@_pad_behind.register_fake
-def _(x: Tensor, zeros: int) -> Tensor:
-    return F.pad(x, (0, zeros, 0, zeros))
-
-
-def _save_zeros(ctx: Any, inputs: tuple[Tensor, int], output: Tensor) -> None:
-    ctx.zeros = inputs[1]
-
-
-def _padded_gradient(ctx: Any, up: Tensor) -> tuple[Tensor, None]:
-    return up[:, :, : -ctx.zeros, : -ctx.zeros], None
-
-
-_pad_behind.register_autograd(_padded_gradient, setup_context=_save_zeros)
-
-
-# Max pooling as an operator that torch.compile does not look into: on a CPU torch's own gradient is faster than the
-# scatter that the compiler makes of it.
-@torch.library.custom_op("tencrop::max_pool", mutates_args=())
-def _max_pool(x: Tensor, size: int, stride: int) -> tuple[Tensor, Tensor]:
-    return torch.ops.aten.max_pool2d_with_indices(x, [size, size], [stride, stride], [0, 0], [1, 1], True)  # type: ignore[no-any-return]
-
-
-@torch.library.custom_op("tencrop::max_pool_gradient", mutates_args=())
-def _max_pool_gradient(up: Tensor, x: Tensor, indices: Tensor, size: int, stride: int) -> Tensor:
-    up = up.contiguous(memory_format=torch.channels_last) if x.is_contiguous(memory_format=torch.channels_last) else up
-    return torch.ops.aten.max_pool2d_with_indices_backward(  # type: ignore[no-any-return]
-        up, x, [size, size], [stride, stride], [0, 0], [1, 1], True, indices
-    )
-
-
-@_max_pool.register_fake
-def _(x: Tensor, size: int, stride: int) -> tuple[Tensor, Tensor]:
-    return torch.ops.aten.max_pool2d_with_indices(x, [size, size], [stride, stride], [0, 0], [1, 1], True)  # type: ignore[no-any-return]
-
-
-@_max_pool_gradient.register_fake
-def _(up: Tensor, x: Tensor, indices: Tensor, size: int, stride: int) -> Tensor:
-    return torch.empty_like(x)
-
-
-def _save_pooled(ctx: Any, inputs: tuple[Tensor, int, int], output: tuple[Tensor, Tensor]) -> None:
-    ctx.save_for_backward(inputs[0], output[1])
-    ctx.window = inputs[1:]
-    ctx.mark_non_differentiable(output[1])
-
-
-def _pooled_gradient(ctx: Any, up: Tensor, _: Tensor) -> tuple[Tensor, None, None]:
-    return _max_pool_gradient(up, *ctx.saved_tensors, *ctx.window), None, None
-
-
-_max_pool.register_autograd(_pooled_gradient, setup_context=_save_pooled)
 
 
 class Dropout(nn.Module):
@@ -184,19 +124,23 @@ class Dropout(nn.Module):
         return x * (1 - self.p)
 
 
-def _power(scale: Tensor, beta: float) -> Tensor:
-    """scale^-beta, without pow for the beta of 2012."""
+def _inverse_power(scale: Tensor, beta: float) -> Tensor:
+    """scale^-beta. The beta of 2012 takes no pow: scale^-3/4 = r * sqrt(r) with r = rsqrt(scale)."""
     if beta != 0.75:
         return scale.pow(-beta)
     root = scale.rsqrt()
     return root * root.sqrt()
 
 
-MODULES = {
+def _fully_connected(layer: Layer) -> nn.Module:
+    if layer.spec.rank:
+        return LowRank(layer)
+    return GroupedFullyConnected(layer) if layer.spec.groups > 1 else FullyConnected(layer)
+
+
+MODULES: dict[str, Callable[[Layer], nn.Module]] = {
     "conv": Convolution,
-    "fc": lambda layer: (
-        LowRank if layer.spec.rank else GroupedFullyConnected if layer.spec.groups > 1 else FullyConnected
-    )(layer),
+    "fc": _fully_connected,
     "relu": lambda layer: nn.ReLU(),
     "tanh": lambda layer: nn.Tanh(),
     "lrn": LocalResponseNorm,
@@ -215,13 +159,13 @@ class AlexNet(nn.Sequential):
 
     @classmethod
     def from_weights(cls, net: NetConfig, weights: Mapping[str, np.ndarray]) -> "AlexNet":
-        """The net with these weights (names as in `state_dict`), in fp32 and ready to predict."""
+        """Build the net with these weights (names as in `state_dict`), in fp32 and ready to predict."""
         alexnet = cls(net)
         alexnet.load_state_dict({name: torch.from_numpy(np.asarray(w, np.float32)) for name, w in weights.items()})
         return alexnet.eval()
 
     def init(self, seed: int) -> None:
-        """Section 5: zero-mean Gaussian weights and constant biases, layer by layer as the config says."""
+        """Draw zero-mean Gaussian weights and set constant biases (section 5), each layer by its own numbers."""
         generator = torch.Generator().manual_seed(seed)
         for layer in layer_table(self.config):
             if layer.op in ("conv", "fc"):
@@ -230,5 +174,5 @@ class AlexNet(nn.Sequential):
                 module.bias.data.fill_(layer.spec.init_bias)  # type: ignore[operator]
 
     def weights(self) -> dict[str, np.ndarray]:
-        """The parameters by name, as arrays that do not change when training goes on."""
+        """Copies of the parameters by name, which do not change when training goes on."""
         return {name: p.detach().cpu().numpy().copy() for name, p in self.named_parameters()}

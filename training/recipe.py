@@ -10,7 +10,8 @@ from pydantic.dataclasses import dataclass
 
 from tencrop.common.errors import BadInput
 from tencrop.common.strict_config import STRICT, Count, Natural, NotNegative, Positive, dump, parse
-from tencrop.model.net_config import NetConfig, parameter_shapes
+from tencrop.model.layer_table import parameter_shapes
+from tencrop.model.net_config import NetConfig
 from tencrop.model.published_errors import PublishedError
 
 RECIPES = Path(__file__).parent / "recipes"

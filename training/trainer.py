@@ -16,10 +16,10 @@ from tencrop.common.errors import BadInput, Stopped, WorkFailed
 from tencrop.common.strict_config import parse
 from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.model.checkpoint import Checkpoint, hash_weights
+from tencrop.model.layer_table import layer_table
 from tencrop.model.lowrank import factorise_weights
 from tencrop.model.metrics import ErrorCounts, top_k
 from tencrop.model.net import AlexNet
-from tencrop.model.net_config import layer_table
 from tencrop.model.ten_crop_net import TenCropNet
 from tencrop.training.augment import Normalize
 from tencrop.training.loader import Batch, Loader

@@ -14,8 +14,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from tencrop.common.errors import BadInput
+from tencrop.model.layer_table import Layer, layer_table
 from tencrop.model.net import MODULES
-from tencrop.model.net_config import Layer, NetConfig, layer_table
+from tencrop.model.net_config import NetConfig
 from tencrop.training.parallel import World
 
 HALVES = ("conv", "fc")  # the operations with parameters
