@@ -29,8 +29,8 @@ class Clock:
 
     def timing(self) -> Timing:
         """The speed, with the images and seconds that it was computed from."""
-        (began, before), (ended, after) = self.marks[0], self.marks[-1]
-        images, seconds = after - before, ended - began
+        (began, before), (stopped, after) = self.marks[0], self.marks[-1]
+        images, seconds = after - before, stopped - began
         return {
             "images_per_s": images / seconds,
             "images": images,

@@ -12,61 +12,31 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
+from bench.export_forms import BASELINE, FORMS, export_forms, write_calibration_images
 from bench.machine import describe_machine
 from tencrop.common.errors import BadInput, WorkFailed
-from tencrop.common.strict_config import dump
 from tencrop.dataset.holdout import choose_holdout
 from tencrop.dataset.layouts import open_source
 from tencrop.dataset.source import Source
 from tencrop.evaluation.evaluate import evaluate_source
 from tencrop.evaluation.summary import Summary
-from tencrop.export.compress import cast_to_fp32
-from tencrop.export.run import INT8_IMAGES, export
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.embedded import EMBEDDED
-from tencrop.model.net import AlexNet
 from tencrop.runtime.classifier import open_classifier
 from tencrop.runtime.engine import BATCH_SIZE, open_engine
 from tencrop.runtime.engine_choice import EngineChoice, EngineOptions
 
 IMAGES = BATCH_SIZE["cpu"]  # images per forward pass, as in the server
-BASELINE = "seeded, plain"
-
 Predict = Callable[[np.ndarray], object]
 
 
-@dataclass(frozen=True)
-class Form:
-    """The options of one export."""
-
-    about: str
-    weights: str = "fp32"
-    plain: bool = False
-    rank: int = 0
-    seeded: bool = False
-
-
-FORMS = {
-    BASELINE: Form("full rank, random weights, each view computed separately", plain=True, seeded=True),
-    "seeded": Form("full rank, random weights, the views share their first layers", seeded=True),
-    "plain": Form("the checkpoint, each view computed separately", plain=True),
-    "shared": Form("the checkpoint, the views share their first layers: `tencrop export`"),
-    "fp16": Form("`--weights fp16`", weights="fp16"),
-    "int8, plain": Form("`--weights int8 --plain`", weights="int8", plain=True),
-    "int8": Form("`--weights int8`", weights="int8"),
-    **{
-        f"rank {rank}": Form(f"`--fc-rank {rank} --weights fp16`, not fine-tuned", weights="fp16", rank=rank)
-        for rank in (256, 128, 64)
-    },
-    "int8, rank 256": Form("`--fc-rank 256 --weights int8`, not fine-tuned", weights="int8", rank=256),
-}
 ENGINES = {
     "OpenVINO bf16": EngineChoice("openvino", "cpu", "bf16"),
     "OpenVINO fp32": EngineChoice("openvino", "cpu", "fp32"),
@@ -122,41 +92,6 @@ def time_forward(predict: Predict, images: np.ndarray, seconds: float) -> float:
 def measure_errors(folder: Path, data: Source, holdout: float) -> Summary:
     """The summary of a validation on the held-out images, in the default precision."""
     return evaluate_source(data, open_classifier(folder, EngineOptions()), holdout=holdout)
-
-
-def draw_weights(checkpoint: Checkpoint) -> Checkpoint:
-    """The checkpoint's net at full rank, with the random weights from which its recipe starts."""
-    thick = {layer: replace(getattr(checkpoint.net, layer), rank=0) for layer in ("fc6", "fc7", "fc8")}
-    alexnet = AlexNet(replace(checkpoint.net, **thick))
-    alexnet.init(0)
-    return replace(checkpoint, recipe={**checkpoint.recipe, "net": dump(alexnet.config)}, weights=alexnet.weights())
-
-
-def export_forms(checkpoint: Checkpoint, photos: Path, out: Path) -> dict[str, Path]:
-    """Export every form that this checkpoint allows, through the parity gate."""
-    sources = {True: draw_weights(checkpoint), False: cast_to_fp32(checkpoint)}
-    for is_seeded, source in sources.items():
-        source.save(out / f"checkpoint{is_seeded}")
-    forms = {name: form for name, form in FORMS.items() if not (form.rank and checkpoint.net.fc6.rank)}
-    for name, form in forms.items():
-        export(out / f"checkpoint{form.seeded}", out / name, form.weights, form.rank, photos, form.plain)
-        print(f"exported {name}", file=sys.stderr)
-    return {name: out / name for name in forms}
-
-
-def write_calibration_images(data: Source, mask: np.ndarray, folder: Path) -> Path:
-    """Write an even selection of the images that are not held out. Raises BadInput if all images are held out."""
-    if mask.all():
-        raise BadInput(
-            f"{data.root}: every image is a validation image, so none is left to calibrate int8", "use --holdout 0.15"
-        )
-    free = data.entries.select(~mask)
-    wanted = min(INT8_IMAGES, len(free))
-    folder.mkdir()
-    for number in range(wanted):
-        entry = free[number * len(free) // wanted]
-        (folder / f"{number:03}.jpg").write_bytes(data.read(entry))
-    return folder
 
 
 def describe_form(name: str, folder: Path, found: Mapping[str, float], summary: Summary | None) -> dict[str, Any]:

@@ -46,14 +46,14 @@ def main() -> None:
     print("| fault | light request, p50 | p99 | /healthz, p99 | memory | answers |\n|---|---|---|---|---|---|")
     with started([]) as (process, address, _):
         for name, count, fault in FAULTS:
-            seen: Counter[object] = Counter()
+            outcomes: Counter[object] = Counter()
             stopped = threading.Event()
-            with run_clients(count, fault, address, photos, stopped, seen):
+            with run_clients(count, fault, address, photos, stopped, outcomes):
                 light, health = measure_latency(address, photos[0], options.seconds)
             p50, p99, probe = (np.percentile(*each) * 1e3 for each in ((light, 50), (light, 99), (health, 99)))
-            outcomes = ", ".join(f"{times} x {what}" for what, times in seen.most_common())
+            answers = ", ".join(f"{times} x {outcome}" for outcome, times in outcomes.most_common())
             row = (name if count == 1 else f"{count} {name}", f"{p50:.0f} ms", f"{p99:.0f} ms", f"{probe:.0f} ms")
-            print("|", " | ".join((*row, f"{resident_mib(process, 'VmRSS'):.0f} MiB", outcomes)), "|", flush=True)
+            print("|", " | ".join((*row, f"{resident_mib(process, 'VmRSS'):.0f} MiB", answers)), "|", flush=True)
         print(f"\nPeak memory: {resident_mib(process, 'VmHWM'):.0f} MiB.")
         statuses, seconds, code = terminate(process, address, photos)
         print(
@@ -63,16 +63,16 @@ def main() -> None:
 
 @contextmanager
 def run_clients(
-    count: int, fault: Fault, address: str, photos: list[bytes], stopped: threading.Event, seen: "Counter[object]"
+    count: int, fault: Fault, address: str, photos: list[bytes], stopped: threading.Event, outcomes: "Counter[object]"
 ) -> Iterator[None]:
-    """Run `count` clients of a fault until the block ends; count their outcomes in `seen`."""
+    """Run `count` clients of a fault until the block ends; count their `outcomes`."""
     lock = threading.Lock()
 
     def client(number: int) -> None:
         while not stopped.is_set():
             outcome = fault(address, photos[number:] + photos[:number], stopped)
             with lock:
-                seen[outcome] += 1
+                outcomes[outcome] += 1
 
     with ThreadPoolExecutor(count) as pool:
         done = [pool.submit(client, number) for number in range(count)]
@@ -129,11 +129,11 @@ def terminate(
             return "no connection"  # the server had closed its socket already
 
     with ThreadPoolExecutor(ASKING) as pool:
-        asked = [pool.submit(ask, number) for number in range(2 * ASKING)]
+        sent = [pool.submit(ask, number) for number in range(2 * ASKING)]
         time.sleep(0.3)
         process.send_signal(signal.SIGTERM)
         seconds = time_call(process.wait)
-        return Counter(each.result() for each in asked), seconds, process.wait()
+        return Counter(each.result() for each in sent), seconds, process.wait()
 
 
 # ---- the faults: one attempt of one client, which returns its outcome

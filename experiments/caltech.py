@@ -64,8 +64,8 @@ def run_fold(options: argparse.Namespace) -> None:
     link_images(draw_fold(options.photos, options.each, options.fold, options.choose), options.photos, data)
     source = open_folder(data, None, ignore_progress)
     recipe, held = load(options.recipe, options.set), choose_holdout(source.entries, 0)
-    seen = dataclasses.replace(source, entries=training_entries(source.entries, held, recipe.plateau is not None))
-    prepare(seen, prepared, 0, lambda done: None)
+    visible = dataclasses.replace(source, entries=training_entries(source.entries, held, recipe.plateau is not None))
+    prepare(visible, prepared, 0, lambda done: None)
     started = time.time()
     history = train(recipe, PreparedStore.open(prepared), run, True, None, print_epoch)
     export(RunFolder.checkpoints(run)[-1], model, "fp32", 0, None)
@@ -93,9 +93,9 @@ def draw_fold(photos: Path, each: int, fold: int, choose: int) -> dict[str, list
     for number, name in enumerate(list_subfolders(photos)):
         images = list_class_images(photos, photos / name)
         shuffled = [images[i] for i in np.random.default_rng((fold, number)).permutation(len(images))]
-        kept = each - choose
-        found["train"] += shuffled[:kept]
-        found["val"] += shuffled[kept:each] if choose else shuffled[each : each + TESTED]
+        trained = each - choose
+        found["train"] += shuffled[:trained]
+        found["val"] += shuffled[trained:each] if choose else shuffled[each : each + TESTED]
     return found
 
 

@@ -13,14 +13,14 @@ PACKAGES = "made.json"  # the installed packages; written after all of them are 
 
 def make_environment(folder: Path, packages: Sequence[str]) -> Path:
     """The environment's interpreter. Makes the environment if it lacks or has other packages. Raises WorkFailed."""
-    note, wanted = folder / PACKAGES, json.dumps(list(packages))
+    note, expected = folder / PACKAGES, json.dumps(list(packages))
     python = folder / "bin" / "python"
-    if note.is_file() and note.read_text() == wanted:
+    if note.is_file() and note.read_text() == expected:
         return python
     print(f"making {folder}: {' '.join(packages)}", file=sys.stderr)
     _run(sys.executable, "-m", "venv", "--clear", str(folder))
     _run(str(python), "-m", "pip", "install", "--quiet", *packages)
-    note.write_text(wanted)
+    note.write_text(expected)
     return python
 
 
