@@ -1,4 +1,4 @@
-"""python -m bench.startup [MODEL]: seconds from start to ready, memory when ready and after 200 photographs; `import tencrop`."""
+"""python -m bench.startup [MODEL]: seconds from start to ready, resident memory, and the time of `import tencrop`."""
 
 import io
 import re
@@ -23,18 +23,18 @@ SIZE = (500, 375)  # pixels, an ImageNet photograph's usual size
 
 @contextmanager
 def started(arguments: list[str]) -> Iterator[tuple[subprocess.Popen[str], str, float]]:
-    """A server that is ready: its process, its address, and the seconds that it took. It is killed when the block ends."""
+    """Yield a ready server's process, its address and the seconds that its start took; kill it when the block ends."""
     began = time.perf_counter()
     command = [sys.executable, "-m", "tencrop", "serve", *arguments, "--port", "0"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
-        said = ""
+        printed = ""
         assert process.stderr is not None
-        while not (address := re.search(r"listening on (http://\S+)", said)):
+        while not (address := re.search(r"listening on (http://\S+)", printed)):
             line = process.stderr.readline()
             if not line:
-                sys.exit(said)
-            said += line
+                sys.exit(printed)
+            printed += line
         while not _ready(address[1]):
             time.sleep(0.005)
         yield process, address[1], time.perf_counter() - began
@@ -52,14 +52,14 @@ def _ready(address: str) -> bool:
 
 
 def resident_mib(process: subprocess.Popen[str], field: str) -> float:
-    """VmRSS (now) or VmHWM (at most, so far) of a process."""
+    """Read the resident memory of a process: VmRSS is the present value, VmHWM the largest so far."""
     match = re.search(rf"{field}:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text())
     assert match
     return int(match[1]) / 1024
 
 
 def import_seconds(runs: int) -> float:
-    """What `import tencrop` adds to the start of an interpreter: median of fresh ones, minus the median of empty ones."""
+    """Measure the seconds of `import tencrop`: median of fresh interpreters, minus the median of empty ones."""
     taken: dict[str, list[float]] = {"import tencrop": [], "": []}
     for _ in range(runs):
         for program, seconds in taken.items():  # by turns, so that both meet the same load

@@ -1,4 +1,4 @@
-"""python docs/architecture.py: draws the tower of rooms, docs/architecture.svg, from the layers that import-linter checks."""
+"""python docs/architecture.py: draws docs/architecture.svg, the tower of rooms, from import-linter's contracts."""
 
 import re
 import tomllib
@@ -28,7 +28,8 @@ STYLE = """
   .purpose { fill: #3b4a5a } text { font: 13px system-ui, sans-serif } .arrow { stroke: #54799e; stroke-width: 2 }
   @media (prefers-color-scheme: dark) {
     .card { fill: #0d1117; stroke: #30363d } .box { fill: #14263a; stroke: #6a9bd0 }
-    .top { fill: #2b2515; stroke: #c9a44a } .name { fill: #e6edf3 } .purpose { fill: #b4c0cc } .arrow { stroke: #6a9bd0 }
+    .top { fill: #2b2515; stroke: #c9a44a } .name { fill: #e6edf3 } .purpose { fill: #b4c0cc }
+    .arrow { stroke: #6a9bd0 }
   }"""
 
 
@@ -53,7 +54,7 @@ def draw(tower: list[list[str]]) -> str:
             f"<style>{STYLE}\n</style>",
             f'<rect class="card" x="0.5" y="0.5" width="{WIDTH - 1}" height="{bottom + MARGIN - 1}" rx="8"/>',
             f'<path class="arrow" d="M32 {MARGIN + 8}V{bottom - 8}m-7 -12l7 12l7 -12" fill="none"/>',
-            f'<text class="purpose" transform="translate(22 {(MARGIN + bottom) // 2}) rotate(-90)" text-anchor="middle">imports</text>',
+            f'<text class="purpose" transform="translate(22 {(MARGIN + bottom) // 2}) rotate(-90)">imports</text>',
             *boxes,
             "</svg>\n",
         )

@@ -1,4 +1,4 @@
-"""Fixtures that several files share: the two photographs of scikit-learn's wheel and a tiny data set, raw and prepared."""
+"""Fixtures that several files share: two photographs, a tiny data set, the embedded model, a small net."""
 
 import importlib.util
 import os
@@ -23,7 +23,7 @@ from tencrop.runtime.cores import cores
 from tencrop.runtime.engine_choice import EngineOptions
 from tencrop.training.recipe import load, to_plain
 
-os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # what is claimed of CPUs is claimed of a machine with a GPU, too
+os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # the tests compute on CPUs, on a machine with a GPU too
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -34,7 +34,7 @@ def pytest_xdist_auto_num_workers() -> int:
 
 @pytest.fixture(scope="session")
 def photographs() -> dict[str, Path]:
-    """Name -> path of the JPEGs china.jpg and flower.jpg, where scikit-learn's wheel has them."""
+    """Paths of china.jpg and flower.jpg in scikit-learn's wheel, by the names `china` and `flower`."""
     spec = importlib.util.find_spec("sklearn")
     assert spec is not None
     assert spec.origin is not None
@@ -43,7 +43,7 @@ def photographs() -> dict[str, Path]:
 
 
 def stripes(label: int, number: int) -> np.ndarray:
-    """A formula-made picture, uint8 [60,80,3]: the class sets its colour and the way its stripes run."""
+    """Draw a picture by a formula, uint8 [60,80,3]. The class sets the colour and the direction of its stripes."""
     y, x = np.mgrid[0:60, 0:80]
     along = (x, y, x + y)[label % 3]
     wave = 100 + 80 * np.sin(along / (3 + label) + number)
@@ -53,7 +53,7 @@ def stripes(label: int, number: int) -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three classes of ten PNGs, one of them, ant/broken.png, no image."""
+    """Three classes of ten PNGs, and ant/broken.png, which is no image."""
     root = tmp_path_factory.mktemp("tiny_folder")
     for label, name in enumerate(("ant", "bee_hive", "cat")):
         (root / name).mkdir()
@@ -65,7 +65,7 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_prepared(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> PreparedStore:
-    """The tiny folder, prepared, a fifth of each class held out."""
+    """The prepared store of the tiny folder. A fifth of each class is held out."""
     out = tmp_path_factory.mktemp("tiny_prepared")
     prepare(open_source(tiny_folder), out, 0.2, lambda done: None)
     return PreparedStore.open(out)
@@ -85,7 +85,7 @@ def classifier() -> Classifier:
 
 @pytest.fixture(scope="session")
 def source145() -> Checkpoint:
-    """Recipe source145 with narrow fully connected layers, ten classes, and seeded weights that keep activations large."""
+    """Recipe source145 with narrow fully connected layers, ten classes, and seeded weights. Activations stay large."""
     recipe = load("source145")
     net = replace(recipe.net, fc6=Linear(64), fc7=Linear(64), fc8=Linear(10))
     random = np.random.default_rng(145)

@@ -67,8 +67,8 @@ def test_a_name_that_the_page_points_at_is_there(reference: str) -> None:
 
 
 def test_the_page_points_at_files_that_are_there() -> None:
-    paths = set(re.findall(r"\b((?:docs|model|tencrop)/[\w./-]*\w\.\w+)", TEXT))
-    assert {"docs/architecture.py", "docs/operations.md", "model/net.py"} <= paths
+    paths = set(re.findall(r"\b((?:tests|docs|model|tencrop)/[a-z\d_./]*\w\.\w+)\b", TEXT))
+    assert {"docs/architecture.py", "docs/operations.md", "model/net.py", "tests/fixtures/0.1"} <= paths
     assert not [path for path in paths if not (ROOT / path).exists()]
 
 

@@ -1,4 +1,4 @@
-"""Dockerfile, deploy/ and docs/operations.md tell of this server as it is: its metrics, routes, settings, flags and packages."""
+"""Dockerfile, deploy/ and docs/operations.md name this server's metrics, routes, settings, flags and packages."""
 
 import json
 import os
@@ -27,8 +27,8 @@ OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 ALERTS = yaml.safe_load((ROOT / "deploy" / "prometheus.yaml").read_text(encoding="utf-8"))["groups"][0]["rules"]
 DASHBOARD = json.loads((ROOT / "deploy" / "grafana.json").read_text(encoding="utf-8"))
 OBJECTS = list(yaml.safe_load_all((ROOT / "deploy" / "kubernetes.yaml").read_text(encoding="utf-8")))
-TARGET = {"job", "instance"}  # labels that Prometheus adds; `up` is its own
-ROW = re.compile(rf"^\| `({PREFIX}\w+)` \| (?:`(--[\w-]+)`)? *\| (\S+)", re.MULTILINE)  # of the table of settings
+TARGET = {"job", "instance"}  # labels that Prometheus adds; it makes the metric `up` itself
+ROW = re.compile(rf"^\| `({PREFIX}\w+)` \| (?:`(--[\w-]+)`)? *\| (\S+)", re.MULTILINE)  # a row of the table of settings
 
 
 @pytest.fixture(scope="module")
@@ -39,14 +39,14 @@ def client(classifier: Classifier, photographs: dict[str, Path]) -> Iterator[Tes
 
 
 @pytest.fixture(scope="module")
-def told(client: TestClient) -> dict[str, set[str]]:
-    """Each sample's name and its labels."""
+def exported_metrics(client: TestClient) -> dict[str, set[str]]:
+    """Names of the samples in /metrics -> names of their labels."""
     families = text_string_to_metric_families(client.get("/metrics").text)
     return {sample.name: set(sample.labels) for family in families for sample in family.samples} | {"up": set()}
 
 
 def queries() -> list[tuple[str, str]]:
-    """PromQL and the labels' names that are shown with it."""
+    """Every PromQL query of dashboard, alerts and page, with the text that shows its labels."""
     of_panels = [
         (target["expr"], target["legendFormat"]) for panel in DASHBOARD["panels"] for target in panel["targets"]
     ]
@@ -62,15 +62,17 @@ def queries() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("query", "shown"), queries())
-def test_query_asks_for_what_the_server_tells(query: str, shown: str, told: dict[str, set[str]]) -> None:
+def test_query_asks_for_metrics_that_the_server_exports(
+    query: str, shown: str, exported_metrics: dict[str, set[str]]
+) -> None:
     selected = re.findall(r"(\w+)\{([^}]*)\}", query)
     grouped = {label for group in re.findall(r"\bby \(([^)]*)\)", query) for label in group.split(", ")}
     bare = re.sub(r'\{[^}]*\}|\[[^]]*\]|\bby \([^)]*\)|"[^"]*"|\bor\b|#.*', " ", query)
-    names = set(re.findall(r"\b[a-z_]\w*\b(?!\s*\()", bare))  # what a bracket follows is a function
-    assert names and names <= set(told)
+    names = set(re.findall(r"\b[a-z_]\w*\b(?!\s*\()", bare))  # a bracket follows the name of a function
+    assert names and names <= set(exported_metrics)
     for name, selectors in selected:
-        assert set(re.findall(r"(\w+)\s*[=!]", selectors)) <= told[name] | TARGET
-    labels = set().union(*(told[name] for name in names)) | TARGET
+        assert set(re.findall(r"(\w+)\s*[=!]", selectors)) <= exported_metrics[name] | TARGET
+    labels = set().union(*(exported_metrics[name] for name in names)) | TARGET
     assert grouped <= labels and set(re.findall(r"\{\{ ?(\w+) ?\}\}", shown)) <= (grouped or labels)
 
 
@@ -96,7 +98,7 @@ def test_image_holds_every_package() -> None:
 
 
 def environment() -> dict[str, str]:
-    """The image's."""
+    """The environment variables of the image."""
     (pairs,) = re.findall(r"^ENV (.*)", DOCKERFILE, re.MULTILINE)
     return dict(pair.split("=", 1) for pair in pairs.split())
 
@@ -203,8 +205,9 @@ def test_operations_names_every_setting_once_with_its_flag_and_default() -> None
         field = name.removeprefix(PREFIX).lower()
         assert flag == (f"--{field.replace('_', '-')}" if f"--{field.replace('_', '-')}" in flags else "")
         value = fields[field].default
-        assert default == ("none" if value is None else str(value).lower() if isinstance(value, bool) else str(value))
+        written = {None: "none", True: "true", False: "false"}
+        assert default == (written[value] if value is None or isinstance(value, bool) else str(value))
 
 
-def test_operations_tells_of_every_alert() -> None:
+def test_operations_explains_every_alert() -> None:
     assert [rule["alert"] for rule in ALERTS] == re.findall(r"^\| `(Tencrop\w+)` ", OPERATIONS, re.MULTILINE)

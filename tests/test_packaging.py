@@ -1,4 +1,4 @@
-"""An installation adds one importable name, tencrop, with every file that the rooms need, and works beside the user's own modules."""
+"""An installation adds one importable name, tencrop, with all files, and works beside the user's own modules."""
 
 import os
 import re
@@ -68,7 +68,7 @@ def allowed_in_context(path: Path, patterns: Iterable[str]) -> bool:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder in which the Dockerfile installs: its COPY lines applied to the files that .dockerignore lets through."""
+    """The folder in which the Dockerfile installs: its COPY lines applied to what .dockerignore lets through."""
     folder = tmp_path_factory.mktemp("source")
     patterns = (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
 
@@ -153,7 +153,7 @@ def write_dataset_wheel(folder: Path) -> Path:
     files = {
         "dataset/__init__.py": "def connect() -> str:\n    return 'connected'\n",
         "dataset-1.6.2.dist-info/METADATA": "Metadata-Version: 2.1\nName: dataset\nVersion: 1.6.2\n",
-        "dataset-1.6.2.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        "dataset-1.6.2.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
     files["dataset-1.6.2.dist-info/RECORD"] = "".join(
         f"{name},,\n" for name in (*files, "dataset-1.6.2.dist-info/RECORD")
@@ -166,7 +166,7 @@ def write_dataset_wheel(folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class Installation:
-    """A virtual environment that holds `dataset`, then tencrop, above the packages of the environment that runs the tests."""
+    """A virtual environment with `dataset` and tencrop, above the packages of the environment that runs the tests."""
 
     python: Path
     added: frozenset[str]  # names that became importable with tencrop

@@ -1,4 +1,4 @@
-"""References to code in a page, as `path/file.py:name` and `path/recipe.toml:key`: finds them, and checks that they exist."""
+"""Finds references to code in a page, `path/file.py:name` and `path/recipe.toml:key`, and checks that they exist."""
 
 import ast
 import re
