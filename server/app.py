@@ -2,18 +2,18 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from importlib.metadata import version
 
 from fastapi import FastAPI
 
+from tencrop import __version__
 from tencrop.common.errors import BadInput
 from tencrop.runtime.engine import engine_signature
 from tencrop.runtime.ensemble import Predictor
 from tencrop.server.body_limits import BodyLimits
-from tencrop.server.errors import answer_errors
+from tencrop.server.errors import add_error_handlers
 from tencrop.server.job_store import open_job_store
 from tencrop.server.keys import ApiKeys, Keys
-from tencrop.server.oip import routes as inference
+from tencrop.server.oip import routes as oip_routes
 from tencrop.server.request_log import RequestLog
 from tencrop.server.routes import docs, health, hub, page, predict, validations
 from tencrop.server.schemas import Failure
@@ -22,11 +22,12 @@ from tencrop.server.state import ServerState
 
 
 def create_app(models: Sequence[Predictor], settings: Settings) -> FastAPI:
-    """An application that serves these models, the first of them where a request names none.
+    """Build an application that serves these models; requests that name no model get the first.
 
-    Raises BadInput for a bad folder or key file, or where the devices of one model would answer differently.
+    Models of one name are one model on several devices. Raises BadInput for a bad folder or key file, and where devices
+    of one model would give different answers.
     """
-    _check_alike(models)
+    _check_same_answers(models)
     store = open_job_store(settings)
     keys = Keys.read(settings.api_key_file) if settings.api_key_file else None
 
@@ -38,7 +39,7 @@ def create_app(models: Sequence[Predictor], settings: Settings) -> FastAPI:
 
     app = FastAPI(
         title="tencrop",
-        version=version("tencrop"),
+        version=__version__,
         description="The 2012 AlexNet's ten-crop prediction. With --api-key-file, /v1 and /v2 take `Authorization: Bearer KEY`.",
         docs_url=None,
         redoc_url=None,
@@ -54,18 +55,17 @@ def create_app(models: Sequence[Predictor], settings: Settings) -> FastAPI:
     if keys:
         app.add_middleware(ApiKeys, keys=keys)
     app.add_middleware(RequestLog)
-    answer_errors(app)
-    for room in (predict, hub, inference, validations, health, docs, page):
-        app.include_router(room.router)
+    add_error_handlers(app)
+    for routes in (predict, hub, oip_routes, validations, health, docs, page):
+        app.include_router(routes.router)
     return app
 
 
-def _check_alike(models: Sequence[Predictor]) -> None:
-    """Models of one name are one model on several devices. Raises BadInput where they do not run alike."""
-    ways: dict[str, str] = {}
+def _check_same_answers(models: Sequence[Predictor]) -> None:
+    """Raises BadInput where models of one name have engines of different signatures."""
+    signatures: dict[str, str] = {}
     for model in models:
-        this = engine_signature(model.engine)
-        if (first := ways.setdefault(model.name, this)) != this:
-            raise BadInput(
-                f"--device: {model.name} would be {first} and {this}, with two answers to one image; name devices of one kind"
-            )
+        signature = engine_signature(model.engine)
+        if (first := signatures.setdefault(model.name, signature)) != signature:
+            what = f"--device: {model.name} would be {first} and {signature}, with two answers to one image"
+            raise BadInput(what, "name devices of one kind")

@@ -1,4 +1,8 @@
-"""Bounded queue -> one forward: an engine's one thread takes whatever waits, up to the view budget, whenever it is idle."""
+"""Batcher: the queue in front of a model's engines.
+
+Whenever an engine is idle, its one thread takes the images that wait, up to a number of views, and runs one forward pass.
+Nothing is delayed to fill a batch: under load batches form by themselves. Admission bounds the queue.
+"""
 
 import asyncio
 import threading
@@ -15,21 +19,21 @@ from tencrop.common.errors import Stopped, WorkFailed, one_line
 from tencrop.runtime.ensemble import Predictor
 from tencrop.server.metrics import Metrics
 
-PATIENCE = 0.25  # seconds after which a job that waits for the engine looks whether it is still wanted
-SMALL = 4  # images; a forward of at most so many is not padded
+CHECK_SECONDS = 0.25  # between two looks of a job that waits for the engine at whether it was stopped
+SMALL = 4  # images; a forward pass of so few is not padded
 
 
 class BatchedAnswer(NamedTuple):
-    """One image's row of a forward, and how long it took in seconds."""
+    """One image's row of a forward pass, and the image's times."""
 
     probabilities: np.ndarray  # [C]
     view_probabilities: np.ndarray  # [10,C]
-    queue_seconds: float
-    engine_seconds: float
+    queue_seconds: float  # until the forward pass began
+    engine_seconds: float  # of the whole forward pass
 
 
 class EngineInfo(NamedTuple):
-    """What computes a model's answers: one engine at one precision, on a device or on several ("cuda:0,cuda:1")."""
+    """The engine, the devices ("cuda:0,cuda:1") and the precision that compute a model's answers."""
 
     engine: str
     device: str
@@ -47,27 +51,27 @@ class _Background(NamedTuple):
     future: "Future[tuple[np.ndarray, np.ndarray]]"
 
 
-def forward_sizes(most: int) -> list[int]:
-    """The sizes of forwards: each small one, powers of two, and the largest. No other shape ever reaches an engine."""
-    return [size for size in range(1, most) if size <= SMALL or size & (size - 1) == 0] + [most]
+def forward_sizes(forward_images: int) -> list[int]:
+    """The batch sizes of forward passes: every small one, powers of two, and the largest. No other reaches an engine."""
+    return [size for size in range(1, forward_images) if size <= SMALL or size & (size - 1) == 0] + [forward_images]
 
 
 def warm_up(engine: Predictor, forward_images: int) -> None:
-    """Run every size once, so that no request waits for memory to be laid out. Raises WorkFailed."""
+    """Run every batch size once, so that no request waits while an engine plans its memory. Raises WorkFailed."""
     side = engine.contract.resize
     for size in forward_sizes(forward_images):
         try:
             engine.forward(np.zeros((size, side, side, 3), np.uint8))
-        except Exception as error:  # both runtimes raise types of their own
-            why = f"{engine.name}: a forward of {size} images fails: {one_line(error)}; set TENCROP_FORWARD_VIEWS lower"
-            raise WorkFailed(why) from None
+        except Exception as error:  # each runtime raises types of its own
+            what = f"{engine.name}: a forward of {size} images fails: {one_line(error)}"
+            raise WorkFailed(what, "set TENCROP_FORWARD_VIEWS lower") from None
 
 
 class Batcher:
-    """Gives every caller its own row. No artificial delay: under load batches form by themselves.
+    """Batches the images of callers, and gives each caller its own row.
 
-    `engines` are one model on one device or on several, each with a thread of its own; `forward_images` and
-    `queue_images` bound a forward and what is admitted.
+    `engines` are one model on one device or on several, each with a thread of its own. A forward pass takes at most
+    `forward_images`. A job's forward pass begins only while no image of a request is in flight.
     """
 
     def __init__(self, engines: Sequence[Predictor], forward_images: int, metrics: Metrics) -> None:
@@ -78,7 +82,7 @@ class Batcher:
         self.metrics = metrics
         self._sizes = forward_sizes(forward_images)
         self._queue: deque[_Waiting] = deque()
-        self._background: _Background | None = None  # looked at when nothing waits and nothing comes
+        self._background: _Background | None = None  # taken when no image waits or is in flight
         self._in_flight = 0  # images
         self._wake = threading.Condition()
         self._stopping = False
@@ -92,13 +96,13 @@ class Batcher:
         metrics.watch_queue(self.model.name, lambda: len(self._queue))
 
     @property
-    def alive(self) -> bool:
-        """All engines' threads run."""
+    def is_alive(self) -> bool:
+        """Whether all engines' threads run."""
         return all(thread.is_alive() for thread in self._threads)
 
     @contextmanager
     def in_flight(self) -> Iterator[None]:
-        """An image that is on its way to `predict`: until it is answered no forward of a job begins."""
+        """Mark an image that will reach `answer`. No forward pass of a job begins until the block ends."""
         with self._wake:
             self._in_flight += 1
         try:
@@ -108,40 +112,39 @@ class Batcher:
                 self._in_flight -= 1
                 self._wake.notify_all()
 
-    async def predict(self, pixels: np.ndarray) -> BatchedAnswer:
-        """uint8 [R,R,3] -> its prediction; a caller that is cancelled is dropped before its forward."""
+    async def answer(self, pixels: np.ndarray) -> BatchedAnswer:
+        """uint8 [R,R,3] -> its answer. An image whose caller is cancelled leaves the queue before its forward pass."""
         loop = asyncio.get_running_loop()
         waiting = _Waiting(pixels, loop.create_future(), time.perf_counter())
         with self._wake:
             self._queue.append(waiting)
             self._wake.notify_all()
-        prediction = await waiting.future
+        answer = await waiting.future
         self.metrics.images.labels(self.model.name).inc()
-        self.metrics.queue_seconds.labels(self.model.name).observe(prediction.queue_seconds)
-        return prediction
+        self.metrics.queue_seconds.labels(self.model.name).observe(answer.queue_seconds)
+        return answer
 
-    def run_background(self, images: np.ndarray, stopped: Callable[[], bool]) -> tuple[np.ndarray, np.ndarray]:
-        """A forward of its own for a job's thread, one caller at a time: as Classifier.forward, run when no request waits.
+    def run_background(self, images: np.ndarray, is_stopped: Callable[[], bool]) -> tuple[np.ndarray, np.ndarray]:
+        """`Classifier.forward` in a forward pass of its own, for the thread of a job. One caller at a time.
 
-        Raises Stopped once `stopped` says so or the batcher has ended, WorkFailed where a thread has died, and whatever the engine raises.
+        Raises Stopped once `is_stopped` returns true or the batcher has ended, WorkFailed where an engine's thread has died,
+        and whatever the engine raises.
         """
         task = _Background(images, Future())
         with self._wake:
             self._background = task
             self._wake.notify_all()
-        while not wait((task.future,), PATIENCE).done:
-            if stopped() or not self.alive:
+        while not wait((task.future,), CHECK_SECONDS).done:
+            if is_stopped() or not self.is_alive:
                 with self._wake:
                     self._background = None
-                raise (
-                    Stopped("the job was stopped")
-                    if stopped() or self._stopping
-                    else WorkFailed("the engine has stopped")
-                )
+                if is_stopped() or self._stopping:
+                    raise Stopped("the job was stopped")
+                raise WorkFailed("the engine has stopped")
         return task.future.result()
 
     def stop(self) -> None:
-        """Finish what waits, then end the threads."""
+        """Answer the images that wait, then end the threads."""
         with self._wake:
             self._stopping = True
             self._wake.notify_all()
@@ -161,11 +164,11 @@ class Batcher:
                 self._deliver(
                     batch, [BatchedAnswer(p, each, started - waiting.since, took) for waiting, p, each in rows]
                 )
-            except Exception as error:  # whatever the engine raises goes to those who asked; the thread lives on
+            except Exception as error:  # goes to the callers; the thread lives on
                 self._deliver(batch, [error] * len(batch))
 
     def _forward(self, engine: Predictor, images: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Classifier.predict of a batch that is padded to one of the sizes."""
+        """`Classifier.forward` of a batch, padded to one of the batch sizes."""
         size = next(size for size in self._sizes if size >= len(images))
         padded = np.stack([*images, *[images[0]] * (size - len(images))])
         with self.metrics.time_forward(self.model.name, size * len(self.model.contract.views)):
@@ -179,7 +182,10 @@ class Batcher:
             task.future.set_exception(error)
 
     def _take(self) -> list[_Waiting] | _Background | None:
-        """The next batch, without those whose client left; a job's forward where none waits; None once stopped and done."""
+        """Wait for the next batch; for a job's forward pass where no image is in flight; None once stopped and done.
+
+        Images whose caller was cancelled are dropped here.
+        """
         batch: list[_Waiting] = []
         with self._wake:
             while True:
@@ -198,6 +204,8 @@ class Batcher:
 
     @staticmethod
     def _deliver(batch: list[_Waiting], results: list[BatchedAnswer | Exception]) -> None:
+        """Settle each future in its own event loop."""
+
         def settle(future: "asyncio.Future[BatchedAnswer]", result: BatchedAnswer | Exception) -> None:
             if future.done():  # cancelled meanwhile
                 return

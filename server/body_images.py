@@ -1,4 +1,4 @@
-"""What a request's body holds: an encoded image, or a form of them."""
+"""Reads the images of a request's body: one encoded image, a form of images, or JSON."""
 
 from contextlib import aclosing
 from http import HTTPStatus
@@ -19,18 +19,19 @@ BINARY = {"type": "string", "format": "binary"}
 Document = TypeVar("Document", bound=BaseModel)
 
 
-def _body(kinds: dict[str, Any]) -> dict[str, Any]:
-    """A route's body in the OpenAPI document."""
-    return {"requestBody": {"required": True, "content": {kind: {"schema": schema} for kind, schema in kinds.items()}}}
+def _describe_body(schemas: dict[str, Any]) -> dict[str, Any]:
+    """A route's body in the OpenAPI document, from a schema for each media type."""
+    content = {media_type: {"schema": schema} for media_type, schema in schemas.items()}
+    return {"requestBody": {"required": True, "content": content}}
 
 
-def _form(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+def _describe_form(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "required": [name], "properties": {name: schema}}
 
 
-IMAGE_BODY = _body({FORM: _form("image", BINARY), "application/octet-stream": BINARY})
-BATCH_BODY = _body({FORM: _form("images", {"type": "array", "items": BINARY})})
-HUB_BODY = _body({"application/octet-stream": BINARY, "application/json": HubRequest.model_json_schema()})
+IMAGE_BODY = _describe_body({FORM: _describe_form("image", BINARY), "application/octet-stream": BINARY})
+BATCH_BODY = _describe_body({FORM: _describe_form("images", {"type": "array", "items": BINARY})})
+HUB_BODY = _describe_body({"application/octet-stream": BINARY, "application/json": HubRequest.model_json_schema()})
 
 
 class _FormParser(MultiPartParser):
@@ -40,38 +41,33 @@ class _FormParser(MultiPartParser):
 
 
 async def read_image(request: Request) -> bytes:
-    """The image of a request. Raises ApiError where the body is JSON or a form without exactly one file `image`."""
-    kind = get_content_type(request)
-    if kind == "application/json":
-        raise ApiError(
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-            "unsupported_format",
-            "send the image's bytes, or a form with a file `image`",
-        )
-    if kind != FORM:
+    """The one image of a request. Raises ApiError where the body is JSON, or a form without exactly one file `image`."""
+    content_type = get_content_type(request)
+    if content_type == "application/json":
+        why = "send the image's bytes, or a form with a file `image`"
+        raise ApiError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_format", why)
+    if content_type != FORM:
         return await request.body()
-    images = await _files(request, "image", 1)
+    images = await _read_files(request, "image", 1)
     if len(images) != 1:
-        raise ApiError(
-            HTTPStatus.UNPROCESSABLE_ENTITY, "bad_parameter", "the form must have one file field named `image`"
-        )
+        why = "the form must have one file field named `image`"
+        raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_parameter", why)
     return images[0]
 
 
-async def read_form_images(request: Request, most: int) -> list[bytes]:
-    """The files `images` of a form. Raises ApiError where it is none, has none, or has more than `most`."""
+async def read_form_images(request: Request, max_images: int) -> list[bytes]:
+    """The files `images` of a form. Raises ApiError where the body is no form, or has no file or more than `max_images`."""
     if get_content_type(request) != FORM:
         raise ApiError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_format", f"send {FORM} with files `images`")
-    images = await _files(request, "images", most)
+    images = await _read_files(request, "images", max_images)
     if not images:
-        raise ApiError(
-            HTTPStatus.UNPROCESSABLE_ENTITY, "bad_parameter", "the form must have file fields named `images`"
-        )
+        why = "the form must have file fields named `images`"
+        raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_parameter", why)
     return images
 
 
 def parse_json(kind: type[Document], body: bytes) -> Document:
-    """A body of JSON. Raises ApiError where it does not fit."""
+    """Parse and validate a JSON body. Raises ApiError 422."""
     try:
         return kind.model_validate_json(body)
     except ValidationError as error:
@@ -79,23 +75,23 @@ def parse_json(kind: type[Document], body: bytes) -> Document:
 
 
 def get_content_type(request: Request) -> str:
-    """Without its parameters."""
+    """The media type of the body in lower case, without parameters; an empty string where the client sends none."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-async def _files(request: Request, name: str, most: int) -> list[bytes]:
-    """The files of this name. Raises ApiError where one of them is text, or where there are more files than `most`."""
+async def _read_files(request: Request, name: str, max_files: int) -> list[bytes]:
+    """The files of one field. Raises ApiError where the field holds text, or more files than `max_files`."""
     try:
         async with aclosing(request.stream()) as stream:
-            form = await _FormParser(request.headers, stream, max_files=most + 1, max_fields=MAX_FIELDS).parse()
+            form = await _FormParser(request.headers, stream, max_files=max_files + 1, max_fields=MAX_FIELDS).parse()
     except MultiPartException as error:
         raise ApiError(HTTPStatus.BAD_REQUEST, "bad_request", error.message) from None
     except ValueError:  # a bad boundary, charset or field name
         raise ApiError(HTTPStatus.BAD_REQUEST, "bad_request", "the form cannot be read") from None
     try:
         files = form.getlist(name)
-        if len(files) > most or not all(isinstance(file, UploadFile) for file in files):
-            why = f"the form must have file fields named `{name}`, at most {most}"
+        if len(files) > max_files or not all(isinstance(file, UploadFile) for file in files):
+            why = f"the form must have file fields named `{name}`, at most {max_files}"
             raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_parameter", why)
         return [await file.read() for file in files if isinstance(file, UploadFile)]
     finally:

@@ -1,4 +1,4 @@
-"""Bounds on requests' bodies, counted as they arrive and before anything parses them: bytes of one, seconds, bytes of all together."""
+"""Limits on request bodies, enforced while they arrive: bytes per request, seconds per request, total bytes held."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -9,19 +9,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tencrop.server.errors import ApiError, shutting_down_error
 
-HOLD = "tencrop.hold"  # in a request's scope: what counts bytes that are made of its body, too; raises ApiError
-CLOSE = {"Connection": "close"}  # what is left of the body is not read
+HOLD = "tencrop.hold"  # in a request's scope: a function that counts more bytes for the request; raises ApiError
+CLOSE = {"Connection": "close"}  # the rest of the body is not read
 
 
 class BodyLimits:
     """ASGI middleware: 413 above `max_bytes` (announced or received), 504 for a body slower than `seconds`.
 
-    429 where the bodies of all requests that are not yet answered would exceed `max_total` bytes.
+    429 where the bodies of all unanswered requests would exceed `max_total` bytes together.
     """
 
     def __init__(self, app: ASGIApp, max_bytes: int, seconds: float, max_total: int) -> None:
         self.app, self.max_bytes, self.seconds, self.max_total = app, max_bytes, seconds, max_total
-        self._held = 0  # bytes, of all
+        self._held = 0  # bytes of all unanswered requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -29,7 +29,7 @@ class BodyLimits:
         announced = dict(scope["headers"]).get(b"content-length", b"0")
         answered = False
 
-        async def watched(message: Message) -> None:
+        async def send_noting(message: Message) -> None:
             nonlocal answered
             answered = True
             await send(message)
@@ -38,19 +38,19 @@ class BodyLimits:
             self._count(int(announced) if announced.isdigit() else 0)
             with self._holding() as hold:
                 scope[HOLD] = hold
-                await self.app(scope, self._bounded(receive, hold), watched)
-        except ApiError as refusal:
+                await self.app(scope, self._bounded(receive, hold), send_noting)
+        except ApiError as error:
             if answered:
                 raise
-            await refusal.response(scope["path"])(scope, receive, send)
-        except asyncio.CancelledError:  # the drain's time is over
+            await error.response(scope["path"])(scope, receive, send)
+        except asyncio.CancelledError:  # the time to drain is over
             if answered:
                 raise
             await shutting_down_error(CLOSE).response(scope["path"])(scope, receive, send)
 
     @contextmanager
     def _holding(self) -> Iterator[Callable[[int], None]]:
-        """A request's share of all bytes, which grows by what `hold` is told. Raises ApiError."""
+        """Yield a function that adds bytes to this request's share; the share is freed at the block's end."""
         mine = 0
 
         def hold(size: int) -> None:
@@ -71,14 +71,14 @@ class BodyLimits:
             self._held -= mine
 
     def _bounded(self, receive: Receive, hold: Callable[[int], None]) -> Receive:
-        """`receive` that counts bytes and seconds until the body is complete."""
+        """A `receive` that counts bytes and seconds until the body is complete."""
         received, complete = 0, False
         due = asyncio.get_running_loop().time() + self.seconds
 
         async def bounded() -> Message:
             nonlocal received, complete
             if complete:
-                return await receive()  # waits for the client to leave: no deadline
+                return await receive()  # the client's disconnect, which has no deadline
             try:
                 async with asyncio.timeout_at(due):
                     message = await receive()

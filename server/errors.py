@@ -1,4 +1,4 @@
-"""What a client hears when a request cannot be answered: {"error": {"code", "message"}}, under /v2 {"error": message}, and the status."""
+"""Status and JSON body of every error answer: {"error": {"code", "message"}}, under /v2 {"error": message}."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 
 from tencrop.images.errors import ImageError
 
-STATUS = {  # of an ImageError's code
+STATUS = {  # by the code of an ImageError
     "damaged_image": HTTPStatus.BAD_REQUEST,
     "image_too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "unsupported_format": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
@@ -21,9 +21,9 @@ STATUS = {  # of an ImageError's code
 
 
 class ApiError(HTTPException):
-    """An answer that is an error object: raised by routes and by what they call.
+    """An error answer, raised by routes and by the functions that they call.
 
-    An HTTPException, since FastAPI makes a 400 of any other that comes while it reads a body.
+    It is an HTTPException, for FastAPI turns any other exception into a 400 while it reads a body.
     """
 
     def __init__(self, status: HTTPStatus, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
@@ -34,35 +34,35 @@ class ApiError(HTTPException):
         return self.detail
 
     def response(self, path: str) -> JSONResponse:
-        """As it goes to the client that asked for this path: the Open Inference Protocol has an error object of its own."""
+        """The error as JSON, in the form of the interface that `path` belongs to."""
         error = str(self) if path.startswith("/v2") else {"code": self.code, "message": str(self)}
         return JSONResponse({"error": error}, self.status_code, self.headers)
 
 
 def shutting_down_error(headers: Mapping[str, str] | None = None) -> ApiError:
-    """To what comes after SIGTERM."""
+    """503 for every request after SIGTERM."""
     return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "shutting_down", "the server is shutting down", headers)
 
 
 def internal_error() -> ApiError:
-    """Where the server is at fault."""
+    """500 where the server is at fault."""
     return ApiError(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "the server failed; its log says why")
 
 
-def answer_errors(app: FastAPI) -> None:
-    """Every way a request can fail, as an error object; RequestLog answers what is no request's fault."""
+def add_error_handlers(app: FastAPI) -> None:
+    """Answer every way in which a request can fail by an error object. RequestLog answers the server's own failures."""
 
     @app.exception_handler(ApiError)
-    async def refused(request: Request, error: ApiError) -> JSONResponse:
+    async def api_error(request: Request, error: ApiError) -> JSONResponse:
         return error.response(request.url.path)
 
     @app.exception_handler(ClientDisconnect)
-    async def left(request: Request, _: ClientDisconnect) -> JSONResponse:  # nobody reads it
+    async def client_left(request: Request, _: ClientDisconnect) -> JSONResponse:  # nobody reads the answer
         return ApiError(HTTPStatus.BAD_REQUEST, "client_left", "the client left").response(request.url.path)
 
     @app.exception_handler(ImageError)
-    async def bad_image(request: Request, error: ImageError) -> JSONResponse:
-        return ApiError(STATUS[error.code], error.code, str(error)).response(request.url.path)
+    async def image_error(request: Request, error: ImageError) -> JSONResponse:
+        return ApiError(STATUS[error.code], error.code, error.what).response(request.url.path)
 
     @app.exception_handler(RequestValidationError)
     async def bad_parameter(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -75,7 +75,7 @@ def answer_errors(app: FastAPI) -> None:
 
 
 def validation_error(error: RequestValidationError | ValidationError) -> ApiError:
-    """The first thing that pydantic found wrong with a request."""
+    """422 with the first fault that pydantic found in a request."""
     first = error.errors()[0]
     where = f"{first['loc'][-1]}: " if first["loc"] else ""
     return ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_parameter", f"{where}{first['msg'].lower()}")

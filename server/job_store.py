@@ -1,4 +1,4 @@
-"""JobStore: validation jobs on disk, a folder for each, <state-dir>/validations/ID with job.json and the run that `evaluate` makes."""
+"""JobStore: validation jobs on disk. Each has a folder <state-dir>/validations/ID with job.json and the run of `evaluate`."""
 
 import logging
 import re
@@ -16,36 +16,36 @@ from tencrop.common.lock import LOCK, lock_file
 from tencrop.server.schemas import Validation
 from tencrop.server.settings import Settings
 
-ID = re.compile(r"[0-9a-f]{24}")  # nanoseconds since 1970, which sorts, and 32 random bits
-GONE = ".gone"  # a folder that is being removed
+ID = re.compile(r"[0-9a-f]{24}")  # nanoseconds since 1970, so that ids sort by time, and 32 random bits
+GONE = ".gone"  # ends the name of a folder that is being removed
 JOB = "job.json"
 
 log = logging.getLogger("uvicorn.error")
 
 
 def make_id() -> str:
-    """Later ones sort behind earlier ones."""
+    """A new job's id, which sorts behind all earlier ids."""
     return f"{time.time_ns():016x}{token_hex(4)}"
 
 
 class JobStore:
-    """The jobs' folders, and the root that their data sets lie under; `held` is locked while this server uses them."""
+    """The folder of all jobs, and the root of their data sets. `lock` is a file that is locked until `close`."""
 
-    def __init__(self, data_root: Path, folder: Path, held: IO[str]) -> None:
-        self.data_root, self.folder, self._held = data_root, folder, held
+    def __init__(self, data_root: Path, folder: Path, lock: IO[str]) -> None:
+        self.data_root, self.folder, self._lock = data_root, folder, lock
 
     def run_folder(self, name: str) -> Path:
         """The folder of a job's run."""
         return self.folder / name / "run"
 
     def save(self, job: Validation) -> None:
-        """Raises OSError."""
+        """Write a job's job.json. Raises OSError."""
         folder = self.folder / job.id
         folder.mkdir(exist_ok=True)
         write_atomic(folder / JOB, job.model_dump_json(indent=1) + "\n")
 
     def read(self) -> dict[str, Validation]:
-        """All jobs, the oldest first. What is damaged is left alone and logged; what was being removed goes."""
+        """All jobs, the oldest first. Logs and skips a damaged folder; removes a folder whose removal had begun."""
         jobs = {}
         for folder in sorted(self.folder.iterdir()):
             if folder.name.endswith(GONE):
@@ -58,17 +58,20 @@ class JobStore:
         return {name: job for name, job in jobs.items() if job.id == name}
 
     def remove(self, name: str) -> None:
-        """At once or, where that ends early, at the next start. Raises OSError."""
+        """Remove a job's folder; a removal that is interrupted ends at the next start. Raises OSError."""
         gone = (self.folder / name).rename(self.folder / (name + GONE))
         shutil.rmtree(gone, ignore_errors=True)
 
     def close(self) -> None:
-        """Let another server have them."""
-        self._held.close()
+        """Unlock the folder for another server."""
+        self._lock.close()
 
 
 def open_job_store(settings: Settings) -> JobStore | None:
-    """None without a data root. Raises BadInput where a folder is not there or cannot be used, or another server uses it."""
+    """Open and lock the store; None without a data root.
+
+    Raises BadInput where a folder is missing or cannot be used, or another server uses it.
+    """
     if settings.data_root is None:
         return None
     if not settings.data_root.is_dir():
@@ -76,13 +79,11 @@ def open_job_store(settings: Settings) -> JobStore | None:
     folder = settings.state_dir / "validations"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        held = lock_file(folder / LOCK)
+        lock = lock_file(folder / LOCK)
     except BlockingIOError:
-        raise BadInput(
-            f"--state-dir {settings.state_dir}: another server uses it; stop that one or choose another folder"
-        ) from None
+        what = f"--state-dir {settings.state_dir}: another server uses it"
+        raise BadInput(what, "stop that server or choose another folder") from None
     except OSError as error:
-        raise BadInput(
-            f"--state-dir {settings.state_dir}: cannot be used ({error.strerror}); choose another folder"
-        ) from None
-    return JobStore(settings.data_root.resolve(), folder.resolve(), held)
+        what = f"--state-dir {settings.state_dir}: cannot be used ({error.strerror})"
+        raise BadInput(what, "choose another folder") from None
+    return JobStore(settings.data_root.resolve(), folder.resolve(), lock)

@@ -1,4 +1,4 @@
-"""API keys: a file of lines "NAME SHA256", made by `tencrop key NAME`; asked for before a request's body is read."""
+"""API keys, checked before a request's body is read. `tencrop key NAME` prints a line "NAME SHA256" of their file."""
 
 import hashlib
 import hmac
@@ -18,27 +18,28 @@ GUARDED = ("/v1/", "/v2")  # probes, metrics, the page and the documentation nee
 FREE = "/v2/health/"
 LINE = re.compile(r"(\S+)\s+([0-9a-f]{64})")
 REALM = {"WWW-Authenticate": "Bearer"}
+ADVICE = "`tencrop key NAME` makes one"
 
 
 def generate_key() -> str:
-    """256 random bits, as text: a hash of it needs no salt and no slowness."""
+    """A new key: 256 random bits as text. So many need no salt and no slow hash."""
     return secrets.token_urlsafe(32)
 
 
 def hash_key(key: str) -> str:
-    """What the file has of it."""
+    """The SHA-256 of a key, which is all that the file holds."""
     return hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()
 
 
 @dataclass(frozen=True)
 class Keys:
-    """Names by the SHA-256 of their keys."""
+    """The names of the keys' owners, by the SHA-256 of their keys."""
 
     names: dict[str, str]
 
     @classmethod
     def read(cls, path: Path) -> "Keys":
-        """Raises BadInput where the file cannot be read, holds no key, or a line that is none. # begins a comment."""
+        """Read a key file; # begins a comment. Raises BadInput where the file cannot be read, has a bad line, or no key."""
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
@@ -49,26 +50,24 @@ class Keys:
             text = line.partition("#")[0].strip()
             found = LINE.fullmatch(text)
             if text and not found:
-                raise BadInput(
-                    f'--api-key-file {path}: line {number} is not "NAME SHA256"; `tencrop key NAME` makes one'
-                )
+                raise BadInput(f'--api-key-file {path}: line {number} is not "NAME SHA256"', ADVICE)
             if found:
                 names[found[2]] = found[1]
         if not names:
-            raise BadInput(f"--api-key-file {path}: holds no key; `tencrop key NAME` makes one")
+            raise BadInput(f"--api-key-file {path}: holds no key", ADVICE)
         return cls(names)
 
-    def owner(self, key: str) -> str | None:
-        """Whose it is; as slow for a wrong key as for a right one."""
-        asked, found = hash_key(key), None
+    def find_owner(self, key: str) -> str | None:
+        """The name of the key's owner. Takes as long for a wrong key as for a right one."""
+        asked, owner = hash_key(key), None
         for known, name in self.names.items():
             if hmac.compare_digest(known, asked):
-                found = name
-        return found
+                owner = name
+        return owner
 
 
 class ApiKeys:
-    """ASGI middleware: 401 for a guarded path without a key that is in the file."""
+    """ASGI middleware: 401 for a guarded path without one of the file's keys."""
 
     def __init__(self, app: ASGIApp, keys: Keys) -> None:
         self.app, self.keys = app, keys
@@ -78,19 +77,19 @@ class ApiKeys:
         if scope["type"] != "http" or not path.startswith(GUARDED) or path.startswith(FREE):
             await self.app(scope, receive, send)
             return
-        owner = self.keys.owner(_sent(scope))
+        owner = self.keys.find_owner(_sent_key(scope))
         if owner is None:
-            refusal = ApiError(
+            error = ApiError(
                 HTTPStatus.UNAUTHORIZED, "unauthorized", "send a key: Authorization: Bearer KEY", {**REALM, **CLOSE}
             )
-            await refusal.response(path)(scope, receive, send)
+            await error.response(path)(scope, receive, send)
             return
         scope["tencrop.key"] = owner
         await self.app(scope, receive, send)
 
 
-def _sent(scope: Scope) -> str:
-    """The key of `Authorization: Bearer KEY` or `X-API-Key: KEY`; else an empty string, which no key is."""
+def _sent_key(scope: Scope) -> str:
+    """The key of `Authorization: Bearer KEY` or `X-API-Key: KEY`; else an empty string, which is no key."""
     headers: dict[bytes, str] = {name: value.decode("latin-1") for name, value in scope["headers"]}
     kind, _, key = headers.get(b"authorization", "").partition(" ")
     return key.strip() if kind.lower() == "bearer" else headers.get(b"x-api-key", "")

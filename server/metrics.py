@@ -1,4 +1,4 @@
-"""What Prometheus reads at /metrics: requests, queues, forwards, seconds, and which engine runs."""
+"""The metrics that Prometheus reads at /metrics: requests, queues, forward passes, seconds, and the engines."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 
 class Metrics:
-    """One server's; every name begins with tencrop_."""
+    """The metrics of one server. Every name begins with tencrop_."""
 
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
@@ -54,21 +54,21 @@ class Metrics:
         self._admitted.labels(model).set_function(admitted)
 
     def set_engine(self, model: str, engine: dict[str, str]) -> None:
-        """What runs it: engine, device, precision."""
+        """Publish a model's engine, device and precision."""
         self._engine.labels(model).info(engine)
 
     @contextmanager
     def time_forward(self, model: str, views: int) -> Iterator[None]:
-        """Time a forward of so many views."""
+        """Time a forward pass of this many views."""
         started = time.perf_counter()
         yield
         self.engine_seconds.labels(model).observe(time.perf_counter() - started)
         self.forward_views.labels(model).observe(views)
 
     def get_value(self, name: str, model: str) -> float:
-        """A sample of this model's, 0 before the first."""
+        """The value of a model's sample; 0 before the first."""
         return self._registry.get_sample_value(f"tencrop_{name}", {"model": model}) or 0.0
 
-    def text(self) -> bytes:
-        """The exposition."""
+    def render(self) -> bytes:
+        """All metrics in the text format of Prometheus."""
         return generate_latest(self._registry)

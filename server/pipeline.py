@@ -89,7 +89,7 @@ class Pipeline:
             raise ImageError("the image is empty (0 bytes)")
         with self.batcher.in_flight():
             pixels, info, seconds = await self._decode(image)
-            batched = await self.batcher.predict(pixels)
+            batched = await self.batcher.answer(pixels)
             check_numbers(batched.probabilities)
         if info:
             self.batcher.metrics.decode_seconds.labels(self.model.name).observe(seconds)

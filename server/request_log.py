@@ -1,4 +1,4 @@
-"""Every request: an id, a line of JSON on stdout, and its place in the metrics."""
+"""RequestLog: gives every request an id, a line of JSON on stdout, and a place in the metrics."""
 
 import json
 import logging
@@ -14,15 +14,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tencrop.server.errors import internal_error
 
-ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)  # of a proxy or a client; another is replaced
+ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)  # a proxy's or client's own id; any other is replaced
 HEADER = b"x-request-id"
-UNKNOWN = "unknown"  # a path that is no route
+UNKNOWN = "unknown"  # the route of a path that has none
 
 log = logging.getLogger("tencrop.access")
 
 
-def log_to_stdout() -> None:
-    """One line of JSON a request."""
+def log_requests_to_stdout() -> None:
+    """Write a line of JSON to stdout for each request, from now on."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter("%(message)s"))
     log.addHandler(handler)
@@ -31,7 +31,7 @@ def log_to_stdout() -> None:
 
 
 class RequestLog:
-    """ASGI middleware, the outermost."""
+    """The outermost ASGI middleware. Answers 500 where an exception reaches it before an answer began."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -39,12 +39,12 @@ class RequestLog:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        began = time.perf_counter()
+        started = time.perf_counter()
         given = dict(scope["headers"]).get(HEADER, b"").decode("latin-1")
         name = given if ID.fullmatch(given) else uuid.uuid4().hex
-        status = 0  # until something is answered
+        status = 0  # until an answer begins
 
-        async def watched(message: Message) -> None:
+        async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -52,17 +52,17 @@ class RequestLog:
             await send(message)
 
         try:
-            await self.app(scope, receive, watched)
+            await self.app(scope, receive, send_with_id)
         except Exception as error:
-            error.add_note(f"request {name}")  # stands behind the traceback in the log
+            error.add_note(f"request {name}")  # printed below the traceback
             if not status:
-                await internal_error().response(scope["path"])(scope, receive, watched)
+                await internal_error().response(scope["path"])(scope, receive, send_with_id)
             raise
         finally:
-            self._tell(scope, name, status or HTTPStatus.INTERNAL_SERVER_ERROR.value, time.perf_counter() - began)
+            self._record(scope, name, status or HTTPStatus.INTERNAL_SERVER_ERROR.value, time.perf_counter() - started)
 
     @staticmethod
-    def _tell(scope: Scope, name: str, status: int, seconds: float) -> None:
+    def _record(scope: Scope, name: str, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", UNKNOWN)
         metrics = scope["app"].state.server_state.metrics
         metrics.requests.labels(scope["method"] if route != UNKNOWN else UNKNOWN, route, status).inc()

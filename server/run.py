@@ -1,4 +1,4 @@
-"""`tencrop serve`: prove the models, then bind the port, then answer until SIGTERM or Ctrl-C."""
+"""`tencrop serve`: opens and checks the models, then binds the port, then answers until SIGTERM or Ctrl-C."""
 
 import logging
 import os
@@ -20,16 +20,16 @@ from tencrop.runtime.ensemble import Ensemble, Predictor
 from tencrop.server.app import create_app
 from tencrop.server.batcher import warm_up
 from tencrop.server.head_limits import HeadLimits
-from tencrop.server.request_log import log_to_stdout
+from tencrop.server.request_log import log_requests_to_stdout
 from tencrop.server.settings import Settings
 
-BACKLOG = 2048  # connections that may wait to be accepted
+BACKLOG = 2048  # connections that may wait until the process accepts them
 
 log = logging.getLogger("uvicorn.error")
 
 
 class Server(uvicorn.Server):
-    """uvicorn that says it is draining, and ends with exit code 0 on SIGTERM once what it admitted is answered."""
+    """uvicorn's server, which at SIGTERM starts the drain, answers the admitted requests and exits with code 0."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -44,18 +44,19 @@ class Server(uvicorn.Server):
 
 
 def serve(paths: Sequence[Path], options: EngineOptions, ensembles: Sequence[str], settings: Settings) -> None:
-    """Serve these files, the embedded one where none is named, and ensembles "NAME=A,B" of them, each on every device of "cuda:0,cuda:1".
+    """Serve models until SIGTERM: files (none: the embedded model) and ensembles "NAME=A,B" of their models.
 
-    Raises BadInput, WorkFailed before anything listens.
+    Each model runs on every device of `options.device`, such as "cuda:0,cuda:1".
+    Raises BadInput, WorkFailed before the port is bound.
     """
     give_back_large_blocks()
     devices = [replace(options, device=device) for device in options.device.split(",")]
-    models = [model for device in devices for model in _opened(paths or (EMBEDDED,), ensembles, device)]
+    models = [model for device in devices for model in _open_models(paths or (EMBEDDED,), ensembles, device)]
     for model in models:
         warm_up(model, settings.forward_images(model))
     app = create_app(models, settings)
     if settings.access_log:
-        log_to_stdout()
+        log_requests_to_stdout()
     config = uvicorn.Config(
         app,
         http=HeadLimits,
@@ -73,8 +74,8 @@ def serve(paths: Sequence[Path], options: EngineOptions, ensembles: Sequence[str
     Server(config).run([listening])
 
 
-def _opened(paths: Sequence[Path], ensembles: Sequence[str], options: EngineOptions) -> list[Predictor]:
-    """The models on one device, the ensembles last, whose members are sessions of their own. Raises BadInput, WorkFailed."""
+def _open_models(paths: Sequence[Path], ensembles: Sequence[str], options: EngineOptions) -> list[Predictor]:
+    """Open the models on one device, ensembles last. An ensemble opens its members anew. Raises BadInput, WorkFailed."""
     models: list[Predictor] = [open_classifier(path, options) for path in paths]
     by_name = {model.name: path for model, path in zip(models, paths, strict=True)}
     for text in ensembles:
@@ -82,11 +83,12 @@ def _opened(paths: Sequence[Path], ensembles: Sequence[str], options: EngineOpti
         wanted = members.split(",")
         unknown = [member for member in wanted if member not in by_name]
         if not name or unknown:
-            raise BadInput(f"--ensemble {text}: expected NAME=A,B with served models; served are {', '.join(by_name)}")
+            what = f"--ensemble {text}: expected NAME=A,B with served models"
+            raise BadInput(what, f"served are {', '.join(by_name)}")
         models.append(Ensemble(name, tuple(open_classifier(by_name[member], options) for member in wanted)))
     names = [model.name for model in models]
     if len(set(names)) < len(names):
-        raise BadInput(f"two models are named {max(names, key=names.count)!r}; rename a file")
+        raise BadInput(f"two models are named {max(names, key=names.count)!r}", "rename a file")
     return models
 
 
@@ -94,10 +96,9 @@ def _bind(settings: Settings) -> socket.socket:
     try:
         family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
-    except (socket.gaierror, UnicodeError):  # the latter for what no name can be: an empty label, or a long one
+    except (socket.gaierror, UnicodeError):  # UnicodeError: the name has an empty label, or a label that is too long
         raise BadInput(f"--host {settings.host}: not an address of this machine") from None
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else str(error)
-        raise WorkFailed(
-            f"cannot listen on {settings.host}:{settings.port} ({why}); choose another --port or --host"
-        ) from None
+        what = f"cannot listen on {settings.host}:{settings.port} ({why})"
+        raise WorkFailed(what, "choose another --port or --host") from None

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from tencrop.runtime.prediction import Guess
 
 MAX_TOP = 1000  # labels in an answer
-MAX_INTEGER = 2**53  # that every JSON reader keeps exact
+MAX_INTEGER = 2**53  # every JSON reader keeps integers up to this one exact
 FINISHED = ("done", "failed", "cancelled")  # of Validation.status
 
 
@@ -27,7 +27,7 @@ EXAMPLE: dict[str, Any] = {  # of /v1/predict?top=2
 
 
 class ViewVerdict(BaseModel):
-    """What one of the ten views alone would say: its box in pixels of the R x R square, and its top label."""
+    """The most probable label of one view alone, and the view's box in pixels of the R x R square."""
 
     top: int
     left: int
@@ -40,7 +40,7 @@ class ViewVerdict(BaseModel):
 
 
 class InputInfo(BaseModel):
-    """What the image was; width and height after its EXIF turn."""
+    """The image as it was sent; width and height after EXIF's rotation."""
 
     format: str
     mode: str
@@ -50,7 +50,7 @@ class InputInfo(BaseModel):
 
 
 class Timing(BaseModel):
-    """Milliseconds spent decoding, waiting for the engine, and in the forward that the image was part of."""
+    """Milliseconds of decoding, of waiting for the engine, and of the forward pass that computed the image."""
 
     decode: float
     queue: float
@@ -58,7 +58,7 @@ class Timing(BaseModel):
 
 
 class Answer(BaseModel):
-    """POST /v1/predict."""
+    """The answer of POST /v1/predict."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
@@ -73,39 +73,39 @@ class Answer(BaseModel):
 
 
 class ErrorBody(BaseModel):
-    """What went wrong: a word for programs, a line for people."""
+    """A word for programs and a line for people."""
 
     code: str
     message: str
 
 
 class Failure(BaseModel):
-    """Every answer that is none; in a batch, in the place of its image."""
+    """The error object. In a batch it stands in for the image that failed."""
 
     error: ErrorBody
 
 
 class ProtocolFailure(BaseModel):
-    """The same under /v2, as the Open Inference Protocol has it."""
+    """The error object of the Open Inference Protocol, under /v2."""
 
     error: str
 
 
 class BatchAnswer(BaseModel):
-    """POST /v1/predict/batch."""
+    """The answer of POST /v1/predict/batch, in the order of the images."""
 
     results: list[Answer | Failure]
 
 
 class HubParameters(BaseModel):
-    """Of the Hugging Face hub's task image-classification; softmax is what the net ends with."""
+    """Parameters of the Hugging Face hub's task image-classification. The net ends with a softmax."""
 
     top_k: int | None = Field(default=None, ge=1, le=MAX_TOP)
     function_to_apply: Literal["softmax"] | None = None
 
 
 class HubRequest(BaseModel):
-    """POST /v1/image-classification as JSON; `inputs` is the image in base64."""
+    """The JSON body of POST /v1/image-classification; `inputs` is the image in base64."""
 
     model_config = ConfigDict(val_json_bytes="base64")
 
@@ -114,14 +114,14 @@ class HubRequest(BaseModel):
 
 
 class HubGuess(BaseModel):
-    """One label, as the hub's clients read it."""
+    """One label in the form that the hub's clients read."""
 
     label: str
     score: float
 
 
 class ModelStatus(BaseModel):
-    """A model that is served, and what runs it."""
+    """A served model, and the engine, device and precision that compute its answers."""
 
     name: str
     engine: str
@@ -130,16 +130,18 @@ class ModelStatus(BaseModel):
 
 
 class Readiness(BaseModel):
-    """GET /readyz."""
+    """The answer of GET /readyz."""
 
     status: str
     models: list[ModelStatus]
 
 
 class NewValidation(BaseModel):
-    """POST /v1/validations: a data set by its path below --data-root, a served model (else the first), this many images (else all).
+    """The body of POST /v1/validations.
 
-    `holdout`: of a data set without validation images of its own only this share of each class, as `tencrop evaluate --holdout`.
+    `dataset` is a path below the server's data root; `model` a served model, the first by default; `limit` the number of
+    images, all by default. `holdout` is the share of each class to evaluate where the data set has no validation images of
+    its own.
     """
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"dataset": "photos", "limit": 1000}]})
@@ -151,7 +153,10 @@ class NewValidation(BaseModel):
 
 
 class Validation(BaseModel):
-    """GET /v1/validations/ID, and a job's job.json; `images` of `total` are done, `images_per_s` since the job last went on."""
+    """A job: the answer of GET /v1/validations/ID, and the content of job.json.
+
+    `images` of `total` are evaluated; `images_per_s` is their speed since the job last started or continued.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -159,7 +164,7 @@ class Validation(BaseModel):
     dataset: str
     model: str
     limit: int | None
-    holdout: float = 1  # older jobs have none
+    holdout: float = 1  # jobs of older versions lack the field
     status: Literal["queued", "running", "done", "failed", "cancelled"]
     images: int = 0
     total: int | None = None

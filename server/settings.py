@@ -1,4 +1,4 @@
-"""Settings of the server: sane by default, changed by flag or by environment (TENCROP_QUEUE_VIEWS=...)."""
+"""Settings of the server: a default for each, changed by a flag or by the environment (TENCROP_QUEUE_VIEWS=...)."""
 
 import os
 from pathlib import Path
@@ -12,63 +12,62 @@ from tencrop.runtime.engine import batch_size
 from tencrop.runtime.ensemble import Predictor
 
 PREFIX = "TENCROP_"
-QUEUED = 16  # forwards; on a CPU of two cores they take about a second
+QUEUE_FORWARDS = (
+    16  # images of so many forward passes may be admitted; a CPU of two cores computes them in about a second
+)
 
 
-def _named(value: str | Path) -> str | Path:
-    """Raises ValueError for an empty string, which Path would take for the folder that the server happens to be in."""
+def _check_not_empty(value: str | Path) -> str | Path:
+    """Raises ValueError for an empty string, which Path would take for the current folder."""
     if value == "":
         raise ValueError("names no folder or file")
     return value
 
 
-NamedPath = Annotated[Path, BeforeValidator(_named)]
+NamedPath = Annotated[Path, BeforeValidator(_check_not_empty)]
 
 
 class Settings(BaseSettings):
-    """Limits in views where the cost is in views: one image is ten."""
+    """Limits whose cost depends on views are given in views; one image has ten."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid")
 
     host: str = Field(default="127.0.0.1", min_length=1)
     port: int = Field(default=8000, ge=0, le=65535)
-    forward_views: int | None = Field(
-        default=None, ge=10
-    )  # at most this many in one forward; else by the device, as a validation's
-    queue_views: int | None = Field(
-        default=None, ge=10
-    )  # more than this admitted is answered 429; else QUEUED forwards
-    max_body_bytes: int = Field(default=32 << 20, ge=1)
-    max_bodies_bytes: int = Field(default=256 << 20, ge=1)  # of all requests that are not yet answered; more is 429
-    body_seconds: float = Field(default=20, gt=0)  # a body that takes longer is cut off
-    deadline_seconds: float = Field(default=30, gt=0)  # an answer that takes longer is 504
-    drain_seconds: int = Field(default=20, ge=0)  # what is admitted at SIGTERM may take this long
-    data_root: NamedPath | None = None  # data sets under it may be validated; without one, validations are off
-    api_key_file: NamedPath | None = None  # with one, /v1 and /v2 answer only who has a key of it
-    access_log: bool = True  # a line of JSON a request on stdout
-    state_dir: NamedPath = Path("tencrop-state")  # validation jobs are kept here; made only where there is a data root
+    forward_views: int | None = Field(default=None, ge=10)  # of a forward pass; None: by the device, as in a validation
+    queue_views: int | None = Field(default=None, ge=10)  # admitted at once, more is 429; None: by QUEUE_FORWARDS
+    max_body_bytes: int = Field(default=32 << 20, ge=1)  # of one request; more is 413
+    max_bodies_bytes: int = Field(default=256 << 20, ge=1)  # of all unanswered requests; more is 429
+    body_seconds: float = Field(default=20, gt=0)  # until a body is complete; later is 504
+    deadline_seconds: float = Field(default=30, gt=0)  # from a complete body to the answer; later is 504
+    drain_seconds: int = Field(default=20, ge=0)  # from SIGTERM until admitted requests have to be answered
+    data_root: NamedPath | None = None  # data sets below it may be validated; None: validations are off
+    api_key_file: NamedPath | None = None  # /v1 and /v2 answer only the owners of its keys; None: everybody
+    access_log: bool = True  # a line of JSON on stdout for each request
+    state_dir: NamedPath = Path("tencrop-state")  # keeps validation jobs; created only with a data root
 
     def forward_images(self, model: Predictor) -> int:
-        """At most so many in one forward of it."""
-        return (
-            max(1, self.forward_views // len(model.contract.views)) if self.forward_views else batch_size(model.engine)
-        )
+        """The largest batch of one forward pass."""
+        if self.forward_views:
+            return max(1, self.forward_views // len(model.contract.views))
+        return batch_size(model.engine)
 
     def queue_images(self, model: Predictor) -> int:
-        """So many of its images may be admitted at once."""
-        return (
-            max(1, self.queue_views // len(model.contract.views))
-            if self.queue_views
-            else QUEUED * self.forward_images(model)
-        )
+        """How many of the model's images may be admitted at once."""
+        if self.queue_views:
+            return max(1, self.queue_views // len(model.contract.views))
+        return QUEUE_FORWARDS * self.forward_images(model)
 
 
 def read_settings(**flags: str | int | None) -> Settings:
-    """Flags that were given, over the environment, over the defaults. Raises BadInput, for an unknown variable too."""
+    """Settings from flags (None: not given), then the environment, then the defaults.
+
+    Raises BadInput for a bad value, and for a TENCROP_ variable that is no setting.
+    """
     known = {(PREFIX + name).upper() for name in Settings.model_fields}
     unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
     if unknown:
-        raise BadInput(f"{unknown[0]}: no such setting; known are {', '.join(sorted(known))}")
+        raise BadInput(f"{unknown[0]}: no such setting", f"known are {', '.join(sorted(known))}")
     given: dict[str, Any] = {key: value for key, value in flags.items() if value is not None}
     try:
         return Settings(**given)

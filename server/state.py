@@ -53,7 +53,7 @@ class ServerState:
         """Raises ApiError 503 while the server drains, and where an engine's thread has died."""
         if self.draining:
             raise shutting_down_error()
-        dead = [name for name, pipeline in self.pipelines.items() if not pipeline.batcher.alive]
+        dead = [name for name, pipeline in self.pipelines.items() if not pipeline.batcher.is_alive]
         if dead:
             raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", f"the engine of {dead[0]} has stopped")
 

@@ -62,7 +62,7 @@ def test_each_caller_gets_its_own_row() -> None:
     running = batcher(engine)
 
     async def ask() -> list[float]:
-        results = await asyncio.gather(*(running.predict(image(value)) for value in range(100)))
+        results = await asyncio.gather(*(running.answer(image(value)) for value in range(100)))
         return [float(result.probabilities[0]) for result in results]
 
     assert asyncio.run(ask()) == list(range(100))
@@ -76,7 +76,7 @@ def test_what_waits_goes_together_up_to_the_budget() -> None:
 
     async def ask() -> None:
         engine.gate.clear()
-        tasks = [asyncio.create_task(running.predict(image(value))) for value in range(9)]
+        tasks = [asyncio.create_task(running.answer(image(value))) for value in range(9)]
         await until(lambda: len(running._queue) >= 5)
         engine.gate.set()
         await asyncio.gather(*tasks)
@@ -92,9 +92,9 @@ def test_cancelled_caller_is_dropped_before_its_forward() -> None:
 
     async def ask() -> None:
         engine.gate.clear()
-        first = asyncio.create_task(running.predict(image(1)))
+        first = asyncio.create_task(running.answer(image(1)))
         await asyncio.sleep(0.05)
-        gone, last = (asyncio.create_task(running.predict(image(value))) for value in (2, 3))
+        gone, last = (asyncio.create_task(running.answer(image(value))) for value in (2, 3))
         await until(lambda: len(running._queue) == 2)
         gone.cancel()
         await asyncio.sleep(0)
@@ -113,13 +113,13 @@ def test_engine_error_reaches_its_callers_and_the_thread_lives_on() -> None:
 
     async def ask() -> float:
         with pytest.raises(RuntimeError, match="engine broke"):
-            await running.predict(image(1))
-        return float((await running.predict(image(2))).probabilities[0])
+            await running.answer(image(1))
+        return float((await running.answer(image(2))).probabilities[0])
 
     assert asyncio.run(ask()) == 2
-    assert running.alive
+    assert running.is_alive
     running.stop()
-    assert not running.alive
+    assert not running.is_alive
 
 
 def test_stop_finishes_what_waits() -> None:
@@ -128,7 +128,7 @@ def test_stop_finishes_what_waits() -> None:
 
     async def ask() -> list[float]:
         engine.gate.clear()
-        tasks = [asyncio.create_task(running.predict(image(value))) for value in range(3)]
+        tasks = [asyncio.create_task(running.answer(image(value))) for value in range(3)]
         await until(lambda: len(running._queue) >= 2)
         engine.gate.set()
         await asyncio.get_running_loop().run_in_executor(None, running.stop)
@@ -143,13 +143,13 @@ def test_a_job_waits_for_requests_and_never_shares_their_forward() -> None:
 
     async def ask() -> None:
         engine.gate.clear()
-        first = asyncio.create_task(running.predict(image(1)))
+        first = asyncio.create_task(running.answer(image(1)))
         await until(lambda: engine.calls)
         job = asyncio.get_running_loop().run_in_executor(
             None, running.run_background, np.stack([image(9)] * 3), lambda: False
         )
         await until(lambda: running._background)
-        late = [asyncio.create_task(running.predict(image(value))) for value in range(6)]
+        late = [asyncio.create_task(running.answer(image(value))) for value in range(6)]
         await until(lambda: len(running._queue) == 6)
         engine.gate.set()
         mean, views = await job
@@ -167,7 +167,7 @@ def test_a_job_that_waits_is_stopped_and_its_forward_never_run() -> None:
 
     async def ask() -> None:
         engine.gate.clear()
-        first = asyncio.create_task(running.predict(image(1)))
+        first = asyncio.create_task(running.answer(image(1)))
         await until(lambda: engine.calls)
         with pytest.raises(Stopped):
             await asyncio.get_running_loop().run_in_executor(None, running.run_background, image(9)[None], lambda: True)
@@ -199,7 +199,7 @@ def test_a_job_of_an_engine_whose_thread_has_died_fails_and_is_not_stopped(monke
     for _ in range(2):
         with pytest.raises(WorkFailed, match="the engine has stopped"):
             running.run_background(image(1)[None], lambda: False)
-    assert not running.alive
+    assert not running.is_alive
     with pytest.raises(Stopped):
         running.run_background(image(1)[None], lambda: True)
     running.stop()
@@ -215,9 +215,9 @@ def test_forwards_have_few_sizes_and_what_is_padded_is_left_out() -> None:
 
     async def ask(count: int) -> list[float]:
         engine.gate.clear()
-        first = asyncio.create_task(running.predict(image(99)))
+        first = asyncio.create_task(running.answer(image(99)))
         await until(lambda: engine.calls > len(engine.sizes))
-        tasks = [asyncio.create_task(running.predict(image(value))) for value in range(count)]
+        tasks = [asyncio.create_task(running.answer(image(value))) for value in range(count)]
         await until(lambda: len(running._queue) == count)
         engine.gate.set()
         await first
@@ -236,7 +236,7 @@ def test_two_engines_share_one_queue() -> None:
     running = Batcher([cast(Classifier, cast(Any, each)) for each in (slow, quick)], 1, Metrics())
 
     async def ask() -> list[float]:
-        tasks = [asyncio.create_task(running.predict(image(value))) for value in range(10)]
+        tasks = [asyncio.create_task(running.answer(image(value))) for value in range(10)]
         await until(lambda: slow.calls == quick.calls == 1)
         quick.gate.set()
         await until(lambda: len(quick.sizes) == 9)
@@ -258,7 +258,7 @@ def test_no_forward_of_a_job_begins_while_an_image_is_coming() -> None:
             job = loop.run_in_executor(None, running.run_background, np.stack([image(7)]), lambda: False)
             await asyncio.sleep(0.05)
             assert engine.calls == 0
-            assert float((await running.predict(image(5))).probabilities[0]) == 5
+            assert float((await running.answer(image(5))).probabilities[0]) == 5
             assert engine.calls == 1
         assert float((await job)[0][0, 0]) == 7
 

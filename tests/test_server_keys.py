@@ -100,7 +100,7 @@ def test_the_command_makes_a_key_and_its_line(tmp_path: Path) -> None:
     )
     file = tmp_path / "keys"
     file.write_text(made.stdout)
-    assert Keys.read(file).owner(made.stderr.strip()) == "anna"
+    assert Keys.read(file).find_owner(made.stderr.strip()) == "anna"
 
 
 @pytest.mark.parametrize("name", ["", "two words", "two\nlines", "anna#", "anna\u2003"])

@@ -73,7 +73,7 @@ def test_an_answer_that_fails_has_its_id_in_the_head_and_in_the_log(
     def broken(*_: object) -> None:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(Metrics, "text", broken)
+    monkeypatch.setattr(Metrics, "render", broken)
     with pytest.raises(RuntimeError) as raised:
         client.get("/metrics", headers={"X-Request-Id": "seven"})
     assert raised.value.__notes__ == ["request seven"]  # printed below the traceback

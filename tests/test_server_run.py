@@ -108,7 +108,7 @@ def test_taken_port_is_one_line() -> None:
     ("arguments", "message"),
     [
         (("--device", "gpu"), "expected auto, cpu, cuda"),
-        (("--engine", "onnxruntime", "--precision", "bf16"), "--precision bf16"),
+        (("--engine", "onnxruntime", "--precision", "bf16"), "precision bf16: not offered by engine onnxruntime"),
         (("no-such-model.onnx",), "cannot be read"),
         (("--host", "999.1.1.1"), "not an address"),
         (("--host", "127..0.0.1"), "not an address"),

@@ -435,7 +435,7 @@ def test_without_a_data_root_validations_are_off(
             client.delete(f"{URL}/x"),
         ):
             assert reply.status_code == 404
-            assert reply.json()["error"]["message"] == "validations are off: start the server with --data-root"
+            assert reply.json()["error"]["message"] == "validations are off: the server has no data root"
     assert list(tmp_path.iterdir()) == []
 
 

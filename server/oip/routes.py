@@ -2,12 +2,12 @@
 
 from functools import partial
 from http import HTTPStatus
-from importlib.metadata import version
 from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, Depends, Request, Response
 
+from tencrop import __version__
 from tencrop.images.errors import ImageError
 from tencrop.server.body_limits import HOLD
 from tencrop.server.errors import ApiError, shutting_down_error
@@ -43,27 +43,27 @@ Model = Annotated[ServedModel, Depends(_find_model)]
 
 @router.get("")
 async def server_metadata(state: State) -> dict[str, Any]:
-    """What this server is, and what runs each model."""
+    """The server's name, version and extensions, and what computes each model."""
     models = {name: pipeline.batcher.engine_info._asdict() for name, pipeline in state.pipelines.items()}
-    return {"name": "tencrop", "version": version("tencrop"), "extensions": EXTENSIONS, "models": models}
+    return {"name": "tencrop", "version": __version__, "extensions": EXTENSIONS, "models": models}
 
 
 @router.get("/health/live")
 async def live() -> dict[str, bool]:
-    """Always answered while the process lives."""
+    """Answers as long as the process lives."""
     return {"live": True}
 
 
 @router.get("/health/ready")
 async def ready(state: State) -> dict[str, bool]:
-    """As /readyz."""
+    """Answers 200 where /readyz does."""
     state.check_ready()
     return {"ready": True}
 
 
 @router.get("/models/stats")
 async def every_statistics(state: State) -> dict[str, Any]:
-    """Of all models."""
+    """The statistics of all models."""
     return {
         "model_stats": [ServedModel(pipeline, name).describe_statistics() for name, pipeline in state.pipelines.items()]
     }
@@ -72,14 +72,14 @@ async def every_statistics(state: State) -> dict[str, Any]:
 @router.get("/models/{name}")
 @router.get("/models/{name}/versions/{model_version}", include_in_schema=False)
 async def model_metadata(model: Model) -> dict[str, Any]:
-    """Its input, its output, and what runs it."""
+    """The model's input and output, and what computes it."""
     return model.describe()
 
 
 @router.get("/models/{name}/ready")
 @router.get("/models/{name}/versions/{model_version}/ready", include_in_schema=False)
 async def model_ready(model: Model, state: State) -> dict[str, Any]:
-    """Whether it answers."""
+    """Answers 200 where the model can answer."""
     state.check_ready()
     return {"name": model.name, "ready": True}
 
@@ -87,20 +87,20 @@ async def model_ready(model: Model, state: State) -> dict[str, Any]:
 @router.get("/models/{name}/config")
 @router.get("/models/{name}/versions/{model_version}/config", include_in_schema=False)
 async def model_config(model: Model) -> dict[str, Any]:
-    """Triton's form of the same."""
+    """The model's input and output in the form of Triton's model configuration."""
     return model.describe_config()
 
 
 @router.get("/models/{name}/stats")
 @router.get("/models/{name}/versions/{model_version}/stats", include_in_schema=False)
 async def model_statistics(model: Model) -> dict[str, Any]:
-    """How much it has done; both names of a model count together."""
+    """Images, forward passes and seconds so far; both names of a model count together."""
     return {"model_stats": [model.describe_statistics()]}
 
 
 @router.post("/repository/index")
 async def repository_index(state: State) -> list[dict[str, str]]:
-    """All models, by both names."""
+    """All models, each under both of its names."""
     names = [name + end for name in state.pipelines for end in ("", PIXELS)]
     return [{"name": name, "version": VERSION, "state": "READY", "reason": ""} for name in names]
 
@@ -113,7 +113,7 @@ async def infer(request: Request, model: Model, state: State) -> Response:
 
 
 async def _answer(state: ServerState, request: Request, model: ServedModel, body: bytes) -> Response:
-    """Parsing and rendering take milliseconds: threads do both. Raises ImageError for the first image that cannot be answered."""
+    """Parse and render in threads, for both take milliseconds. Raises ImageError for the first image that fails."""
     headers, run = request.headers, state.decode_pool.run
     encoding = headers.get("content-encoding", "").strip().lower()
     plain = await run(decompress, body, encoding, state.settings.max_body_bytes)

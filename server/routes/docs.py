@@ -1,4 +1,4 @@
-"""GET /docs: the OpenAPI document in Swagger's page, whose assets come from this server and from nowhere else."""
+"""GET /docs: the OpenAPI document in Swagger's page. All assets of the page come from this server."""
 
 from http import HTTPStatus
 
@@ -16,7 +16,7 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/docs")
 async def docs() -> HTMLResponse:
-    """The page."""
+    """The page that shows the OpenAPI document."""
     js, css, icon = (f"/docs/{name}" for name in ASSETS)
     return get_swagger_ui_html(
         openapi_url="/openapi.json", title="tencrop", swagger_js_url=js, swagger_css_url=css, swagger_favicon_url=icon
@@ -25,7 +25,7 @@ async def docs() -> HTMLResponse:
 
 @router.get("/docs/{name}")
 async def asset(name: str) -> FileResponse:
-    """One of the page's own files; names outside the list do not exist."""
+    """One of the page's own files. Raises ApiError 404 for a name outside ASSETS."""
     if name not in ASSETS:
         raise ApiError(HTTPStatus.NOT_FOUND, "not_found", f"no such file {name!r}")
     return FileResponse(f"{swagger_ui_bundle.swagger_ui_path}/{name}", media_type=ASSETS[name])

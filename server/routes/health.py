@@ -1,4 +1,7 @@
-"""GET /healthz (the process lives), /readyz (it answers: every engine has reproduced its probe and its thread runs), /metrics."""
+"""GET /healthz, /readyz and /metrics.
+
+/healthz says that the process lives; /readyz that it answers: every engine has reproduced its probe, and its thread runs.
+"""
 
 from fastapi import APIRouter, Response
 
@@ -12,14 +15,14 @@ router = APIRouter(tags=["operation"])
 @router.head("/healthz", include_in_schema=False)
 @router.get("/healthz")
 async def healthz() -> dict[str, str]:
-    """Always answered while the process lives."""
+    """Answers as long as the process lives."""
     return {"status": "alive"}
 
 
 @router.head("/readyz", include_in_schema=False)
 @router.get("/readyz")
 async def readyz(state: State) -> Readiness:
-    """Which models are served, and what runs each of them at what precision."""
+    """The served models, with the engine, device and precision of each."""
     state.check_ready()
     models = [
         ModelStatus(name=name, **pipeline.batcher.engine_info._asdict()) for name, pipeline in state.pipelines.items()
@@ -29,5 +32,5 @@ async def readyz(state: State) -> Readiness:
 
 @router.get("/metrics", include_in_schema=False)
 async def metrics(state: State) -> Response:
-    """For Prometheus."""
-    return Response(state.metrics.text(), media_type=CONTENT_TYPE)
+    """The metrics in the text format of Prometheus."""
+    return Response(state.metrics.render(), media_type=CONTENT_TYPE)

@@ -16,7 +16,10 @@ router = APIRouter(tags=["predict"])
 async def image_classification(
     request: Request, response: Response, state: State, model: Model = None
 ) -> list[HubGuess]:
-    """The image's bytes, or JSON with the image in base64; the most probable labels. What ran is in the header X-Tencrop-Engine."""
+    """The most probable labels of an image: its bytes, a form with one file `image`, or JSON with the image in base64.
+
+    The header X-Tencrop-Engine names the engine, device and precision.
+    """
     pipeline = state.find_pipeline(model)
 
     async def answer(asked: HubRequest) -> list[HubGuess]:
@@ -30,7 +33,7 @@ async def image_classification(
 
 
 async def _read(request: Request) -> HubRequest:
-    """Raises ApiError."""
+    """Read the image and the parameters of either form of the body. Raises ApiError."""
     if get_content_type(request) == "application/json":
         return parse_json(HubRequest, await request.body())
     return HubRequest(inputs=await read_image(request))

@@ -1,4 +1,4 @@
-"""GET / and its assets: the web page, plain files of server/page."""
+"""GET / and its assets: the web page, whose plain files lie in server/page."""
 
 from http import HTTPStatus
 from pathlib import Path
@@ -13,7 +13,7 @@ from tencrop.server.state import State
 PAGE = Path(__file__).parent.parent / "page"
 MODULES = ("page", "api", "dom", "job", "lock", "models", "predict", "validations", "views", "words")
 ASSETS = {**{f"{name}.js": "text/javascript" for name in MODULES}, "page.css": "text/css"}
-FRESH = {"Cache-Control": "no-cache"}  # modules of two versions do not fit together
+FRESH = {"Cache-Control": "no-cache"}  # a browser must not mix the modules of two versions
 POLICY = "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 
 router = APIRouter(include_in_schema=False)
@@ -21,7 +21,7 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/")
 async def page() -> FileResponse:
-    """The page; its policy lets the browser load nothing from elsewhere and run nothing inline."""
+    """The page. Its policy lets the browser load nothing from other servers, and run no inline script."""
     return FileResponse(
         PAGE / "index.html", media_type="text/html", headers={**FRESH, "Content-Security-Policy": POLICY}
     )
@@ -29,13 +29,13 @@ async def page() -> FileResponse:
 
 @router.get("/page/kernels.png")
 async def kernels(state: State, model: Model = None) -> Response:
-    """The first layer's kernels of a model; of an ensemble, its first net's."""
+    """A picture of the first layer's kernels; of an ensemble, those of its first net."""
     return Response(state.find_pipeline(model).model.members[0].file.metadata.filter_picture, media_type="image/png")
 
 
 @router.get("/page/{name}")
 async def asset(name: str) -> FileResponse:
-    """One of the page's own files; names outside the list do not exist."""
+    """One of the page's own files. Raises ApiError 404 for a name outside ASSETS."""
     if name not in ASSETS:
         raise ApiError(HTTPStatus.NOT_FOUND, "not_found", f"no such file {name!r}")
     return FileResponse(PAGE / name, media_type=ASSETS[name], headers=FRESH)

@@ -1,4 +1,4 @@
-"""POST /v1/predict: one image in, its five most probable labels out; /v1/predict/batch: many images in one form."""
+"""POST /v1/predict answers one image with its most probable labels; /v1/predict/batch answers the images of a form."""
 
 from functools import partial
 from typing import Annotated
@@ -24,15 +24,15 @@ from tencrop.server.schemas import (
 from tencrop.server.state import State
 
 Top = Annotated[int, Query(ge=1, le=MAX_TOP, description="how many labels")]
-Model = Annotated[str | None, Query(description="a served model; the first where none is named")]
-Views = Annotated[bool, Query(description="add what each of the ten views alone says")]
+Model = Annotated[str | None, Query(description="a served model; the first by default")]
+Views = Annotated[bool, Query(description="add the most probable label of each of the ten views")]
 
 router = APIRouter(prefix="/v1/predict", tags=["predict"])
 
 
 @router.post("", response_model_exclude_none=True, openapi_extra=IMAGE_BODY)
 async def predict(request: Request, state: State, top: Top = 5, model: Model = None, views: Views = False) -> Answer:
-    """Ten-crop prediction of one image: multipart with one `image`, or the image's bytes as the whole body."""
+    """Ten-crop prediction of one image: a form with one file `image`, or the image's bytes as the whole body."""
     pipeline = state.find_pipeline(model)
     answer = await pipeline.answer_request(request, read_image, pipeline.answer_image)
     return _render(pipeline, answer, top, views)
@@ -40,9 +40,9 @@ async def predict(request: Request, state: State, top: Top = 5, model: Model = N
 
 @router.post("/batch", response_model_exclude_none=True, openapi_extra=BATCH_BODY)
 async def batch(request: Request, state: State, top: Top = 5, model: Model = None, views: Views = False) -> BatchAnswer:
-    """Many images in one form, answered in their order; a bad image is an error in its place and the others are answered."""
+    """Ten-crop predictions of the files `images` of a form, in their order. An error stands in for an image that fails."""
     pipeline = state.find_pipeline(model)
-    read = partial(read_form_images, most=pipeline.admission.capacity)
+    read = partial(read_form_images, max_images=pipeline.admission.capacity)
     answers = await pipeline.answer_request(request, read, pipeline.answer_images)
     return BatchAnswer(
         results=[

@@ -1,4 +1,4 @@
-"""/v1/validations: batch validation of a data set below --data-root, as `tencrop evaluate` does it. Create, list, follow, report, end."""
+"""/v1/validations: validations of data sets below --data-root, as `tencrop evaluate` does them: create, list, follow, end."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,27 +16,25 @@ if TYPE_CHECKING:
     from tencrop.server.jobs import Jobs
 
 TICK = 0.25  # seconds between two looks at a job
-HEARTBEAT = 15.0  # seconds of silence at most
-STREAM = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # a proxy passes each event on
+HEARTBEAT = 15.0  # seconds without an event after which a comment is sent
+STREAM = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # so that a proxy passes each event on at once
 
 router = APIRouter(prefix="/v1/validations")
 
 
-async def _jobs(state: State) -> Any:
-    """Raises ApiError 404 where there is no data root."""
+async def _get_jobs(state: State) -> Any:
+    """Raises ApiError 404 where the server has no data root."""
     if state.jobs is None:
-        raise ApiError(
-            HTTPStatus.NOT_FOUND, "validations_off", "validations are off: start the server with --data-root"
-        )
+        raise ApiError(HTTPStatus.NOT_FOUND, "validations_off", "validations are off: the server has no data root")
     return state.jobs
 
 
-OpenJobs = Annotated["Jobs", Depends(_jobs)]
+OpenJobs = Annotated["Jobs", Depends(_get_jobs)]
 
 
 @router.post("", status_code=HTTPStatus.ACCEPTED)
 def create(asked: NewValidation, state: State, jobs: OpenJobs, response: Response) -> Validation:
-    """Queue a validation; one runs at a time, and requests go before it."""
+    """Queue a validation. One runs at a time, and requests go before it."""
     job = jobs.create(asked, state.find_pipeline(asked.model).model.name)
     response.headers["Location"] = f"{router.prefix}/{job.id}"
     return job
@@ -44,19 +42,19 @@ def create(asked: NewValidation, state: State, jobs: OpenJobs, response: Respons
 
 @router.get("")
 def every(jobs: OpenJobs) -> list[Validation]:
-    """All that are kept, the newest first."""
+    """All validations, the newest first."""
     return jobs.all()
 
 
 @router.get("/{name}")
 def one(name: str, jobs: OpenJobs) -> Validation:
-    """How far it is; its summary when it is done."""
+    """The state of a validation, and its summary once it is done."""
     return jobs.get(name)
 
 
 @router.get("/{name}/events")
 async def events(name: str, request: Request, state: State, jobs: OpenJobs) -> StreamingResponse:
-    """Server-sent events: `progress` with the job now and whenever it changed, `end` with it when it is finished."""
+    """Server-sent events: `progress` with the validation, at once and whenever it changes; `end` when it is finished."""
     jobs.get(name)
     stream = follow(lambda: jobs.get(name), request.is_disconnected, lambda: state.draining)
     return StreamingResponse(stream, media_type="text/event-stream", headers=STREAM)
@@ -64,25 +62,25 @@ async def events(name: str, request: Request, state: State, jobs: OpenJobs) -> S
 
 @router.get("/{name}/report", response_class=FileResponse)
 def report(name: str, jobs: OpenJobs) -> FileResponse:
-    """report.html."""
+    """The report.html of a validation that is done."""
     return FileResponse(jobs.report(name), media_type="text/html")
 
 
 @router.delete("/{name}", status_code=HTTPStatus.NO_CONTENT)
 def delete(name: str, jobs: OpenJobs, cancel: bool = False) -> None:
-    """Cancel it; remove one that is finished, but for `cancel=true`: that one is 409, and stays."""
+    """Cancel a validation, or remove a finished one. With `cancel=true` a finished one is kept, and the answer is 409."""
     jobs.delete(name, cancel)
 
 
 async def follow(
     look: Callable[[], Validation], gone: Callable[[], Awaitable[bool]], draining: Callable[[], bool]
 ) -> AsyncIterator[str]:
-    """The events of a job, until it is finished or removed, the client is gone, or the server drains."""
-    shown, silent = None, 0.0
+    """The events of a job, until the job is finished or removed, the client is gone, or the server drains."""
+    shown, silent = None, 0.0  # the state that was sent last; seconds since then
     while not draining() and not await gone():
         try:
             job = look()
-        except ApiError:  # removed meanwhile
+        except ApiError:  # the job was removed
             return
         if job != shown:
             yield _event("progress", job)
