@@ -5,6 +5,7 @@ python -m bench.training --data PREPARED --photos FOLDER [--seconds 60] [--round
 
 import argparse
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -26,12 +27,13 @@ from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.model.layer_table import layer_table
 from tencrop.model.net_config import NetConfig
 from tencrop.runtime.allocator import keep_freed_memory
+from tencrop.training.history import EpochRecord
 from tencrop.training.loader import Batch, Loader, spare_cores
 from tencrop.training.parallel import init_distributed
 from tencrop.training.recipe import load
 from tencrop.training.schedule import EpochSettings
 from tencrop.training.stop_signal import Stop
-from tencrop.training.trainer import EpochProgress, Trainer
+from tencrop.training.trainer import Trainer
 
 RECIPE = "caltech101"
 STOCK = 4  # batches that a loader worker may hold ready; it makes them while the step compiles
@@ -71,9 +73,9 @@ class RepeatedBatch(Loader):
 
     first: Batch | None = None
 
-    def epoch(self, epoch: int, done: int = 0) -> Iterator[Batch]:
+    def iter_epoch(self, epoch: int, done: int = 0) -> Iterator[Batch]:
         """The first batch, as often as an epoch has batches."""
-        self.first = self.first or next(super().epoch(1))
+        self.first = self.first or next(super().iter_epoch(1))
         return repeat(self.first, len(self) - done)
 
 
@@ -84,7 +86,7 @@ def run_row(name: str, data: Path, photos: Path, clock: Clock) -> None:
         clock.count(imagenet_script.train_steps(photos, recipe.optim, spare_cores()))
     elif name == "loader":
         loader = Loader(PreparedStore.open(data), recipe, spare_cores())
-        clock.count(len(batch.labels) for batch in chain.from_iterable(map(loader.epoch, count(1))))
+        clock.count(len(batch.labels) for batch in chain.from_iterable(map(loader.iter_epoch, count(1))))
     else:
         train_variant(VARIANTS[name], PreparedStore.open(data), clock)
 
@@ -95,9 +97,9 @@ def train_variant(variant: Variant, prepared: PreparedStore, clock: Clock) -> No
     if variant.keep_freed:
         keep_freed_memory()
     with init_distributed() as world:
-        training = Trainer(recipe, prepared, world)
+        trainer = Trainer(recipe, prepared, world)
         if variant.torch_lrn:
-            use_torch_lrn(training.net, training.recipe.net)
+            use_torch_lrn(trainer.net, trainer.recipe.net)
         loader = RepeatedBatch(prepared, recipe, 0) if variant.repeat_batch else Loader(prepared, recipe, spare_cores())
         stop = Stop()
 
@@ -106,10 +108,11 @@ def train_variant(variant: Variant, prepared: PreparedStore, clock: Clock) -> No
 
         while not stop.requested:
             try:
-                training.history.append(training.epoch(loader, EpochSettings(), stop, progress))
+                passed = trainer.train_epoch(loader, EpochSettings(), stop, progress)
             except Stopped:
                 return
-            training.part = EpochProgress()
+            means = (recipe.optim.lr, passed.loss, passed.error, passed.images_per_s)
+            trainer.end_epoch(EpochRecord(trainer.epoch_number, *means, math.nan, math.nan, 0.0))  # not validated
 
 
 def use_torch_lrn(net: nn.Module, config: NetConfig) -> None:

@@ -79,7 +79,7 @@ def run_fold(options: argparse.Namespace) -> None:
         "set": options.set,
         "precision": classifier.engine.precision,
         "epochs": len(history),
-        "training_seconds": round(sum(row["seconds"] for row in history)),
+        "training_seconds": round(sum(record.seconds for record in history)),
         "seconds_of_this_call": round(time.time() - started),
         **compute_accuracies(options.out / "report" / "predictions.parquet"),
     }

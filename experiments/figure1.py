@@ -7,12 +7,12 @@ import argparse
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from matplotlib.figure import Figure
 
 from tencrop.common.errors import WorkFailed
 from tencrop.dataset.prepared_store import PreparedStore
+from tencrop.training.history import EpochRecord
 from tencrop.training.loop import train
 from tencrop.training.recipe import load
 
@@ -23,7 +23,7 @@ RATES = {
 GOAL = load("figure1_relu").until_train_error
 COLOURS = {"relu": "C0", "tanh": "C1"}
 
-History = list[dict[str, Any]]
+History = list[EpochRecord]
 
 
 def main() -> None:
@@ -43,7 +43,7 @@ def main() -> None:
             chosen = "  <- chosen" if rate == best[name] else ""
             result = "the loss was not a number"
             if history:
-                result = f"{len(history):>3} epochs, training error {history[-1]['train_error']:.1%}"
+                result = f"{len(history):>3} epochs, training error {history[-1].train_error:.1%}"
             print(f"{name:<5} lr {rate:<6} {result}{chosen}")
     draw({name: (best[name], runs[name][best[name]]) for name in runs}, options.picture)
 
@@ -53,7 +53,7 @@ def sweep(name: str, rates: tuple[float, ...], prepared: PreparedStore, out: Pat
     found: dict[float, History] = {}
     recipe = load(f"figure1_{name}")
     for rate in rates:
-        reached = [len(history) for history in found.values() if history and history[-1]["train_error"] <= GOAL]
+        reached = [len(history) for history in found.values() if history and history[-1].train_error <= GOAL]
         optim = dataclasses.replace(recipe.optim, lr=rate, bias_lr=rate)
         plan = dataclasses.replace(recipe, optim=optim, epochs=min([recipe.epochs, *reached]))
         try:
@@ -66,7 +66,7 @@ def sweep(name: str, rates: tuple[float, ...], prepared: PreparedStore, out: Pat
 
 def score(history: History) -> tuple[float, int, float]:
     """A sort key, lower is better: the training error above the goal, then the epochs, then the training error."""
-    error = history[-1]["train_error"] if history else 1.0
+    error = history[-1].train_error if history else 1.0
     return max(error, GOAL), len(history), error
 
 
@@ -81,7 +81,7 @@ def draw(chosen: Mapping[str, tuple[float, History]], picture: Path) -> None:
     figure = Figure(figsize=(6, 4), dpi=120)
     axes = figure.subplots()
     for name, (rate, history) in chosen.items():
-        errors = [row["train_error"] for row in history]
+        errors = [record.train_error for record in history]
         style = "-" if name == "relu" else "--"
         axes.plot(range(1, len(errors) + 1), errors, style, color=COLOURS[name], label=f"{name}, learning rate {rate}")
     axes.axhline(GOAL, color="0.5", linewidth=0.8)

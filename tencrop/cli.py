@@ -90,7 +90,7 @@ def train(
         history = run(plan, prepared, out, resume, workers, progress, columns)
     last = history[-1]
     if is_reporter:
-        errors = f"center top-1 error {last['center_top1_error']:.2%}, top-5 {last['center_top5_error']:.2%}"
+        errors = f"center top-1 error {last.center_top1_error:.2%}, top-5 {last.center_top5_error:.2%}"
         typer.echo(f"{out}: {len(history)} epochs, {errors}")
 
 

@@ -126,7 +126,7 @@ def test_a_stored_prepared_data_set_is_opened_and_prepared_again_the_same(
 
 def test_a_stored_training_is_resumed(tmp_path: Path) -> None:
     shutil.copytree(STORED / "run", tmp_path, dirs_exist_ok=True)
-    history = train(
+    records = train(
         load(str(STORED / "recipe.toml"), ["epochs=3"]),
         PreparedStore.open(STORED / "prepared"),
         tmp_path,
@@ -134,6 +134,7 @@ def test_a_stored_training_is_resumed(tmp_path: Path) -> None:
         0,
         quiet,
     )
+    history = [asdict(record) for record in records]
     assert history[:2] == Checkpoint.load(CHECKPOINT).progress["history"]
     timed = ("seconds", "images_per_s")
     expected = {key: value for key, value in EXPECTED["third_epoch"].items() if key not in timed}

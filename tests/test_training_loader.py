@@ -9,7 +9,7 @@ import torch
 from tencrop.common.errors import BadInput, WorkFailed
 from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.training.augment import draw
-from tencrop.training.loader import MOST, SHARED, Batch, EpochOrder, Loader, check_memory, spare_cores
+from tencrop.training.loader import MAX_WORKERS, SHARED_MEMORY, Batch, EpochOrder, Loader, check_memory, spare_cores
 from tencrop.training.recipe import Recipe, load
 
 
@@ -92,17 +92,17 @@ def test_shares_that_do_not_divide_a_batch_are_bad_input(tiny_prepared: Prepared
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_epoch_that_was_begun_goes_on_with_the_very_next_batch(tiny_prepared: PreparedStore, workers: int) -> None:
     loader = Loader(tiny_prepared, recipe(), workers)
-    whole = list(loader.epoch(2))
+    whole = list(loader.iter_epoch(2))
     for done in (1, 2, 3):
-        rest = list(loader.epoch(2, done))
+        rest = list(loader.iter_epoch(2, done))
         assert len(rest) == 3 - done
         assert all(equal(a, b) for a, b in zip(rest, whole[done:], strict=True))
-    assert len(list(loader.epoch(3))) == 3  # the next one is whole again
+    assert len(list(loader.iter_epoch(3))) == 3  # the next one is whole again
 
 
 def test_a_batch_holds_the_drawn_crops_of_its_images(tiny_prepared: PreparedStore) -> None:
     plan = recipe()
-    batches = list(Loader(tiny_prepared, plan, 0).epoch(4))
+    batches = list(Loader(tiny_prepared, plan, 0).iter_epoch(4))
     groups = keys(tiny_prepared, plan, 4)
     assert len(batches) == len(groups) == len(Loader(tiny_prepared, plan, 0))
     for batch, group in zip(batches, groups, strict=True):
@@ -117,7 +117,7 @@ def test_a_batch_holds_the_drawn_crops_of_its_images(tiny_prepared: PreparedStor
 
 
 def test_types_are_those_that_the_objective_takes(tiny_prepared: PreparedStore) -> None:
-    batch = next(Loader(tiny_prepared, recipe(), 0).epoch(1))
+    batch = next(Loader(tiny_prepared, recipe(), 0).iter_epoch(1))
     assert [part.dtype for part in batch] == [torch.uint8, torch.int64, torch.bool, torch.float32, torch.int64]
     assert [tuple(part.shape) for part in batch] == [(8, 224, 224, 3), (8, 2), (8,), (8, 3), (8,)]
 
@@ -125,7 +125,7 @@ def test_types_are_those_that_the_objective_takes(tiny_prepared: PreparedStore) 
 def test_with_and_without_workers_the_batches_are_the_same(tiny_prepared: PreparedStore) -> None:
     alone, helped = Loader(tiny_prepared, recipe(), 0), Loader(tiny_prepared, recipe(), 1)
     for epoch in (1, 2):
-        pairs = list(zip(alone.epoch(epoch), helped.epoch(epoch), strict=True))
+        pairs = list(zip(alone.iter_epoch(epoch), helped.iter_epoch(epoch), strict=True))
         assert len(pairs) == len(alone) == len(helped)
         assert all(equal(a, b) for a, b in pairs)
 
@@ -137,7 +137,7 @@ def test_loading_leaves_torchs_random_state_alone(tiny_prepared: PreparedStore, 
     torch.manual_seed(0)
     before = torch.get_rng_state()
     for epoch in (1, 2):
-        for _ in loader.epoch(epoch):
+        for _ in loader.iter_epoch(epoch):
             pass
     assert torch.equal(torch.get_rng_state(), before)
 
@@ -148,10 +148,10 @@ def test_workers_are_as_many_as_spare_cores_but_not_without_end(monkeypatch: pyt
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
     assert spare_cores() == 1
     monkeypatch.setattr("tencrop.training.loader.cores", lambda: 1000)
-    assert spare_cores() == MOST
+    assert spare_cores() == MAX_WORKERS
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="this system keeps no shared memory in a folder")
+@pytest.mark.skipif(not SHARED_MEMORY.is_dir(), reason="this system keeps no shared memory in a folder")
 def test_batches_that_do_not_fit_shared_memory_are_refused_before_they_end_a_worker() -> None:
     check_memory(1, 1000)
     with pytest.raises(WorkFailed, match=r"1000000 workers keep .* MB free; lower --workers"):

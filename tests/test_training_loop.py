@@ -7,7 +7,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -77,10 +77,10 @@ def test_the_loss_falls_and_is_not_called_flat_then(
     tiny_prepared: PreparedStore, recipe: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     history = train(replace(recipe, epochs=10, events=()), tiny_prepared, tmp_path, False, 0, quiet)
-    losses = [row["train_loss"] for row in history]
+    losses = [record.train_loss for record in history]
     assert losses[0] > math.log(3) > 2 * losses[-1]  # ln 3 is what knowing nothing costs
-    assert history[-1]["train_error"] < 0.3
-    assert history[-1]["center_top1_error"] < 0.3
+    assert history[-1].train_error < 0.3
+    assert history[-1].center_top1_error < 0.3
     assert flat_epochs(caplog) == [
         epoch for epoch, loss in enumerate(losses, 1) if epoch >= FLAT_AFTER and loss > FLAT * math.log(3)
     ]
@@ -183,7 +183,7 @@ def test_a_stopped_run_resumed_equals_an_uninterrupted_run(
 def test_resuming_a_finished_run_changes_nothing(copied: Path, tiny_prepared: PreparedStore, recipe: Recipe) -> None:
     before = last(copied)
     history = train(recipe, tiny_prepared, copied, True, 0, quiet)
-    assert history == before.progress["history"]
+    assert [asdict(record) for record in history] == before.progress["history"]
     assert all(np.array_equal(last(copied).weights[name], value) for name, value in before.weights.items())
 
 
@@ -219,7 +219,7 @@ def test_progress_hears_of_every_tenth_step_and_of_the_last(
     small = replace(recipe, epochs=1, optim=replace(recipe.optim, batch=2))  # 12 batches
     history = train(small, tiny_prepared, tmp_path, False, 0, progress)
     assert heard == [(1, 10 / 12), (1, 1.0)]
-    assert shown[-1]["loss"] == history[0]["train_loss"]  # the mean so far
+    assert shown[-1]["loss"] == history[0].train_loss  # the mean so far
 
 
 def test_a_run_ends_at_the_training_error_of_its_recipe(
@@ -261,7 +261,7 @@ def test_resuming_with_another_recipe_is_one_line_naming_the_key_and_both_values
     with pytest.raises(BadInput) as caught:
         train(load("caltech101", [*OVERRIDES, override]), tiny_prepared, copied, True, 0, quiet)
     key = override.partition("=")[0]
-    assert str(caught.value).startswith(f"--resume: the run was begun with {key} = {was}, now it is {now};")
+    assert str(caught.value).startswith(f"--resume: the run was started with {key} = {was}, now it is {now};")
     assert "\n" not in str(caught.value)
     assert {path: path.read_bytes() for path in copied.rglob("*") if path.is_file()} == before
 
@@ -276,7 +276,7 @@ def test_what_a_run_does_next_may_change_when_it_is_resumed(copied: Path, tiny_p
         "expect=[]",
     ]
     history = train(load("caltech101", changed), tiny_prepared, copied, True, 0, quiet)
-    assert [row["lr"] for row in history][3:] == pytest.approx([0.0003, 0.0001])
+    assert [record.lr for record in history][3:] == pytest.approx([0.0003, 0.0001])
     assert load(str(copied / "recipe.toml")).epochs == last(copied).recipe["epochs"] == 5
     train(load("caltech101", [*changed, "compile=true"]), tiny_prepared, copied, True, 0, quiet)
     sessions = last(copied).progress["sessions"]
@@ -294,7 +294,7 @@ def test_a_schedule_that_would_raise_the_rate_is_not_gone_on_with(
 ) -> None:
     """After 4 of 4 epochs the rate is a tenth; of 40 epochs the fifth is at the full one."""
     with pytest.raises(
-        BadInput, match=r"--resume: epoch 5 would have a rate of 0\.003, the one before it had 0\.0003: "
+        BadInput, match=r"--resume: epoch 5 would have a rate of 0\.003, the epoch before had 0\.0003: "
     ):
         train(load("caltech101", [*OVERRIDES, "epochs=40", change]), tiny_prepared, copied, True, 0, quiet)
 
@@ -386,7 +386,7 @@ def test_too_little_memory_is_one_line(
         for worker in multiprocessing.active_children():
             worker.kill()
 
-    with pytest.raises(WorkFailed, match=r"^a process that decodes was ended .* lower --workers, then --resume$"):
+    with pytest.raises(WorkFailed, match=r"^a worker process ended .* lower --workers, then --resume$"):
         train(recipe, tiny_prepared, tmp_path / "worker", False, 1, killed)
     monkeypatch.setattr(Trainer, "_step", full)
     with pytest.raises(WorkFailed, match=r"does not hold the training of 8 images at once; lower optim\.batch"):

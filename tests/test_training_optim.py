@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from support.epoch_records import make_record
 from torch import nn
 
 from tencrop.training.optim import Momentum
@@ -116,7 +117,7 @@ def test_a_weight_rate_of_0_leaves_the_biases_moving(net: Net) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "optim", "phase", "expected"),
+    ("name", "optim", "settings", "expected"),
     [
         ("conv1.weight", OPTIM, EpochSettings(), (0.01, 0.0005)),
         ("conv1.weight", OPTIM, EpochSettings(scale=0.1), (0.001, 0.0005)),
@@ -133,9 +134,9 @@ def test_a_weight_rate_of_0_leaves_the_biases_moving(net: Net) -> None:
     ],
 )
 def test_rates_and_decays_are_the_recipes(
-    net: Net, name: str, optim: Optim, phase: EpochSettings, expected: tuple[float, float]
+    net: Net, name: str, optim: Optim, settings: EpochSettings, expected: tuple[float, float]
 ) -> None:
-    assert Momentum(net, optim).rates(name, phase) == pytest.approx(expected)
+    assert Momentum(net, optim).rates(name, settings) == pytest.approx(expected)
 
 
 def test_biases_do_not_decay_in_the_2012_program(net: Net) -> None:
@@ -164,7 +165,7 @@ def test_source145s_whole_schedule_updates_as_the_2012_program_did(net: Net) -> 
     w = values(net)
     v = {name: np.zeros_like(value) for name, value in w.items()}
     for epoch in range(91):
-        now = compute_epoch_settings(recipe, [{"center_top1_error": 0.5, "train_error": 0.5}] * epoch)
+        now = compute_epoch_settings(recipe, [make_record()] * epoch)
         assert now is not None
         g = gradients(net, epoch)
         momentum.step(now)

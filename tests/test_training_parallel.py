@@ -87,9 +87,9 @@ def test_validation_counts_every_image_once(prepared: PreparedStore, two: Path) 
     saved = last(two / "noisy")
     images = int(prepared.validation.sum())
     assert images % 2
-    training = Trainer(load("source145", NOISY), prepared, World(0, 1, CPU))
-    training.restore(saved)
-    counts = training.validate()
+    trainer = Trainer(load("source145", NOISY), prepared, World(0, 1, CPU))
+    trainer.restore(saved)
+    counts = trainer.validate()
     row = saved.progress["history"][-1]
     assert counts.n == images
     assert (row["center_top1_error"] * images, row["center_top5_error"] * images) == pytest.approx(
@@ -100,8 +100,8 @@ def test_validation_counts_every_image_once(prepared: PreparedStore, two: Path) 
 @pytest.mark.parametrize("shares", [2, 4])
 def test_the_processes_batches_together_are_one_process_batch(prepared: PreparedStore, shares: int) -> None:
     recipe = load("source145", NOISY)
-    whole = list(Loader(prepared, recipe, 0).epoch(3))
-    parts = [list(Loader(prepared, recipe, 0, (rank, shares)).epoch(3)) for rank in range(shares)]
+    whole = list(Loader(prepared, recipe, 0).iter_epoch(3))
+    parts = [list(Loader(prepared, recipe, 0, (rank, shares)).iter_epoch(3)) for rank in range(shares)]
     assert len(whole) == STEPS
     for step, batch in enumerate(whole):
         for field, value in batch._asdict().items():

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import tomli_w
+from support.epoch_records import make_record
 
 from tencrop.common.errors import BadInput
 from tencrop.model.net_config import LRN, Conv, Linear, NetConfig
@@ -105,7 +106,7 @@ def test_a_net_of_2012_has_the_schedule_of_its_own_log(name: str) -> None:
     recipe, (drops, first, end) = load(name), LOGS[name]
     assert recipe.epochs == end
     assert [event.after for event in recipe.events if event.divide == 10] == drops
-    slow, frozen = (compute_epoch_settings(recipe, [{}] * after) for after in (first[0], first[-1]))
+    slow, frozen = (compute_epoch_settings(recipe, [make_record()] * after) for after in (first[0], first[-1]))
     assert slow and frozen and (slow.layer_lr == {"conv1": 1e-5}) == (len(first) == 2) and frozen.frozen == {"conv1"}
     assert [slow.noise, frozen.noise] == ([True, True] if name == "no_overlap" else [False, False])
 

@@ -5,7 +5,7 @@ import io
 import shutil
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from safetensors import SafetensorError
 from support.disk_calls import DiskCalls
+from support.epoch_records import make_record
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tencrop.common.errors import BadInput, WorkFailed
@@ -27,10 +28,7 @@ RECIPE = load("source145")
 
 
 def history(epochs: int) -> list[dict[str, float]]:
-    return [
-        {"epoch": e, "lr": 0.01, "train_error": 0.9 / e, "center_top1_error": 0.8 / e, "center_top5_error": 0.5 / e}
-        for e in range(1, epochs + 1)
-    ]
+    return [asdict(make_record(e, 0.9 / e, 0.8 / e, 0.5 / e)) for e in range(1, epochs + 1)]
 
 
 def checkpoint(epochs: int, **part: float) -> Checkpoint:

@@ -1,24 +1,26 @@
-"""training/schedule.py: what holds in each epoch of the 2012 program and under the paper's plateau rule."""
+"""training/schedule.py: the settings of each epoch in the 2012 program and under the paper's plateau rule."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+from support.epoch_records import make_record
 
+from tencrop.training.history import EpochRecord
 from tencrop.training.recipe import Event, Plateau, Recipe, load
-from tencrop.training.schedule import EpochSettings, compute_epoch_settings, plateau_drops
+from tencrop.training.schedule import EpochSettings, compute_epoch_settings, count_drops
 
 CONV1_SLOW = {"conv1": 1e-5}
 CONV1 = frozenset({"conv1"})
 
 
-def rows(errors: Sequence[float]) -> list[dict[str, float]]:
-    """A history of these validation errors; the training error falls all the time, which no plateau rule may read."""
-    return [{"center_top1_error": error, "train_error": 0.9 - 0.001 * i} for i, error in enumerate(errors)]
+def make_history(errors: Sequence[float]) -> list[EpochRecord]:
+    """A history of these validation errors. The training error always falls, and the plateau rule must not read it."""
+    return [make_record(i + 1, 0.9 - 0.001 * i, error) for i, error in enumerate(errors)]
 
 
 def at(recipe: Recipe, done: int) -> EpochSettings | None:
-    return compute_epoch_settings(recipe, rows([0.5] * done))
+    return compute_epoch_settings(recipe, make_history([0.5] * done))
 
 
 @pytest.mark.parametrize(
@@ -38,7 +40,7 @@ def at(recipe: Recipe, done: int) -> EpochSettings | None:
         (90, 0.001, {}, CONV1, False),
     ],
 )
-def test_source145_goes_through_the_2012_programs_phases(
+def test_source145_has_the_2012_programs_settings(
     done: int, scale: float, layer_lr: dict[str, float], frozen: frozenset[str], noise: bool
 ) -> None:
     now = at(load("source145"), done)
@@ -61,14 +63,14 @@ def test_events_may_stand_in_any_order() -> None:
 
 def test_validation_errors_have_no_say_without_a_plateau_rule() -> None:
     recipe = load("source145")
-    assert compute_epoch_settings(recipe, rows([0.9 - 0.001 * i for i in range(60)])) == at(recipe, 60)
+    assert compute_epoch_settings(recipe, make_history([0.9 - 0.001 * i for i in range(60)])) == at(recipe, 60)
 
 
 PLATEAU = Plateau(divide=10.0, drops=3, patience=3)
 
 
 def test_an_error_that_keeps_falling_never_drops_the_rate() -> None:
-    assert plateau_drops(PLATEAU, [1 - 0.01 * i for i in range(90)]) == 0
+    assert count_drops(PLATEAU, [1 - 0.01 * i for i in range(90)]) == 0
 
 
 @pytest.mark.parametrize(
@@ -85,7 +87,7 @@ def test_an_error_that_keeps_falling_never_drops_the_rate() -> None:
     ],
 )
 def test_the_rate_drops_when_the_error_stopped_improving_for_patience_epochs(errors: list[float], drops: int) -> None:
-    assert plateau_drops(PLATEAU, errors) == drops
+    assert count_drops(PLATEAU, errors) == drops
 
 
 def test_the_plateau_rule_divides_three_times_and_then_ends() -> None:
@@ -102,7 +104,7 @@ def test_the_plateau_rule_divides_three_times_and_then_ends() -> None:
 
 def test_epochs_end_a_plateau_schedule_too() -> None:
     recipe = replace(load("paper"), epochs=5)
-    falling = rows([0.9, 0.8, 0.7, 0.6, 0.5])
+    falling = make_history([0.9, 0.8, 0.7, 0.6, 0.5])
     assert compute_epoch_settings(recipe, falling[:4]) is not None
     assert compute_epoch_settings(recipe, falling) is None
 
@@ -114,9 +116,9 @@ def test_events_divide_on_top_of_a_plateaus_drops() -> None:
     assert now.scale == pytest.approx(0.05)
 
 
-def test_the_phase_depends_on_the_past_alone_so_resuming_needs_no_state() -> None:
+def test_the_settings_depend_on_the_past_alone_so_resuming_needs_no_state() -> None:
     recipe = replace(load("paper"), plateau=PLATEAU)
-    history = rows([0.9, 0.8, 0.8, 0.8, 0.8, 0.7])
+    history = make_history([0.9, 0.8, 0.8, 0.8, 0.8, 0.7])
     settings = EpochSettings(pytest.approx(0.1))  # type: ignore[arg-type]
     assert compute_epoch_settings(recipe, history) == compute_epoch_settings(recipe, list(history)) == settings
 
@@ -126,9 +128,10 @@ def test_the_phase_depends_on_the_past_alone_so_resuming_needs_no_state() -> Non
 )
 def test_figure_1_ends_behind_the_first_epoch_at_25_percent_training_error(errors: list[float], over: bool) -> None:
     recipe = load("figure1_relu")
-    history = [{"center_top1_error": 0.1, "train_error": error} for error in errors]
+    history = [make_record(train_error=error, center_top1_error=0.1) for error in errors]
     assert (compute_epoch_settings(recipe, history) is None) == over
 
 
 def test_a_training_error_of_0_ends_no_other_run() -> None:
-    assert compute_epoch_settings(load("source145"), [{"center_top1_error": 0.0, "train_error": 0.0}]) is not None
+    perfect = make_record(train_error=0.0, center_top1_error=0.0)
+    assert compute_epoch_settings(load("source145"), [perfect]) is not None

@@ -8,14 +8,14 @@ import numpy as np
 import oracles
 import pytest
 import torch
+from support.epoch_records import make_record
 from support.tiny_recipe import OVERRIDES, quiet
 
-from tencrop.common.errors import BadInput
 from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.model.ten_crop_net import TenCropNet
+from tencrop.training.history import TrainingPass
 from tencrop.training.loader import Loader
 from tencrop.training.parallel import World
-from tencrop.training.precision import resolve_precision
 from tencrop.training.recipe import Recipe, load
 from tencrop.training.schedule import EpochSettings
 from tencrop.training.stop_signal import Stop
@@ -36,19 +36,22 @@ def recipe() -> Recipe:
 
 
 @pytest.fixture
-def training(tiny_prepared: PreparedStore, recipe: Recipe) -> Trainer:
+def trainer(tiny_prepared: PreparedStore, recipe: Recipe) -> Trainer:
     return Trainer(recipe, tiny_prepared, ALONE)
 
 
-def epoch(training: Trainer, now: EpochSettings | None = None, part: EpochProgress | None = None) -> dict[str, float]:
+def train_epoch(
+    trainer: Trainer, settings: EpochSettings | None = None, progress: EpochProgress | None = None
+) -> TrainingPass:
     """The batches of an epoch behind the part that is done."""
-    training.part = part or EpochProgress()
-    return training.epoch(Loader(training.prepared, training.recipe, 0), now or EpochSettings(), Stop(), quiet)
+    trainer.progress = progress or EpochProgress()
+    loader = Loader(trainer.prepared, trainer.recipe, 0)
+    return trainer.train_epoch(loader, settings or EpochSettings(), Stop(), quiet)
 
 
-def state(training: Trainer) -> dict[str, np.ndarray]:
+def state(trainer: Trainer) -> dict[str, np.ndarray]:
     """Weights and velocities."""
-    saved = training.checkpoint()
+    saved = trainer.make_checkpoint()
     return {**saved.weights, **saved.training}
 
 
@@ -57,48 +60,48 @@ def same(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> bool:
 
 
 def test_the_objective_is_the_mean_cross_entropy(
-    training: Trainer, tiny_prepared: PreparedStore, recipe: Recipe
+    trainer: Trainer, tiny_prepared: PreparedStore, recipe: Recipe
 ) -> None:
-    batch = next(Loader(tiny_prepared, recipe, 0).epoch(1))
-    training.net.eval()
+    batch = next(Loader(tiny_prepared, recipe, 0).iter_epoch(1))
+    trainer.net.eval()
     with torch.no_grad():
-        loss, wrong = training.objective(batch, True)
-        logits = training.net(training.objective.normalize(*batch[:4], True)).double().numpy()
+        loss, wrong = trainer.objective(batch, True)
+        logits = trainer.net(trainer.objective.normalize(*batch[:4], True)).double().numpy()
     labels = batch.labels.numpy()
     assert float(loss) == pytest.approx(-np.log(oracles.softmax(logits)[range(8), labels]).mean(), rel=1e-5)
     assert int(wrong) == (logits.argmax(1) != labels).sum()
 
 
-def test_an_epochs_row_is_the_mean_over_its_batches(training: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_epoch_returns_the_means_over_its_batches(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
     sums = iter(torch.tensor(pair, dtype=torch.float64) for pair in ([3.0, 8], [1.0, 0], [0.5, 4]))
-    monkeypatch.setattr(training, "_step", lambda batch, now, step: next(sums))
-    row = epoch(training)
-    assert (row["train_loss"], row["train_error"]) == (1.5, 0.5)  # of 3 batches of 8 images
+    monkeypatch.setattr(trainer, "_step", lambda batch, now, step: next(sums))
+    training_pass = train_epoch(trainer)
+    assert (training_pass.loss, training_pass.error) == (1.5, 0.5)  # of 3 batches of 8 images
 
 
-def test_an_epoch_that_was_begun_goes_on_behind_its_batches(training: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_epoch_that_was_begun_goes_on_behind_its_batches(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
     steps: list[int] = []
 
     def step(batch: Any, now: EpochSettings, step: int) -> torch.Tensor:
         steps.append(step)
         return torch.tensor([0.5, 4.0], dtype=torch.float64)
 
-    monkeypatch.setattr(training, "_step", step)
-    row = epoch(training, part=EpochProgress(steps=2, loss=4.0, wrong=8.0, seconds=100.0))
+    monkeypatch.setattr(trainer, "_step", step)
+    training_pass = train_epoch(trainer, progress=EpochProgress(steps=2, loss=4.0, wrong=8.0, seconds=100.0))
     assert steps == [3]
-    assert (row["train_loss"], row["train_error"]) == (1.5, 0.5)
-    assert 0.2 < row["images_per_s"] < 0.24  # 24 images in 100 seconds and a little
+    assert (training_pass.loss, training_pass.error) == (1.5, 0.5)
+    assert 0.2 < training_pass.images_per_s < 0.24  # 24 images in 100 seconds and a little
 
 
-def test_validation_counts_are_those_of_the_center_crop(training: Trainer, tiny_prepared: PreparedStore) -> None:
-    saved = training.checkpoint()
+def test_validation_counts_are_those_of_the_center_crop(trainer: Trainer, tiny_prepared: PreparedStore) -> None:
+    saved = trainer.make_checkpoint()
     net = TenCropNet.from_checkpoint(saved)
     indices = np.flatnonzero(tiny_prepared.validation)
     images = torch.from_numpy(np.stack([tiny_prepared.pixels(int(index)) for index in indices]))
     with torch.no_grad():
         center = net(images)[1][:, 2].numpy()
     labels = tiny_prepared.labels[indices]
-    counts = training.validate()
+    counts = trainer.validate()
     assert counts.n == len(indices)
     assert counts.top1_wrong == (center.argmax(1) != labels).sum()
     assert counts.top5_wrong == 0  # of three classes
@@ -106,32 +109,32 @@ def test_validation_counts_are_those_of_the_center_crop(training: Trainer, tiny_
 
 @pytest.mark.parametrize("batch", [1, 4, 5, 64])
 def test_padding_of_the_last_batch_is_never_counted(
-    training: Trainer, tiny_prepared: PreparedStore, batch: int, monkeypatch: pytest.MonkeyPatch
+    trainer: Trainer, tiny_prepared: PreparedStore, batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def sure_of_class_1(images: torch.Tensor) -> torch.Tensor:
         assert len(images) == batch
         return torch.tensor([[0.0, 1.0, 0.0]]).repeat(batch, 1)
 
     monkeypatch.setattr("tencrop.training.trainer.EVAL_BATCH", batch)
-    monkeypatch.setattr(training, "center", sure_of_class_1)
-    counts = training.validate()
+    monkeypatch.setattr(trainer, "center", sure_of_class_1)
+    counts = trainer.validate()
     labels = tiny_prepared.labels[tiny_prepared.validation]
     assert (counts.n, counts.top1_wrong) == (len(labels), (labels != 1).sum())
 
 
 @pytest.mark.parametrize("noise", [True, False])
-def test_the_phase_switches_the_colour_noise(training: Trainer, noise: bool) -> None:
+def test_the_settings_switch_the_colour_noise(trainer: Trainer, noise: bool) -> None:
     heard: list[bool] = []
-    training.objective.normalize.register_forward_pre_hook(lambda _, arguments: heard.append(arguments[4]))
-    epoch(training, EpochSettings(noise=noise))
+    trainer.objective.normalize.register_forward_pre_hook(lambda _, arguments: heard.append(arguments[4]))
+    train_epoch(trainer, EpochSettings(noise=noise))
     assert heard == [noise] * 3
 
 
-def test_training_is_in_train_mode_and_validation_in_eval_mode(training: Trainer) -> None:
-    training.validate()
-    assert not training.net.training
-    epoch(training)
-    assert training.net.training
+def test_training_is_in_train_mode_and_validation_in_eval_mode(trainer: Trainer) -> None:
+    trainer.validate()
+    assert not trainer.net.training
+    train_epoch(trainer)
+    assert trainer.net.training
 
 
 @pytest.mark.parametrize("reading", ["aligned", "center"])
@@ -139,12 +142,12 @@ def test_training_and_validation_subtract_the_same_mean(
     tiny_prepared: PreparedStore, recipe: Recipe, reading: str
 ) -> None:
     """A central crop, not mirrored and without noise, reaches the net alike on both ways."""
-    training = Trainer(replace(recipe, mean=reading), tiny_prepared, ALONE)  # type: ignore[arg-type]
+    trainer = Trainer(replace(recipe, mean=reading), tiny_prepared, ALONE)  # type: ignore[arg-type]
     image = torch.from_numpy(tiny_prepared.pixels(0)[None].copy())
-    normalize = training.objective.normalize
+    normalize = trainer.objective.normalize
     middle = image[:, 16:240, 16:240]
     trained = normalize(middle, torch.tensor([[16, 16]]), torch.tensor([False]), torch.zeros(1, 3), False)
-    validated = training.views.inputs(image, (tiny_prepared.contract.views[2],))[:, 0]
+    validated = trainer.ten_crop.inputs(image, (tiny_prepared.contract.views[2],))[:, 0]
     torch.testing.assert_close(trained, validated, rtol=0, atol=1e-4)
 
 
@@ -162,11 +165,11 @@ def test_the_masks_of_a_step_depend_on_seed_epoch_step_and_rank_alone() -> None:
     assert len(set(masks)) == len(keys)
 
 
-def test_each_step_draws_its_masks_from_its_own_seed(training: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_step_draws_its_masks_from_its_own_seed(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
     seeds: list[int] = []
     monkeypatch.setattr(torch, "manual_seed", seeds.append)
-    training.history = [{}]
-    epoch(training)
+    trainer.history = [make_record()]
+    train_epoch(trainer)
     assert seeds == [dropout_seed(0, 2, step, 0) for step in (1, 2, 3)]
 
 
@@ -178,19 +181,19 @@ def half(tiny_prepared: PreparedStore, recipe: Recipe) -> Trainer:
     return Trainer(replace(recipe, precision="fp16"), tiny_prepared, ALONE)
 
 
-def with_scale(training: Trainer, scale: float) -> Trainer:
-    training.scaler.load_state_dict({**training.scaler.state_dict(), "scale": scale})
-    return training
+def with_scale(trainer: Trainer, scale: float) -> Trainer:
+    trainer.scaler.load_state_dict({**trainer.scaler.state_dict(), "scale": scale})
+    return trainer
 
 
-def test_a_step_in_fp16_is_close_to_one_in_fp32(half: Trainer, training: Trainer) -> None:
-    batch = next(Loader(training.prepared, training.recipe, 0).epoch(1))
+def test_a_step_in_fp16_is_close_to_one_in_fp32(half: Trainer, trainer: Trainer) -> None:
+    batch = next(Loader(trainer.prepared, trainer.recipe, 0).iter_epoch(1))
     before = state(half)
-    rough, exact = with_scale(half, 256.0)._step(batch, EpochSettings(), 1), training._step(batch, EpochSettings(), 1)
+    rough, exact = with_scale(half, 256.0)._step(batch, EpochSettings(), 1), trainer._step(batch, EpochSettings(), 1)
     assert float(rough[0]) == pytest.approx(float(exact[0]), rel=0.01)
     assert not any(np.array_equal(value, before[name]) for name, value in state(half).items())
     assert half.scaler.get_scale() == 256.0
-    for name, velocity in training.optim.velocity.items():
+    for name, velocity in trainer.optim.velocity.items():
         off = float((half.optim.velocity[name] - velocity).norm() / velocity.norm())
         assert off < (0.005 if name.startswith("fc") else 0.3), (
             name
@@ -198,7 +201,7 @@ def test_a_step_in_fp16_is_close_to_one_in_fp32(half: Trainer, training: Trainer
 
 
 def test_gradients_that_overflow_leave_the_net_alone_and_halve_the_scale(half: Trainer) -> None:
-    batch = next(Loader(half.prepared, half.recipe, 0).epoch(1))
+    batch = next(Loader(half.prepared, half.recipe, 0).iter_epoch(1))
     with_scale(half, 256.0)._step(
         batch, EpochSettings(), 1
     )  # gives velocities that would move it even with gradients of 0
@@ -209,35 +212,11 @@ def test_gradients_that_overflow_leave_the_net_alone_and_halve_the_scale(half: T
 
 
 def test_the_scale_is_saved_and_restored(half: Trainer, tiny_prepared: PreparedStore) -> None:
-    with_scale(half, 1024.0)._step(next(Loader(half.prepared, half.recipe, 0).epoch(1)), EpochSettings(), 1)
+    with_scale(half, 1024.0)._step(next(Loader(half.prepared, half.recipe, 0).iter_epoch(1)), EpochSettings(), 1)
     again = Trainer(half.recipe, tiny_prepared, ALONE)
-    again.restore(half.checkpoint())
+    again.restore(half.make_checkpoint())
     assert again.scaler.state_dict() == half.scaler.state_dict()
     assert (again.scaler.get_scale(), again.scaler.state_dict()["_growth_tracker"]) == (1024.0, 1)
-
-
-def test_fp16_is_refused_for_columns_and_bf16_where_the_gpu_lacks_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    cpu, gpu = torch.device("cpu"), torch.device("cuda")
-    with pytest.raises(BadInput, match=r"--columns.*precision=bf16"):
-        resolve_precision("fp16", cpu, columns=True)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation)
-    with pytest.raises(BadInput, match=r"bf16.*precision=fp16"):
-        resolve_precision("bf16", gpu, columns=False)
-    for name, device, columns in (("bf16", cpu, True), ("fp32", gpu, True), ("fp16", gpu, False), ("fp16", cpu, False)):
-        assert resolve_precision(name, device, columns) == name
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
-    assert resolve_precision("bf16", gpu, columns=False) == "bf16"
-
-
-@pytest.mark.parametrize(("has_bf16", "expected"), [(True, "bf16"), (False, "fp32")])
-def test_auto_is_bf16_where_the_device_has_instructions_for_it(
-    monkeypatch: pytest.MonkeyPatch, has_bf16: bool, expected: str
-) -> None:
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_bf16)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation or has_bf16)
-    assert [
-        resolve_precision("auto", torch.device(kind), columns) for kind in ("cpu", "cuda") for columns in (False, True)
-    ] == [expected] * 4
 
 
 @pytest.mark.parametrize("has_bf16", [True, False])
@@ -248,7 +227,7 @@ def test_a_run_computes_in_what_auto_came_to_and_its_checkpoint_says_so(
     begun = Trainer(replace(recipe, precision="auto"), tiny_prepared, ALONE)
     with begun._autocast():
         assert torch.mm(torch.ones(1, 1), torch.ones(1, 1)).dtype == (torch.bfloat16 if has_bf16 else torch.float32)
-    saved = begun.checkpoint()
+    saved = begun.make_checkpoint()
     assert (saved.recipe["precision"], saved.progress["sessions"][0]["precision"]) == (
         "auto",
         "bf16" if has_bf16 else "fp32",
@@ -256,29 +235,31 @@ def test_a_run_computes_in_what_auto_came_to_and_its_checkpoint_says_so(
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: not has_bf16)
     elsewhere = Trainer(replace(recipe, precision="auto"), tiny_prepared, ALONE)
     elsewhere.restore(saved)
-    assert [told["precision"] for told in elsewhere.sessions] == (["bf16", "fp32"] if has_bf16 else ["fp32", "bf16"])
+    assert [session["precision"] for session in elsewhere.sessions] == (
+        ["bf16", "fp32"] if has_bf16 else ["fp32", "bf16"]
+    )
 
 
 # ---- checkpoints
 
 
-def test_a_checkpoint_is_a_copy_that_training_on_does_not_change(training: Trainer) -> None:
-    epoch(training)
-    first = training.checkpoint()
+def test_a_checkpoint_is_a_copy_that_training_on_does_not_change(trainer: Trainer) -> None:
+    train_epoch(trainer)
+    first = trainer.make_checkpoint()
     kept = {name: value.copy() for name, value in {**first.weights, **first.training}.items()}
-    epoch(training)
+    train_epoch(trainer)
     assert same({**first.weights, **first.training}, kept)
 
 
 def test_a_restored_training_is_the_one_that_was_saved(
-    training: Trainer, tiny_prepared: PreparedStore, recipe: Recipe
+    trainer: Trainer, tiny_prepared: PreparedStore, recipe: Recipe
 ) -> None:
-    epoch(training)
+    train_epoch(trainer)
     again = Trainer(recipe, tiny_prepared, ALONE)
-    assert not same(state(again), state(training))
-    again.restore(training.checkpoint())
-    assert same(state(again), state(training))
-    assert again.part == training.part
+    assert not same(state(again), state(trainer))
+    again.restore(trainer.make_checkpoint())
+    assert same(state(again), state(trainer))
+    assert again.progress == trainer.progress
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

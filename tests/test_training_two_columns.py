@@ -100,9 +100,9 @@ def test_both_processes_hold_the_same_last_layer(two: Path) -> None:
 def test_validation_counts_every_image_once(prepared: PreparedStore, two: Path) -> None:
     saved = last(two / "noisy")
     images = int(prepared.validation.sum())
-    training = Trainer(load("source145", NOISY), prepared, World(0, 1, CPU))
-    training.restore(saved)
-    counts = training.validate()
+    trainer = Trainer(load("source145", NOISY), prepared, World(0, 1, CPU))
+    trainer.restore(saved)
+    counts = trainer.validate()
     row = saved.progress["history"][-1]
     assert counts.n == images
     assert (row["center_top1_error"] * images, row["center_top5_error"] * images) == pytest.approx(
@@ -196,7 +196,7 @@ def test_sigterm_to_torchrun_saves_what_its_processes_trained(
 @pytest.mark.parametrize(
     ("recipe", "sets", "processes", "message"),
     [
-        ("source145", (), 1, "takes two processes, not 1: torchrun --standalone --nproc-per-node=2"),
+        ("source145", (), 1, "takes two processes, not 1; start them with torchrun --standalone --nproc-per-node=2"),
         ("source145", (), 3, "takes two processes, not 3"),
         ("paper", (), 2, "normalization reaches across the columns"),
         ("caltech101", (), 2, "normalization reaches across the columns"),
@@ -219,7 +219,7 @@ def test_what_does_not_come_apart_is_refused_in_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(loop, "keep_freed_memory", lambda: None)
-    monkeypatch.setattr(loop, "join", lambda: nullcontext(World(0, processes, CPU)))
+    monkeypatch.setattr(loop, "init_distributed", lambda: nullcontext(World(0, processes, CPU)))
     arguments = ("train", recipe, "--data", str(prepared.root), "--out", str(tmp_path / "run"), "--columns")
     monkeypatch.setattr(
         sys, "argv", ["tencrop", *arguments, *(part for override in sets for part in ("--set", override))]
@@ -256,10 +256,10 @@ def test_both_columns_own_the_whole_net_and_nothing_twice(recipe: str) -> None:
     net = net_of(recipe, *(override for override in NOISY if override.startswith("net.")))
     whole = AlexNet(net)
     whole.init(7)
-    layouts = [TwoColumns(net, World(rank, 2, CPU)) for rank in (0, 1)]
-    built = [{name: tuple(p.shape) for name, p in layout.build().named_parameters()} for layout in layouts]
+    partitions = [TwoColumns(net, World(rank, 2, CPU)) for rank in (0, 1)]
+    built = [{name: tuple(p.shape) for name, p in partition.build().named_parameters()} for partition in partitions]
     for name, value in whole.weights().items():
-        own = [layout.own(name, value) for layout in layouts]
+        own = [partition.shard(name, value) for partition in partitions]
         assert [part.shape for part in own] == [shapes[name] for shapes in built]
         halves = own[:1] if name.startswith("fc8.") else own
         np.testing.assert_array_equal(np.concatenate(halves), value)

@@ -57,7 +57,11 @@ NOISY = (  # with dropout
     *(f"net.conv{i}.channels={channels}" for i, channels in ((1, 8), (2, 16), (3, 16), (4, 16), (5, 16))),
     *(f"net.fc{i}.units=64" for i in (6, 7)),
 )
-STEP, EPOCH, RAND_LIKE = Trainer._step, Loader.epoch, torch.rand_like  # as they are before a test listens to them
+STEP, ITER_EPOCH, RAND_LIKE = (
+    Trainer._step,
+    Loader.iter_epoch,
+    torch.rand_like,
+)  # as they are before a test listens to them
 
 
 @dataclass(frozen=True)
@@ -127,9 +131,9 @@ def in_one(prepared: PreparedStore, job: Job, stop_at: tuple[int, int] | None = 
             stops.append(self)
             return self
 
-    def step(training: Trainer, batch: Batch, now: EpochSettings, number: int) -> Tensor:
-        stops[-1].requested |= (training.number, number) == stop_at
-        return STEP(training, batch, now, number)
+    def step(trainer: Trainer, batch: Batch, settings: EpochSettings, number: int) -> Tensor:
+        stops[-1].requested |= (trainer.epoch_number, number) == stop_at
+        return STEP(trainer, batch, settings, number)
 
     with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng():
         patch.setattr(loop, "keep_freed_memory", lambda: None)  # the tests' process keeps its allocator
@@ -193,19 +197,19 @@ def _train(job: Job, prepared: PreparedStore, rank: int) -> str:
 def _hooked(job: Job, rank: int) -> None:
     """Send the job's signals when their time comes, and listen to the dropout masks and the last layer."""
 
-    def _step(self: Trainer, batch: Batch, now: EpochSettings, step: int) -> Tensor:
-        here, marker = [self.number, step, rank], Path(f"{job.out}.killed")
+    def _step(self: Trainer, batch: Batch, settings: EpochSettings, step: int) -> Tensor:
+        here, marker = [self.epoch_number, step, rank], Path(f"{job.out}.killed")
         if here == list(job.kill) and not marker.exists():
             marker.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         if here == list(job.term):
             os.killpg(0, signal.SIGTERM)
-        losses = STEP(self, batch, now, step)
+        losses = STEP(self, batch, settings, step)
         job.fc8.append(_digest(self.net.get_parameter("fc8.weight")))
         return losses
 
-    def epoch(self: Loader, epoch: int, done: int = 0) -> Iterator[Batch]:
-        batches = EPOCH(self, epoch, done)
+    def iter_epoch(self: Loader, epoch: int, done: int = 0) -> Iterator[Batch]:
+        batches = ITER_EPOCH(self, epoch, done)
         if [epoch, 0, rank] == list(job.term):
             os.killpg(0, signal.SIGTERM)
         return batches
@@ -216,7 +220,7 @@ def _hooked(job: Job, rank: int) -> None:
         return drawn
 
     Trainer._step = _step  # type: ignore[method-assign]
-    Loader.epoch = epoch  # type: ignore[method-assign]
+    Loader.iter_epoch = iter_epoch  # type: ignore[method-assign]
     torch.rand_like = rand_like
 
 

@@ -1,4 +1,4 @@
-"""Section 4.1: random crops, mirrorings and colour noise. What is drawn depends on (seed, epoch, sample) alone."""
+"""Augmentation of section 4.1: random crops, mirroring and colour noise. Draws depend on (seed, epoch, sample) alone."""
 
 from typing import NamedTuple
 
@@ -13,35 +13,34 @@ from tencrop.training.recipe import Augment
 
 
 class Draw(NamedTuple):
-    """One image's luck: the crop's corner, whether it is mirrored, and z ~ N(0,1) for each colour direction."""
+    """Random choices for one image in one epoch."""
 
-    top: int
+    top: int  # of the crop
     left: int
     mirrored: bool
-    z: np.ndarray  # float32 [3]
+    z: np.ndarray  # float32 [3]: a normal number for each colour direction
 
 
 def draw(augment: Augment, contract: Contract, seed: int, epoch: int, sample: int) -> Draw:
-    """The same arguments give the same draw on any machine, rank or worker."""
+    """Draw for one image. The same arguments give the same draw on any machine, rank or worker."""
     random = np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, epoch, sample]))
-    far = contract.resize - contract.crop
-    top, left = random.integers(0, far + 1, 2) if augment.crops else (far // 2, far // 2)
+    last = contract.resize - contract.crop  # largest corner coordinate
+    top, left = random.integers(0, last + 1, 2) if augment.crops else (last // 2, last // 2)
     mirrored = bool(random.random() < 0.5) and augment.mirror
     return Draw(int(top), int(left), mirrored, random.standard_normal(3, np.float32))
 
 
-def crop(image: Image.Image, chance: Draw, size: int) -> np.ndarray:
-    """uint8 [size,size,3]. By Pillow: numpy takes 0.2 ms to copy 224 x 224 mirrored pixels."""
-    cut = image.crop((chance.left, chance.top, chance.left + size, chance.top + size))
-    return np.asarray(cut.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if chance.mirrored else cut)
+def crop(image: Image.Image, drawn: Draw, size: int) -> np.ndarray:
+    """Cut a crop, uint8 [size,size,3]. Pillow mirrors: numpy takes 0.2 ms to copy 224 x 224 mirrored pixels."""
+    cut = image.crop((drawn.left, drawn.top, drawn.left + size, drawn.top + size))
+    return np.asarray(cut.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if drawn.mirrored else cut)
 
 
 class Normalize(nn.Module):
     """uint8 crops [N,size,size,3] and their draws -> float [N,3,size,size]: mean subtracted, colour noise added, divided.
 
-    The division belongs to the noise: once a schedule switches the noise off, the 2012 program divides no more.
-
-    An aligned mean is cut and mirrored with its image; a center mean is subtracted as it is.
+    The division belongs to the noise: once a schedule switches the noise off, the 2012 program does not divide either.
+    The mean is "aligned" (cut and mirrored with each image) or "center" (its center crop, the same for each image).
     """
 
     mean: Tensor
@@ -55,12 +54,12 @@ class Normalize(nn.Module):
         self.register_buffer("directions", torch.from_numpy(scaled))  # [3 directions, RGB]
 
     def forward(self, crops: Tensor, corners: Tensor, mirrored: Tensor, z: Tensor, noise: bool) -> Tensor:
-        """corners int64 [N,2], mirrored bool [N], z float32 [N,3]."""
-        x = crops.permute(0, 3, 1, 2).float() - (self._cut(corners, mirrored) if self.aligned else self.mean)
+        """Normalize; corners int64 [N,2], mirrored bool [N], z float32 [N,3]."""
+        x = crops.permute(0, 3, 1, 2).float() - (self._cut_mean(corners, mirrored) if self.aligned else self.mean)
         return (x + (z @ self.directions)[:, :, None, None]) / self.divide if noise else x
 
-    def _cut(self, corners: Tensor, mirrored: Tensor) -> Tensor:
-        """The mean under each crop, [N,3,size,size]."""
+    def _cut_mean(self, corners: Tensor, mirrored: Tensor) -> Tensor:
+        """Cut the part of the mean image under each crop, [N,3,size,size]."""
         along = torch.arange(self.size, device=corners.device)
         rows = corners[:, :1] + along
         columns = corners[:, 1:] + torch.where(mirrored[:, None], self.size - 1 - along, along)

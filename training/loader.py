@@ -1,4 +1,4 @@
-"""Training batches: workers decode, crop and mirror on the CPU while the device trains on the batch before (section 4.1)."""
+"""Training batches: worker processes decode, crop and mirror on the CPU while the device trains on earlier batches (section 4.1)."""
 
 import os
 import shutil
@@ -22,39 +22,40 @@ from tencrop.training.augment import crop, draw
 from tencrop.training.recipe import Recipe
 from tencrop.training.stop_signal import SIGNALS
 
-MOST = 24  # workers: 400 to 1,000 images/s each
-AHEAD = 4  # batches that a worker keeps ready
-SHARED = Path("/dev/shm")
+MAX_WORKERS = 24  # each decodes 400 to 1,000 images/s
+PREFETCH = 4  # batches that a worker keeps ready
+SHARED_MEMORY = Path("/dev/shm")
 
 
 def spare_cores() -> int:
-    """How many workers suit this process: its share of the cores, one left to the training itself; at least 1, at most MOST."""
+    """Number of workers for this process: its share of the cores but one, which trains; 1 to MAX_WORKERS."""
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    return min(MOST, max(1, cores() // processes - 1))
+    return min(MAX_WORKERS, max(1, cores() // processes - 1))
 
 
 def check_memory(workers: int, batch_bytes: int) -> None:
-    """Raises WorkFailed where the batches that workers keep ready do not fit what processes share, which would end them by a signal."""
-    needed = workers * AHEAD * batch_bytes
-    if SHARED.is_dir() and needed > (free := shutil.disk_usage(SHARED).free):
+    """Raise WorkFailed where shared memory cannot hold the workers' batches. A full one would kill the workers by a signal."""
+    needed = workers * PREFETCH * batch_bytes
+    if SHARED_MEMORY.is_dir() and needed > (free := shutil.disk_usage(SHARED_MEMORY).free):
         raise WorkFailed(
-            f"{workers} workers keep {needed / 1e6:.0f} MB of batches ready in {SHARED}, which has {free / 1e6:.0f} MB free; "
-            "lower --workers, or give it more (docker run --shm-size=4g)"
+            f"{workers} workers keep {needed / 1e6:.0f} MB of batches ready in {SHARED_MEMORY}, "
+            f"which has {free / 1e6:.0f} MB free",
+            "lower --workers, or give it more (docker run --shm-size=4g)",
         )
 
 
 class Batch(NamedTuple):
-    """What a step takes: crops uint8 [N,224,224,3], corners int64 [N,2], mirrored bool [N], z float32 [N,3], labels int64 [N]."""
+    """Input of a training step."""
 
-    crops: Tensor
-    corners: Tensor
-    mirrored: Tensor
-    z: Tensor
-    labels: Tensor
+    crops: Tensor  # uint8 [N,224,224,3]
+    corners: Tensor  # int64 [N,2]
+    mirrored: Tensor  # bool [N]
+    z: Tensor  # float32 [N,3]: a normal number for each colour direction
+    labels: Tensor  # int64 [N]
 
 
 class WorkerBatch(NamedTuple):
-    """A batch as a worker sends it. Each tensor takes a conversation between the processes, so all but the crops travel by value."""
+    """A batch as a worker sends it. All but the crops are numpy arrays, which travel by value: each tensor costs a round trip."""
 
     crops: Tensor
     corners: np.ndarray
@@ -64,7 +65,7 @@ class WorkerBatch(NamedTuple):
 
 
 class Crops(Dataset[WorkerBatch]):
-    """Indexed by (epoch, sample), a whole batch at a time."""
+    """Augmented crops of the training images, indexed by a list of (epoch, sample), a whole batch at a time."""
 
     def __init__(self, prepared: PreparedStore, recipe: Recipe) -> None:
         self.prepared, self.recipe = prepared, recipe
@@ -85,9 +86,9 @@ class Crops(Dataset[WorkerBatch]):
 
 
 class EpochOrder:
-    """Each epoch's batches: its own shuffle of the training images, the last incomplete batch left out.
+    """The batches of each epoch: a shuffle of the training images per epoch, without the last incomplete batch.
 
-    `share` (i, n) takes every n-th image of each batch, from the i-th. Raises BadInput where a batch has no n equal shares.
+    `share` (i, n) takes every n-th image of a batch, from the i-th on. Raises BadInput where a batch has no n equal shares.
     """
 
     def __init__(self, prepared: PreparedStore, recipe: Recipe, share: tuple[int, int]) -> None:
@@ -96,9 +97,10 @@ class EpochOrder:
         self.index, self.shares = share
         if self.batch % self.shares:
             raise BadInput(
-                f"a batch of {self.batch} does not divide among {self.shares} processes; change --nproc-per-node or optim.batch"
+                f"a batch of {self.batch} does not divide among {self.shares} processes",
+                "change --nproc-per-node or optim.batch",
             )
-        self.epoch, self.done = 0, 0  # batches of the epoch that are done already
+        self.epoch, self.done = 0, 0  # the current epoch, and how many of its batches are done
 
     def __len__(self) -> int:
         return len(self.samples) // self.batch
@@ -111,7 +113,7 @@ class EpochOrder:
 
 
 class Loader:
-    """`epoch(e)` yields the batches of epoch e, this process's share of each; the workers live as long as the loader."""
+    """Loads this process's share of every batch. The workers live as long as the loader."""
 
     def __init__(self, prepared: PreparedStore, recipe: Recipe, workers: int, share: tuple[int, int] = (0, 1)) -> None:
         self.order = EpochOrder(prepared, recipe, share)
@@ -122,56 +124,57 @@ class Loader:
             Crops(prepared, recipe),
             batch_sampler=self.order,
             num_workers=workers,
-            multiprocessing_context="forkserver"
-            if workers
-            else None,  # a plain fork inherits engines and locks of other threads
-            generator=torch.Generator(),  # its own, so that loading leaves torch's alone
+            multiprocessing_context="forkserver" if workers else None,  # a plain fork copies engines and held locks
+            generator=torch.Generator(),  # a generator of its own leaves torch's global state alone
             collate_fn=_pass_on,  # type: ignore[arg-type]
             worker_init_fn=_init_worker,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=workers > 0,
-            prefetch_factor=AHEAD if workers else None,
+            prefetch_factor=PREFETCH if workers else None,
         )
 
     def __len__(self) -> int:
         return len(self.order)
 
-    def epoch(self, epoch: int, done: int = 0) -> Iterator[Batch]:
-        """Its batches behind the first `done`."""
+    def iter_epoch(self, epoch: int, done: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an epoch, without the first `done`."""
         self.order.epoch, self.order.done = epoch, done
-        return (Batch(made.crops, *map(torch.from_numpy, made[1:])) for made in self.batches)
+        return (Batch(batch.crops, *map(torch.from_numpy, batch[1:])) for batch in self.batches)
 
     def close(self) -> None:
-        """End the workers now: they hear no signals, so an interpreter that ends on an exception would wait for them for ever."""
+        """End the workers now. They ignore signals, so an interpreter that ends on an exception would wait for them forever."""
         workers = self.batches._iterator
         if isinstance(workers, _MultiProcessingDataLoaderIter):
             workers._shutdown_workers()
 
 
-def _pass_on(made: WorkerBatch) -> WorkerBatch:
-    return made
+def _pass_on(batch: WorkerBatch) -> WorkerBatch:
+    return batch
 
 
 def _start_forkserver() -> None:
-    """Torchrun sends SIGTERM to a training's whole process group, and the workers end with the server that forked them.
+    """Start the server that forks the workers, with SIGTERM and Ctrl-C blocked.
 
-    It inherits that SIGTERM and Ctrl-C are blocked.
+    Torchrun sends SIGTERM to a training's whole process group, and the workers would end with their server.
     """
-    resource_tracker.ensure_running()  # which the server needs, and which unblocks them
+    resource_tracker.ensure_running()  # the server needs it; its start unblocks both signals, so it comes first
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     forkserver.ensure_running()
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _init_worker(worker: int) -> None:
-    """It decides what signals mean and needs its workers to end well; they end with it."""
+    """Ignore stop signals, which the training handles, and end when the training ends."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_end_with_the_training, daemon=True).start()
+    threading.Thread(target=_end_with_training, daemon=True).start()
 
 
-def _end_with_the_training() -> None:
-    """torch's own watch is on the fork server, which lives as long as its workers."""
+def _end_with_training() -> None:
+    """End this worker when the training process has ended.
+
+    torch's own watchdog watches a worker's parent, here the fork server, which lives as long as its workers.
+    """
     training = parent_process()
     if training:
         training.join()

@@ -1,4 +1,4 @@
-"""The training loop: epochs of the paper's regimen, each ended by validation and a checkpoint."""
+"""The training loop: epochs of the paper's regimen, each ended by a validation and a checkpoint."""
 
 import logging
 import math
@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch._dynamo.exc import TorchDynamoException
@@ -15,17 +14,18 @@ from tencrop.common.errors import BadInput, Stopped, WorkFailed, one_line
 from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.runtime.allocator import keep_freed_memory
+from tencrop.training.history import EpochRecord
 from tencrop.training.loader import Loader, spare_cores
 from tencrop.training.parallel import init_distributed
 from tencrop.training.recipe import Recipe
 from tencrop.training.run_folder import RunFolder
 from tencrop.training.schedule import compute_epoch_settings
 from tencrop.training.stop_signal import Stop
-from tencrop.training.trainer import EpochProgress, Progress, Trainer
+from tencrop.training.trainer import ReportProgress, Trainer
 
 FLAT = 0.99  # of ln C: a mean loss above it is that of guessing
 FLAT_AFTER = 2  # epochs
-LOADERS = ("DataLoader worker", "Pin memory thread")  # that torch says have ended
+LOADER_ERRORS = ("DataLoader worker", "Pin memory thread")  # how torch's messages about ended loader processes begin
 
 log = logging.getLogger(__name__)
 
@@ -36,100 +36,110 @@ def train(
     out: Path,
     resume: bool,
     workers: int | None,
-    progress: Progress,
+    report: ReportProgress,
     columns: bool = False,
-) -> list[dict[str, Any]]:
-    """Train to the end of the recipe's schedule; returns the history, one row an epoch.
+) -> list[EpochRecord]:
+    """Train to the end of the recipe's schedule; returns one record per epoch.
 
-    Under torchrun with its other processes, of which the first writes and reports. Raises BadInput, WorkFailed, and
-    Stopped (saved, nothing lost) after SIGTERM or Ctrl-C.
+    Under torchrun the processes train together; the first one writes and reports. Raises BadInput, WorkFailed, and
+    after SIGTERM or Ctrl-C Stopped, when all progress is saved.
     """
-    if not prepared.validation.any():
-        raise BadInput(f"{prepared.root}: holds no validation images; prepare it with --holdout 0.15")
-    if prepared.validation.all():
-        raise BadInput(f"{prepared.root}: holds no training images; prepare it with a smaller --holdout")
+    _check_split(prepared)
     keep_freed_memory()
     with init_distributed() as world, Stop() as stop:
-        training = Trainer(recipe, prepared, world, columns)
-        loader = Loader(prepared, recipe, spare_cores() if workers is None else workers, training.layout.share)
+        trainer = Trainer(recipe, prepared, world, columns)
+        loader = Loader(prepared, recipe, spare_cores() if workers is None else workers, trainer.partition.share)
         saved = RunFolder.find_resumable(out, resume)
         if saved:
-            training.restore(Checkpoint.load(saved[-1]))
+            trainer.restore(Checkpoint.load(saved[-1]))
             if not world.rank:
-                _say_changes(training)
-        if not world.agree([len(training.history), training.part.steps]):
+                _log_changes(trainer)
+        if not world.all_equal([len(trainer.history), trainer.progress.steps]):
             raise WorkFailed(
-                f"{out}: the processes find different checkpoints there; name a folder that all machines see"
+                f"{out}: the processes find different checkpoints there", "name a folder that all machines see"
             )
-        with closing(loader), _explained(loader.order.batch):
+        with closing(loader), _explain_failures(loader.order.batch):
             if world.rank:
-                return _epochs(training, loader, stop, _nothing, _nothing)
-            with RunFolder(out, recipe) as run:  # writes, so only after every refusal
-                return _epochs(training, loader, stop, progress, run.save)
+                return _run_epochs(trainer, loader, stop, _ignore, _ignore)
+            with RunFolder(out, recipe) as run:  # opened last: it writes, and nothing may be written before a refusal
+                return _run_epochs(trainer, loader, stop, report, run.save)
 
 
-def _epochs(
-    training: Trainer, loader: Loader, stop: Stop, progress: Progress, save: Callable[[Checkpoint], None]
-) -> list[dict[str, Any]]:
-    recipe = training.recipe
-    while now := compute_epoch_settings(recipe, training.history):
-        started = time.perf_counter() - training.part.seconds
-        row: dict[str, Any] = {"epoch": training.number, "lr": recipe.optim.lr * now.scale}
+def _check_split(prepared: PreparedStore) -> None:
+    if not prepared.validation.any():
+        raise BadInput(f"{prepared.root}: holds no validation images", "prepare it with --holdout 0.15")
+    if prepared.validation.all():
+        raise BadInput(f"{prepared.root}: holds no training images", "prepare it with a smaller --holdout")
+
+
+def _run_epochs(
+    trainer: Trainer, loader: Loader, stop: Stop, report: ReportProgress, save: Callable[[Checkpoint], None]
+) -> list[EpochRecord]:
+    recipe = trainer.recipe
+    while settings := compute_epoch_settings(recipe, trainer.history):
+        started = time.perf_counter() - trainer.progress.seconds
         try:
-            row |= training.epoch(loader, now, stop, progress)
+            training = trainer.train_epoch(loader, settings, stop, report)
         except Stopped:
-            save(training.checkpoint())
+            save(trainer.make_checkpoint())
             raise
-        counts = training.validate()
-        row |= {"center_top1_error": counts.top1_error, "center_top5_error": counts.top5_error}
-        training.history.append(row | {"seconds": time.perf_counter() - started})
-        training.part = EpochProgress()
-        _warn_if_flat(training)
-        save(training.checkpoint())
-        if training.world.any(stop.requested):
-            raise Stopped(f"stopped after epoch {len(training.history)}")
-    return training.history
+        counts = trainer.validate()
+        record = EpochRecord(
+            epoch=trainer.epoch_number,
+            lr=recipe.optim.lr * settings.scale,
+            train_loss=training.loss,
+            train_error=training.error,
+            images_per_s=training.images_per_s,
+            center_top1_error=counts.top1_error,
+            center_top5_error=counts.top5_error,
+            seconds=time.perf_counter() - started,
+        )
+        trainer.end_epoch(record)
+        _warn_if_flat(trainer)
+        save(trainer.make_checkpoint())
+        if trainer.world.any(stop.requested):
+            raise Stopped(f"stopped after epoch {len(trainer.history)}")
+    return trainer.history
 
 
-def _say_changes(training: Trainer) -> None:
-    for key, (was, now) in training.sessions[-1]["changed"].items():
-        log.warning("--resume: %s is %s from here on; it was %s", key, now, was)
+def _log_changes(trainer: Trainer) -> None:
+    for key, (old, new) in trainer.sessions[-1]["changed"].items():
+        log.warning("--resume: %s is %s from here on; it was %s", key, new, old)
 
 
 @contextmanager
-def _explained(batch: int) -> Iterator[None]:
-    """What torch raises where memory ran out, the device's or the machine's, or where it cannot compile. Raises WorkFailed."""
+def _explain_failures(batch: int) -> Iterator[None]:
+    """Turn torch's errors about memory, compilation and ended workers into WorkFailed, with advice."""
     try:
         yield
     except torch.OutOfMemoryError:
         raise WorkFailed(
-            f"the device's memory does not hold the training of {batch} images at once; lower optim.batch"
+            f"the device's memory does not hold the training of {batch} images at once", "lower optim.batch"
         ) from None
     except TorchDynamoException as error:
-        needs = "it needs a C++ compiler and, for a GPU, Python's headers: install them, or --set compile=false"
-        why = one_line(str(error).partition("Set TORCHDYNAMO")[0])
-        raise WorkFailed(f"torch.compile failed ({why}); {needs}") from None
+        reason = one_line(str(error).partition("Set TORCHDYNAMO")[0])
+        raise WorkFailed(
+            f"torch.compile failed ({reason})",
+            "it needs a C++ compiler and, for a GPU, Python's headers: install them, or --set compile=false",
+        ) from None
     except (RuntimeError, ConnectionError, EOFError) as error:
-        if isinstance(error, RuntimeError) and not str(error).startswith(LOADERS):
+        if isinstance(error, RuntimeError) and not str(error).startswith(LOADER_ERRORS):
             raise
         raise WorkFailed(
-            f"a process that decodes was ended ({one_line(error)}); if memory ran out, lower --workers, then --resume"
+            f"a worker process ended ({one_line(error)})", "if memory ran out, lower --workers, then --resume"
         ) from None
 
 
-def _nothing(*_: Any) -> None:
-    """What processes but the first report and write."""
+def _ignore(*_: object) -> None:
+    """Report or save nothing, as every process but the first does."""
 
 
-def _warn_if_flat(training: Trainer) -> None:
-    epochs, loss, guessing = (
-        len(training.history),
-        training.history[-1]["train_loss"],
-        math.log(training.recipe.net.fc8.units),
-    )
-    if epochs >= FLAT_AFTER and loss > FLAT * guessing and not training.world.rank:
+def _warn_if_flat(trainer: Trainer) -> None:
+    epochs, loss, classes = len(trainer.history), trainer.history[-1].train_loss, trainer.recipe.net.fc8.units
+    guessing = math.log(classes)
+    if epochs >= FLAT_AFTER and loss > FLAT * guessing and not trainer.world.rank:
         log.warning(
-            "epoch %d: the loss %.2f is still that of guessing (ln %d = %.2f). The recipe paper may linger there for some epochs; "
+            "epoch %d: the loss %.2f is still that of guessing (ln %d = %.2f). The recipe paper may stay there for some epochs; "
             "else try another optim.lr, or init_std = 0.03 on conv3 to conv5, and see that images and labels belong together",
-            *(epochs, loss, training.recipe.net.fc8.units, guessing),
+            *(epochs, loss, classes, guessing),
         )

@@ -1,6 +1,6 @@
-"""Section 5's update rule as written: v = momentum v - decay lr w - lr g; w = w + v, one fused pass over each group.
+"""Section 5's update rule as written: v = momentum v - decay lr w - lr g; w = w + v.
 
-The rate is inside v, so at a drop of lr the old steps keep their size (torch.optim.SGD multiplies v by the new lr).
+The rate is inside v, so after a drop of lr the old steps keep their size (torch.optim.SGD multiplies v by the new lr).
 Where lr is 0 the update is skipped, momentum included, as in the 2012 program.
 """
 
@@ -14,9 +14,9 @@ from tencrop.training.schedule import EpochSettings
 
 
 class Momentum(torch.optim.Optimizer):
-    """The velocities of a net's parameters, by name, and the step that moves both.
+    """Optimizer with a velocity per parameter.
 
-    One of torch's optimizers only so that its loss scaling for fp16 knows how to step it.
+    It derives from torch's Optimizer only because the loss scaler for fp16 steps nothing else.
     """
 
     def __init__(self, net: nn.Module, optim: Optim) -> None:
@@ -25,21 +25,21 @@ class Momentum(torch.optim.Optimizer):
         self.parameters = dict(net.named_parameters())
         self.velocity = {name: torch.zeros_like(p) for name, p in self.parameters.items()}
 
-    def rates(self, name: str, phase: EpochSettings) -> tuple[float, float]:
-        """(lr, decay) of a parameter in this phase of the schedule."""
+    def rates(self, name: str, settings: EpochSettings) -> tuple[float, float]:
+        """Return (lr, decay) of a parameter in an epoch with these settings."""
         layer, bias = name.split(".")[0], name.endswith("bias")
-        if layer in phase.frozen:
+        if layer in settings.frozen:
             return 0.0, 0.0
         if bias:
-            return self.optim.bias_lr * (phase.scale if self.optim.bias_drops else 1.0), self.optim.bias_decay
-        return phase.layer_lr.get(layer, self.optim.lr * phase.scale), self.optim.decay
+            return self.optim.bias_lr * (settings.scale if self.optim.bias_drops else 1.0), self.optim.bias_decay
+        return settings.layer_lr.get(layer, self.optim.lr * settings.scale), self.optim.decay
 
     @torch.no_grad()
-    def step(self, phase: EpochSettings) -> None:  # type: ignore[override]
-        """One update from the gradients; parameters of one (lr, decay) go together."""
+    def step(self, settings: EpochSettings) -> None:  # type: ignore[override]
+        """Update all parameters from their gradients, in one fused pass for each (lr, decay)."""
         groups: dict[tuple[float, float], list[str]] = {}
         for name in self.parameters:
-            groups.setdefault(self.rates(name, phase), []).append(name)
+            groups.setdefault(self.rates(name, settings), []).append(name)
         for (lr, decay), names in groups.items():
             if lr:
                 self._update(names, lr, decay)

@@ -1,4 +1,4 @@
-"""Recipe: one training as frozen dataclasses, read from TOML; unknown or mistyped keys are errors."""
+"""Recipe: one training as frozen dataclasses, read from TOML. Unknown or mistyped keys are errors."""
 
 import dataclasses
 import tomllib
@@ -15,21 +15,17 @@ from tencrop.model.net_config import NetConfig
 from tencrop.model.published_errors import PublishedError
 
 RECIPES = Path(__file__).parent / "recipes"
-KEEPS_EXPECT = frozenset(
-    ["name", "about", "seed", "precision", "compile"]
-)  # a variant in more than these has no logged errors
-FREE_TO_CHANGE = frozenset(  # in a run that is resumed: what it does next, not what it did
-    ["name", "about", "epochs", "events", "plateau", "until_train_error", "expect", "compile"]
-)
+# A variant that changes more than these keys has no published errors to expect.
+KEEPS_EXPECT = frozenset(["name", "about", "seed", "precision", "compile"])
 
 
 @dataclass(frozen=True, config=STRICT)
 class Augment:
-    """Section 4.1. `noise` multiplies the standard deviations of the colour PCA; 0 leaves it out."""
+    """Section 4.1."""
 
-    crops: bool = True  # random 224 crops; else the center
+    crops: bool = True  # random 224 crops; else the center crop
     mirror: bool = True
-    noise: NotNegative = 0.1
+    noise: NotNegative = 0.1  # factor of the colour PCA's standard deviations; 0: no colour noise
     noise_divide: Positive = 1.0  # the 2012 program divides the noisy image by 1.1
 
 
@@ -43,25 +39,23 @@ class Optim:
     decay: NotNegative = 0.0005
     bias_lr: NotNegative = 0.01
     bias_decay: NotNegative = 0.0005
-    bias_drops: bool = True  # the schedule's drops hold for biases too
+    bias_drops: bool = True  # whether the schedule's drops apply to biases too
 
 
 @dataclass(frozen=True, config=STRICT)
 class Event:
-    """What holds once `after` epochs are done, until the next event: that one says again what is to stay, but for `divide`."""
+    """Settings from one epoch on, until the next event. The next event replaces all of them but `divide`, which adds up."""
 
-    after: Natural
-    divide: Positive = 1.0  # every later rate, on top of earlier drops
-    layer_lr: dict[str, NotNegative] = dataclasses.field(
-        default_factory=dict
-    )  # weights of a layer at a rate of their own
-    frozen: tuple[str, ...] = ()  # layers whose update is skipped, biases included
+    after: Natural  # epochs that are done when the event begins
+    divide: Positive = 1.0  # divides every later rate, on top of earlier events
+    layer_lr: dict[str, NotNegative] = dataclasses.field(default_factory=dict)  # layers whose weights have an own rate
+    frozen: tuple[str, ...] = ()  # layers that are not updated, biases included
     noise: bool = True
 
 
 @dataclass(frozen=True, config=STRICT)
 class Plateau:
-    """The paper's rule: divide when the validation error stops improving; after `drops` times, end."""
+    """The paper's rule: divide the rates when the validation error stops improving, `drops` times, then end."""
 
     divide: Positive = 10.0
     drops: Natural = 3
@@ -77,39 +71,40 @@ class Recipe:
     epochs: Count
     mean: Literal["aligned", "center"] = "aligned"
     seed: Natural = 0
-    start: str = ""  # a checkpoint to fine-tune, its matrices factorised to this recipe's ranks
-    precision: Literal["auto", "bf16", "fp16", "fp32"] = (
-        "auto"  # of the layers and norms; weights and the update are fp32
-    )
+    start: str = ""  # checkpoint to fine-tune, its matrices factorised to this recipe's ranks
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"  # of layers and norms; weights and update are fp32
     compile: bool = True
     net: NetConfig = NetConfig()
     augment: Augment = Augment()
     optim: Optim = Optim()
     events: tuple[Event, ...] = ()
     plateau: Plateau | None = None
-    until_train_error: float = 0.0  # end after an epoch with a training error of at most this (figure 1); 0: go on
+    until_train_error: float = 0.0  # end after an epoch with at most this training error (figure 1); 0: never
     expect: tuple[PublishedError, ...] = ()
 
 
 def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
-    """A recipe by its name in training/recipes or by the path of a TOML file, with "key=value" overrides.
+    """Load a recipe by its name in training/recipes or by the path of a TOML file, with "key=value" overrides.
 
-    A variant that sets `epochs` but no `events`, be it a file with a base or an override, scales the schedule as a whole. One that
-    changes the net or its training expects no logged errors but those it names. Raises BadInput for an unknown name, key or value.
+    A variant is a file with a `base`, or a recipe with overrides. Where a variant sets `epochs` but no `events`, its
+    base's events are scaled to the new number of epochs. A variant that changes the net or its training expects no
+    published errors but those that it names. Raises BadInput for an unknown name, key or value.
     """
     change: dict[str, Any] = {}
     for override in overrides:
-        _set(change, override)
-    table, written_for = _lay(_table(name), change)
+        _set_override(change, override)
+    table, event_epochs = _overlay(_read_table(name), change)
     recipe = parse(Recipe, _merge({"net": dump(NetConfig())}, table), f"recipe {name}")
     layers = {name.partition(".")[0] for name in parameter_shapes(recipe.net)}
     for event in recipe.events:
         if odd := {*event.frozen, *event.layer_lr} - layers:
             raise BadInput(f"recipe {name}: events: the net has no layer {min(odd)!r}")
-    if recipe.events and written_for != recipe.epochs:
-        if not isinstance(written_for, int) or written_for < 1:
+    if recipe.events and event_epochs != recipe.epochs:
+        if not isinstance(event_epochs, int) or event_epochs < 1:
             raise BadInput(f"recipe {name}: events without epochs of its own to scale them from")
-        factor = recipe.epochs / written_for  # an event that comes after an epoch still does, however few they are
+        factor = (
+            recipe.epochs / event_epochs
+        )  # an event after the first epoch stays after it, however few epochs there are
         scaled = [
             dataclasses.replace(event, after=max(round(event.after * factor), min(event.after, 1)))
             for event in recipe.events
@@ -119,31 +114,33 @@ def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def to_plain(recipe: Recipe) -> dict[str, Any]:
-    """The recipe as plain data, every default written out."""
+    """Convert a recipe to plain data, with every default written out."""
     plain: dict[str, Any] = dump(recipe)
     return {key: value for key, value in plain.items() if value is not None}
 
 
-def compare_recipes(was: Mapping[str, Any], now: Mapping[str, Any], under: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """(dotted key, old value, new value) wherever two plain recipes differ; None where one has no such key."""
-    for key in sorted({*was, *now}):
-        old, new = was.get(key), now.get(key)
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            yield from compare_recipes(old, new, f"{under}{key}.")
-        elif old != new:
-            yield f"{under}{key}", old, new
+def compare_recipes(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yield (dotted key, old value, new value) where two plain recipes differ; None stands for a missing key."""
+    for key in sorted({*old, *new}):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            yield from compare_recipes(before, after, f"{prefix}{key}.")
+        elif before != after:
+            yield f"{prefix}{key}", before, after
 
 
-Written = tuple[dict[str, Any], Any]  # a recipe's table, and the epochs that its events were written for
+Table = tuple[
+    dict[str, Any], Any
+]  # a recipe as read from TOML, and the number of epochs that its events were written for
 
 
-def _table(name: str, above: tuple[str, ...] = ()) -> Written:
-    """The TOML of a recipe laid over that of its `base`; `above` are the files that led here."""
+def _read_table(name: str, above: tuple[str, ...] = ()) -> Table:
+    """Read the TOML of a recipe over that of its `base`; `above` are the recipes whose bases led here."""
     named = RECIPES / f"{name}.toml"
     file = named if named.is_file() else Path(name)
     if not file.is_file():
         known = ", ".join(sorted(path.stem for path in RECIPES.glob("*.toml")))
-        raise BadInput(f"{name}: no such recipe; known are {known}, or name a TOML file")
+        raise BadInput(f"{name}: no such recipe", f"known are {known}, or name a TOML file")
     try:
         table = tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -151,25 +148,26 @@ def _table(name: str, above: tuple[str, ...] = ()) -> Written:
     base = table.pop("base", "")
     if not isinstance(base, str) or base in above:
         raise BadInput(f"{file}: base must name another recipe, it is {base!r}")
-    return _lay(_table(base, (*above, base)), table) if base else (table, table.get("epochs"))
+    return _overlay(_read_table(base, (*above, base)), table) if base else (table, table.get("epochs"))
 
 
-def _lay(below: Written, change: dict[str, Any]) -> Written:
-    """A variant over what it varies."""
-    table, written_for = below
+def _overlay(base: Table, change: dict[str, Any]) -> Table:
+    """Apply a variant's changes to its base."""
+    table, event_epochs = base
     both = _merge(table, change)
     if change.keys() - KEEPS_EXPECT and "expect" not in change:
         both["expect"] = []
-    return both, both.get("epochs") if "events" in change else written_for
+    return both, both.get("epochs") if "events" in change else event_epochs
 
 
 def _merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    """Merge nested tables; the change wins."""
     both = {k: _merge(base[k], v) for k, v in change.items() if isinstance(v, dict) and isinstance(base.get(k), dict)}
     return base | change | both
 
 
-def _set(table: dict[str, Any], override: str) -> None:
-    """Lay "a.b=value" over the table; the value is TOML, or a bare word as a string."""
+def _set_override(table: dict[str, Any], override: str) -> None:
+    """Set "a.b=value" in the table. The value is TOML, or a bare word, which is a string."""
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise BadInput(f"--set {override}: expected key=value, as in --set optim.batch=64")

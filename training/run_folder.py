@@ -1,11 +1,11 @@
-"""The run folder: recipe.toml as resolved, metrics.csv, TensorBoard events, curves.png, conv1.png and the checkpoints."""
+"""RunFolder: recipe.toml as resolved, metrics.csv, TensorBoard events, curves.png, conv1.png and the checkpoints of a run."""
 
 import csv
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
 
 import tomli_w
 from matplotlib.figure import Figure
@@ -16,10 +16,11 @@ from tencrop.common.errors import BadInput, WorkFailed
 from tencrop.common.lock import lock_folder
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.filter_picture import draw_filters
+from tencrop.training.history import EpochRecord
 from tencrop.training.recipe import Recipe, to_plain
 
-KEEP = 2  # checkpoints; the newest and the one before it
-NAME = re.compile(r"checkpoint-\d{4,}(\+\d{6,})?")
+KEEP = 2  # checkpoints: the newest, and the one before as a reserve
+CHECKPOINT_NAME = re.compile(r"checkpoint-\d{4,}(\+\d{6,})?")
 CURVES = {
     "train_error": "training",
     "center_top1_error": "validation, center crop",
@@ -28,10 +29,10 @@ CURVES = {
 
 
 class RunFolder:
-    """One run folder, opened for writing by one process at a time. Raises BadInput where another is at it or it cannot be used."""
+    """A run folder that this process holds open for writing. Raises BadInput where another process does, or it cannot be used."""
 
     def __init__(self, out: Path, recipe: Recipe) -> None:
-        self._held = lock_folder(out)
+        self._lock = lock_folder(out)
         write_atomic(out / "recipe.toml", tomli_w.dumps(to_plain(recipe)))
         self.out = out
         self.events = SummaryWriter(str(out))
@@ -41,58 +42,58 @@ class RunFolder:
 
     def __exit__(self, *_: object) -> None:
         self.events.close()
-        self._held.close()
+        self._lock.close()
 
     @classmethod
     def find_resumable(cls, out: Path, resume: bool) -> list[Path]:
-        """The checkpoints that are there to go on from. Raises BadInput where there are some and `resume` was not asked for."""
+        """List the checkpoints to resume from. Raises BadInput where there are some and `resume` is false."""
         found = cls.checkpoints(out)
         if found and not resume:
-            raise BadInput(f"{out}: holds a run already; add --resume to go on with it, or choose another folder")
+            raise BadInput(f"{out}: holds a run already", "add --resume to continue it, or choose another folder")
         return found
 
     @staticmethod
     def checkpoints(out: Path) -> list[Path]:
-        """Complete checkpoints of a run folder, oldest first; a copy of one under another name is none of them."""
-        return sorted(path for path in out.glob("checkpoint-*") if NAME.fullmatch(path.name))
+        """Complete checkpoints of a run folder, oldest first. A copy under another name is not listed."""
+        return sorted(path for path in out.glob("checkpoint-*") if CHECKPOINT_NAME.fullmatch(path.name))
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint (in the middle of an epoch: checkpoint-EPOCHS+BATCHES), then what is drawn from the history.
+        """Write a checkpoint, and after a whole epoch also the metrics and pictures of the history.
 
-        Raises WorkFailed where it cannot be written.
+        A checkpoint within an epoch is named checkpoint-EPOCHS+BATCHES. Raises WorkFailed where it cannot be written.
         """
-        history: Sequence[Mapping[str, Any]] = checkpoint.progress["history"]
+        history = [EpochRecord(**row) for row in checkpoint.progress["history"]]
         part = checkpoint.progress.get("part")
         name = f"checkpoint-{len(history):04d}" + (f"+{part['steps']:06d}" if part else "")
         try:
             checkpoint.save(self.out / name)
         except OSError as error:  # a full disk
             raise WorkFailed(
-                f"{self.out / name}: {error.strerror}; the checkpoint before it is whole: make room and go on with --resume"
+                f"{self.out / name}: {error.strerror}",
+                "the checkpoint before it is whole: make room and continue with --resume",
             ) from None
         for old in self.checkpoints(self.out)[:-KEEP]:
             shutil.rmtree(old)
         if not part:
-            self._epoch(history, checkpoint)
+            self._write_metrics(history)
+            self._draw_curves(history)
+            write_atomic(self.out / "conv1.png", draw_filters(checkpoint.weights["conv1.weight"]))
 
-    def _epoch(self, history: Sequence[Mapping[str, Any]], checkpoint: Checkpoint) -> None:
-        epoch = len(history)
+    def _write_metrics(self, history: Sequence[EpochRecord]) -> None:
         with atomic_path(self.out / "metrics.csv") as partial, partial.open("w", newline="", encoding="utf-8") as file:
-            table = csv.DictWriter(file, fieldnames=list(history[-1]), lineterminator="\n")
+            table = csv.DictWriter(file, [field.name for field in fields(EpochRecord)], lineterminator="\n")
             table.writeheader()
-            table.writerows(history)
-        for key, value in history[-1].items():
-            self.events.add_scalar(key, value, epoch)
+            table.writerows(asdict(record) for record in history)
+        for tag, value in asdict(history[-1]).items():
+            self.events.add_scalar(tag, value, len(history))
         self.events.flush()
-        write_atomic(self.out / "conv1.png", draw_filters(checkpoint.weights["conv1.weight"]))
-        self._curves(history)
 
-    def _curves(self, history: Sequence[Mapping[str, Any]]) -> None:
+    def _draw_curves(self, history: Sequence[EpochRecord]) -> None:
         figure = Figure(figsize=(7, 4), dpi=120)
         axes = figure.subplots()
-        epochs = [row["epoch"] for row in history]
-        for key, name in CURVES.items():
-            axes.plot(epochs, [100 * row[key] for row in history], label=name)
+        epochs = [record.epoch for record in history]
+        for name, label in CURVES.items():
+            axes.plot(epochs, [100 * getattr(record, name) for record in history], label=label)
         axes.set(xlabel="epoch", ylabel="error, %", ylim=(0, 100))
         axes.grid(alpha=0.3)
         axes.legend()

@@ -1,44 +1,43 @@
-"""What holds in an epoch: a pure function of the recipe and of the validation errors so far, so resuming needs no state."""
+"""Settings of an epoch, computed from the recipe and the past errors alone, so that resuming needs no saved state."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tencrop.training.history import EpochRecord
 from tencrop.training.recipe import Plateau, Recipe
 
 
 @dataclass(frozen=True)
 class EpochSettings:
-    """The rates of one epoch: `scale` of every lr, layers with a rate of their own, frozen layers, colour noise on or off."""
+    """Rates and switches of one epoch."""
 
-    scale: float = 1.0
-    layer_lr: Mapping[str, float] = field(default_factory=dict)
-    frozen: frozenset[str] = frozenset()
-    noise: bool = True
+    scale: float = 1.0  # factor of every rate
+    layer_lr: Mapping[str, float] = field(default_factory=dict)  # layers whose weights have a rate of their own
+    frozen: frozenset[str] = frozenset()  # layers that are not updated
+    noise: bool = True  # colour noise
 
 
-def compute_epoch_settings(recipe: Recipe, history: Sequence[Mapping[str, float]]) -> EpochSettings | None:
-    """The phase of the next epoch after these epochs; None: training is over.
-
-    Of each epoch it reads `center_top1_error` (validation) and `train_error`, both fractions.
-    """
+def compute_epoch_settings(recipe: Recipe, history: Sequence[EpochRecord]) -> EpochSettings | None:
+    """Settings of the epoch after `history`; None where training is over."""
     done = len(history)
-    drops = plateau_drops(recipe.plateau, [row["center_top1_error"] for row in history]) if recipe.plateau else 0
-    if done and recipe.until_train_error and history[-1]["train_error"] <= recipe.until_train_error:
+    drops = count_drops(recipe.plateau, [record.center_top1_error for record in history]) if recipe.plateau else 0
+    if done and recipe.until_train_error and history[-1].train_error <= recipe.until_train_error:
         return None
     if done >= recipe.epochs or (recipe.plateau and drops > recipe.plateau.drops):
         return None
     scale = recipe.plateau.divide**-drops if recipe.plateau else 1.0
-    now = EpochSettings(scale)
+    settings = EpochSettings(scale)
     for event in sorted(recipe.events, key=lambda event: event.after):
         if event.after <= done:
-            now = EpochSettings(now.scale / event.divide, event.layer_lr, frozenset(event.frozen), event.noise)
-    return now
+            scale = settings.scale / event.divide
+            settings = EpochSettings(scale, event.layer_lr, frozenset(event.frozen), event.noise)
+    return settings
 
 
-def plateau_drops(plateau: Plateau, errors: Sequence[float]) -> int:
-    """How often the error had stopped improving: `patience` epochs without a new lowest one, counted anew after each drop.
+def count_drops(plateau: Plateau, errors: Sequence[float]) -> int:
+    """How often the error stopped improving: `patience` epochs without a new lowest one, counted from zero after each drop.
 
-    One more than `plateau.drops` means that the last rate has stopped helping too: the end (section 5).
+    A count of `plateau.drops` + 1 ends the training: the last rate has stopped helping too (section 5).
     """
     drops, lowest, since = 0, float("inf"), 0
     for error in errors:

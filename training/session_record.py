@@ -1,4 +1,4 @@
-"""Session: one process's share of a run, told in the checkpoint: after which epoch, by which code, on what, with what changed."""
+"""Session record: which code and device trained a run from which epoch on. A checkpoint lists the sessions of its run."""
 
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
@@ -7,42 +7,44 @@ from typing import Any
 
 import torch
 
-ROOT = Path(__file__).resolve().parents[1]  # the checkout, where this is one
+ROOT = Path(__file__).resolve().parents[1]  # the checkout, if this is one
 
 
 def describe_session(device: torch.device, precision: str) -> dict[str, Any]:
-    """One that begins a run, as plain data; `changed` is of the recipe: dotted keys to [old value, new value]."""
+    """Describe this process as the first session of a run, as plain data.
+
+    `changed` maps the recipe's dotted keys to [old value, new value]; `after_epoch` and `changed` differ after a resume.
+    """
+    cuda = device.type == "cuda"
     return {
         "after_epoch": 0,
-        "tencrop": _version(),
-        "commit": _commit(),
+        "tencrop": _read_version(),
+        "commit": _read_commit(),
         "torch": torch.__version__,
-        "device": torch.cuda.get_device_name(device)
-        if device.type == "cuda"
-        else torch.backends.cpu.get_cpu_capability(),
+        "device": torch.cuda.get_device_name(device) if cuda else torch.backends.cpu.get_cpu_capability(),
         "precision": precision,
         "changed": {},
     }
 
 
-def _version() -> str | None:
+def _read_version() -> str | None:
     try:
         return version("tencrop")
     except PackageNotFoundError:  # run from a folder that was never installed
         return None
 
 
-def _commit() -> str | None:
-    """Of the checkout that this code is; with "-dirty" where files differ from it. None for an installed package."""
+def _read_commit() -> str | None:
+    """Commit of this checkout, with "-dirty" where files differ from it. None for an installed package."""
     if not (ROOT / ".git").exists():
         return None
     try:
-        told = subprocess.run(
+        described = subprocess.run(
             ["git", "-C", ROOT, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
             capture_output=True,
             text=True,
             check=True,
         )
-    except (OSError, subprocess.CalledProcessError):  # no git here, or a checkout of another user
+    except (OSError, subprocess.CalledProcessError):  # git is missing, or the checkout belongs to another user
         return None
-    return told.stdout.strip()
+    return described.stdout.strip()

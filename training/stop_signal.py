@@ -1,4 +1,4 @@
-"""Asking a training to end: SIGTERM or Ctrl-C makes it save and stop; a second one ends it at once, but not under torchrun."""
+"""Stop signals: the first SIGTERM or Ctrl-C saves and stops a training. A second one ends it at once, except under torchrun."""
 
 import os
 import signal
@@ -7,19 +7,21 @@ from types import FrameType, TracebackType
 from typing import Any
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-TORCHRUN = "TORCHELASTIC_RUN_ID"  # the variable that it sets; it repeats a signal that all processes got, and kills after 30 s itself
+# Environment variable that torchrun sets. torchrun sends every process a signal that it got itself, so one signal may arrive
+# twice, and it kills the processes after 30 s anyway.
+TORCHRUN = "TORCHELASTIC_RUN_ID"
 
 
 class Stop:
-    """While it is open, `requested` tells whether one of the signals has come."""
+    """Signal handlers while the context is open; `requested` becomes true with the first signal."""
 
     def __init__(self) -> None:
         self.requested = False
-        self.before: dict[signal.Signals, Any] = {}
+        self.previous: dict[signal.Signals, Any] = {}  # handlers
 
     def __enter__(self) -> "Stop":
         if threading.current_thread() is threading.main_thread():  # Python sets handlers nowhere else
-            self.before = {number: signal.signal(number, self._heard) for number in SIGNALS}
+            self.previous = {number: signal.signal(number, self._handle) for number in SIGNALS}
         return self
 
     def __exit__(
@@ -27,11 +29,11 @@ class Stop:
     ) -> None:
         self._restore()
 
-    def _heard(self, number: int, frame: FrameType | None) -> None:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
         if TORCHRUN not in os.environ:
             self._restore()
 
     def _restore(self) -> None:
-        for number, handler in self.before.items():
+        for number, handler in self.previous.items():
             signal.signal(number, handler)
