@@ -27,7 +27,7 @@ from tencrop.runtime.ensemble import Predictor
 
 MAX_SHARE = 4  # images of a chunk that one decoding task takes
 
-Decoded = list[bool]  # of some images, which could be decoded
+Decoded = list[bool]  # for each of some images, whether it could be decoded
 
 
 def part_path(out: Path, chunk: int) -> Path:

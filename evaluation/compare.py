@@ -21,9 +21,9 @@ TOPS = {"top-1": "top1", "top-5": "top5"}  # in words -> as a key
 def compare(a: FinishedRun, b: FinishedRun, show: int) -> dict[str, Any]:
     """Compare the answers of two runs by the center crop and by the ten views.
 
-    For each of the two it returns the errors of both runs as `compare_errors` does, and as "changed" the
-    number of images with another top-1 label. "largest_move" and "median_move" say how far the probability of each run's
-    own top-1 label moves. They cover the images that both runs have an answer for, and are None without such images.
+    For each of the two the result holds the errors of both runs, as `compare_errors` gives them, and "changed", the
+    number of images with another top-1 label. "largest_move" and "median_move" say how far the probability of each
+    run's own top-1 label moves, over the images that both runs have an answer for; they are None without such images.
     "images" lists the first `show` images, by id, with another top-1 label by ten views.
 
     Raises BadInput where the runs are of other images or other true classes.

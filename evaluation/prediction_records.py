@@ -20,7 +20,7 @@ SCHEMA = pa.schema(
         "id": pa.string(),  # path within the data set
         "label": pa.int32(),  # index of the true class in the model's labels
         "undecodable": pa.bool_(),  # the file is no image
-        "no_answer": pa.bool_(),  # it is one, but the model's probabilities for it are no numbers
+        "no_answer": pa.bool_(),  # the image is sound, but its probabilities are not finite
         "center_indices": TOP_INDICES,  # this list and the next three are empty where undecodable or no_answer
         "center_probabilities": TOP_PROBABILITIES,
         "ten_crop_indices": TOP_INDICES,
@@ -55,7 +55,7 @@ def chunk_table(
 
 
 def read_records(path: Path) -> pa.Table:
-    """A table of columns as in SCHEMA; a file of version 0.1 has `no_answer` false everywhere.
+    """Read a table with the columns of SCHEMA; a file of version 0.1 has `no_answer` false everywhere.
 
     Raises BadInput where the file has other columns, OSError or ArrowException where it is missing or damaged.
     """

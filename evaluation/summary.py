@@ -42,7 +42,7 @@ class Summary:
 
     n: int
     undecodable: int  # images that could not be decoded
-    no_answer: int  # decoded images whose probabilities are no numbers
+    no_answer: int  # decoded images whose probabilities are not finite
     center: ErrorRates  # of the center crop
     ten_crop: ErrorRates  # of the mean over the ten views
     engine: str

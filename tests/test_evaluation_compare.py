@@ -22,8 +22,8 @@ def pair(tmp_path: Path) -> tuple[Path, Path]:
     return write_run(tmp_path / "a", a), write_run(tmp_path / "b", b)
 
 
-def plainly(rows_a: list[Row], rows_b: list[Row], kind: str, k: int) -> tuple[int, int, int, int]:
-    """Wrong in A, wrong in B, right in A only, right in B only; one image after the other."""
+def count_plainly(rows_a: list[Row], rows_b: list[Row], kind: str, k: int) -> tuple[int, int, int, int]:
+    """Count image by image: wrong in A, wrong in B, right in A only, right in B only."""
     seen = [0, 0, 0, 0]
     for a, b in zip(rows_a, rows_b, strict=True):
         right_a, right_b = (row["label"] in row[f"{kind}_indices"][:k] for row in (a, b))
@@ -46,7 +46,7 @@ def test_every_number_is_what_a_loop_over_the_images_counts(pair: tuple[Path, Pa
     assert found["n"] == 60 and (found["a"]["undecodable"], found["b"]["undecodable"]) == (6, 5)
     for kind in KINDS:
         for k, name in ((1, "top1"), (5, "top5")):
-            wrong_a, wrong_b, only_a, only_b = plainly(rows_a, rows_b, kind, k)
+            wrong_a, wrong_b, only_a, only_b = count_plainly(rows_a, rows_b, kind, k)
             of = found[kind][name]
             assert only_a > 0 and only_b > 0
             assert (of["error_a"], of["error_b"]) == (wrong_a / 60, wrong_b / 60)
@@ -94,7 +94,7 @@ def test_images_are_shown_with_their_true_class_and_both_answers(pair: tuple[Pat
 
 @pytest.mark.parametrize(
     ("only_a", "only_b", "n", "low", "high"),
-    [  # what Bonett's own R package statpsych prints in its documentation of ci.prop.ps and ci.pairs.prop1
+    [  # from the documentation of Bonett's R package statpsych, of ci.prop.ps and ci.pairs.prop1
         (26, 4, 48, 0.2548067, 0.6251933),
         (125, 82, 299, 0.05011508, 0.23559920),
         (125, 92, 299, 0.01407230, 0.20519680),
@@ -108,7 +108,7 @@ def test_interval_is_that_of_bonett_and_price(only_a: int, only_b: int, n: int, 
 @pytest.mark.parametrize(("p_a", "p_b"), [(0.01, 0.01), (0.05, 0.02), (0.1, 0.1), (0.2, 0.05), (0.3, 0.3), (0.01, 0.4)])
 def test_interval_holds_the_true_difference_in_nineteen_of_twenty_samples(p_a: float, p_b: float) -> None:
     n, holds = 80, 0.0
-    for only_a in range(n + 1):  # each way in which 80 images can fall, with its probability
+    for only_a in range(n + 1):  # every outcome for 80 images, with its probability
         for only_b in range(n + 1 - only_a):
             low, high = paired_interval(only_a, only_b, n)
             ways = comb(n, only_a) * comb(n - only_a, only_b)
@@ -159,7 +159,7 @@ def test_run_equals_itself(pair: tuple[Path, Path]) -> None:
 def test_model_of_three_classes_is_compared_too(tmp_path: Path) -> None:
     rows_a, rows_b = draw_runs(30, classes=3)
     found = compare_folders((write_run(tmp_path / "a", rows_a), write_run(tmp_path / "b", rows_b)))
-    assert found["ten_crop"]["top5"]["error_a"] == 3 / 30  # the undecodable alone
+    assert found["ten_crop"]["top5"]["error_a"] == 3 / 30  # the undecodable images alone
 
 
 def test_images_that_nobody_could_decode_are_wrong_and_move_nothing(tmp_path: Path) -> None:

@@ -34,15 +34,15 @@ from tencrop.server.settings import Settings
 
 @pytest.fixture
 def folder(tmp_path: Path, photographs: dict[str, Path]) -> Path:
-    """Cuts of the two photographs under two of the model's classes, 19 images, one of them broken."""
+    """Crops of the two photographs under two of the model's classes, 19 images, one of them broken."""
     return write_crops(tmp_path / "photos", photographs, 18, broken="pagoda/broken.jpg")
 
 
-def whole(root: Path, classifier: Classifier, limit: int | None = None) -> Plan:
+def plan_all(root: Path, classifier: Classifier, limit: int | None = None) -> Plan:
     return plan_evaluation(open_source(root), classifier, 1, limit)
 
 
-def torch_answers(path: Path, weights: Mapping[str, np.ndarray], mean: np.ndarray) -> dict[str, np.ndarray]:
+def predict_with_torch(path: Path, weights: Mapping[str, np.ndarray], mean: np.ndarray) -> dict[str, np.ndarray]:
     """Probabilities by the center crop and by ten views, in fp32: torchvision, torch and the net's weights alone."""
     w = {name: torch.from_numpy(value).float() for name, value in weights.items()}
 
@@ -73,17 +73,17 @@ def torch_answers(path: Path, weights: Mapping[str, np.ndarray], mean: np.ndarra
 def test_every_image_is_evaluated_as_an_independent_script_does(
     folder: Path, classifier: Classifier, embedded: Checkpoint, tmp_path: Path
 ) -> None:
-    evaluate(whole(folder, classifier), classifier, tmp_path / "run", False, lambda done: None)
+    evaluate(plan_all(folder, classifier), classifier, tmp_path / "run")
     rows = [row for row in pq.read_table(tmp_path / "run/predictions.parquet").to_pylist() if not row["undecodable"]]
     assert len(rows) == 18
     for row in rows:
-        for kind, theirs in torch_answers(folder / row["id"], embedded.weights, embedded.statistics.mean).items():
+        for kind, theirs in predict_with_torch(folder / row["id"], embedded.weights, embedded.statistics.mean).items():
             assert row[f"{kind}_indices"] == np.argsort(-theirs, kind="stable")[:5].tolist(), row["id"]
             np.testing.assert_allclose(row[f"{kind}_probabilities"], np.sort(theirs)[::-1][:5], rtol=0, atol=1e-4)
 
 
-def test_what_is_served_is_what_was_evaluated(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
-    evaluate(whole(folder, classifier), classifier, tmp_path / "run", False, lambda done: None)
+def test_served_predictions_equal_evaluated_ones(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
+    evaluate(plan_all(folder, classifier), classifier, tmp_path / "run")
     with TestClient(create_app([classifier], Settings())) as client:
         for row in pq.read_table(tmp_path / "run/predictions.parquet").to_pylist():
             served = client.post("/v1/predict", content=(folder / row["id"]).read_bytes())
@@ -106,8 +106,8 @@ def test_image_whose_answer_is_no_number_is_wrong(
         return mean, each
 
     monkeypatch.setattr(Classifier, "forward", first_is_none)
-    work = whole(folder, classifier)
-    summary = evaluate(work, classifier, tmp_path / "run", False, lambda done: None)
+    plan = plan_all(folder, classifier)
+    summary = evaluate(plan, classifier, tmp_path / "run")
     rows = pq.read_table(tmp_path / "run/predictions.parquet").to_pylist()
     without = [row for row in rows if not row["ten_crop_indices"]]
     assert len(without) == summary.undecodable + summary.no_answer
@@ -120,16 +120,14 @@ def test_image_whose_answer_is_no_number_is_wrong(
     assert lost in text_report(summary) and "19, of them " + lost[1:-1] in (tmp_path / "run/report.html").read_text()
 
 
-def test_a_report_prints_what_the_recipe_reached_in_2012_beside_what_it_got(
-    folder: Path, classifier: Classifier, tmp_path: Path
-) -> None:
+def test_report_prints_the_published_errors_of_the_recipe(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
     metadata = classifier.file.metadata
     then = {"data": "ILSVRC-2012 validation", "views": "ten_crop", "top1": 40.66, "top5": 18.21}
     known = replace(
         classifier,
         file=replace(classifier.file, metadata=replace(metadata, recipe={**metadata.recipe, "expect": [then]})),
     )
-    summary = evaluate(whole(folder, known), known, tmp_path / "run", False, lambda done: None)
+    summary = evaluate(plan_all(folder, known), known, tmp_path / "run")
     assert summary.to_json()["expect"] == [then]
     assert (
         '<th scope="row">2012, ten views, ILSVRC-2012 validation</th><td>40.66%'
@@ -141,9 +139,9 @@ def test_a_report_prints_what_the_recipe_reached_in_2012_beside_what_it_got(
     ]
 
 
-def test_report_counts_what_the_records_say(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
+def test_report_counts_equal_the_records(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    summary = evaluate(whole(folder, classifier), classifier, out, False, lambda done: None)
+    summary = evaluate(plan_all(folder, classifier), classifier, out)
     rows = pq.read_table(out / "predictions.parquet").to_pylist()
     assert json.loads((out / "summary.json").read_text()) == summary.to_json()
     assert (summary.n, summary.undecodable, summary.no_answer, len(rows)) == (19, 1, 0, 19)
@@ -161,20 +159,20 @@ def test_resumed_run_equals_undisturbed_run(
     folder: Path, classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(plan_file, "CHUNK", 4)
-    work = whole(folder, classifier)
-    evaluate(work, classifier, tmp_path / "undisturbed", False, lambda done: None)
+    plan = plan_all(folder, classifier)
+    evaluate(plan, classifier, tmp_path / "undisturbed")
 
     def interrupt(done: int) -> None:
         if done >= 8:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        evaluate(work, classifier, tmp_path / "resumed", False, interrupt)
+        evaluate(plan, classifier, tmp_path / "resumed", False, interrupt)
     assert not (tmp_path / "resumed/summary.json").exists()
     with pytest.raises(BadInput, match="--resume"):
-        evaluate(work, classifier, tmp_path / "resumed", False, lambda done: None)
+        evaluate(plan, classifier, tmp_path / "resumed")
     seen: list[int] = []
-    evaluate(work, classifier, tmp_path / "resumed", True, seen.append)
+    evaluate(plan, classifier, tmp_path / "resumed", True, seen.append)
     assert seen == [12, 16, 19]  # eight were kept
     assert_same_validation(tmp_path / "resumed", tmp_path / "undisturbed")
 
@@ -183,18 +181,18 @@ def test_resume_redoes_damaged_and_foreign_parts(
     folder: Path, classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(plan_file, "CHUNK", 4)
-    work, out = whole(folder, classifier), tmp_path / "run"
+    plan, out = plan_all(folder, classifier), tmp_path / "run"
 
     def interrupt(done: int) -> None:
         if done >= 8:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        evaluate(work, classifier, out, False, interrupt)
+        evaluate(plan, classifier, out, False, interrupt)
     (out / "parts/0000000.parquet").write_bytes(b"PAR1 no more")
     shutil.copy(out / "parts/0000001.parquet", out / "parts/0000002.parquet")
     seen: list[int] = []
-    assert evaluate(work, classifier, out, True, seen.append).n == 19
+    assert evaluate(plan, classifier, out, True, seen.append).n == 19
     assert seen == [8, 12, 16, 19]
 
 
@@ -202,29 +200,29 @@ def test_resume_redoes_parts_of_version_0_1(
     folder: Path, classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(plan_file, "CHUNK", 4)
-    work, out = whole(folder, classifier), tmp_path / "run"
+    plan, out = plan_all(folder, classifier), tmp_path / "run"
 
     def interrupt(done: int) -> None:
         if done >= 8:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        evaluate(work, classifier, out, False, interrupt)
+        evaluate(plan, classifier, out, False, interrupt)
     first = out / "parts/0000000.parquet"
     write_records(first, pq.read_table(first).drop_columns("no_answer").cast(SCHEMA_0_1))
     seen: list[int] = []
-    assert evaluate(work, classifier, out, True, seen.append).n == 19
+    assert evaluate(plan, classifier, out, True, seen.append).n == 19
     assert seen == [8, 12, 16, 19]
 
 
 def test_finished_run_of_version_0_1_is_read(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
-    work, out = whole(folder, classifier, 3), tmp_path / "run"
-    summary = evaluate(work, classifier, out)
+    plan, out = plan_all(folder, classifier, 3), tmp_path / "run"
+    summary = evaluate(plan, classifier, out)
     document = summary.to_json()
     for key in ("no_answer", "subset", "available"):
         del document[key]
     (out / "summary.json").write_text(json.dumps(document))
-    assert evaluate(work, classifier, out, True) == summary
+    assert evaluate(plan, classifier, out, True) == summary
 
 
 def test_one_call_plans_and_evaluates_and_keeps_nothing(
@@ -244,23 +242,23 @@ def test_one_call_plans_and_evaluates_and_keeps_nothing(
 
 
 def test_finished_run_is_not_run_again(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
-    work = whole(folder, classifier, 3)
-    summary = evaluate(work, classifier, tmp_path / "run", False, lambda done: None)
+    plan = plan_all(folder, classifier, 3)
+    summary = evaluate(plan, classifier, tmp_path / "run")
     seen: list[int] = []
-    assert evaluate(work, classifier, tmp_path / "run", True, seen.append) == summary and seen == []
+    assert evaluate(plan, classifier, tmp_path / "run", True, seen.append) == summary and seen == []
 
 
 def test_image_that_vanishes_is_one_line_and_nothing_is_lost(
     folder: Path, classifier: Classifier, tmp_path: Path
 ) -> None:
-    work = whole(folder, classifier)
+    plan = plan_all(folder, classifier)
     shutil.rmtree(folder / "sunflower")
     with pytest.raises(WorkFailed, match=r"sunflower/flower\d+\.jpg is listed but No such file"):
-        evaluate(work, classifier, tmp_path / "run", False, lambda done: None)
+        evaluate(plan, classifier, tmp_path / "run")
 
 
 def test_counts_of_merged_parts_are_the_sum(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
-    evaluate(whole(folder, classifier), classifier, tmp_path / "run", False, lambda done: None)
+    evaluate(plan_all(folder, classifier), classifier, tmp_path / "run")
     table = pq.read_table(tmp_path / "run/predictions.parquet")
     parts = [count_errors(table.slice(start, 7), "center") for start in range(0, 19, 7)]
     assert sum(parts, ErrorCounts()) == count_errors(table, "center")

@@ -35,26 +35,26 @@ def test_run_of_version_0_1_is_compared_too(pair: tuple[Path, Path]) -> None:
     assert compare_folders(pair) == as_it_is
 
 
-def unfinished(folder: Path) -> None:
+def make_unfinished(folder: Path) -> None:
     (folder / "summary.json").unlink()
     (folder / "parts").mkdir()
 
 
-def without_a_column(folder: Path) -> None:
+def drop_a_column(folder: Path) -> None:
     pq.write_table(pq.read_table(folder / "predictions.parquet").drop_columns("label"), folder / "predictions.parquet")
 
 
-def without_an_image(folder: Path) -> None:
+def drop_an_image(folder: Path) -> None:
     write_records(folder / "predictions.parquet", pq.read_table(folder / "predictions.parquet").slice(1))
 
 
-def with_a_null(folder: Path) -> None:
+def set_a_null(folder: Path) -> None:
     rows = pq.read_table(folder / "predictions.parquet").to_pylist()
     rows[3]["ten_crop_indices"] = None
     write_records(folder / "predictions.parquet", pa.Table.from_pylist(rows, schema=SCHEMA))
 
 
-def with_six_answers(folder: Path) -> None:
+def set_six_labels(folder: Path) -> None:
     rows = pq.read_table(folder / "predictions.parquet").to_pylist()
     rows[3]["ten_crop_indices"] = [1, 2, 3, 4, 5, 6]
     write_records(folder / "predictions.parquet", pa.Table.from_pylist(rows, schema=SCHEMA))
@@ -65,7 +65,7 @@ def with_six_answers(folder: Path) -> None:
     [
         (lambda folder: shutil.rmtree(folder), "no validation here"),
         (lambda folder: (folder / "summary.json").unlink(), "no validation here"),
-        (unfinished, "not finished"),
+        (make_unfinished, "not finished"),
         (lambda folder: (folder / "predictions.parquet").unlink(), "predictions.parquet: missing or damaged"),
         (
             lambda folder: (folder / "predictions.parquet").write_bytes(b"PAR1 no more PAR1"),
@@ -74,10 +74,10 @@ def with_six_answers(folder: Path) -> None:
         (lambda folder: (folder / "summary.json").write_bytes(b"\xff{"), "summary.json: damaged"),
         (lambda folder: (folder / "summary.json").write_text("[]"), "summary.json: damaged"),
         (lambda folder: (folder / "summary.json").write_text('{"n": 60}'), "summary.json: damaged"),
-        (without_a_column, "has other columns"),
-        (without_an_image, "not the 60 predictions"),
-        (with_a_null, "missing or damaged"),
-        (with_six_answers, "missing or damaged"),
+        (drop_a_column, "has other columns"),
+        (drop_an_image, "not the 60 predictions"),
+        (set_a_null, "missing or damaged"),
+        (set_six_labels, "missing or damaged"),
     ],
 )
 def test_folder_that_is_no_finished_run_is_one_line(
@@ -89,8 +89,8 @@ def test_folder_that_is_no_finished_run_is_one_line(
 ) -> None:
     spoil(pair[1])
     assert call(monkeypatch, "compare", *map(str, pair)) == 2
-    said = capsys.readouterr().err
-    assert message in said and str(pair[1]) in said and said.count("\n") == 1 and said.startswith("tencrop: ")
+    stderr = capsys.readouterr().err
+    assert message in stderr and str(pair[1]) in stderr and stderr.count("\n") == 1 and stderr.startswith("tencrop: ")
 
 
 def test_records_damaged_anywhere_are_refused_or_read(pair: tuple[Path, Path]) -> None:

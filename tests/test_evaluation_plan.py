@@ -34,15 +34,15 @@ def test_summary_says_which_images_were_used(
     inside: str, holdout: float, images: str | float, n: int, folder: Path, classifier: Classifier, tmp_path: Path
 ) -> None:
     shutil.copytree(folder, tmp_path / "data" / inside)
-    work = plan_evaluation(open_source(tmp_path / "data"), classifier, holdout, None)
-    evaluate(work, classifier, tmp_path / "run", False, lambda done: None)
+    plan = plan_evaluation(open_source(tmp_path / "data"), classifier, holdout, None)
+    evaluate(plan, classifier, tmp_path / "run")
     summary = json.loads((tmp_path / "run/summary.json").read_text())
     assert (summary["images"], summary["subset"], summary["n"]) == (images, images, n)
     assert summary["among"] == summary["available"] == n
 
 
 def test_limit_spreads_evenly(folder: Path, classifier: Classifier) -> None:
-    work = plan_evaluation(open_source(folder), classifier, limit=4)
-    ids = [entry.id for entry in work.entries]
-    assert work.available == 19 and plan_evaluation(open_source(folder), classifier).available == 19
+    plan = plan_evaluation(open_source(folder), classifier, limit=4)
+    ids = [entry.id for entry in plan.entries]
+    assert plan.available == 19 and plan_evaluation(open_source(folder), classifier).available == 19
     assert ids == ["pagoda/broken.jpg", "pagoda/china03.jpg", "pagoda/china08.jpg", "sunflower/flower04.jpg"]

@@ -1,4 +1,4 @@
-"""`evaluate --ray` is the plain run, byte for byte, on a real Ray with two actors; also when one of them is killed."""
+"""`evaluate --ray` writes the bytes of the plain run, on a real Ray with two actors, also when an actor is killed."""
 
 import os
 import subprocess
@@ -38,7 +38,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A Ray of two actors whose processes die as ray_faults.py says; its file of lives."""
+    """Start Ray with two actors whose processes die as ray_faults.py describes; its file of lives."""
     file = tmp_path_factory.mktemp("mortal") / "lives"
     file.write_text("")
     with pytest.MonkeyPatch.context() as patch:
@@ -57,23 +57,23 @@ def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
                 "env_vars": {LIVES: str(file), "PYTHONPATH": str(TESTS)},
             },
         )
-        ray.get(ray.remote(make_mortal).remote(), timeout=60)  # Ray would start processes for ever that do not come up
+        ray.get(ray.remote(make_mortal).remote(), timeout=60)  # else Ray restarts failing processes for ever
         yield file
         ray.shutdown()
 
 
 @pytest.fixture(scope="module")
 def folder(photographs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Cuts of the two photographs under two of the model's classes, one of them broken."""
+    """Crops of the two photographs under two of the model's classes, one of them broken."""
     return write_crops(tmp_path_factory.mktemp("photos"), photographs, IMAGES)
 
 
-def as_it_is(folder: Path, root: Path) -> Path:
+def keep_folder(folder: Path, root: Path) -> Path:
     return folder
 
 
-def as_webdataset(folder: Path, root: Path) -> Path:
-    """Two shards."""
+def pack_webdataset(folder: Path, root: Path) -> Path:
+    """Pack the folder into two shards."""
     files = sorted(folder.rglob("*.jpg"))
     for shard in range(2):
         samples: dict[str, bytes] = {}
@@ -87,8 +87,8 @@ def as_webdataset(folder: Path, root: Path) -> Path:
     return root
 
 
-def as_parquet(folder: Path, root: Path) -> Path:
-    """Row groups of ten."""
+def pack_parquet(folder: Path, root: Path) -> Path:
+    """Pack the folder into one file with row groups of ten images."""
     files = sorted(folder.rglob("*.jpg"))
     images = [{"bytes": file.read_bytes(), "path": file.name} for file in files]
     names = '{"info": {"features": {"label": {"names": ["pagoda", "sunflower"]}}}}'
@@ -100,37 +100,37 @@ def as_parquet(folder: Path, root: Path) -> Path:
 def run(
     data: Path, out: Path, classifier: Classifier, on: bool, resume: bool = False, model: Path = MODEL
 ) -> list[int]:
-    """What the progress heard."""
-    heard = list[int]()
+    """Evaluate on Ray or in this process; return the numbers that were reported as progress."""
+    progress = list[int]()
     work = plan_evaluation(open_source(data), classifier, 1, None)
     evaluate(
-        work, classifier, out, resume, heard.append, make_ray_runner(work, classifier, [model], out) if on else None
+        work, classifier, out, resume, progress.append, make_ray_runner(work, classifier, [model], out) if on else None
     )
-    return heard
+    return progress
 
 
-@pytest.mark.parametrize("pack", [as_it_is, as_webdataset, as_parquet])
-def test_it_is_the_plain_run_in_every_layout(
+@pytest.mark.parametrize("pack", [keep_folder, pack_webdataset, pack_parquet])
+def test_run_on_ray_equals_the_plain_run_in_every_layout(
     pack: Callable[[Path, Path], Path], folder: Path, mortal: Path, classifier: Classifier, tmp_path: Path
 ) -> None:
     (tmp_path / "data").mkdir()
     data = pack(folder, tmp_path / "data")
     run(data, tmp_path / "plain", classifier, on=False)
-    heard = run(data, tmp_path / "ray", classifier, on=True)
+    progress = run(data, tmp_path / "ray", classifier, on=True)
     assert_same_validation(tmp_path / "ray", tmp_path / "plain")
-    assert heard == sorted(heard) and heard[-1] == IMAGES and len(heard) == 8
+    assert progress == sorted(progress) and progress[-1] == IMAGES and len(progress) == 8
 
 
 def test_a_killed_worker_loses_nothing(folder: Path, mortal: Path, classifier: Classifier, tmp_path: Path) -> None:
     run(folder, tmp_path / "plain", classifier, on=False)
     mortal.write_text("x")
-    heard = run(folder, tmp_path / "ray", classifier, on=True)
+    progress = run(folder, tmp_path / "ray", classifier, on=True)
     assert mortal.read_text() == ""  # one died
-    assert heard[-1] == IMAGES
+    assert progress[-1] == IMAGES
     assert_same_validation(tmp_path / "ray", tmp_path / "plain")
 
 
-def test_what_kills_every_worker_is_one_line_and_the_run_goes_on_later(
+def test_batch_that_kills_every_worker_is_one_line_and_the_run_can_be_resumed(
     folder: Path, mortal: Path, classifier: Classifier, tmp_path: Path
 ) -> None:
     mortal.write_text("x" * ATTEMPTS)
@@ -140,7 +140,7 @@ def test_what_kills_every_worker_is_one_line_and_the_run_goes_on_later(
     ):
         run(folder, tmp_path / "ray", classifier, on=True)
     assert (tmp_path / "ray/parts/0000000.parquet").exists()
-    run(folder, tmp_path / "ray", classifier, on=False, resume=True)  # without Ray, even
+    run(folder, tmp_path / "ray", classifier, on=False, resume=True)  # in this process
     run(folder, tmp_path / "plain", classifier, on=False)
     assert_same_validation(tmp_path / "ray", tmp_path / "plain")
 
@@ -155,7 +155,7 @@ def test_a_model_that_a_worker_cannot_read_is_one_line(
     assert "\n" not in str(raised.value)
 
 
-def test_a_worker_that_would_compute_otherwise_is_refused(
+def test_a_worker_that_would_compute_differently_is_refused(
     folder: Path, mortal: Path, classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(77)))
@@ -164,23 +164,23 @@ def test_a_worker_that_would_compute_otherwise_is_refused(
 
 
 def command(*arguments: Any, **environment: str) -> tuple[int, str, str]:
-    """Exit code, stdout, and stderr without the progress."""
+    """Run `tencrop evaluate`; its exit code, stdout, and stderr without the progress."""
     call = [sys.executable, "-m", "tencrop", "evaluate", *map(str, arguments)]
     done = subprocess.run(
         call, cwd=TESTS.parent, capture_output=True, text=True, timeout=120, env=os.environ | environment
     )
-    said = [line for line in done.stderr.splitlines() if not line.startswith(("evaluating", "listing"))]
-    return done.returncode, done.stdout, "\n".join(said)
+    stderr = [line for line in done.stderr.splitlines() if not line.startswith(("evaluating", "listing"))]
+    return done.returncode, done.stdout, "\n".join(stderr)
 
 
-def test_the_command_starts_a_ray_of_its_own_and_says_nothing_more(folder: Path, tmp_path: Path) -> None:
+def test_the_command_starts_a_ray_of_its_own_and_prints_nothing_more(folder: Path, tmp_path: Path) -> None:
     plain = command(folder, "--out", tmp_path / "plain", "--limit", 9)
     assert command(folder, "--out", tmp_path / "ray", "--limit", 9, "--ray") == plain
     assert plain[0] == 0 and plain[2] == ""
     assert_same_validation(tmp_path / "ray", tmp_path / "plain")
 
 
-def test_its_variable_is_no_setting_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variable_for_actors_is_no_setting_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ACTORS, "2")
     read_settings()
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from PIL import Image
-from support.synthetic_validation import hostile, validation
+from support.synthetic_validation import make_hostile, make_validation
 
 from tencrop.evaluation.plan import Subset
 from tencrop.evaluation.record_queries import Predictions
@@ -28,7 +28,7 @@ def photograph(photographs: dict[str, Path]) -> bytes:
     return photographs["flower"].read_bytes()
 
 
-def cells(page: str, kind: str) -> list[list[str]]:
+def read_table(page: str, kind: str) -> list[list[str]]:
     """The text of a table's body, row by row."""
     table = re.findall(rf'<table class="{kind}">.*?<tbody>(.*?)</tbody>', page, re.S)[0]
     rows = re.findall(r"<tr.*?>(.*?)</tr>", table, re.S)
@@ -39,7 +39,7 @@ def cells(page: str, kind: str) -> list[list[str]]:
 
 
 def test_class_table_equals_a_plain_count_with_the_worst_first(photograph: bytes) -> None:
-    given = validation(photograph, 400, 9, undecodable=(3, 77, 399))
+    given = make_validation(photograph, 400, 9, undecodable=(3, 77, 399))
     images, first, five = Counter[int](), Counter[int](), Counter[int]()
     for row in given.rows():
         images[row["label"]] += 1
@@ -51,11 +51,11 @@ def test_class_table_equals_a_plain_count_with_the_worst_first(photograph: bytes
         [names[c].id, names[c].name, str(images[c]), f"{first[c] / images[c]:.1%}", f"{five[c] / images[c]:.1%}"]
         for c in order
     ]
-    assert cells(given.page(), "sortable") == expected and len(expected) == 8 and expected[0][3] == "100.0%"
+    assert read_table(given.page(), "sortable") == expected and len(expected) == 8 and expected[0][3] == "100.0%"
 
 
 def test_confusions_and_surest_mistakes_equal_a_plain_count(photograph: bytes) -> None:
-    given = validation(photograph, 400, 9, undecodable=(3, 77, 399))
+    given = make_validation(photograph, 400, 9, undecodable=(3, 77, 399))
     rows = given.rows()
     wrong = [i for i, row in enumerate(rows) if not row["undecodable"] and row["ten_crop_indices"][0] != row["label"]]
     pairs = Counter((rows[i]["label"], rows[i]["ten_crop_indices"][0]) for i in wrong)
@@ -67,30 +67,30 @@ def test_confusions_and_surest_mistakes_equal_a_plain_count(photograph: bytes) -
     assert (
         predictions.find_surest_mistakes(12) == sorted(wrong, key=lambda i: -rows[i]["ten_crop_probabilities"][0])[:12]
     )
-    assert cells(given.page(), "confusions")[0][2] == str(max(pairs.values()))
+    assert read_table(given.page(), "confusions")[0][2] == str(max(pairs.values()))
 
 
 def test_headline_has_wilsons_intervals_and_2012_below_each_kind(photograph: bytes) -> None:
-    given = validation(photograph, 100, 9)
+    given = make_validation(photograph, 100, 9)
     published = (
         PublishedError("ILSVRC-2012 validation", "ten_crop", 40.66, 18.21),
         PublishedError("ILSVRC-2010 test", "center", 39.0, 18.3),
     )
     given = replace(given, summary=replace(given.summary, published=published))
-    center, then_center, _, then_ten = cells(given.page(), "errors")
+    center, then_center, _, then_ten = read_table(given.page(), "errors")
     assert center[:2] == ["center crop", "10.00%  5.52% to 17.44%"]  # Wilson 1927
     assert then_center == ["2012, center crop, ILSVRC-2010 test", "39.00%", "18.30%"]
     assert then_ten == ["2012, ten views, ILSVRC-2012 validation", "40.66%", "18.21%"]
 
 
 def test_perfect_and_hopeless_runs_have_intervals_within_0_and_100(photograph: bytes) -> None:
-    given = validation(photograph, 3, 9)
+    given = make_validation(photograph, 3, 9)
     given = replace(given, summary=replace(given.summary, center=ErrorRates(1.0, 0.0)))
     assert re.search(r"43.85% to 100.00%.*?0.00% to 56.15%", given.page().replace("\n", " "))
 
 
 def test_page_says_what_was_run(photograph: bytes) -> None:
-    given = validation(photograph, 1000, 9, undecodable=(5,))
+    given = make_validation(photograph, 1000, 9, undecodable=(5,))
     text = unescape(re.sub(r"<.*?>", " ", given.page()))
     for fact in (
         "a1" * 32,
@@ -116,7 +116,7 @@ def test_page_says_what_was_run(photograph: bytes) -> None:
     ],
 )
 def test_page_says_which_images_were_used(subset: Subset, says: str, photograph: bytes) -> None:
-    given = validation(photograph, 20, 9)
+    given = make_validation(photograph, 20, 9)
     given = replace(given, summary=replace(given.summary, subset=subset))
     assert f"<dt>which images</dt><dd>{says}</dd>" in given.page()
     given = replace(given, summary=replace(given.summary, available=50_000))
@@ -124,7 +124,7 @@ def test_page_says_which_images_were_used(subset: Subset, says: str, photograph:
 
 
 def test_page_names_every_net_of_an_ensemble(photograph: bytes) -> None:
-    given = validation(photograph, 20, 9)
+    given = make_validation(photograph, 20, 9)
     members = (EvaluatedModel("one", "c3" * 32), EvaluatedModel("<two>", "d4" * 32))
     model = replace(given.summary.model, members=members)
     page = replace(given, summary=replace(given.summary, model=model)).page()
@@ -132,7 +132,7 @@ def test_page_names_every_net_of_an_ensemble(photograph: bytes) -> None:
 
 
 def test_shown_images_are_in_the_file_and_hold_five_bars_each(photograph: bytes) -> None:
-    page = validation(photograph, 300, 9).page()
+    page = make_validation(photograph, 300, 9).page()
     sources = re.findall(r'<img [^>]*src="data:image/jpeg;base64,([^"]*)"', page)
     assert len(sources) == page.count("<img") == page.count("<figure>") == PANEL + MISTAKES
     for source in sources:
@@ -144,12 +144,12 @@ def test_shown_images_are_in_the_file_and_hold_five_bars_each(photograph: bytes)
 
 
 def test_a_net_of_three_classes_has_three_bars(photograph: bytes) -> None:
-    page = validation(photograph, 30, 3, k=3).page()
+    page = make_validation(photograph, 30, 3, k=3).page()
     assert {figure.count("<li") for figure in re.findall(r"<figure>.*?</figure>", page)} == {3}
 
 
 def test_an_image_that_is_gone_leaves_its_bars(photograph: bytes) -> None:
-    given = validation(photograph, 4, 9)
+    given = make_validation(photograph, 4, 9)
     data = replace(given.data, gone=frozenset(entry.id for entry in given.data.entries[::2]))
     page = replace(given, data=data).page()
     panel = page.partition('id="mistakes"')[0]
@@ -158,52 +158,54 @@ def test_an_image_that_is_gone_leaves_its_bars(photograph: bytes) -> None:
 
 
 def test_undecodable_images_are_listed_up_to_a_cap(photograph: bytes) -> None:
-    few = validation(photograph, 300, 9, undecodable=range(3)).page()
+    few = make_validation(photograph, 300, 9, undecodable=range(3)).page()
     assert few.partition('<section id="undecodable">')[2].count("<li>") == 3 and "more; predictions" not in few
-    many = validation(photograph, 1500, 9, undecodable=range(1200)).page().partition('<section id="undecodable">')[2]
+    many = (
+        make_validation(photograph, 1500, 9, undecodable=range(1200)).page().partition('<section id="undecodable">')[2]
+    )
     assert many.count("<li>") == LISTED and f"and {1200 - LISTED:,} more" in many
-    assert 'id="undecodable"' not in validation(photograph, 300, 9).page()
+    assert 'id="undecodable"' not in make_validation(photograph, 300, 9).page()
 
 
 def test_images_without_an_answer_are_told_apart_from_undecodable_ones(photograph: bytes) -> None:
-    page = validation(photograph, 300, 9, undecodable=range(3), no_answer=range(10, 14)).page()
+    page = make_validation(photograph, 300, 9, undecodable=range(3), no_answer=range(10, 14)).page()
     text = unescape(re.sub(r"<.*?>", " ", page))
     assert "300, of them 3 undecodable, 4 without an answer" in text
     assert "Undecodable images (3) count as wrong. Images without an answer (4) count as wrong." in text
     undecodable, _, no_answer = page.partition('<section id="undecodable">')[2].partition('<section id="no-answer">')
     assert (undecodable.count("<li>"), no_answer.count("<li>")) == (3, 4)
-    assert "without an answer" not in validation(photograph, 300, 9, undecodable=range(3)).page()
+    assert "without an answer" not in make_validation(photograph, 300, 9, undecodable=range(3)).page()
 
 
 def test_runs_without_a_mistake_or_without_an_image_still_have_a_page(photograph: bytes) -> None:
-    given = validation(photograph, 40, 9)
+    given = make_validation(photograph, 40, 9)
     indices, probabilities = (
         given.table.schema.field(f"ten_crop_{kind}").type for kind in ("indices", "probabilities")
     )
     table = given.table.set_column(6, "ten_crop_indices", pa.array([[row["label"]] for row in given.rows()], indices))
     table = table.set_column(7, "ten_crop_probabilities", pa.array([[1.0]] * 40, probabilities))
     assert replace(given, table=table).page().count("<p>None.</p>") == 2
-    assert "<figure>" not in validation(photograph, 6, 9, undecodable=range(6)).page()
+    assert "<figure>" not in make_validation(photograph, 6, 9, undecodable=range(6)).page()
 
 
 def test_labels_paths_and_names_of_any_characters_are_escaped(photograph: bytes) -> None:
-    page = hostile(photograph).page()
+    page = make_hostile(photograph).page()
     assert "<script>hacked" not in page and "<img src=x" not in page
     assert page.count("<script>") == page.count("</script>") == 1
 
 
 def test_classes_of_the_same_words_are_told_apart(photograph: bytes) -> None:
-    given = validation(photograph, 60, 3, k=3)
+    given = make_validation(photograph, 60, 3, k=3)
     cranes = (Label("n02012849", "crane"), Label("n03126707", "crane"), Label("n1", "ox"))
     page = replace(given, data=replace(given.data, labels=cranes)).page()
-    assert {row[0] for row in cells(page, "confusions")} <= {"crane (n02012849)", "crane (n03126707)"}
+    assert {row[0] for row in read_table(page, "confusions")} <= {"crane (n02012849)", "crane (n03126707)"}
 
 
 def test_report_of_50000_images_and_1000_classes_is_small_and_made_in_flat_memory(photograph: bytes) -> None:
     peaks = {}
     for n in (5_000, 50_000):
-        given = validation(photograph, n, 1000)
-        given.page()  # what is cached is cached
+        given = make_validation(photograph, n, 1000)
+        given.page()  # fills the caches
         tracemalloc.start()
         page = given.page()
         peaks[n] = tracemalloc.get_traced_memory()[1]

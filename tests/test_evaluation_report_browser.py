@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
-from support.synthetic_validation import HOSTILE, hostile, validation
+from support.synthetic_validation import HOSTILE, make_hostile, make_validation
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's Chromium: apt-get install chromium")
@@ -29,23 +29,23 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
-def opened(browser: Browser, path: Path, *, width: int = 1200, scripts: bool = True) -> tuple[Page, list[str]]:
-    """The page without a network, and what it asked for or complained of."""
+def open_page(browser: Browser, path: Path, *, width: int = 1200, scripts: bool = True) -> tuple[Page, list[str]]:
+    """Open the page without a network; also the list of its requests, console messages and errors."""
     context = browser.new_context(viewport={"width": width, "height": 900}, java_script_enabled=scripts, offline=True)
-    page, heard = context.new_page(), list[str]()
-    page.on("request", lambda request: None if request.url.startswith("data:") else heard.append(request.url))
-    page.on("console", lambda message: heard.append(message.text))
-    page.on("pageerror", lambda error: heard.append(str(error)))
+    page, events = context.new_page(), list[str]()
+    page.on("request", lambda request: None if request.url.startswith("data:") else events.append(request.url))
+    page.on("console", lambda message: events.append(message.text))
+    page.on("pageerror", lambda error: events.append(str(error)))
     page.goto(path.as_uri())
-    return page, heard
+    return page, events
 
 
-def column(page: Page, number: int) -> list[str]:
+def column_texts(page: Page, number: int) -> list[str]:
     return page.locator(f".sortable tbody tr td:nth-child({number})").all_inner_texts()
 
 
-def sorted_by(page: Page) -> list[tuple[str, str | None]]:
-    """Which headers say that the table is sorted by them, and how."""
+def sort_state(page: Page) -> list[tuple[str, str | None]]:
+    """The headers that carry aria-sort, with its value."""
     heads = page.locator(".sortable thead th")
     return [
         (heads.nth(i).inner_text(), heads.nth(i).get_attribute("aria-sort"))
@@ -57,76 +57,74 @@ def sorted_by(page: Page) -> list[tuple[str, str | None]]:
 def test_table_sorts_numbers_as_numbers_by_mouse_and_by_keyboard(
     photograph: bytes, browser: Browser, tmp_path: Path
 ) -> None:
-    given = validation(photograph, 1500, 30, skill=0.8)
+    given = make_validation(photograph, 1500, 30, skill=0.8)
     file = tmp_path / "report.html"
     file.write_text(given.page(), encoding="utf-8")
-    page, heard = opened(browser, file)
+    page, events = open_page(browser, file)
     images = list(Counter(row["label"] for row in given.rows()).values())
-    assert sorted_by(page) == [("top-1 error", "descending")] and min(images) < 100 < max(images)
-    assert [float(cell.rstrip("%")) for cell in column(page, 4)] == sorted(
-        (float(c.rstrip("%")) for c in column(page, 4)), reverse=True
+    assert sort_state(page) == [("top-1 error", "descending")] and min(images) < 100 < max(images)
+    assert [float(cell.rstrip("%")) for cell in column_texts(page, 4)] == sorted(
+        (float(c.rstrip("%")) for c in column_texts(page, 4)), reverse=True
     )
 
     page.get_by_role("button", name="images").click()
-    assert sorted_by(page) == [("images", "descending")]
-    assert list(map(int, column(page, 3))) == sorted(images, reverse=True)
+    assert sort_state(page) == [("images", "descending")]
+    assert list(map(int, column_texts(page, 3))) == sorted(images, reverse=True)
     page.get_by_role("button", name="images").click()
-    assert sorted_by(page) == [("images", "ascending")] and list(map(int, column(page, 3))) == sorted(images)
+    assert sort_state(page) == [("images", "ascending")] and list(map(int, column_texts(page, 3))) == sorted(images)
 
     page.keyboard.press("Tab")  # from "images" to "top-1 error"
     page.keyboard.press("Enter")
-    assert sorted_by(page) == [("top-1 error", "descending")]
+    assert sort_state(page) == [("top-1 error", "descending")]
     page.keyboard.press("Space")
-    assert sorted_by(page) == [("top-1 error", "ascending")]
-    errors = [float(cell.rstrip("%")) for cell in column(page, 4)]
+    assert sort_state(page) == [("top-1 error", "ascending")]
+    errors = [float(cell.rstrip("%")) for cell in column_texts(page, 4)]
     assert errors == sorted(errors) and errors[-1] == 100 and 0 < errors[0] < 10
 
     page.get_by_role("button", name="class").press("Enter")
-    assert sorted_by(page) == [("class", "ascending")] and column(page, 1) == sorted(column(page, 1))
-    assert heard == [file.as_uri()]
+    assert sort_state(page) == [("class", "ascending")] and column_texts(page, 1) == sorted(column_texts(page, 1))
+    assert events == [file.as_uri()]
 
 
-def test_hostile_text_is_shown_and_never_run_and_nothing_is_fetched(
-    photograph: bytes, browser: Browser, tmp_path: Path
-) -> None:
+def test_hostile_text_is_shown_and_never_runs_or_fetches(photograph: bytes, browser: Browser, tmp_path: Path) -> None:
     file = tmp_path / "report.html"
-    file.write_text(hostile(photograph).page(), encoding="utf-8")
-    page, heard = opened(browser, file)
+    file.write_text(make_hostile(photograph).page(), encoding="utf-8")
+    page, events = open_page(browser, file)
     assert page.evaluate("typeof hacked") == "undefined" and page.locator("script").count() == 1
     assert page.title() == f"{HOSTILE} on {HOSTILE}"
     assert {
         cell.rstrip("0123456789") for cell in page.locator(".sortable tbody td:nth-child(1)").all_text_contents()
     } == {HOSTILE}
     assert page.locator(".sortable button").count() == 5
-    assert heard == [file.as_uri()]
+    assert events == [file.as_uri()]
 
 
 @pytest.mark.parametrize("width", [320, 1200])
 def test_page_never_scrolls_sideways(photograph: bytes, browser: Browser, tmp_path: Path, width: int) -> None:
-    for name, given in (("plain", validation(photograph, 200, 12)), ("hostile", hostile(photograph))):
+    for name, given in (("plain", make_validation(photograph, 200, 12)), ("hostile", make_hostile(photograph))):
         file = tmp_path / f"{name}.html"
         file.write_text(given.page(), encoding="utf-8")
-        page, _ = opened(browser, file, width=width)
+        page, _ = open_page(browser, file, width=width)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_without_scripts_the_table_stands_and_offers_no_button(
+def test_without_scripts_the_table_is_sorted_and_has_no_button(
     photograph: bytes, browser: Browser, tmp_path: Path
 ) -> None:
     file = tmp_path / "report.html"
-    file.write_text(validation(photograph, 200, 12).page(), encoding="utf-8")
-    page, heard = opened(browser, file, scripts=False)
+    file.write_text(make_validation(photograph, 200, 12).page(), encoding="utf-8")
+    page, events = open_page(browser, file, scripts=False)
     assert page.locator(".sortable tbody tr").count() == 11 and page.locator("button").count() == 0
-    assert not page.get_by_text("A heading sorts").is_visible() and sorted_by(page) == [("top-1 error", "descending")]
-    assert page.locator("img").first.is_visible() and heard == [file.as_uri()]
+    assert not page.get_by_text("A heading sorts").is_visible() and sort_state(page) == [("top-1 error", "descending")]
+    assert page.locator("img").first.is_visible() and events == [file.as_uri()]
 
 
 def test_screen_readers_are_given_headings_tables_and_pictures_with_names(
     photograph: bytes, browser: Browser, tmp_path: Path
 ) -> None:
     file = tmp_path / "report.html"
-    file.write_text(validation(photograph, 200, 12).page(), encoding="utf-8")
-    page, _ = opened(browser, file)
+    file.write_text(make_validation(photograph, 200, 12).page(), encoding="utf-8")
+    page, _ = open_page(browser, file)
     levels = page.evaluate("Array.from(document.querySelectorAll('h1,h2,h3,h4'), (h) => Number(h.tagName[1]))")
     assert levels[0] == 1 and levels.count(1) == 1 and all(b - a <= 1 for a, b in itertools.pairwise(levels))
     assert page.evaluate("Array.from(document.images).every((image) => image.alt)")
@@ -138,8 +136,8 @@ def test_screen_readers_are_given_headings_tables_and_pictures_with_names(
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_has_contrast_in_light_and_dark(photograph: bytes, browser: Browser, tmp_path: Path, scheme: str) -> None:
     file = tmp_path / "report.html"
-    file.write_text(validation(photograph, 200, 12).page(), encoding="utf-8")
-    page, _ = opened(browser, file)
+    file.write_text(make_validation(photograph, 200, 12).page(), encoding="utf-8")
+    page, _ = open_page(browser, file)
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
     css = page.evaluate(
         "Object.fromEntries(['ink','soft','paper','card','guess','true','bar'].map("

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 KILLS = 10
 IMAGES = 96  # in chunks of 4
 
-# `tencrop ARGUMENTS` with small chunks; says each part that is written.
+# `tencrop ARGUMENTS` with small chunks; prints the name of each part file that it has written.
 CHILD = """
 import resource, sys
 import tencrop.evaluation.chunks as chunk
@@ -25,12 +25,12 @@ from tencrop import cli
 plan.CHUNK = 4
 write = chunk.write_records
 
-def told(path, table):
+def write_and_print(path, table):
     {misfortune}
     write(path, table)
     print(path.name, flush=True)
 
-chunk.write_records = told
+chunk.write_records = write_and_print
 sys.argv[0] = "tencrop"
 cli.main()
 """
@@ -39,12 +39,12 @@ DISK_FULL = "path.name == '0000003.parquet' and resource.setrlimit(resource.RLIM
 
 @pytest.fixture(scope="module")
 def folder(photographs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Cuts of the two photographs under two of the model's classes, one of them broken."""
+    """Crops of the two photographs under two of the model's classes, one of them broken."""
     return write_crops(tmp_path_factory.mktemp("photos"), photographs, IMAGES)
 
 
 @contextmanager
-def evaluating(folder: Path, out: Path, *more: str, misfortune: str = "") -> Iterator["subprocess.Popen[str]"]:
+def start_evaluate(folder: Path, out: Path, *more: str, misfortune: str = "") -> Iterator["subprocess.Popen[str]"]:
     arguments = ["evaluate", str(folder), "--out", str(out), "--precision", "fp32", *more]
     command = [sys.executable, "-c", CHILD.replace("{misfortune}", misfortune or "pass"), *arguments]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -54,18 +54,18 @@ def evaluating(folder: Path, out: Path, *more: str, misfortune: str = "") -> Ite
             process.kill()
 
 
-def finished(folder: Path, out: Path, *more: str, misfortune: str = "") -> tuple[int, str]:
-    """Exit code and what stderr says besides the progress."""
-    with evaluating(folder, out, *more, misfortune=misfortune) as process:
-        _, said = process.communicate(timeout=120)
-        lines = [line for line in said.splitlines() if not line.startswith(("evaluating", "listing"))]
+def run_evaluate(folder: Path, out: Path, *more: str, misfortune: str = "") -> tuple[int, str]:
+    """Run the command to its end; the exit code, and stderr without the progress."""
+    with start_evaluate(folder, out, *more, misfortune=misfortune) as process:
+        _, stderr = process.communicate(timeout=120)
+        lines = [line for line in stderr.splitlines() if not line.startswith(("evaluating", "listing"))]
         return process.returncode, "\n".join(lines)
 
 
 @pytest.fixture(scope="module")
 def undisturbed(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("undisturbed") / "run"
-    assert finished(folder, out) == (0, "")
+    assert run_evaluate(folder, out) == (0, "")
     return out
 
 
@@ -75,7 +75,7 @@ def test_killed_at_ten_random_moments_and_resumed_it_is_the_undisturbed_run(
 ) -> None:
     out, moments = tmp_path / "run", random.Random(2012)
     for _ in range(KILLS):
-        with evaluating(folder, out, "--resume") as process:
+        with start_evaluate(folder, out, "--resume") as process:
             assert process.stdout
             for _ in range(moments.randint(0, 2)):
                 assert process.stdout.readline()
@@ -83,13 +83,13 @@ def test_killed_at_ten_random_moments_and_resumed_it_is_the_undisturbed_run(
             process.kill()
             process.wait()
     assert not (out / "summary.json").exists()  # every kill came before the end
-    assert finished(folder, out, "--resume")[0] == 0
+    assert run_evaluate(folder, out, "--resume")[0] == 0
     assert_same_validation(out, undisturbed)
 
 
-def test_a_full_disk_is_one_line_and_what_is_done_is_kept(folder: Path, undisturbed: Path, tmp_path: Path) -> None:
-    code, said = finished(folder, tmp_path / "run", misfortune=DISK_FULL)
-    assert (code, said) == (
+def test_a_full_disk_is_one_line_and_finished_images_are_kept(folder: Path, undisturbed: Path, tmp_path: Path) -> None:
+    code, stderr = run_evaluate(folder, tmp_path / "run", misfortune=DISK_FULL)
+    assert (code, stderr) == (
         1,
         f"tencrop: {tmp_path}/run: cannot be written (File too large); "
         "finished images are kept: make room, then --resume",
@@ -97,16 +97,16 @@ def test_a_full_disk_is_one_line_and_what_is_done_is_kept(folder: Path, undistur
     assert sorted(path.name for path in (tmp_path / "run/parts").iterdir()) == [
         f"{number:07}.parquet" for number in range(3)
     ]
-    assert finished(folder, tmp_path / "run", "--resume")[0] == 0
+    assert run_evaluate(folder, tmp_path / "run", "--resume")[0] == 0
     assert_same_validation(tmp_path / "run", undisturbed)
 
 
-def test_two_at_one_run_is_refused(folder: Path, undisturbed: Path, tmp_path: Path) -> None:
-    with evaluating(folder, tmp_path / "run", misfortune="import time; time.sleep(3)") as first:
+def test_second_process_at_one_run_is_refused(folder: Path, undisturbed: Path, tmp_path: Path) -> None:
+    with start_evaluate(folder, tmp_path / "run", misfortune="import time; time.sleep(3)") as first:
         assert first.stdout
         first.stdout.readline()
-        code, said = finished(folder, tmp_path / "run", "--resume")
-    assert (code, said) == (
+        code, stderr = run_evaluate(folder, tmp_path / "run", "--resume")
+    assert (code, stderr) == (
         2,
         f"tencrop: {tmp_path}/run: another process uses this folder; wait for it, or choose another folder",
     )

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.synthetic_validation import validation
+from support.synthetic_validation import make_validation
 
 from tencrop.common.errors import BadInput
 from tencrop.evaluation.summary import EvaluatedModel, Summary, read_summary
@@ -17,7 +17,7 @@ def summary() -> Summary:
     """A summary with every field set."""
     members = (EvaluatedModel("one", "c3" * 32), EvaluatedModel("two", "d4" * 32))
     return replace(
-        validation(b"", 20, 9, undecodable=(3,), no_answer=(4, 5)).summary,
+        make_validation(b"", 20, 9, undecodable=(3,), no_answer=(4, 5)).summary,
         model=EvaluatedModel("one + two", "a1" * 32, members),
         subset=0.15,
         available=100,

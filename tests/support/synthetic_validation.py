@@ -1,4 +1,4 @@
-"""Made-up validations of any size, for the tests of their report."""
+"""Made-up validations of any size, for the tests of the report."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -37,7 +37,7 @@ class Photographs:
 
 @dataclass(frozen=True)
 class Validation:
-    """All that html_report is given."""
+    """The arguments of html_report."""
 
     summary: Summary
     timing: RunTiming
@@ -51,7 +51,7 @@ class Validation:
         return list(self.table.to_pylist())
 
 
-def validation(
+def make_validation(
     photograph: bytes,
     n: int,
     classes: int,
@@ -61,7 +61,7 @@ def validation(
     no_answer: Sequence[int] = (),
     skill: float = 0.6,
 ) -> Validation:
-    """Seeded answers of k labels to n images; the first class is never guessed right, the last has no images."""
+    """Make seeded predictions of k labels for n images; the first class is never right, the last class has no image."""
     random = np.random.default_rng(n)
     labels = np.sort((random.random(n) ** 3 * (classes - 1)).astype(np.int32))  # large classes and small ones
     off = np.where((random.random(n) < skill) & (labels > 0), 0, random.integers(1, classes, n))
@@ -72,8 +72,8 @@ def validation(
     columns = {"id": pa.array(ids), "label": pa.array(labels), "undecodable": pa.array(broken)}
     columns["no_answer"] = pa.array(unanswered)
     for kind in ("center", "ten_crop"):
-        columns[f"{kind}_indices"] = lists(top.astype(np.int32), broken | unanswered)
-        columns[f"{kind}_probabilities"] = lists(probabilities, broken | unanswered)
+        columns[f"{kind}_indices"] = make_lists(top.astype(np.int32), broken | unanswered)
+        columns[f"{kind}_probabilities"] = make_lists(probabilities, broken | unanswered)
     names = tuple(Label(f"n{c:08d}", f"words of {c}") for c in range(classes))
     data = Photographs(
         Path("photos"), names, Entries(columns["id"], labels, None, np.zeros((n, 0), np.int64)), photograph
@@ -100,9 +100,9 @@ def validation(
     )
 
 
-def hostile(photograph: bytes) -> Validation:
-    """A validation whose every text would be harmful as HTML."""
-    given = validation(photograph, 200, 12, undecodable=(7,))
+def make_hostile(photograph: bytes) -> Validation:
+    """Make a validation in which every text would do harm as HTML."""
+    given = make_validation(photograph, 200, 12, undecodable=(7,))
     labels = tuple(Label(f"{HOSTILE}{c}", f"{c}{HOSTILE}") for c in range(12))
     ids = pa.array([f"{HOSTILE}/{i}.jpg" for i in range(200)])
     published = (PublishedError(HOSTILE, "center", 39.0, 18.3),)
@@ -112,7 +112,7 @@ def hostile(photograph: bytes) -> Validation:
     return Validation(summary, given.timing, given.table.set_column(0, "id", ids), data)
 
 
-def lists(values: np.ndarray, broken: np.ndarray) -> pa.ListArray:
-    """The rows of [n,k] as lists, empty ones where broken."""
+def make_lists(values: np.ndarray, broken: np.ndarray) -> pa.ListArray:
+    """Make a list of each row of an array [n,k], an empty one where `broken`."""
     offsets = np.concatenate([[0], np.cumsum(np.where(broken, 0, values.shape[1]))])
     return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), pa.array(values[~broken].ravel()))
