@@ -8,7 +8,7 @@ RECIPE ?= caltech101
 ARGS ?=
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
-.PHONY: serve test test-all export train evaluate check docker
+.PHONY: serve test test-all export train evaluate embedded check docker
 
 serve: $(VENV)/.base
 	exec $(BIN)/tencrop serve $(ARGS)
@@ -30,6 +30,10 @@ train: $(VENV)/.train
 	@test -n "$(DATA)" || { echo "usage: make train DATA=<folder of class folders> [RECIPE=caltech101]" >&2; exit 2; }
 	$(BIN)/tencrop prepare "$(DATA)" runs/prepared
 	$(BIN)/tencrop train $(RECIPE) --data runs/prepared --out runs/$(RECIPE) $(ARGS)
+
+embedded: $(VENV)/.train
+	@test -n "$(CHECKPOINT)" || { echo "usage: make embedded CHECKPOINT=<folder> [DATA=<folder of class folders>]" >&2; exit 2; }
+	$(BIN)/python -m experiments.embedded "$(CHECKPOINT)" $(if $(DATA),--data "$(DATA)")
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -1,0 +1,111 @@
+"""experiments/embedded.py: one command makes the embedded model, its picture and the README's errors again."""
+
+import io
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+from experiments import embedded as command
+from experiments.embedded import MODEL, PICTURE, ROOT, describe_form, embed, replace_row
+from tencrop.common.errors import BadInput
+from tencrop.evaluation.summary import ErrorRates, EvaluatedModel, Summary
+from tencrop.model.checkpoint import Checkpoint
+from tencrop.model.filter_picture import draw_filters
+from tencrop.model.tencropfile import TenCropFile
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def summarize(precision: str) -> Summary:
+    return Summary(
+        n=1000,
+        undecodable=0,
+        no_answer=0,
+        center=ErrorRates(0.2, 0.1),
+        ten_crop=ErrorRates(0.1875, 0.0625),
+        engine="openvino",
+        device="cpu",
+        precision=precision,
+        model=EvaluatedModel("caltech101", "0" * 64),
+        contract_sha256="0" * 64,
+        dataset="photographs",
+        subset=0.15,
+        available=1000,
+    )
+
+
+def copy_checkout(folder: Path) -> Path:
+    """The parts of a checkout that the command changes, the model not among them."""
+    (folder / "docs").mkdir()
+    shutil.copy(ROOT / "README.md", folder)
+    return folder
+
+
+def list_files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.slow
+def test_today_s_checkpoint_makes_today_s_model_again(tmp_path: Path) -> None:
+    embed(ROOT / MODEL / "checkpoint", root=copy_checkout(tmp_path))
+    old, new = list_files(ROOT / MODEL), list_files(tmp_path / MODEL)
+    assert old.keys() == new.keys() and len(new) == 3
+    assert [name for name in old if old[name] != new[name]] in ([], ["tencrop.onnx"])
+    files = [TenCropFile.read(root / MODEL / "tencrop.onnx") for root in (ROOT, tmp_path)]
+    graphs = [onnx.load_model_from_string(file.graph) for file in files]
+    assert graphs[0].graph == graphs[1].graph and graphs[0].opset_import == graphs[1].opset_import
+    ours, fresh = (file.metadata for file in files)  # only measured numbers depend on the CPU
+    for name in ("contract", "recipe", "checkpoint_sha256", "filter_picture"):
+        assert getattr(ours, name) == getattr(fresh, name)
+    assert (ours.probe.seed, ours.probe.classes) == (fresh.probe.seed, fresh.probe.classes)
+    np.testing.assert_allclose(ours.probe.probabilities, fresh.probe.probabilities, atol=1e-5)
+    assert ours.parity.keys() == fresh.parity.keys()
+    assert (tmp_path / "README.md").read_text(encoding="utf-8") == README
+    assert (tmp_path / PICTURE).is_file()
+
+
+@pytest.mark.slow
+def test_errors_are_measured_on_the_new_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def measure(model: Path, data: Path, precision: str) -> Summary:
+        asked.append((TenCropFile.read(model).metadata.recipe["name"], data, precision))
+        return summarize("fp32")  # of a CPU without bf16
+
+    monkeypatch.setattr(command, "measure", measure)
+    embed(ROOT / MODEL / "checkpoint", tmp_path / "data", copy_checkout(tmp_path))
+    assert asked == [("caltech101_compact", tmp_path / "data", precision) for precision in ("fp32", "auto")]
+    lines = zip(README.splitlines(), (tmp_path / "README.md").read_text(encoding="utf-8").splitlines(), strict=True)
+    (changed,) = [new for old, new in lines if old != new]
+    assert changed.startswith("| embedded (fc6 and fc7 at rank 128, fp16 weights), fp32 ")
+    assert changed.endswith(" | 23.7 MB | 20.00 % / 10.00 % | **18.75 % / 6.25 %** |")
+
+
+def test_docs_picture_shows_the_embedded_filters(embedded: Checkpoint) -> None:
+    drawn = io.BytesIO(draw_filters(embedded.weights["conv1.weight"]))
+    np.testing.assert_array_equal(np.asarray(Image.open(ROOT / PICTURE)), np.asarray(Image.open(drawn)))
+
+
+def test_each_precision_has_a_row_in_the_readme(embedded: Checkpoint) -> None:
+    changed = replace_row(README, "bf16", embedded, 0, summarize("bf16"))
+    lines = zip(README.splitlines(), changed.splitlines(), strict=True)
+    ((old, new),) = [pair for pair in lines if pair[0] != pair[1]]
+    assert old.split("|")[1:3] == new.split("|")[1:3]
+    assert new.endswith("| 20.00 % / 10.00 % | 18.75 % / 6.25 % |")
+    with pytest.raises(ValueError, match="0 rows"):
+        replace_row(changed.replace("bf16", ""), "bf16", embedded, 0, summarize("bf16"))
+
+
+def test_form_is_named_as_in_the_readme(embedded: Checkpoint, source145: Checkpoint) -> None:
+    assert f"| embedded ({describe_form(embedded)}), fp32 " in README
+    assert describe_form(source145) == "fp32 weights"
+
+
+def test_bad_checkpoint_changes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="no checkpoint here"):
+        embed(tmp_path, root=copy_checkout(tmp_path))
+    assert list_files(tmp_path) == {"README.md": README.encode()}
