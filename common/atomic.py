@@ -55,9 +55,10 @@ def atomic_new_folder(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder to fill. Its entries move into `folder` when the block ends, one by one, and replace old ones.
+    """Yield an empty folder to fill. When the block ends, its entries move into `folder` and replace old ones.
 
-    `folder` is created where it is missing; its other entries stay. When the block fails, nothing moves.
+    `folder` is created where it is missing; its other entries stay. The entries move one by one. When the block fails,
+    nothing moves.
     Raises BadInput, and moves nothing, where a file would replace a folder or a folder a file.
     """
     partial, existed = folder / PARTIAL, folder.exists()

@@ -1,4 +1,4 @@
-"""How a command stops early, each with a one-line message: bad input (exit 2), failed work (exit 1), stopped (exit 0)."""
+"""How a command stops early, with a one-line message: bad input (exit 2), failed work (exit 1), stopped (exit 0)."""
 
 
 class TencropError(Exception):
@@ -21,7 +21,7 @@ class BadInput(TencropError):
 
 
 class WorkFailed(TencropError):
-    """The input is good, but this machine cannot do the work: no such device, a full disk. A command exits with code 1."""
+    """This machine cannot do the work, as without the device or with a full disk. A command exits with code 1."""
 
 
 class Stopped(TencropError):

@@ -73,8 +73,8 @@ def feature_functions(checkpoint: Checkpoint) -> dict[str, Features]:
     net = TenCropNet(nn.Sequential(*layers), checkpoint.contract, checkpoint.mean).eval()
     center = (checkpoint.contract.views[CENTER_VIEW],)
     return {
-        "hidden layer": lambda images: net.net(net.inputs(images, center)[:, 0]),
-        "pixels": lambda images: net.inputs(images, center).flatten(1),
+        "hidden layer": lambda images: net.net(net.cut_views(images, center)[:, 0]),
+        "pixels": lambda images: net.cut_views(images, center).flatten(1),
     }
 
 

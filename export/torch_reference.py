@@ -22,7 +22,7 @@ class TorchReference:
     def expect(self, images: np.ndarray) -> ExpectedAnswers:
         """Answer uint8 images [n,R,R,3], n >= 1; fewer than max(BATCHES) images are repeated."""
         repeated = np.resize(images, (max(BATCHES), *images.shape[1:]))
-        crops = self.net.inputs(torch.from_numpy(repeated), self.net.contract.views)
+        crops = self.net.cut_views(torch.from_numpy(repeated), self.net.contract.views)
         x, largest = crops.flatten(0, 1), {}
         for name, layer in self.net.net.named_children():
             if name.startswith("lrn"):
@@ -50,4 +50,4 @@ class TorchReference:
     def crop_each(self, images: np.ndarray) -> Iterator[np.ndarray]:
         """The net's input for one image after the other, float32 [10,3,crop,crop]."""
         for image in images:
-            yield self.net.inputs(torch.from_numpy(image[None]), self.net.contract.views)[0].numpy()
+            yield self.net.cut_views(torch.from_numpy(image[None]), self.net.contract.views)[0].numpy()

@@ -18,7 +18,7 @@ ImageInput = str | os.PathLike[str] | bytes | BinaryIO | Image.Image | np.ndarra
 def decode_input(image: ImageInput, contract: Contract) -> np.ndarray:
     """An image in any of these forms as the contract's square, uint8 [R,R,3] RGB, by the rules of `decode`.
 
-    Raises ImageError where the image cannot be decoded, BadInput where a file cannot be read or the form is another one.
+    Raises ImageError where the image cannot be decoded, BadInput where a file cannot be read or the form is unknown.
     """
     match image:
         case str() | os.PathLike():

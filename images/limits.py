@@ -23,7 +23,7 @@ NEEDED = (b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND")  # chunks of a P
 
 
 class ReadLimitedBytes(io.BytesIO):
-    """A byte stream that allows `left` more reads. Hostile files make Pillow read millions of times, four bytes each."""
+    """A byte stream that allows `left` more reads. Hostile files make Pillow read four bytes a million times."""
 
     left = MAX_PIECES
 
@@ -53,7 +53,7 @@ def _check_jpeg(data: bytes) -> bytes:
 
 
 def _check_segments(data: bytes) -> None:
-    """Count a JPEG's scans and EXIF segments up to its end. A telephone's film or an MPO's other images may follow it."""
+    """Count scans and EXIF segments up to the end of a JPEG, which other images or a telephone's film may follow."""
     scans, exifs, at = 0, 0, len(SOI)
     for _ in range(MAX_PIECES):
         marker = MARKER.search(data, at)

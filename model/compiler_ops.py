@@ -35,7 +35,9 @@ pad_behind.register_autograd(_padding_gradient, setup_context=_save_zeros)
 @torch.library.custom_op("tencrop::max_pool", mutates_args=())
 def max_pool(x: Tensor, size: int, stride: int) -> tuple[Tensor, Tensor]:
     """Maxima and their indices over windows of [N,C,H,W], the output size rounded up."""
-    return torch.ops.aten.max_pool2d_with_indices(x, [size, size], [stride, stride], [0, 0], [1, 1], True)  # type: ignore[no-any-return]
+    return torch.ops.aten.max_pool2d_with_indices(  # type: ignore[no-any-return]
+        x, [size, size], [stride, stride], [0, 0], [1, 1], True
+    )
 
 
 @torch.library.custom_op("tencrop::max_pool_gradient", mutates_args=())
@@ -49,7 +51,9 @@ def max_pool_gradient(up: Tensor, x: Tensor, indices: Tensor, size: int, stride:
 
 @max_pool.register_fake
 def _(x: Tensor, size: int, stride: int) -> tuple[Tensor, Tensor]:
-    return torch.ops.aten.max_pool2d_with_indices(x, [size, size], [stride, stride], [0, 0], [1, 1], True)  # type: ignore[no-any-return]
+    return torch.ops.aten.max_pool2d_with_indices(  # type: ignore[no-any-return]
+        x, [size, size], [stride, stride], [0, 0], [1, 1], True
+    )
 
 
 @max_pool_gradient.register_fake

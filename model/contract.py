@@ -1,4 +1,4 @@
-"""Contract: what turns a photograph into the net's ten inputs and its outputs into words. It travels with the weights."""
+"""Contract: how a photograph becomes the net's ten inputs and its outputs labels. Stored with the weights."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ CENTER_VIEW = 2  # index of the center crop among the ten views
 
 
 class View(NamedTuple):
-    """A square crop of the resized image: its corner in pixels, and whether the crop is then mirrored."""
+    """A square crop of the resized image: its corner in pixels, and whether the crop is mirrored."""
 
     top: int
     left: int
@@ -23,7 +23,7 @@ class View(NamedTuple):
 
 @dataclass(frozen=True, config=STRICT)
 class Label:
-    """One class: `id` is the wnid or the folder's name, `name` the words for a person."""
+    """One class. `id` is the WordNet id or the folder's name, `name` the words for a person."""
 
     id: str
     name: str
@@ -33,10 +33,10 @@ class Label:
 class Contract:
     """Preprocessing, views and labels of one classifier (sections 2 and 4.1 of the paper).
 
-    Raises BadInput where two labels have one id.
+    Raises BadInput where two labels have the same id.
     """
 
-    resize: int = 256  # the shorter side, then the central square of this size
+    resize: int = 256  # length of the shorter side; then the central square of this size
     crop: int = 224
     filter: Literal["bilinear"] = "bilinear"  # antialiased, Pillow's
     channels: Literal["rgb"] = "rgb"
@@ -45,7 +45,7 @@ class Contract:
     def __post_init__(self) -> None:
         twice = [id for id, times in Counter(label.id for label in self.labels).items() if times > 1]
         if twice:
-            raise BadInput(f"two classes have the id {twice[0]!r}; rename one")
+            raise BadInput(f"two classes have the id {twice[0]!r}", "rename one")
 
     @property
     def views(self) -> tuple[View, ...]:
@@ -57,6 +57,6 @@ class Contract:
 
     @property
     def sha256(self) -> str:
-        """The hash that a report quotes: two reports with the same one saw the same pixels and labels."""
+        """The hash that a report quotes. Reports with equal hashes are about the same preprocessing and labels."""
         text = json.dumps(dump(self), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()

@@ -56,7 +56,7 @@ def parameter_shapes(config: NetConfig) -> dict[str, Shape]:
 
 
 def _parse(stages: tuple[str, ...]) -> Iterator[tuple[str, str, str, str]]:
-    """(stage, token, name, operation) of each token. Tokens without a number take that of their stage: relu -> relu1."""
+    """(stage, token, name, operation) of each token. A name ends with the number of its stage: relu -> relu1."""
     for stage in stages:
         tokens = stage.split() or [""]
         number = tokens[0][-1:]

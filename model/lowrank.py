@@ -1,4 +1,4 @@
-"""Low-rank fully connected layers: a matrix as the product of two, by its singular values."""
+"""Low-rank fully connected layers: a matrix becomes the product of two smaller ones, by its singular values."""
 
 from collections.abc import Mapping
 
@@ -13,17 +13,18 @@ TINY = 1e-30  # keeps a matrix of lower rank from dividing by 0
 
 
 def factorise_weights(weights: Mapping[str, np.ndarray], net: NetConfig) -> dict[str, np.ndarray]:
-    """The weights in the form that `net` asks for: a full matrix becomes `up` [units,rank] @ `down` [rank,inputs].
+    """Factorise the matrix of each layer that has a rank in `net` into `up` [units,rank] @ `down` [rank,inputs].
 
-    The best approximation of that rank (Eckart-Young); each factor takes the square root of the singular values, so
-    that both have one scale and fine-tuning moves them alike. Weights already in the right form are passed on.
+    The product is the best approximation of that rank (Eckart-Young). Each factor takes the square root of the
+    singular values: both then have one scale, and fine-tuning moves them alike. Factorised weights stay as they are.
+    Raises BadInput where a rank is larger than its matrix.
     """
     result = dict(weights)
     for layer in layer_table(net):
         if layer.op == "fc" and layer.spec.rank and f"{layer.name}.weight" in result:
             most = min(result[f"{layer.name}.weight"].shape)
             if layer.spec.rank > most:
-                raise BadInput(f"net.{layer.name}.rank is {layer.spec.rank}; its matrix has at most {most}")
+                raise BadInput(f"net.{layer.name}.rank is {layer.spec.rank}, and its matrix has at most {most}")
             full = result.pop(f"{layer.name}.weight").astype(np.float64)
             squares, left = eigh(full @ full.T, subset_by_index=[len(full) - layer.spec.rank, len(full) - 1])
             root = np.maximum(squares, TINY) ** 0.25  # of the singular values; far cheaper than a full SVD

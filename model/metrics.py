@@ -1,4 +1,4 @@
-"""Top-1 and top-5 error: counts that add up exactly, whoever counted them."""
+"""Top-1 and top-5 errors as integer counts, so that partial results of several workers add up exactly."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ def top_k(probabilities: np.ndarray, k: int = TOP) -> np.ndarray:
 
 @dataclass(frozen=True)
 class ErrorCounts:
-    """Images seen and images wrong. An image that could not be decoded is wrong in both."""
+    """Numbers of images and of wrong answers. An image that could not be decoded is wrong in both."""
 
     n: int = 0
     top1_wrong: int = 0
@@ -22,7 +22,7 @@ class ErrorCounts:
 
     @classmethod
     def from_top_k(cls, top: np.ndarray, labels: np.ndarray) -> "ErrorCounts":
-        """From `top_k` indices [N,k] and true labels [N]; a row of -1 is an undecodable image."""
+        """Count the errors of `top_k` indices [N,k] against true labels [N]. A row of -1 is an undecodable image."""
         hits = top == labels[:, None]
         return cls(len(labels), int((~hits[:, :1].any(1)).sum()), int((~hits[:, :TOP].any(1)).sum()))
 
@@ -31,14 +31,14 @@ class ErrorCounts:
 
     @property
     def top1_error(self) -> float:
-        """Fraction of n; 0 where nothing was seen."""
+        """Fraction of n; 0 where n is 0."""
         return self.top1_wrong / max(self.n, 1)
 
     @property
     def top5_error(self) -> float:
-        """Fraction of n; 0 where nothing was seen."""
+        """Fraction of n; 0 where n is 0."""
         return self.top5_wrong / max(self.n, 1)
 
     def to_dict(self) -> dict[str, float]:
-        """As a report writes it."""
+        """Both errors under their keys in a report."""
         return {"top1_error": self.top1_error, "top5_error": self.top5_error}

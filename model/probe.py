@@ -1,4 +1,7 @@
-"""Pictures made by a formula, with the 1/f spectrum of photographs: what a server proves itself on, and what parity falls back on."""
+"""Probe: the answer to a formula image that an engine must reproduce before it serves a model.
+
+Formula images have the 1/f spectrum of photographs. Export's parity gate uses them where no photographs are given.
+"""
 
 import io
 from collections.abc import Callable
@@ -12,10 +15,10 @@ from pydantic.dataclasses import dataclass
 from tencrop.common.strict_config import STRICT
 from tencrop.model.metrics import top_k
 
-WIDTH, HEIGHT = 320, 288  # not square, larger than 256: the probe is resized and cropped like any photograph
+WIDTH, HEIGHT = 320, 288  # not square, larger than 256: the image is resized and cropped like any photograph
 CONTRAST = 55.0  # standard deviation of a channel's grey levels
 SEEDS = range(16)  # of the images that a probe is chosen from
-TOLERANCE = {"fp32": 1e-3, "tf32": 5e-3, "fp16": 5e-3, "bf16": 2e-2}
+TOLERANCE = {"fp32": 1e-3, "tf32": 5e-3, "fp16": 5e-3, "bf16": 2e-2}  # of a probability, by the engine's precision
 
 
 def formula_image(seed: int, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
@@ -34,7 +37,7 @@ def formula_image(seed: int, width: int = WIDTH, height: int = HEIGHT) -> np.nda
 
 
 def formula_png(seed: int) -> bytes:
-    """The same as a PNG file, to be decoded like what a client sends."""
+    """The formula image as a PNG file, to be decoded like a client's image."""
     packed = io.BytesIO()
     Image.fromarray(formula_image(seed)).save(packed, "PNG")
     return packed.getvalue()
@@ -42,9 +45,10 @@ def formula_png(seed: int) -> bytes:
 
 @dataclass(frozen=True, config=STRICT)
 class Probe:
-    """What the formula image of `seed` must give: the classes and probabilities of its top five, by torch in fp32.
+    """The top five classes of the formula image of `seed` and their probabilities, by torch in fp32.
 
-    Of an int8 file by onnxruntime, with `slack` on an engine's tolerance: engines do not round 8 bits alike.
+    The probe of an int8 file is by onnxruntime, and `slack` adds to an engine's tolerance: engines round 8 bits
+    differently.
     """
 
     seed: Annotated[int, Field(ge=0)]
@@ -53,22 +57,23 @@ class Probe:
     slack: Annotated[float, Field(ge=0)] = 0.0
 
     def describe_mismatch(self, probabilities: np.ndarray, precision: str) -> str | None:
-        """None where an engine's answer [C] reproduces the probe; else what is wrong with it."""
+        """How an engine's answer [C] differs from the probe; None where the answer reproduces the probe."""
         if not np.isfinite(probabilities).all():
             return "its probabilities are not numbers"
         if int(probabilities.argmax()) != self.classes[0]:
             return f"its top class is {int(probabilities.argmax())} instead of {self.classes[0]}"
         difference = float(np.abs(probabilities[list(self.classes)] - self.probabilities).max())
         allowed = TOLERANCE[precision] + self.slack
-        return (
-            f"a probability is off by {difference:.1e} (allowed {allowed:.0e} in {precision})"
-            if difference > allowed
-            else None
-        )
+        if difference > allowed:
+            return f"a probability is off by {difference:.1e} (allowed {allowed:.0e} in {precision})"
+        return None
 
     @classmethod
     def choose(cls, predict: Callable[[bytes], np.ndarray], slack: float = 0.0) -> "Probe":
-        """The clearest of several formula images, so that rounding cannot swap its top two; predict: PNG bytes -> [C]."""
+        """Choose the formula image whose top two differ most, so that rounding cannot swap them.
+
+        predict: PNG bytes -> probabilities [C].
+        """
         answers = {seed: predict(formula_png(seed)) for seed in SEEDS}
 
         def margin(seed: int) -> float:

@@ -1,4 +1,4 @@
-"""What a recipe's net reached in 2012, in percent; a report prints it beside what it got."""
+"""The errors that the 2012 nets reached, which a report prints beside its own."""
 
 from typing import Literal
 
@@ -9,9 +9,9 @@ from tencrop.common.strict_config import STRICT
 
 @dataclass(frozen=True, config=STRICT)
 class PublishedError:
-    """One row of a table of theirs, or of a log."""
+    """A row of the paper's tables or of a log of 2012. The errors are in percent."""
 
-    data: str
+    data: str  # the images that the errors are of
     views: Literal["center", "ten_crop"]
     top1: float
     top5: float

@@ -1,4 +1,4 @@
-"""TenCropNet: the ten-crop prediction of section 4.1 in torch. Training validates with it and parity compares with it."""
+"""TenCropNet: the ten-crop prediction of section 4.1 in torch. Training validates with it, export compares with it."""
 
 import numpy as np
 import torch
@@ -12,8 +12,8 @@ from tencrop.model.net import AlexNet
 class TenCropNet(nn.Module):
     """uint8 [N,R,R,3] -> (mean of the ten softmaxes [N,C], softmax of every view [N,10,C]).
 
-    A mean of the resized image's size is subtracted before cropping ("aligned", the paper); one of the crop's size
-    after cropping and mirroring, itself never mirrored ("center", the 2012 program).
+    A mean of the resized image's size is subtracted before cropping ("aligned", the paper). A mean of the crop's size
+    is subtracted after cropping and mirroring, and is never mirrored itself ("center", the 2012 program).
     """
 
     mean: Tensor
@@ -26,11 +26,11 @@ class TenCropNet(nn.Module):
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint) -> "TenCropNet":
-        """The prediction of a trained net, on the CPU in fp32."""
+        """Build the prediction of a trained net, on the CPU in fp32."""
         return cls(AlexNet.from_weights(checkpoint.net, checkpoint.weights), checkpoint.contract, checkpoint.mean)
 
-    def inputs(self, images: Tensor, views: tuple[View, ...]) -> Tensor:
-        """What the net sees of uint8 [N,R,R,3]: float [N,len(views),3,crop,crop]."""
+    def cut_views(self, images: Tensor, views: tuple[View, ...]) -> Tensor:
+        """Cut the net's inputs from uint8 [N,R,R,3]: float [N,len(views),3,crop,crop], the mean subtracted."""
         x = images.permute(0, 3, 1, 2).float()
         aligned = self.mean.shape[-1] != self.contract.crop
         x = x - self.mean if aligned else x
@@ -42,16 +42,16 @@ class TenCropNet(nn.Module):
         crop = x[:, :, view.top : view.top + size, view.left : view.left + size]
         return crop.flip(-1) if view.mirrored else crop
 
-    def view_probabilities(self, images: Tensor, views: tuple[View, ...]) -> Tensor:
+    def predict_views(self, images: Tensor, views: tuple[View, ...]) -> Tensor:
         """Softmax of each of these views, [N,len(views),C]."""
-        crops = self.inputs(images, views)
+        crops = self.cut_views(images, views)
         logits: Tensor = self.net(crops.flatten(0, 1)).float()
         return logits.softmax(-1).view(*crops.shape[:2], -1)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        each = self.view_probabilities(images, self.contract.views)
+        each = self.predict_views(images, self.contract.views)
         return each.mean(1), each
 
-    def center(self, images: Tensor) -> Tensor:
+    def predict_center(self, images: Tensor) -> Tensor:
         """Softmax of the center crop alone, [N,C]."""
-        return self.view_probabilities(images, (self.contract.views[CENTER_VIEW],))[:, 0]
+        return self.predict_views(images, (self.contract.views[CENTER_VIEW],))[:, 0]

@@ -1,4 +1,4 @@
-"""tencrop.onnx, the file that travels: a graph from uint8 images to probabilities, and in its metadata all that goes with it."""
+"""tencrop.onnx as a file: a graph from uint8 images to probabilities, and the metadata that its use takes."""
 
 import base64
 import hashlib
@@ -18,14 +18,14 @@ from tencrop.model.contract import Contract
 from tencrop.model.probe import Probe
 from tencrop.model.published_errors import PublishedError
 
-PREFIX = "tencrop."
+PREFIX = "tencrop."  # of the keys in the ONNX metadata_props
 INPUT = "images"  # uint8 [N,R,R,3] RGB
 OUTPUTS = ("probabilities", "view_probabilities")  # [N,C], [N,10,C]
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """The metadata of a tencrop.onnx."""
+    """The entries that tencrop adds to an ONNX file's metadata_props."""
 
     contract: Contract
     recipe: Mapping[str, Any]
@@ -35,11 +35,11 @@ class Metadata:
     probe: Probe
 
     def to_props(self) -> dict[str, str]:
-        """As ONNX metadata_props."""
-        bare = dump(self.contract)
-        labels = bare.pop("labels")
+        """The entries as key and text, for ONNX metadata_props."""
+        contract = dump(self.contract)
+        labels = contract.pop("labels")
         values = {
-            "contract": json.dumps(bare, sort_keys=True),
+            "contract": json.dumps(contract, sort_keys=True),
             "labels": json.dumps(labels, ensure_ascii=False),
             "recipe": json.dumps(self.recipe, ensure_ascii=False),
             "parity": json.dumps(self.parity),
@@ -50,17 +50,17 @@ class Metadata:
         return {PREFIX + key: value for key, value in values.items()}
 
     @classmethod
-    def from_props(cls, metadata: Mapping[str, str], source: str) -> "Metadata":
-        """Raises BadInput naming `source` where an entry is missing or malformed."""
+    def from_props(cls, props: Mapping[str, str], source: str) -> "Metadata":
+        """Read ONNX metadata_props. Raises BadInput naming `source` where an entry is missing or malformed."""
         try:
-            values = {key.removeprefix(PREFIX): value for key, value in metadata.items() if key.startswith(PREFIX)}
-            bare = json.loads(values["contract"]) | {"labels": json.loads(values["labels"])}
+            values = {key.removeprefix(PREFIX): value for key, value in props.items() if key.startswith(PREFIX)}
+            contract = json.loads(values["contract"]) | {"labels": json.loads(values["labels"])}
             recipe, parity = json.loads(values["recipe"]), json.loads(values["parity"])
             if not isinstance(recipe, dict) or not isinstance(parity, dict):
                 raise ValueError("recipe or parity is no table")
             parse(tuple[PublishedError, ...], recipe.get("expect", []), f"{source}: recipe.expect")
             return cls(
-                contract=parse(Contract, bare, f"{source}: contract"),
+                contract=parse(Contract, contract, f"{source}: contract"),
                 recipe=recipe,
                 parity=parity,
                 checkpoint_sha256=values["checkpoint_sha256"],
@@ -75,16 +75,19 @@ class Metadata:
 
 @dataclass(frozen=True)
 class TenCropFile:
-    """A tencrop.onnx as read once from disk."""
+    """A tencrop.onnx that was read from disk."""
 
     name: str
     sha256: str
-    graph: bytes
+    graph: bytes  # the whole file
     metadata: Metadata
 
     @classmethod
     def read(cls, path: Path) -> "TenCropFile":
-        """Raises BadInput where the file is missing, truncated, not ONNX, or not a tencrop.onnx."""
+        """Read a tencrop.onnx or the one of a folder.
+
+        Raises BadInput where the file is missing, truncated, not ONNX, or not a tencrop.onnx.
+        """
         path = path / "tencrop.onnx" if path.is_dir() else path
         try:
             graph = path.read_bytes()
@@ -98,7 +101,7 @@ class TenCropFile:
 
 
 def _check_interface(model: onnx.ModelProto, metadata: Metadata, source: str) -> None:
-    """The graph takes and gives what the contract says, for any number of images. Raises BadInput."""
+    """Raise BadInput where the graph's inputs and outputs are not those of the contract, for any number of images."""
     side, classes, views = metadata.contract.resize, len(metadata.contract.labels), len(metadata.contract.views)
     wanted = {
         INPUT: (TensorProto.UINT8, [0, side, side, 3]),
@@ -120,7 +123,7 @@ def _check_interface(model: onnx.ModelProto, metadata: Metadata, source: str) ->
 
 
 def parse_onnx(graph: bytes, source: str) -> onnx.ModelProto:
-    """Raises BadInput where the bytes are no whole ONNX file."""
+    """Parse an ONNX file. Raises BadInput where the bytes are not ONNX, or truncated."""
     try:
         model = onnx.load_model_from_string(graph)
     except DecodeError:

@@ -32,7 +32,7 @@ def test_the_hidden_features_are_the_input_of_fc8(checkpoint: Checkpoint, tiny_p
         checkpoint.weights["fc8.bias"]
     )
     net = TenCropNet.from_checkpoint(checkpoint).eval()
-    torch.testing.assert_close(logits.softmax(1), net.center(images), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(logits.softmax(1), net.predict_center(images), rtol=1e-4, atol=1e-5)
 
 
 def test_the_nearest_images_are_those_that_a_plain_search_finds(

@@ -23,7 +23,7 @@ SIZE = {LONG: "I", SHORT: "H", BYTE: "B", SBYTE: "b", RATIONAL: "II"}
 
 
 def tiff(body: bytes, changes: Mapping[int, tuple[int, Sequence[int]]], order: str = "<") -> bytes:
-    """Grey, 16x16, uncompressed, its pixels at 8 but for changes: tag -> type and numbers; none of one that is left out."""
+    """Grey, 16x16, uncompressed, pixels at byte 8. `changes`: tag -> type and numbers; without numbers no such tag."""
     tags: dict[int, tuple[int, Sequence[int]]] = {
         256: (LONG, [16]),
         257: (LONG, [16]),

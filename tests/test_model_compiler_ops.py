@@ -21,7 +21,7 @@ def test_the_padding_operator_keeps_torch_librarys_promises(layout: torch.memory
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_the_pooling_operator_keeps_torch_librarys_promises(layout: torch.memory_format) -> None:
-    """Shapes and strides that the compiler is told are the ones that come; nothing is written to; autograd is registered."""
+    """The fake operator's shapes and strides are the real ones, no input is changed, and autograd is registered."""
     x = torch.from_numpy(numbers(2, 3, 7, 7)).contiguous(memory_format=layout).requires_grad_()
     torch.library.opcheck(
         max_pool, (x, 3, 2), test_utils=("test_schema", "test_faketensor", "test_autograd_registration")

@@ -54,7 +54,7 @@ def ten_crop_net(reading: str) -> TenCropNet:
 
 @pytest.mark.parametrize("reading", ["aligned", "center"])
 def test_the_net_sees_the_ten_crops_of_torchvision(images: np.ndarray, reading: str) -> None:
-    inputs = ten_crop_net(reading).inputs(torch.from_numpy(images), CONTRACT.views).numpy()
+    inputs = ten_crop_net(reading).cut_views(torch.from_numpy(images), CONTRACT.views).numpy()
     np.testing.assert_array_equal(inputs, expected_inputs(images, reading))
 
 
@@ -71,12 +71,12 @@ def test_the_prediction_is_the_mean_of_ten_softmaxes(images: np.ndarray, reading
 def test_center_is_the_central_view_of_the_ten(images: np.ndarray, reading: str) -> None:
     net = ten_crop_net(reading)
     _, each = net(torch.from_numpy(images))
-    torch.testing.assert_close(net.center(torch.from_numpy(images)), each[:, CENTER_VIEW], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(net.predict_center(torch.from_numpy(images)), each[:, CENTER_VIEW], rtol=1e-5, atol=1e-6)
 
 
 def test_a_center_mean_is_never_mirrored(images: np.ndarray) -> None:
     mirrored = View(3, 3, True)
-    seen = ten_crop_net("center").inputs(torch.from_numpy(images), (mirrored,))[:, 0].numpy()
+    seen = ten_crop_net("center").cut_views(torch.from_numpy(images), (mirrored,))[:, 0].numpy()
     pixels = images[:, 3:17, 3:17][:, :, ::-1].transpose(0, 3, 1, 2)
     np.testing.assert_array_equal(seen, pixels.astype(np.float32) - mean_image("center"))
 
@@ -84,14 +84,14 @@ def test_a_center_mean_is_never_mirrored(images: np.ndarray) -> None:
 def test_an_aligned_mean_is_mirrored_with_its_image(images: np.ndarray) -> None:
     whole = ten_crop_net("aligned")
     image = torch.from_numpy(np.rint(mean_image("aligned")).astype(np.uint8).transpose(1, 2, 0)[None].copy())
-    seen = whole.inputs(image, CONTRACT.views).numpy()
+    seen = whole.cut_views(image, CONTRACT.views).numpy()
     assert np.abs(seen).max() <= 0.5  # an image that is the mean leaves nothing, in any view
 
 
 def test_views_may_be_any_and_any_number(images: np.ndarray) -> None:
     net, views = ten_crop_net("aligned"), (View(1, 2, True), View(6, 0, False), View(0, 6, True))
-    assert net.inputs(torch.from_numpy(images), views).shape == (4, 3, 3, 14, 14)
-    assert net.view_probabilities(torch.from_numpy(images), views).shape == (4, 3, 3)
+    assert net.cut_views(torch.from_numpy(images), views).shape == (4, 3, 3, 14, 14)
+    assert net.predict_views(torch.from_numpy(images), views).shape == (4, 3, 3)
 
 
 def test_probabilities_are_fp32_even_where_the_net_is_not(images: np.ndarray) -> None:

@@ -147,7 +147,7 @@ def test_training_and_validation_subtract_the_same_mean(
     normalize = trainer.objective.normalize
     middle = image[:, 16:240, 16:240]
     trained = normalize(middle, torch.tensor([[16, 16]]), torch.tensor([False]), torch.zeros(1, 3), False)
-    validated = trainer.ten_crop.inputs(image, (tiny_prepared.contract.views[2],))[:, 0]
+    validated = trainer.ten_crop.cut_views(image, (tiny_prepared.contract.views[2],))[:, 0]
     torch.testing.assert_close(trained, validated, rtol=0, atol=1e-4)
 
 

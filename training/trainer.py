@@ -80,7 +80,7 @@ class Trainer:
         if recipe.compile:
             self.objective.compile()
         self.averaged = self.partition.average_gradients(self.objective)
-        self.center = torch.compile(self.ten_crop.center, disable=not recipe.compile)
+        self.center = torch.compile(self.ten_crop.predict_center, disable=not recipe.compile)
 
     @property
     def epoch_number(self) -> int:

@@ -1,5 +1,5 @@
-"""The model that comes with an installation: the compact checkpoint of Caltech-101 and its tencrop.onnx."""
+"""The model that comes with every installation: a compact checkpoint trained on Caltech-101, and its tencrop.onnx."""
 
 from pathlib import Path
 
-EMBEDDED = Path(__file__).parent / "caltech101"
+EMBEDDED = Path(__file__).parent / "caltech101"  # the one place that tells where the model lies

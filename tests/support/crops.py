@@ -1,4 +1,4 @@
-"""A data set of the two photographs: cuts of them under two of the embedded model's classes; and what two runs over it left."""
+"""A data set of cuts of the two photographs under two of the embedded model's classes; compares two runs over it."""
 
 from collections.abc import Mapping
 from pathlib import Path

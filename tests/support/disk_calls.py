@@ -31,7 +31,7 @@ class DiskCalls:
         monkeypatch.setattr(os, "replace", spy_replace)
 
     def check(self, file: Path) -> None:
-        """The file was synced, then it or a folder around it was renamed, then the folder of the new name was synced."""
+        """Check the order: sync of the file, rename of it or a folder around it, sync of the new name's folder."""
         synced = self.calls.index(("sync", file.stat().st_ino))
         after = self.calls[synced + 1 :]
         places = [("rename", path) for path in (file, *file.parents)]
