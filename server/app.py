@@ -40,11 +40,12 @@ def create_app(models: Sequence[Predictor], settings: Settings) -> FastAPI:
     app = FastAPI(
         title="tencrop",
         version=__version__,
-        description="The 2012 AlexNet's ten-crop prediction. With --api-key-file, /v1 and /v2 take `Authorization: Bearer KEY`.",
+        description="The 2012 AlexNet's ten-crop prediction. "
+        "A server with --api-key-file wants the header `Authorization: Bearer KEY` under /v1 and /v2.",
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
-        responses={"4XX": {"model": Failure, "description": "what is wrong with the request"}},
+        responses={"4XX": {"model": Failure, "description": "the fault of the request"}},
     )
     app.add_middleware(
         BodyLimits,

@@ -1,6 +1,6 @@
 """Batcher: the queue in front of a model's engines.
 
-Whenever an engine is idle, its one thread takes the images that wait, up to a number of views, and runs one forward pass.
+Whenever an engine is idle, its one thread takes the images that wait, up to a limit, and runs one forward pass.
 Nothing is delayed to fill a batch: under load batches form by themselves. Admission bounds the queue.
 """
 
@@ -19,7 +19,7 @@ from tencrop.common.errors import Stopped, WorkFailed, one_line
 from tencrop.runtime.ensemble import Predictor
 from tencrop.server.metrics import Metrics
 
-CHECK_SECONDS = 0.25  # between two looks of a job that waits for the engine at whether it was stopped
+CHECK_SECONDS = 0.25  # how often a job that waits for the engine looks whether it was stopped
 SMALL = 4  # images; a forward pass of so few is not padded
 
 
@@ -52,7 +52,7 @@ class _Background(NamedTuple):
 
 
 def forward_sizes(forward_images: int) -> list[int]:
-    """The batch sizes of forward passes: every small one, powers of two, and the largest. No other reaches an engine."""
+    """The batch sizes of forward passes: all small ones, powers of two, and the largest. An engine sees no other."""
     return [size for size in range(1, forward_images) if size <= SMALL or size & (size - 1) == 0] + [forward_images]
 
 
@@ -127,8 +127,8 @@ class Batcher:
     def run_background(self, images: np.ndarray, is_stopped: Callable[[], bool]) -> tuple[np.ndarray, np.ndarray]:
         """`Classifier.forward` in a forward pass of its own, for the thread of a job. One caller at a time.
 
-        Raises Stopped once `is_stopped` returns true or the batcher has ended, WorkFailed where an engine's thread has died,
-        and whatever the engine raises.
+        Raises Stopped once `is_stopped` returns true or the batcher has ended, WorkFailed where an engine's thread has
+        died, and whatever the engine raises.
         """
         task = _Background(images, Future())
         with self._wake:

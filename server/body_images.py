@@ -41,7 +41,7 @@ class _FormParser(MultiPartParser):
 
 
 async def read_image(request: Request) -> bytes:
-    """The one image of a request. Raises ApiError where the body is JSON, or a form without exactly one file `image`."""
+    """Read the one image of a request. Raises ApiError for JSON, and for a form without exactly one file `image`."""
     content_type = get_content_type(request)
     if content_type == "application/json":
         why = "send the image's bytes, or a form with a file `image`"
@@ -56,7 +56,7 @@ async def read_image(request: Request) -> bytes:
 
 
 async def read_form_images(request: Request, max_images: int) -> list[bytes]:
-    """The files `images` of a form. Raises ApiError where the body is no form, or has no file or more than `max_images`."""
+    """Read the files `images` of a form. Raises ApiError for any other body, for no file, and above `max_images`."""
     if get_content_type(request) != FORM:
         raise ApiError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_format", f"send {FORM} with files `images`")
     images = await _read_files(request, "images", max_images)

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class DecodePool:
-    """A thread for each core. Large images have one more thread to themselves: small images never wait for a large one."""
+    """A thread for each core, and one more for large images alone: small images never wait for a large one."""
 
     def __init__(self) -> None:
         self._small = ThreadPoolExecutor(cores(), "decode")

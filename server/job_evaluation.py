@@ -51,8 +51,9 @@ def evaluate_job(
     is_stopped: Callable[[], bool],
     change: Callable[..., None],
 ) -> Summary:
-    """Evaluate the data set in `folder`, or continue the run in `out`; call `change` with the job's new fields.
+    """Evaluate the data set in `folder`, or continue the run in `out`.
 
+    Calls `change` with the new values of the job's fields, and with `keep=False` where they need not reach the disk.
     Raises Stopped once `is_stopped` returns true, BadInput, WorkFailed.
     """
 
@@ -77,7 +78,7 @@ def _interruptible(source: Source, check: Callable[[], None]) -> InterruptibleSo
 
 
 def _follow(change: Callable[..., None], check: Callable[[], None]) -> Callable[[int], None]:
-    """A progress callback: tells `change` the number of images and their speed since the first call, in memory alone."""
+    """A progress callback that reports the number of images, and their speed since its first call, to `change`."""
     first: tuple[float, int] | None = None
 
     def progress(images: int) -> None:

@@ -1,4 +1,4 @@
-"""JobStore: validation jobs on disk. Each has a folder <state-dir>/validations/ID with job.json and the run of `evaluate`."""
+"""JobStore: validation jobs on disk. A job has a folder <state-dir>/validations/ID with job.json and its run."""
 
 import logging
 import re
@@ -34,9 +34,9 @@ class JobStore:
     def __init__(self, data_root: Path, folder: Path, lock: IO[str]) -> None:
         self.data_root, self.folder, self._lock = data_root, folder, lock
 
-    def run_folder(self, name: str) -> Path:
+    def run_folder(self, job_id: str) -> Path:
         """The folder of a job's run."""
-        return self.folder / name / "run"
+        return self.folder / job_id / "run"
 
     def save(self, job: Validation) -> None:
         """Write a job's job.json. Raises OSError."""
@@ -55,11 +55,11 @@ class JobStore:
                     jobs[folder.name] = Validation.model_validate_json((folder / JOB).read_bytes())
                 except (OSError, ValidationError):
                     log.warning("%s: no whole %s in it; left alone", folder, JOB)
-        return {name: job for name, job in jobs.items() if job.id == name}
+        return {job_id: job for job_id, job in jobs.items() if job.id == job_id}
 
-    def remove(self, name: str) -> None:
+    def remove(self, job_id: str) -> None:
         """Remove a job's folder; a removal that is interrupted ends at the next start. Raises OSError."""
-        gone = (self.folder / name).rename(self.folder / (name + GONE))
+        gone = (self.folder / job_id).rename(self.folder / (job_id + GONE))
         shutil.rmtree(gone, ignore_errors=True)
 
     def close(self) -> None:

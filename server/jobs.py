@@ -69,54 +69,54 @@ class Jobs:
         """All jobs, the newest first."""
         return list(self._jobs.values())[::-1]
 
-    def get(self, name: str) -> Validation:
+    def get(self, job_id: str) -> Validation:
         """A job by its id. Raises ApiError 404."""
-        if job := self._jobs.get(name):
+        if job := self._jobs.get(job_id):
             return job
         raise ApiError(HTTPStatus.NOT_FOUND, "not_found", "no such validation")
 
-    def report(self, name: str) -> Path:
+    def report(self, job_id: str) -> Path:
         """The path of a finished job's report.html. Raises ApiError 404, 409."""
-        job = self.get(name)
+        job = self.get(job_id)
         if job.status != "done":
             raise ApiError(HTTPStatus.CONFLICT, "not_done", f"the validation is {job.status}; it has no report")
-        return self._store.run_folder(name) / "report.html"
+        return self._store.run_folder(job_id) / "report.html"
 
-    def delete(self, name: str, cancel: bool = False) -> None:
+    def delete(self, job_id: str, cancel: bool = False) -> None:
         """Cancel an unfinished job; remove a finished one unless `cancel`. Raises ApiError 404, 409, 507."""
         with self._wake:
-            if (status := self.get(name).status) not in FINISHED:
-                self._change(name, status="cancelled", finished=datetime.now(UTC))
+            if (status := self.get(job_id).status) not in FINISHED:
+                self._change(job_id, status="cancelled", finished=datetime.now(UTC))
             elif cancel:
                 raise ApiError(HTTPStatus.CONFLICT, "finished", f"the validation is {status} already")
-            elif name == self._running:
+            elif job_id == self._running:
                 raise ApiError(
                     HTTPStatus.CONFLICT, "stopping", "the validation is stopping; try again", {"Retry-After": "1"}
                 )
             else:
-                self._remove(name)
+                self._remove(job_id)
 
     def close(self, seconds: float) -> None:
-        """Wait for the running job to notice that the server is stopping, for `seconds` at most. The job stays unfinished."""
+        """Wait, for `seconds` at most, until the running job sees that the server stops. It stays unfinished."""
         with self._wake:
             self._wake.notify()
         self._thread.join(seconds)
         if not self._thread.is_alive():  # else the lock ends with the process
             self._store.close()
 
-    def _remove(self, name: str) -> None:
+    def _remove(self, job_id: str) -> None:
         try:
-            self._store.remove(name)
+            self._store.remove(job_id)
         except OSError as error:
             why = f"the job cannot be removed ({error.strerror})"
             raise ApiError(HTTPStatus.INSUFFICIENT_STORAGE, "cannot_be_removed", why) from None
-        del self._jobs[name]
+        del self._jobs[job_id]
 
     def _unfinished(self) -> list[str]:
-        return [name for name, job in self._jobs.items() if job.status not in FINISHED]
+        return [job_id for job_id, job in self._jobs.items() if job.status not in FINISHED]
 
     def _find_folder(self, dataset: str) -> Path:
-        """The folder of a data set, links resolved. Raises ApiError 422 where it is missing or not below the data root."""
+        """A data set's folder, links resolved. Raises ApiError 422 where it is missing or not below the data root."""
         root = self._store.data_root
         try:
             folder = (root / dataset).resolve()
@@ -128,22 +128,22 @@ class Jobs:
         why = "no such folder in the data root" if inside else "not in the data root; give a path below it"
         raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_dataset", f"dataset: {why}")
 
-    def _change(self, name: str, keep: bool = True, **changes: Any) -> None:
+    def _change(self, job_id: str, keep: bool = True, **changes: Any) -> None:
         """Change fields of a job, on disk too if `keep`. A cancelled job stays as it is."""
         with self._wake:
-            if self._jobs[name].status == "cancelled":
+            if self._jobs[job_id].status == "cancelled":
                 return
-            self._jobs[name] = self._jobs[name].model_copy(update=changes)
+            self._jobs[job_id] = self._jobs[job_id].model_copy(update=changes)
             if not keep:
                 return
             try:
-                self._store.save(self._jobs[name])
+                self._store.save(self._jobs[job_id])
             except OSError as error:  # the disk keeps an older state, from which the job continues after a restart
-                log.warning("validation %s: %s cannot be kept (%s)", name, " and ".join(changes), error.strerror)
+                log.warning("validation %s: %s cannot be kept (%s)", job_id, " and ".join(changes), error.strerror)
 
     def _work(self) -> None:
-        while name := self._next():
-            self._run(name)
+        while job_id := self._next():
+            self._run(job_id)
             with self._wake:
                 self._running = None
 
@@ -154,35 +154,35 @@ class Jobs:
             self._running = None if self._stopping() else self._unfinished()[0]
             return self._running
 
-    def _run(self, name: str) -> None:
+    def _run(self, job_id: str) -> None:
         """Evaluate a job and record how it ended; a job that was stopped stays unfinished."""
         try:
-            summary = self._evaluate(name)
-            rate = read_timing(self._store.run_folder(name) / TIMING_FILE).images_per_s
+            summary = self._evaluate(job_id)
+            rate = read_timing(self._store.run_folder(job_id) / TIMING_FILE).images_per_s
             end: dict[str, Any] = {"status": "done", "summary": summary.to_json()}
             end |= {"images": summary.n, "images_per_s": rate}
         except Stopped:
-            self._change(name)  # keeps the number of images on disk
+            self._change(job_id)  # keeps the number of images on disk
             return
         except (TencropError, ApiError, OSError) as error:
             end = {"status": "failed", "error": public_message(error, self._store.data_root, self._store.folder)}
         except Exception:  # of an engine or a library; the thread lives on
-            log.exception("validation %s", name)
+            log.exception("validation %s", job_id)
             end = {"status": "failed", "error": str(internal_error())}
-        self._change(name, **end, finished=datetime.now(UTC))
+        self._change(job_id, **end, finished=datetime.now(UTC))
 
-    def _evaluate(self, name: str) -> Summary:
+    def _evaluate(self, job_id: str) -> Summary:
         """Raises Stopped where the job is cancelled or the server stops, BadInput, WorkFailed, ApiError."""
-        job = self._jobs[name]
+        job = self._jobs[job_id]
         if job.model not in self._batchers:
             raise BadInput(f"no model {job.model!r}", f"served are {', '.join(self._batchers)}")
-        self._change(name, status="running", started=job.started or datetime.now(UTC))
+        self._change(job_id, status="running", started=job.started or datetime.now(UTC))
 
         def is_stopped() -> bool:
-            return self._stopping() or self._jobs[name].status == "cancelled"
+            return self._stopping() or self._jobs[job_id].status == "cancelled"
 
-        folder, out, batcher = self._find_folder(job.dataset), self._store.run_folder(name), self._batchers[job.model]
-        return evaluate_job(job, folder, out, batcher, is_stopped, partial(self._change, name))
+        folder, out, batcher = self._find_folder(job.dataset), self._store.run_folder(job_id), self._batchers[job.model]
+        return evaluate_job(job, folder, out, batcher, is_stopped, partial(self._change, job_id))
 
 
 def public_message(error: Exception, *folders: Path) -> str:

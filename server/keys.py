@@ -39,7 +39,7 @@ class Keys:
 
     @classmethod
     def read(cls, path: Path) -> "Keys":
-        """Read a key file; # begins a comment. Raises BadInput where the file cannot be read, has a bad line, or no key."""
+        """Read a key file; # starts a comment. Raises BadInput for an unreadable file, a bad line, or no key."""
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:

@@ -54,7 +54,7 @@ class Pipeline:
     ) -> Answer:
         """Read the request's body, then answer it within the deadline. `answer` calls `answer_images`.
 
-        Raises ApiError 429 before the body is read where no place is free, and what `with_deadline` raises.
+        Raises ApiError 429, before the body is read, where no place is free; and all that its parts raise.
         """
         self.admission.check_room()
         body = await read(request)

@@ -75,7 +75,7 @@ def serve(paths: Sequence[Path], options: EngineOptions, ensembles: Sequence[str
 
 
 def _open_models(paths: Sequence[Path], ensembles: Sequence[str], options: EngineOptions) -> list[Predictor]:
-    """Open the models on one device, ensembles last. An ensemble opens its members anew. Raises BadInput, WorkFailed."""
+    """Open models, then ensembles of them, on one device. Members are opened anew. Raises BadInput, WorkFailed."""
     models: list[Predictor] = [open_classifier(path, options) for path in paths]
     by_name = {model.name: path for model, path in zip(models, paths, strict=True)}
     for text in ensembles:

@@ -139,9 +139,9 @@ class Readiness(BaseModel):
 class NewValidation(BaseModel):
     """The body of POST /v1/validations.
 
-    `dataset` is a path below the server's data root; `model` a served model, the first by default; `limit` the number of
-    images, all by default. `holdout` is the share of each class to evaluate where the data set has no validation images of
-    its own.
+    `dataset` is a path below the server's data root; `model` a served model, the first by default; `limit` the number
+    of images, all by default. `holdout` is the share of each class to evaluate where the data set has no validation
+    images of its own.
     """
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"dataset": "photos", "limit": 1000}]})

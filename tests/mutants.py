@@ -1,4 +1,4 @@
-"""Damaged images by the thousand against a real server, for the tests and by hand: every answer must be a 200 or a 4xx in one object.
+"""Posts damaged images by the thousand to a real server. Every answer must be a 200, or a 4xx with one error object.
 
 python tests/mutants.py [COUNT] [SEED]
 """
@@ -19,9 +19,9 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from serving import served
+from serving import run_server
 
-MODES = {  # of Pillow that each format can write
+MODES = {  # the modes of Pillow that each format can write
     "JPEG": ("L", "RGB", "CMYK"),
     "PNG": ("1", "L", "LA", "I;16", "P", "RGB", "RGBA"),
     "WEBP": ("RGB", "RGBA"),
@@ -30,15 +30,15 @@ MODES = {  # of Pillow that each format can write
     "TIFF": ("1", "L", "LA", "I", "I;16", "F", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB"),
 }
 SIZE = (48, 36)
-HEADER = 96  # bytes, in which edits are most likely to reach a field
+HEADER = 96  # bytes; edits here are most likely to change a field
 EXTREMES = (0, 1, 0x7F, 0x80, 0xFE, 0xFF)
 CLIENTS = 4
 ANSWERS = {200: "top", 400: "error", 413: "error", 415: "error"}
 MIB = 1 << 20
 
 
-def picture(mode: str) -> Image.Image:
-    """A formula-made picture of this mode."""
+def draw(mode: str) -> Image.Image:
+    """Draw a picture by a formula, in this mode."""
     y, x = np.mgrid[0 : SIZE[1], 0 : SIZE[0]]
     colours = np.stack([x * 5, y * 7, (x * y) % 256], -1).astype(np.uint8)
     if mode in ("I", "I;16", "F"):
@@ -50,37 +50,36 @@ def picture(mode: str) -> Image.Image:
 
 
 def originals() -> list[bytes]:
-    """Every format in every mode; TIFF and JPEG in more than one coding."""
-    found = [packed(picture(mode), kind) for kind, modes in MODES.items() for mode in modes]
-    found += [packed(picture("RGB"), "JPEG", progressive=True), packed(picture("RGB"), "WEBP", lossless=True)]
+    """Sound images: every format in every mode, TIFF and JPEG in several codings."""
+    found = [encode(draw(mode), kind) for kind, modes in MODES.items() for mode in modes]
+    found += [encode(draw("RGB"), "JPEG", progressive=True), encode(draw("RGB"), "WEBP", lossless=True)]
     found += [
-        packed(picture("RGB"), "TIFF", compression=coding)
-        for coding in ("tiff_lzw", "tiff_deflate", "packbits", "jpeg")
+        encode(draw("RGB"), "TIFF", compression=coding) for coding in ("tiff_lzw", "tiff_deflate", "packbits", "jpeg")
     ]
-    found.append(packed(picture("RGB"), "GIF", save_all=True, append_images=[picture("L").convert("RGB")]))
+    found.append(encode(draw("RGB"), "GIF", save_all=True, append_images=[draw("L").convert("RGB")]))
     exif = Image.Exif()
     exif[0x0112] = 6
-    found.append(packed(picture("RGB"), "JPEG", exif=exif.tobytes()))
+    found.append(encode(draw("RGB"), "JPEG", exif=exif.tobytes()))
     return found
 
 
-def packed(image: Image.Image, kind: str, **options: object) -> bytes:
+def encode(image: Image.Image, kind: str, **options: object) -> bytes:
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
 
 
 def mutants(count: int, seed: int) -> Iterator[bytes]:
-    """Cut, flipped, edited in the header, repeated, blanked, or spliced with another; up to four times."""
-    random, whole = np.random.default_rng(seed), originals()
+    """Damage `count` images, each one to four times: cut, flip, edit the header, repeat, blank, or splice."""
+    random, sound = np.random.default_rng(seed), originals()
     for number in range(count):
-        data = bytearray(whole[number % len(whole)])
+        data = bytearray(sound[number % len(sound)])
         for _ in range(int(random.integers(1, 5))):
-            data = _mutated(data, whole, random)
+            data = _mutate(data, sound, random)
         yield bytes(data)
 
 
-def _mutated(data: bytearray, whole: list[bytes], random: np.random.Generator) -> bytearray:
+def _mutate(data: bytearray, sound: list[bytes], random: np.random.Generator) -> bytearray:
     if not data:
         return data
     at = int(random.integers(len(data)))
@@ -98,12 +97,12 @@ def _mutated(data: bytearray, whole: list[bytes], random: np.random.Generator) -
         case 4:
             data[at : at + length] = bytes(len(data[at : at + length]))
         case 5:
-            return data[:at] + whole[int(random.integers(len(whole)))][at:]
+            return data[:at] + sound[int(random.integers(len(sound)))][at:]
     return data
 
 
-def sent(where: str, images: Iterator[bytes]) -> Counter[int]:
-    """POST them from a few clients at once -> how often each status came. Raises AssertionError for an answer that must not be."""
+def post_all(where: str, images: Iterator[bytes]) -> Counter[int]:
+    """POST the images from several clients at once; count the statuses. Raises AssertionError for a bad answer."""
     lock, statuses = threading.Lock(), Counter[int]()
 
     def client() -> None:
@@ -126,26 +125,26 @@ def sent(where: str, images: Iterator[bytes]) -> Counter[int]:
     return statuses
 
 
-def resident(process: "subprocess.Popen[str]") -> int:
-    """Bytes."""
+def resident_bytes(process: "subprocess.Popen[str]") -> int:
+    """The resident memory of a process in bytes."""
     found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text())
     assert found
     return int(found[1]) << 10
 
 
 def main() -> None:
-    """Tell the statuses, and how the server's memory grew from a tenth of the images to all."""
+    """Print the statuses, and the growth of the server's memory from a tenth of the images to all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("count", type=int, nargs="?", default=50_000)
     parser.add_argument("seed", type=int, nargs="?", default=0)
     options = parser.parse_args()
     tenth = options.count // 10
-    with served() as (process, url):
+    with run_server() as (process, url):
         where, images = url.removeprefix("http://"), mutants(options.count, options.seed)
         statuses, grown = Counter[int](), []
         for part in range(1, 11):
-            statuses += sent(where, islice(images, tenth))
-            grown.append(resident(process))
+            statuses += post_all(where, islice(images, tenth))
+            grown.append(resident_bytes(process))
             print(
                 f"{part * tenth:,} images: {dict(sorted(statuses.items()))}, {grown[-1] / MIB:.0f} MiB resident",
                 flush=True,

@@ -10,20 +10,23 @@ SERVE = [sys.executable, "-m", "tencrop", "serve"]
 
 
 @contextmanager
-def served(*options: str, **environment: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
-    """The process and its address, http://host:port; it is killed at the end. `environment`, where it is given, is all of it."""
+def run_server(*options: str, **environment: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    """Start a server and yield its process and its address, http://host:port; kill the process at the end.
+
+    `environment`, where given, is all of the environment.
+    """
     command = [*SERVE, *options, "--port", "0"]
     with subprocess.Popen(
         command, text=True, env=environment or None, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
     ) as process:
         try:
-            yield process, address(process)
+            yield process, read_address(process)
         finally:
             process.kill()
 
 
-def address(process: "subprocess.Popen[str]") -> str:
-    """Where a process listens, once it has started; its stderr is read until then."""
+def read_address(process: "subprocess.Popen[str]") -> str:
+    """The address where a process listens. Reads its stderr until the server has started."""
     assert process.stderr
     seen = []
     for line in process.stderr:

@@ -13,7 +13,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
-from serving import served
+from serving import run_server
 from typer.main import get_command
 
 from tencrop.cli import app as command_line
@@ -112,7 +112,7 @@ def test_health_check_follows_the_server_which_reports_to_nobody(tmp_path: Path)
         "TENCROP_HOST": "127.0.0.1",
     }
     runs = {key: value for key, value in os.environ.items() if key != "CI"} | image  # under CI no library reports
-    with served(**runs) as (server, url):
+    with run_server(**runs) as (server, url):
         checked = runs | {"TENCROP_PORT": url.rpartition(":")[2]}
         up = subprocess.run(command, env=checked, timeout=20, check=False).returncode
         server.terminate()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from serving import served
+from serving import run_server
 
 from tencrop.images.decode import decode
 from tencrop.model.embedded import EMBEDDED
@@ -44,7 +44,7 @@ def test_ten_lines_of_onnxruntime_numpy_and_pillow_predict_like_tencrop(
 def test_the_client_examples_get_answers(photographs: dict[str, Path], tmp_path: Path) -> None:
     (block,) = re.findall(r"```py\n(.*?)```", README, re.DOTALL)
     (tmp_path / "photo.jpg").write_bytes(photographs["china"].read_bytes())
-    with served() as (_, url):
+    with run_server() as (_, url):
         lines = block.replace("localhost:8000", url.removeprefix("http://"))
         done = subprocess.run([sys.executable, "-c", lines], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

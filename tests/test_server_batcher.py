@@ -1,4 +1,4 @@
-"""The batcher: every caller gets its own row, whatever others do."""
+"""The batcher: every caller gets its own row, whatever other callers do."""
 
 import asyncio
 import sys
@@ -27,8 +27,8 @@ class Echo:
         self.contract = Contract()
         self.gate = threading.Event()
         self.gate.set()
-        self.calls = 0  # begun
-        self.sizes: list[int] = []  # of those let through
+        self.calls = 0  # forward passes that began
+        self.sizes: list[int] = []  # images of each forward pass that passed the gate
         self.fail_next = False
 
     def forward(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -70,7 +70,7 @@ def test_each_caller_gets_its_own_row() -> None:
     assert max(engine.sizes) <= 4 and sum(engine.sizes) == 100
 
 
-def test_what_waits_goes_together_up_to_the_budget() -> None:
+def test_waiting_images_go_together_up_to_the_budget() -> None:
     engine = Echo()
     running = batcher(engine)
 
@@ -122,7 +122,7 @@ def test_engine_error_reaches_its_callers_and_the_thread_lives_on() -> None:
     assert not running.is_alive
 
 
-def test_stop_finishes_what_waits() -> None:
+def test_stop_answers_the_images_that_wait() -> None:
     engine = Echo()
     running = batcher(engine, forward_images=1)
 
@@ -205,7 +205,7 @@ def test_a_job_of_an_engine_whose_thread_has_died_fails_and_is_not_stopped(monke
     running.stop()
 
 
-def test_forwards_have_few_sizes_and_what_is_padded_is_left_out() -> None:
+def test_forwards_have_few_sizes_and_padding_is_left_out() -> None:
     assert forward_sizes(4) == [1, 2, 3, 4]
     assert forward_sizes(32) == [1, 2, 3, 4, 8, 16, 32]
     assert forward_sizes(20) == [1, 2, 3, 4, 8, 16, 20]
@@ -248,7 +248,7 @@ def test_two_engines_share_one_queue() -> None:
     assert (len(slow.sizes), len(quick.sizes)) == (1, 9)
 
 
-def test_no_forward_of_a_job_begins_while_an_image_is_coming() -> None:
+def test_no_forward_of_a_job_begins_while_an_image_is_in_flight() -> None:
     engine = Echo()
     running = batcher(engine)
 

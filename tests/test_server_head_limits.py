@@ -1,4 +1,4 @@
-"""What a slow, silent or shapeless client does to a connection, on real sockets: it is cut off, and others are answered."""
+"""Slow, silent and malformed clients on real sockets: their connections are closed, and others are answered."""
 
 import asyncio
 import gzip
@@ -16,7 +16,7 @@ import uvicorn
 from PIL import Image
 
 from tencrop.runtime.classifier import Classifier
-from tencrop.server import head_limits as bounded
+from tencrop.server import head_limits
 from tencrop.server.app import create_app
 from tencrop.server.head_limits import HEAD_BYTES, HeadLimits
 from tencrop.server.settings import Settings
@@ -29,7 +29,7 @@ READY = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 def address(classifier: Classifier) -> Iterator[tuple[str, int]]:
     """A server in a thread of this process, with a short deadline for heads."""
     with pytest.MonkeyPatch.context() as patch, socket.create_server(("127.0.0.1", 0)) as listening:
-        patch.setattr(bounded, "HEAD_SECONDS", SECONDS)
+        patch.setattr(head_limits, "HEAD_SECONDS", SECONDS)
         app = create_app([classifier], Settings(body_seconds=SECONDS, max_body_bytes=1000, max_bodies_bytes=1500))
         server = uvicorn.Server(
             uvicorn.Config(app, http=HeadLimits, ws="none", log_level="error", timeout_keep_alive=60)
@@ -42,7 +42,7 @@ def address(classifier: Classifier) -> Iterator[tuple[str, int]]:
 
 
 def talk(address: tuple[str, int], *parts: bytes, pause: float = 0.0) -> tuple[bytes, float]:
-    """Send the parts, a pause between them -> what comes until the server closes, and after how many seconds."""
+    """Send the parts with pauses between them -> the bytes until the server closes, and the seconds until then."""
     started = time.monotonic()
     with closing(socket.create_connection(address, timeout=20)) as connection:
         try:
@@ -89,7 +89,7 @@ def test_a_head_without_end_is_431(address: tuple[str, int], head: bytes) -> Non
     assert received.startswith(b"HTTP/1.1 431")
 
 
-def test_what_is_no_http_is_400(address: tuple[str, int]) -> None:
+def test_bytes_that_are_not_http_are_400(address: tuple[str, int]) -> None:
     received, _ = talk(address, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 hello over TLS\r\n\r\n")
     assert received.startswith(b"HTTP/1.1 400")
 
@@ -121,19 +121,19 @@ def test_a_client_that_leaves_costs_no_forward(address: tuple[str, int], monkeyp
         assert began.wait(10)
         with closing(socket.create_connection(address)) as leaves:
             leaves.sendall(request)
-            waits_for(address, b'tencrop_queue_images{model="caltech101"} 1.0')
-        waits_for(
+            wait_for(address, b'tencrop_queue_images{model="caltech101"} 1.0')
+        wait_for(
             address, b'tencrop_admitted_images{model="caltech101"} 1.0'
         )  # its place is free before any forward ends
         gate.set()
         assert stays.result()[0].startswith(b"HTTP/1.1 200")
-    waits_for(address, b'tencrop_queue_images{model="caltech101"} 0.0')
+    wait_for(address, b'tencrop_queue_images{model="caltech101"} 0.0')
     assert forwards == [1]
 
 
 @contextmanager
 def opened_at_the_end(gate: threading.Event) -> Iterator[None]:
-    """However the test ends."""
+    """Open the gate, however the test ends."""
     try:
         yield
     finally:
@@ -144,8 +144,8 @@ def metrics(address: tuple[str, int]) -> bytes:
     return talk(address, b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")[0]
 
 
-def waits_for(address: tuple[str, int], line: bytes) -> None:
-    """Until the metrics say so."""
+def wait_for(address: tuple[str, int], line: bytes) -> None:
+    """Wait until the metrics hold this line."""
     due = time.monotonic() + 10
     while line not in metrics(address):
         assert time.monotonic() < due

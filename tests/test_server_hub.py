@@ -1,4 +1,4 @@
-"""/v1/image-classification as huggingface_hub's InferenceClient speaks it, and /v1/predict/batch, through real connections."""
+"""/v1/image-classification by huggingface_hub's InferenceClient, and /v1/predict/batch, through real connections."""
 
 import base64
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from huggingface_hub import InferenceClient
 from huggingface_hub.errors import HfHubHTTPError
-from serving import served
+from serving import run_server
 
 from tencrop.images.decode import decode
 from tencrop.model.metrics import top_k
@@ -19,7 +19,7 @@ from tencrop.runtime.classifier import Classifier
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
     """The address of a process that serves the embedded model in fp32."""
-    with served("--precision", "fp32") as (_, url):
+    with run_server("--precision", "fp32") as (_, url):
         yield url
 
 
@@ -47,7 +47,7 @@ def test_the_hubs_client_gets_labels_and_scores(
     np.testing.assert_allclose([guess.score for guess in guesses], [p for _, p in wanted], rtol=0, atol=1e-5)
 
 
-def test_the_hubs_client_hears_what_is_wrong(server: str) -> None:
+def test_the_hubs_client_gets_errors(server: str) -> None:
     client = InferenceClient(model=f"{server}/v1/image-classification", token="none")
     with pytest.raises(HfHubHTTPError, match="415"):
         client.image_classification(b"no image")
@@ -79,7 +79,7 @@ def test_a_form_is_taken_too(server: str, china: bytes, expected: list[tuple[str
     assert [guess["label"] for guess in reply.json()] == [label for label, _ in expected]
 
 
-def test_a_batch_is_answered_in_order_whatever_some_of_it_are(
+def test_a_batch_is_answered_in_order_with_errors_in_their_places(
     server: str, china: bytes, photographs: dict[str, Path]
 ) -> None:
     flower = photographs["flower"].read_bytes()
@@ -104,7 +104,7 @@ def test_a_batch_is_answered_in_order_whatever_some_of_it_are(
         ({"files": {"images": b"x"}, "params": {"top": 0}}, 422),
     ],
 )
-def test_a_batch_that_is_none_is_refused(server: str, form: dict[str, object], status: int) -> None:
+def test_a_body_that_is_no_batch_is_refused(server: str, form: dict[str, object], status: int) -> None:
     reply = httpx2.post(f"{server}/v1/predict/batch", **form)  # type: ignore[arg-type]
     assert reply.status_code == status and reply.json()["error"]["message"]
 

@@ -1,4 +1,4 @@
-"""Importing the server changes nothing outside of it: warnings, other libraries' classes, logging, signals, environment."""
+"""Importing the server changes nothing global: warnings, other libraries' classes, logging, signals, environment."""
 
 import json
 import subprocess
@@ -22,7 +22,7 @@ def state():
             f"{name} {handler}" for name, logger in [("root", logging.root), *loggers.items()]
             for handler in getattr(logger, "handlers", ())
         ),
-        "levels": {name: getattr(logger, "level", 0) for name, logger in loggers.items() if getattr(logger, "level", 0)},
+        "levels": {name: logger.level for name, logger in loggers.items() if getattr(logger, "level", 0)},
         "signals": [str(signal.getsignal(number)) for number in signal.valid_signals()],
         "environment": dict(os.environ),
         "threads": threading.active_count(),
@@ -35,7 +35,8 @@ names = [module.name for module in pkgutil.walk_packages(server.__path__, "tencr
 for name in names:
     importlib.import_module(name)
 after = state()
-print(json.dumps({"names": names, "changed": {key: [before[key], after[key]] for key in before if before[key] != after[key]}}))
+changed = {key: [before[key], after[key]] for key in before if before[key] != after[key]}
+print(json.dumps({"names": names, "changed": changed}))
 """
 
 

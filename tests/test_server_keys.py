@@ -86,7 +86,7 @@ def test_a_body_is_not_read_before_the_key(client: TestClient) -> None:
         (None, "cannot be read"),
     ],
 )
-def test_a_bad_file_is_one_line(tmp_path: Path, text: str | None, why: str) -> None:
+def test_a_bad_key_file_is_one_line(tmp_path: Path, text: str | None, why: str) -> None:
     file = tmp_path / "keys"
     if text is not None:
         file.write_text(text)

@@ -34,7 +34,7 @@ def samples(client: TestClient) -> dict[tuple[str, str], float]:
     }
 
 
-def test_requests_images_forwards_and_engines_are_told(client: TestClient, photographs: dict[str, Path]) -> None:
+def test_metrics_hold_requests_images_forwards_and_engines(client: TestClient, photographs: dict[str, Path]) -> None:
     china = photographs["china"].read_bytes()
     for _ in range(3):
         assert client.post("/v1/predict", content=china).status_code == 200
@@ -54,7 +54,7 @@ def test_requests_images_forwards_and_engines_are_told(client: TestClient, photo
     assert found["process_resident_memory_bytes", ""] > 1e6
 
 
-def test_what_waits_is_told(client: TestClient) -> None:
+def test_metrics_hold_the_admitted_images(client: TestClient) -> None:
     admission = client.app.state.server_state.pipelines["caltech101"].admission  # type: ignore[attr-defined]
     with admission.admit(5):
         assert samples(client)["tencrop_admitted_images", "caltech101"] == 5

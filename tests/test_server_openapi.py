@@ -11,7 +11,7 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.core.result import Ok
 from schemathesis.schemas import BaseSchema
 from schemathesis.specs.openapi.checks import response_schema_conformance
-from serving import served
+from serving import run_server
 
 EXAMPLES = 25  # of each operation
 
@@ -21,7 +21,7 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BaseSchema]:
     """Of a process that serves the embedded model, validations included."""
     folder = tmp_path_factory.mktemp("openapi")
     (folder / "data").mkdir()
-    with served("--data-root", str(folder / "data"), "--state-dir", str(folder / "state")) as (process, url):
+    with run_server("--data-root", str(folder / "data"), "--state-dir", str(folder / "state")) as (process, url):
         yield schemathesis.openapi.from_url(f"{url}/openapi.json")
         assert process.poll() is None
 

@@ -1,4 +1,4 @@
-"""The page in a real Chromium against a real server: what it shows is what the API says, whatever one does to it."""
+"""The page in a real Chromium against a real server: the page shows what the API answers, whatever its user does."""
 
 import base64
 import io
@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, Route, expect, sync_playwright
-from serving import address
+from serving import read_address
 from support.crops import write_crops
 from test_evaluation_report_browser import contrast
 
@@ -60,7 +60,7 @@ cli.main()
 
 @pytest.fixture(scope="module")
 def folder(photographs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`data/photos` with cuts of the photographs, `second.onnx`, which is the embedded model, and later the server's state."""
+    """`data/photos` with crops of the photographs, `second.onnx` (the embedded model), and later the server's state."""
     folder = tmp_path_factory.mktemp("page")
     write_crops(folder / "data" / "photos", photographs, IMAGES, broken=None)
     (folder / "second.onnx").symlink_to(EMBEDDED / "tencrop.onnx")
@@ -74,7 +74,7 @@ def hold(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def url(folder: Path, hold: Path) -> Iterator[str]:
-    """Of a server with two models and a data root."""
+    """The address of a server with two models and a data root."""
     child = CHILD.replace("HOLD", repr(str(hold)))
     models = [str(EMBEDDED / "tencrop.onnx"), str(folder / "second.onnx")]
     kept = ["--data-root", str(folder / "data"), "--state-dir", str(folder / "state")]
@@ -86,7 +86,7 @@ def url(folder: Path, hold: Path) -> Iterator[str]:
         subprocess.Popen(command, cwd=ROOT, env=limits, stderr=subprocess.PIPE, text=True, stdout=sink) as process,
     ):
         try:
-            yield address(process)
+            yield read_address(process)
         finally:
             process.kill()
 
@@ -107,8 +107,11 @@ def china(photographs: dict[str, Path]) -> Path:
 
 
 @contextmanager
-def opened(browser: Browser, url: str, *refused: str, **options: Any) -> Iterator[Page]:
-    """The page; afterwards it has asked nobody but the server, and complained of nothing but replies of these statuses."""
+def open_page(browser: Browser, url: str, *refused: str, **options: Any) -> Iterator[Page]:
+    """Open the page, and close it at the end.
+
+    The page must have asked no other server, and have logged no errors but those of replies with these statuses.
+    """
     elsewhere, heard = list[str](), list[str]()
 
     def guard(route: Route) -> None:
@@ -133,7 +136,7 @@ def opened(browser: Browser, url: str, *refused: str, **options: Any) -> Iterato
 
 
 def ask(url: str, image: bytes) -> dict[str, Any]:
-    """What the API says."""
+    """The answer of the API."""
     with urllib.request.urlopen(
         urllib.request.Request(f"{url}/v1/predict?views=true", image, {"Content-Type": "image/any"})
     ) as reply:
@@ -145,7 +148,7 @@ def percent(probability: float) -> str:
 
 
 def assert_shows(page: Page, answer: dict[str, Any]) -> None:
-    """Five labels, ten views, and how many of these agree with the mean."""
+    """The page shows five labels, ten views, and how many of the views agree with the mean."""
     mean, views = answer["top"][0], answer["views"]
     expect(page.locator("#labels li")).to_have_text(
         [f"{guess['label']} {percent(guess['probability'])}" for guess in answer["top"]]
@@ -169,20 +172,20 @@ def assert_shows(page: Page, answer: dict[str, Any]) -> None:
 
 
 def give(page: Page, image: Path | tuple[str, bytes]) -> None:
-    """Pick it."""
+    """Pick an image in the page."""
     file: Any = image if isinstance(image, Path) else {"name": image[0], "mimeType": "", "buffer": image[1]}
     page.locator("#file").set_input_files(file)
 
 
-def drawn(canvas: Locator) -> np.ndarray:
-    """Its pixels, uint8 [H,W,3]."""
+def read_pixels(canvas: Locator) -> np.ndarray:
+    """The pixels of a canvas, uint8 [H,W,3]."""
     data = canvas.evaluate("(canvas) => canvas.toDataURL()").partition(",")[2]
     with Image.open(io.BytesIO(base64.b64decode(data))) as image:
         return np.asarray(image.convert("RGB"))
 
 
 def test_picked_photograph_gets_the_labels_and_views_of_the_api(browser: Browser, url: str, china: Path) -> None:
-    with opened(browser, url) as page:
+    with open_page(browser, url) as page:
         with page.expect_file_chooser() as chooser:
             page.get_by_role("button", name="Pick an image").click()
         chooser.value.set_files(china)
@@ -198,31 +201,31 @@ def test_each_tile_is_the_crop_that_the_net_sees(browser: Browser, url: str, chi
     for top, left, mirrored in contract.views:
         crop = pixels[top : top + contract.crop, left : left + contract.crop]
         crops.append(crop[:, ::-1] if mirrored else crop)
-    with opened(browser, url) as page:
+    with open_page(browser, url) as page:
         give(page, china)
         expect(page.locator("#views canvas")).to_have_count(10)
         for i, canvas in enumerate(page.locator("#views canvas").all()):
-            tile = np.asarray(Image.fromarray(drawn(canvas)).resize((contract.crop, contract.crop)), np.float32)
+            tile = np.asarray(Image.fromarray(read_pixels(canvas)).resize((contract.crop, contract.crop)), np.float32)
             distances = [float(np.abs(tile - crop).mean()) for crop in crops]
             assert int(np.argmin(distances)) == i and distances[i] < 6
 
 
 def test_box_of_a_view_is_shown_while_it_is_pointed_at_or_focused(browser: Browser, url: str, china: Path) -> None:
-    with opened(browser, url) as page:
+    with open_page(browser, url) as page:
         give(page, china)
         tile, picture = (
             page.locator("#views button").nth(4),
             page.locator("#picture"),
         )  # bottom right: 32 pixels are cut off
         expect(tile).to_be_visible()
-        rest = drawn(picture)
+        rest = read_pixels(picture)
         for show, hide in ((tile.hover, page.locator("h1").hover), (tile.focus, tile.blur)):
             show()
-            shown = drawn(picture)
+            shown = read_pixels(picture)
             assert shown[10, 400].sum() < 0.6 * rest[10, 400].sum()  # above it is shade
             assert abs(shown[400, 99] - np.array([255, 210, 63])).max() < 30  # its frame
             hide()
-            np.testing.assert_array_equal(drawn(picture), rest)
+            np.testing.assert_array_equal(read_pixels(picture), rest)
 
 
 @pytest.mark.parametrize("way", ["paste", "drop"])
@@ -231,17 +234,18 @@ def test_pasted_and_dropped_images_are_answered_too(way: str, browser: Browser, 
       const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
       const carried = new DataTransfer();
       carried.items.add(new File([bytes], "china.jpg", { type: "image/jpeg" }));
-      const event = way === "paste" ? new ClipboardEvent(way, { clipboardData: carried, bubbles: true, cancelable: true })
-        : new DragEvent(way, { dataTransfer: carried, bubbles: true, cancelable: true });
+      const options = { bubbles: true, cancelable: true };
+      const event = way === "paste" ? new ClipboardEvent(way, { clipboardData: carried, ...options })
+        : new DragEvent(way, { dataTransfer: carried, ...options });
       document.body.dispatchEvent(event);
     }"""
-    with opened(browser, url) as page:
+    with open_page(browser, url) as page:
         page.evaluate(script, [way, base64.b64encode(china.read_bytes()).decode()])
         assert_shows(page, ask(url, china.read_bytes()))
 
 
 def test_classes_of_the_same_words_are_told_apart(browser: Browser, url: str) -> None:
-    with opened(browser, url) as page:
+    with open_page(browser, url) as page:
         cranes = [
             {"id": "n02012849", "label": "crane"},
             {"id": "n03126707", "label": "crane"},
@@ -253,9 +257,9 @@ def test_classes_of_the_same_words_are_told_apart(browser: Browser, url: str) ->
     assert [guess["label"] for guess in said] == ["crane (n02012849)", "crane (n03126707)", "ant", "crane (n02012849)"]
 
 
-def test_what_is_no_file_is_not_dropped_in_silence(browser: Browser, url: str, china: Path) -> None:
+def test_a_drop_without_a_file_is_explained(browser: Browser, url: str, china: Path) -> None:
     drop = "document.body.dispatchEvent(new DragEvent('drop', { dataTransfer: new DataTransfer(), bubbles: true }))"
-    with opened(browser, url) as page:
+    with open_page(browser, url) as page:
         page.evaluate(drop)
         expect(page.get_by_role("alert").filter(has_text="That was no file")).to_be_visible()
         give(page, china)
@@ -265,8 +269,8 @@ def test_what_is_no_file_is_not_dropped_in_silence(browser: Browser, url: str, c
         expect(page.locator("#answer")).to_be_visible()
 
 
-def test_damaged_file_is_told_in_words_and_the_page_goes_on(browser: Browser, url: str, china: Path) -> None:
-    with opened(browser, url, "400", "415") as page:
+def test_damaged_file_is_explained_and_the_page_goes_on(browser: Browser, url: str, china: Path) -> None:
+    with open_page(browser, url, "400", "415") as page:
         give(page, china)
         expect(page.locator("#answer")).to_be_visible()
         give(page, ("half.jpg", china.read_bytes()[:9000]))
@@ -281,8 +285,8 @@ def test_damaged_file_is_told_in_words_and_the_page_goes_on(browser: Browser, ur
         assert_shows(page, ask(url, china.read_bytes()))
 
 
-def test_too_large_a_file_is_told_with_its_size(browser: Browser, url: str) -> None:
-    with opened(browser, url, "413", "ERR_") as page:
+def test_too_large_a_file_is_explained_with_its_size(browser: Browser, url: str) -> None:
+    with open_page(browser, url, "413", "ERR_") as page:
         give(page, ("huge.bmp", b"BM" + bytes(MAX_BODY)))
         expect(page.locator("#failed")).to_contain_text("huge.bmp (2.0 MB) is too large")
 
@@ -291,17 +295,17 @@ def test_tiff_is_answered_and_the_page_says_that_it_cannot_be_shown(browser: Bro
     packed = io.BytesIO()
     with Image.open(china) as image:
         image.resize((320, 213)).save(packed, "TIFF")
-    with opened(browser, url) as page:
+    with open_page(browser, url) as page:
         give(page, ("china.tiff", packed.getvalue()))
         expect(page.locator("#unseen")).to_have_text("This browser cannot show TIFF images; the server can read them.")
         expect(page.locator("#labels li")).to_have_count(5)
         expect(page.locator("#views button")).to_have_count(10)
 
 
-def test_newer_image_stops_the_older_and_progress_is_told(
+def test_newer_image_stops_the_older_and_progress_is_shown(
     browser: Browser, url: str, china: Path, photographs: dict[str, Path]
 ) -> None:
-    with opened(browser, url, "ERR_", reduced_motion="reduce") as page:
+    with open_page(browser, url, "ERR_", reduced_motion="reduce") as page:
         stopped = list[str | None]()
         page.on("requestfailed", lambda request: stopped.append(request.failure))
         page.route("**/v1/predict**", lambda route: None, times=1)  # is never answered
@@ -315,10 +319,10 @@ def test_newer_image_stops_the_older_and_progress_is_told(
         assert stopped == ["net::ERR_ABORTED"]
 
 
-def test_busy_and_unreachable_servers_are_told_and_the_image_is_sent_again(
+def test_busy_and_unreachable_servers_are_explained_and_the_image_is_sent_again(
     browser: Browser, url: str, china: Path
 ) -> None:
-    with opened(browser, url, "429", "ERR_FAILED") as page:
+    with open_page(browser, url, "429", "ERR_FAILED") as page:
         full = json.dumps({"error": {"code": "queue_full", "message": "256 images wait"}})
         page.route(
             "**/v1/predict**", lambda route: route.fulfill(status=429, body=full, headers={"Retry-After": "2"}), times=1
@@ -333,7 +337,7 @@ def test_busy_and_unreachable_servers_are_told_and_the_image_is_sent_again(
 
 
 def test_everything_can_be_reached_by_keyboard_in_order(browser: Browser, url: str, china: Path) -> None:
-    with opened(browser, url) as page:
+    with open_page(browser, url) as page:
         with page.expect_file_chooser() as chooser:
             page.keyboard.press("Tab")
             page.keyboard.press("Tab")
@@ -354,11 +358,12 @@ def test_everything_can_be_reached_by_keyboard_in_order(browser: Browser, url: s
 
 
 def test_screen_readers_are_given_names_and_headings(browser: Browser, url: str, china: Path) -> None:
-    with opened(browser, url) as page:
+    with open_page(browser, url) as page:
         give(page, china)
         expect(page.locator("#views button")).to_have_count(10)
         name = re.compile(
-            r"^[a-z ]+, \d+\.\d%, (top left|top right|center|bottom left|bottom right)(, mirrored)?(; agrees with the mean)?$"
+            r"^[a-z ]+, \d+\.\d%, (top left|top right|center|bottom left|bottom right)(, mirrored)?"
+            r"(; agrees with the mean)?$"
         )
         assert page.get_by_role("button", name=name).count() == 10
         assert page.evaluate("Array.from(document.querySelectorAll('h1,h2,h3'), (h) => h.tagName)")[:2] == ["H1", "H2"]
@@ -373,15 +378,19 @@ def test_page_can_be_read_in_light_and_dark_and_never_scrolls_sideways(
     scheme: str, width: int, browser: Browser, url: str, china: Path
 ) -> None:
     script = """() => {
-      const hex = (colour) => "#" + colour.match(/[\\d.]+/g).slice(0, 3).map((c) => Number(c).toString(16).padStart(2, "0")).join("");
+      const byte = (channel) => Number(channel).toString(16).padStart(2, "0");
+      const hex = (colour) => "#" + colour.match(/[\\d.]+/g).slice(0, 3).map(byte).join("");
       const clear = (colour) => /, 0\\)$/.test(colour);
-      const ground = (e) => !e ? "rgb(255, 255, 255)" : clear(getComputedStyle(e).backgroundColor) ? ground(e.parentElement)
-        : getComputedStyle(e).backgroundColor;
+      const ground = (e) => {
+        if (!e) return "rgb(255, 255, 255)";
+        const colour = getComputedStyle(e).backgroundColor;
+        return clear(colour) ? ground(e.parentElement) : colour;
+      };
       const own = (e) => Array.from(e.childNodes).some((node) => node.nodeType === Node.TEXT_NODE && node.data.trim());
       return Array.from(document.body.querySelectorAll("*")).filter((e) => own(e) && e.checkVisibility())
         .map((e) => [e.textContent, hex(getComputedStyle(e).color), hex(ground(e))]);
     }"""
-    with opened(browser, url, color_scheme=scheme, viewport={"width": width, "height": 700}) as page:
+    with open_page(browser, url, color_scheme=scheme, viewport={"width": width, "height": 700}) as page:
         give(page, china)
         expect(page.locator("#views button")).to_have_count(10)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -398,9 +407,9 @@ def test_page_can_be_read_in_light_and_dark_and_never_scrolls_sideways(
 def test_telephone_takes_photographs_and_shows_the_picture_beside_each_view(
     browser: Browser, url: str, china: Path
 ) -> None:
-    with opened(browser, url) as page:
+    with open_page(browser, url) as page:
         expect(page.locator("#photograph")).to_be_hidden()
-    with opened(browser, url, is_mobile=True, has_touch=True, viewport={"width": 360, "height": 700}) as page:
+    with open_page(browser, url, is_mobile=True, has_touch=True, viewport={"width": 360, "height": 700}) as page:
         with page.expect_file_chooser() as chooser:
             page.get_by_role("button", name="Take a photograph").tap()
         assert chooser.value.element.get_attribute("capture") == "environment"
@@ -411,7 +420,7 @@ def test_telephone_takes_photographs_and_shows_the_picture_beside_each_view(
 
 
 def test_other_model_answers_the_same_image_and_shows_its_kernels(browser: Browser, url: str, china: Path) -> None:
-    with opened(browser, url) as page:
+    with open_page(browser, url) as page:
         give(page, china)
         expect(page.locator("#views button")).to_have_count(10)
         with page.expect_response(lambda reply: reply.url.endswith("/v1/predict?views=true&model=second")) as reply:
@@ -435,7 +444,7 @@ def start(page: Page, dataset: str, limit: int | None = None, holdout: float | N
 
 def test_job_is_started_followed_and_leads_to_its_report(browser: Browser, url: str, hold: Path) -> None:
     hold.touch()
-    with opened(browser, url) as page:
+    with open_page(browser, url) as page:
         start(page, "photos")
         job, next_one = row(page, "photos by caltech101"), row(page, "photos by caltech101, at most 3 images")
         expect(job.get_by_role("progressbar")).to_have_js_property("value", 8 / IMAGES)
@@ -447,7 +456,7 @@ def test_job_is_started_followed_and_leads_to_its_report(browser: Browser, url: 
         hold.unlink()
         expect(job.locator(".status")).to_have_text(re.compile(rf"^Done: {IMAGES} images, [\d.]+ images/s$"))
         expect(next_one.locator(".status")).to_contain_text("Done: 3 images")
-        expect(page.locator("#told")).to_contain_text("Validation of photos. Done: ")
+        expect(page.locator("#job-news")).to_contain_text("Validation of photos. Done: ")
         summary = page.evaluate("fetch('/v1/validations').then((reply) => reply.json())")[1]["summary"]
         errors = [summary[kind][which] for kind in ("center", "ten_crop") for which in ("top1_error", "top5_error")]
         expect(job.locator("tbody td")).to_have_text([f"{100 * error:.2f}%" for error in errors])
@@ -459,8 +468,8 @@ def test_job_is_started_followed_and_leads_to_its_report(browser: Browser, url: 
             expect(finished).to_have_count(0)
 
 
-def test_held_out_share_is_asked_for_and_said(browser: Browser, url: str, hold: Path) -> None:
-    with opened(browser, url, "409") as page:
+def test_held_out_share_is_sent_and_shown(browser: Browser, url: str, hold: Path) -> None:
+    with open_page(browser, url, "409") as page:
         start(page, "photos", holdout=0.2)
         job = row(page, "photos by caltech101, held-out share 0.2")
         expect(job.locator(".status")).to_contain_text(f"Done: {IMAGES // 5} images")
@@ -478,17 +487,17 @@ def test_held_out_share_is_asked_for_and_said(browser: Browser, url: str, hold: 
         expect(job).to_have_count(0)
 
 
-def test_jobs_are_cancelled_and_removed_and_mistakes_are_told(browser: Browser, url: str, hold: Path) -> None:
+def test_jobs_are_cancelled_and_removed_and_mistakes_are_explained(browser: Browser, url: str, hold: Path) -> None:
     hold.touch()
-    with opened(browser, url, "409", "422") as page:
+    with open_page(browser, url, "409", "422") as page:
         start(page, "../photos")
-        expect(page.locator("#untold")).to_have_text("Dataset: not in the data root; give a path below it.")
+        expect(page.locator("#job-error")).to_have_text("Dataset: not in the data root; give a path below it.")
         start(page, "photos", 20)
         start(page, "photos", 3)
         first, second = (row(page, f"photos by caltech101, at most {limit} images") for limit in (20, 3))
         expect(first.locator(".status")).to_contain_text("Running: 8 of 20 images")
         expect(second.locator(".status")).to_have_text("Waiting for its turn")
-        expect(page.locator("#untold")).to_be_empty()
+        expect(page.locator("#job-error")).to_be_empty()
         first.get_by_role("button", name="Cancel").click()
         expect(first.locator(".status")).to_have_text("Cancelled after 8 images")
         first.get_by_role("button", name="Remove").click()  # the server says that it is stopping still
@@ -500,11 +509,11 @@ def test_jobs_are_cancelled_and_removed_and_mistakes_are_told(browser: Browser, 
         expect(page.locator("#jobs li")).to_have_count(0)
 
 
-def test_page_says_how_validations_are_turned_on(browser: Browser, url: str) -> None:
+def test_page_explains_how_validations_are_turned_on(browser: Browser, url: str) -> None:
     off = json.dumps(
-        {"error": {"code": "validations_off", "message": "validations are off: start the server with --data-root"}}
+        {"error": {"code": "validations_off", "message": "validations are off: the server has no data root"}}
     )
-    with opened(browser, url, "404") as page:
+    with open_page(browser, url, "404") as page:
         page.route("**/v1/validations", lambda route: route.fulfill(status=404, body=off))
         page.reload()
         expect(page.get_by_text("tencrop serve --data-root DIR")).to_be_visible()
@@ -512,7 +521,7 @@ def test_page_says_how_validations_are_turned_on(browser: Browser, url: str) -> 
 
 
 def test_key_is_asked_for_once_and_sent_with_everything(browser: Browser, url: str, china: Path) -> None:
-    with opened(browser, url, "401") as page:
+    with open_page(browser, url, "401") as page:
         page.route("**/v1/**", locked)
         page.reload()
         for wrong in ("", "wrong"):

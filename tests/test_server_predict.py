@@ -177,7 +177,7 @@ def test_two_images_are_refused(client: TestClient, jpeg: bytes) -> None:
     assert (reply.status_code, reply.json()["error"]["code"]) == (422, "bad_parameter")
 
 
-def test_more_than_fits_is_429(classifier: Classifier, jpeg: bytes) -> None:
+def test_more_images_than_places_are_429(classifier: Classifier, jpeg: bytes) -> None:
     with TestClient(create_app([classifier], Settings(queue_views=10))) as client:
         admission = client.app.state.server_state.pipelines["caltech101"].admission  # type: ignore[attr-defined]
         with admission.admit():
@@ -207,7 +207,7 @@ def test_a_batch_takes_a_place_for_each_image(classifier: Classifier, jpeg: byte
         assert admission.admitted == 0
 
 
-def test_failure_of_our_own_is_an_error_object(
+def test_failure_of_the_server_is_an_error_object(
     classifier: Classifier, jpeg: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with TestClient(create_app([classifier], Settings()), raise_server_exceptions=False) as client:

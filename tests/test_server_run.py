@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from serving import SERVE, served
+from serving import SERVE, run_server
 
 from tencrop.common.errors import BadInput
 from tencrop.model.embedded import EMBEDDED
@@ -29,7 +29,7 @@ MAX_RESIDENT_MIB = 700
 @pytest.fixture
 def server() -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A serving process on a free port, and its address."""
-    with served() as running:
+    with run_server() as running:
         yield running
 
 
@@ -52,7 +52,7 @@ def test_uploads_of_fifty_megapixels_leave_no_memory_behind() -> None:
     packed = io.BytesIO()
     Image.new("RGBA", (7000, 7000), "teal").save(packed, "PNG")
     patient = os.environ | {"TENCROP_DEADLINE_SECONDS": "120"}  # the test is of memory, and cores may be busy
-    with served(**patient) as (process, address), ThreadPoolExecutor(4) as pool:
+    with run_server(**patient) as (process, address), ThreadPoolExecutor(4) as pool:
         for reply in pool.map(
             lambda _: urllib.request.urlopen(f"{address}/v1/predict", packed.getvalue(), timeout=120), range(4)
         ):
@@ -134,7 +134,7 @@ def test_one_model_on_two_devices_and_an_ensemble(photographs: dict[str, Path], 
     other = tmp_path / "other.onnx"
     other.write_bytes((EMBEDDED / "tencrop.onnx").read_bytes())
     options = ["--device", "cpu,cpu", "--ensemble", "both=caltech101,other"]
-    with served(str(EMBEDDED / "tencrop.onnx"), str(other), *options) as (process, url):
+    with run_server(str(EMBEDDED / "tencrop.onnx"), str(other), *options) as (process, url):
         ready = json.load(urllib.request.urlopen(f"{url}/readyz", timeout=60))
         assert [model["name"] for model in ready["models"]] == ["caltech101", "other", "both"]
         other.write_bytes(b"a model that is replaced while it is served changes nothing")
@@ -166,7 +166,7 @@ def test_devices_that_would_answer_differently_are_refused(classifier: Classifie
 @pytest.mark.parametrize(
     "ensemble", ["both", "both=caltech101,other", "=caltech101", "caltech101=caltech101,caltech101"]
 )
-def test_an_ensemble_that_is_none_is_refused(ensemble: str) -> None:
+def test_a_bad_ensemble_is_refused(ensemble: str) -> None:
     result = run("--ensemble", ensemble)
     assert result.returncode == 2
     assert "expected NAME=A,B" in one_line(result) or "two models are named" in result.stderr

@@ -1,4 +1,4 @@
-"""/v1/validations through the whole application: the run of `tencrop evaluate`, one at a time, ended or gone on with at will."""
+"""/v1/validations through the whole application: the run of `tencrop evaluate`, one at a time, cancelled, continued."""
 
 import asyncio
 import json
@@ -50,7 +50,7 @@ def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def root(photographs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data root: `photos`, a broken one among them; `other` with a class of no model; `empty`; and a way out of it."""
+    """A data root: `photos` (one is broken), `other` with a class of no model, `empty`, and links out of the root."""
     root = tmp_path_factory.mktemp("data") / "root"
     write_crops(root / "photos", photographs, IMAGES, broken="pagoda/china02.jpg")
     (root / "other" / "unheard-of").mkdir(parents=True)
@@ -251,7 +251,7 @@ def test_finished_job_is_removed(client: TestClient, settings: Settings) -> None
     assert [path.name for path in (settings.state_dir / "validations").iterdir()] == ["lock"]
 
 
-def test_who_only_cancels_removes_nothing_that_was_finished_meanwhile(client: TestClient) -> None:
+def test_a_cancel_that_comes_too_late_removes_nothing(client: TestClient) -> None:
     name = ask(client, limit=1)
     wait_for(client, name, "done")
     reply = client.delete(f"{URL}/{name}?cancel=true")
@@ -334,7 +334,7 @@ def test_damaged_json_is_an_error_object(body: bytes, client: TestClient) -> Non
     ("dataset", "error"),
     [("other", "other: class 'unheard-of' is none of the model's (1 of 1 classes are not)"), ("empty", "empty: ")],
 )
-def test_what_is_found_when_it_starts_makes_it_failed(dataset: str, error: str, client: TestClient, root: Path) -> None:
+def test_a_bad_data_set_fails_the_job_when_it_starts(dataset: str, error: str, client: TestClient, root: Path) -> None:
     job = wait_for(client, ask(client, dataset), "failed")
     assert (
         job["error"].startswith(error)
@@ -475,12 +475,12 @@ def test_job_goes_on_when_the_server_is_started_again(
         assert [client.get(f"{URL}/{job['id']}").json() for job in done] == done
 
 
-def test_what_a_kill_leaves_behind_is_no_hindrance(classifier: Classifier, settings: Settings) -> None:
+def test_a_server_starts_with_the_folders_that_a_kill_left(classifier: Classifier, settings: Settings) -> None:
     job = Validation(
         id="1" * 24, dataset="photos", model="caltech101", limit=1, status="running", created=datetime.now(UTC)
     )
     folder = settings.state_dir / "validations"
-    for path in (f"{job.id}/run", "2" * 24, f"{'3' * 24}.gone/run"):  # not yet claimed, not yet told, half removed
+    for path in (f"{job.id}/run", "2" * 24, f"{'3' * 24}.gone/run"):  # the run not begun; no job.json; half removed
         (folder / path).mkdir(parents=True)
     (folder / job.id / "job.json").write_text(job.model_dump_json())
     with serving(classifier, settings) as client:
@@ -489,7 +489,7 @@ def test_what_a_kill_leaves_behind_is_no_hindrance(classifier: Classifier, setti
     assert sorted(path.name for path in folder.iterdir()) == [job.id, "2" * 24, "lock"]
 
 
-def test_job_that_an_older_version_kept_goes_on(classifier: Classifier, settings: Settings) -> None:
+def test_job_of_an_older_version_continues(classifier: Classifier, settings: Settings) -> None:
     job = Validation(
         id="1" * 24, dataset="photos", model="caltech101", limit=1, status="queued", created=datetime.now(UTC)
     )
@@ -499,7 +499,7 @@ def test_job_that_an_older_version_kept_goes_on(classifier: Classifier, settings
         assert wait_for(client, job.id, "done")["summary"]["images"] == "all"
 
 
-def test_job_whose_model_is_served_no_more_fails(classifier: Classifier, settings: Settings) -> None:
+def test_job_whose_model_is_no_longer_served_fails(classifier: Classifier, settings: Settings) -> None:
     job = Validation(id="1" * 24, dataset="photos", model="gone", limit=1, status="queued", created=datetime.now(UTC))
     (settings.state_dir / "validations" / job.id).mkdir(parents=True)
     (settings.state_dir / "validations" / job.id / "job.json").write_text(job.model_dump_json())

@@ -1,4 +1,4 @@
-"""A validation over HTTP outlives its server: killed or told to end in the middle and started again, it is the undisturbed run."""
+"""A validation over HTTP outlives its server: after kills or SIGTERM and a new start it is the undisturbed run."""
 
 import json
 import signal
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from serving import address
+from serving import read_address
 from support.crops import assert_same_validation, write_crops
 
 ROOT = Path(__file__).parent.parent
@@ -36,7 +36,7 @@ cli.main()
 
 @pytest.fixture(scope="module")
 def root(photographs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data root with cuts of the two photographs under two of the model's classes, one of them broken."""
+    """A data root with crops of the two photographs under two of the model's classes; one crop is broken."""
     root = tmp_path_factory.mktemp("data")
     write_crops(root / "photos", photographs, IMAGES)
     return root
@@ -48,7 +48,7 @@ def command(*arguments: str, seconds: float = 0) -> list[str]:
 
 @pytest.fixture(scope="module")
 def undisturbed(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`tencrop evaluate`, without a server."""
+    """The run of `tencrop evaluate`, without a server."""
     out = tmp_path_factory.mktemp("undisturbed") / "run"
     subprocess.run(
         command("evaluate", str(root / "photos"), "--out", str(out)),
@@ -65,7 +65,7 @@ def serving(root: Path, state: Path, seconds: float = 0) -> Iterator[tuple["subp
     arguments = ("serve", "--port", "0", "--data-root", str(root), "--state-dir", str(state))
     with subprocess.Popen(command(*arguments, seconds=seconds), cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
         try:
-            yield process, f"{address(process)}/v1/validations"
+            yield process, f"{read_address(process)}/v1/validations"
         finally:
             process.kill()
 

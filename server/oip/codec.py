@@ -1,7 +1,7 @@
 """Reads and writes the Open Inference Protocol's tensors: JSON, and its binary extension.
 
-A request is N bytes of JSON (header Inference-Header-Content-Length) and then its binary tensors. N = 0: the body is the
-one input itself. A BYTES element is a uint32 length and so many bytes; in JSON, which cannot hold bytes, it is base64.
+A request is N bytes of JSON (N is the header Inference-Header-Content-Length) and then its binary tensors. With N = 0
+the body is the one input itself. A BYTES element is a uint32 length and so many bytes; in JSON it is base64.
 """
 
 import base64
@@ -56,7 +56,7 @@ class InferRequest(BaseModel):
 
 
 class ParsedRequest(NamedTuple):
-    """A request's images, and the form of its answer: binary or JSON, the `classes` most probable or (0) all probabilities."""
+    """A request's images and the form of its answer: the `classes` most probable labels, or all probabilities (0)."""
 
     id: str | None
     images: Images

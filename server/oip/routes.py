@@ -1,4 +1,4 @@
-"""/v2: the Open Inference Protocol. Each model has two names: NAME takes encoded images, NAME-pixels takes uint8 squares."""
+"""/v2: the Open Inference Protocol. NAME takes encoded images, NAME-pixels takes uint8 squares."""
 
 from functools import partial
 from http import HTTPStatus
@@ -23,7 +23,7 @@ EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "mo
 router = APIRouter(
     prefix="/v2",
     tags=["Open Inference Protocol"],
-    responses={"4XX": {"model": ProtocolFailure, "description": "what is wrong with the request"}},
+    responses={"4XX": {"model": ProtocolFailure, "description": "the fault of the request"}},
 )
 
 
@@ -43,7 +43,7 @@ Model = Annotated[ServedModel, Depends(_find_model)]
 
 @router.get("")
 async def server_metadata(state: State) -> dict[str, Any]:
-    """The server's name, version and extensions, and what computes each model."""
+    """The server's name, version and extensions, and the engine, device and precision of each model."""
     models = {name: pipeline.batcher.engine_info._asdict() for name, pipeline in state.pipelines.items()}
     return {"name": "tencrop", "version": __version__, "extensions": EXTENSIONS, "models": models}
 
@@ -72,7 +72,7 @@ async def every_statistics(state: State) -> dict[str, Any]:
 @router.get("/models/{name}")
 @router.get("/models/{name}/versions/{model_version}", include_in_schema=False)
 async def model_metadata(model: Model) -> dict[str, Any]:
-    """The model's input and output, and what computes it."""
+    """The model's input and output, and its engine, device and precision."""
     return model.describe()
 
 

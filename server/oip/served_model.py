@@ -34,7 +34,7 @@ class ServedModel:
         self.output = TensorMetadata(OUTPUT, "FP32", (DYNAMIC, len(contract.labels)))
 
     def describe(self) -> dict[str, Any]:
-        """The model's input and output, and what computes it."""
+        """The model's input and output, and its engine, device and precision."""
         return {
             "name": self.name,
             "versions": [VERSION],

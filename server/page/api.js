@@ -1,5 +1,5 @@
-// The server: calls that carry the key where one is asked for, and failures in words.
-import { anotherKey, key } from "/page/lock.js";
+// Calls the server: sends the key where the server asks for one, and puts failures into words.
+import { askForKey, key } from "/page/lock.js";
 
 export class Failure extends Error {
   constructor(message, { status = 0, code = "" } = {}) {
@@ -8,24 +8,24 @@ export class Failure extends Error {
   }
 }
 
-// The reply to a request; waits for a key where the server wants one. Throws Failure, or AbortError where its signal says so.
+// The reply to a request. Waits for a key where the server wants one. Throws Failure, or AbortError after its signal.
 export async function call(path, options = {}) {
   const sent = key();
   const headers = { ...options.headers, ...(sent && { Authorization: `Bearer ${sent}` }) };
-  const reply = await fetch(path, { ...options, headers }).catch(unanswered);
+  const reply = await fetch(path, { ...options, headers }).catch(throwUnreachable);
   if (reply.ok) return reply;
-  const failure = await told(reply);
+  const failure = await readFailure(reply);
   if (reply.status !== 401) throw failure;
-  if (key() === sent) await anotherKey(sent ? "The server does not know this key." : "");
+  if (key() === sent) await askForKey(sent ? "The server does not know this key." : "");
   return call(path, options);
 }
 
-// What a stream of server-sent events says, each parsed from JSON. EventSource could not send the key.
+// The data of a stream of server-sent events, each parsed from JSON. EventSource cannot send the key.
 export async function* events(path) {
   const reader = (await call(path)).body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {
-    const { done, value } = await reader.read().catch(unanswered);
+    const { done, value } = await reader.read().catch(throwUnreachable);
     if (done) return;
     const blocks = (rest + value).split("\n\n");
     rest = blocks.pop();
@@ -36,15 +36,15 @@ export async function* events(path) {
   }
 }
 
-function unanswered(error) {
+function throwUnreachable(error) {
   if (error.name === "AbortError") throw error;
   throw new Failure("The server cannot be reached.");
 }
 
-async function told(reply) {
+async function readFailure(reply) {
   const { code = "", message = reply.statusText } = (await reply.json().catch(() => ({}))).error ?? {};
-  const said = `${message.charAt(0).toUpperCase()}${message.slice(1)}.`;
+  const sentence = `${message.charAt(0).toUpperCase()}${message.slice(1)}.`;
   const wait = reply.headers.get("Retry-After");
   const busy = wait ? `Try again in ${wait} s.` : "Try again in a moment.";
-  return new Failure(reply.status === 429 ? `The server is busy: ${message}. ${busy}` : said, { status: reply.status, code });
+  return new Failure(reply.status === 429 ? `The server is busy: ${message}. ${busy}` : sentence, { status: reply.status, code });
 }

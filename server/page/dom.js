@@ -1,9 +1,9 @@
-// The page's elements: found by id, or made.
+// Finds the page's elements by id, and creates new ones.
 
 export const at = (id) => document.getElementById(id);
 
 export function element(tag, text = "", attributes = {}) {
-  const made = Object.assign(document.createElement(tag), attributes);
-  made.append(text);
-  return made;
+  const created = Object.assign(document.createElement(tag), attributes);
+  created.append(text);
+  return created;
 }

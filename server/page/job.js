@@ -1,16 +1,16 @@
-// One validation job in the list: how far it is, what came of it, its report, and how to end it.
+// One validation job in the list: its progress, its errors, its report, and the button that ends it.
 import { call } from "/page/api.js";
 import { at } from "/page/dom.js";
 import { key } from "/page/lock.js";
 import { count, duration, percent } from "/page/words.js";
 
 const FINISHED = ["done", "failed", "cancelled"];
-const STOPPING = 1000; // ms until a job that is being stopped is asked again whether it has
+const STOPPING = 1000; // ms until the removal of a job that is stopping is tried again
 
-export const finished = (job) => FINISHED.includes(job.status);
+export const isFinished = (job) => FINISHED.includes(job.status);
 
-// What the job says of itself in one line.
-export function told(job) {
+// The state of a job in one line.
+export function describe(job) {
   if (job.status === "running") return `Running${progress(job)}`;
   if (job.status === "done") return `Done: ${count(job.summary.n)} images${broken(job.summary)}${rate(job)}`;
   if (job.status === "failed") return `Failed: ${job.error}`;
@@ -32,9 +32,9 @@ export class Row {
   show(job) {
     const share = job.holdout === 1 ? "" : `, held-out share ${job.holdout}`;
     const of = `${job.dataset} by ${job.model}${share}${job.limit ? `, at most ${count(job.limit)} images` : ""}`;
-    this.finished = finished(job);
+    this.finished = isFinished(job);
     this.part("h3").textContent = of;
-    this.part(".status").textContent = told(job);
+    this.part(".status").textContent = describe(job);
     this.item.dataset.status = job.status;
     this.part("progress").hidden = job.status !== "running";
     this.part("progress").value = job.total ? job.images / job.total : 0;
@@ -54,7 +54,7 @@ export class Row {
     this.part("table").hidden = false;
   }
 
-  // Cancel it or remove it; one that is being stopped is removed once it has. What was finished meanwhile is not cancelled.
+  // Cancels the job, or removes a finished one as soon as it has stopped. A job that finished meanwhile is left as it is.
   async end() {
     try {
       await call(this.finished ? this.url : `${this.url}?cancel=true`, { method: "DELETE" });
@@ -66,7 +66,7 @@ export class Row {
     }
   }
 
-  // A link cannot send the key, and a blob that is opened here would lose its styles to this page's policy.
+  // Saves the report: a link cannot send the key, and this page's policy would take the styles of a blob that it opens.
   async save(event) {
     event.preventDefault();
     const url = URL.createObjectURL(await (await call(`${this.url}/report`)).blob());

@@ -1,12 +1,12 @@
-// The key that a server may want: asked for in the page, kept until the tab is closed.
+// The server's key: the page asks for it, and the tab keeps it until it is closed.
 import { at } from "/page/dom.js";
 
 const KEY = "tencrop-key"; // in sessionStorage
-let entered = null; // the promise of another key, while one is asked for
+let entered = null; // the promise of a key while the page asks for one
 
 export const key = () => sessionStorage.getItem(KEY);
 
-export function anotherKey(why) {
+export function askForKey(why) {
   at("refused").textContent = why;
   at("lock").hidden = false;
   at("key").focus();

@@ -1,4 +1,4 @@
-// The models that are served: which there are, which is chosen, what runs it, its kernels.
+// The served models: their list, the chosen model, its engine and its kernels.
 import { call } from "/page/api.js";
 import { at, element } from "/page/dom.js";
 

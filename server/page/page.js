@@ -1,4 +1,4 @@
-// The page: images come in by button, drop and paste; models and validations are loaded.
+// The page: takes images by button, drop and paste, and loads the models and the validations.
 import { at } from "/page/dom.js";
 import { loadModels, showModel } from "/page/models.js";
 import { predict, predictAgain } from "/page/predict.js";
@@ -12,7 +12,7 @@ for (const [button, input] of [["pick", "file"], ["photograph", "camera"]]) {
   });
 }
 at("again").addEventListener("click", () => {
-  at("pick").focus(); // the button goes away
+  at("pick").focus(); // the button disappears
   predictAgain();
 });
 at("model").addEventListener("change", () => {
@@ -46,7 +46,7 @@ at("start").addEventListener("submit", (event) => {
   start();
 });
 document.addEventListener("visibilitychange", () => {
-  if (!document.hidden && !at("on").hidden) refresh(); // others may have started some
+  if (!document.hidden && !at("on").hidden) refresh(); // others may have started validations
 });
 
 loadModels();

@@ -1,11 +1,11 @@
-// One image: sent to /v1/predict, answered with its five labels and ten views, or with what is wrong in words.
+// Sends one image to /v1/predict, and shows its five labels and ten views, or the failure in words.
 import { call, Failure } from "/page/api.js";
 import { at, element } from "/page/dom.js";
 import { chosen } from "/page/models.js";
 import { showViews } from "/page/views.js";
 import { count, megabytes, percent, tellApart } from "/page/words.js";
 
-const PASSING = [0, 429, 503, 504]; // statuses after which the same image may well be answered; 0 is no reply
+const PASSING = [0, 429, 503, 504]; // statuses after which the same image may be answered; 0: no reply
 let newest = null; // { image, stop } of the last request; a newer one stops it
 
 export async function predict(image) {
@@ -14,7 +14,7 @@ export async function predict(image) {
   busy(true);
   at("failed").textContent = "";
   at("again").hidden = true;
-  at("state").textContent = `Looking at ${named(image)} …`;
+  at("state").textContent = `Looking at ${nameOf(image)} …`;
   try {
     const [answer, bitmap] = await Promise.all([ask(image, mine.stop.signal), createImageBitmap(image).catch(() => null)]);
     if (mine === newest) show(image, answer, bitmap);
@@ -26,7 +26,7 @@ export async function predict(image) {
   }
 }
 
-// The last image once more: after a failure, or by another model.
+// Sends the last image again: after a failure, or to another model.
 export function predictAgain() {
   if (newest) predict(newest.image);
 }
@@ -38,7 +38,7 @@ function fail(failure) {
   at("answer").hidden = true;
 }
 
-const named = (image) => image.name || "the image";
+const nameOf = (image) => image.name || "the image";
 
 function busy(now) {
   document.querySelector("main").classList.toggle("busy", now);
@@ -46,7 +46,7 @@ function busy(now) {
 }
 
 async function ask(image, signal) {
-  await image.slice(0, 1).arrayBuffer().catch(() => { throw new Failure(`${named(image)} cannot be read.`, { status: 400 }); });
+  await image.slice(0, 1).arrayBuffer().catch(() => { throw new Failure(`${nameOf(image)} cannot be read.`, { status: 400 }); });
   const form = new FormData();
   form.append("image", image);
   const asked = new URLSearchParams({ views: true, ...(chosen() && { model: chosen() }) });
@@ -54,18 +54,18 @@ async function ask(image, signal) {
   return reply.json();
 }
 
-// A server that refuses a body may close the connection before it has all of it: then the browser only knows that it broke.
+// A server that refuses a body may close the connection before the whole body has arrived. The browser then sees no reply.
 async function explain(failure, image) {
   const size = megabytes(image.size);
-  if (failure.status === 413) throw new Failure(`${named(image)} (${size}) is too large: ${failure.message}`, failure);
+  if (failure.status === 413) throw new Failure(`${nameOf(image)} (${size}) is too large: ${failure.message}`, failure);
   if (failure.status !== 0 || failure.name === "AbortError") throw failure;
   await call("/readyz");
-  throw new Failure(`The server broke off; perhaps ${named(image)} (${size}) is too large for it.`);
+  throw new Failure(`The server broke off; perhaps ${nameOf(image)} (${size}) is too large for it.`);
 }
 
 function show(image, { top: best, views: each, input, timing_ms: ms }, bitmap) {
-  const told = tellApart([...best, ...each]);
-  const [top, views] = [told.slice(0, best.length), told.slice(best.length)];
+  const guesses = tellApart([...best, ...each]);
+  const [top, views] = [guesses.slice(0, best.length), guesses.slice(best.length)];
   at("failed").textContent = "";
   at("answer").hidden = false;
   at("labels").replaceChildren(...top.map(({ label, probability }) => {
@@ -80,5 +80,5 @@ function show(image, { top: best, views: each, input, timing_ms: ms }, bitmap) {
   at("unseen").textContent = bitmap ? "" : `This browser cannot show ${input.format} images; the server can read them.`;
   at("facts").textContent = `${input.format}, ${count(input.width)} × ${count(input.height)} pixels${turned}.`
     + ` Decoded in ${ms.decode.toFixed(1)} ms, waited ${ms.queue.toFixed(1)} ms, ten views in ${ms.engine.toFixed(1)} ms.`;
-  at("state").textContent = `${named(image)}: ${top[0].label}, ${percent(top[0].probability)}.`;
+  at("state").textContent = `${nameOf(image)}: ${top[0].label}, ${percent(top[0].probability)}.`;
 }

@@ -1,24 +1,24 @@
-// The validation jobs: the list, followed live, and the form that starts one.
+// The validation jobs: their list, which follows the server live, and the form that starts a job.
 import { call, events } from "/page/api.js";
 import { at } from "/page/dom.js";
-import { finished, Row, told } from "/page/job.js";
+import { describe, isFinished, Row } from "/page/job.js";
 
 const JOBS = "/v1/validations";
-const RETRY = 3000; // ms until the list is asked for again when contact was lost
-const PASSING = [0, 503]; // statuses by which it is; 0 is no reply
+const RETRY = 3000; // ms until the list is requested again after the contact was lost
+const PASSING = [0, 503]; // statuses that mean a lost contact; 0: no reply
 const rows = new Map(); // a job's id -> { row, status }
 let following = false;
 
-// Lists them, and follows the oldest unfinished one: the only one that can be running.
+// Lists the jobs, and follows the oldest unfinished job: no other can be running.
 export async function refresh() {
   try {
     const jobs = await (await call(JOBS)).json();
     at("on").hidden = false;
-    at("untold").textContent = "";
+    at("job-error").textContent = "";
     list(jobs);
-    follow(jobs.findLast((job) => !finished(job)));
+    follow(jobs.findLast((job) => !isFinished(job)));
   } catch (failure) {
-    if (failure.code !== "validations_off") return lost(failure);
+    if (failure.code !== "validations_off") return showLost(failure);
     at("off").hidden = false;
   }
 }
@@ -29,15 +29,15 @@ export async function start() {
   try {
     await call(JOBS, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(asked) });
   } catch (failure) {
-    at("untold").textContent = failure.message;
+    at("job-error").textContent = failure.message;
     return;
   }
   await refresh();
 }
 
-function lost(failure) {
+function showLost(failure) {
   at("on").hidden = false;
-  at("untold").textContent = failure.message;
+  at("job-error").textContent = failure.message;
   if (PASSING.includes(failure.status)) setTimeout(refresh, RETRY);
 }
 
@@ -48,9 +48,9 @@ async function follow(job) {
   try {
     for await (last of events(`${JOBS}/${job.id}/events`)) show(last);
   } catch {
-    // as where the server ends the stream: ask again
+    // the same as where the server ends the stream: request the list again
   }
-  setTimeout(refresh, finished(last) ? 0 : RETRY);
+  setTimeout(refresh, isFinished(last) ? 0 : RETRY);
   following = false;
 }
 
@@ -67,14 +67,14 @@ function list(jobs) {
 
 function show(job) {
   const known = rows.get(job.id);
-  const row = known?.row ?? new Row(`${JOBS}/${job.id}`, ended);
+  const row = known?.row ?? new Row(`${JOBS}/${job.id}`, refreshAfter);
   if (!known) at("jobs").prepend(row.item);
-  if (known && known.status !== job.status) at("told").textContent = `Validation of ${job.dataset}. ${told(job)}`;
+  if (known && known.status !== job.status) at("job-news").textContent = `Validation of ${job.dataset}. ${describe(job)}`;
   rows.set(job.id, { row, status: job.status });
   row.show(job);
 }
 
-async function ended(failure) {
+async function refreshAfter(failure) {
   await refresh();
-  if (failure) at("untold").textContent = failure.message;
+  if (failure) at("job-error").textContent = failure.message;
 }

@@ -1,13 +1,13 @@
-// The ten views: cut from the picture, each with its own verdict, and where they lie on the whole.
+// The ten views: their tiles, cut from the picture, each with its own label, and their frames on the picture.
 import { at, element } from "/page/dom.js";
 import { percent } from "/page/words.js";
 
-const FINE = 3; // pixels of a canvas for one of the square that the net sees
+const FINE = 3; // pixels of the canvas for each pixel of the square that the net sees
 const TILE = 336; // pixels
 const SHADE = "rgb(0 0 0 / .6)";
 const FRAME = "#ffd23f";
 
-// Shows them; `mean` is the first label of their mean, `bitmap` the image or null where the browser cannot show it.
+// Shows the views. `mean` is the first label of their mean; `bitmap` is the image, or null where the browser cannot show it.
 export function showViews(views, mean, bitmap) {
   const side = Math.max(...views.map((view) => view.top + view.size)); // R: the last crop ends where the square does
   const whole = square(bitmap, side);
@@ -21,24 +21,30 @@ export function showViews(views, mean, bitmap) {
   draw(null);
 }
 
-// How many of them say by themselves what their mean says, and what the others say.
+// A sentence: how many views alone have the label of the mean, and the labels of the others.
 function agreement(views, mean) {
   const agree = views.filter((view) => view.index === mean.index).length;
   if (agree === views.length) return `All ${agree} views say ${mean.label} by themselves.`;
   const others = new Map();
   for (const { index, label } of views) if (index !== mean.index) others.set(label, (others.get(label) ?? 0) + 1);
-  const said = [...others].sort(([, a], [, b]) => b - a).map(([label, times]) => (times > 1 ? `${label} (${times})` : label));
+  const labels = [...others].sort(([, a], [, b]) => b - a).map(([label, times]) => (times > 1 ? `${label} (${times})` : label));
   const alone = agree > 1 ? `say ${mean.label} by themselves` : `says ${mean.label} by itself`;
-  return `${agree || "None"} of ${views.length} views ${alone}; ${agree ? "the others" : "they"} say ${said.join(", ")}.`;
+  return `${agree || "None"} of ${views.length} views ${alone}; ${agree ? "the others" : "they"} say ${labels.join(", ")}.`;
 }
 
 function place({ top, left, size, mirrored }, side) {
-  const row = top === 0 ? "top" : top + size === side ? "bottom" : "";
-  const column = left === 0 ? "left" : left + size === side ? "right" : "";
+  const row = edge(top, size, side, "top", "bottom");
+  const column = edge(left, size, side, "left", "right");
   return `${`${row} ${column}`.trim() || "center"}${mirrored ? ", mirrored" : ""}`;
 }
 
-// The central square, as the net gets it: transparency on white.
+// The name of the edge that a view touches, in one direction; "" in the middle.
+function edge(start, size, side, first, last) {
+  if (start === 0) return first;
+  return start + size === side ? last : "";
+}
+
+// The central square, with transparency on white, as the net sees it.
 function square(bitmap, side) {
   const canvas = element("canvas", "", { width: FINE * side, height: FINE * side });
   const paint = canvas.getContext("2d");
@@ -89,8 +95,8 @@ function tile(view, mean, side, whole, draw) {
     element("span", `${percent(view.probability)}${agrees ? " ✓" : ""}`, { className: "share" }),
     element("small", place(view, side)),
   );
-  const said = `${view.label}, ${percent(view.probability)}, ${place(view, side)}${agrees ? "; agrees with the mean" : ""}`;
-  button.setAttribute("aria-label", said);
+  const name = `${view.label}, ${percent(view.probability)}, ${place(view, side)}${agrees ? "; agrees with the mean" : ""}`;
+  button.setAttribute("aria-label", name);
   for (const event of ["mouseenter", "focus", "click"]) button.addEventListener(event, () => draw(view));
   for (const event of ["mouseleave", "blur"]) button.addEventListener(event, () => draw(null));
   return button;

@@ -1,4 +1,4 @@
-// How numbers are said.
+// Numbers and labels as text.
 const NUMBER = new Intl.NumberFormat("en");
 
 export const count = (n) => NUMBER.format(n);
@@ -7,7 +7,7 @@ export const percent = (fraction, digits = 1) => `${(100 * fraction).toFixed(dig
 
 export const megabytes = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
 
-// Classes that share their words are told apart by their ids.
+// Adds the id to the label of classes whose labels are equal.
 export function tellApart(guesses) {
   const ids = new Map();
   for (const { label, id } of guesses) ids.set(label, (ids.get(label) ?? new Set()).add(id));

@@ -1,6 +1,6 @@
 """GET /healthz, /readyz and /metrics.
 
-/healthz says that the process lives; /readyz that it answers: every engine has reproduced its probe, and its thread runs.
+/healthz says that the process lives. /readyz says that it answers: every engine has reproduced its probe and runs.
 """
 
 from fastapi import APIRouter, Response

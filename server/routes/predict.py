@@ -40,7 +40,7 @@ async def predict(request: Request, state: State, top: Top = 5, model: Model = N
 
 @router.post("/batch", response_model_exclude_none=True, openapi_extra=BATCH_BODY)
 async def batch(request: Request, state: State, top: Top = 5, model: Model = None, views: Views = False) -> BatchAnswer:
-    """Ten-crop predictions of the files `images` of a form, in their order. An error stands in for an image that fails."""
+    """Ten-crop predictions of a form's files `images`, in their order. An error stands in for an image that fails."""
     pipeline = state.find_pipeline(model)
     read = partial(read_form_images, max_images=pipeline.admission.capacity)
     answers = await pipeline.answer_request(request, read, pipeline.answer_images)

@@ -1,4 +1,4 @@
-"""/v1/validations: validations of data sets below --data-root, as `tencrop evaluate` does them: create, list, follow, end."""
+"""/v1/validations: create, list, follow and end validations of data sets below --data-root."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -54,7 +54,7 @@ def one(name: str, jobs: OpenJobs) -> Validation:
 
 @router.get("/{name}/events")
 async def events(name: str, request: Request, state: State, jobs: OpenJobs) -> StreamingResponse:
-    """Server-sent events: `progress` with the validation, at once and whenever it changes; `end` when it is finished."""
+    """Server-sent events: `progress` at once and whenever the validation changes, `end` when it is finished."""
     jobs.get(name)
     stream = follow(lambda: jobs.get(name), request.is_disconnected, lambda: state.draining)
     return StreamingResponse(stream, media_type="text/event-stream", headers=STREAM)
@@ -68,7 +68,7 @@ def report(name: str, jobs: OpenJobs) -> FileResponse:
 
 @router.delete("/{name}", status_code=HTTPStatus.NO_CONTENT)
 def delete(name: str, jobs: OpenJobs, cancel: bool = False) -> None:
-    """Cancel a validation, or remove a finished one. With `cancel=true` a finished one is kept, and the answer is 409."""
+    """Cancel a validation, or remove a finished one. `cancel=true` keeps a finished one and answers 409."""
     jobs.delete(name, cancel)
 
 

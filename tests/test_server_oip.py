@@ -1,4 +1,4 @@
-"""/v2 as tritonclient speaks it, sync and aio: JSON and binary, gzip, raw bodies, classification; and what is none of it."""
+"""/v2 by tritonclient, sync and aio: JSON and binary, gzip, raw bodies, classification; and refused requests."""
 
 import asyncio
 import base64
@@ -16,7 +16,7 @@ import pytest
 import tritonclient.http as triton
 import tritonclient.http.aio as triton_aio
 from fastapi.testclient import TestClient
-from serving import served
+from serving import run_server
 from tritonclient.utils import InferenceServerException
 
 from tencrop.images.decode import decode
@@ -33,7 +33,7 @@ ROUTES = [("", "get"), ("/ready", "get"), ("/config", "get"), ("/stats", "get"),
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
     """host:port of a process that serves the embedded model in fp32."""
-    with served("--precision", "fp32") as (_, url):
+    with run_server("--precision", "fp32") as (_, url):
         yield url.removeprefix("http://")
 
 
@@ -75,7 +75,7 @@ def close(result: Any, expected: np.ndarray) -> None:
 # ---- what a client asks first
 
 
-def test_server_and_models_tell_what_they_are(client: triton.InferenceServerClient) -> None:
+def test_server_and_models_describe_themselves(client: triton.InferenceServerClient) -> None:
     assert (
         client.is_server_live()
         and client.is_server_ready()
@@ -180,7 +180,7 @@ def test_the_document_asks_for_a_name_alone(server: str) -> None:
     assert asked == [["name"]] * len(ROUTES)
 
 
-def test_an_answer_is_written_by_a_thread_of_its_own(
+def test_an_answer_is_compressed_in_a_thread(
     classifier: Classifier, squares: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So that others are not kept waiting while it is compressed."""
@@ -267,7 +267,7 @@ NO_PIXELS: tuple[list[Any], ...] = (
         (f"{NAME}-pixels", {"inputs": [{**SQUARE, "shape": [1, 9, 9, 3]}]}, b"", "of shape"),
     ],
 )
-def test_what_does_not_fit_is_one_line(
+def test_a_request_that_does_not_fit_is_one_line(
     server: str, model: str, document: dict[str, Any], rest: bytes, why: str
 ) -> None:
     text = json.dumps(document).encode()
@@ -291,7 +291,7 @@ def test_json_has_a_bound_of_its_own(server: str) -> None:
 
 
 @pytest.mark.parametrize("length", ["-1", "x", "9999999999", "99999999999999999999", "²"])
-def test_a_length_that_is_none_is_400(server: str, length: str) -> None:
+def test_a_header_that_is_no_length_is_400(server: str, length: str) -> None:
     reply = httpx2.post(
         f"http://{server}/v2/models/{NAME}/infer",
         content=b"{}",
