@@ -1,4 +1,4 @@
-"""Data sets as their publishers pack them, small: written by the tests, read by dataset/."""
+"""Writes small data sets in the layouts of their publishers, for the tests of dataset/."""
 
 import io
 import tarfile

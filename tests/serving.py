@@ -1,4 +1,4 @@
-"""A `tencrop serve` process on a free port, for the tests that need a real one."""
+"""Runs `tencrop serve` as a process on a free port, for tests that need a real server."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""`import tencrop`: its functions and classes answer as the command line and the server do, and its import loads no runtime."""
+"""`import tencrop`: answers like the command line and the server, and the import loads no runtime."""
 
 import io
 import json
@@ -123,7 +123,9 @@ def test_a_pil_image_is_turned_upright_and_left_as_it_was(opened: Classifier) ->
         (Image.new("RGB", (1, 101)), "longer than 100:1"),
     ],
 )
-def test_what_is_no_image_is_a_tencrop_error_of_one_line(image: Any, message: str, opened: Classifier) -> None:
+def test_input_that_is_not_an_image_is_a_tencrop_error_of_one_line(
+    image: Any, message: str, opened: Classifier
+) -> None:
     with pytest.raises(tencrop.TencropError, match=message) as raised:
         opened.predict(image)
     assert "\n" not in str(raised.value)
@@ -227,7 +229,7 @@ def test_evaluate_refuses_what_is_out_of_range(arguments: dict[str, Any], messag
         tencrop.evaluate(labelled, **arguments)
 
 
-def test_evaluate_refuses_a_data_set_that_is_none(tmp_path: Path) -> None:
+def test_evaluate_refuses_a_missing_data_set(tmp_path: Path) -> None:
     with pytest.raises(tencrop.TencropError, match="no such folder"):
         tencrop.evaluate(tmp_path / "missing")
 
@@ -242,7 +244,7 @@ def test_a_closed_classifier_says_so(engine: str, photographs: dict[str, Path]) 
         opened.predict(photographs["china"])
 
 
-def test_an_answer_that_is_no_number_is_an_error(
+def test_an_answer_that_is_not_a_number_is_an_error(
     opened: Classifier, photographs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nothing = np.full((1, 101), np.nan, np.float32), np.full((1, 10, 101), np.nan, np.float32)

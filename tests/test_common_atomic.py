@@ -1,4 +1,4 @@
-"""common/atomic.py: a file or a folder is there whole or not at all, and is on the disk when its writer returns."""
+"""common/atomic.py: a file or folder is complete or absent, and is on the disk when its writer returns."""
 
 import errno
 import os
@@ -13,7 +13,7 @@ from tencrop.common.atomic import atomic_folder, atomic_new_folder, atomic_path,
 from tencrop.common.errors import BadInput
 
 
-def test_the_file_appears_at_the_end_and_takes_the_place_of_an_older_one(tmp_path: Path) -> None:
+def test_the_file_appears_at_the_end_and_replaces_an_older_one(tmp_path: Path) -> None:
     write_atomic(tmp_path / "a.json", "old")
     with atomic_path(tmp_path / "a.json") as partial:
         partial.write_text("new")
@@ -82,7 +82,7 @@ def test_a_new_folder_appears_at_the_end_with_its_parents(tmp_path: Path) -> Non
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["c"]
 
 
-def test_a_new_folder_never_takes_the_place_of_an_older_one(tmp_path: Path) -> None:
+def test_a_new_folder_never_replaces_an_older_one(tmp_path: Path) -> None:
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "a").write_bytes(b"old")
     with pytest.raises(OSError, match="c"), atomic_new_folder(tmp_path / "c") as folder:
@@ -145,7 +145,7 @@ def test_every_writer_syncs_files_then_renames_then_syncs_the_folder(
 
 
 @pytest.mark.parametrize("write", WRITERS)
-def test_a_file_that_cannot_be_synced_is_not_there(
+def test_a_file_that_cannot_be_synced_does_not_appear(
     write: Callable[[Path], list[Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(opened: int) -> None:

@@ -1,4 +1,4 @@
-"""common/errors.py: what happened and the advice, apart and together."""
+"""common/errors.py: an error holds what happened and the advice, and prints both."""
 
 import pickle
 

@@ -1,4 +1,4 @@
-"""common/lock.py: one process at a time, and one line where a folder cannot be locked."""
+"""common/lock.py: one process at a time, and one line for a folder that cannot be locked."""
 
 import errno
 import fcntl
@@ -31,7 +31,7 @@ def test_a_folder_is_created_and_locked(tmp_path: Path) -> None:
         pass
 
 
-def test_a_process_that_ends_lets_go_of_its_lock(tmp_path: Path) -> None:
+def test_a_process_that_ends_releases_its_lock(tmp_path: Path) -> None:
     code = "import os, sys; from pathlib import Path; from tencrop.common.lock import lock_folder"
     code += "; held = lock_folder(Path(sys.argv[1])); os._exit(0)"
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, timeout=60)

@@ -58,7 +58,7 @@ def test_dump_is_the_inverse_of_parse() -> None:
         (5, "document"),
     ],
 )
-def test_what_does_not_fit_is_bad_input_naming_file_and_key(data: Any, key: str) -> None:
+def test_a_mismatch_is_bad_input_naming_file_and_key(data: Any, key: str) -> None:
     with pytest.raises(BadInput) as caught:
         parse(Outer, data, "recipe.toml")
     message = str(caught.value)

@@ -1,4 +1,4 @@
-"""images/decode.py: bit-equal to torchvision, and nothing but ImageError for bad bytes."""
+"""images/decode.py: bit-equal to torchvision, and only ImageError for bad bytes."""
 
 import io
 import warnings
@@ -123,7 +123,7 @@ def test_a_listed_format_cut_inside_its_header_is_damaged_not_unsupported(format
     "data",
     [b"", b"\0", b"no image", b"%PDF-1.7\n", b"<svg xmlns='http://www.w3.org/2000/svg'/>", bytes(1000), b"\xff" * 99],
 )
-def test_what_is_no_image_is_unsupported(data: bytes) -> None:
+def test_bytes_that_are_not_an_image_are_unsupported(data: bytes) -> None:
     with pytest.raises(UnsupportedImage) as caught:
         decode(data, CONTRACT)
     assert caught.value.code == "unsupported_format"

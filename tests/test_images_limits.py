@@ -1,4 +1,4 @@
-"""images/limits.py: what a few bytes may cost. Small files that would take hours or gigabytes are refused."""
+"""images/limits.py: refuses small files that would take hours or gigabytes to decode."""
 
 import io
 import struct
@@ -29,7 +29,7 @@ def with_scans(more: int, between: bytes = b"", before: bytes = b"", data: bytes
     return data[:end] + before + (between + head) * more + data[end:]
 
 
-def test_a_jpeg_goes_over_its_pixels_so_many_times_and_no_more() -> None:
+def test_a_jpeg_may_repeat_its_scans_up_to_a_limit() -> None:
     scans = noise_jpeg().count(SOS)
     assert 1 < scans < MAX_SCANS
     np.testing.assert_array_equal(decode(with_scans(MAX_SCANS - scans), CONTRACT)[0], decode(noise_jpeg(), CONTRACT)[0])
@@ -38,7 +38,7 @@ def test_a_jpeg_goes_over_its_pixels_so_many_times_and_no_more() -> None:
             read(with_scans(MAX_SCANS - scans + 1), CONTRACT)
 
 
-def test_the_first_of_several_images_is_bound_as_well() -> None:
+def test_the_first_of_several_images_is_limited_as_well() -> None:
     packed = io.BytesIO()
     images = [Image.open(io.BytesIO(noise_jpeg())) for _ in range(2)]
     images[0].save(packed, "MPO", save_all=True, append_images=images[1:], progressive=True)
@@ -48,7 +48,7 @@ def test_the_first_of_several_images_is_bound_as_well() -> None:
         decode(with_scans(MAX_SCANS, data=packed.getvalue()), CONTRACT)
 
 
-def test_scans_cannot_hide_in_a_segment_that_the_decoder_passes_over() -> None:
+def test_scans_cannot_hide_in_a_segment_that_the_decoder_skips() -> None:
     restarting = (
         noise_jpeg()[:2] + b"\xff\xdd\0\4\0\1" + noise_jpeg()[2:]
     )  # so that it goes on behind a marker that is none
@@ -56,7 +56,7 @@ def test_scans_cannot_hide_in_a_segment_that_the_decoder_passes_over() -> None:
         decode(with_scans(300, before=b"\xff\2\xff\xff", data=restarting), CONTRACT)
 
 
-def test_scans_behind_many_segments_are_not_looked_for_for_ever() -> None:
+def test_the_search_for_scans_behind_many_segments_ends() -> None:
     with pytest.raises(ImageError, match=f"{MAX_PIECES} in all"):
         decode(with_scans(100, between=b"\xff\xfe\0\2" * MAX_PIECES), CONTRACT)
 
@@ -92,7 +92,7 @@ def test_a_header_of_a_million_pieces_is_refused_before_it_is_read(header: str) 
             read(HEADERS[header](1_000_000), CONTRACT)
 
 
-def test_what_a_png_tells_besides_its_pixels_does_not_count() -> None:
+def test_text_and_profiles_of_a_png_do_not_count() -> None:
     """Pillow keeps texts and its own notes in one place, and refuses profiles and texts of more than 1 MiB."""
     packed = io.BytesIO()
     Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16)).save(packed, "PNG", bits=8)
@@ -111,14 +111,14 @@ def test_what_a_png_tells_besides_its_pixels_does_not_count() -> None:
             )
 
 
-def test_a_jpeg_has_so_many_exif_segments() -> None:
+def test_a_jpeg_has_a_limited_number_of_exif_segments() -> None:
     segment = b"\xff\xe1\0\x08Exif\0\0"
     assert decode(b"\xff\xd8" + segment * 16 + noise_jpeg()[2:], CONTRACT)[0].shape == (256, 256, 3)
     with pytest.raises(ImageError, match="16 segments of EXIF"):
         decode(b"\xff\xd8" + segment * 17 + noise_jpeg()[2:], CONTRACT)
 
 
-def test_several_images_with_exif_each_are_one_photograph() -> None:
+def test_an_mpo_of_many_images_with_exif_is_one_photograph() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     packed = io.BytesIO()

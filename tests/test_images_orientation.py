@@ -1,4 +1,4 @@
-"""images/orientation.py: every format upright, as EXIF says and browsers show it."""
+"""images/orientation.py: turns every format upright by EXIF, as browsers do."""
 
 import io
 import warnings

@@ -1,4 +1,4 @@
-"""Pillow's warnings: quiet in a command, and the same answers with the filters and without."""
+"""images/pillow_warnings.py: commands print no warning, and answers are the same with and without the filters."""
 
 import io
 import subprocess

@@ -1,4 +1,4 @@
-"""images/tiff_limits.py: a TIFF that asks for far more than its pixels is refused, and every common one is read."""
+"""images/tiff_limits.py: refuses a TIFF that costs far more than its pixels, and reads every common one."""
 
 import io
 import math
@@ -138,7 +138,7 @@ def test_compressed_tiffs_are_read(compression: str, big: bool) -> None:
     )
 
 
-def test_directories_that_tell_nothing_of_the_pixels_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_directories_unrelated_to_the_pixels_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pillow makes three objects of each of their fractions."""
     data = tiff(bytes(256), {0x8769: (LONG, [8])})  # one without entries
     read: list[int] = []

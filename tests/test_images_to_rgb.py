@@ -1,4 +1,4 @@
-"""images/to_rgb.py: every mode by its rule. Images are 256x256: no resampling between the rule and the result."""
+"""images/to_rgb.py: converts every mode by its rule, here on 256x256 images, which are not resized."""
 
 import io
 import struct

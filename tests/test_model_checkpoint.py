@@ -1,4 +1,4 @@
-"""model/checkpoint.py: a folder that is there whole or not at all, and says so when it is damaged."""
+"""model/checkpoint.py: a checkpoint folder is complete or absent, and a damaged one is named."""
 
 import json
 import os
@@ -53,7 +53,7 @@ def same(a: Checkpoint, b: Checkpoint) -> bool:
     return equal and (a.recipe, a.contract, a.progress) == (b.recipe, b.contract, b.progress)
 
 
-def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+def test_a_saved_checkpoint_is_loaded_equal(tmp_path: Path) -> None:
     saved = made()
     saved.save(tmp_path / "checkpoint-0001")
     assert same(Checkpoint.load(tmp_path / "checkpoint-0001"), saved)
@@ -82,7 +82,7 @@ def test_mean_is_read_as_the_recipe_says() -> None:
     np.testing.assert_array_equal(made("center").mean, whole[:, 2:14, 2:14])
 
 
-def test_a_checkpoint_only_to_predict_with_has_no_training_file(tmp_path: Path) -> None:
+def test_a_checkpoint_for_prediction_has_no_training_file(tmp_path: Path) -> None:
     replace(made(), training={}).save(tmp_path / "c")
     assert sorted(path.name for path in (tmp_path / "c").iterdir()) == sorted([DOCUMENT, WEIGHTS])
     assert Checkpoint.load(tmp_path / "c").training == {}
@@ -132,7 +132,7 @@ def test_a_disk_that_fills_up_is_an_os_error_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_save_goes_on_over_the_remains_of_an_interrupted_one(tmp_path: Path) -> None:
+def test_a_save_replaces_the_remains_of_an_interrupted_one(tmp_path: Path) -> None:
     (tmp_path / "c.partial").mkdir()
     (tmp_path / "c.partial" / TRAINING).write_bytes(b"half a file")
     replace(made(), training={}).save(tmp_path / "c")
@@ -196,7 +196,7 @@ NETLESS: dict[str, Callable[[Path], None]] = {
 
 
 @pytest.mark.parametrize("damage", NETLESS)
-def test_a_recipe_that_tells_no_net_or_mean_is_bad_input(tmp_path: Path, damage: str) -> None:
+def test_a_recipe_without_a_net_or_a_mean_is_bad_input(tmp_path: Path, damage: str) -> None:
     folder = tmp_path / "checkpoint-0007"
     made().save(folder)
     NETLESS[damage](folder)
@@ -205,7 +205,7 @@ def test_a_recipe_that_tells_no_net_or_mean_is_bad_input(tmp_path: Path, damage:
 
 
 @pytest.mark.parametrize("name", ["nowhere", "file"])
-def test_a_folder_that_is_none_is_bad_input(tmp_path: Path, name: str) -> None:
+def test_a_path_that_is_not_a_checkpoint_folder_is_bad_input(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(BadInput, match=str(tmp_path / name)):
         Checkpoint.load(tmp_path / name)

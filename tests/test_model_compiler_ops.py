@@ -1,4 +1,4 @@
-"""model/compiler_ops.py: what torch.library promises of operators holds for ours."""
+"""model/compiler_ops.py: our operators keep the promises of torch.library."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""model/contract.py: the ten views, the JSON that travels, the hash that a report quotes."""
+"""model/contract.py: the ten views, the JSON stored with the weights, and the hash in reports."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""model/filter_picture.py: the paper's figure 3 as a PNG."""
+"""model/filter_picture.py: draws the paper's figure 3 as PNG."""
 
 import io
 

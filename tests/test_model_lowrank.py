@@ -1,4 +1,4 @@
-"""model/lowrank.py: the best product of two matrices in place of one."""
+"""model/lowrank.py: replaces a matrix by the best product of two."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""model/mean_and_pca.py: the mean image and the colour PCA, against numpy's mean and cov."""
+"""model/mean_and_pca.py: the mean image and the colour PCA equal numpy's mean and cov."""
 
 import numpy as np
 import pytest

@@ -24,7 +24,7 @@ def test_fewer_classes_than_k_give_them_all() -> None:
     assert top_k(np.array([[0.2, 0.5, 0.3]])).tolist() == [[1, 2, 0]]
 
 
-def test_counts_say_how_many_missed_the_first_and_the_first_five() -> None:
+def test_counts_are_the_images_that_missed_the_first_and_the_first_five() -> None:
     top = np.array([[7, 1, 2, 3, 4], [1, 7, 2, 3, 4], [1, 2, 3, 4, 7], [1, 2, 3, 4, 5]])
     assert ErrorCounts.from_top_k(top, np.array([7, 7, 7, 7])) == ErrorCounts(n=4, top1_wrong=3, top5_wrong=1)
 
@@ -58,5 +58,5 @@ def test_errors_are_fractions_of_every_listed_image() -> None:
     assert counts.to_dict() == {"top1_error": 0.75, "top5_error": 0.25}
 
 
-def test_nothing_seen_is_no_error() -> None:
+def test_without_images_both_errors_are_zero() -> None:
     assert ErrorCounts().to_dict() == {"top1_error": 0.0, "top5_error": 0.0}

@@ -1,4 +1,4 @@
-"""model/net.py: every layer and the whole net against plain numpy, and against torch's own where torch has it."""
+"""model/net.py: every layer and the whole net equal plain numpy, and torch's own modules where torch has them."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -420,7 +420,7 @@ def test_weights_do_not_change_when_training_goes_on() -> None:
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float16])
-def test_of_gives_the_same_net_back_in_fp32_and_ready_to_predict(kind: type) -> None:
+def test_from_weights_gives_the_same_net_in_fp32_ready_to_predict(kind: type) -> None:
     alexnet = AlexNet(SMALL)
     weights: dict[str, np.ndarray] = {name: value.astype(kind) for name, value in alexnet.weights().items()}
     again = AlexNet.from_weights(alexnet.config, weights)

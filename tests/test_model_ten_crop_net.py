@@ -1,4 +1,4 @@
-"""model/ten_crop_net.py: the ten-crop prediction against torchvision's ten_crop, put into the 2012 program's order."""
+"""model/ten_crop_net.py: the ten-crop prediction equals torchvision's ten_crop in the 2012 program's order."""
 
 import numpy as np
 import oracles
@@ -88,7 +88,7 @@ def test_an_aligned_mean_is_mirrored_with_its_image(images: np.ndarray) -> None:
     assert np.abs(seen).max() <= 0.5  # an image that is the mean leaves nothing, in any view
 
 
-def test_views_may_be_any_and_any_number(images: np.ndarray) -> None:
+def test_a_contract_may_have_any_views(images: np.ndarray) -> None:
     net, views = ten_crop_net("aligned"), (View(1, 2, True), View(6, 0, False), View(0, 6, True))
     assert net.cut_views(torch.from_numpy(images), views).shape == (4, 3, 3, 14, 14)
     assert net.predict_views(torch.from_numpy(images), views).shape == (4, 3, 3)

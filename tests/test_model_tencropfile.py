@@ -1,4 +1,4 @@
-"""tencrop.onnx as a file: what is missing, truncated or foreign is refused in one line that names it."""
+"""model/tencropfile.py: a missing, truncated or foreign tencrop.onnx is refused in one line that names it."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ FILE = EMBEDDED / "tencrop.onnx"
 FP32 = EngineOptions("cpu", "auto", "fp32")
 
 
-def test_card_survives_the_round_trip() -> None:
+def test_metadata_survives_the_round_trip() -> None:
     metadata = TenCropFile.read(FILE).metadata
     assert type(metadata).from_props(metadata.to_props(), "test") == metadata
     assert len(metadata.contract.labels) == 101 and metadata.filter_picture.startswith(b"\x89PNG")
@@ -112,7 +112,7 @@ def broken(monkeypatch: pytest.MonkeyPatch, failures: dict[str, WorkFailed]) -> 
     monkeypatch.setattr("tencrop.runtime.classifier.open_engine", opened)
 
 
-def test_where_nothing_works_every_reason_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_no_engine_works_every_reason_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     broken(monkeypatch, {"cuda:0": WorkFailed("no libcudnn"), "cpu": WorkFailed("no memory")})
     with pytest.raises(
         WorkFailed, match=r"^no libcudnn; no memory$"
@@ -120,7 +120,7 @@ def test_where_nothing_works_every_reason_is_told(monkeypatch: pytest.MonkeyPatc
         open_classifier(FILE, EngineOptions())
 
 
-def test_a_gpu_that_fails_is_not_passed_over_in_silence(
+def test_a_failing_gpu_is_not_skipped_silently(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     broken(monkeypatch, {"cuda:0": WorkFailed("no libcudnn")})
@@ -145,7 +145,7 @@ def test_probe_allows_what_the_precision_allows() -> None:
     assert "not numbers" in (probe.describe_mismatch(np.array([np.nan, 0.4]), "bf16") or "")
 
 
-def test_formula_image_is_the_same_everywhere() -> None:
+def test_formula_image_is_the_same_on_every_machine() -> None:
     image = formula_image(3)
     assert image.shape == (288, 320, 3) and image.dtype == np.uint8
     assert np.array_equal(image, formula_image(3)) and not np.array_equal(image, formula_image(4))

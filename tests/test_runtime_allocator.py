@@ -1,4 +1,4 @@
-"""runtime/allocator.py: the allocator is told what to keep and what to give back, and only where there is one to tell."""
+"""runtime/allocator.py: tunes glibc's allocator, and leaves other C libraries and systems alone."""
 
 import ctypes
 import sys
@@ -47,7 +47,7 @@ def test_the_options_have_glibcs_numbers() -> None:
 
 
 @pytest.mark.parametrize("platform", ["darwin", "win32"])
-def test_elsewhere_nothing_is_told(monkeypatch: pytest.MonkeyPatch, platform: str) -> None:
+def test_other_systems_are_left_alone(monkeypatch: pytest.MonkeyPatch, platform: str) -> None:
     libc = Libc()
     monkeypatch.setattr(ctypes, "CDLL", lambda name: libc)
     monkeypatch.setattr(sys, "platform", platform)

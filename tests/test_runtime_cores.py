@@ -1,4 +1,4 @@
-"""Cores: those that the process is bound to, and no more than its container's limit."""
+"""runtime/cores.py: counts the cores of the process, at most those of its container's limit."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""runtime/disable_telemetry.py: a prediction on either engine leaves nothing in the home folder and opens no connection."""
+"""runtime/disable_telemetry.py: a prediction writes nothing into the home folder and opens no connection."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ sys.addaudithook(lambda event, arguments: refused() if event == "socket.connect"
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
-def test_an_engine_tells_nobody(engine: str, photographs: dict[str, Path], tmp_path: Path) -> None:
+def test_a_prediction_reports_to_nobody(engine: str, photographs: dict[str, Path], tmp_path: Path) -> None:
     arguments = [
         "tencrop",
         "predict",

@@ -1,4 +1,4 @@
-"""Engines: the fixed order of `auto`, what is refused, and that no device is faked."""
+"""runtime/engine.py and engine_choice.py: the fixed order of `auto`, refusals, and that no device is faked."""
 
 import signal
 
@@ -58,14 +58,14 @@ def test_auto_is_a_fixed_order(options: EngineOptions, expected: list[EngineChoi
         (EngineOptions("cuda", "tensorrt", "tf32"), "precision tf32"),
     ],
 )
-def test_what_nothing_can_do_is_refused_in_one_line(options: EngineOptions, message: str) -> None:
+def test_impossible_options_are_refused_in_one_line(options: EngineOptions, message: str) -> None:
     with pytest.raises(BadInput, match=message) as refused:
         engine_choices(options)
     assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "tensorrt"])
-def test_gpu_that_is_not_there_is_refused_with_the_reason(engine: str) -> None:
+def test_a_missing_gpu_is_refused_with_the_reason(engine: str) -> None:
     with pytest.raises(WorkFailed, match="NVIDIA driver") as refused:  # no machine has a hundred GPUs
         open_engine(b"", EngineChoice(engine, "cuda:99", "auto"))
     assert "\n" not in str(refused.value)
@@ -74,7 +74,7 @@ def test_gpu_that_is_not_there_is_refused_with_the_reason(engine: str) -> None:
 @pytest.mark.parametrize(
     ("asked", "volta", "hopper"), [("auto", "fp32", "tf32"), ("fp32", "fp32", "fp32"), ("tf32", None, "tf32")]
 )
-def test_tf32_is_what_a_gpu_computes_in_where_it_has_it(asked: str, volta: str | None, hopper: str) -> None:
+def test_a_gpu_computes_in_tf32_where_it_has_it(asked: str, volta: str | None, hopper: str) -> None:
     choice = CUDA._replace(precision=asked)
     assert _resolve_precision(choice, 9) == hopper
     if volta:
@@ -84,7 +84,7 @@ def test_tf32_is_what_a_gpu_computes_in_where_it_has_it(asked: str, volta: str |
             _resolve_precision(choice, 7)
 
 
-def test_tensorrt_is_asked_for_fp32_where_nothing_is_said() -> None:
+def test_tensorrt_computes_in_fp32_by_default() -> None:
     assert _resolve_precision(CUDA._replace(engine="tensorrt"), 9) == "fp32"
 
 
@@ -93,7 +93,7 @@ def test_each_precision_has_a_tolerance_of_the_probe() -> None:
 
 
 @pytest.mark.parametrize(("precision", "use_tf32"), [("fp32", "0"), ("tf32", "1")])
-def test_the_precision_is_what_cuda_is_told(precision: str, use_tf32: str) -> None:
+def test_cuda_gets_the_chosen_precision(precision: str, use_tf32: str) -> None:
     assert _provider(CUDA, precision)[1]["use_tf32"] == use_tf32
 
 
@@ -129,7 +129,7 @@ def test_engines_that_come_and_go_leave_signals_working(source145: Checkpoint) -
     assert heard == [signal.SIGUSR1]
 
 
-def test_a_run_in_the_devices_own_memory_is_the_plain_run(source145: Checkpoint) -> None:
+def test_a_run_in_device_memory_equals_the_plain_run(source145: Checkpoint) -> None:
     """What a GPU runs, on the one device that is here."""
     engine = open_engine(build_net_graph(source145).SerializeToString(), CPU)
     assert isinstance(engine, OnnxRuntimeEngine)

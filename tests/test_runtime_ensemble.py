@@ -1,4 +1,4 @@
-"""runtime/ensemble.py: the mean of several nets' probabilities, and only of nets that belong together."""
+"""runtime/ensemble.py: the mean of several nets' probabilities, only for nets that belong together."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -43,7 +43,7 @@ def test_an_ensemble_answers_with_the_mean_of_each_view_and_of_the_ten(
         np.testing.assert_allclose(got, (a.astype(np.float64) + b) / 2, rtol=0, atol=1e-7)
 
 
-def test_one_model_is_itself() -> None:
+def test_an_ensemble_of_one_is_the_model() -> None:
     assert isinstance(open_predictor([EMBEDDED], FP32), Classifier)
 
 
@@ -56,7 +56,7 @@ def test_an_ensembles_hash_tells_its_members_and_their_order(classifier: Classif
     assert len(hashes) == 3
 
 
-def test_nets_of_other_classes_are_no_ensemble(classifier: Classifier) -> None:
+def test_nets_of_different_classes_are_not_an_ensemble(classifier: Classifier) -> None:
     metadata = classifier.file.metadata
     fewer = replace(metadata, contract=replace(metadata.contract, labels=metadata.contract.labels[:50]))
     with pytest.raises(BadInput, match=r"no ensemble of caltech101 and .*: they differ in preprocessing or classes"):

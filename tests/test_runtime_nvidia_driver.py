@@ -1,4 +1,4 @@
-"""The NVIDIA driver's answers, played by a stand-in: what each of them is refused with."""
+"""runtime/nvidia_driver.py: a stand-in plays the driver; each of its answers gives its own refusal."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -54,7 +54,7 @@ def test_a_gpu_that_works_is_let_through(monkeypatch: pytest.MonkeyPatch) -> Non
         ({"gpus": 1}, WorkFailed, "sees 1 GPU"),
     ],
 )
-def test_only_a_gpu_that_is_absent_or_hidden_may_be_passed_over_in_silence(
+def test_only_an_absent_or_hidden_gpu_may_be_skipped_silently(
     answers: dict[str, int], refusal: type[WorkFailed], why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     driver(monkeypatch, **answers)

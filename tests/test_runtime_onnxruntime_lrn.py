@@ -1,4 +1,4 @@
-"""runtime/onnxruntime_lrn.py: LRN taken apart is LRN, at activations too where onnxruntime's own kernel loses digits."""
+"""runtime/onnxruntime_lrn.py: the decomposed LRN equals LRN, also where onnxruntime's own kernel loses digits."""
 
 import math
 from collections.abc import Mapping
@@ -43,7 +43,7 @@ def run(graph: bytes, x: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("spread", [1.0, 300.0, 1e5])
-def test_it_is_the_papers_norm_at_any_size_of_activations(spread: float) -> None:
+def test_the_operators_compute_the_papers_norm_at_any_size_of_activations(spread: float) -> None:
     x = np.random.default_rng(0).normal(0, spread, (2, 8, 6, 6)).astype(np.float32)
     want: np.ndarray = oracles.lrn(x.astype(np.float64), 5, PAPER["alpha"] / 5, 0.75, 2.0, 1)
     np.testing.assert_allclose(run(decompose_lrn(norm(PAPER)), x), want, rtol=3e-6)
@@ -88,12 +88,12 @@ def test_a_file_without_norms_stays_as_it_is() -> None:
     assert decompose_lrn(model) == model
 
 
-def test_both_norms_of_every_net_of_ours_are_taken_apart(source145: Checkpoint) -> None:
+def test_both_norms_of_every_recipe_are_decomposed(source145: Checkpoint) -> None:
     graph = build_net_graph(source145).SerializeToString()
     assert operators(graph).count("LRN") == 2 and "LRN" not in operators(decompose_lrn(graph))
 
 
-def test_the_engine_takes_them_apart(source145: Checkpoint) -> None:
+def test_the_engine_decomposes_norms(source145: Checkpoint) -> None:
     """At activations where onnxruntime's own LRN is off by more than 1e-3."""
     x = np.full((1, 8, 6, 6), 100, np.float32)
     x[:, 0] = 1e5
