@@ -73,11 +73,12 @@ def measure(model: Path, data: Path, precision: str) -> Summary:
 
 
 def replace_row(readme: str, row: str, saved: Checkpoint, size: int, summary: Summary) -> str:
-    """Fill in the README's row that is marked with this precision. The first row also names the net's form and bytes."""
+    """Fill in the README's row that is marked with this precision. The row of fp32 names the form and bytes, too."""
     center, ten_crop = format_errors(summary.center), format_errors(summary.ten_crop)
     marker = f"<!-- make embedded: {row} -->"
     if row == "fp32":
-        line = f"| embedded ({describe_form(saved)}), fp32 {marker} | {size / 1e6:.1f} MB | {center} | **{ten_crop}** |"
+        form = f"embedded ({describe_form(saved)}), fp32"
+        line = f"| {form} {marker} | {size / 1e6:.1f} MB | {center} | **{ten_crop}** |"
     else:
         line = f"| the same in the default precision of a CPU that has bf16 {marker} | | {center} | {ten_crop} |"
     changed, found = re.subn(rf"^.*{re.escape(marker)}.*$", lambda _: line, readme, flags=re.MULTILINE)

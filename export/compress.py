@@ -30,7 +30,7 @@ def factorise_fc(checkpoint: Checkpoint, rank: int) -> Checkpoint:
 
 
 def cast_to_fp16(checkpoint: Checkpoint) -> Checkpoint:
-    """Round weight matrices and kernels to fp16; biases stay fp32. Raises BadInput where a weight exceeds fp16's range."""
+    """Round weight matrices and kernels to fp16; biases stay fp32. Raises BadInput for a weight beyond fp16's range."""
     weights = dict(checkpoint.weights)
     for name, value in weights.items():
         if name.endswith("weight"):

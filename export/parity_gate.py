@@ -1,4 +1,4 @@
-"""The parity gate: runs net.onnx and tencrop.onnx on every CPU engine and compares them with the reference they were made from."""
+"""The parity gate: net.onnx and tencrop.onnx on every CPU engine, against the reference that they were made from."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -118,7 +118,7 @@ def check_parity(
 ) -> Parity:
     """Run both files on every engine at every batch size and compare the answers.
 
-    Raises WorkFailed, with `advice`, at the first difference beyond the limits. Raises EngineRefused where an engine fails.
+    Raises WorkFailed, with `advice`, at the first difference beyond the limits, EngineRefused where an engine fails.
     """
     found = Counter(node.op_type for node in net.graph.node)
     if expected.lrn_nodes is not None:
@@ -138,7 +138,7 @@ def check_parity(
 
 
 def check_structure(operators: Counter[str], lrn_nodes: int) -> None:
-    """Raises WorkFailed where net.onnx has another number of LRN nodes than its recipe, or leftovers of a careless export."""
+    """Raises WorkFailed for another number of LRN nodes than the recipe's, and for leftovers of a careless export."""
     if operators["LRN"] != lrn_nodes:
         raise WorkFailed(f"parity: net.onnx has {operators['LRN']} LRN nodes, its recipe {lrn_nodes}")
     for operator in FORBIDDEN_OPERATORS:

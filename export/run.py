@@ -1,4 +1,4 @@
-"""checkpoint folder -> OUT: net.onnx, tencrop.onnx, parity.json, and the checkpoint itself where it was made smaller."""
+"""checkpoint folder -> OUT: net.onnx, tencrop.onnx, parity.json; and the checkpoint, where it was made smaller."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -64,7 +64,7 @@ def find_stem(net: onnx.ModelProto, crop: int) -> Stem | None:
 
 
 def _find_chain(net: onnx.ModelProto) -> list[onnx.NodeProto] | None:
-    """The first nodes Conv, pointwise operators, MaxPool, where each has one user; None where the net begins otherwise."""
+    """The first nodes Conv, pointwise operators, MaxPool, where each has one user; else None."""
     chain: list[onnx.NodeProto] = []
     value = net.graph.input[0].name
     while not chain or chain[-1].op_type != "MaxPool":

@@ -1,4 +1,4 @@
-"""net.onnx (or any classifier from float crops to logits) -> tencrop.onnx: puts ten views, softmax and mean around the net.
+"""net.onnx -> tencrop.onnx: puts the ten views, the softmax and the mean around a net from float crops to logits.
 
 Every tencrop.onnx is made here.
 """

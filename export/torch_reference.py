@@ -1,4 +1,4 @@
-"""TorchReference: a checkpoint's net in torch, built once for the parity gate, the probe and the calibration of int8."""
+"""TorchReference: a checkpoint's net in torch, built once for the parity gate, the probe and int8's calibration."""
 
 from collections.abc import Iterator
 

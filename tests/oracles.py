@@ -1,4 +1,4 @@
-"""Plain numpy oracles: what the paper and the 2012 program say, written as slow loops that share nothing with the code."""
+"""Plain numpy oracles of the paper and the 2012 program: slow loops that share nothing with the code."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,16 +6,16 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 
-def conv(x: Array, weight: Array, bias: Array, stride: int, pad: tuple[int, int], columns: int) -> Array:
-    """[N,C,H,W] with pad[0] zeros above and left, pad[1] below and right; each column of kernels sees its own maps."""
+def conv(x: Array, weight: Array, bias: Array, stride: int, pad: tuple[int, int], groups: int) -> Array:
+    """[N,C,H,W] with pad[0] zeros above and left, pad[1] below and right; each group of kernels sees its own maps."""
     before, behind = pad
     x = np.pad(x, ((0, 0), (0, 0), (before, behind), (before, behind)))
     kernels, seen, size, _ = weight.shape
     side = (x.shape[2] - size) // stride + 1
     out = np.zeros((len(x), kernels, side, side))
     for kernel in range(kernels):
-        column = kernel * columns // kernels
-        own = x[:, column * seen : (column + 1) * seen]
+        group = kernel * groups // kernels
+        own = x[:, group * seen : (group + 1) * seen]
         for row in range(side):
             for col in range(side):
                 window = own[:, :, row * stride : row * stride + size, col * stride : col * stride + size]
@@ -23,11 +23,11 @@ def conv(x: Array, weight: Array, bias: Array, stride: int, pad: tuple[int, int]
     return out
 
 
-def lrn(x: Array, size: int, alpha_each: float, beta: float, k: float, columns: int) -> Array:
-    """b = a / (k + alpha_each * sum of the squares of up to `size` neighbouring maps of the same column)^beta."""
+def lrn(x: Array, size: int, alpha_each: float, beta: float, k: float, groups: int) -> Array:
+    """b = a / (k + alpha_each * sum of the squares of up to `size` neighbouring maps of the same group)^beta."""
     out = np.zeros_like(x)
     maps = x.shape[1]
-    width = maps // columns
+    width = maps // groups
     for i in range(maps):
         first = i // width * width
         neighbours = range(max(first, i - size // 2), min(first + width - 1, i + size // 2) + 1)
@@ -36,7 +36,7 @@ def lrn(x: Array, size: int, alpha_each: float, beta: float, k: float, columns: 
     return out
 
 
-def same_map_norm(x: Array, size: int, alpha: float, beta: float, k: float) -> Array:
+def within_map_lrn(x: Array, size: int, alpha: float, beta: float, k: float) -> Array:
     """x / (k + alpha / size^2 * sum of squares in the size x size window)^beta, nothing beyond the edge."""
     out = np.zeros_like(x)
     half = size // 2
@@ -65,7 +65,7 @@ def softmax(logits: Array) -> Array:
 
 
 def lab_to_srgb(lab: Array) -> Array:
-    """CIELAB (D50; L 0..100) [...,3] -> sRGB 0..255, by way of XYZ, the Bradford D50 -> D65 matrix and the sRGB curve."""
+    """CIELAB (D50; L 0..100) [...,3] -> sRGB 0..255, through XYZ, the Bradford D50 -> D65 matrix and the sRGB curve."""
     fy = (lab[..., 0] + 16) / 116
     f = np.stack([fy + lab[..., 1] / 500, fy, fy - lab[..., 2] / 200], -1)
     xyz = np.where(f > 6 / 29, f**3, 3 * (6 / 29) ** 2 * (f - 4 / 29)) * np.array([0.96422, 1.0, 0.82521])

@@ -1,4 +1,4 @@
-"""int8: a third of the bytes, near to torch on both engines, and refused where it was calibrated on what the net never sees."""
+"""export/int8.py: a third of the bytes, near to torch on both engines, refused after calibration on unlike images."""
 
 import json
 from collections import Counter
@@ -48,7 +48,7 @@ def exported(patches: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_every_product_but_the_first_is_in_8_bits(exported: Path, embedded: Checkpoint) -> None:
+def test_every_product_but_the_first_has_int8_weights(exported: Path, embedded: Checkpoint) -> None:
     net = onnx.load(exported / "net.onnx")
     weights = {node.input[0] for node in net.graph.node if node.op_type == "DequantizeLinear"}
     stored = {value.name: value.data_type for value in net.graph.initializer}
@@ -60,7 +60,7 @@ def test_every_product_but_the_first_is_in_8_bits(exported: Path, embedded: Chec
 
 
 @pytest.mark.slow
-def test_two_products_add_up_in_16_bits_as_cpus_without_vnni_add_them(exported: Path) -> None:
+def test_two_products_fit_16_bits_for_cpus_without_vnni(exported: Path) -> None:
     stored = [
         value
         for value in onnx.load(exported / "net.onnx").graph.initializer
@@ -71,14 +71,14 @@ def test_two_products_add_up_in_16_bits_as_cpus_without_vnni_add_them(exported: 
 
 
 @pytest.mark.slow
-def test_views_still_share_their_stem_and_norms_are_still_norms(exported: Path) -> None:
-    told = describe_file(exported)
-    assert (told["nodes"]["LRN"], told["nodes"]["MaxPool"]) == (5, 6)  # the stem four times, lrn2; pool2 and pool5
-    assert told["parameters"] == describe_file(EMBEDDED)["parameters"]
+def test_views_share_their_stem_and_lrn_stays_lrn(exported: Path) -> None:
+    found = describe_file(exported)
+    assert (found["nodes"]["LRN"], found["nodes"]["MaxPool"]) == (5, 6)  # the stem's four times, lrn2; pool2, pool5
+    assert found["parameters"] == describe_file(EMBEDDED)["parameters"]
 
 
 @pytest.mark.slow
-def test_parity_tells_how_far_8_bits_are_and_that_the_exact_form_had_passed(exported: Path) -> None:
+def test_parity_holds_the_differences_of_int8_and_of_the_exact_form(exported: Path) -> None:
     parity = json.loads((exported / "parity.json").read_text())
     assert parity["limits"] == dump(INT8_LIMITS) and parity["calibrated_on"] == 22
     assert all(1e-4 < row["logits_relative"] < 0.1 for row in parity["compared"])
@@ -87,7 +87,7 @@ def test_parity_tells_how_far_8_bits_are_and_that_the_exact_form_had_passed(expo
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("engine", "precision"), [("onnxruntime", "auto"), ("openvino", "fp32"), ("openvino", "auto")])
-def test_every_engine_answers_its_probe_and_agrees_with_the_full_model(
+def test_every_engine_reproduces_the_probe_and_agrees_with_the_full_model(
     engine: str, precision: str, exported: Path, photographs: dict[str, Path]
 ) -> None:
     small, full = (
@@ -101,9 +101,7 @@ def test_every_engine_answers_its_probe_and_agrees_with_the_full_model(
         np.testing.assert_allclose(got, want, rtol=0, atol=0.1)
 
 
-def test_calibrated_on_nothing_like_photographs_it_is_rejected(
-    embedded: Checkpoint, photographs: dict[str, Path]
-) -> None:
+def test_net_calibrated_on_grey_images_is_rejected(embedded: Checkpoint, photographs: dict[str, Path]) -> None:
     grey = np.full((2, 256, 256, 3), 128, np.uint8)
     reference = TorchReference(embedded)
     net = quantize_to_int8(build_net_graph(cast_to_fp32(embedded)), reference.crop_each(grey))
@@ -113,7 +111,7 @@ def test_calibrated_on_nothing_like_photographs_it_is_rejected(
         check_parity(net, tencrop, reference.expect(images), INT8_LIMITS)
 
 
-def test_a_net_that_the_exact_gate_refuses_is_not_made_smaller(
+def test_net_that_fails_the_exact_gate_is_not_quantized(
     patches: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
@@ -126,9 +124,9 @@ def test_a_net_that_the_exact_gate_refuses_is_not_made_smaller(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("weights", "said"), [("int8", "--images"), ("int4", "expected fp32, fp16, int8")])
-def test_what_cannot_be_made_is_refused(weights: str, said: str, tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=said):
+@pytest.mark.parametrize(("weights", "message"), [("int8", "--images"), ("int4", "expected fp32, fp16, int8")])
+def test_impossible_form_is_refused(weights: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=message):
         export(EMBEDDED / "checkpoint", tmp_path / "out", weights, 0, None)
     assert not (tmp_path / "out").exists()
 
@@ -141,9 +139,7 @@ def test_too_few_photographs_are_refused(photographs: dict[str, Path], tmp_path:
 
 
 @pytest.mark.slow
-def test_the_source_programs_net_with_its_columns_and_same_map_norm_too(
-    source145: Checkpoint, patches: Path, tmp_path: Path
-) -> None:
+def test_net_with_columns_and_within_map_lrn_is_quantized(source145: Checkpoint, patches: Path, tmp_path: Path) -> None:
     source145.save(tmp_path / "checkpoint")
     export(tmp_path / "checkpoint", tmp_path / "out", "int8", 0, patches)
     kinds = Counter(node.op_type for node in onnx.load(tmp_path / "out/net.onnx").graph.node)

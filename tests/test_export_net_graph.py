@@ -1,4 +1,4 @@
-"""net.onnx is what DESIGN promises: standard nodes, one file, nothing left over, for every recipe."""
+"""export/net_graph.py: net.onnx has standard nodes with the recipe's numbers, in one file without leftovers."""
 
 from collections import Counter
 from dataclasses import replace
@@ -6,21 +6,17 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import onnxruntime
-import pytest
 import torch
 from onnx import TensorProto
 
-from tencrop.common.errors import BadInput
 from tencrop.common.strict_config import dump
-from tencrop.export.compress import cast_to_fp16, factorise_fc
 from tencrop.export.net_graph import build_net_graph
-from tencrop.export.tencrop_graph import build_tencrop_graph
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.net import AlexNet
 from tencrop.training.recipe import load
 
 
-def test_net_has_exactly_its_lrn_nodes_with_the_paper_numbers(embedded: Checkpoint) -> None:
+def test_net_has_its_lrn_nodes_with_the_paper_s_numbers(embedded: Checkpoint) -> None:
     norms = [node for node in build_net_graph(embedded).graph.node if node.op_type == "LRN"]
     numbers = [{a.name: round(onnx.helper.get_attribute_value(a), 7) for a in norm.attribute} for norm in norms]
     assert numbers == [{"alpha": 1e-4, "beta": 0.75, "bias": 2.0, "size": 5}] * 2
@@ -33,45 +29,12 @@ def test_columns_of_source145_are_folded_into_the_batch(source145: Checkpoint) -
     assert not {"Dropout", "Shape", "Size", "NonZero"} & set(found)
 
 
-def test_file_is_opset_20_and_carries_no_traces(embedded: Checkpoint) -> None:
+def test_file_is_opset_20_and_holds_no_traces(embedded: Checkpoint) -> None:
     model = build_net_graph(embedded)
     assert [(o.domain, o.version) for o in model.opset_import] == [("", 20)]
     assert not any(node.doc_string or node.metadata_props for node in model.graph.node)
     assert all(value.data_location == TensorProto.DEFAULT for value in model.graph.initializer)
     assert [i.name for i in model.graph.input] == ["input"] and [o.name for o in model.graph.output] == ["logits"]
-
-
-def test_pipeline_takes_pixels_and_gives_both_outputs(embedded: Checkpoint) -> None:
-    model = build_tencrop_graph(build_net_graph(embedded), embedded.contract, embedded.mean)
-    (taken,) = model.graph.input
-    shape = [d.dim_value or d.dim_param for d in taken.type.tensor_type.shape.dim]
-    assert (taken.name, taken.type.tensor_type.elem_type, shape) == ("images", TensorProto.UINT8, ["N", 256, 256, 3])
-    assert [o.name for o in model.graph.output] == ["probabilities", "view_probabilities"]
-
-
-def test_half_rounds_matrices_only(source145: Checkpoint) -> None:
-    small = cast_to_fp16(source145)
-    assert {name for name, w in small.weights.items() if w.dtype == np.float32} == {
-        n for n in small.weights if n.endswith("bias")
-    }
-    sizes = [build_net_graph(checkpoint).ByteSize() for checkpoint in (source145, small)]
-    assert sizes[1] < 0.52 * sizes[0]
-
-
-def test_half_refuses_what_fp16_cannot_hold(source145: Checkpoint) -> None:
-    large = {**source145.weights, "fc8.weight": np.full_like(source145.weights["fc8.weight"], 1e5)}
-    with pytest.raises(BadInput, match=r"fc8\.weight exceeds"):
-        cast_to_fp16(Checkpoint(source145.recipe, source145.contract, source145.statistics, large))
-
-
-def test_low_rank_shrinks_both_hidden_layers(source145: Checkpoint) -> None:
-    small = factorise_fc(source145, 8)
-    assert (small.net.fc6.rank, small.net.fc7.rank) == (8, 8)
-    assert small.weights["fc6.down.weight"].shape == (8, 9216)
-    with pytest.raises(BadInput, match="has rank 8 already"):
-        factorise_fc(small, 4)
-    with pytest.raises(BadInput, match="between 1 and"):
-        factorise_fc(source145, 10**6)
 
 
 def test_columns_without_communication_equal_torch_on_onnxruntime(source145: Checkpoint) -> None:

@@ -1,4 +1,4 @@
-"""The parity gate accepts the true files and rejects every mutant that a careless export could write."""
+"""export/parity_gate.py: the gate accepts the true files and rejects the mutants that a careless export could write."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,9 +9,9 @@ import pytest
 from onnx import helper, numpy_helper
 
 from tencrop.common.errors import WorkFailed
-from tencrop.common.strict_config import dump
+from tencrop.common.strict_config import dump, parse
 from tencrop.export.net_graph import build_net_graph
-from tencrop.export.parity_gate import check_parity
+from tencrop.export.parity_gate import EXACT_LIMITS, Parity, ParityRow, check_parity
 from tencrop.export.sample_images import make_formula_images
 from tencrop.export.tencrop_graph import build_tencrop_graph
 from tencrop.export.torch_reference import TorchReference
@@ -23,63 +23,63 @@ Files = tuple[onnx.ModelProto, onnx.ModelProto]
 Mutation = Callable[[Checkpoint], Files]
 
 
-def files(checkpoint: Checkpoint) -> Files:
+def build_files(checkpoint: Checkpoint) -> Files:
     net = build_net_graph(checkpoint)
     return net, build_tencrop_graph(net, checkpoint.contract, checkpoint.mean)
 
 
-def with_net(checkpoint: Checkpoint, **changes: object) -> Checkpoint:
+def replace_net(checkpoint: Checkpoint, **changes: object) -> Checkpoint:
     net: NetConfig = replace(checkpoint.net, **changes)  # type: ignore[arg-type]
     return replace(checkpoint, recipe={**checkpoint.recipe, "net": dump(net)})
 
 
-def without(op: str) -> Mutation:
+def remove_layers(op: str) -> Mutation:
     def mutate(checkpoint: Checkpoint) -> Files:
         layers = tuple(" ".join(token for token in stage.split() if token != op) for stage in checkpoint.net.layers)
-        return files(with_net(checkpoint, layers=layers))
+        return build_files(replace_net(checkpoint, layers=layers))
 
     return mutate
 
 
-def lrn(**changes: object) -> Mutation:
-    return lambda checkpoint: files(with_net(checkpoint, lrn=replace(checkpoint.net.lrn, **changes)))  # type: ignore[arg-type]
+def change_lrn(**changes: object) -> Mutation:
+    return lambda checkpoint: build_files(replace_net(checkpoint, lrn=replace(checkpoint.net.lrn, **changes)))  # type: ignore[arg-type]
 
 
-def pool_before_norm(checkpoint: Checkpoint) -> Files:
-    return files(
-        with_net(checkpoint, layers=tuple(stage.replace("lrn pool", "pool lrn") for stage in checkpoint.net.layers))
+def swap_pool_and_norm(checkpoint: Checkpoint) -> Files:
+    return build_files(
+        replace_net(checkpoint, layers=tuple(stage.replace("lrn pool", "pool lrn") for stage in checkpoint.net.layers))
     )
 
 
-def padded_before(checkpoint: Checkpoint) -> Files:
-    return files(with_net(checkpoint, conv1=replace(checkpoint.net.conv1, pad=(3, 0))))
+def pad_before(checkpoint: Checkpoint) -> Files:
+    return build_files(replace_net(checkpoint, conv1=replace(checkpoint.net.conv1, pad=(3, 0))))
 
 
-def edited(edit: Callable[[onnx.ModelProto], None]) -> Mutation:
-    """A mutant of tencrop.onnx alone."""
+def edit_tencrop(edit: Callable[[onnx.ModelProto], None]) -> Mutation:
+    """Change tencrop.onnx alone."""
 
     def mutate(checkpoint: Checkpoint) -> Files:
-        net, tencrop = files(checkpoint)
+        net, tencrop = build_files(checkpoint)
         edit(tencrop)
         return net, tencrop
 
     return mutate
 
 
-def node(model: onnx.ModelProto, name: str) -> onnx.NodeProto:
+def find_node(model: onnx.ModelProto, name: str) -> onnx.NodeProto:
     found: onnx.NodeProto = next(node for node in model.graph.node if node.name == name)
     return found
 
 
-def bgr(model: onnx.ModelProto) -> None:
+def read_bgr(model: onnx.ModelProto) -> None:
     order = numpy_helper.from_array(np.array([2, 1, 0]), "order")
     model.graph.initializer.append(order)
     gather = helper.make_node("Gather", ["images", "order"], ["bgr"], axis=3)
-    node(model, "tencrop/planes").input[0] = "bgr"
+    find_node(model, "tencrop/planes").input[0] = "bgr"
     model.graph.node.insert(0, gather)
 
 
-def constant(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[onnx.ModelProto], None]:
+def change_constant(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[onnx.ModelProto], None]:
     def edit(model: onnx.ModelProto) -> None:
         stored = next(value for value in model.graph.initializer if value.name == name)
         stored.CopyFrom(numpy_helper.from_array(change(numpy_helper.to_array(stored)), name))
@@ -87,58 +87,58 @@ def constant(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[
     return edit
 
 
-PARTS = ("body", "right", "bottom")  # that a view is put together from (export/shared_layers.py)
+PARTS = ("body", "right", "bottom")  # of a view (export/shared_layers.py)
 
 
-def one_view_wrong(model: onnx.ModelProto) -> None:
-    """The lower left crop taken where the upper right one lies."""
+def move_one_view(model: onnx.ModelProto) -> None:
+    """Cut the lower left crop where the upper right one lies."""
     for part in PARTS:
         for place in (1, 2):
-            node(model, f"tencrop/{part}3").input[place] = node(model, f"tencrop/{part}1").input[place]
+            find_node(model, f"tencrop/{part}3").input[place] = find_node(model, f"tencrop/{part}1").input[place]
 
 
-def strip_wrong(model: onnx.ModelProto) -> None:
-    """The edge of one view taken from another."""
+def move_one_strip(model: onnx.ModelProto) -> None:
+    """Cut the edge of one view out of another."""
     for place in (1, 2):
-        node(model, "tencrop/right0").input[place] = node(model, "tencrop/right1").input[place]
+        find_node(model, "tencrop/right0").input[place] = find_node(model, "tencrop/right1").input[place]
 
 
-def mirrored_twice(model: onnx.ModelProto) -> None:
-    """The mirrored views, mirrored back."""
+def mirror_twice(model: onnx.ModelProto) -> None:
+    """Mirror the mirrored views back."""
     for part in PARTS:
         for index in range(5, 10):
-            node(model, f"tencrop/{part}{index}").input[0] = node(model, f"tencrop/{part}0").input[0]
+            find_node(model, f"tencrop/{part}{index}").input[0] = find_node(model, f"tencrop/{part}0").input[0]
 
 
-def softmax_after_mean(model: onnx.ModelProto) -> None:
-    softmax, by_view = node(model, "tencrop/softmax"), node(model, "tencrop/by_view")
+def put_softmax_after_mean(model: onnx.ModelProto) -> None:
+    softmax, by_view = find_node(model, "tencrop/softmax"), find_node(model, "tencrop/by_view")
     by_view.input[0] = softmax.input[0]
-    mean = node(model, "probabilities")
+    mean = find_node(model, "probabilities")
     mean.output[0] = "mean_logits"
     model.graph.node.remove(softmax)
     model.graph.node.append(helper.make_node("Softmax", ["mean_logits"], ["probabilities"], axis=-1))
 
 
 MUTANTS: dict[str, Mutation] = {
-    "no LRN": without("lrn"),
-    "k = 1": lrn(k=1.0),
-    "pool before norm": pool_before_norm,
-    "alpha / 5": lrn(alpha=2e-5),
-    "LRN inside columns": lrn(groups=2),
-    "the 0.5 missing": without("dropout"),
-    "zeros padded left and top": padded_before,
-    "BGR for RGB": edited(bgr),
-    "mean not subtracted": edited(constant("tencrop/mean", np.zeros_like)),
-    "one view wrong": edited(one_view_wrong),
-    "one view's edge wrong": edited(strip_wrong),
-    "mirrored twice": edited(mirrored_twice),
-    "softmax after the mean": edited(softmax_after_mean),
+    "no LRN": remove_layers("lrn"),
+    "k = 1": change_lrn(k=1.0),
+    "pool before norm": swap_pool_and_norm,
+    "alpha / 5": change_lrn(alpha=2e-5),
+    "LRN inside columns": change_lrn(groups=2),
+    "the 0.5 missing": remove_layers("dropout"),
+    "zeros padded left and top": pad_before,
+    "BGR for RGB": edit_tencrop(read_bgr),
+    "mean not subtracted": edit_tencrop(change_constant("tencrop/mean", np.zeros_like)),
+    "one view wrong": edit_tencrop(move_one_view),
+    "one view's edge wrong": edit_tencrop(move_one_strip),
+    "mirrored twice": edit_tencrop(mirror_twice),
+    "softmax after the mean": edit_tencrop(put_softmax_after_mean),
 }
 SOURCE_MUTANTS: dict[str, Mutation] = {
-    "LRN across columns": lrn(groups=1),
-    "same-map norm missing": without("samemap"),
-    "alpha not divided": lrn(alpha_divided=False),
-    "mean not subtracted": edited(constant("tencrop/mean", np.zeros_like)),
+    "LRN across columns": change_lrn(groups=1),
+    "same-map norm missing": remove_layers("samemap"),
+    "alpha not divided": change_lrn(alpha_divided=False),
+    "mean not subtracted": edit_tencrop(change_constant("tencrop/mean", np.zeros_like)),
 }
 
 
@@ -147,8 +147,8 @@ def images() -> np.ndarray:
     return make_formula_images(Contract(), 5)
 
 
-def test_true_files_pass_and_the_report_says_so(embedded: Checkpoint, images: np.ndarray) -> None:
-    parity = check_parity(*files(embedded), TorchReference(embedded).expect(images))
+def test_true_files_pass_on_every_engine_and_batch(embedded: Checkpoint, images: np.ndarray) -> None:
+    parity = check_parity(*build_files(embedded), TorchReference(embedded).expect(images))
     assert parity.lrn_nodes == 2
     assert {(row.engine, row.batch) for row in parity.compared} == {
         (e, b) for e in ("onnxruntime", "openvino") for b in (1, 2, 5)
@@ -166,7 +166,7 @@ def test_mutant_is_rejected(mutant: str, embedded: Checkpoint, images: np.ndarra
 
 
 def test_true_files_of_source145_pass(source145: Checkpoint, images: np.ndarray) -> None:
-    parity = check_parity(*files(source145), TorchReference(source145).expect(images[:2]))
+    parity = check_parity(*build_files(source145), TorchReference(source145).expect(images[:2]))
     assert parity.lrn_nodes == 2
     assert all(row.logits_relative < 1e-4 for row in parity.compared)
 
@@ -183,3 +183,21 @@ def test_numbers_alone_reject_a_net_without_lrn(
     monkeypatch.setattr("tencrop.export.parity_gate.check_structure", lambda *_: None)
     with pytest.raises(WorkFailed, match="differs from torch"):
         check_parity(*MUTANTS["no LRN"](embedded), TorchReference(embedded).expect(images[:1]))
+
+
+def test_parity_json_is_read_as_it_was_written(embedded: Checkpoint, images: np.ndarray) -> None:
+    parity = check_parity(*build_files(embedded), TorchReference(embedded).expect(images[:1]))
+    keys = ["images", "limits", "lrn_nodes", "largest_before_lrn", "compared"]
+    assert list(parity.to_json()) == keys and parity.images == 1
+    assert parse(Parity, parity.to_json(), "parity.json") == parity
+    int8 = replace(parity, calibrated_on=65, before_int8=parity.compared)
+    assert list(int8.to_json()) == [*keys, "calibrated_on", "before_int8"]
+
+
+def test_table_has_a_line_for_each_row() -> None:
+    rows = tuple(ParityRow("openvino", batch, 1e-6, 2e-6, 1.0) for batch in (1, 2))
+    parity = Parity(images=5, limits=EXACT_LIMITS, lrn_nodes=2, largest_before_lrn={"lrn1": 934.6}, compared=rows)
+    lines = parity.format().splitlines()
+    assert lines[0].split()[:2] == ["engine", "images"]
+    assert lines[1].split() == ["openvino", "1", "1.0e-06", "2.0e-06", "100%"]
+    assert len(lines) == 4 and lines[3] == "2 LRN nodes; largest activation 935 before lrn1"

@@ -1,4 +1,4 @@
-"""`tencrop export`: the files it writes are whole, agree with each other, and nothing is written when the gate refuses."""
+"""export/run.py: the exported files agree with each other, and nothing is written when the parity gate refuses."""
 
 import json
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from tencrop.common.errors import BadInput, WorkFailed
@@ -19,7 +20,7 @@ from tencrop.runtime.classifier import open_classifier
 from tencrop.runtime.engine_choice import EngineOptions
 
 
-def test_exported_file_proves_itself_on_every_engine(tmp_path: Path) -> None:
+def test_exported_file_opens_on_every_engine(tmp_path: Path) -> None:
     parity = export(EMBEDDED / "checkpoint", tmp_path / "out", "fp32", 0, None)
     assert json.loads((tmp_path / "out/parity.json").read_text()) == parity.to_json()
     for engine in ("onnxruntime", "openvino"):
@@ -37,6 +38,7 @@ def test_exported_file_proves_itself_on_every_engine(tmp_path: Path) -> None:
 def test_embedded_file_is_the_export_of_the_embedded_checkpoint(tmp_path: Path) -> None:
     export(EMBEDDED / "checkpoint", tmp_path, "fp32", 0, None)
     ours, fresh = TenCropFile.read(EMBEDDED), TenCropFile.read(tmp_path)
+    assert onnx.load_model_from_string(ours.graph).graph == onnx.load_model_from_string(fresh.graph).graph
     assert (ours.metadata.checkpoint_sha256, ours.metadata.contract) == (
         fresh.metadata.checkpoint_sha256,
         fresh.metadata.contract,
@@ -79,37 +81,35 @@ MISFITS: dict[str, tuple[Callable[[Checkpoint], Checkpoint], str]] = {
         lambda saved: replace(saved, contract=replace(saved.contract, labels=saved.contract.labels[:50])),
         "50 labels for 101 outputs",
     ),
-    "a weight missing": (lambda saved: without(saved, "fc8.bias"), "fc8.bias is missing"),
+    "a weight missing": (lambda saved: remove_weight(saved, "fc8.bias"), "fc8.bias is missing"),
     "a weight too many": (
-        lambda saved: with_weight(saved, "fc9.bias", np.zeros(1, np.float32)),
+        lambda saved: set_weight(saved, "fc9.bias", np.zeros(1, np.float32)),
         "fc9.bias is none of its net",
     ),
     "another shape": (
-        lambda saved: with_weight(saved, "conv1.bias", np.zeros(95, np.float32)),
+        lambda saved: set_weight(saved, "conv1.bias", np.zeros(95, np.float32)),
         r"conv1.bias is float32 \[95\]",
     ),
-    "whole numbers": (lambda saved: with_weight(saved, "conv1.bias", np.zeros(96, np.int32)), "conv1.bias is int32"),
-    "another crop": (lambda saved: with_contract(saved, crop=227), "do not fit"),
-    "another resize": (lambda saved: with_contract(saved, resize=300), "do not fit"),
+    "whole numbers": (lambda saved: set_weight(saved, "conv1.bias", np.zeros(96, np.int32)), "conv1.bias is int32"),
+    "another crop": (lambda saved: replace_contract(saved, crop=227), "do not fit"),
+    "another resize": (lambda saved: replace_contract(saved, resize=300), "do not fit"),
 }
 
 
-def with_contract(saved: Checkpoint, **changes: Any) -> Checkpoint:
+def replace_contract(saved: Checkpoint, **changes: Any) -> Checkpoint:
     return replace(saved, contract=replace(saved.contract, **changes))
 
 
-def without(saved: Checkpoint, name: str) -> Checkpoint:
+def remove_weight(saved: Checkpoint, name: str) -> Checkpoint:
     return replace(saved, weights={key: value for key, value in saved.weights.items() if key != name})
 
 
-def with_weight(saved: Checkpoint, name: str, value: np.ndarray) -> Checkpoint:
+def set_weight(saved: Checkpoint, name: str, value: np.ndarray) -> Checkpoint:
     return replace(saved, weights={**saved.weights, name: value})
 
 
 @pytest.mark.parametrize("misfit", MISFITS)
-def test_a_checkpoint_whose_parts_do_not_belong_together_is_refused(
-    misfit: str, embedded: Checkpoint, tmp_path: Path
-) -> None:
+def test_checkpoint_of_unfitting_parts_is_refused(misfit: str, embedded: Checkpoint, tmp_path: Path) -> None:
     change, said = MISFITS[misfit]
     change(embedded).save(tmp_path / "checkpoint")
     with pytest.raises(BadInput, match=said):
@@ -117,7 +117,7 @@ def test_a_checkpoint_whose_parts_do_not_belong_together_is_refused(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_checkpoint_is_not_replaced_by_its_own_export(embedded: Checkpoint, tmp_path: Path) -> None:
+def test_checkpoint_is_not_replaced_by_its_own_export(embedded: Checkpoint, tmp_path: Path) -> None:
     embedded.save(tmp_path / "checkpoint")
     with pytest.raises(BadInput, match="would replace the checkpoint"):
         export(tmp_path / "checkpoint", tmp_path, "fp16", 0, None)

@@ -1,4 +1,4 @@
-"""export/sample_images.py: photographs come from all over a folder, whatever else lies in it."""
+"""export/sample_images.py: photographs come from the whole folder, and other files are left out."""
 
 from pathlib import Path
 
@@ -19,16 +19,14 @@ def test_photographs_are_spread_over_the_folders(tmp_path: Path) -> None:
         for number in range(5):
             Image.new("L", (40, 32), 10 * label + number).save(tmp_path / f"class{label}" / f"{number}.png")
     assert load_photographs(tmp_path, CONTRACT, 4)[:, 0, 0, 0].tolist() == [0, 10, 20, 30]
-    assert load_photographs(tmp_path, CONTRACT, 14)[-1, 0, 0, 0] == 33  # to the last folder, whatever the number
+    assert load_photographs(tmp_path, CONTRACT, 14)[-1, 0, 0, 0] == 33  # from the last folder, too
     assert load_photographs(tmp_path, CONTRACT, 100).shape == (20, 32, 32, 3)
 
 
-def test_what_is_no_image_is_left_out(tmp_path: Path) -> None:
+def test_files_that_are_no_images_are_left_out(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("no image")
     (tmp_path / "a.jpg").write_text("no image either")
-    Image.new("RGB", (32, 32)).save(
-        tmp_path / "images.tar", "PNG"
-    )  # by its name: such a file may be larger than memory
+    Image.new("RGB", (32, 32)).save(tmp_path / "images.tar", "PNG")  # left out by its name
     Image.new("RGB", (32, 32), (1, 2, 3)).save(tmp_path / "b.png")
     assert load_photographs(tmp_path, CONTRACT, 5)[:, 0, 0].tolist() == [[1, 2, 3]]
 

@@ -1,4 +1,4 @@
-"""Views that share their first layers equal those of the plain graph; where sharing is not exact, they do not share."""
+"""export/shared_layers.py: views that share their first layers are exact, and share only where sharing is exact."""
 
 from dataclasses import replace
 
@@ -23,8 +23,8 @@ TANH_FIRST = ("conv1 tanh lrn pool", *NetConfig().layers[1:])
 POOL_FIRST = ("conv1 pool lrn relu", *NetConfig().layers[1:])
 
 
-def checkpoint(net: NetConfig, contract: Contract, mean: str = "aligned") -> Checkpoint:
-    """Thin layers and seeded weights that keep activations large; a mean image that differs at every pixel."""
+def make_checkpoint(net: NetConfig, contract: Contract, mean: str = "aligned") -> Checkpoint:
+    """A checkpoint of thin layers with large activations, and a mean image that differs at every pixel."""
     random = np.random.default_rng(7)
     conv = {name: replace(getattr(net, name), channels=16) for name in ("conv2", "conv3", "conv4", "conv5")}
     net = replace(net, conv1=replace(net.conv1, channels=8), **conv, fc6=Linear(32), fc7=Linear(32), fc8=Linear(5))
@@ -41,11 +41,11 @@ def checkpoint(net: NetConfig, contract: Contract, mean: str = "aligned") -> Che
     return Checkpoint(recipe, contract, statistics, weights)
 
 
-def graph(saved: Checkpoint, plain: bool = False) -> onnx.ModelProto:
+def build_graph(saved: Checkpoint, plain: bool = False) -> onnx.ModelProto:
     return build_tencrop_graph(build_net_graph(saved), saved.contract, saved.mean, plain)
 
 
-def first_convolutions(model: onnx.ModelProto) -> int:
+def count_first_convolutions(model: onnx.ModelProto) -> int:
     return sum(node.op_type == "Conv" and node.input[1] == "net/conv1.weight" for node in model.graph.node)
 
 
@@ -61,19 +61,15 @@ def first_convolutions(model: onnx.ModelProto) -> int:
 )
 @pytest.mark.parametrize("batch", [1, 3])
 def test_shared_and_plain_agree_on_every_view(net: NetConfig, batch: int) -> None:
-    saved = checkpoint(net, Contract())
+    saved = make_checkpoint(net, Contract())
     images = np.random.default_rng(batch).integers(0, 256, (batch, 256, 256, 3), np.uint8)
-    shared, plain = graph(saved), graph(saved, plain=True)
-    assert (first_convolutions(shared), first_convolutions(plain)) == (
-        4,
-        1,
-    )  # two images and two kinds of strips; all views at once
+    shared, plain = build_graph(saved), build_graph(saved, plain=True)
+    assert count_first_convolutions(shared) == 4  # the image, its mirror image and two kinds of strips
+    assert count_first_convolutions(plain) == 1  # all views at once
     want, got = (open_engine(model.SerializeToString(), CPU).run(images) for model in (plain, shared))
     for name, value in want.items():
         np.testing.assert_allclose(got[name], value, rtol=0, atol=1e-6)
-    assert (
-        np.ptp(want["view_probabilities"], axis=1).max() > 0.001
-    )  # the views differ by far more, so a wrong place would show
+    assert np.ptp(want["view_probabilities"], axis=1).max() > 0.001  # views differ by more than 1e-6
 
 
 @pytest.mark.parametrize(
@@ -93,19 +89,17 @@ def test_shared_and_plain_agree_on_every_view(net: NetConfig, batch: int) -> Non
         "none behind it",
     ],
 )
-def test_where_it_would_not_be_exact_each_view_is_computed_by_itself(
-    net: NetConfig, contract: Contract, mean: str
-) -> None:
-    saved = checkpoint(net, contract, mean)
-    assert first_convolutions(graph(saved)) == 1
+def test_views_do_not_share_where_sharing_is_not_exact(net: NetConfig, contract: Contract, mean: str) -> None:
+    saved = make_checkpoint(net, contract, mean)
+    assert count_first_convolutions(build_graph(saved)) == 1
 
 
-def test_the_stem_of_the_paper_sees_26_of_27_values_inside() -> None:
-    stem = find_stem(build_net_graph(checkpoint(NetConfig(), Contract())), 224)
+def test_26_of_the_paper_stem_s_27_values_see_no_zeros() -> None:
+    stem = find_stem(build_net_graph(make_checkpoint(NetConfig(), Contract())), 224)
     assert stem is not None
     assert (stem.stride, stem.inside, stem.behind) == (8, 26, 1)
     assert [node.op_type for node in stem.nodes] == ["Conv", "Relu", "LRN", "MaxPool"]
 
 
-def test_the_embedded_model_shares_its_stem(embedded: Checkpoint) -> None:
-    assert first_convolutions(graph(embedded)) == 4
+def test_views_of_the_embedded_model_share_the_stem(embedded: Checkpoint) -> None:
+    assert count_first_convolutions(build_graph(embedded)) == 4

@@ -215,7 +215,7 @@ def test_gradient_of_local_response_norm_equals_torchs_own() -> None:
 )
 def test_within_map_norm_equals_the_formula_up_to_the_edge(spec: WithinMapLRN) -> None:
     x = numbers(2, 3, 7, 7, scale=20)
-    expected = oracles.same_map_norm(x.astype(np.float64), spec.size, spec.alpha, spec.beta, spec.k)
+    expected = oracles.within_map_lrn(x.astype(np.float64), spec.size, spec.alpha, spec.beta, spec.k)
     np.testing.assert_allclose(
         run(WithinMapResponseNorm(make_layer("samemap", spec, (3, 7, 7))), x), expected, rtol=2e-6
     )
@@ -315,7 +315,7 @@ def forward(net: NetConfig, weights: dict[str, np.ndarray], x: np.ndarray) -> np
     if net.lrn.groups == 2:  # source145
         x = relu(pool(norm(x)))
         x = norm(relu(conv(x, "conv2", net.conv2)))
-        x = pool(oracles.same_map_norm(x, 5, 1e-3, 0.75, 1.0))
+        x = pool(oracles.within_map_lrn(x, 5, 1e-3, 0.75, 1.0))
     else:
         x = pool(norm(relu(x)))
         x = pool(norm(relu(conv(x, "conv2", net.conv2))))

@@ -1,1 +1,1 @@
-"""Nets that were trained elsewhere: what each kind of file says, brought into the one form that export/tencrop_graph.py takes."""
+"""Converts nets that were trained elsewhere to the form that export/tencrop_graph.py takes."""

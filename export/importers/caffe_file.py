@@ -1,7 +1,7 @@
 """Reads Caffe's binary files: the few messages of its caffe.proto that hold a trained net, parsed by google.protobuf.
 
-This module makes the message types at run time from the table below. The parser skips fields that the table lacks. Floats
-that Caffe packs are declared as bytes, which is the same on the wire, so that numpy reads them without a copy.
+The message types are made at run time from the table below. The parser skips fields that the table lacks. Floats that
+Caffe packs are declared as bytes, which is the same on the wire, so that numpy reads them without a copy.
 https://github.com/BVLC/caffe/blob/master/src/caffe/proto/caffe.proto
 """
 
@@ -141,7 +141,10 @@ def read_message(path: Path, message: str) -> Any:
 
 
 def read_blob(blob: Any, source: str) -> np.ndarray:
-    """Read a BlobProto's numbers as a float32 array. Raises BadInput, naming `source`, where they do not fill its shape."""
+    """Read a BlobProto's numbers as a float32 array.
+
+    Raises BadInput, naming `source`, where the numbers do not fill the shape or are not finite.
+    """
     shape = list(blob.shape.dim) if blob.HasField("shape") else [blob.num, blob.channels, blob.height, blob.width]
     data, kind = (blob.data, "<f4") if blob.data else (blob.double_data, "<f8")
     if len(shape) > MAX_DIMS or any(side < 1 for side in shape) or prod(shape) * int(kind[-1]) != len(data):

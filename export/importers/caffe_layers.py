@@ -15,12 +15,12 @@ from tencrop.common.errors import BadInput
 from tencrop.export.graph_builder import GraphBuilder
 from tencrop.export.importers.caffe_file import read_blob
 
-Shape = tuple[int, ...]
+Shape = tuple[int, ...]  # without the batch
 
 
 @dataclass
 class CaffeGraph:
-    """A graph under construction. `values` maps the name of a Caffe blob to its name in the graph and its shape without N."""
+    """A graph under construction. `values` maps the name of a Caffe blob to its name in the graph and its shape."""
 
     path: Path
     graph: GraphBuilder

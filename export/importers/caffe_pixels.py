@@ -1,4 +1,4 @@
-"""The input format of a .caffemodel: from the file where stated, else Caffe's fixed rules, else its AlexNets' usual values."""
+"""The input format of a .caffemodel: stated in the file, fixed by Caffe's rules, or the usual one of its AlexNets."""
 
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ def read_caffe_convention(
 ) -> tuple[InputConvention, tuple[str, ...]]:
     """Returns the convention and a line for each value that neither the user nor the file states.
 
-    Caffe computes (pixel - mean) * scale. transform: of the first data layer that has one. A file without a data layer was
-    made for deployment and states nothing about its pixels. Raises BadInput.
+    Caffe computes (pixel - mean) * scale. transform: of the first data layer that has one. A file without a data layer
+    was made for deployment and states nothing about its pixels. Raises BadInput.
     """
     crop = given.crop or (transform.crop_size if transform else 0)
     scale = given.scale or (transform.scale if transform else 1.0)

@@ -13,7 +13,10 @@ MAX_BYTES = 2**31 - 1  # what one ONNX file can hold
 
 
 def read_external_data(model: onnx.ModelProto, path: Path) -> None:
-    """Move the external tensors into the model. Raises BadInput for a place outside the model's folder or past a file's end."""
+    """Move the external tensors into the model.
+
+    Raises BadInput for a place outside the model's folder or past the end of a file.
+    """
     folder, total = path.parent.resolve(), 0
     for tensor in _list_tensors(model.graph):
         if tensor.data_location != TensorProto.EXTERNAL:

@@ -1,4 +1,4 @@
-"""Cleans up a foreign ONNX graph: upgrades its operators, frees its batch size, drops nodes that the output does not need."""
+"""Cleans up a foreign ONNX graph: upgrades its operators, frees its batch size, drops nodes that are not needed."""
 
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
@@ -114,7 +114,10 @@ def prune_graph(model: onnx.ModelProto, output: str) -> None:
 
 
 def free_batch_size(model: onnx.ModelProto) -> None:
-    """Let a graph of a fixed batch size take any, where only Reshape nodes fix it. The parity gate finds other causes."""
+    """Let a graph of a fixed batch size take any, as far as Reshape nodes fix the size.
+
+    The parity gate finds every other cause.
+    """
     images = find_image_inputs(model)[0].type.tensor_type.shape.dim[0]
     batch = images.dim_value
     shapes = _infer_shapes(model) if batch else {}

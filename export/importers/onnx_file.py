@@ -63,7 +63,7 @@ def _inline_functions(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
 
 
 def _check(model: onnx.ModelProto, path: Path) -> None:
-    """Raises BadInput unless every operator is standard, without branches, in eval mode and used as the standard says."""
+    """Raises BadInput unless every operator is standard, without branches, in eval mode and used correctly."""
     foreign = next((node for node in model.graph.node if node.domain not in STANDARD_DOMAINS), None)
     if foreign:
         raise BadInput(

@@ -1,7 +1,7 @@
-"""Recognises bvlcalexnet of the ONNX Model Zoo (-7, -9, -12) by its operators; the file does not state its pixel format.
+"""Recognises bvlcalexnet of the ONNX Model Zoo (-7, -9, -12) by its operators.
 
-The net is Caffe's AlexNet as Caffe2 wrote it: BGR on the 0..255 scale, the mean colour of ILSVRC-2012 subtracted, LRN with
-k = 1 after the ReLU, a softmax inside, a fixed batch of 1.
+The file does not state its pixel format. The net is Caffe's AlexNet as Caffe2 wrote it: BGR on the 0..255 scale, the
+mean colour of ILSVRC-2012 subtracted, LRN with k = 1 after the ReLU, a softmax inside, a fixed batch of 1.
 """
 
 import onnx

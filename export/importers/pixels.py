@@ -21,8 +21,8 @@ RESIZE_PER_CROP = 8 / 7  # side of the resized image over the side of any other 
 class PixelTransform:
     """(pixel * scale - mean) / std in the net's order of channels.
 
-    mean: float64 [3,1,1]; [3,R,R], cropped with the image; or [3,crop,crop], subtracted from every view and never mirrored.
-    std: float64 [3,1,1].
+    mean: float64 [3,1,1]; or [3,R,R], cropped with the image; or [3,crop,crop], subtracted from every view and never
+    mirrored. std: float64 [3,1,1].
     """
 
     channels: str
@@ -33,7 +33,7 @@ class PixelTransform:
 
     @property
     def rgb_mean(self) -> np.ndarray:
-        """The mean for export/tencrop_graph.py: float32, RGB, 0..255 scale; [3,1,1] where all pixels have the same mean."""
+        """The mean for export/tencrop_graph.py, float32, RGB, on the 0..255 scale; its shape is that of `mean`."""
         return np.ascontiguousarray(self._to_rgb(self.mean / self.scale), np.float32)
 
     @property
@@ -42,7 +42,7 @@ class PixelTransform:
         return np.asarray(self._to_rgb(self.scale / self.std)[None], np.float32)
 
     def make_inputs(self, images: np.ndarray, contract: Contract) -> np.ndarray:
-        """Compute the definition in numpy: uint8 [N,R,R,3] -> float32 [N,10,...] in the net's channel order and layout."""
+        """Compute the definition in numpy: uint8 [N,R,R,3] -> float32 [N,10,...] in the net's channels and layout."""
         planes = images.transpose(0, 3, 1, 2).astype(np.float64)
         own = planes[:, ::-1] if self.channels == "bgr" else planes
         views = cut_ten_views(own * self.scale, self.mean, contract) / self.std

@@ -1,4 +1,4 @@
-"""SourceReference: runs the unmodified source graph in onnxruntime at its own batch size, as the reference to compare with."""
+"""SourceReference: the unmodified source graph in onnxruntime, at its own batch size, to compare an import with."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -60,7 +60,10 @@ class SourceReference:
         return cls(source, source_input, pixels, contract, session)
 
     def answer(self, images: np.ndarray) -> SourceAnswers:
-        """Answer uint8 [N,R,R,3]. Raises BadInput where the run fails or returns anything but a row of scores an image."""
+        """Answer uint8 [N,R,R,3].
+
+        Raises BadInput where the run fails, or returns anything but a row of scores for each image.
+        """
         views = self.pixels.make_inputs(images, self.contract)
         crops = views.reshape(-1, *views.shape[2:])
         size = self.source_input.batch or len(self.contract.views)

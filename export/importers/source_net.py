@@ -1,4 +1,4 @@
-"""SourceNet: a classifier as it arrived, an ONNX graph in its own input convention, with all that its file says about it."""
+"""SourceNet: a classifier as it arrived, an ONNX graph in its own input convention, with what its file states."""
 
 import hashlib
 from dataclasses import dataclass, field

@@ -1,7 +1,7 @@
 """Reads a state dict of torchvision's alexnet as a SourceNet.
 
-The net is that of "One weird trick for parallelizing convolutional neural networks": 64-192-384-256-256 kernels, no groups,
-no LRN. https://github.com/pytorch/vision/blob/main/torchvision/models/alexnet.py
+The net is that of "One weird trick for parallelizing convolutional neural networks": 64-192-384-256-256 kernels, no
+groups, no LRN. https://github.com/pytorch/vision/blob/main/torchvision/models/alexnet.py
 """
 
 from collections.abc import Mapping

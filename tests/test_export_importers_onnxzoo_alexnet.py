@@ -1,4 +1,4 @@
-"""`tencrop import` of ONNX Model Zoo's bvlcalexnet: its own graph (the onnx package ships it without weights) against a torch net."""
+"""importers/onnxzoo_alexnet.py: bvlcalexnet's graph, shipped without weights in the onnx package, equals a torch net."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,13 +27,13 @@ from tencrop.runtime.engine import open_engine
 from tencrop.runtime.engine_choice import EngineChoice, EngineOptions
 
 MEAN_BGR = (103.939, 116.779, 123.68)
-SPREAD = 60.0  # of pixels minus their mean
-LAST = 0.02  # keeps logits of random weights at a trained net's size, so that probabilities are no zeros and ones
+SPREAD = 60.0  # standard deviation of pixels minus their mean
+LAST = 0.02  # keeps logits of random weights small, so that probabilities are not all 0 or 1
 Edit = Callable[[onnx.ModelProto], object]
 
 
-def filled(width: int) -> onnx.ModelProto:
-    """The graph, its constant weights replaced by seeded ones as He et al. spread them; fc6 and fc7 of `width` units."""
+def fill_weights(width: int) -> onnx.ModelProto:
+    """The graph with seeded weights of He et al.'s variance; fc6 and fc7 have `width` units."""
     model = onnx.load_model_from_string(
         files("onnx").joinpath("backend/test/data/light/light_bvlc_alexnet.onnx").read_bytes()
     )
@@ -52,34 +52,34 @@ def filled(width: int) -> onnx.ModelProto:
 
 @pytest.fixture(scope="module")
 def bvlc() -> onnx.ModelProto:
-    """Thin, for all that is tried on it."""
-    return filled(64)
+    """A thin net."""
+    return fill_weights(64)
 
 
 @torch.inference_mode()
-def torch_logits(model: onnx.ModelProto, rgb: np.ndarray) -> np.ndarray:
-    """The net as Caffe's deploy.prototxt tells it, of float [N,3,224,224] RGB with the mean subtracted."""
+def compute_torch_logits(model: onnx.ModelProto, rgb: np.ndarray) -> np.ndarray:
+    """The net of Caffe's deploy.prototxt in torch, on mean-subtracted float [N,3,224,224] RGB."""
     stored = {value.name: torch.from_numpy(numpy_helper.to_array(value).copy()) for value in model.graph.initializer}
 
-    def part(layer: str) -> tuple[Tensor, Tensor]:
+    def get_parameters(layer: str) -> tuple[Tensor, Tensor]:
         return stored[f"{layer}_w_0"], stored[f"{layer}_b_0"]
 
     def norm_pool(x: Tensor) -> Tensor:
         return F.max_pool2d(F.local_response_norm(F.relu(x), 5, 1e-4, 0.75, 1.0), 3, 2)
 
-    x = norm_pool(F.conv2d(torch.from_numpy(rgb)[:, [2, 1, 0]], *part("conv1"), stride=4))
-    x = norm_pool(F.conv2d(x, *part("conv2"), padding=2, groups=2))
-    x = F.relu(F.conv2d(x, *part("conv3"), padding=1))
-    x = F.relu(F.conv2d(x, *part("conv4"), padding=1, groups=2))
-    x = F.relu(F.conv2d(x, *part("conv5"), padding=1, groups=2))
+    x = norm_pool(F.conv2d(torch.from_numpy(rgb)[:, [2, 1, 0]], *get_parameters("conv1"), stride=4))
+    x = norm_pool(F.conv2d(x, *get_parameters("conv2"), padding=2, groups=2))
+    x = F.relu(F.conv2d(x, *get_parameters("conv3"), padding=1))
+    x = F.relu(F.conv2d(x, *get_parameters("conv4"), padding=1, groups=2))
+    x = F.relu(F.conv2d(x, *get_parameters("conv5"), padding=1, groups=2))
     x = F.max_pool2d(x, 3, 2, ceil_mode=True).flatten(1)
-    x = F.relu(F.linear(x, *part("fc6")))
-    x = F.relu(F.linear(x, *part("fc7")))
-    return F.linear(x, *part("fc8")).numpy()
+    x = F.relu(F.linear(x, *get_parameters("fc6")))
+    x = F.relu(F.linear(x, *get_parameters("fc7")))
+    return F.linear(x, *get_parameters("fc8")).numpy()
 
 
-def net_logits(model: onnx.ModelProto, rgb: np.ndarray, options: InputConvention = BVLC_INPUT) -> np.ndarray:
-    """Of net.onnx as the importer makes it, on onnxruntime."""
+def compute_net_logits(model: onnx.ModelProto, rgb: np.ndarray, options: InputConvention = BVLC_INPUT) -> np.ndarray:
+    """The importer's net.onnx on onnxruntime."""
     source = SourceNet(Path("bvlc.onnx"), "ONNX", model, options)
     shape = read_source_input(source, options)
     pixels, _ = resolve_pixels(options, shape.layout, shape.crop)
@@ -87,7 +87,7 @@ def net_logits(model: onnx.ModelProto, rgb: np.ndarray, options: InputConvention
     return open_engine(net.SerializeToString(), EngineChoice("onnxruntime", "cpu", "fp32")).run(rgb)["logits"]
 
 
-def difference(got: np.ndarray, want: np.ndarray) -> float:
+def measure_difference(got: np.ndarray, want: np.ndarray) -> float:
     return float(np.abs(got - want).max() / np.abs(want).max())
 
 
@@ -98,17 +98,17 @@ def crops() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def want(bvlc: onnx.ModelProto, crops: np.ndarray) -> np.ndarray:
-    return torch_logits(bvlc, crops)
+    return compute_torch_logits(bvlc, crops)
 
 
 @pytest.mark.parametrize("width", [64, 4096])
 def test_imported_net_is_the_torch_net(width: int, crops: np.ndarray) -> None:
-    model = filled(width)
+    model = fill_weights(width)
     assert is_bvlc_alexnet(model)
-    assert difference(net_logits(model, crops), torch_logits(model, crops)) < 1e-5
+    assert measure_difference(compute_net_logits(model, crops), compute_torch_logits(model, crops)) < 1e-5
 
 
-def norms(**changes: float) -> Edit:
+def change_norms(**changes: float) -> Edit:
     def edit(model: onnx.ModelProto) -> None:
         for node in model.graph.node:
             for attribute in node.attribute if node.op_type == "LRN" else ():
@@ -117,14 +117,14 @@ def norms(**changes: float) -> Edit:
     return edit
 
 
-def without_norms(model: onnx.ModelProto) -> None:
+def remove_norms(model: onnx.ModelProto) -> None:
     for node in model.graph.node:
         if node.op_type == "LRN":
             node.op_type = "Identity"
             del node.attribute[:]
 
 
-def pool_before_norm(model: onnx.ModelProto) -> None:
+def swap_pool_and_norm(model: onnx.ModelProto) -> None:
     for norm in [node for node in model.graph.node if node.op_type == "LRN"]:
         pool = next(node for node in model.graph.node if norm.output[0] in node.input)
         own = [(node.op_type, list(node.attribute)) for node in (norm, pool)]
@@ -135,18 +135,18 @@ def pool_before_norm(model: onnx.ModelProto) -> None:
             node.attribute.extend(copied)
 
 
-def last_pool_padded_before(model: onnx.ModelProto) -> None:
+def pad_last_pool_before(model: onnx.ModelProto) -> None:
     pool = [node for node in model.graph.node if node.op_type == "MaxPool"][-1]
     next(attribute for attribute in pool.attribute if attribute.name == "pads").ints[:] = [1, 1, 0, 0]
 
 
 MUTANTS: dict[str, tuple[Edit, InputConvention]] = {
-    "no LRN": (without_norms, BVLC_INPUT),
-    "k = 2": (norms(bias=2.0), BVLC_INPUT),
-    "alpha / 5": (norms(alpha=2e-5), BVLC_INPUT),
-    "beta = 0.5": (norms(beta=0.5), BVLC_INPUT),
-    "pool before norm": (pool_before_norm, BVLC_INPUT),
-    "zeros padded before": (last_pool_padded_before, BVLC_INPUT),
+    "no LRN": (remove_norms, BVLC_INPUT),
+    "k = 2": (change_norms(bias=2.0), BVLC_INPUT),
+    "alpha / 5": (change_norms(alpha=2e-5), BVLC_INPUT),
+    "beta = 0.5": (change_norms(beta=0.5), BVLC_INPUT),
+    "pool before norm": (swap_pool_and_norm, BVLC_INPUT),
+    "zeros padded before": (pad_last_pool_before, BVLC_INPUT),
     "BGR for RGB": (lambda model: None, replace(BVLC_INPUT, channels="rgb")),
     "pixels / 2": (lambda model: None, replace(BVLC_INPUT, scale=0.5)),
 }
@@ -158,11 +158,11 @@ def test_mutant_is_not_the_torch_net(mutant: str, bvlc: onnx.ModelProto, crops: 
     copy = onnx.ModelProto()
     copy.CopyFrom(bvlc)
     edit(copy)
-    assert difference(net_logits(copy, crops[:1], options), want[:1]) > 1e-3
+    assert measure_difference(compute_net_logits(copy, crops[:1], options), want[:1]) > 1e-3
 
 
 @pytest.mark.slow
-def test_whole_file_sees_photographs_as_caffe_did(
+def test_imported_file_sees_photographs_as_caffe_did(
     bvlc: onnx.ModelProto, tmp_path: Path, photographs: dict[str, Path]
 ) -> None:
     onnx.save(bvlc, tmp_path / "bvlcalexnet-9.onnx")
@@ -175,9 +175,9 @@ def test_whole_file_sees_photographs_as_caffe_did(
     contract = Contract()
     images = np.stack([decode(path.read_bytes(), contract)[0] for path in photographs.values()])
     centers = images[:, 16:240, 16:240].transpose(0, 3, 1, 2).astype(np.float32)
-    logits = torch_logits(bvlc, centers - np.array(MEAN_BGR[::-1], np.float32)[:, None, None])
+    logits = compute_torch_logits(bvlc, centers - np.array(MEAN_BGR[::-1], np.float32)[:, None, None])
     classifier = open_classifier(tmp_path / "out", EngineOptions("cpu", "onnxruntime", "fp32"))
     _, each = classifier.forward(images)
     np.testing.assert_allclose(each[:, 2], torch.from_numpy(logits).softmax(-1).numpy(), rtol=0, atol=1e-5)
-    wrong = torch_logits(bvlc, centers - np.array(MEAN_BGR, np.float32)[:, None, None])
+    wrong = compute_torch_logits(bvlc, centers - np.array(MEAN_BGR, np.float32)[:, None, None])
     assert np.abs(each[:, 2] - torch.from_numpy(wrong).softmax(-1).numpy()).max() > 1e-4

@@ -1,4 +1,4 @@
-"""The numbers of `tencrop import`: what was said, what is known of a kind of file, and a line for each that nobody said."""
+"""importers/pixels.py: numbers come from the flags, else from the kind of file, else they are assumed and listed."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
-from test_export_import_onnx import Tiny
+from support.tiny_source import TinySource
 
 from tencrop.common.errors import BadInput
 from tencrop.export.importers.input_convention import InputConvention, parse_input_convention
@@ -20,7 +20,7 @@ from tencrop.model.contract import Contract
 KINDS = {"bvlc": BVLC_INPUT, "torchvision": TORCHVISION_INPUT, "any": InputConvention()}
 
 
-def pixels(options: InputConvention) -> PixelTransform:
+def resolve(options: InputConvention) -> PixelTransform:
     return resolve_pixels(options, "nchw", 224)[0]
 
 
@@ -38,32 +38,32 @@ def test_numbers_of_the_command_line() -> None:
     ],
     ids=["scale", "mean", "std"],
 )
-def test_one_number_that_is_said_leaves_the_known_others(one: InputConvention, known: InputConvention) -> None:
+def test_one_given_number_keeps_the_known_others(one: InputConvention, known: InputConvention) -> None:
     assert one.fill_from(BVLC_INPUT) == known
-    assert list(list_pixel_assumptions(one.fill_from(BVLC_INPUT), pixels(one.fill_from(BVLC_INPUT)), Contract())) == []
+    assert list(list_pixel_assumptions(one.fill_from(BVLC_INPUT), resolve(one.fill_from(BVLC_INPUT)), Contract())) == []
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_said_channels_turn_the_known_numbers_with_them(kind: str) -> None:
-    rgb, bgr = (pixels(InputConvention(channels=channels).fill_from(KINDS[kind])) for channels in ("rgb", "bgr"))
+def test_given_channels_turn_the_known_numbers(kind: str) -> None:
+    rgb, bgr = (resolve(InputConvention(channels=channels).fill_from(KINDS[kind])) for channels in ("rgb", "bgr"))
     assert (rgb.channels, bgr.channels) == ("rgb", "bgr") and rgb.mean.ravel().tolist() == bgr.mean.ravel().tolist()[
         ::-1
     ]
-    np.testing.assert_array_equal(rgb.rgb_mean, bgr.rgb_mean)  # both RGB: blue is always blue's
+    np.testing.assert_array_equal(rgb.rgb_mean, bgr.rgb_mean)  # in RGB both are equal
     np.testing.assert_array_equal(rgb.rgb_factor, bgr.rgb_factor)
     assert np.ptp(rgb.rgb_mean) > 1
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_said_numbers_stay_in_the_order_that_they_are_said_in(kind: str) -> None:
+def test_given_numbers_keep_their_order(kind: str) -> None:
     for channels in ("rgb", "bgr"):
-        seen = pixels(parse_input_convention("10,20,30", "1,2,3", scale=1.0, channels=channels).fill_from(KINDS[kind]))
+        seen = resolve(parse_input_convention("10,20,30", "1,2,3", scale=1.0, channels=channels).fill_from(KINDS[kind]))
         assert seen.mean.ravel().tolist() == [10, 20, 30] and seen.std.ravel().tolist() == [1, 2, 3]
 
 
-def test_mean_image_is_bgr_as_caffe_writes_it_whatever_the_net_takes() -> None:
+def test_mean_image_is_bgr_for_every_order_of_channels() -> None:
     image = np.random.default_rng(0).uniform(80, 140, (3, 256, 256)).astype(np.float32)
-    rgb, bgr = (pixels(InputConvention(channels=channels, mean_image=image)) for channels in ("rgb", "bgr"))
+    rgb, bgr = (resolve(InputConvention(channels=channels, mean_image=image)) for channels in ("rgb", "bgr"))
     np.testing.assert_array_equal(bgr.mean, image)
     np.testing.assert_array_equal(rgb.rgb_mean, bgr.rgb_mean)
 
@@ -83,19 +83,19 @@ LINES = {
 
 
 @pytest.mark.parametrize("names", LINES)
-def test_each_number_that_nobody_said_is_a_line(names: tuple[str, ...]) -> None:
+def test_each_assumed_number_is_a_line(names: tuple[str, ...]) -> None:
     numbers = {"scale": 1 / 255, "mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
-    said = {name: numbers[name] for name in names}
-    options = InputConvention(channels="bgr" if len(names) > 1 else "rgb", resize=256, **said)  # type: ignore[arg-type]
-    assert list(list_pixel_assumptions(options, pixels(options), Contract())) == LINES[names]
+    given = {name: numbers[name] for name in names}
+    options = InputConvention(channels="bgr" if len(names) > 1 else "rgb", resize=256, **given)  # type: ignore[arg-type]
+    assert list(list_pixel_assumptions(options, resolve(options), Contract())) == LINES[names]
 
 
-def test_preset_of_a_bgr_net_is_told_in_its_order() -> None:
+def test_preset_of_a_bgr_net_is_listed_in_bgr() -> None:
     options = InputConvention(channels="bgr", resize=256)
     assert "minus 0.406, 0.456, 0.485, over 0.225, 0.224, 0.229" in next(
-        list_pixel_assumptions(options, pixels(options), Contract())
+        list_pixel_assumptions(options, resolve(options), Contract())
     )
-    assert pixels(options).mean.ravel().tolist() == list(TORCHVISION_PRESET.mean or ())[::-1]
+    assert resolve(options).mean.ravel().tolist() == list(TORCHVISION_PRESET.mean or ())[::-1]
 
 
 @pytest.mark.parametrize(
@@ -112,10 +112,10 @@ def test_preset_of_a_bgr_net_is_told_in_its_order() -> None:
         (["N", "C", 64, 64], InputConvention(), ["images as [N,3,64,64] (--layout)"]),
     ],
 )
-def test_sides_that_the_file_leaves_open_are_lines(
+def test_each_side_that_the_file_leaves_open_is_a_line(
     sides: list[str | int], options: InputConvention, lines: list[str]
 ) -> None:
-    model = Tiny().model()
+    model = TinySource().model()
     model.graph.input[0].CopyFrom(helper.make_tensor_value_info("picture", TensorProto.FLOAT, sides))
     assert list(read_source_input(SourceNet(Path("net.onnx"), "ONNX", model), options).assumed) == lines
 
@@ -130,11 +130,11 @@ def test_sides_that_the_file_leaves_open_are_lines(
     ],
     ids=["scale", "std", "mean", "together"],
 )
-def test_numbers_that_make_pixels_no_float32_numbers_are_refused(options: InputConvention) -> None:
+def test_numbers_beyond_float32_are_refused(options: InputConvention) -> None:
     with pytest.raises(BadInput, match="no float32 numbers"):
-        pixels(options)
+        resolve(options)
 
 
 def test_mean_on_another_scale_than_the_pixels_is_refused() -> None:
     with pytest.raises(BadInput, match="beyond white, which is 1;"):
-        pixels(InputConvention(scale=1 / 255).fill_from(BVLC_INPUT))
+        resolve(InputConvention(scale=1 / 255).fill_from(BVLC_INPUT))

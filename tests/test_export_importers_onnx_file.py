@@ -1,19 +1,18 @@
-"""`tencrop import` of any ONNX classifier: whatever its convention, its ten-crop prediction is the one that numpy computes."""
+"""importers/onnx_file.py: ONNX classifiers of any input convention give the ten-crop prediction that numpy computes."""
 
 import io
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-import oracles
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 from PIL import Image
+from support.tiny_source import CLASSES, CROP, RESIZE, TinySource
 
 from tencrop.export.importers.graph_rewrite import collect_constants
 from tencrop.export.importers.input_convention import InputConvention
@@ -25,85 +24,21 @@ from tencrop.model.tencropfile import TenCropFile
 from tencrop.runtime.classifier import open_classifier
 from tencrop.runtime.engine_choice import EngineOptions
 
-CROP, RESIZE, CLASSES = 32, 37, 7  # offsets 0, 2 and 5: the middle one is rounded down
 
-
-@dataclass(frozen=True)
-class Tiny:
-    """A net of one convolution, in the convention that a test asks for."""
-
-    batch: int | str = 1
-    layout: str = "nchw"
-    opset: int = 13
-    end: str = "softmax"  # softmax, logits, sums (probabilities without a softmax)
-    shape: tuple[int, ...] = (1, 196)
-    seed: int = 0
-
-    def weights(self) -> list[np.ndarray]:
-        random = np.random.default_rng(self.seed)
-        shapes = ((4, 3, 5, 5), (4,), (CLASSES, 196), (CLASSES,))
-        return [random.normal(0, 0.2 / (1 + 0.2 * (len(shape) == 2)), shape).astype(np.float32) for shape in shapes]
-
-    def model(self) -> onnx.ModelProto:
-        sides = [self.batch, 3, CROP, CROP] if self.layout == "nchw" else [self.batch, CROP, CROP, 3]
-        names = ("kernels", "offsets", "matrix", "shifts", "shape")
-        stored = [numpy_helper.from_array(value, name) for value, name in zip(self.weights(), names, strict=False)]
-        stored.append(numpy_helper.from_array(np.array(self.shape, np.int64), "shape"))
-        nodes = (
-            [helper.make_node("Transpose", ["picture"], ["planes"], perm=[0, 3, 1, 2])] if self.layout == "nhwc" else []
-        )
-        nodes += [
-            helper.make_node(
-                "Conv", ["planes" if nodes else "picture", "kernels", "offsets"], ["maps"], strides=[2, 2]
-            ),
-            helper.make_node("Relu", ["maps"], ["active"], doc_string='File "/home/someone/net.py", line 3'),
-            helper.make_node("MaxPool", ["active"], ["pooled"], kernel_shape=[2, 2], strides=[2, 2]),
-            helper.make_node("Reshape", ["pooled", "shape"], ["flat"]),
-            helper.make_node("Dropout", ["flat"], ["dropped"]),
-            helper.make_node("Gemm", ["dropped", "matrix", "shifts"], ["scores"], transB=1),
-        ]
-        if self.end == "softmax":
-            nodes.append(helper.make_node("Softmax", ["scores"], ["answer"], axis=1))
-        if self.end == "sums":
-            nodes.append(helper.make_node("Exp", ["scores"], ["powers"]))
-            nodes.append(helper.make_node("ReduceL1", ["powers"], ["sum"], axes=[1], keepdims=1))
-            nodes.append(helper.make_node("Div", ["powers", "sum"], ["answer"]))
-        graph = helper.make_graph(
-            nodes,
-            "tiny",
-            [helper.make_tensor_value_info("picture", TensorProto.FLOAT, sides)],
-            [
-                helper.make_tensor_value_info(
-                    "scores" if self.end == "logits" else "answer", TensorProto.FLOAT, [self.batch, CLASSES]
-                )
-            ],
-            stored,
-        )
-        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=8)
-
-    def save(self, path: Path) -> Path:
-        onnx.save(self.model(), path)
-        return path
-
-    def probabilities(self, planes: np.ndarray) -> np.ndarray:
-        """By the slow loops of oracles.py, of float64 [N,3,32,32] as the convolution takes them."""
-        kernels, offsets, matrix, shifts = (value.astype(np.float64) for value in self.weights())
-        maps = np.maximum(oracles.conv(planes, kernels, offsets, 2, (0, 0), 1), 0)
-        return oracles.softmax(oracles.max_pool(maps, 2, 2).reshape(len(planes), -1) @ matrix.T + shifts)
-
-
-def views(image: np.ndarray) -> list[np.ndarray]:
+def cut_views(image: np.ndarray) -> list[np.ndarray]:
     """The ten crops of uint8 [37,37,3]: corners and center, then their mirror images."""
     corners = ((0, 0), (0, 5), (2, 2), (5, 0), (5, 5))
     crops = [image[top : top + CROP, left : left + CROP] for top, left in corners]
     return [*crops, *(crop[:, ::-1] for crop in crops)]
 
 
-def expected(net: Tiny, image: np.ndarray, options: InputConvention) -> np.ndarray:
-    """[10,C] of one resized image."""
+def expect(net: TinySource, image: np.ndarray, options: InputConvention) -> np.ndarray:
+    """Probabilities of the ten views of one resized image, [10,C]."""
     order = [2, 1, 0] if options.channels == "bgr" else [0, 1, 2]
     scale, mean, std = options.scale or 0.0, np.array(options.mean), np.array(options.std)
-    seen = [((view[:, :, order].astype(np.float64) * scale - mean) / std).transpose(2, 0, 1) for view in views(image)]
+    seen = [
+        ((view[:, :, order].astype(np.float64) * scale - mean) / std).transpose(2, 0, 1) for view in cut_views(image)
+    ]
     return net.probabilities(np.stack(seen))
 
 
@@ -112,16 +47,16 @@ TORCHVISION_PRESET = InputConvention(
 )
 CAFFE = InputConvention(channels="bgr", scale=1.0, mean=(104.0, 117.0, 123.0), std=(60.0, 58.0, 57.0))
 CONVENTIONS = {
-    "batch of 1, softmax, the preset": (Tiny(), TORCHVISION_PRESET),
-    "batch of 4": (Tiny(batch=4, shape=(4, 196)), TORCHVISION_PRESET),
-    "any batch": (Tiny(batch="N", shape=(-1, 196)), TORCHVISION_PRESET),
-    "the rest of the shape left open": (Tiny(shape=(1, -1)), TORCHVISION_PRESET),
-    "logits": (Tiny(end="logits"), TORCHVISION_PRESET),
-    "probabilities without a softmax": (Tiny(end="sums"), TORCHVISION_PRESET),
-    "BGR": (Tiny(), CAFFE),
-    "channels last": (Tiny(layout="nhwc"), CAFFE),
-    "opset 9": (Tiny(opset=9), CAFFE),
-    "opset 21": (Tiny(opset=21), CAFFE),
+    "batch of 1, softmax, the preset": (TinySource(), TORCHVISION_PRESET),
+    "batch of 4": (TinySource(batch=4, shape=(4, 196)), TORCHVISION_PRESET),
+    "any batch": (TinySource(batch="N", shape=(-1, 196)), TORCHVISION_PRESET),
+    "the rest of the shape left open": (TinySource(shape=(1, -1)), TORCHVISION_PRESET),
+    "logits": (TinySource(end="logits"), TORCHVISION_PRESET),
+    "probabilities without a softmax": (TinySource(end="sums"), TORCHVISION_PRESET),
+    "BGR": (TinySource(), CAFFE),
+    "channels last": (TinySource(layout="nhwc"), CAFFE),
+    "opset 9": (TinySource(opset=9), CAFFE),
+    "opset 21": (TinySource(opset=21), CAFFE),
 }
 
 
@@ -139,7 +74,7 @@ def test_every_convention_gives_the_prediction_that_numpy_computes(
     made = import_net(
         net.save(tmp_path / "net.onnx"), tmp_path / "out", InputConvention(resize=RESIZE).fill_from(options), None
     )
-    want = np.stack([expected(net, image, options) for image in images])
+    want = np.stack([expect(net, image, options) for image in images])
     assert made.contract.crop == CROP and made.recipe["output"] == (
         "logits" if net.end == "logits" else "probabilities"
     )
@@ -148,11 +83,11 @@ def test_every_convention_gives_the_prediction_that_numpy_computes(
         mean, each = opened.forward(images)
         np.testing.assert_allclose(each, want, rtol=0, atol=1e-5)
         np.testing.assert_allclose(mean, want.mean(1), rtol=0, atol=1e-5)
-    assert np.ptp(want, axis=1).max() > 0.01  # the views differ by far more, so a wrong place would show
+    assert np.ptp(want, axis=1).max() > 0.01  # the views differ by more than 1e-5, so a wrong crop fails
 
 
-def test_wrong_conventions_would_show(images: np.ndarray) -> None:
-    right = expected(Tiny(), images[0], CAFFE)
+def test_wrong_conventions_change_the_answers(images: np.ndarray) -> None:
+    right = expect(TinySource(), images[0], CAFFE)
     wrong = (
         InputConvention(channels="rgb"),
         InputConvention(scale=1.01),
@@ -161,13 +96,15 @@ def test_wrong_conventions_would_show(images: np.ndarray) -> None:
     )
     for other in wrong:
         numbers = {name: getattr(other, name) or getattr(CAFFE, name) for name in ("channels", "scale", "mean", "std")}
-        assert np.abs(expected(Tiny(), images[0], InputConvention(**numbers)) - right).max() > 1e-3
+        assert np.abs(expect(TinySource(), images[0], InputConvention(**numbers)) - right).max() > 1e-3
 
 
-def test_files_hold_what_the_card_promises_and_nothing_of_where_they_were_made(tmp_path: Path) -> None:
+def test_files_hold_their_metadata_and_no_paths_of_the_machine(tmp_path: Path) -> None:
     names = tmp_path / "names.txt"
     names.write_text("".join(f"n0000000{i} thing {i}\n" for i in range(CLASSES)))
-    made = import_net(Tiny().save(tmp_path / "mine.onnx"), tmp_path / "out", InputConvention(resize=RESIZE), names)
+    made = import_net(
+        TinySource().save(tmp_path / "mine.onnx"), tmp_path / "out", InputConvention(resize=RESIZE), names
+    )
     file = TenCropFile.read(tmp_path / "out")
     metadata = file.metadata
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["net.onnx", "parity.json", "tencrop.onnx"]
@@ -189,7 +126,7 @@ def test_files_hold_what_the_card_promises_and_nothing_of_where_they_were_made(t
 
 
 def test_import_needs_no_torch(tmp_path: Path) -> None:
-    net, out = Tiny().save(tmp_path / "net.onnx"), tmp_path / "out"
+    net, out = TinySource().save(tmp_path / "net.onnx"), tmp_path / "out"
     program = "import sys; sys.modules['torch'] = None; from tencrop import cli; cli.main()"
     done = subprocess.run(
         [sys.executable, "-c", program, "import", str(net), str(out)], capture_output=True, text=True, check=False
@@ -198,18 +135,22 @@ def test_import_needs_no_torch(tmp_path: Path) -> None:
     assert (out / "tencrop.onnx").is_file() and "assumed: classes numbered from 0" in done.stdout
 
 
-def test_weights_beside_the_file_are_taken_in(tmp_path: Path, images: np.ndarray) -> None:
+def test_external_weights_become_part_of_the_file(tmp_path: Path, images: np.ndarray) -> None:
     options = InputConvention(resize=RESIZE)
     onnx.save(
-        Tiny().model(), tmp_path / "apart.onnx", save_as_external_data=True, location="apart.data", size_threshold=0
+        TinySource().model(),
+        tmp_path / "apart.onnx",
+        save_as_external_data=True,
+        location="apart.data",
+        size_threshold=0,
     )
     import_net(tmp_path / "apart.onnx", tmp_path / "a", options, None)
-    import_net(Tiny().save(tmp_path / "whole.onnx"), tmp_path / "b", options, None)
+    import_net(TinySource().save(tmp_path / "whole.onnx"), tmp_path / "b", options, None)
     assert (tmp_path / "a/net.onnx").read_bytes() == (tmp_path / "b/net.onnx").read_bytes()
 
 
-def test_fixed_batch_in_a_constant_of_whole_numbers_is_made_any(tmp_path: Path) -> None:
-    model = Tiny().model()
+def test_fixed_batch_in_a_constant_of_integers_is_freed(tmp_path: Path) -> None:
+    model = TinySource().model()
     model.graph.initializer.remove(next(value for value in model.graph.initializer if value.name == "shape"))
     model.graph.node.insert(0, helper.make_node("Constant", [], ["shape"], value_ints=[1, 196]))
     onnx.save(model, tmp_path / "net.onnx")
@@ -217,29 +158,31 @@ def test_fixed_batch_in_a_constant_of_whole_numbers_is_made_any(tmp_path: Path) 
     assert {row["batch"] for row in made.parity["compared"]} == {1, 2, 5}
 
 
-def test_constants_of_every_spelling_are_known() -> None:
-    model = Tiny().model()
-    told: dict[str, Any] = {
+def test_constants_of_every_attribute_are_collected() -> None:
+    model = TinySource().model()
+    attributes: dict[str, Any] = {
         "value_int": 3,
         "value_ints": [3, 4],
         "value_float": 0.5,
         "value_floats": [0.5, 0.25],
         "value_string": "no number",
     }
-    model.graph.node.extend(helper.make_node("Constant", [], [key], **{key: value}) for key, value in told.items())
+    model.graph.node.extend(
+        helper.make_node("Constant", [], [key], **{key: value}) for key, value in attributes.items()
+    )
     stored = {name: numpy_helper.to_array(value) for name, value in collect_constants(model).items()}
     assert (
         stored["value_int"].shape == ()
         and stored["value_ints"].dtype == np.int64
         and stored["value_floats"].dtype == np.float32
     )
-    assert {name: stored[name].tolist() for name in told if name in stored} == {
-        k: v for k, v in told.items() if k != "value_string"
+    assert {name: stored[name].tolist() for name in attributes if name in stored} == {
+        k: v for k, v in attributes.items() if k != "value_string"
     }
 
 
 def test_nodes_in_any_order_are_read(tmp_path: Path) -> None:
-    model = Tiny().model()
+    model = TinySource().model()
     onnx.save(model, tmp_path / "sorted.onnx")
     nodes = list(model.graph.node)
     del model.graph.node[:]
@@ -248,12 +191,12 @@ def test_nodes_in_any_order_are_read(tmp_path: Path) -> None:
     assert read_onnx(tmp_path / "reversed.onnx").model == read_onnx(tmp_path / "sorted.onnx").model
 
 
-def test_functions_of_the_file_are_written_out(tmp_path: Path) -> None:
-    model = Tiny().model()
+def test_functions_of_the_file_are_inlined(tmp_path: Path) -> None:
+    model = TinySource().model()
     body = [helper.make_node("Relu", ["x"], ["y"])]
     model.functions.append(helper.make_function("mine", "Rectify", ["x"], ["y"], body, [helper.make_opsetid("", 13)]))
     model.opset_import.append(helper.make_opsetid("mine", 1))
     model.graph.node[1].op_type, model.graph.node[1].domain = "Rectify", "mine"
     onnx.save(model, tmp_path / "net.onnx")
-    written = read_onnx(tmp_path / "net.onnx").model
-    assert not written.functions and [node.op_type for node in written.graph.node][1] == "Relu"
+    inlined = read_onnx(tmp_path / "net.onnx").model
+    assert not inlined.functions and [node.op_type for node in inlined.graph.node][1] == "Relu"

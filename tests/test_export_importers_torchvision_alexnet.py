@@ -1,4 +1,4 @@
-"""`tencrop import` of torchvision's alexnet: what it answers is what torchvision's own transforms and net answer."""
+"""importers/torchvision_alexnet.py: an imported alexnet answers as torchvision's own transforms and net do."""
 
 import json
 import pickle
@@ -35,7 +35,7 @@ NORMALIZE = v2.Compose(
 
 @pytest.fixture(scope="module")
 def net() -> nn.Module:
-    """torchvision's alexnet, spread so that photographs get answers that differ."""
+    """torchvision's alexnet, with weights that give photographs different answers."""
     torch.manual_seed(2014)
     made = alexnet(weights=None, num_classes=CLASSES)
     for layer in made.modules():
@@ -63,7 +63,7 @@ def classifier(imported: Path) -> Classifier:
 
 
 @torch.inference_mode()
-def test_center_view_is_torchvisions_preset(
+def test_center_view_equals_torchvisions_preset(
     net: nn.Module, classifier: Classifier, photographs: dict[str, Path]
 ) -> None:
     preset = v2.Compose([v2.Resize(256), v2.CenterCrop(224), NORMALIZE])
@@ -72,11 +72,13 @@ def test_center_view_is_torchvisions_preset(
         pixels, _ = decode(path.read_bytes(), classifier.file.metadata.contract)
         _, each = classifier.forward(pixels[None])
         np.testing.assert_allclose(each[0, 2], want, rtol=0, atol=1e-4)
-        assert 0.05 < want.max() < 0.999  # neither all alike nor all the same
+        assert 0.05 < want.max() < 0.999  # neither uniform nor certain
 
 
 @torch.inference_mode()
-def test_mean_is_torchvisions_ten_crop(net: nn.Module, classifier: Classifier, photographs: dict[str, Path]) -> None:
+def test_mean_equals_torchvisions_ten_crop(
+    net: nn.Module, classifier: Classifier, photographs: dict[str, Path]
+) -> None:
     ten = v2.Compose([v2.Resize(256), v2.CenterCrop(256), v2.TenCrop(224)])
     for path in photographs.values():
         crops = torch.stack([NORMALIZE(crop) for crop in ten(Image.open(path).convert("RGB"))])
@@ -84,10 +86,10 @@ def test_mean_is_torchvisions_ten_crop(net: nn.Module, classifier: Classifier, p
         pixels, _ = decode(path.read_bytes(), classifier.file.metadata.contract)
         mean, each = classifier.forward(pixels[None])
         np.testing.assert_allclose(mean[0], want.mean(0).numpy(), rtol=0, atol=1e-4)
-        assert np.ptp(each[0], axis=0).max() > 1e-2  # views differ, so the mean of others would show
+        assert np.ptp(each[0], axis=0).max() > 1e-2  # the views differ, so another mean fails
 
 
-def test_it_is_served_under_its_folders_name(classifier: Classifier, photographs: dict[str, Path]) -> None:
+def test_imported_net_is_served_under_its_folder_s_name(classifier: Classifier, photographs: dict[str, Path]) -> None:
     pixels, _ = decode(photographs["china"].read_bytes(), classifier.file.metadata.contract)
     mean, _ = classifier.forward(pixels[None])
     with TestClient(create_app([classifier], Settings())) as client:
@@ -102,7 +104,7 @@ def test_it_is_served_under_its_folders_name(classifier: Classifier, photographs
     assert drawn.status_code == 200 and drawn.content.startswith(b"\x89PNG")
 
 
-def test_it_is_evaluated(
+def test_imported_net_is_evaluated(
     imported: Path,
     net: nn.Module,
     photographs: dict[str, Path],
@@ -112,7 +114,7 @@ def test_it_is_evaluated(
 ) -> None:
     preset = v2.Compose([v2.Resize(256), v2.CenterCrop(224), NORMALIZE])
     right = {}
-    for name, path in photographs.items():  # china into the class that the net gives it, flower into another one
+    for name, path in photographs.items():  # china gets the class that the net answers, flower another one
         with torch.inference_mode():
             best = int(net(preset(Image.open(path).convert("RGB"))[None]).argmax())
         right[name] = best if name == "china" else (best + 1) % CLASSES
@@ -132,8 +134,8 @@ def test_it_is_evaluated(
     )
 
 
-def thin(**changes: tuple[int, ...]) -> dict[str, torch.Tensor]:
-    """A state dict of torchvision's layers, eight kernels each."""
+def make_thin_weights(**changes: tuple[int, ...]) -> dict[str, torch.Tensor]:
+    """A state dict of torchvision's layers with eight kernels each."""
     generator = torch.Generator().manual_seed(1)
     shapes = {
         "features.0": (8, 3, 11, 11),
@@ -151,11 +153,11 @@ def thin(**changes: tuple[int, ...]) -> dict[str, torch.Tensor]:
 
 
 def test_every_file_of_the_same_weights_gives_the_same_net(tmp_path: Path) -> None:
-    weights = thin()
+    weights = make_thin_weights()
     torch.save(weights, tmp_path / "a.pth")
     torch.save({"model": {f"module.{name}": value for name, value in weights.items()}, "epoch": 3}, tmp_path / "b.pt")
     features = {name.replace("features.", "features.module."): value for name, value in weights.items()}
-    torch.save({"state_dict": features}, tmp_path / "e.pth.tar")  # as PyTorch's own script for ImageNet has it
+    torch.save({"state_dict": features}, tmp_path / "e.pth.tar")  # the form of PyTorch's ImageNet script
     torch.save({"state_dict": weights}, tmp_path / "c.pth", _use_new_zipfile_serialization=False)
     save_file(weights, tmp_path / "d.safetensors")
     graphs = {read_alexnet(path, InputConvention()).model.SerializeToString() for path in sorted(tmp_path.iterdir())}
@@ -163,75 +165,85 @@ def test_every_file_of_the_same_weights_gives_the_same_net(tmp_path: Path) -> No
 
 
 class Harm:
-    """What a hostile pickle does."""
+    """An object whose pickle runs code."""
 
     def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
         return exec, ("raise SystemExit(3)",)
 
 
-def saved(content: object) -> Callable[[Path], None]:
+def save(content: object) -> Callable[[Path], None]:
     return lambda path: torch.save(content, path)
 
 
-def truncated(path: Path) -> None:
-    torch.save(thin(), path)
+def write_truncated(path: Path) -> None:
+    torch.save(make_thin_weights(), path)
     path.write_bytes(path.read_bytes()[:5000])
 
 
-def truncated_safetensors(path: Path) -> None:
-    save_file(thin(), path)
+def write_truncated_safetensors(path: Path) -> None:
+    save_file(make_thin_weights(), path)
     path.write_bytes(path.read_bytes()[:5000])
 
 
-def complex_safetensors(path: Path) -> None:
-    save_file(thin() | {"features.0.weight": torch.zeros(8, 3, 11, 11, dtype=torch.complex64)}, path)
+def write_complex_safetensors(path: Path) -> None:
+    save_file(make_thin_weights() | {"features.0.weight": torch.zeros(8, 3, 11, 11, dtype=torch.complex64)}, path)
 
 
-def with_first(change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Path], None]:
-    return lambda path: torch.save(thin() | {"features.0.weight": change(thin()["features.0.weight"])}, path)
+def save_with_first(change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Path], None]:
+    return lambda path: torch.save(
+        make_thin_weights() | {"features.0.weight": change(make_thin_weights()["features.0.weight"])}, path
+    )
 
 
-def quantised(kernels: torch.Tensor) -> torch.Tensor:
+def quantise(kernels: torch.Tensor) -> torch.Tensor:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch is about to give them up, but files have them
+        warnings.simplefilter("ignore")  # torch deprecates quantised tensors, but files hold them
         return torch.quantize_per_tensor(kernels, 0.1, 0, torch.qint8)
 
 
 REFUSED: dict[str, tuple[str, Callable[[Path], object], str]] = {
-    "another net in capitals": ("x.PTH", saved({"conv.weight": torch.zeros(1)}), "not torchvision's alexnet"),
+    "another net in capitals": ("x.PTH", save({"conv.weight": torch.zeros(1)}), "not torchvision's alexnet"),
     "another net of a training script": (
         "x.pth.tar",
-        saved({"state_dict": {"conv.weight": torch.zeros(1)}}),
+        save({"state_dict": {"conv.weight": torch.zeros(1)}}),
         "not torchvision's alexnet",
     ),
-    "weights of no device": ("x.pth", with_first(lambda kernels: kernels.to("meta")), "'features.0.weight' is meta"),
+    "weights of no device": (
+        "x.pth",
+        save_with_first(lambda kernels: kernels.to("meta")),
+        "'features.0.weight' is meta",
+    ),
     "sparse weights": (
         "x.pth",
-        with_first(lambda kernels: kernels.to_sparse()),
+        save_with_first(lambda kernels: kernels.to_sparse()),
         "'features.0.weight' is sparse_coo float32",
     ),
-    "quantised weights": ("x.pth", with_first(quantised), "'features.0.weight' is strided qint8"),
+    "quantised weights": ("x.pth", save_with_first(quantise), "'features.0.weight' is strided qint8"),
     "complex weights": (
         "x.pth",
-        with_first(lambda kernels: kernels.to(torch.complex64)),
+        save_with_first(lambda kernels: kernels.to(torch.complex64)),
         "'features.0.weight' is strided complex64",
     ),
-    "complex safetensors": ("x.safetensors", complex_safetensors, "'features.0.weight' is complex64"),
-    "another net": ("x.pth", saved({"conv.weight": torch.zeros(1)}), "not torchvision's alexnet"),
+    "complex safetensors": ("x.safetensors", write_complex_safetensors, "'features.0.weight' is complex64"),
+    "another net": ("x.pth", save({"conv.weight": torch.zeros(1)}), "not torchvision's alexnet"),
     "a layer too many": (
         "x.pth",
-        saved(thin() | {"classifier.9.weight": torch.zeros(1)}),
+        save(make_thin_weights() | {"classifier.9.weight": torch.zeros(1)}),
         "'classifier.9.weight' is not one",
     ),
-    "wrong shapes": ("x.pth", saved(thin(**{"classifier.1": (8, 300)})), "classifier.1 has weights [8, 300]"),
-    "a whole module": ("x.pth", saved(nn.Linear(1, 1)), "weights only"),
-    "a list": ("x.pth", saved([torch.zeros(1)]), "no state dict"),
+    "wrong shapes": (
+        "x.pth",
+        save(make_thin_weights(**{"classifier.1": (8, 300)})),
+        "classifier.1 has weights [8, 300]",
+    ),
+    "a whole module": ("x.pth", save(nn.Linear(1, 1)), "weights only"),
+    "a list": ("x.pth", save([torch.zeros(1)]), "no state dict"),
     "hostile": ("x.pth", lambda path: path.write_bytes(pickle.dumps(Harm())), "weights only"),
-    "hostile archive": ("x.pth", saved({"features.0.weight": Harm()}), "weights only"),
-    "truncated": ("x.pth", truncated, "weights only"),
+    "hostile archive": ("x.pth", save({"features.0.weight": Harm()}), "weights only"),
+    "truncated": ("x.pth", write_truncated, "weights only"),
     "missing": ("x.pth", lambda path: None, "No such file"),
     "a text as safetensors": ("x.safetensors", lambda path: path.write_bytes(b"not at all"), "not a safetensors file"),
-    "truncated safetensors": ("x.safetensors", truncated_safetensors, "not a safetensors file"),
+    "truncated safetensors": ("x.safetensors", write_truncated_safetensors, "not a safetensors file"),
     "missing safetensors": ("x.safetensors", lambda path: None, "not a safetensors file"),
 }
 
@@ -247,6 +259,6 @@ def test_bad_weights_are_refused_and_nothing_is_written(what: str, tmp_path: Pat
 
 
 def test_crop_that_leaves_other_maps_is_refused(tmp_path: Path) -> None:
-    torch.save(thin(), tmp_path / "a.pth")
+    torch.save(make_thin_weights(), tmp_path / "a.pth")
     with pytest.raises(BadInput, match="maps of 8x8"):
         import_net(tmp_path / "a.pth", tmp_path / "out", InputConvention(crop=288), None)

@@ -1,4 +1,4 @@
-"""`tencrop import` refuses: bad files, bad options and bad places are one line, exit code 2, and nothing is written."""
+"""importers/run.py: a bad file, flag or folder is one line and exit code 2, and nothing is written."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from test_export_import_onnx import CLASSES, CROP, RESIZE, Tiny
+from support.tiny_source import CLASSES, CROP, RESIZE, TinySource
 
 from tencrop import cli
 from tencrop.common.errors import BadInput
@@ -17,11 +17,11 @@ from tencrop.export.importers.run import import_net
 from tencrop.model.embedded import EMBEDDED
 
 
-def edited(edit: Callable[[onnx.ModelProto], object], net: Tiny | None = None) -> Callable[[Path], Path]:
-    """A broken file."""
+def edit_source(edit: Callable[[onnx.ModelProto], object], net: TinySource | None = None) -> Callable[[Path], Path]:
+    """Write a tiny net with an error in it."""
 
     def write(folder: Path) -> Path:
-        model = (net or Tiny()).model()
+        model = (net or TinySource()).model()
         edit(model)
         (folder / "net.onnx").write_bytes(model.SerializeToString())
         return folder / "net.onnx"
@@ -29,18 +29,18 @@ def edited(edit: Callable[[onnx.ModelProto], object], net: Tiny | None = None) -
     return write
 
 
-def external(location: str, **told: str) -> Callable[[Path], Path]:
+def store_weights_at(location: str, **entries: str) -> Callable[[Path], Path]:
     def point(model: onnx.ModelProto) -> None:
         tensor = model.graph.initializer[0]
         tensor.ClearField("raw_data")
         tensor.data_location = TensorProto.EXTERNAL
-        for key, value in {"location": location, **told}.items():
+        for key, value in {"location": location, **entries}.items():
             tensor.external_data.add(key=key, value=value)
 
-    return edited(point)
+    return edit_source(point)
 
 
-def bytes_of(content: bytes) -> Callable[[Path], Path]:
+def write_bytes(content: bytes) -> Callable[[Path], Path]:
     def write(folder: Path) -> Path:
         (folder / "net.onnx").write_bytes(content)
         return folder / "net.onnx"
@@ -48,27 +48,27 @@ def bytes_of(content: bytes) -> Callable[[Path], Path]:
     return write
 
 
-def linked(folder: Path) -> Path:
-    """External data through a link that leads out of the folder."""
-    path = external("link.data", length="1200")(folder)
+def write_link(folder: Path) -> Path:
+    """Write external data behind a link that leads out of the folder."""
+    path = store_weights_at("link.data", length="1200")(folder)
     (folder / "link.data").symlink_to("/etc/passwd")
     return path
 
 
-def short(folder: Path) -> Path:
+def write_short_data(folder: Path) -> Path:
     (folder / "short.data").write_bytes(b"0" * 100)
-    return external("short.data", length="1200")(folder)
+    return store_weights_at("short.data", length="1200")(folder)
 
 
-def batch_in_a_concat(model: onnx.ModelProto) -> None:
-    """A stored row beside the values, as a vision transformer's class token stands there."""
+def fix_batch_in_a_concat(model: onnx.ModelProto) -> None:
+    """Concatenate a stored row with the values, as vision transformers do with their class token."""
     model.graph.initializer.append(numpy_helper.from_array(np.ones((1, 4), np.float32), "token"))
     model.graph.initializer[2].CopyFrom(numpy_helper.from_array(np.ones((CLASSES, 200), np.float32), "matrix"))
     model.graph.node[4].input[0] = "joined"
     model.graph.node.insert(4, helper.make_node("Concat", ["flat", "token"], ["joined"], axis=1))
 
 
-def named(domain: str, op: str) -> Callable[[onnx.ModelProto], None]:
+def name_operator(domain: str, op: str) -> Callable[[onnx.ModelProto], None]:
     def rename(model: onnx.ModelProto) -> None:
         model.graph.node[1].op_type, model.graph.node[1].domain = op, domain
         if domain:
@@ -77,46 +77,44 @@ def named(domain: str, op: str) -> Callable[[onnx.ModelProto], None]:
     return rename
 
 
-def second_input(model: onnx.ModelProto) -> None:
+def add_second_input(model: onnx.ModelProto) -> None:
     model.graph.input.append(helper.make_tensor_value_info("more", TensorProto.FLOAT, [1]))
 
 
-def sides(*shape: int, kind: int = TensorProto.FLOAT) -> Callable[[onnx.ModelProto], None]:
+def set_input(*shape: int, kind: int = TensorProto.FLOAT) -> Callable[[onnx.ModelProto], None]:
     return lambda model: model.graph.input[0].CopyFrom(helper.make_tensor_value_info("picture", kind, shape))
 
 
-def no_matrix_fits(model: onnx.ModelProto) -> None:
+def shrink_matrix(model: onnx.ModelProto) -> None:
     model.graph.initializer[2].CopyFrom(numpy_helper.from_array(np.ones((CLASSES, 195), np.float32), "matrix"))
 
 
-def infinite(model: onnx.ModelProto) -> None:
+def fill_with_nan(model: onnx.ModelProto) -> None:
     model.graph.initializer[2].CopyFrom(numpy_helper.from_array(np.full((CLASSES, 196), np.nan, np.float32), "matrix"))
 
 
-def maps_for_an_answer(model: onnx.ModelProto) -> None:
+def answer_with_maps(model: onnx.ModelProto) -> None:
     model.graph.output[0].CopyFrom(helper.make_tensor_value_info("pooled", TensorProto.FLOAT, [1, 4, 7, 7]))
 
 
-def answering(kind: int) -> Callable[[Path], Path]:
-    """Scores of another type."""
+def answer_as(kind: int) -> Callable[[Path], Path]:
+    """Write a net whose scores have another type."""
 
     def cast(model: onnx.ModelProto) -> None:
         model.graph.node.append(helper.make_node("Cast", ["answer"], ["cast"], to=kind))
         model.graph.output[0].CopyFrom(helper.make_tensor_value_info("cast", kind, [1, CLASSES]))
 
-    return edited(cast)
+    return edit_source(cast)
 
 
-def foreign_beside_a_function(model: onnx.ModelProto) -> None:
+def add_foreign_operator_and_function(model: onnx.ModelProto) -> None:
     body = [helper.make_node("Relu", ["x"], ["y"])]
     model.functions.append(helper.make_function("mine", "Rectify", ["x"], ["y"], body, [helper.make_opsetid("", 13)]))
     model.opset_import.append(helper.make_opsetid("mine", 1))
-    named("com.example", "Swirl")(model)
+    name_operator("com.example", "Swirl")(model)
 
 
-def node_in_front_of_relu(
-    op: str, *more: str, outputs: int = 1, **attributes: Any
-) -> Callable[[onnx.ModelProto], None]:
+def insert_before_relu(op: str, *more: str, outputs: int = 1, **attributes: Any) -> Callable[[onnx.ModelProto], None]:
     def insert(model: onnx.ModelProto) -> None:
         made = ["changed", "mean", "variance"][:outputs]
         model.graph.initializer.extend(numpy_helper.from_array(np.ones(4, np.float32), name) for name in more)
@@ -126,54 +124,60 @@ def node_in_front_of_relu(
     return insert
 
 
-def training_dropout(model: onnx.ModelProto) -> None:
+def set_dropout_training(model: onnx.ModelProto) -> None:
     dropout = next(node for node in model.graph.node if node.op_type == "Dropout")
     dropout.input.extend(["ratio", "training"])
     model.graph.initializer.append(numpy_helper.from_array(np.array(0.5, np.float32), "ratio"))
     model.graph.initializer.append(numpy_helper.from_array(np.array(True), "training"))
 
 
-BATCH_NORM = node_in_front_of_relu("BatchNormalization", "g", "b", "m", "v", outputs=3, training_mode=1)
-NOISE = node_in_front_of_relu("RandomNormalLike", seed=1.0)
+BATCH_NORM = insert_before_relu("BatchNormalization", "g", "b", "m", "v", outputs=3, training_mode=1)
+NOISE = insert_before_relu("RandomNormalLike", seed=1.0)
 
 
 REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
-    "external data above the folder": (external("../secret.data"), "outside the model's folder"),
-    "external data at an absolute path": (external("/etc/passwd"), "outside the model's folder"),
-    "external data through a link": (linked, "outside the model's folder"),
-    "external data that is missing": (external("gone.data"), "not there"),
-    "external data that ends too soon": (short, "truncated"),
-    "external data at no number": (external("net.onnx", offset="x"), "no numbers"),
-    "external data without a place": (external(""), "outside the model's folder"),
-    "truncated": (lambda folder: bytes_of(Tiny().model().SerializeToString()[:-200])(folder), "truncated"),
-    "a picture": (bytes_of(b"\x89PNG\r\n\x1a\n" + bytes(100)), "not an ONNX file"),
-    "a text": (bytes_of(b"the weights are elsewhere\n"), "not an ONNX file"),
-    "nothing": (bytes_of(b""), "not an ONNX file"),
+    "external data above the folder": (store_weights_at("../secret.data"), "outside the model's folder"),
+    "external data at an absolute path": (store_weights_at("/etc/passwd"), "outside the model's folder"),
+    "external data through a link": (write_link, "outside the model's folder"),
+    "external data that is missing": (store_weights_at("gone.data"), "not there"),
+    "external data that ends too soon": (write_short_data, "truncated"),
+    "external data at no number": (store_weights_at("net.onnx", offset="x"), "no numbers"),
+    "external data without a place": (store_weights_at(""), "outside the model's folder"),
+    "truncated": (lambda folder: write_bytes(TinySource().model().SerializeToString()[:-200])(folder), "truncated"),
+    "a picture": (write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100)), "not an ONNX file"),
+    "a text": (write_bytes(b"the weights are elsewhere\n"), "not an ONNX file"),
+    "nothing": (write_bytes(b""), "not an ONNX file"),
     "missing": (lambda folder: folder / "net.onnx", "No such file"),
-    "another domain's operator": (edited(named("com.example", "Swirl")), "operator Swirl"),
-    "no such operator": (edited(named("", "Swirl")), "Swirl"),
-    "weights of another shape": (edited(no_matrix_fits), "net.onnx"),
-    "weights that are no numbers": (edited(infinite), "no numbers"),
+    "another domain's operator": (edit_source(name_operator("com.example", "Swirl")), "operator Swirl"),
+    "no such operator": (edit_source(name_operator("", "Swirl")), "Swirl"),
+    "weights of another shape": (edit_source(shrink_matrix), "net.onnx"),
+    "weights that are no numbers": (edit_source(fill_with_nan), "no numbers"),
     "another domain's operator beside a function": (
-        edited(foreign_beside_a_function),
+        edit_source(add_foreign_operator_and_function),
         "operator Swirl of 'com.example'",
     ),
-    "external data at a NUL": (external("a\0b"), "lies in no file"),
-    "external data at 5,000 letters": (external("x" * 5000), "lies in no file"),
-    "images of a type that there is not": (edited(sides(1, 3, CROP, CROP, kind=99)), "its input is of type 99"),
-    "text for an answer": (answering(TensorProto.STRING), "answers with tensor(string)"),
-    "halves for an answer": (answering(TensorProto.FLOAT16), "answers with tensor(float16)"),
-    "whole numbers for an answer": (answering(TensorProto.INT64), "answers with tensor(int64)"),
-    "a norm in training mode": (edited(BATCH_NORM, Tiny(opset=15)), "BatchNormalization is in training mode"),
-    "dropout in training mode": (edited(training_dropout), "differently each time"),
-    "a random node": (edited(NOISE), "differently each time"),
-    "two inputs": (edited(second_input), "one input"),
-    "grey images": (edited(sides(1, 1, CROP, CROP)), "channels"),
-    "images that are no squares": (edited(sides(1, 3, CROP, CROP + 2)), "squares"),
-    "a row of pixels": (edited(sides(1, 3072)), "expected float images"),
-    "bytes": (edited(sides(1, 3, CROP, CROP, kind=TensorProto.UINT8)), "expected float images"),
-    "maps for an answer": (edited(maps_for_an_answer), "a row of scores"),
-    "a batch that cannot be made any": (edited(batch_in_a_concat), "batch is fixed to 1"),
+    "external data at a NUL": (store_weights_at("a\0b"), "lies in no file"),
+    "external data at 5,000 letters": (store_weights_at("x" * 5000), "lies in no file"),
+    "images of a type that there is not": (
+        edit_source(set_input(1, 3, CROP, CROP, kind=99)),
+        "its input is of type 99",
+    ),
+    "text for an answer": (answer_as(TensorProto.STRING), "answers with tensor(string)"),
+    "halves for an answer": (answer_as(TensorProto.FLOAT16), "answers with tensor(float16)"),
+    "whole numbers for an answer": (answer_as(TensorProto.INT64), "answers with tensor(int64)"),
+    "a norm in training mode": (
+        edit_source(BATCH_NORM, TinySource(opset=15)),
+        "BatchNormalization is in training mode",
+    ),
+    "dropout in training mode": (edit_source(set_dropout_training), "differently each time"),
+    "a random node": (edit_source(NOISE), "differently each time"),
+    "two inputs": (edit_source(add_second_input), "one input"),
+    "grey images": (edit_source(set_input(1, 1, CROP, CROP)), "channels"),
+    "images that are no squares": (edit_source(set_input(1, 3, CROP, CROP + 2)), "squares"),
+    "a row of pixels": (edit_source(set_input(1, 3072)), "expected float images"),
+    "bytes": (edit_source(set_input(1, 3, CROP, CROP, kind=TensorProto.UINT8)), "expected float images"),
+    "maps for an answer": (edit_source(answer_with_maps), "a row of scores"),
+    "a batch that cannot be made any": (edit_source(fix_batch_in_a_concat), "batch is fixed to 1"),
 }
 
 
@@ -188,8 +192,8 @@ def test_bad_source_is_one_line_and_nothing_is_written(
     monkeypatch.setattr("sys.argv", ["tencrop", "import", str(source), str(out), "--resize", str(RESIZE)])
     with pytest.raises(SystemExit) as ended:
         cli.main()
-    told = capsys.readouterr().err
-    assert ended.value.code == 2 and told.count("\n") == 1 and told.startswith("tencrop: ") and message in told
+    printed = capsys.readouterr().err
+    assert ended.value.code == 2 and printed.count("\n") == 1 and printed.startswith("tencrop: ") and message in printed
     assert not out.exists()
 
 
@@ -221,7 +225,7 @@ def test_bad_source_is_one_line_and_nothing_is_written(
         (("--mean", "missing.binaryproto"), "missing.binaryproto"),
     ],
 )
-def test_bad_option_is_one_line_and_nothing_is_written(
+def test_bad_flag_is_one_line_and_nothing_is_written(
     flags: tuple[str, str],
     message: str,
     tmp_path: Path,
@@ -230,39 +234,39 @@ def test_bad_option_is_one_line_and_nothing_is_written(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("three.txt").write_text("a\nb\nc\n")
-    Tiny().save(Path("net.onnx"))
+    TinySource().save(Path("net.onnx"))
     monkeypatch.setattr("sys.argv", ["tencrop", "import", "net.onnx", "out", *flags])
     with pytest.raises(SystemExit) as ended:
         cli.main()
-    told = capsys.readouterr().err
-    assert ended.value.code == 2 and told.count("\n") == 1 and message in told and len(told) < 300
+    printed = capsys.readouterr().err
+    assert ended.value.code == 2 and printed.count("\n") == 1 and message in printed and len(printed) < 300
     assert not Path("out").exists()
 
 
-def test_what_is_served_already_is_not_imported(tmp_path: Path) -> None:
+def test_tencrop_onnx_is_not_imported(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"is a tencrop\.onnx already"):
         import_net(EMBEDDED / "tencrop.onnx", tmp_path / "out", InputConvention(), None)
 
 
 def test_out_that_is_a_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="is a file"):
-        import_net(Tiny().save(tmp_path / "net.onnx"), tmp_path / "net.onnx", InputConvention(), None)
+        import_net(TinySource().save(tmp_path / "net.onnx"), tmp_path / "net.onnx", InputConvention(), None)
 
 
 @pytest.mark.parametrize("name", ["net.onnx", "tencrop.onnx"])
 @pytest.mark.parametrize("through", ["mine", "link"])
-def test_source_that_would_be_overwritten_is_refused_and_left(name: str, through: str, tmp_path: Path) -> None:
+def test_source_that_would_be_overwritten_is_refused_and_unchanged(name: str, through: str, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "link").symlink_to("mine")
-    source = Tiny().save(tmp_path / "mine" / name)
+    source = TinySource().save(tmp_path / "mine" / name)
     before = source.read_bytes()
     with pytest.raises(BadInput, match="would be overwritten"):
         import_net(source, tmp_path / through, InputConvention(resize=RESIZE), None)
     assert source.read_bytes() == before and [path.name for path in (tmp_path / "mine").iterdir()] == [name]
 
 
-def test_disk_that_fills_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    net, out = Tiny().save(tmp_path / "net.onnx"), tmp_path / "out"
+def test_full_disk_leaves_the_old_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    net, out = TinySource().save(tmp_path / "net.onnx"), tmp_path / "out"
     import_net(net, out, InputConvention(resize=RESIZE), None)
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     write, written = Path.write_bytes, []
@@ -275,5 +279,5 @@ def test_disk_that_fills_leaves_what_was_there(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(Path, "write_bytes", fill)
     with pytest.raises(OSError, match="No space"):
-        import_net(Tiny(seed=1).save(tmp_path / "other.onnx"), out, InputConvention(resize=RESIZE), None)
+        import_net(TinySource(seed=1).save(tmp_path / "other.onnx"), out, InputConvention(resize=RESIZE), None)
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
