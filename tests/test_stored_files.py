@@ -124,6 +124,19 @@ def test_a_stored_prepared_data_set_is_opened_and_prepared_again_the_same(
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+def test_a_stored_prepared_data_set_that_is_unfinished_is_finished_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(STORED / "prepared", tmp_path, dirs_exist_ok=True)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    contract = PreparedStore.open(tmp_path).contract
+    monkeypatch.setattr("tencrop.dataset.prepare.Contract", lambda labels: contract)
+    for name in ("prepared.json", "index.parquet", "statistics.safetensors"):
+        (tmp_path / name).unlink()
+    prepare(open_source(STORED / "photos"), tmp_path, 0.25, quiet)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_a_stored_training_is_resumed(tmp_path: Path) -> None:
     shutil.copytree(STORED / "run", tmp_path, dirs_exist_ok=True)
     records = train(
@@ -142,6 +155,15 @@ def test_a_stored_training_is_resumed(tmp_path: Path) -> None:
     assert [path.name for path in RunFolder.checkpoints(tmp_path)] == ["checkpoint-0002", "checkpoint-0003"]
 
 
+def test_a_stored_training_that_was_stopped_in_an_epoch_ends_as_the_one_that_was_not(tmp_path: Path) -> None:
+    shutil.copytree(STORED / "stopped_run", tmp_path, dirs_exist_ok=True)
+    prepared = PreparedStore.open(STORED / "prepared")
+    train(load(str(STORED / "recipe.toml")), prepared, tmp_path, True, 0, quiet)
+    resumed, undisturbed = Checkpoint.load(tmp_path / "checkpoint-0002"), Checkpoint.load(CHECKPOINT)
+    for name, value in undisturbed.weights.items():
+        np.testing.assert_allclose(resumed.weights[name], value, rtol=1e-4, atol=1e-5)
+
+
 def test_a_stored_evaluation_is_compared_with_one_of_today(tiny: Classifier, tmp_path: Path) -> None:
     evaluate_source(open_source(STORED / "photos"), tiny, out=tmp_path / "run")
     found = compare(open_run(STORED / "evaluation"), open_run(tmp_path / "run"), 5)
@@ -151,14 +173,29 @@ def test_a_stored_evaluation_is_compared_with_one_of_today(tiny: Classifier, tmp
         assert found[kind]["largest_move"] < 1e-5
 
 
-def test_a_finished_stored_evaluation_is_found_again(tiny: Classifier, tmp_path: Path) -> None:
-    """Its claim names the same images and the same model file."""
+def test_a_stored_evaluation_that_was_stopped_is_resumed(
+    tiny: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(STORED / "stopped_evaluation", tmp_path, dirs_exist_ok=True)
+    monkeypatch.setattr("tencrop.evaluation.plan.CHUNK", 4)  # as when the run was stopped, after two chunks
+    monkeypatch.setattr("tencrop.evaluation.chunks.cores", lambda: 2)  # the machine that the run began on
+    done: list[int] = []
+    evaluate_source(
+        open_source(STORED / "photos"), tiny, out=tmp_path, resume=True, progress=lambda images, _: done.append(images)
+    )
+    assert done == [4, 8, 12, 13]  # parts of 0.1 know no column `no_answer`: their images are evaluated again
+    assert not compare(open_run(STORED / "evaluation"), open_run(tmp_path), 5)["images"]
+
+
+def test_a_finished_stored_evaluation_is_only_read(
+    tiny: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copytree(STORED / "evaluation", tmp_path, dirs_exist_ok=True)
-    claim = json.loads((tmp_path / "claim.json").read_text())
-    evaluate_source(open_source(STORED / "photos"), tiny, out=tmp_path / "new")
-    today = json.loads((tmp_path / "new" / "claim.json").read_text())
-    machine = ("number of cores",)  # differs from one machine to the next
-    assert {k: v for k, v in claim.items() if k not in machine} == {k: v for k, v in today.items() if k not in machine}
+    monkeypatch.setattr("tencrop.evaluation.chunks.cores", lambda: 2)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    summary = evaluate_source(open_source(STORED / "photos"), tiny, out=tmp_path, resume=True)
+    assert (summary.n, summary.contract_sha256) == (13, EXPECTED["contract_sha256"])
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.name != "lock"} == before
 
 
 def test_a_stored_job_is_read_by_the_server(tmp_path: Path) -> None:
