@@ -158,7 +158,7 @@ def test_a_job_waits_for_requests_and_never_shares_their_forward() -> None:
 
     asyncio.run(ask())
     running.stop()
-    assert engine.sizes == [1, 4, 2, 3]  # the job, which came second, is last
+    assert engine.sizes == [1, 4, 2, 3]  # the job came second and is computed last
 
 
 def test_a_job_that_waits_is_stopped_and_its_forward_never_run() -> None:

@@ -19,7 +19,7 @@ async def read_all(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def call(chunks: Sequence[bytes | float], headers: Sequence[tuple[bytes, bytes]] = ()) -> tuple[int, Any]:
-    """(status, body) of a request whose body comes in these chunks; a number is a pause in seconds."""
+    """Send a request whose body comes in these chunks, a number being a pause in seconds -> its status and body."""
     sent: list[Message] = []
     waiting = list(chunks)
 

@@ -124,7 +124,7 @@ def test_a_client_that_leaves_costs_no_forward(address: tuple[str, int], monkeyp
             wait_for(address, b'tencrop_queue_images{model="caltech101"} 1.0')
         wait_for(
             address, b'tencrop_admitted_images{model="caltech101"} 1.0'
-        )  # its place is free before any forward ends
+        )  # the client's place is free before any forward pass ends
         gate.set()
         assert stays.result()[0].startswith(b"HTTP/1.1 200")
     wait_for(address, b'tencrop_queue_images{model="caltech101"} 0.0')
@@ -157,7 +157,7 @@ def test_a_body_that_is_late_takes_no_place(address: tuple[str, int]) -> None:
         slow.sendall(b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\nsome")
         time.sleep(SECONDS / 3)
         assert b'tencrop_admitted_images{model="caltech101"} 0.0' in metrics(address)
-        assert slow.recv(65536).startswith(b"HTTP/1.1 504")  # it was there all the while
+        assert slow.recv(65536).startswith(b"HTTP/1.1 504")  # the client stayed until its 504
 
 
 def test_a_body_counts_as_what_it_inflates_to(address: tuple[str, int]) -> None:
@@ -180,7 +180,7 @@ def test_bodies_of_all_together_are_bounded(address: tuple[str, int]) -> None:
         time.sleep(0.05)
         received, _ = talk(address, head + b"y" * 900)
         assert received.startswith(b"HTTP/1.1 429")
-        while first.recv(65536):  # its own answer
+        while first.recv(65536):  # the answer of the first request
             pass
     received, _ = talk(address, head + b"y" * 900)
     assert received.startswith(b"HTTP/1.1 415")

@@ -39,7 +39,7 @@ def expected(china: bytes, classifier: Classifier) -> list[tuple[str, float]]:
 def test_the_hubs_client_gets_labels_and_scores(
     server: str, china: bytes, expected: list[tuple[str, float]], top_k: int | None
 ) -> None:
-    """Without a parameter it sends raw bytes, with one JSON and base64."""
+    """The client sends raw bytes without a parameter, and JSON with base64 with one."""
     client = InferenceClient(model=f"{server}/v1/image-classification", token="none")
     guesses = client.image_classification(china, top_k=top_k)
     wanted = expected[:top_k]

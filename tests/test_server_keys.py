@@ -1,4 +1,4 @@
-"""API keys: asked for before a body is read, by /v1 and /v2 alone; and the command and the file that hold them."""
+"""API keys: /v1 and /v2 alone check them, before a body is read. The key file, and the command that makes a key."""
 
 import subprocess
 import sys
@@ -71,7 +71,7 @@ def test_a_body_is_not_read_before_the_key(client: TestClient) -> None:
     read: list[int] = []
     scope_read = client.post(
         "/v1/predict", content=bytes(33 << 20)
-    )  # larger than the limit: 413 if anything counted it
+    )  # larger than the limit: 413 if the body were counted
     assert scope_read.status_code == 401
     assert client.post("/v1/predict", content=body(), headers=SENT[0]).status_code == 415 and read == [1]
 

@@ -183,7 +183,7 @@ def test_the_document_asks_for_a_name_alone(server: str) -> None:
 def test_an_answer_is_compressed_in_a_thread(
     classifier: Classifier, squares: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So that others are not kept waiting while it is compressed."""
+    """Other requests do not wait while an answer is compressed."""
 
     def compress(body: bytes, accepted: str) -> tuple[bytes, str | None]:
         threads.append(threading.current_thread())

@@ -1,4 +1,4 @@
-"""The OpenAPI document against the server: whatever fits it, or nearly fits it, is answered, and never by a 500."""
+"""Requests that fit the OpenAPI document, or nearly fit it, are answered, and never by a 500."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -18,7 +18,7 @@ EXAMPLES = 25  # of each operation
 
 @pytest.fixture(scope="module")
 def document(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BaseSchema]:
-    """Of a process that serves the embedded model, validations included."""
+    """The document of a process that serves the embedded model, validations included."""
     folder = tmp_path_factory.mktemp("openapi")
     (folder / "data").mkdir()
     with run_server("--data-root", str(folder / "data"), "--state-dir", str(folder / "state")) as (process, url):

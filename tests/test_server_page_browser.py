@@ -34,7 +34,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's Chromiu
 IMAGES = 24  # of the data set, in chunks of 4
 MAX_BODY = 2_000_000  # bytes
 KEY = "a-key"
-NOISE = "Failed to load resource"  # what Chromium itself says of every reply that is an error
+NOISE = "Failed to load resource"  # Chromium logs it for every error reply
 
 # `tencrop ARGUMENTS` with small chunks; while the file HOLD is there, the third one of a job waits.
 CHILD = """
@@ -161,7 +161,7 @@ def assert_shows(page: Page, answer: dict[str, Any]) -> None:
     tiles = page.locator("#views button")
     expect(tiles.locator("b")).to_have_text([label for label, _ in shown])
     expect(tiles.locator(".share")).to_have_text([share for _, share in shown])
-    assert 1 < agree < len(views)  # else the sentence is another
+    assert 1 < agree < len(views)  # otherwise the page has another sentence
     others = Counter(view["label"] for view in views if view["index"] != mean["index"])
     expect(page.locator("#agreement")).to_contain_text(
         f"{agree} of 10 views say {mean['label']} by themselves; the others say "
@@ -222,8 +222,8 @@ def test_box_of_a_view_is_shown_while_it_is_pointed_at_or_focused(browser: Brows
         for show, hide in ((tile.hover, page.locator("h1").hover), (tile.focus, tile.blur)):
             show()
             shown = read_pixels(picture)
-            assert shown[10, 400].sum() < 0.6 * rest[10, 400].sum()  # above it is shade
-            assert abs(shown[400, 99] - np.array([255, 210, 63])).max() < 30  # its frame
+            assert shown[10, 400].sum() < 0.6 * rest[10, 400].sum()  # shade above the view
+            assert abs(shown[400, 99] - np.array([255, 210, 63])).max() < 30  # the view's frame
             hide()
             np.testing.assert_array_equal(read_pixels(picture), rest)
 
@@ -277,7 +277,7 @@ def test_damaged_file_is_explained_and_the_page_goes_on(browser: Browser, url: s
         failed = page.locator("#failed")
         expect(failed).to_contain_text("Damaged image")
         expect(page.locator("#answer")).to_be_hidden()
-        expect(page.get_by_role("button", name="Try again")).to_be_hidden()  # it would not help
+        expect(page.get_by_role("button", name="Try again")).to_be_hidden()  # the same image would fail again
         give(page, ("notes.txt", b"no image at all"))
         expect(failed).to_contain_text("Not an image of a known format (JPEG, ")
         give(page, china)
@@ -308,7 +308,7 @@ def test_newer_image_stops_the_older_and_progress_is_shown(
     with open_page(browser, url, "ERR_", reduced_motion="reduce") as page:
         stopped = list[str | None]()
         page.on("requestfailed", lambda request: stopped.append(request.failure))
-        page.route("**/v1/predict**", lambda route: None, times=1)  # is never answered
+        page.route("**/v1/predict**", lambda route: None, times=1)  # never answered
         give(page, photographs["flower"])
         expect(page.locator("#state")).to_have_text("Looking at flower.jpg …")
         expect(page.locator("main")).to_have_class("busy")
@@ -481,7 +481,7 @@ def test_held_out_share_is_sent_and_shown(browser: Browser, url: str, hold: Path
         )
         stale.evaluate(
             "(row) => { row.show({ ...job, status: 'running' }); return row.end(); }"
-        )  # its Cancel, pressed too late
+        )  # the job's button Cancel, pressed too late
         assert page.evaluate("fetch(`/v1/validations/${job.id}/report`).then((reply) => reply.status)") == 200
         job.get_by_role("button", name="Remove").click()
         expect(job).to_have_count(0)
@@ -500,7 +500,7 @@ def test_jobs_are_cancelled_and_removed_and_mistakes_are_explained(browser: Brow
         expect(page.locator("#job-error")).to_be_empty()
         first.get_by_role("button", name="Cancel").click()
         expect(first.locator(".status")).to_have_text("Cancelled after 8 images")
-        first.get_by_role("button", name="Remove").click()  # the server says that it is stopping still
+        first.get_by_role("button", name="Remove").click()  # the server answers that the job is still stopping
         hold.unlink()
         expect(first).to_have_count(0)
         expect(page.locator("#validations-heading")).to_be_focused()

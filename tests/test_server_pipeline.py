@@ -1,4 +1,4 @@
-"""The path of a request: order of its steps, its deadline, and what a client that leaves frees."""
+"""The path of a request: the order of its steps, its deadline, and the places that a client frees when it leaves."""
 
 import asyncio
 import threading
@@ -117,7 +117,7 @@ def test_a_full_model_refuses_before_it_reads_the_body() -> None:
 
         async def body(of: Request) -> np.ndarray:
             read.append(of)
-            assert pipeline.admission.admitted == 0  # a body that comes holds no place
+            assert pipeline.admission.admitted == 0  # a body that is being read holds no place
             return squares(1)
 
         with pipeline.admission.admit(1), pytest.raises(ApiError) as refused:
@@ -164,6 +164,26 @@ def test_a_late_answer_and_a_client_that_leaves_free_the_places_at_once(
     run(engine, use, deadline_seconds=deadline_seconds)
 
 
+def test_a_cancelled_request_frees_its_places_and_is_cancelled() -> None:
+    """uvicorn cancels a request when the time to drain is over."""
+    engine = Echo()
+    engine.gate.clear()
+
+    async def use(pipeline: Pipeline) -> None:
+        async def body(_: Request) -> np.ndarray:
+            return squares(1, 2)
+
+        task = asyncio.ensure_future(pipeline.answer_request(request(), body, pipeline.answer_images))
+        await asyncio.get_running_loop().run_in_executor(None, engine.began.wait, 10)
+        assert pipeline.admission.admitted == 2
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert pipeline.admission.admitted == 0
+
+    run(engine, use)
+
+
 def test_a_timeout_of_the_work_itself_is_not_the_deadlines() -> None:
     async def work() -> None:
         raise TimeoutError("a socket's")
@@ -182,7 +202,7 @@ def test_a_client_that_leaves_after_the_answer_changes_nothing() -> None:
 
         answer = await with_deadline(request(left), 10, work())
         for _ in range(3):
-            await asyncio.sleep(0)  # the end of the watch over the client
+            await asyncio.sleep(0)  # lets the watch over the client end
         return answer
 
     assert asyncio.run(use()) == 7

@@ -75,7 +75,7 @@ def test_top_says_how_many(client: TestClient, jpeg: bytes) -> None:
 def test_an_answer_that_is_no_number_is_422(
     jpeg: bytes, classifier: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As of a net that divides by an image's contrast, where there is none."""
+    """Such as the answer of a net that divides by the contrast of an image without contrast."""
     answers = np.full((1, 101), np.nan, np.float32), np.full((1, 10, 101), np.nan, np.float32)
     with TestClient(create_app([classifier], Settings())) as client:
         monkeypatch.setattr(Classifier, "forward", lambda *_: answers)
@@ -162,7 +162,7 @@ def test_a_file_of_a_form_never_goes_to_a_disk(client: TestClient, monkeypatch: 
     rolled: list[object] = []
     monkeypatch.setattr(SpooledTemporaryFile, "rollover", lambda self: rolled.append(self))
     large = encoded(np.random.default_rng(1).integers(0, 256, (750, 800, 3), np.uint8))
-    assert len(large) > 1 << 20  # beyond which Starlette's own parser takes a disk
+    assert len(large) > 1 << 20  # Starlette's own parser would write such a file to a disk
     assert client.post("/v1/predict", files={"image": large}).status_code == 200
     assert rolled == []
 
@@ -253,7 +253,7 @@ def test_page_and_its_assets_are_served(client: TestClient) -> None:
 def test_large_images_leave_a_decoder_to_the_others(
     classifier: Classifier, jpeg: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Large ones take for ever here; more of them than there are decoders."""
+    """Large images, more than there are decoders, take for ever here."""
     began, gate, large = threading.Event(), threading.Event(), encoded(np.zeros((2900, 2900), np.uint8))
 
     def held(data: bytes, contract: Contract) -> tuple[np.ndarray, ImageInfo]:

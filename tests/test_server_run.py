@@ -1,4 +1,4 @@
-"""`tencrop serve` as a process: light, without torch, honest about its device, and gone cleanly at SIGTERM."""
+"""`tencrop serve` as a process: little memory, no torch, no other device than asked for, exit code 0 at SIGTERM."""
 
 import io
 import json
@@ -28,7 +28,7 @@ MAX_RESIDENT_MIB = 700
 
 @pytest.fixture
 def server() -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A serving process on a free port, and its address."""
+    """A `tencrop serve` process on a free port, and its address."""
     with run_server() as running:
         yield running
 
@@ -48,7 +48,7 @@ def test_server_answers_without_torch_in_little_memory(
 
 @pytest.mark.slow
 def test_uploads_of_fifty_megapixels_leave_no_memory_behind() -> None:
-    """The largest that are taken, several at once, in the mode that costs most."""
+    """The largest images that the server takes, four at once, in the mode that costs most memory."""
     packed = io.BytesIO()
     Image.new("RGBA", (7000, 7000), "teal").save(packed, "PNG")
     patient = os.environ | {"TENCROP_DEADLINE_SECONDS": "120"}  # the test is of memory, and cores may be busy
@@ -63,7 +63,7 @@ def test_uploads_of_fifty_megapixels_leave_no_memory_behind() -> None:
 
 
 def resident(process: subprocess.Popen[str], field: str) -> float:
-    """MiB."""
+    """A memory field of /proc/PID/status in MiB."""
     found = re.search(rf"{field}:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text())
     assert found
     return int(found[1]) / 1024
@@ -130,7 +130,7 @@ def test_bad_environment_is_exit_2(name: str, value: str, message: str, monkeypa
 
 
 def test_one_model_on_two_devices_and_an_ensemble(photographs: dict[str, Path], tmp_path: Path) -> None:
-    """Two engines on this machine's one device stand for two GPUs."""
+    """Two engines on the one CPU stand for engines on two GPUs."""
     other = tmp_path / "other.onnx"
     other.write_bytes((EMBEDDED / "tencrop.onnx").read_bytes())
     options = ["--device", "cpu,cpu", "--ensemble", "both=caltech101,other"]

@@ -81,7 +81,7 @@ def serving(classifier: Classifier, settings: Settings) -> Iterator[TestClient]:
 
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """Set, it lets a job's forwards through; it is not set."""
+    """An event that is not set. Once it is, a job's forward passes run."""
     gate, forward = threading.Event(), Batcher.run_background
 
     def held(self: Batcher, images: np.ndarray, stopped: Callable[[], bool]) -> tuple[np.ndarray, np.ndarray]:
@@ -110,7 +110,7 @@ def wait_for(client: TestClient, name: str, *statuses: str) -> dict[str, Any]:
 
 
 def direct(root: Path, classifier: Classifier, out: Path, limit: int | None = None, holdout: float = 1) -> Path:
-    """`tencrop evaluate`."""
+    """Evaluate the data set as `tencrop evaluate` does -> the run's folder."""
     evaluate(
         plan_evaluation(open_source(root / "photos"), classifier, holdout, limit),
         classifier,
@@ -232,7 +232,7 @@ def test_cancelled_job_leaves_the_rest_of_its_chunk(
     client.delete(f"{URL}/{name}")
     goes_on.set()
     due = time.monotonic() + 30
-    while client.delete(f"{URL}/{name}").status_code == 409:  # it is stopping
+    while client.delete(f"{URL}/{name}").status_code == 409:  # the job is stopping
         assert time.monotonic() < due
         time.sleep(0.01)
     assert len(decoded) <= cores()

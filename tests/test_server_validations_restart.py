@@ -108,7 +108,7 @@ def test_killed_again_and_again_it_is_the_undisturbed_run(root: Path, undisturbe
     for kill in range(KILLS):
         with serving(root, tmp_path, seconds=0.1) as (process, url):
             name = name or call(url, {"dataset": "photos"})["id"]
-            if kill:  # the first one at once: before or while it is claimed
+            if kill:  # the first kill comes at once, before or while the run's folder is locked
                 wait_for(f"{url}/{name}", 16 * kill)
             process.kill()
             process.wait()
