@@ -40,7 +40,7 @@ def mcnemar(only_a: int, only_b: int) -> float:
     )
 
 
-def test_every_number_is_what_a_loop_over_the_images_counts(pair: tuple[Path, Path]) -> None:
+def test_every_number_equals_a_loop_over_the_images(pair: tuple[Path, Path]) -> None:
     rows_a, rows_b = draw_runs(60)
     found = compare_folders(pair, 1000)
     assert found["n"] == 60 and (found["a"]["undecodable"], found["b"]["undecodable"]) == (6, 5)
@@ -101,7 +101,7 @@ def test_images_are_shown_with_their_true_class_and_both_answers(pair: tuple[Pat
         (82, 92, 299, -0.11952594, 0.05308076),
     ],
 )
-def test_interval_is_that_of_bonett_and_price(only_a: int, only_b: int, n: int, low: float, high: float) -> None:
+def test_the_interval_is_that_of_bonett_and_price(only_a: int, only_b: int, n: int, low: float, high: float) -> None:
     assert paired_interval(only_a, only_b, n) == pytest.approx((low, high), abs=1e-5)
 
 
@@ -126,7 +126,7 @@ def test_interval_of_runs_that_never_disagree_has_a_width() -> None:
     assert of["mcnemar_p"] == 1 and of["difference"] == 0 and of["interval"][0] < 0 < of["interval"][1]
 
 
-def test_interval_holds_what_was_seen_and_stays_within_one() -> None:
+def test_the_interval_holds_the_observed_difference_and_stays_within_one() -> None:
     for n in (1, 2, 7, 30):
         for only_a in range(n + 1):
             for only_b in range(n + 1 - only_a):

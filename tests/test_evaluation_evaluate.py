@@ -70,7 +70,7 @@ def predict_with_torch(path: Path, weights: Mapping[str, np.ndarray], mean: np.n
     }  # torchvision's order: four corners, the center, their mirror images
 
 
-def test_every_image_is_evaluated_as_an_independent_script_does(
+def test_evaluation_equals_an_independent_script_on_every_image(
     folder: Path, classifier: Classifier, embedded: Checkpoint, tmp_path: Path
 ) -> None:
     evaluate(plan_all(folder, classifier), classifier, tmp_path / "run")
@@ -95,7 +95,7 @@ def test_served_predictions_equal_evaluated_ones(folder: Path, classifier: Class
             )
 
 
-def test_image_whose_answer_is_no_number_is_wrong(
+def test_an_image_whose_answer_is_not_a_number_is_wrong(
     folder: Path, classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forward = Classifier.forward

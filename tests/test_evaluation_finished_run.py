@@ -80,7 +80,7 @@ def set_six_labels(folder: Path) -> None:
         (set_six_labels, "missing or damaged"),
     ],
 )
-def test_folder_that_is_no_finished_run_is_one_line(
+def test_a_folder_that_is_not_a_finished_run_is_one_line(
     spoil: Any,
     message: str,
     pair: tuple[Path, Path],

@@ -180,7 +180,7 @@ def test_the_command_starts_a_ray_of_its_own_and_prints_nothing_more(folder: Pat
     assert_same_validation(tmp_path / "ray", tmp_path / "plain")
 
 
-def test_variable_for_actors_is_no_setting_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_variable_for_actors_is_not_a_server_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ACTORS, "2")
     read_settings()
 

@@ -148,7 +148,7 @@ def test_a_net_of_three_classes_has_three_bars(photograph: bytes) -> None:
     assert {figure.count("<li") for figure in re.findall(r"<figure>.*?</figure>", page)} == {3}
 
 
-def test_an_image_that_is_gone_leaves_its_bars(photograph: bytes) -> None:
+def test_a_deleted_image_leaves_its_bars(photograph: bytes) -> None:
     given = make_validation(photograph, 4, 9)
     data = replace(given.data, gone=frozenset(entry.id for entry in given.data.entries[::2]))
     page = replace(given, data=data).page()

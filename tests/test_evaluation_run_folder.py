@@ -24,7 +24,7 @@ def folder(tmp_path: Path, photographs: dict[str, Path]) -> Path:
     return write_crops(tmp_path / "photos", photographs, 18, broken="pagoda/broken.jpg")
 
 
-def test_folder_of_somebody_else_is_left_alone(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
+def test_a_folder_of_other_files_is_left_alone(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/summary.json").write_text("keep")
     (tmp_path / "file").write_text("keep")
@@ -34,7 +34,7 @@ def test_folder_of_somebody_else_is_left_alone(folder: Path, classifier: Classif
     assert (tmp_path / "mine/summary.json").read_text() == "keep"
 
 
-def test_damaged_claim_is_one_line(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
+def test_a_damaged_claim_json_is_one_line(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run/claim.json").write_bytes(b"\xff\xfe{")
     with pytest.raises(BadInput, match="damaged"):
@@ -59,7 +59,7 @@ def test_second_fresh_start_at_the_same_moment_is_refused(tmp_path: Path, monkey
 
 
 @pytest.mark.parametrize("refusal", [errno.ENOLCK, errno.ENOSYS])
-def test_file_system_without_locks_is_told_from_another_process(
+def test_a_file_system_without_locks_is_distinguished_from_another_process(
     refusal: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def flock(held: IO[str], _: int) -> None:

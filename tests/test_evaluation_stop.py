@@ -70,7 +70,7 @@ def undisturbed(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_killed_at_ten_random_moments_and_resumed_it_is_the_undisturbed_run(
+def test_a_run_killed_at_ten_random_moments_and_resumed_equals_the_undisturbed_run(
     folder: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
     out, moments = tmp_path / "run", random.Random(2012)
