@@ -1,4 +1,4 @@
-"""How a command stops early, with a one-line message: bad input (exit 2), failed work (exit 1), stopped (exit 0)."""
+"""Errors that end a command early with one line: bad input (exit 2), failed work (exit 1), stopped (exit 0)."""
 
 
 class TencropError(Exception):

@@ -55,7 +55,7 @@ def decode(data: bytes, contract: Contract) -> tuple[np.ndarray, ImageInfo]:
 
 
 def decode_small(data: bytes, contract: Contract) -> tuple[np.ndarray, ImageInfo] | None:
-    """As `decode`, but return None at once for an image of more than LARGE pixels."""
+    """Decode as `decode` does, but return None at once for an image of more than LARGE pixels."""
     with _open_image(data) as opened:
         return None if _is_large(opened) else _decode_opened(opened, contract)
 
@@ -109,7 +109,7 @@ def _is_large(image: Image.Image) -> bool:
 
 
 def _has_known_signature(data: bytes) -> bool:
-    """Whether the bytes begin like a file of one of FORMATS."""
+    """True where the bytes begin like a file of one of FORMATS."""
     return data.startswith(SIGNATURES) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")
 
 

@@ -42,7 +42,7 @@ def layer_table(config: NetConfig) -> list[Layer]:
 
 
 def parameter_shapes(config: NetConfig) -> dict[str, Shape]:
-    """The shape of each parameter, by its name in a checkpoint. Raises BadInput as `layer_table`."""
+    """The shape of each parameter, by its name in a checkpoint. Raises BadInput as `layer_table` does."""
     shapes: dict[str, Shape] = {}
     for name, op, spec, in_shape, out_shape in layer_table(config):
         if op == "conv":

@@ -57,7 +57,7 @@ class Probe:
     slack: Annotated[float, Field(ge=0)] = 0.0
 
     def describe_mismatch(self, probabilities: np.ndarray, precision: str) -> str | None:
-        """How an engine's answer [C] differs from the probe; None where the answer reproduces the probe."""
+        """Say how an engine's answer [C] differs from the probe; None where the answer reproduces the probe."""
         if not np.isfinite(probabilities).all():
             return "its probabilities are not numbers"
         if int(probabilities.argmax()) != self.classes[0]:

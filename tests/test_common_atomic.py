@@ -48,7 +48,7 @@ def test_entries_of_an_atomic_folder_move_in_together_and_replace_files_and_fold
 
 
 def test_nothing_is_written_beside_the_folder(tmp_path: Path) -> None:
-    """It may be a disk of its own, or the only folder that may be written to."""
+    """The folder may be a disk of its own, or the only one that may be written to."""
     with atomic_folder(tmp_path / "out") as folder:
         (folder / "a").write_bytes(b"new")
         assert [path.name for path in tmp_path.iterdir()] == ["out"]

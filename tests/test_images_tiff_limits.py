@@ -50,7 +50,7 @@ def tiff(body: bytes, changes: Mapping[int, tuple[int, Sequence[int]]], order: s
 
 
 def tiles(across: int, number: int, packed: int, compression: int = 32773) -> dict[int, tuple[int, Sequence[int]]]:
-    """As many tiles of so many pixels a side, all of them the same bytes."""
+    """Tags of `number` tiles of `across` pixels a side, all of them the same `packed` bytes."""
     side = 16 * math.isqrt(number)
     sizes: dict[int, tuple[int, Sequence[int]]] = {
         256: (LONG, [side]),
@@ -65,8 +65,8 @@ def tiles(across: int, number: int, packed: int, compression: int = 32773) -> di
     }
 
 
-def twice(data: bytes, tag: int, number: int) -> bytes:
-    """With another number for this tag."""
+def renumber(data: bytes, tag: int, number: int) -> bytes:
+    """Give a tag the number of another one."""
     return data.replace(struct.pack("<HH", tag, LONG), struct.pack("<HH", number, LONG))
 
 
@@ -81,7 +81,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "signed bytes by the million": (tiff(GREY, {282: (SBYTE, [1] * 1_000_000)}), "too many numbers"),
     "colours that are bytes": (tiff(GREY, {320: (BYTE, [1] * 768)}), "is of type 1"),
     "a resolution of thousands of numbers": (tiff(GREY, {282: (RATIONAL, [1, 3] * 2000)}), "too many numbers"),
-    "two words of where its pixels lie": (twice(tiff(GREY, {280: (LONG, [8])}), 280, 273), "two tags 273"),
+    "two words of where its pixels lie": (renumber(tiff(GREY, {280: (LONG, [8])}), 280, 273), "two tags 273"),
     "a directory behind the end": (b"II*\0" + struct.pack("<I", 1 << 20), "cut off"),
     "big-endian numbers in a little-endian file": (b"MM*\0" + tiff(GREY, {})[4:], "a kind that is not read"),
 }

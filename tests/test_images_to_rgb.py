@@ -148,7 +148,7 @@ def test_premultiplied_alpha_is_laid_on_white_too() -> None:
 
 
 def test_a_screenshot_whose_alpha_is_all_zero_is_opaque() -> None:
-    """As Windows' clipboard has them: BMP of 32 bits with masks."""
+    """Windows' clipboard holds a BMP of 32 bits with masks."""
     colour = picture(256, 256)
     alpha = np.zeros((256, 256, 1), np.uint8)
     rows = np.concatenate([colour[::-1, :, ::-1], alpha], -1).tobytes()
@@ -230,7 +230,7 @@ def test_sixteen_bit_grey_is_divided_by_257(made: str) -> None:
 
 @pytest.mark.parametrize("made", SIXTEEN)
 def test_sixteen_bit_grey_turns_with_its_exif(made: str) -> None:
-    """Through Pillow's own writer: the orientation tag beside 16-bit samples."""
+    """Pillow's own writer puts the orientation tag beside 16-bit samples."""
     exif = Image.Exif()
     exif[ORIENTATION] = 6
     data = encode(Image.fromarray(grey_of_16_bits()), made[:4].rstrip(","), exif=exif)

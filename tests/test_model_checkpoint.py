@@ -23,7 +23,7 @@ from tencrop.model.net_config import Conv, Linear, NetConfig
 NET = NetConfig(input=12, conv1=Conv(4, 3), fc8=Linear(2), layers=("conv1 relu", "fc8"))
 
 
-def made(mean: str = "aligned") -> Checkpoint:
+def make_checkpoint(mean: str = "aligned") -> Checkpoint:
     random = np.random.default_rng(0)
     net = AlexNet(NET)
     net.init(1)
@@ -41,7 +41,7 @@ def made(mean: str = "aligned") -> Checkpoint:
     )
 
 
-def same(a: Checkpoint, b: Checkpoint) -> bool:
+def are_equal(a: Checkpoint, b: Checkpoint) -> bool:
     arrays = [(x.weights, y.weights) for x, y in ((a, b), (b, a))]
     arrays += [(x.training, y.training) for x, y in ((a, b), (b, a))]
     arrays += [(x.statistics.to_tensors(), y.statistics.to_tensors()) for x, y in ((a, b), (b, a))]
@@ -54,45 +54,45 @@ def same(a: Checkpoint, b: Checkpoint) -> bool:
 
 
 def test_a_saved_checkpoint_is_loaded_equal(tmp_path: Path) -> None:
-    saved = made()
+    saved = make_checkpoint()
     saved.save(tmp_path / "checkpoint-0001")
-    assert same(Checkpoint.load(tmp_path / "checkpoint-0001"), saved)
+    assert are_equal(Checkpoint.load(tmp_path / "checkpoint-0001"), saved)
 
 
 def test_half_precision_stays_half_precision(tmp_path: Path) -> None:
-    saved = made()
+    saved = make_checkpoint()
     saved = replace(saved, weights={name: value.astype(np.float16) for name, value in saved.weights.items()})
     saved.save(tmp_path / "c")
     loaded = Checkpoint.load(tmp_path / "c")
-    assert same(loaded, saved)
+    assert are_equal(loaded, saved)
     assert {value.dtype for value in loaded.weights.values()} == {np.dtype(np.float16)}
 
 
 def test_a_loaded_checkpoint_makes_the_net_that_was_saved(tmp_path: Path) -> None:
-    made().save(tmp_path / "c")
+    make_checkpoint().save(tmp_path / "c")
     loaded = Checkpoint.load(tmp_path / "c")
     assert loaded.net == NET
     again = AlexNet.from_weights(loaded.net, loaded.weights).weights()
-    assert all(np.array_equal(again[name], value) for name, value in made().weights.items())
+    assert all(np.array_equal(again[name], value) for name, value in make_checkpoint().weights.items())
 
 
 def test_mean_is_read_as_the_recipe_says() -> None:
-    whole = made().statistics.mean
-    np.testing.assert_array_equal(made("aligned").mean, whole)
-    np.testing.assert_array_equal(made("center").mean, whole[:, 2:14, 2:14])
+    whole = make_checkpoint().statistics.mean
+    np.testing.assert_array_equal(make_checkpoint("aligned").mean, whole)
+    np.testing.assert_array_equal(make_checkpoint("center").mean, whole[:, 2:14, 2:14])
 
 
 def test_a_checkpoint_for_prediction_has_no_training_file(tmp_path: Path) -> None:
-    replace(made(), training={}).save(tmp_path / "c")
+    replace(make_checkpoint(), training={}).save(tmp_path / "c")
     assert sorted(path.name for path in (tmp_path / "c").iterdir()) == sorted([DOCUMENT, WEIGHTS])
     assert Checkpoint.load(tmp_path / "c").training == {}
 
 
 def test_a_checkpoint_is_never_saved_over(tmp_path: Path) -> None:
-    made().save(tmp_path / "c")
+    make_checkpoint().save(tmp_path / "c")
     with pytest.raises(OSError, match="c"):
-        replace(made(), progress={"history": []}).save(tmp_path / "c")
-    assert same(Checkpoint.load(tmp_path / "c"), made())
+        replace(make_checkpoint(), progress={"history": []}).save(tmp_path / "c")
+    assert are_equal(Checkpoint.load(tmp_path / "c"), make_checkpoint())
     assert [path.name for path in tmp_path.iterdir()] == ["c"]
 
 
@@ -109,13 +109,13 @@ def test_an_interrupted_save_leaves_no_checkpoint(tmp_path: Path, monkeypatch: p
     }
     monkeypatch.setattr(*places[step], interrupt)
     with pytest.raises(KeyboardInterrupt):
-        made().save(tmp_path / "c")
+        make_checkpoint().save(tmp_path / "c")
     assert not (tmp_path / "c").exists()
 
 
 def test_a_checkpoint_is_on_the_disk_when_its_save_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = DiskCalls(monkeypatch)
-    made().save(tmp_path / "c")
+    make_checkpoint().save(tmp_path / "c")
     for name in (DOCUMENT, WEIGHTS, TRAINING):
         calls.check(tmp_path / "c" / name)
 
@@ -128,21 +128,21 @@ def test_a_disk_that_fills_up_is_an_os_error_and_leaves_nothing(
 
     monkeypatch.setattr(checkpoint_module, "save_file", full)
     with pytest.raises(OSError, match="No space left on device"):
-        made().save(tmp_path / "c")
+        make_checkpoint().save(tmp_path / "c")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_save_replaces_the_remains_of_an_interrupted_one(tmp_path: Path) -> None:
     (tmp_path / "c.partial").mkdir()
     (tmp_path / "c.partial" / TRAINING).write_bytes(b"half a file")
-    replace(made(), training={}).save(tmp_path / "c")
+    replace(make_checkpoint(), training={}).save(tmp_path / "c")
     assert Checkpoint.load(tmp_path / "c").training == {}
     assert not (tmp_path / "c.partial").exists()
 
 
 def test_missing_folders_are_made(tmp_path: Path) -> None:
-    made().save(tmp_path / "runs" / "a" / "c")
-    assert same(Checkpoint.load(tmp_path / "runs" / "a" / "c"), made())
+    make_checkpoint().save(tmp_path / "runs" / "a" / "c")
+    assert are_equal(Checkpoint.load(tmp_path / "runs" / "a" / "c"), make_checkpoint())
 
 
 def truncate(file: Path) -> None:
@@ -177,13 +177,13 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_checkpoint_is_bad_input_naming_the_folder(tmp_path: Path, damage: str) -> None:
     folder = tmp_path / "checkpoint-0007"
-    made().save(folder)
+    make_checkpoint().save(folder)
     DAMAGES[damage](folder)
     with pytest.raises(BadInput, match=str(folder)):
         Checkpoint.load(folder)
 
 
-def used(checkpoint: Checkpoint) -> tuple[NetConfig, np.ndarray]:
+def read_net_and_mean(checkpoint: Checkpoint) -> tuple[NetConfig, np.ndarray]:
     return checkpoint.net, checkpoint.mean
 
 
@@ -198,10 +198,10 @@ NETLESS: dict[str, Callable[[Path], None]] = {
 @pytest.mark.parametrize("damage", NETLESS)
 def test_a_recipe_without_a_net_or_a_mean_is_bad_input(tmp_path: Path, damage: str) -> None:
     folder = tmp_path / "checkpoint-0007"
-    made().save(folder)
+    make_checkpoint().save(folder)
     NETLESS[damage](folder)
     with pytest.raises(BadInput, match="recipe"):
-        used(Checkpoint.load(folder))
+        read_net_and_mean(Checkpoint.load(folder))
 
 
 @pytest.mark.parametrize("name", ["nowhere", "file"])

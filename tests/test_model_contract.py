@@ -45,7 +45,7 @@ def test_order_of_the_keys_changes_no_hash() -> None:
 
 
 def test_two_labels_of_one_id_are_bad_input() -> None:
-    """As of a file whose ids are words: ILSVRC has two cranes, and a data set's images could be of either."""
+    """ILSVRC has two classes called crane. Where ids are words, an image could be of either."""
     cranes = (Label("crane", "a bird"), Label("crane", "a machine"))
     with pytest.raises(BadInput, match=r"^two classes have the id 'crane'; rename one$"):
         Contract(labels=cranes)

@@ -14,13 +14,13 @@ def images(n: int = 12, side: int = 10) -> np.ndarray:
     return pixels.clip(0, 255).astype(np.uint8)
 
 
-def of(stack: np.ndarray) -> PixelStatistics:
+def from_stack(stack: np.ndarray) -> PixelStatistics:
     flat = stack.reshape(-1, 3).astype(np.float64)
     return PixelStatistics.from_sums(len(stack), stack.sum(0, dtype=np.float64), flat.T @ flat)
 
 
 def test_the_mean_image_is_numpys_mean() -> None:
-    mean = of(images()).mean
+    mean = from_stack(images()).mean
     assert mean.shape == (3, 10, 10)
     assert mean.dtype == np.float32
     assert mean.flags.c_contiguous
@@ -28,13 +28,13 @@ def test_the_mean_image_is_numpys_mean() -> None:
 
 
 def test_colour_std_are_standard_deviations_along_the_directions() -> None:
-    statistics, pixels = of(images()), images().reshape(-1, 3).astype(np.float64)
+    statistics, pixels = from_stack(images()), images().reshape(-1, 3).astype(np.float64)
     for std, vector in zip(statistics.colour_std, statistics.colour_vectors, strict=True):
         assert (pixels @ vector).std() == pytest.approx(std, rel=1e-4)
 
 
 def test_directions_diagonalise_numpys_covariance_largest_first() -> None:
-    statistics = of(images())
+    statistics = from_stack(images())
     covariance = np.cov(images().reshape(-1, 3).T.astype(np.float64), bias=True)
     vectors = statistics.colour_vectors.astype(np.float64)
     np.testing.assert_allclose(
@@ -45,18 +45,18 @@ def test_directions_diagonalise_numpys_covariance_largest_first() -> None:
 
 
 def test_the_first_direction_is_lightness() -> None:
-    first = of(images()).colour_vectors[0]
+    first = from_stack(images()).colour_vectors[0]
     assert abs(first @ np.array([1.0, 0.9, 0.8]) / np.linalg.norm([1.0, 0.9, 0.8])) > 0.99
 
 
 def test_images_of_one_colour_have_no_deviation_and_no_nan() -> None:
-    statistics = of(np.full((3, 4, 4, 3), 200, np.uint8))
+    statistics = from_stack(np.full((3, 4, 4, 3), 200, np.uint8))
     np.testing.assert_allclose(statistics.colour_std, 0, atol=1e-3)
     assert np.isfinite(statistics.colour_vectors).all()
 
 
 def test_aligned_is_the_whole_mean_and_center_its_middle() -> None:
-    statistics = of(images())
+    statistics = from_stack(images())
     np.testing.assert_array_equal(statistics.mean_to_subtract("aligned", 6), statistics.mean)
     center = statistics.mean_to_subtract("center", 6)
     np.testing.assert_array_equal(center, statistics.mean[:, 2:8, 2:8])
@@ -64,12 +64,12 @@ def test_aligned_is_the_whole_mean_and_center_its_middle() -> None:
 
 
 def test_an_odd_margin_is_cut_as_the_center_view_is() -> None:
-    statistics = of(images())
+    statistics = from_stack(images())
     np.testing.assert_array_equal(statistics.mean_to_subtract("center", 7), statistics.mean[:, 1:8, 1:8])
 
 
 def test_tensors_are_the_constructors_arguments() -> None:
-    statistics = of(images())
+    statistics = from_stack(images())
     again = PixelStatistics(**statistics.to_tensors())
     for name, value in statistics.to_tensors().items():
         np.testing.assert_array_equal(getattr(again, name), value)

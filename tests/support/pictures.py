@@ -17,7 +17,7 @@ TORCHVISION = Compose([Resize(256, InterpolationMode.BILINEAR, antialias=True), 
 
 
 def picture(width: int, height: int) -> np.ndarray:
-    """Formula-made, uint8 [height,width,3]: smooth and rough in each channel, no two corners alike."""
+    """A picture by a formula, uint8 [height,width,3]: smooth and rough in each channel, no two corners alike."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float64)
     red = 127 + 120 * np.sin(x * x / 37 + y / 5)
     green = (x * 255) / max(width - 1, 1)
@@ -32,7 +32,7 @@ def encode(image: Image.Image, format: str, **options: object) -> bytes:
 
 
 def square_by_torchvision(image: Image.Image) -> np.ndarray:
-    """What torchvision makes of an upright RGB image."""
+    """Resize and crop an upright RGB image by torchvision."""
     return np.asarray(TORCHVISION(image))
 
 
