@@ -50,7 +50,7 @@ def test_text_has_a_line_for_each_value() -> None:
 
 
 @pytest.mark.parametrize(("content", "message"), [(None, "cannot be read"), (b"no graph", "not an ONNX file")])
-def test_file_that_is_no_model_is_bad_input(tmp_path: Path, content: bytes | None, message: str) -> None:
+def test_a_file_that_is_not_a_model_is_bad_input(tmp_path: Path, content: bytes | None, message: str) -> None:
     if content:
         (tmp_path / "x.onnx").write_bytes(content)
     with pytest.raises(BadInput, match=rf"x\.onnx: .*{message}"):

@@ -326,7 +326,7 @@ def test_mean_image_that_fits_neither_image_nor_crop_is_refused(side: int, tmp_p
     [b"", b"\xff" * 50, encode_blob(np.ones((1, 4, 4), np.float32), old=True)],
     ids=["empty", "noise", "grey"],
 )
-def test_file_that_is_no_mean_image_is_refused(content: bytes, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_mean_image_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "mean.binaryproto").write_bytes(content)
     with pytest.raises(BadInput, match=r"mean\.binaryproto"):
         parse_input_convention(str(tmp_path / "mean.binaryproto"), None)

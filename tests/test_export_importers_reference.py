@@ -116,7 +116,7 @@ def test_refusal_of_a_net_that_rounds_names_the_operator(tmp_path: Path, monkeyp
         import_net(tmp_path / "net.onnx", tmp_path / "out", InputConvention(resize=RESIZE), None)
 
 
-def test_weights_stored_in_fewer_bits_are_no_rounding() -> None:
+def test_weights_stored_in_fewer_bits_do_not_count_as_rounding() -> None:
     stored = helper.make_node("Cast", ["half"], ["whole"], to=TensorProto.FLOAT)
     assert find_rounding_operator(append_nodes(stored, EIGHT_BITS[1])) is None
     assert (

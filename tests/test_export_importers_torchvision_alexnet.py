@@ -89,7 +89,9 @@ def test_mean_equals_torchvisions_ten_crop(
         assert np.ptp(each[0], axis=0).max() > 1e-2  # the views differ, so another mean fails
 
 
-def test_imported_net_is_served_under_its_folder_s_name(classifier: Classifier, photographs: dict[str, Path]) -> None:
+def test_imported_net_is_served_under_the_name_of_its_folder(
+    classifier: Classifier, photographs: dict[str, Path]
+) -> None:
     pixels, _ = decode(photographs["china"].read_bytes(), classifier.file.metadata.contract)
     mean, _ = classifier.forward(pixels[None])
     with TestClient(create_app([classifier], Settings())) as client:

@@ -16,7 +16,7 @@ from tencrop.model.net import AlexNet
 from tencrop.training.recipe import load
 
 
-def test_net_has_its_lrn_nodes_with_the_paper_s_numbers(embedded: Checkpoint) -> None:
+def test_net_has_lrn_nodes_with_the_numbers_of_the_paper(embedded: Checkpoint) -> None:
     norms = [node for node in build_net_graph(embedded).graph.node if node.op_type == "LRN"]
     numbers = [{a.name: round(onnx.helper.get_attribute_value(a), 7) for a in norm.attribute} for norm in norms]
     assert numbers == [{"alpha": 1e-4, "beta": 0.75, "bias": 2.0, "size": 5}] * 2

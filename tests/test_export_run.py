@@ -71,7 +71,7 @@ def test_refused_export_writes_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     assert not (tmp_path / "out").exists()
 
 
-def test_folder_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_checkpoint_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no checkpoint here"):
         export(tmp_path, tmp_path / "out", "fp32", 0, None)
 

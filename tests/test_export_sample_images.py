@@ -23,7 +23,7 @@ def test_photographs_are_spread_over_the_folders(tmp_path: Path) -> None:
     assert load_photographs(tmp_path, CONTRACT, 100).shape == (20, 32, 32, 3)
 
 
-def test_files_that_are_no_images_are_left_out(tmp_path: Path) -> None:
+def test_files_that_are_not_images_are_left_out(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("no image")
     (tmp_path / "a.jpg").write_text("no image either")
     Image.new("RGB", (32, 32)).save(tmp_path / "images.tar", "PNG")  # left out by its name

@@ -94,7 +94,7 @@ def test_views_do_not_share_where_sharing_is_not_exact(net: NetConfig, contract:
     assert count_first_convolutions(build_graph(saved)) == 1
 
 
-def test_26_of_the_paper_stem_s_27_values_see_no_zeros() -> None:
+def test_in_the_paper_26_of_27_values_of_the_first_layers_see_no_zeros() -> None:
     stem = find_stem(build_net_graph(make_checkpoint(NetConfig(), Contract())), 224)
     assert stem is not None
     assert (stem.stride, stem.inside, stem.behind) == (8, 26, 1)

@@ -42,7 +42,7 @@ def test_body_within_the_limits_passes_unchanged() -> None:
 
 
 @pytest.mark.parametrize(("chunks", "headers"), [([b"x" * 60, b"y" * 41], []), ([b""], [(b"content-length", b"101")])])
-def test_larger_body_is_413_however_it_comes(chunks: list[bytes], headers: list[tuple[bytes, bytes]]) -> None:
+def test_a_larger_body_is_413_however_it_is_sent(chunks: list[bytes], headers: list[tuple[bytes, bytes]]) -> None:
     status, body = call(chunks, headers)
     assert (status, json.loads(body)["error"]["code"]) == (413, "body_too_large")
 

@@ -61,12 +61,12 @@ def talk(address: tuple[str, int], *parts: bytes, pause: float = 0.0) -> tuple[b
 
 
 @pytest.mark.parametrize("begun", [(), (b"GET /healthz HTTP/1.1\r\nHost: x\r\n",), (b"\r\n",), (b"G", b"E", b"T")])
-def test_a_head_that_does_not_come_is_cut_off(address: tuple[str, int], begun: tuple[bytes, ...]) -> None:
+def test_a_missing_head_is_cut_off(address: tuple[str, int], begun: tuple[bytes, ...]) -> None:
     received, seconds = talk(address, *begun, pause=0.1)
     assert received == b"" and seconds >= SECONDS
 
 
-def test_a_head_that_comes_byte_by_byte_is_cut_off(address: tuple[str, int]) -> None:
+def test_a_head_that_arrives_byte_by_byte_is_cut_off(address: tuple[str, int]) -> None:
     received, _ = talk(address, *(bytes([byte]) for byte in READY), pause=0.05)
     assert received == b""
 
@@ -94,7 +94,7 @@ def test_bytes_that_are_not_http_are_400(address: tuple[str, int]) -> None:
     assert received.startswith(b"HTTP/1.1 400")
 
 
-def test_a_body_that_does_not_come_is_504(address: tuple[str, int]) -> None:
+def test_a_missing_body_is_504(address: tuple[str, int]) -> None:
     received, seconds = talk(address, b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n", b"some")
     assert received.startswith(b"HTTP/1.1 504") and seconds >= SECONDS
 
@@ -173,7 +173,7 @@ def test_a_body_counts_as_what_it_inflates_to(address: tuple[str, int]) -> None:
     assert talk(address, request)[0].startswith(b"HTTP/1.1 422")  # zeros are no JSON
 
 
-def test_bodies_of_all_together_are_bounded(address: tuple[str, int]) -> None:
+def test_all_bodies_together_are_bounded(address: tuple[str, int]) -> None:
     head = b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 900\r\n\r\n"
     with closing(socket.create_connection(address)) as first:
         first.sendall(head + b"x" * 899)  # held for its deadline

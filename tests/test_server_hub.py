@@ -104,7 +104,7 @@ def test_a_batch_is_answered_in_order_with_errors_in_their_places(
         ({"files": {"images": b"x"}, "params": {"top": 0}}, 422),
     ],
 )
-def test_a_body_that_is_no_batch_is_refused(server: str, form: dict[str, object], status: int) -> None:
+def test_a_body_that_is_not_a_batch_is_refused(server: str, form: dict[str, object], status: int) -> None:
     reply = httpx2.post(f"{server}/v1/predict/batch", **form)  # type: ignore[arg-type]
     assert reply.status_code == status and reply.json()["error"]["message"]
 

@@ -35,7 +35,7 @@ def client(classifier: Classifier, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.mark.parametrize("headers", SENT)
-def test_a_key_opens(client: TestClient, headers: dict[str, str], photographs: dict[str, Path]) -> None:
+def test_a_key_gives_access(client: TestClient, headers: dict[str, str], photographs: dict[str, Path]) -> None:
     assert client.post("/v1/predict", content=photographs["china"].read_bytes(), headers=headers).status_code == 200
     assert client.get("/v2/models/caltech101", headers=headers).status_code == 200
 
@@ -44,14 +44,14 @@ def test_a_key_opens(client: TestClient, headers: dict[str, str], photographs: d
     "path", ["/v1/predict", "/v1/predict/batch", "/v1/image-classification", "/v1/validations", "/v1/nowhere"]
 )
 @pytest.mark.parametrize("headers", WRONG)
-def test_without_one_the_answer_is_401(client: TestClient, path: str, headers: dict[str, str]) -> None:
+def test_without_a_key_the_answer_is_401(client: TestClient, path: str, headers: dict[str, str]) -> None:
     reply = client.post(path, content=b"x", headers=headers)
     assert (reply.status_code, reply.json()["error"]["code"]) == (401, "unauthorized")
     assert reply.headers["www-authenticate"] == "Bearer"
 
 
 @pytest.mark.parametrize("path", ["/v2", "/v2/models/caltech101", "/v2/models/stats"])
-def test_the_open_inference_protocol_asks_too(client: TestClient, path: str) -> None:
+def test_the_open_inference_protocol_requires_a_key_too(client: TestClient, path: str) -> None:
     reply = client.get(path)
     assert reply.status_code == 401 and isinstance(reply.json()["error"], str)
 
@@ -59,7 +59,7 @@ def test_the_open_inference_protocol_asks_too(client: TestClient, path: str) -> 
 @pytest.mark.parametrize(
     "path", ["/", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/v2/health/live", "/v2/health/ready"]
 )
-def test_probes_metrics_page_and_documentation_ask_for_none(client: TestClient, path: str) -> None:
+def test_probes_metrics_page_and_documentation_need_no_key(client: TestClient, path: str) -> None:
     assert client.get(path).status_code == 200
 
 

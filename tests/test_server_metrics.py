@@ -102,7 +102,7 @@ def test_a_request_is_a_line_of_json(client: TestClient, caplog: pytest.LogCaptu
     }
 
 
-def test_documentation_needs_nothing_from_elsewhere(client: TestClient) -> None:
+def test_the_documentation_loads_nothing_from_other_hosts(client: TestClient) -> None:
     page = client.get("/docs").text
     assets = re.findall(r'(?:src|href)="([^"]+)"', page)
     assert len(assets) == 3

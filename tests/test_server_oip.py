@@ -291,7 +291,7 @@ def test_json_has_a_bound_of_its_own(server: str) -> None:
 
 
 @pytest.mark.parametrize("length", ["-1", "x", "9999999999", "99999999999999999999", "²"])
-def test_a_header_that_is_no_length_is_400(server: str, length: str) -> None:
+def test_a_header_that_is_not_a_length_is_400(server: str, length: str) -> None:
     reply = httpx2.post(
         f"http://{server}/v2/models/{NAME}/infer",
         content=b"{}",

@@ -269,7 +269,7 @@ def test_a_drop_without_a_file_is_explained(browser: Browser, url: str, china: P
         expect(page.locator("#answer")).to_be_visible()
 
 
-def test_damaged_file_is_explained_and_the_page_goes_on(browser: Browser, url: str, china: Path) -> None:
+def test_a_damaged_file_is_explained_and_the_page_works_on(browser: Browser, url: str, china: Path) -> None:
     with open_page(browser, url, "400", "415") as page:
         give(page, china)
         expect(page.locator("#answer")).to_be_visible()

@@ -66,13 +66,13 @@ def test_any_body_is_taken_as_the_image(kind: str, client: TestClient, jpeg: byt
     assert raw.status_code == 200 and raw.json()["top"] == form.json()["top"]
 
 
-def test_top_says_how_many(client: TestClient, jpeg: bytes) -> None:
+def test_top_sets_the_number_of_labels(client: TestClient, jpeg: bytes) -> None:
     assert len(client.post("/v1/predict?top=1", content=jpeg).json()["top"]) == 1
     everything = client.post("/v1/predict?top=1000", content=jpeg).json()["top"]
     assert len(everything) == 101 and abs(sum(guess["probability"] for guess in everything) - 1) < 1e-4
 
 
-def test_an_answer_that_is_no_number_is_422(
+def test_an_answer_that_is_not_a_number_is_422(
     jpeg: bytes, classifier: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Such as the answer of a net that divides by the contrast of an image without contrast."""
@@ -86,7 +86,7 @@ def test_an_answer_that_is_no_number_is_422(
     assert (batch.status_code, codes) == (200, ["no_answer", "unsupported_format"])
 
 
-def test_views_show_ten_verdicts_whose_mean_is_the_answer(
+def test_views_give_ten_answers_whose_mean_is_the_prediction(
     client: TestClient, jpeg: bytes, classifier: Classifier
 ) -> None:
     views = client.post("/v1/predict?views=true", content=jpeg).json()["views"]

@@ -91,7 +91,7 @@ def one_line(result: subprocess.CompletedProcess[str]) -> str:
     return result.stderr
 
 
-def test_device_that_is_not_there_is_refused_before_the_port_is_bound() -> None:
+def test_a_missing_device_is_refused_before_the_port_is_bound() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         result = run("--device", "cuda:99", "--port", str(taken.getsockname()[1]))  # no machine has a hundred GPUs
     assert result.returncode == 1

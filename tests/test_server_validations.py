@@ -439,7 +439,7 @@ def test_without_a_data_root_validations_are_off(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_job_goes_on_when_the_server_is_started_again(
+def test_a_job_continues_after_a_restart(
     classifier: Classifier, settings: Settings, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forward, allowed = Batcher.run_background, 2
@@ -559,7 +559,7 @@ def followed(*looks: Validation, gone_after: int = 1000, drains_after: int = 100
     return asyncio.run(collect())
 
 
-def test_stream_ends_when_the_client_leaves_or_the_server_drains_and_beats_meanwhile(
+def test_a_stream_ends_when_the_client_leaves_or_the_server_drains_and_sends_heartbeats(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(validations, "TICK", 0.001)

@@ -103,7 +103,7 @@ def assert_finished_as(undisturbed: Path, root: Path, state: Path, name: str) ->
 
 
 @pytest.mark.slow
-def test_killed_again_and_again_it_is_the_undisturbed_run(root: Path, undisturbed: Path, tmp_path: Path) -> None:
+def test_a_job_killed_again_and_again_equals_the_undisturbed_run(root: Path, undisturbed: Path, tmp_path: Path) -> None:
     name = ""
     for kill in range(KILLS):
         with serving(root, tmp_path, seconds=0.1) as (process, url):
@@ -117,7 +117,7 @@ def test_killed_again_and_again_it_is_the_undisturbed_run(root: Path, undisturbe
 
 
 @pytest.mark.slow
-def test_sigterm_ends_streams_and_exits_0_and_the_job_goes_on(root: Path, undisturbed: Path, tmp_path: Path) -> None:
+def test_sigterm_ends_streams_and_exits_0_and_the_job_continues(root: Path, undisturbed: Path, tmp_path: Path) -> None:
     with serving(root, tmp_path, seconds=0.1) as (process, url):
         first, second = (call(url, {"dataset": "photos"})["id"] for _ in range(2))
         wait_for(f"{url}/{first}", 8)
@@ -133,7 +133,7 @@ def test_sigterm_ends_streams_and_exits_0_and_the_job_goes_on(root: Path, undist
     assert_finished_as(undisturbed, root, tmp_path, first)
 
 
-def test_folder_that_is_not_there_is_one_line() -> None:
+def test_a_missing_folder_is_one_line() -> None:
     result = subprocess.run(
         command("serve", "--port", "0", "--data-root", "no-such-folder"),
         cwd=ROOT,
