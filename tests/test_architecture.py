@@ -2,6 +2,7 @@
 
 import re
 import runpy
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from support.code_references import find_problem, find_references
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+LINKS = {link.name for link in (ROOT / "tencrop").iterdir() if link.is_symlink()}
 JOURNEYS = ("A POST of one image", "A validation", "A training")
 STOP = re.compile(r"^(\d+)\. (.*?)(?=^\d+\. |\Z|\n\n)", re.MULTILINE | re.DOTALL)
 
@@ -32,10 +34,15 @@ def test_the_table_of_rooms_is_the_tower_from_the_top(picture: dict[str, Any]) -
 
 
 def test_the_tower_holds_every_room_that_tencrop_links_to(picture: dict[str, Any]) -> None:
-    links = {link.name for link in (ROOT / "tencrop").iterdir() if link.is_symlink()}
     rooms = {room for row in picture["read_tower"]() for room in row}
-    assert rooms == links | {"bench", "experiments", "tencrop"}
-    assert all((ROOT / "tencrop" / room).resolve() == ROOT / room for room in links)
+    assert rooms == LINKS | {"bench", "experiments", "tencrop"}
+    assert all((ROOT / "tencrop" / room).resolve() == ROOT / room for room in LINKS)
+
+
+def test_ruff_bans_the_bare_name_of_every_room() -> None:
+    lint = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["ruff"]["lint"]
+    banned = lint["flake8-tidy-imports"]["banned-api"]
+    assert {room for room, ban in banned.items() if ban["msg"] == f"import tencrop.{room}"} == LINKS
 
 
 def test_every_folder_of_code_is_a_room(picture: dict[str, Any]) -> None:
