@@ -52,9 +52,9 @@ class Pipeline:
         read: Callable[[Request], Awaitable[Body]],
         answer: Callable[[Body], Awaitable[Answer]],
     ) -> Answer:
-        """Read the request's body, then answer it within the deadline. `answer` calls `answer_images`.
+        """Read the request's body, then answer it within the deadline. `answer` calls `answer_image` or `answer_images`.
 
-        Raises ApiError 429, before the body is read, where no place is free; and all that its parts raise.
+        Raises ApiError 429, before the body is read, where no place is free; and the errors of its parts.
         """
         self.admission.check_room()
         body = await read(request)
@@ -62,10 +62,8 @@ class Pipeline:
 
     async def answer_image(self, image: bytes) -> ImageAnswer:
         """Answer an encoded image. Raises ApiError 429, ImageError."""
-        (answer,) = await self.answer_images([image])
-        if isinstance(answer, ImageError):
-            raise answer
-        return answer
+        with self.admission.admit():
+            return await self._answer(image)
 
     async def answer_images(self, images: Images) -> list[ImageAnswer | ImageError]:
         """Answer the images in their order. An ImageError stands in the place of an image that cannot be answered.
@@ -73,7 +71,7 @@ class Pipeline:
         Raises ApiError 429 where the model has no room for all of them.
         """
         with self.admission.admit(len(images)):
-            outcomes = await asyncio.gather(*map(self._answer_image, images), return_exceptions=True)
+            outcomes = await asyncio.gather(*map(self._answer, images), return_exceptions=True)
         return [_raise_unless_answer(outcome) for outcome in outcomes]
 
     def name_classes(self, answer: ImageAnswer, top: int) -> Prediction:
@@ -83,8 +81,8 @@ class Pipeline:
             batched.probabilities, batched.view_probabilities, self.model.contract.labels, top
         )
 
-    async def _answer_image(self, image: bytes | np.ndarray) -> ImageAnswer:
-        """Raises ImageError."""
+    async def _answer(self, image: bytes | np.ndarray) -> ImageAnswer:
+        """Decode, queue and answer. Raises ImageError."""
         if len(image) == 0:
             raise ImageError("the image is empty (0 bytes)")
         with self.batcher.in_flight():

@@ -22,9 +22,9 @@ async def image_classification(
     """
     pipeline = state.find_pipeline(model)
 
-    async def answer(asked: HubRequest) -> list[HubGuess]:
-        answered = await pipeline.answer_image(asked.inputs)
-        prediction = pipeline.name_classes(answered, asked.parameters.top_k or TOP)
+    async def answer(body: tuple[bytes, int]) -> list[HubGuess]:
+        image, top = body
+        prediction = pipeline.name_classes(await pipeline.answer_image(image), top)
         return [HubGuess(label=guess.label, score=guess.probability) for guess in prediction.top]
 
     guesses = await pipeline.answer_request(request, _read, answer)
@@ -32,8 +32,9 @@ async def image_classification(
     return guesses
 
 
-async def _read(request: Request) -> HubRequest:
-    """Read the image and the parameters of either form of the body. Raises ApiError."""
-    if get_content_type(request) == "application/json":
-        return parse_json(HubRequest, await request.body())
-    return HubRequest(inputs=await read_image(request))
+async def _read(request: Request) -> tuple[bytes, int]:
+    """Read either form of the body -> the encoded image, and the number of labels. Raises ApiError."""
+    if get_content_type(request) != "application/json":
+        return await read_image(request), TOP
+    asked = parse_json(HubRequest, await request.body())
+    return asked.inputs, asked.parameters.top_k or TOP
