@@ -1,4 +1,4 @@
-"""PreparedStore: reads a prepared data set, the 256x256 JPEGs that prepare.py has written, at random."""
+"""PreparedStore: random access to a prepared data set, the 256x256 JPEGs that prepare.py writes."""
 
 import io
 import json
@@ -24,7 +24,7 @@ from tencrop.model.mean_and_pca import PixelStatistics
 from tencrop.runtime.cores import cores
 
 DOCUMENT, INDEX, STATISTICS = "prepared.json", "index.parquet", "statistics.safetensors"
-SCHEMA = pa.schema(
+SCHEMA = pa.schema(  # of the index; bytes is 0 where the original could not be decoded
     {
         "id": pa.string(),
         "label": pa.int32(),
@@ -33,25 +33,25 @@ SCHEMA = pa.schema(
         "start": pa.int64(),
         "bytes": pa.int32(),
     }
-)  # bytes 0: the original could not be decoded
+)
 
 
 @dataclass(frozen=True)
 class PreparedStore:
-    """A finished prepared data set, read at random; undecodable originals are left out."""
+    """A finished prepared data set, without the images that could not be decoded."""
 
     root: Path
     contract: Contract
-    labels: np.ndarray  # int32 [n], index of the class
+    labels: np.ndarray  # int32 [n]: index of the class
     validation: np.ndarray  # bool [n]
     where: np.ndarray  # int64 [n,3]: part, start, bytes
     statistics: PixelStatistics  # mean image and colour PCA of the training images
 
     @classmethod
     def open(cls, root: Path) -> "PreparedStore":
-        """Raises BadInput where the folder is unfinished, truncated or not a prepared data set."""
+        """Open a prepared data set. Raises BadInput where the folder is unfinished, truncated or something else."""
         if not (root / DOCUMENT).is_file():
-            raise BadInput(f"{root}: not a finished prepared data set; run: tencrop prepare DATA {root}")
+            raise BadInput(f"{root}: not a finished prepared data set", f"run: tencrop prepare DATA {root}")
         try:
             document = json.loads((root / DOCUMENT).read_text(encoding="utf-8"))
             index = pq.read_table(root / INDEX, columns=SCHEMA.names)
@@ -60,7 +60,7 @@ class PreparedStore:
             contract = parse(Contract, document["contract"], f"{root / DOCUMENT}: contract")
             statistics = PixelStatistics(**load_file(root / STATISTICS))
         except (OSError, ValueError, KeyError, TypeError, pa.ArrowException, SafetensorError) as error:
-            raise BadInput(f"{root}: damaged prepared data set ({error}); prepare it again") from None
+            raise BadInput(f"{root}: damaged prepared data set ({error})", "prepare it again") from None
         columns = {name: index[name].to_numpy() for name in SCHEMA.names if name != "id"}
         good = columns["bytes"] > 0
         where = np.stack([columns[name][good].astype(np.int64) for name in ("part", "start", "bytes")], axis=1)
@@ -69,30 +69,32 @@ class PreparedStore:
         for part, size in enumerate(needed.tolist()):
             file = root / f"part-{part:05d}.bin"
             if size and (not file.is_file() or file.stat().st_size < size):
-                raise BadInput(
-                    f"{file}: truncated or missing; delete {file.with_suffix('.parquet').name} and prepare again"
-                )
+                table = file.with_suffix(".parquet").name
+                raise BadInput(f"{file}: truncated or missing", f"delete {table} and prepare again")
         return cls(root, contract, columns["label"][good], columns["validation"][good], where, statistics)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A worker process opens the folder itself; the index does not travel."""
+        """Pickle the folder's path alone: a worker process opens the folder itself."""
         return PreparedStore.open, (self.root,)
 
     def image(self, index: int) -> Image.Image:
-        """RGB, R x R. Parts are opened for each image: 1300 of them at once are more files than a process may hold."""
+        """Open an image, RGB, R x R. Opens its part each time: a process may not hold 1300 parts open at once."""
         part, start, size = self.where[index].tolist()
         return Image.open(io.BytesIO(read_at(self.root / f"part-{part:05d}.bin", start, size)), formats=("JPEG",))
 
     def pixels(self, index: int) -> np.ndarray:
-        """The same as uint8 [R,R,3]."""
+        """Decode an image, uint8 [R,R,3]."""
         return np.asarray(self.image(index))
 
     def batches(self, indices: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """(uint8 [n,R,R,3], labels [n]) in order, n = size but for the last; decoded one batch ahead by a thread a core."""
+        """Yield (uint8 [n,R,R,3], labels [n]) in order; n is `size` except in the last batch.
+
+        Threads, one per core, decode one batch ahead.
+        """
         groups = [indices[start : start + size] for start in range(0, len(indices), size)]
         with ThreadPoolExecutor(cores()) as pool:
-            begun = ([pool.submit(self.pixels, int(index)) for index in group] for group in groups)
-            waiting = [*islice(begun, 1)]
+            submitted = ([pool.submit(self.pixels, int(index)) for index in group] for group in groups)
+            pending = [*islice(submitted, 1)]
             for group in groups:
-                waiting += islice(begun, 1)
-                yield np.stack([image.result() for image in waiting.pop(0)]), self.labels[group]
+                pending += islice(submitted, 1)
+                yield np.stack([image.result() for image in pending.pop(0)]), self.labels[group]

@@ -1,4 +1,4 @@
-"""dataset/prepare.py and dataset/prepared_store.py: a resumable, checked cache of 256x256 images and their statistics."""
+"""dataset/prepare.py and dataset/prepared_part.py: a resumable, checked cache of 256x256 images and their statistics."""
 
 import errno
 import io
@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,7 +21,8 @@ from archives import ilsvrc, jpeg, tar, validation_images
 from PIL import Image
 
 from tencrop.common.errors import BadInput, WorkFailed
-from tencrop.dataset import prepare as room
+from tencrop.dataset import prepare as prepare_module
+from tencrop.dataset import prepared_part
 from tencrop.dataset.holdout import choose_holdout
 from tencrop.dataset.layouts import open_source
 from tencrop.dataset.prepare import prepare
@@ -47,7 +48,7 @@ def source(tiny_folder: Path) -> Source:
 
 @pytest.fixture
 def parts_of_8(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "PART", 8)
+    monkeypatch.setattr(prepare_module, "PART", 8)
 
 
 def test_undecodable_images_are_listed_and_left_out(tiny_prepared: PreparedStore) -> None:
@@ -110,19 +111,6 @@ def test_chroma_is_kept_at_full_resolution(tiny_prepared: PreparedStore) -> None
         assert [layer[1:3] for layer in image.layer] == [(1, 1)] * 3  # type: ignore[attr-defined]
 
 
-def test_batches_come_in_order_with_their_labels(tiny_prepared: PreparedStore) -> None:
-    indices = np.random.default_rng(0).permutation(30)[:17]
-    batches = list(tiny_prepared.batches(indices, 5))
-    assert [len(images) for images, _ in batches] == [5, 5, 5, 2]
-    np.testing.assert_array_equal(np.concatenate([labels for _, labels in batches]), tiny_prepared.labels[indices])
-    expected = np.stack([tiny_prepared.pixels(int(index)) for index in indices])
-    np.testing.assert_array_equal(np.concatenate([images for images, _ in batches]), expected)
-
-
-def test_no_indices_give_no_batches(tiny_prepared: PreparedStore) -> None:
-    assert list(tiny_prepared.batches(np.array([], np.int64), 5)) == []
-
-
 @pytest.mark.usefixtures("parts_of_8")
 def test_cutting_into_parts_changes_nothing_that_is_read(
     tiny_prepared: PreparedStore, source: Source, tmp_path: Path
@@ -164,13 +152,13 @@ def test_finished_parts_are_not_decoded_again(source: Source, tmp_path: Path, mo
     prepare(source, tmp_path, 0.2, quiet)
     (tmp_path / "part-00002.parquet").unlink()
     seen: list[str] = []
-    original = room._prepare_one
+    original = prepared_part._prepare_image
 
     def counted(source: Source, entry: Entry, contract: Contract) -> tuple[np.ndarray | None, bytes, np.ndarray]:
         seen.append(entry.id)
         return original(source, entry, contract)
 
-    monkeypatch.setattr(room, "_prepare_one", counted)
+    monkeypatch.setattr(prepared_part, "_prepare_image", counted)
     prepare(source, tmp_path, 0.2, quiet)
     assert sorted(seen) == sorted(entry.id for entry in source.entries[16:24])
 
@@ -198,7 +186,7 @@ def test_an_interrupted_prepare_is_not_a_prepared_data_set_and_can_be_finished(
     source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepare(source, tmp_path / "whole", 0.2, quiet)
-    original, calls = room._prepare_one, 0
+    original, calls = prepared_part._prepare_image, 0
 
     def failing(source: Source, entry: Entry, contract: Contract) -> tuple[np.ndarray | None, bytes, np.ndarray]:
         nonlocal calls
@@ -208,7 +196,7 @@ def test_an_interrupted_prepare_is_not_a_prepared_data_set_and_can_be_finished(
         return original(source, entry, contract)
 
     with monkeypatch.context() as patch:
-        patch.setattr(room, "_prepare_one", failing)
+        patch.setattr(prepared_part, "_prepare_image", failing)
         with pytest.raises(KeyboardInterrupt):
             prepare(source, tmp_path / "begun", 0.2, quiet)
     with pytest.raises(BadInput, match="tencrop prepare"):
@@ -263,10 +251,6 @@ def test_a_damaged_part_is_made_again_the_same(source: Source, tmp_path: Path, s
     assert snapshot(tmp_path) == whole
 
 
-def copy_of(prepared: PreparedStore, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(prepared.root, tmp_path / "copy"))
-
-
 @pytest.mark.parametrize("change", ["holdout", "fewer images", "other classes", "other files"])
 def test_another_data_set_does_not_go_into_the_same_folder(tiny_folder: Path, tmp_path: Path, change: str) -> None:
     data, out = Path(shutil.copytree(tiny_folder, tmp_path / "data")), tmp_path / "out"
@@ -281,41 +265,6 @@ def test_another_data_set_does_not_go_into_the_same_folder(tiny_folder: Path, tm
     with pytest.raises(BadInput, match=f"{out}: holds another"):
         prepare(open_source(data), out, 0.3 if change == "holdout" else 0.2, quiet)
     assert snapshot(out) == before
-
-
-def truncate(file: Path) -> None:
-    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-
-
-def without(file: Path, key: str) -> None:
-    file.write_text(json.dumps({k: v for k, v in json.loads(file.read_text()).items() if k != key}))
-
-
-DAMAGES: dict[str, Callable[[Path], object]] = {
-    "truncated part": lambda root: truncate(root / "part-00000.bin"),
-    "missing part": lambda root: (root / "part-00000.bin").unlink(),
-    "no document": lambda root: (root / DOCUMENT).unlink(),
-    "truncated document": lambda root: truncate(root / DOCUMENT),
-    "document without contract": lambda root: without(root / DOCUMENT, "contract"),
-    "document of another shape": lambda root: (root / DOCUMENT).write_text("[]"),
-    "truncated index": lambda root: truncate(root / INDEX),
-    "missing index": lambda root: (root / INDEX).unlink(),
-    "index without labels": lambda root: pq.write_table(
-        pq.read_table(root / INDEX).drop_columns(["label"]), root / INDEX
-    ),
-    "truncated statistics": lambda root: truncate(root / STATISTICS),
-    "missing statistics": lambda root: (root / STATISTICS).unlink(),
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_prepared_data_set_is_bad_input_naming_it(
-    tiny_prepared: PreparedStore, tmp_path: Path, damage: str
-) -> None:
-    root = copy_of(tiny_prepared, tmp_path)
-    DAMAGES[damage](root)
-    with pytest.raises(BadInput, match=str(root)):
-        assert PreparedStore.open(root).statistics.mean.shape == (3, 256, 256)
 
 
 def test_the_index_tells_where_each_image_lies(tiny_prepared: PreparedStore, source: Source) -> None:
@@ -355,7 +304,7 @@ def test_ilsvrc_is_prepared_with_its_own_split(tmp_path: Path) -> None:
     source = open_source(ilsvrc(tmp_path / "data"))
     document = prepare(source, tmp_path / "out", 0.15, quiet)
     prepared = PreparedStore.open(tmp_path / "out")
-    assert (document["training"], document["validation"], document["holdout"]) == (12, 5, None)
+    assert (document.training, document.validation, document.holdout) == (12, 5, None)
     np.testing.assert_array_equal(prepared.validation, source.entries.validation)
     np.testing.assert_array_equal(prepared.labels, source.entries.labels)
     expected = [decode(data, Contract())[0] for data in validation_images().values()]
@@ -388,14 +337,14 @@ def test_other_labels_of_the_same_images_do_not_go_into_the_same_folder(tmp_path
 STUCK = """
 import itertools, sys, time
 from pathlib import Path
-from tencrop.dataset import prepare
+from tencrop.dataset import prepare, prepared_part
 from tencrop.dataset.layouts import open_source
-prepare.PART, original, calls = 8, prepare._prepare_one, itertools.count()
+prepare.PART, original, calls = 8, prepared_part._prepare_image, itertools.count()
 def stuck(*arguments):
     if next(calls) >= 20:
         time.sleep(600)
     return original(*arguments)
-prepare._prepare_one = stuck
+prepared_part._prepare_image = stuck
 prepare.prepare(open_source(Path(sys.argv[1])), Path(sys.argv[2]), 0.2, lambda done: None)
 """
 

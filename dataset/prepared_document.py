@@ -1,0 +1,48 @@
+"""The documents of a prepared store: plan.json says what is prepared, prepared.json also what came of it."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from tencrop.common.atomic import write_atomic
+from tencrop.common.errors import BadInput
+from tencrop.common.strict_config import dump
+from tencrop.model.contract import Contract
+
+
+@dataclass(frozen=True)
+class PreparationPlan:
+    """What a prepared store is made from, and how. Field names and their order are stored."""
+
+    contract: Contract
+    holdout: float | None  # share of each class for validation; None: the data set has validation images of its own
+    images: int
+    ids: str  # SHA-256 of ids, labels and the data set's own split
+    quality: int  # of the JPEGs
+    part: int  # images per part
+
+    def to_json(self) -> str:
+        """Write the document as text."""
+        return json.dumps(dump(self), indent=1, ensure_ascii=False)
+
+    def write_or_check(self, file: Path) -> None:
+        """Write the plan, or compare it with the one in `file`, so that two data sets never mix in one folder.
+
+        Raises BadInput where they differ.
+        """
+        if not file.exists():
+            write_atomic(file, self.to_json())
+        elif file.read_bytes() != self.to_json().encode():
+            raise BadInput(
+                f"{file.parent}: holds another prepared data set (or other settings)", "choose an empty folder"
+            )
+
+
+@dataclass(frozen=True)
+class PreparedDocument(PreparationPlan):
+    """A plan that was carried out, with the number of images in each split."""
+
+    training: int
+    validation: int
+    undecodable: list[str]  # ids of the images that were left out
+    bytes_per_image: int  # mean
