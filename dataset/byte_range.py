@@ -1,4 +1,4 @@
-"""A stretch of bytes in a file."""
+"""Reads a range of bytes from a file."""
 
 import errno
 import os
@@ -6,9 +6,9 @@ from pathlib import Path
 
 
 def read_at(file: Path, start: int, size: int) -> bytes:
-    """`size` bytes from `start`; each call has its own open file, so threads and forks share nothing.
+    """Read `size` bytes from `start`. Each call opens the file anew, so threads and forks share nothing.
 
-    Raises OSError where the file is gone or ends before.
+    Raises OSError where the file is missing or too short.
     """
     with file.open("rb", buffering=0) as opened:
         data = os.pread(opened.fileno(), size, start)

@@ -1,4 +1,4 @@
-"""ILSVRC2012_devkit_t12.tar.gz: the classes (meta.mat) and the classes of the validation images."""
+"""Reads ILSVRC2012_devkit_t12.tar.gz: the classes (meta.mat) and the classes of the validation images."""
 
 import io
 import tarfile
@@ -19,23 +19,22 @@ META, TRUTH = "data/meta.mat", "data/ILSVRC2012_validation_ground_truth.txt"
 
 @dataclass(frozen=True)
 class Devkit:
-    """Classes in the order of labels, and for each validation image, by its number from 1, the index of its class."""
+    """Classes of ILSVRC-2012 and the ground truth of its validation images."""
 
     file: Path
     labels: tuple[Label, ...]
-    truth: tuple[int, ...]
+    truth: tuple[int, ...]  # index of the class of validation image 1, 2, ...
 
 
 def read_devkit(file: Path) -> Devkit:
-    """Read the two files that count, in memory.
+    """Read meta.mat and the ground truth, without unpacking the archive.
 
-    A label is the position of its wnid among the sorted wnids. The devkit's ILSVRC2012_ID counts in an order of its own, and
-    the ground truth is written in it: whoever mixes the two measures an accuracy of 0.1 % and sees no error.
-    Raises BadInput.
+    A label is the position of its wnid among the sorted wnids. The ground truth counts in another order, that of
+    ILSVRC2012_ID. To mix the two raises no error: it gives an accuracy of 0.1 %. Raises BadInput.
     """
-    data = _unpacked(file)
+    data = _read_archive(file)
     try:
-        words, wnids = _leaves(data[META])
+        words, wnids = _read_leaves(data[META])
         numbers = [int(line) for line in data[TRUTH].split()]
     except (
         MatReadError,
@@ -47,21 +46,21 @@ def read_devkit(file: Path) -> Devkit:
         NotImplementedError,
         zlib.error,
     ) as error:
-        raise BadInput(f"{file}: its meta.mat or ground truth cannot be read ({error}); fetch it again") from None
+        raise BadInput(f"{file}: its meta.mat or ground truth cannot be read ({error})", "fetch it again") from None
     index = {wnid: label for label, wnid in enumerate(sorted(words))}
     unknown = [number for number in numbers if number not in wnids]
     if unknown:
         raise BadInput(
-            f"{file}: the ground truth speaks of class {unknown[0]}, which meta.mat does not have; fetch it again"
+            f"{file}: the ground truth names class {unknown[0]}, which meta.mat does not have", "fetch it again"
         )
     labels = tuple(Label(wnid, words[wnid]) for wnid in index)
     return Devkit(file, labels, tuple(index[wnids[number]] for number in numbers))
 
 
-def _unpacked(file: Path) -> dict[str, bytes]:
-    """The two files' contents."""
+def _read_archive(file: Path) -> dict[str, bytes]:
+    """Read the two files into memory."""
     if not file.is_file():
-        raise BadInput(f"{file}: missing; it names the classes: put the devkit beside the image tars")
+        raise BadInput(f"{file}: missing", "it names the classes: put the devkit beside the image tars")
     found: dict[str, bytes] = {}
     try:
         with tarfile.open(file, "r:*") as tar:
@@ -71,15 +70,15 @@ def _unpacked(file: Path) -> dict[str, bytes]:
                 if wanted and opened:
                     found[wanted] = opened.read()
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        raise BadInput(f"{file}: cannot be read as a tar ({error}); fetch it again") from None
+        raise BadInput(f"{file}: cannot be read as a tar ({error})", "fetch it again") from None
     missing = [name for name in (META, TRUTH) if name not in found]
     if missing:
-        raise BadInput(f"{file}: holds no {missing[0]}; fetch the devkit of tasks 1 and 2 again")
+        raise BadInput(f"{file}: holds no {missing[0]}", "fetch the devkit of tasks 1 and 2 again")
     return found
 
 
-def _leaves(meta: bytes) -> tuple[dict[str, str], dict[int, str]]:
-    """({wnid: words}, {ILSVRC2012_ID: wnid}) of the synsets without children: those that images are labelled with."""
+def _read_leaves(meta: bytes) -> tuple[dict[str, str], dict[int, str]]:
+    """Read ({wnid: words}, {ILSVRC2012_ID: wnid}) of the synsets without children. Only these label images."""
     synsets: Any = np.atleast_1d(loadmat(io.BytesIO(meta), squeeze_me=True)["synsets"])
     leaves = [synset for synset in synsets if int(synset["num_children"]) == 0]
     words = {str(synset["WNID"]): str(synset["words"]) for synset in leaves}

@@ -1,4 +1,4 @@
-"""Folder per class: DATA/<class>/.../<image>, or DATA/train/<class>/... with DATA/val/<class>/... beside it."""
+"""Layout of one folder per class: DATA/<class>/.../<image>, or DATA/train/<class>/... beside DATA/val/<class>/..."""
 
 import os
 from collections.abc import Iterator
@@ -15,50 +15,52 @@ from tencrop.model.contract import Label
 
 @dataclass(frozen=True)
 class Folder:
-    """Images that are files of their own; an entry's id is the path below `root`."""
+    """Images in files of their own; an entry's id is the path below `root`."""
 
     root: Path
     labels: tuple[Label, ...]
     entries: Entries
 
     def read(self, entry: Entry) -> bytes:
-        """The file as it lies there. Raises OSError where it is gone."""
+        """Read the image file. Raises OSError where it is missing."""
         return (self.root / entry.id).read_bytes()
 
 
 def open_folder(root: Path, names: Path | None, progress: ProgressCallback, training: bool = True) -> Folder:
-    """List class folders, sorted by name, and their images, sorted by path; those of train/ where they are wanted or alone.
+    """List the class folders, sorted by name, and their images, sorted by path.
 
-    Raises BadInput where there is no class folder, where a class that is listed has no image, or where the file of names misses a class.
+    Without `training` the images of train/ are left out where there are validation images too. Raises BadInput where
+    there is no class folder, where a listed class has no image, or where the file of names misses a class.
     """
-    tops = _tops(root)
+    tops = _find_tops(root)
     for top in tops:
         if not list_subfolders(top):
-            raise BadInput(f"{top}: holds no class folders; expected {top}/<class>/<image>")
+            raise BadInput(f"{top}: holds no class folders", f"expected {top}/<class>/<image>")
     train = [top for top, held in tops.items() if not held]
     classes = sorted({name for top in train or tops for name in list_subfolders(top)})
     labels = read_labels_by_id(classes, find_names_file(root, names))
     index = {name: label for label, name in enumerate(classes)}
 
-    def found() -> Iterator[Entry]:
+    def iter_entries() -> Iterator[Entry]:
         for top, held in tops.items():
             for name in list_subfolders(top) if training or held or not any(tops.values()) else ():
                 if name not in index:
-                    raise BadInput(f"{top / name}: no such class in {train[0]}; move or remove it")
+                    raise BadInput(f"{top / name}: no such class in {train[0]}", "move or remove it")
                 yield from (Entry(id, index[name], held) for id in list_class_images(root, top / name))
 
-    return Folder(root, labels, Entries.collect(root, found(), progress))
+    return Folder(root, labels, Entries.collect(root, iter_entries(), progress))
 
 
-def _tops(root: Path) -> dict[Path, bool]:
-    """The folders that hold class folders, and whether those are for validation: train/ and val/, or just `root`."""
+def _find_tops(root: Path) -> dict[Path, bool]:
+    """Find the folders that hold class folders, and whether each is for validation: train/ and val/, or only `root`."""
     names = list_subfolders(root)
     splits = {name: WORDS.get(name.lower()) for name in names}
     deep = [name for name in names if list_subfolders(root / name)]
     odd = next((name for name in names if splits[name] is None), None)
     if odd and {"train", "validation"} <= {splits[name] for name in deep}:
         raise BadInput(
-            f"{root}: holds class folders of training and of validation images, and {odd} beside them; move that elsewhere"
+            f"{root}: holds class folders of training and of validation images, and {odd} beside them",
+            f"move {odd} elsewhere",
         )
     if odd or not any(splits[name] != "test" for name in deep):
         return {root: False}
@@ -68,26 +70,29 @@ def _tops(root: Path) -> dict[Path, bool]:
 
 
 def list_subfolders(folder: Path) -> list[str]:
-    """Names of the folders in it that are shown, sorted."""
+    """List the names of the folders in a folder, sorted, without hidden and system folders."""
     return sorted(p.name for p in folder.iterdir() if is_shown(p.name) and p.is_dir())
 
 
 def list_class_images(root: Path, folder: Path) -> list[str]:
-    """Paths below `root` of all images in a class folder, hidden ones left out, sorted. Raises BadInput where there is none."""
+    """List the paths below `root` of all images in a class folder, sorted, without hidden ones.
+
+    Raises BadInput where there is none, or where a name is not UTF-8 text.
+    """
     found = []
     for place, files in walk(folder):
         inside = place.relative_to(root).as_posix()
         found += [f"{inside}/{name}" for name in files if is_image(name) and os.path.isfile(place / name)]
     if not found:
-        raise BadInput(f"{folder}: a class without an image; add some or remove the folder")
+        raise BadInput(f"{folder}: a class without an image", "add some or remove the folder")
     unwritable = next((id for id in found if not _is_text(id)), None)
     if unwritable:
-        raise BadInput(f"{root}: the name {unwritable!a} is not UTF-8 text; rename it")
+        raise BadInput(f"{root}: the name {unwritable!a} is not UTF-8 text", "rename it")
     return sorted(found, key=lambda id: id.split("/"))
 
 
 def _is_text(name: str) -> bool:
-    """Whether it can be written down; a file name on Linux may be any bytes."""
+    """Whether a file name is UTF-8 text. On Linux it may be any bytes."""
     try:
         return bool(name.encode())
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""Which images are for validation: the data set's own, else a fixed share of each class, chosen by a hash of the image's id."""
+"""Holdout: the data set's own validation images, else a share of each class, chosen by a hash of the image's id."""
 
 import hashlib
 
@@ -8,10 +8,10 @@ from tencrop.dataset.source import Entries
 
 
 def choose_holdout(entries: Entries, share: float) -> np.ndarray:
-    """True for the validation images. Of a data set that brings its own those are it, and `share` does not apply.
+    """Mark the validation images, bool [n]. `share` does not apply to a data set that has validation images of its own.
 
-    Else in each class the round(share * size) images whose id has the lowest SHA-256: the same files give the same answer
-    anywhere, in any order; nothing is drawn.
+    In any other data set these are, in each class, the round(share * size) images whose ids have the lowest SHA-256.
+    Nothing is drawn, so the same files give the same holdout on any machine and in any order.
     """
     if entries.validation is not None:
         return entries.validation

@@ -1,4 +1,4 @@
-"""Kaggle's imagenet-object-localization-challenge, unpacked: images under ILSVRC/Data/CLS-LOC, validation classes in a csv."""
+"""Layout of Kaggle's imagenet-object-localization-challenge: images in ILSVRC/Data/CLS-LOC, a csv for val/."""
 
 import csv
 from collections.abc import Iterator
@@ -13,27 +13,35 @@ IMAGES, SOLUTION = "ILSVRC/Data/CLS-LOC", "LOC_val_solution.csv"
 
 
 def open_kaggle(root: Path, names: Path | None, progress: ProgressCallback, training: bool = True) -> Folder:
-    """List train/<wnid>/, where it is wanted or alone, and val/. Raises BadInput where the csv does not fit the validation images."""
+    """List train/<wnid>/ and val/.
+
+    Without `training` train/ is left out where there is val/. Raises BadInput where the csv does not fit the validation
+    images, and where nothing names the classes.
+    """
     train, held = root / IMAGES / "train", root / IMAGES / "val"
     names = find_names_file(root, names)
-    classes = list_subfolders(train) if train.is_dir() else sorted(read_names(names)) if names else []
+    classes: list[str] = []
+    if train.is_dir():
+        classes = list_subfolders(train)
+    elif names:
+        classes = sorted(read_names(names))
     if not classes:
-        raise BadInput(f"{train}: no class folders; unpack the training images, or give the classes by --labels FILE")
+        raise BadInput(f"{train}: no class folders", "unpack the training images, or give the class names in a file")
     index = {wnid: label for label, wnid in enumerate(classes)}
 
-    def found() -> Iterator[Entry]:
+    def iter_entries() -> Iterator[Entry]:
         for wnid in classes if train.is_dir() and (training or not held.is_dir()) else ():
             yield from (Entry(id, index[wnid], False) for id in list_class_images(root, train / wnid))
         if held.is_dir():
-            yield from _validation(root, held, index)
+            yield from _iter_validation(root, held, index)
 
-    return Folder(root, read_labels_by_id(classes, names), Entries.collect(root, found(), progress))
+    return Folder(root, read_labels_by_id(classes, names), Entries.collect(root, iter_entries(), progress))
 
 
-def _validation(root: Path, held: Path, index: dict[str, int]) -> Iterator[Entry]:
-    """val/*.JPEG, each with a line in the csv."""
+def _iter_validation(root: Path, held: Path, index: dict[str, int]) -> Iterator[Entry]:
+    """List val/*.JPEG, each with a line in the csv."""
     file = root / SOLUTION
-    wnids = _solution(file)
+    wnids = _read_solution(file)
     ids = list_class_images(root, held)
     stems = {Path(id).stem for id in ids}
     if stems != wnids.keys():
@@ -46,13 +54,16 @@ def _validation(root: Path, held: Path, index: dict[str, int]) -> Iterator[Entry
         yield Entry(id, index[wnids[Path(id).stem]], True)
 
 
-def _solution(file: Path) -> dict[str, str]:
-    """Lines "ILSVRC2012_val_00048981,n03995372 85 1 499 272" -> {image: wnid}; boxes are not ours. Raises BadInput."""
+def _read_solution(file: Path) -> dict[str, str]:
+    """Read lines "ILSVRC2012_val_00048981,n03995372 85 1 499 272" into {image: wnid}, without the boxes.
+
+    Raises BadInput where the csv is missing or has another form.
+    """
     try:
         with file.open(newline="", encoding="utf-8-sig") as lines:
             return {row["ImageId"]: row["PredictionString"].split()[0] for row in csv.DictReader(lines)}
     except FileNotFoundError:
-        raise BadInput(f"{file}: missing; it holds the classes of the validation images: put it there") from None
+        raise BadInput(f"{file}: missing", "it holds the classes of the validation images: put it there") from None
     except (OSError, UnicodeDecodeError, csv.Error, KeyError, IndexError, AttributeError) as error:
         raise BadInput(
             f"{file}: expected the columns ImageId and PredictionString ({type(error).__name__}: {error})"

@@ -1,4 +1,4 @@
-"""Where labelled images come from: the place that sees by what lies in a folder which layout it has."""
+"""Detects which layout a data set folder has from its contents, and opens the matching reader."""
 
 from pathlib import Path
 
@@ -15,15 +15,17 @@ from tencrop.dataset.webdataset import find_webdataset_tars, open_webdataset
 def open_source(
     root: Path, names: Path | None = None, progress: ProgressCallback = ignore_progress, training: bool = True
 ) -> Source:
-    """List a data set; `names` is a file of lines "id words" that tells the classes' words, `progress` hears how far it is.
-    Without `training` the training images of a data set that has validation images of its own are left unlisted where no other thing is
-    read off them: there are many.
+    """List a data set.
 
-    Raises BadInput where the folder holds none of the layouts or one that is damaged.
+    `names` is a file of lines "id words" with the words of the classes; `progress` is called with the number of images
+    listed so far. Without `training` the training images are left out where the data set has validation images of its
+    own, except in parquet files and WebDataset tars, which are listed whole. Raises BadInput where the folder has none
+    of the layouts, or a damaged one.
     """
     if not root.is_dir():
         raise BadInput(
-            f"{root}: no such folder; give one that holds a folder per class, ILSVRC's or WebDataset tars, or parquet files"
+            f"{root}: no such folder",
+            "give one that holds a folder per class, ILSVRC's or WebDataset tars, or parquet files",
         )
     if any((root / name).is_file() for name in (TRAIN, VALIDATION)):
         return open_ilsvrc(root, names, progress, training)
@@ -31,7 +33,7 @@ def open_source(
         return open_kaggle(root, names, progress, training)
     if (root / DEVKIT).is_file() and not list_subfolders(root):
         return open_ilsvrc(root, names, progress, training)
-    parquet = _parquet_files(root)
+    parquet = _find_parquet_files(root)
     if parquet:
         return open_parquet(root, parquet, names, progress)
     tars = find_webdataset_tars(root)
@@ -40,8 +42,8 @@ def open_source(
     return open_folder(root, names, progress, training)
 
 
-def _parquet_files(root: Path) -> list[str]:
-    """Paths below `root`, hidden folders and files left out."""
+def _find_parquet_files(root: Path) -> list[str]:
+    """List the paths below `root`, without hidden folders and files."""
     found = []
     for place, files in walk(root):
         inside = place.relative_to(root)

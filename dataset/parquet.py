@@ -1,4 +1,4 @@
-"""Parquet as the Hugging Face hub has it: image.bytes, image.path, label, and the classes' names in the schema."""
+"""Parquet layout of the Hugging Face hub: columns image.bytes, image.path and label; class names in the schema."""
 
 import json
 from collections import defaultdict
@@ -23,7 +23,7 @@ COLUMNS = ["image.path", "label"]
 
 @dataclass(frozen=True)
 class Parquet:
-    """Images in rows; an entry's place is (index of the file, row group, row in it)."""
+    """Images in rows; an entry's place is (index of the file, row group, row in the group)."""
 
     root: Path
     labels: tuple[Label, ...]
@@ -31,71 +31,72 @@ class Parquet:
     rows: RowGroups
 
     def read(self, entry: Entry) -> bytes:
-        """The value of image.bytes; nothing where it is null."""
+        """Read image.bytes; a null is no bytes. Raises OSError where the file is missing or damaged."""
         return self.rows.read(*entry.place)
 
 
-class _Listed(NamedTuple):
-    """The rows of one file that have a label."""
+class _Rows(NamedTuple):
+    """The labelled rows of one file."""
 
     paths: pa.Array  # string [n]
-    ids: pa.Array  # string [n]: file and row, for data sets whose paths are not unique
+    ids: pa.Array  # string [n]: file and row, used where the paths are not unique
     labels: np.ndarray  # int32 [n]
     validation: np.ndarray  # bool [n]
     places: np.ndarray  # int64 [n,3]
-    words: list[str]  # names of the classes in the schema; empty where it has none
+    words: list[str]  # class names in the schema; empty where it has none
 
 
 def open_parquet(root: Path, found: list[str], names: Path | None, progress: ProgressCallback) -> Parquet:
-    """List the files `found` below `root`; ids are the images' paths where each is unique, else file and row.
+    """List the rows of the files `found` below `root`. Ids are image.path where that is unique, else file and row.
 
-    Raises BadInput where a file is damaged, lacks the columns, or where nothing names the classes.
+    Raises BadInput where a file is damaged or lacks the columns, and where nothing names the classes.
     """
     splits = {path: infer_split(path) for path in sorted(found)}
     held = choose_held_split(splits.values())
     files = tuple(path for path, split in splits.items() if split in ("train", held))
-    tables: list[_Listed] = []
+    tables: list[_Rows] = []
     for place, path in enumerate(files):
-        tables.append(_listed(root, path, place, splits[path] == held, splits[path] == "test"))
+        tables.append(_list_rows(root, path, place, splits[path] == held, splits[path] == "test"))
         progress(sum(len(table.labels) for table in tables))
     paths, ids = (pa.concat_arrays([table[column] for table in tables]) for column in (0, 1))
     labels, validation, places = (np.concatenate([table[column] for table in tables]) for column in (2, 3, 4))
-    classes = _classes(root, files, tables, names)
+    classes = _read_classes(root, files, tables, names)
     if not len(labels):
         raise BadInput(f"{root}: its parquet files hold no labelled rows")
     if labels.max() >= len(classes):
         raise BadInput(f"{root}: holds label {labels.max()}, but only {len(classes)} classes are named")
     unique = not paths.null_count and pc.count_distinct(paths).as_py() == len(paths)
     entries = Entries.from_columns(root, paths if unique else ids, labels, validation, places)
-    checked = check_wnids(root, classes, _wnids(paths, labels))
+    checked = check_wnids(root, classes, _find_wnids(paths, labels))
     return Parquet(root, checked, entries, RowGroups(tuple(root / path for path in files)))
 
 
-def _listed(root: Path, path: str, place: int, held: bool, test: bool) -> _Listed:
-    """Labels and paths of one file; image bytes are not read. A test split's rows with label -1 are left out."""
+def _list_rows(root: Path, path: str, place: int, held: bool, test: bool) -> _Rows:
+    """List labels and paths of one file, without the image bytes. In a test split, rows with label -1 are left out."""
     file = root / path
     try:
         with pq.ParquetFile(file) as opened:
-            words = _words(opened.schema_arrow.metadata or {})
+            words = _read_words(opened.schema_arrow.metadata or {})
             sizes = [opened.metadata.row_group(group).num_rows for group in range(opened.num_row_groups)]
             table = opened.read(columns=COLUMNS)
         paths = pc.struct_field(table["image"].combine_chunks(), "path").cast(pa.string())
         labels = table["label"].cast(pa.int32()).fill_null(-1).to_numpy()
     except (OSError, pa.ArrowException, KeyError, ValueError) as error:
         raise BadInput(
-            f"{file}: not parquet with the columns image (bytes, path) and label ({error}); move it away if it is no part of the data set"
+            f"{file}: not parquet with the columns image (bytes, path) and label ({error})",
+            "move it away if it does not belong to the data set",
         ) from None
     rows = np.concatenate([np.arange(size) for size in sizes] or [np.zeros(0, np.int64)])
     places = np.stack([np.full(len(rows), place), np.repeat(np.arange(len(sizes)), sizes), rows], 1)
     good = labels >= 0
     if not test and not good.all():
-        raise BadInput(f"{file}: row {int(np.argmin(good))} has no label; only a test split may be without")
+        raise BadInput(f"{file}: row {int(np.argmin(good))} has no label", "only a test split may be without labels")
     ids = pa.array([f"{path}/{row:07d}" for row in np.flatnonzero(good)], pa.string())
-    return _Listed(paths.filter(pa.array(good)), ids, labels[good], np.full(len(ids), held), places[good], words)
+    return _Rows(paths.filter(pa.array(good)), ids, labels[good], np.full(len(ids), held), places[good], words)
 
 
-def _words(metadata: dict[bytes, bytes]) -> list[str]:
-    """What `datasets` keeps in the schema: info.features.label.names."""
+def _read_words(metadata: dict[bytes, bytes]) -> list[str]:
+    """Read the class names that `datasets` writes in the schema: info.features.label.names."""
     try:
         document: Any = json.loads(metadata[b"huggingface"])
         return [str(name) for name in document["info"]["features"]["label"]["names"]]
@@ -103,19 +104,19 @@ def _words(metadata: dict[bytes, bytes]) -> list[str]:
         return []
 
 
-def _classes(root: Path, files: tuple[str, ...], tables: list[_Listed], names: Path | None) -> tuple[Label, ...]:
-    """The schema's names, which all files must share, with the words of --labels or of Kaggle's mapping beside the data."""
+def _read_classes(root: Path, files: tuple[str, ...], tables: list[_Rows], names: Path | None) -> tuple[Label, ...]:
+    """Make the labels from the schema's names, which all files must share, and the file of names where there is one."""
     odd = next((file for file, table in zip(files, tables, strict=True) if table.words != tables[0].words), None)
     if odd:
-        raise BadInput(f"{root / odd}: names other classes than {root / files[0]}; keep one data set in a folder")
+        raise BadInput(f"{root / odd}: names other classes than {root / files[0]}", "keep one data set in a folder")
     names = find_names_file(root, names)
     if not tables or not (tables[0].words or names):
-        raise BadInput(f"{root}: no names of the classes in the parquet schema; give them by --labels FILE")
+        raise BadInput(f"{root}: no class names in the parquet schema", "give the class names in a file")
     return read_labels_by_index(tables[0].words, names)
 
 
-def _wnids(paths: pa.Array, labels: np.ndarray) -> dict[int, set[str]]:
-    """Of each label the wnids at the end of its images' names (n01440764_10026_n01440764.JPEG)."""
+def _find_wnids(paths: pa.Array, labels: np.ndarray) -> dict[int, set[str]]:
+    """Collect, for each label, the wnids at the end of its images' names (n01440764_10026_n01440764.JPEG)."""
     found: pa.Array = pc.struct_field(pc.extract_regex(paths, f".*(?P<wnid>{WNID.pattern})"), "wnid")
     pairs = pa.table({"label": labels, "wnid": found}).group_by(["label", "wnid"]).aggregate([])
     seen: dict[int, set[str]] = defaultdict(set)

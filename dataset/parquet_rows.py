@@ -1,4 +1,4 @@
-"""Rows of parquet files at random, for several threads: a few rows around the last one read are kept, and no more."""
+"""Thread-safe random access to Parquet rows, which caches a few rows around the last one read."""
 
 import errno
 from collections import OrderedDict, deque
@@ -10,13 +10,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 ROWS = 32  # rows that are decoded together
-KEPT = 4  # times ROWS: a thread that comes late still finds its row
-OPEN = 2  # row groups at a time: threads that read in order are in one, or at its border to the next
-BUFFER = 1 << 20  # bytes read ahead of a column; without it pyarrow reads a row group whole
+KEPT = 4  # batches of ROWS that are cached, so that a thread that comes late still finds its row
+OPEN = 2  # open row groups: threads that read in order are in one group, or at the border of two
+BUFFER = 1 << 20  # bytes read ahead per column; without a buffer pyarrow reads a whole row group
 
 
 class RowGroups:
-    """image.bytes by (file, row group, row). Reading in order decodes each row once; going back starts the row group again."""
+    """Reads image.bytes by (file, row group, row).
+
+    Reading in order decodes each row once. Going back decodes the row group again from its start.
+    """
 
     def __init__(self, files: tuple[Path, ...]) -> None:
         self._files = files
@@ -24,11 +27,11 @@ class RowGroups:
         self._lock = Lock()
 
     def __reduce__(self) -> tuple[type["RowGroups"], tuple[tuple[Path, ...]]]:
-        """For another process: the files, nothing that is open."""
+        """Pickle the file names alone; another process opens the files itself."""
         return RowGroups, (self._files,)
 
     def read(self, file: int, group: int, row: int) -> bytes:
-        """Raises OSError where the file is gone or damaged."""
+        """Read a value. Raises OSError where the file is missing or damaged."""
         with self._lock:
             cursor = self._open.pop((file, group), None) or _Cursor(self._files[file], group)
             self._open[file, group] = cursor
@@ -38,7 +41,7 @@ class RowGroups:
 
 
 class _Cursor:
-    """One row group, decoded ROWS at a time; its file is opened by the first read, which other row groups do not wait for."""
+    """One row group, decoded ROWS at a time. The first read opens its file, and holds up no other row group."""
 
     def __init__(self, file: Path, group: int) -> None:
         self._file, self._group = file, group

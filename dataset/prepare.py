@@ -1,8 +1,8 @@
 """Prepares a data set: decodes each image once and stores 256x256 JPEGs, labels, the mean image and the colour PCA.
 
-Writes OUT/plan.json, then the parts, then statistics.safetensors, index.parquet (the tables of all parts) and prepared.json.
-A folder without prepared.json is unfinished, and `prepare` resumes it: only parts that are missing or damaged are written
-again. Memory grows with the number of images only by the index.
+Writes OUT/plan.json, then the parts, then statistics.safetensors, index.parquet (the tables of all parts) and
+prepared.json. A folder without prepared.json is unfinished, and `prepare` resumes it: it writes only parts that are
+missing or damaged. Memory grows with the number of images only by the index.
 """
 
 import errno

@@ -1,4 +1,4 @@
-"""What every layout gives: labelled images that are listed once, split, and read at random."""
+"""Source: a labelled data set, whatever its layout. Its images are listed once and read in any order."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ import pyarrow.compute as pc
 from tencrop.common.errors import BadInput
 from tencrop.model.contract import Label
 
-BLOCK = 10_000  # entries that exist as Python objects at a time
+BLOCK = 10_000  # entries that are Python objects at the same time
 SUFFIXES = frozenset([".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"])
 
-ProgressCallback = Callable[[int], None]  # hears how many images have been listed so far
+ProgressCallback = Callable[[int], None]  # called with the number of images listed so far
 
 
 class Entry(NamedTuple):
@@ -25,22 +25,22 @@ class Entry(NamedTuple):
     id: str
     label: int
     validation: bool | None = None  # None: the data set has no validation images of its own
-    place: tuple[int, ...] = ()  # where its bytes lie, as its source understands it
+    place: tuple[int, ...] = ()  # position of the image's bytes; each layout has its own form
 
 
 @dataclass(frozen=True, eq=False)
 class Entries(Sequence[Entry]):
-    """All images of a data set by columns: about 70 bytes an image, which 1.3 million of them need."""
+    """All images of a data set, stored in columns: about 70 bytes per image, for there may be 1.3 million."""
 
-    ids: pa.Array  # string [n], each once
+    ids: pa.Array  # string [n], unique
     labels: np.ndarray  # int32 [n]
     validation: np.ndarray | None  # bool [n]
     places: np.ndarray  # int64 [n,k]
 
     @classmethod
-    def collect(cls, root: Path, found: Iterable[Entry], progress: ProgressCallback) -> "Entries":
-        """Take entries from a generator. Raises BadInput as `from_columns` does."""
-        stream, ids, columns = iter(found), [], []
+    def collect(cls, root: Path, entries: Iterable[Entry], progress: ProgressCallback) -> "Entries":
+        """Collect entries from an iterable. Raises BadInput where there are none, or where two have the same id."""
+        stream, ids, columns = iter(entries), [], []
         count = 0
         while block := list(islice(stream, BLOCK)):
             ids.append(pa.array([entry.id for entry in block], pa.string()))
@@ -57,14 +57,14 @@ class Entries(Sequence[Entry]):
     def from_columns(
         cls, root: Path, ids: pa.Array, labels: np.ndarray, validation: np.ndarray, places: np.ndarray
     ) -> "Entries":
-        """Raises BadInput where two images have one id. Without a validation image there is no split."""
+        """Make entries from columns; no validation image means no split. Raises BadInput where two ids are equal."""
         blocks = (ids[start : start + BLOCK].to_pylist() for start in range(0, len(ids), BLOCK))
         hashes = np.concatenate([np.fromiter(map(hash, block), np.int64, len(block)) for block in blocks])
-        if len(np.unique(hashes)) < len(ids):  # an id twice; or, hardly ever, two ids with one hash
+        if len(np.unique(hashes)) < len(ids):  # an id twice, or (hardly ever) two ids with the same hash
             counts = pc.value_counts(ids)
             twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
             if len(twice):
-                raise BadInput(f"{root}: holds {twice[0].as_py()!r} twice; remove one of them")
+                raise BadInput(f"{root}: holds {twice[0].as_py()!r} twice", "remove one of them")
         return cls(ids, labels, validation if validation.any() else None, places)
 
     def __len__(self) -> int:
@@ -89,7 +89,7 @@ class Entries(Sequence[Entry]):
             yield from map(Entry, block.ids.to_pylist(), block.labels.tolist(), validation, places)
 
     def select(self, mask: np.ndarray) -> "Entries":
-        """Those where the mask, bool [n], is True."""
+        """Select the entries where the mask, bool [n], is True."""
         validation = None if self.validation is None else self.validation[mask]
         return Entries(self.ids.filter(pa.array(mask)), self.labels[mask], validation, self.places[mask])
 
@@ -99,7 +99,7 @@ class Source(Protocol):
 
     @property
     def root(self) -> Path:
-        """What the user named."""
+        """The folder that the user named."""
 
     @property
     def labels(self) -> tuple[Label, ...]:
@@ -110,7 +110,7 @@ class Source(Protocol):
         """The images, in the order in which they are read fastest."""
 
     def read(self, entry: Entry) -> bytes:
-        """The image as it was stored; several threads may ask at once. Raises OSError where it is gone."""
+        """Read the encoded image. Several threads may call this at once. Raises OSError where it is missing."""
 
 
 def is_image(name: str) -> bool:
@@ -121,4 +121,4 @@ def is_image(name: str) -> bool:
 
 
 def ignore_progress(count: int) -> None:
-    """A progress that nobody follows."""
+    """Ignore the number of images, for callers that show no progress."""

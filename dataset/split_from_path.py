@@ -1,4 +1,4 @@
-"""Which split a file belongs to, by its name or that of a folder above it: train-00000-of-00014.parquet, val/ant/1.jpg."""
+"""Infers a file's split from its name or a folder above it: train-00000-of-00014.parquet, val/ant/1.jpg."""
 
 import re
 from collections.abc import Collection
@@ -18,7 +18,7 @@ WORDS: dict[str, Split] = {
 
 
 def infer_split(path: str) -> Split:
-    """The first word of a name that says so counts, the file's own name before the folders'; others are for training."""
+    """Infer the split from the first word that names one, in the file's name, then in its folders'; else train."""
     for part in reversed(path.split("/")):
         for word in re.findall("[a-z]+", part.lower()):
             if word in WORDS:
@@ -27,5 +27,5 @@ def infer_split(path: str) -> Split:
 
 
 def choose_held_split(splits: Collection[Split | None]) -> Split:
-    """The split that is validated on: validation, or test in a data set that has no other."""
+    """Choose the split for validation: validation, or test in a data set that has no validation split."""
     return "validation" if "validation" in splits else "test"

@@ -1,4 +1,4 @@
-"""Tar archives read in place: where each file lies in one, tars inside it included, and its bytes by offset."""
+"""Indexes tar archives, nested ones included, so that each file is read by byte offset without unpacking."""
 
 import os
 import tarfile
@@ -15,7 +15,7 @@ from tencrop.model.contract import Label
 
 
 class Member(NamedTuple):
-    """A regular file in a tar: its bytes are those of the outermost file from `start`."""
+    """A regular file in a tar; `start` counts from the beginning of the outermost file."""
 
     name: str
     start: int
@@ -32,16 +32,16 @@ class Tars:
     files: tuple[Path, ...]
 
     def read(self, entry: Entry) -> bytes:
-        """Raises OSError where the tar is gone or shorter than it was."""
+        """Read an image. Raises OSError where the tar is missing or shorter than it was."""
         file, start, size = entry.place
         return read_at(self.files[file], start, size)
 
 
-def members(file: Path, inner: Member | None = None) -> Iterator[Member]:
-    """Every regular, visible file of an uncompressed tar, or of a tar that lies in it, in the order of the archive.
+def iter_members(file: Path, inner: Member | None = None) -> Iterator[Member]:
+    """Yield the regular, visible files of an uncompressed tar, or of the tar `inner` in it, in the archive's order.
 
-    Only headers are read. A name that is not UTF-8 has its bytes written as \\xNN. Raises BadInput where the tar is damaged or
-    ends early: tarfile alone would take a header that cannot be read for the end.
+    Only headers are read. In a name that is not UTF-8, odd bytes become \\xNN. Raises BadInput where the tar is damaged
+    or ends early; tarfile alone would take an unreadable header for the end.
     """
     where = f"{file}: {inner.name}" if inner else str(file)
     try:
@@ -62,13 +62,13 @@ def members(file: Path, inner: Member | None = None) -> Iterator[Member]:
                 if window.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
                     raise tarfile.ReadError("unexpected end of data")
     except (tarfile.TarError, UnicodeError, ValueError, OverflowError) as error:
-        raise BadInput(f"{where}: not a whole, uncompressed tar ({error}); fetch it again") from None
+        raise BadInput(f"{where}: not a whole, uncompressed tar ({error})", "fetch it again") from None
     except OSError as error:
         raise BadInput(f"{where}: cannot be read ({error.strerror})") from None
 
 
 class _Window(RawIOBase):
-    """`size` bytes of an open file from `start`, as a file."""
+    """A file-like view of `size` bytes of an open file from `start`."""
 
     def __init__(self, number: int, start: int, size: int) -> None:
         self.number, self.start, self.size, self.position = number, start, size, 0

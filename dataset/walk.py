@@ -1,4 +1,4 @@
-"""Walk: a folder and all below it, each once however it is linked there; hidden ones and a file system's own are left out."""
+"""Walks a folder tree, visiting each folder once despite links and skipping hidden and system folders."""
 
 import os
 from collections.abc import Iterator
@@ -6,11 +6,11 @@ from pathlib import Path
 
 from tencrop.common.errors import BadInput
 
-OWN = "lost+found"  # of ext file systems, at their root
+SYSTEM = "lost+found"  # at the root of ext file systems
 
 
 def walk(top: Path) -> Iterator[tuple[Path, list[str]]]:
-    """(folder, the names of its files), links to folders followed. Raises BadInput where one cannot be listed."""
+    """Yield (folder, names of its files); follow links to folders. Raises BadInput where a folder cannot be listed."""
     seen = set[tuple[int, int]]()
     for place, folders, files in os.walk(top, followlinks=True, onerror=_refuse):
         here = os.stat(place)
@@ -24,7 +24,7 @@ def walk(top: Path) -> Iterator[tuple[Path, list[str]]]:
 
 def is_shown(name: str) -> bool:
     """Whether a folder of this name may hold images."""
-    return not name.startswith(".") and name != OWN
+    return not name.startswith(".") and name != SYSTEM
 
 
 def _refuse(error: OSError) -> None:

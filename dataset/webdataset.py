@@ -1,4 +1,4 @@
-"""WebDataset: tars of samples, key.jpg beside key.cls (its label's number) or key.json (with a "label")."""
+"""WebDataset layout: tars of samples, each key.jpg with key.cls (its label's number) or key.json (with a "label")."""
 
 import json
 from collections import defaultdict
@@ -11,25 +11,28 @@ from tencrop.dataset.class_names import WNID, check_wnids, find_names_file, read
 from tencrop.dataset.folder import list_subfolders
 from tencrop.dataset.source import SUFFIXES, Entries, Entry, ProgressCallback
 from tencrop.dataset.split_from_path import WORDS, Split, choose_held_split, infer_split
-from tencrop.dataset.tar import Member, Tars, members
+from tencrop.dataset.tar import Member, Tars, iter_members
 from tencrop.model.contract import Label
 
 CLASSES = ("classes.txt", "classnames.txt")  # one name a line, beside the tars
-LABELS = ("cls", "json")  # the first that a sample has counts
+LABELS = ("cls", "json")  # a sample's label is in the first of these that it has
 
 
 def open_webdataset(root: Path, tars: list[str], names: Path | None, progress: ProgressCallback) -> Tars:
-    """List `tars`, paths below `root`; an image's id is <tar>/<key>.<suffix>. Raises BadInput where a sample has no label or no image."""
+    """List the images of `tars`, paths below `root`. An image's id is <tar>/<key>.<suffix>.
+
+    Raises BadInput where a sample has no label or no image.
+    """
     splits = {path: infer_split(path) for path in tars}
     held = choose_held_split(splits.values())
     wanted = [path for path, split in splits.items() if split in ("train", held)]
     files = tuple(root / path for path in wanted)
-    labels = _labels(root, names)
+    labels = _read_labels(root, names)
     seen: dict[int, set[str]] = defaultdict(set)
 
-    def found() -> Iterator[Entry]:
+    def iter_entries() -> Iterator[Entry]:
         for place, path in enumerate(wanted):
-            for entry in _samples(root, path, place, splits[path], splits[path] == held):
+            for entry in _iter_samples(root, path, place, splits[path], splits[path] == held):
                 if entry.label >= len(labels):
                     raise BadInput(
                         f"{root}: {entry.id} has label {entry.label}, but only {len(labels)} classes are named"
@@ -38,40 +41,44 @@ def open_webdataset(root: Path, tars: list[str], names: Path | None, progress: P
                 seen[entry.label].update(wnids[-1:])
                 yield entry
 
-    entries = Entries.collect(root, found(), progress)
+    entries = Entries.collect(root, iter_entries(), progress)
     return Tars(root, check_wnids(root, labels, seen), entries, files)
 
 
 def find_webdataset_tars(root: Path) -> list[str]:
-    """Paths below `root`, sorted: *.tar there, and in its folders where all are named after splits and hold no folders."""
+    """List the paths below `root` of the *.tar in it, and in its folders, sorted.
+
+    The folders are searched only where all of them are named after splits and hold no folders.
+    """
     folders = list_subfolders(root)
     splits = all(name.lower() in WORDS and not list_subfolders(root / name) for name in folders)
     places = [root, *(root / name for name in folders if splits)]
     return sorted(path.relative_to(root).as_posix() for place in places for path in place.glob("[!.]*.tar"))
 
 
-def _labels(root: Path, names: Path | None) -> tuple[Label, ...]:
-    """From --labels or Kaggle's mapping, else from classes.txt."""
+def _read_labels(root: Path, names: Path | None) -> tuple[Label, ...]:
+    """Read the class names from the file of names, else from classes.txt."""
     names = find_names_file(root, names)
     if names:
         return read_labels_by_index((), names)
     beside = next((root / name for name in CLASSES if (root / name).is_file()), None)
     if beside is None:
         raise BadInput(
-            f"{root}: its labels are numbers; name the classes by --labels FILE, or in {root / CLASSES[0]}, one a line"
+            f"{root}: its labels are numbers, and no file names the classes",
+            f"give the class names in a file, or one per line in {root / CLASSES[0]}",
         )
     return read_labels_by_index(read_lines(beside), None)
 
 
-def _samples(root: Path, path: str, place: int, split: Split, held: bool) -> Iterator[Entry]:
-    """The images of one tar. Only a test split may be without labels; it is then left out."""
+def _iter_samples(root: Path, path: str, place: int, split: Split, held: bool) -> Iterator[Entry]:
+    """List the images of one tar. In a test split, samples without a label are left out."""
     file = root / path
-    samples: dict[str, dict[str, Member]] = defaultdict(dict)  # of one tar: a shard is small
-    for member in members(file):
+    samples: dict[str, dict[str, Member]] = defaultdict(dict)  # one tar's samples fit in memory
+    for member in iter_members(file):
         folder, slash, base = member.name.rpartition("/")
         stem, _, extension = base.partition(".")
         if extension.lower() in samples[folder + slash + stem]:
-            raise BadInput(f"{file}: holds {member.name} twice; write the tar again")
+            raise BadInput(f"{file}: holds {member.name} twice", "write the tar again")
         samples[folder + slash + stem][extension.lower()] = member
     for key, parts in samples.items():
         image = next((part for extension, part in parts.items() if f".{extension}" in SUFFIXES), None)
@@ -79,14 +86,13 @@ def _samples(root: Path, path: str, place: int, split: Split, held: bool) -> Ite
         if label is None and (split == "test" or image is None):
             continue
         if label is None or image is None:
-            raise BadInput(
-                f"{file}: sample {key!r} has no {'image' if label else 'label (.cls or .json)'}; write the tar again"
-            )
-        yield Entry(f"{path}/{image.name}", _label(file, label), held, (place, image.start, image.size))
+            missing = "image" if label else "label (.cls or .json)"
+            raise BadInput(f"{file}: sample {key!r} has no {missing}", "write the tar again")
+        yield Entry(f"{path}/{image.name}", _read_label(file, label), held, (place, image.start, image.size))
 
 
-def _label(file: Path, member: Member) -> int:
-    """A whole number from 0 up. Raises BadInput."""
+def _read_label(file: Path, member: Member) -> int:
+    """Read the label of a sample, a whole number from 0 up. Raises BadInput."""
     try:
         text = read_at(file, member.start, member.size).decode()
         label = json.loads(text)["label"] if member.name.endswith("json") else int(text)
@@ -94,4 +100,4 @@ def _label(file: Path, member: Member) -> int:
             return label
     except (ValueError, KeyError, TypeError, OSError, RecursionError):
         pass
-    raise BadInput(f"{file}: {member.name} holds no label; expected a whole number from 0 up")
+    raise BadInput(f"{file}: {member.name} holds no label", "expected a whole number from 0 up")

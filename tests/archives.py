@@ -5,6 +5,7 @@ import tarfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -36,7 +37,8 @@ def tar(
 ) -> bytes:
     """A tar of these files in this order; a name that ends in / is a folder."""
     packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode=mode, format=format, errors="surrogateescape") as archive:  # type: ignore[call-overload]
+    options: Any = {"mode": mode, "format": format, "errors": "surrogateescape"}
+    with tarfile.open(fileobj=packed, **options) as archive:
         for name, content in files.items() if isinstance(files, Mapping) else files:
             info = tarfile.TarInfo(name.rstrip("/"))
             info.type, info.size = (tarfile.DIRTYPE if name.endswith("/") else tarfile.REGTYPE), len(content)

@@ -35,13 +35,13 @@ def test_a_labels_file_that_is_no_text_is_bad_input(tmp_path: Path, content: byt
 
 def test_a_class_twice_is_bad_input(tmp_path: Path) -> None:
     (tmp_path / "words.txt").write_text("ant an insect\nant another\n")
-    with pytest.raises(BadInput, match="'ant' stands there twice"):
+    with pytest.raises(BadInput, match="names 'ant' twice"):
         read_names(tmp_path / "words.txt")
 
 
 def test_wnids_out_of_order_are_bad_input(tmp_path: Path) -> None:
     (tmp_path / "words.txt").write_text("n01440764 tench\nn02119789 kit fox\nn01443537 goldfish\n")
-    with pytest.raises(BadInput, match=r"words\.txt: n01443537 stands behind n02119789"):
+    with pytest.raises(BadInput, match=r"words\.txt: n01443537 comes after n02119789"):
         read_names(tmp_path / "words.txt")
 
 

@@ -1,4 +1,4 @@
-"""dataset/folder.py: folders of class folders -> classes, ids and labels; what it cannot read is one line of BadInput."""
+"""dataset/folder.py: class folders -> classes, ids and labels; what it cannot read is one line of BadInput."""
 
 import os
 from collections.abc import Iterator

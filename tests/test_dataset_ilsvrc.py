@@ -109,7 +109,11 @@ MISFITS = {
     "devkit of other tasks": (DEVKIT, tar({"x/readme.txt": b""}, mode="w:gz"), "holds no data/meta.mat"),
     "short ground truth": (DEVKIT, devkit(truth=(1, 2, 3)), "holds 5 images, the ground truth .* is of images 1 to 3"),
     "ground truth of no class": (DEVKIT, devkit(truth=(1, 2, 3, 4, 1)), "class 4, which meta.mat does not have"),
-    "ground truth of no numbers": (DEVKIT, devkit(truth=(1, 2, "x")), "ground truth cannot be read"),  # type: ignore[arg-type]
+    "ground truth of no numbers": (
+        DEVKIT,
+        devkit(truth=(1, 2, "x")),  # type: ignore[arg-type]
+        "ground truth cannot be read",
+    ),
     "meta.mat without leaves": (DEVKIT, devkit(synsets=SYNSETS[3:]), "no synset without children"),
     "validation images twice": (
         VALIDATION,

@@ -23,8 +23,10 @@ import json, sys
 from datasets import ClassLabel, Dataset, Features, Image, Value
 job = json.load(sys.stdin)
 label = ClassLabel(names=job["names"]) if job["names"] else Value("int64")
-rows = {"image": [{"bytes": bytes.fromhex(b), "path": p} for b, p, _ in job["rows"]], "label": [l for *_, l in job["rows"]]}
-Dataset.from_dict(rows, features=Features({"image": Image(), "label": label})).to_parquet(job["file"], batch_size=job["batch"])
+images = [{"bytes": bytes.fromhex(b), "path": p} for b, p, _ in job["rows"]]
+rows = {"image": images, "label": [l for *_, l in job["rows"]]}
+dataset = Dataset.from_dict(rows, features=Features({"image": Image(), "label": label}))
+dataset.to_parquet(job["file"], batch_size=job["batch"])
 """
 Row = tuple[bytes, str | None, int]
 
@@ -78,7 +80,7 @@ def test_a_labels_file_that_orders_the_classes_otherwise_than_the_images_are_nam
     hub: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "words.txt").write_text("n01440764 a\nn02119789 b\nn03000685 c\n")
-    with pytest.raises(BadInput, match="label 2 is said to be n03000685, but its images are named n03000684"):
+    with pytest.raises(BadInput, match="label 2 is class n03000685, but its images are named n03000684"):
         open_source(hub, tmp_path / "words.txt")
 
 
@@ -123,7 +125,7 @@ def test_a_labelled_test_split_is_for_validation_where_there_is_no_other(tmp_pat
 
 def test_without_names_in_the_schema_a_labels_file_gives_them(tmp_path: Path) -> None:
     write(tmp_path / "a.parquet", [(jpeg(n), f"{n}.jpg", n) for n in range(2)], None)
-    with pytest.raises(BadInput, match="--labels FILE"):
+    with pytest.raises(BadInput, match="no class names in the parquet schema; give the class names in a file"):
         open_source(tmp_path)
     (tmp_path / "words.txt").write_text("n01440764 tench\nn02119789 kit fox\n")
     assert open_source(tmp_path, tmp_path / "words.txt").labels == (

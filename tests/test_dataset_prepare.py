@@ -1,4 +1,4 @@
-"""dataset/prepare.py and dataset/prepared_part.py: a resumable, checked cache of 256x256 images and their statistics."""
+"""dataset/prepare.py, dataset/prepared_part.py: a resumable, checked cache of 256x256 images and their statistics."""
 
 import errno
 import io

@@ -1,4 +1,4 @@
-"""dataset/tar.py: where files lie in a tar, inner tars included; a tar that is not whole is never taken for a shorter one."""
+"""dataset/tar.py: where files lie in a tar and in inner tars; a damaged tar is never taken for a shorter one."""
 
 import os
 import tarfile
@@ -9,7 +9,7 @@ from archives import tar
 
 from tencrop.common.errors import BadInput
 from tencrop.dataset.byte_range import read_at
-from tencrop.dataset.tar import Member, members
+from tencrop.dataset.tar import Member, iter_members
 
 FILES = {f"{n}.jpg": bytes([n]) * (700 * n + 1) for n in range(5)}
 
@@ -18,8 +18,8 @@ FILES = {f"{n}.jpg": bytes([n]) * (700 * n + 1) for n in range(5)}
 def test_members_say_where_the_bytes_lie(tmp_path: Path, format: int) -> None:
     file = tmp_path / "a.tar"
     file.write_bytes(tar({"x.tar": tar(FILES, format), "y.tar": tar(FILES, format)}, format))
-    for inner in members(file):
-        assert {m.name: read_at(file, m.start, m.size) for m in members(file, inner)} == FILES
+    for inner in iter_members(file):
+        assert {m.name: read_at(file, m.start, m.size) for m in iter_members(file, inner)} == FILES
 
 
 def test_every_cut_is_bad_input(tmp_path: Path) -> None:
@@ -29,9 +29,9 @@ def test_every_cut_is_bad_input(tmp_path: Path) -> None:
     for size in (*range(0, end, 512), *range(100, end, 977)):
         file.write_bytes(whole[:size])
         with pytest.raises(BadInput, match=r"a\.tar: not a whole, uncompressed tar \(.+\); fetch it again"):
-            list(members(file))
+            list(iter_members(file))
     file.write_bytes(whole[: end + 512])
-    assert len(list(members(file))) == 5
+    assert len(list(iter_members(file))) == 5
 
 
 def test_a_damaged_header_is_bad_input(tmp_path: Path) -> None:
@@ -39,16 +39,16 @@ def test_a_damaged_header_is_bad_input(tmp_path: Path) -> None:
     whole[whole.index(b"2.jpg") + 3] ^= 1
     file.write_bytes(whole)
     with pytest.raises(BadInput, match=r"a\.tar: not a whole"):
-        list(members(file))
+        list(iter_members(file))
 
 
 def test_an_inner_tar_that_is_cut_does_not_run_into_the_next(tmp_path: Path) -> None:
     file = tmp_path / "a.tar"
     file.write_bytes(tar({"x.tar": tar(FILES)[:2048], "y.tar": tar(FILES)}))
-    cut, whole = members(file)
+    cut, whole = iter_members(file)
     with pytest.raises(BadInput, match=r"a\.tar: x\.tar: not a whole"):
-        list(members(file, cut))
-    assert len(list(members(file, whole))) == 5
+        list(iter_members(file, cut))
+    assert len(list(iter_members(file, whole))) == 5
 
 
 def test_listing_reads_headers_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,7 +62,7 @@ def test_listing_reads_headers_only(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         return original(number, size, start)
 
     monkeypatch.setattr("os.pread", counted)
-    assert len(list(members(file))) == 10
+    assert len(list(iter_members(file))) == 10
     assert sum(sizes) < 20_000
 
 
@@ -78,15 +78,15 @@ def test_links_devices_and_folders_are_not_files(tmp_path: Path) -> None:
             info = tarfile.TarInfo(name)
             info.type, info.linkname = kind, "e"
             archive.addfile(info)
-    assert [member.name for member in members(tmp_path / "a.tar")] == ["e"]
+    assert [member.name for member in iter_members(tmp_path / "a.tar")] == ["e"]
 
 
 def test_an_inner_tar_that_is_said_to_be_longer_than_the_file_is_bad_input(tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_bytes(tar(FILES))
     with pytest.raises(BadInput, match="x: not a whole"):
-        list(members(tmp_path / "a.tar", Member("x", 0, 10**6)))
+        list(iter_members(tmp_path / "a.tar", Member("x", 0, 10**6)))
 
 
 def test_a_missing_tar_is_bad_input(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="cannot be read"):
-        list(members(tmp_path / "nowhere.tar"))
+        list(iter_members(tmp_path / "nowhere.tar"))

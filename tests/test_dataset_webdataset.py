@@ -96,7 +96,7 @@ def test_a_labels_file_names_the_classes_by_its_lines(tmp_path: Path) -> None:
 def test_a_labels_file_in_the_devkits_order_is_bad_input(tmp_path: Path) -> None:
     root = write(tmp_path, {"x.tar": shard(0, 2)}, None)
     (tmp_path / "words").write_text("n02119789 kit fox\nn01440764 tench\n")
-    with pytest.raises(BadInput, match="words: n01440764 stands behind n02119789"):
+    with pytest.raises(BadInput, match="words: n01440764 comes after n02119789"):
         open_source(root, tmp_path / "words")
 
 
@@ -114,7 +114,7 @@ def test_labels_are_checked_against_wnids_in_the_images_names(tmp_path: Path) ->
     assert open_source(tmp_path, names).labels == tuple(Label(wnid, "words") for wnid in SORTED)
     assert open_source(tmp_path).labels == tuple(map(Label, SORTED, "abc"))
     write(tmp_path, {"train-0.tar": named_after_wnids(1, 0, 2)})
-    with pytest.raises(BadInput, match="label 0 is said to be n01440764, but its images are named n02119789"):
+    with pytest.raises(BadInput, match="label 0 is class n01440764, but its images are named n02119789"):
         open_source(tmp_path, names)
 
 
@@ -172,5 +172,5 @@ def test_a_file_twice_is_bad_input(tmp_path: Path) -> None:
 
 
 def test_tars_without_names_of_classes_are_bad_input(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"--labels FILE, or in .*classes\.txt"):
+    with pytest.raises(BadInput, match=r"give the class names in a file, or one per line in .*classes\.txt"):
         open_source(write(tmp_path, {"x.tar": shard(0, 2)}, None))

@@ -1,4 +1,4 @@
-"""training/augment.py: draws depend on (seed, epoch, sample) alone; the normalisation is section 4.1's, in plain numpy."""
+"""training/augment.py: draws depend on (seed, epoch, sample) alone; section 4.1's normalization, in plain numpy."""
 
 from dataclasses import replace
 from itertools import product

@@ -1,4 +1,4 @@
-"""training/loop.py: a thin net on a tiny data set learns, stops, resumes bit for bit, and refuses what cannot be resumed."""
+"""training/loop.py: a thin net on a tiny data set learns, stops, resumes bit for bit, and refuses what it must."""
 
 import hashlib
 import math

@@ -1,4 +1,4 @@
-"""training/parallel.py under torchrun, two processes on the CPU: the training of one process, stopped, killed and gone on with."""
+"""training/parallel.py under torchrun, two processes on the CPU, against one: trained, stopped, killed, resumed."""
 
 import shutil
 from dataclasses import replace

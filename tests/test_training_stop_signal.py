@@ -1,4 +1,4 @@
-"""training/stop_signal.py, and that nothing ends a run for good: real processes are killed, stopped and run out of disk, then resumed."""
+"""training/stop_signal.py, and no end of a run is final: processes are killed, stopped, run out of disk, and resume."""
 
 import signal
 import subprocess
@@ -21,7 +21,8 @@ from tencrop.training.stop_signal import SIGNALS, Stop
 
 ROOT = Path(__file__).parent.parent
 
-# What befalls `tencrop ARGUMENTS`: the fifth step is the second of epoch 2's three; a checkpoint is two files, weights first.
+# Runs `tencrop ARGUMENTS` with a misfortune. Step 5 is the second of epoch 2's three. A checkpoint is two files, the
+# weights first.
 CHILD = """
 import os, resource, signal, sys
 import tencrop.model.checkpoint
@@ -160,7 +161,7 @@ def test_a_stopped_run_saves_where_it_is_and_goes_on_bit_for_bit(
 def test_the_loaders_workers_end_with_the_training_however_it_ends(
     tiny_prepared: PreparedStore, tmp_path: Path, misfortune: str, code: int
 ) -> None:
-    """They hold the other end of the training's stderr, so that its reader would wait for as long as one of them lives."""
+    """Workers hold the training's stderr open, so its reader would wait for as long as one of them lives."""
     assert train_in_a_process(tiny_prepared, tmp_path, misfortune, workers=1).returncode == code
 
 

@@ -1,4 +1,4 @@
-"""training/two_columns.py under torchrun, a column a process on the CPU: the training of the whole net in one process."""
+"""training/two_columns.py under torchrun, one column per process on the CPU, against the whole net in one process."""
 
 import shutil
 import signal
@@ -78,7 +78,7 @@ def two(prepared: PreparedStore, tmp_path_factory: pytest.TempPathFactory) -> Pa
 @pytest.mark.slow
 @pytest.mark.parametrize("run", ["exact", "apart"])
 def test_two_columns_train_as_the_whole_net_does(one: Path, two: Path, run: str) -> None:
-    """After 20 steps of source145, 5 of no_communication; what is left is the order of summation, and a switched maximum."""
+    """After 20 steps of source145, 5 of no_communication, the order of summation and a switched maximum remain."""
     of_weights, of_movement = furthest(last(one / run), last(two / run))
     assert of_weights < 1e-5
     assert of_movement < 1e-2
@@ -288,7 +288,7 @@ def test_columns_exchange_before_the_layers_that_see_both(
 @pytest.mark.parametrize("alike", [False, True])
 @pytest.mark.filterwarnings("ignore:The .grad attribute")  # opcheck itself reads it
 def test_the_exchange_is_a_well_formed_operator(rank: int, alike: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its schema, its shapes for the compiler and its gradient's registration; the other process is one that doubles."""
+    """Schema, shapes for the compiler and registration of the gradient. The other process is played by doubling."""
     monkeypatch.setattr(columns, "_swap", lambda mine: 2 * mine)
     x = torch.rand(2, 4, 3, 3, requires_grad=True)
     torch.library.opcheck(columns._exchange, (x, rank, alike))

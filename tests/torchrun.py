@@ -1,4 +1,4 @@
-"""Trainings in two processes on CPUs, as torchrun starts them, for the tests: images, recipes, and the worker that torchrun runs.
+"""Trainings in two processes on CPUs, as torchrun starts them: images, recipes, and the worker that torchrun runs.
 
 python -m torch.distributed.run --standalone --nproc-per-node=2 tests/torchrun.py PREPARED JOBS.json
 """
@@ -43,8 +43,8 @@ CLASSES, EACH, HELD = (
 )  # 84 training images, 5 batches of 16 an epoch; 21 validation images, which 2 does not divide
 STEPS = 5
 PLAIN = ("compile=false", "precision=fp32", "optim.batch=16", "events=[]")
-# Two orders of summation differ by 1e-7. Where an activation is that close to 0, or two in a pooling window are that close to
-# each other, they switch: small steps and no dropout keep this from growing.
+# Two orders of summation differ by 1e-7. Where an activation is that close to 0, or two in a pooling window are that
+# close to each other, they switch: small steps and no dropout keep this from growing.
 EXACT = (
     *PLAIN,
     *("epochs=4", "net.dropout.p=0.0", "optim.lr=0.0003", "optim.bias_lr=0.0001"),
@@ -68,7 +68,8 @@ STEP, ITER_EPOCH, RAND_LIKE = (
 class Job:
     """One training. `kill` and `term` are the (epoch, step, rank) at which a process sends itself that signal.
 
-    It is killed only once. SIGTERM goes to its whole process group, as torchrun sends it; at step 0, while it waits for a batch.
+    It is killed only once. SIGTERM goes to its whole process group, as torchrun sends it. Step 0 is the wait for the
+    first batch.
     """
 
     out: str
@@ -150,8 +151,8 @@ def told(out: Path, rank: int) -> list[dict[str, Any]]:
 def furthest(one: Checkpoint, other: Checkpoint) -> tuple[float, float]:
     """How far two trainings of one beginning have come apart, the worst over all parameters, by Euclidean norms.
 
-    |difference| / |weights| over the parameters that did not begin at 0, and |difference| / |movement since the beginning| over all
-    but the biases that began at 1, of whose movement fp32 keeps three digits.
+    |difference| / |weights| over the parameters that did not begin at 0, and |difference| / |movement since the
+    beginning| over all but the biases that began at 1, of whose movement fp32 keeps three digits.
     """
     begun = AlexNet(one.net)
     begun.init(one.recipe["seed"])

@@ -1,4 +1,4 @@
-"""Augmentation of section 4.1: random crops, mirroring and colour noise. Draws depend on (seed, epoch, sample) alone."""
+"""Augmentation of section 4.1: random crops, mirroring, colour noise. Draws depend on (seed, epoch, sample) alone."""
 
 from typing import NamedTuple
 
@@ -37,7 +37,7 @@ def crop(image: Image.Image, drawn: Draw, size: int) -> np.ndarray:
 
 
 class Normalize(nn.Module):
-    """uint8 crops [N,size,size,3] and their draws -> float [N,3,size,size]: mean subtracted, colour noise added, divided.
+    """Subtracts the mean, adds colour noise, divides: uint8 crops [N,size,size,3] -> float [N,3,size,size].
 
     The division belongs to the noise: once a schedule switches the noise off, the 2012 program does not divide either.
     The mean is "aligned" (cut and mirrored with each image) or "center" (its center crop, the same for each image).

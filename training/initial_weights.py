@@ -14,7 +14,7 @@ from tencrop.training.recipe import Recipe
 
 
 def read_or_draw_weights(recipe: Recipe, prepared: PreparedStore) -> Mapping[str, np.ndarray]:
-    """Parameters of the whole net by name. Raises BadInput where the start checkpoint has another net or other classes."""
+    """Parameters of the whole net by name. Raises BadInput where the start checkpoint has another net or classes."""
     net = recipe.net
     if recipe.start:
         start = Checkpoint.load(Path(recipe.start))

@@ -1,4 +1,4 @@
-"""Training batches: worker processes decode, crop and mirror on the CPU while the device trains on earlier batches (section 4.1)."""
+"""Training batches: worker processes decode, crop and mirror while the device trains (section 4.1)."""
 
 import os
 import shutil
@@ -34,7 +34,7 @@ def spare_cores() -> int:
 
 
 def check_memory(workers: int, batch_bytes: int) -> None:
-    """Raise WorkFailed where shared memory cannot hold the workers' batches. A full one would kill the workers by a signal."""
+    """Raise WorkFailed where shared memory cannot hold the workers' batches: they would be killed by a signal."""
     needed = workers * PREFETCH * batch_bytes
     if SHARED_MEMORY.is_dir() and needed > (free := shutil.disk_usage(SHARED_MEMORY).free):
         raise WorkFailed(
@@ -55,7 +55,7 @@ class Batch(NamedTuple):
 
 
 class WorkerBatch(NamedTuple):
-    """A batch as a worker sends it. All but the crops are numpy arrays, which travel by value: each tensor costs a round trip."""
+    """A batch as a worker sends it. Each tensor costs a round trip between processes, so only the crops are one."""
 
     crops: Tensor
     corners: np.ndarray
@@ -88,7 +88,7 @@ class Crops(Dataset[WorkerBatch]):
 class EpochOrder:
     """The batches of each epoch: a shuffle of the training images per epoch, without the last incomplete batch.
 
-    `share` (i, n) takes every n-th image of a batch, from the i-th on. Raises BadInput where a batch has no n equal shares.
+    `share` (i, n) takes every n-th image of a batch, from the i-th on. Raises BadInput where n does not divide a batch.
     """
 
     def __init__(self, prepared: PreparedStore, recipe: Recipe, share: tuple[int, int]) -> None:
@@ -142,7 +142,7 @@ class Loader:
         return (Batch(batch.crops, *map(torch.from_numpy, batch[1:])) for batch in self.batches)
 
     def close(self) -> None:
-        """End the workers now. They ignore signals, so an interpreter that ends on an exception would wait for them forever."""
+        """End the workers now. They ignore signals, so an interpreter that ends on an error would wait forever."""
         workers = self.batches._iterator
         if isinstance(workers, _MultiProcessingDataLoaderIter):
             workers._shutdown_workers()

@@ -139,7 +139,8 @@ def _warn_if_flat(trainer: Trainer) -> None:
     guessing = math.log(classes)
     if epochs >= FLAT_AFTER and loss > FLAT * guessing and not trainer.world.rank:
         log.warning(
-            "epoch %d: the loss %.2f is still that of guessing (ln %d = %.2f). The recipe paper may stay there for some epochs; "
-            "else try another optim.lr, or init_std = 0.03 on conv3 to conv5, and see that images and labels belong together",
+            "epoch %d: the loss %.2f is still that of guessing (ln %d = %.2f). The recipe paper may linger there for "
+            "some epochs; else try another optim.lr, or init_std = 0.03 on conv3 to conv5, and see that images and "
+            "labels belong together",
             *(epochs, loss, classes, guessing),
         )

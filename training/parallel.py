@@ -1,4 +1,4 @@
-"""The processes of one training, as torchrun starts them, and data parallelism: each process trains on its share of a batch.
+"""The processes of one training, as torchrun starts them, and data parallelism: each process takes a share of a batch.
 
 torchrun --standalone --nproc-per-node=2 -m tencrop train source145 --data PREPARED --out RUN
 """
@@ -22,8 +22,8 @@ from tencrop.common.errors import WorkFailed
 from tencrop.model.net import AlexNet
 from tencrop.model.net_config import NetConfig
 
-# Seconds for gloo's threads to release the tensors of the last sum. For this they need the interpreter's lock. A thread that
-# still waits for the lock when the interpreter ends kills the whole process (SIGABRT).
+# Seconds for gloo's threads to release the tensors of the last sum. For this they need the interpreter's lock. A thread
+# that still waits for the lock when the interpreter ends kills the whole process (SIGABRT).
 GLOO_RELEASE = 0.2
 NVIDIA = Path("/dev/nvidia0")  # exists where there is a GPU, even one that torch cannot use
 
@@ -71,7 +71,7 @@ def init_distributed() -> Iterator[World]:
     device = _choose_device(local)
     if size > 1:
         store, _, _ = next(rendezvous("env://"))
-        # torchrun keeps its store over a restart. Without a prefix, a process would find the addresses of ended processes.
+        # torchrun keeps its store over a restart; without a prefix, a process would find addresses of ended processes.
         store = PrefixStore(f"restart{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=size)
@@ -101,7 +101,7 @@ def _choose_device(local_rank: int) -> torch.device:
 
 
 class WholeNet:
-    """Data parallelism: every process holds the whole net; DistributedDataParallel averages the gradients of their shares."""
+    """Data parallelism: every process holds the whole net; DistributedDataParallel averages their gradients."""
 
     def __init__(self, net: NetConfig, world: World) -> None:
         self.net, self.world = net, world

@@ -44,7 +44,7 @@ class Optim:
 
 @dataclass(frozen=True, config=STRICT)
 class Event:
-    """Settings from one epoch on, until the next event. The next event replaces all of them but `divide`, which adds up."""
+    """Settings from one epoch on. The next event replaces them all, but the divisions of all events accumulate."""
 
     after: Natural  # epochs that are done when the event begins
     divide: Positive = 1.0  # divides every later rate, on top of earlier events

@@ -48,7 +48,7 @@ def check_schedule(recipe: Recipe, history: Sequence[EpochRecord]) -> None:
     settings = compute_epoch_settings(recipe, history)
     if settings and history and (rate := recipe.optim.lr * settings.scale) > history[-1].lr:
         raise BadInput(
-            f"--resume: epoch {len(history) + 1} would have a rate of {rate:g}, the epoch before had {history[-1].lr:g}: "
-            "another number of epochs moves every drop of the schedule",
+            f"--resume: epoch {len(history) + 1} would have a rate of {rate:g}, the epoch before had "
+            f"{history[-1].lr:g}: another number of epochs moves every drop of the schedule",
             "give the epochs that the run was started with, or events=[...] too",
         )

@@ -1,4 +1,4 @@
-"""RunFolder: recipe.toml as resolved, metrics.csv, TensorBoard events, curves.png, conv1.png and the checkpoints of a run."""
+"""RunFolder: a run's resolved recipe.toml, metrics.csv, TensorBoard events, curves.png, conv1.png, checkpoints."""
 
 import csv
 import re
@@ -29,7 +29,10 @@ CURVES = {
 
 
 class RunFolder:
-    """A run folder that this process holds open for writing. Raises BadInput where another process does, or it cannot be used."""
+    """A run folder that this process holds open for writing.
+
+    Raises BadInput where another process holds it, or where the folder cannot be used.
+    """
 
     def __init__(self, out: Path, recipe: Recipe) -> None:
         self._lock = lock_folder(out)

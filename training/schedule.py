@@ -35,7 +35,7 @@ def compute_epoch_settings(recipe: Recipe, history: Sequence[EpochRecord]) -> Ep
 
 
 def count_drops(plateau: Plateau, errors: Sequence[float]) -> int:
-    """How often the error stopped improving: `patience` epochs without a new lowest one, counted from zero after each drop.
+    """Count how often the error stopped improving: `patience` epochs without a new lowest error since the last drop.
 
     A count of `plateau.drops` + 1 ends the training: the last rate has stopped helping too (section 5).
     """

@@ -1,4 +1,4 @@
-"""Session record: which code and device trained a run from which epoch on. A checkpoint lists the sessions of its run."""
+"""Session record: which code and device trained a run from which epoch on. A checkpoint lists its run's sessions."""
 
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]  # the checkout, if this is one
 def describe_session(device: torch.device, precision: str) -> dict[str, Any]:
     """Describe this process as the first session of a run, as plain data.
 
-    `changed` maps the recipe's dotted keys to [old value, new value]; `after_epoch` and `changed` differ after a resume.
+    `changed` maps the recipe's dotted keys to [old value, new value]. A resume sets `after_epoch` and `changed`.
     """
     cuda = device.type == "cuda"
     return {

@@ -1,4 +1,4 @@
-"""Stop signals: the first SIGTERM or Ctrl-C saves and stops a training. A second one ends it at once, except under torchrun."""
+"""Stop signals: the first SIGTERM or Ctrl-C saves and stops a training, a second one ends it, except under torchrun."""
 
 import os
 import signal
@@ -7,8 +7,8 @@ from types import FrameType, TracebackType
 from typing import Any
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-# Environment variable that torchrun sets. torchrun sends every process a signal that it got itself, so one signal may arrive
-# twice, and it kills the processes after 30 s anyway.
+# Environment variable that torchrun sets. torchrun repeats a signal to every process, so one signal may arrive twice,
+# and it kills the processes after 30 s anyway.
 TORCHRUN = "TORCHELASTIC_RUN_ID"
 
 

@@ -1,4 +1,4 @@
-"""Trainer: all state that an epoch changes (net, velocities, history), its training pass, its validation, its checkpoint."""
+"""Trainer: all state that an epoch changes (net, velocities, history), its training, validation and checkpoint."""
 
 import math
 import time
@@ -158,7 +158,7 @@ class Trainer:
         return ErrorCounts(*(int(n) for n in self.world.sum(torch.tensor(list(asdict(counts).values())))))
 
     def make_checkpoint(self) -> Checkpoint:
-        """Copy all that a later process needs to predict or to resume. Every process must call this at the same step."""
+        """Copy all that a later process needs to predict or to resume. Every process must call it at the same step."""
         velocity = {f"velocity.{name}": v for name, v in self.partition.gather(self.optim.velocity).items()}
         progress: dict[str, Any] = {
             "history": [asdict(record) for record in self.history],

@@ -1,4 +1,4 @@
-"""The paper's two GPUs (section 3.2): each process holds one column; they exchange activations before certain layers only.
+"""The paper's two GPUs (section 3.2): each process holds one column; they exchange activations before some layers only.
 
 torchrun --standalone --nproc-per-node=2 -m tencrop train source145 --data PREPARED --out RUN --columns
 """
@@ -76,7 +76,7 @@ def _check_columns(table: Sequence[Layer]) -> None:
 
 
 class Column(nn.Sequential):
-    """One column of a net: half of each layer, all of the last, and an exchange before each layer that reads both columns."""
+    """One column of a net: half of each layer, all of the last, an exchange before each layer that reads both."""
 
     def __init__(self, net: NetConfig, rank: int) -> None:
         table = list(layer_table(net))
@@ -122,7 +122,7 @@ def _exchange(own: Tensor, rank: int, alike: bool) -> Tensor:
 
 @torch.library.custom_op("tencrop::exchange_gradient", mutates_args=())
 def _exchange_gradient(up: Tensor, rank: int, alike: bool) -> Tensor:
-    """Send each half of the gradient to its column. A column adds the gradients that both processes have for its half."""
+    """Send each half of the gradient to its column. A column adds both processes' gradients for its half."""
     halves = up.chunk(2, 1)
     own, others = halves[rank], halves[1 - rank]
     own = own.clone(memory_format=torch.contiguous_format)
