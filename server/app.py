@@ -47,6 +47,15 @@ def create_app(models: Sequence[Predictor], settings: Settings) -> FastAPI:
         lifespan=lifespan,
         responses={"4XX": {"model": Failure, "description": "the fault of the request"}},
     )
+    _add_middleware(app, settings, keys)
+    add_error_handlers(app)
+    for routes in (predict, hub, oip_routes, validations, health, docs, page):
+        app.include_router(routes.router)
+    return app
+
+
+def _add_middleware(app: FastAPI, settings: Settings, keys: Keys | None) -> None:
+    """Add the middlewares from the innermost to the outermost: a key is checked before a body is read."""
     app.add_middleware(
         BodyLimits,
         max_bytes=settings.max_body_bytes,
@@ -56,10 +65,6 @@ def create_app(models: Sequence[Predictor], settings: Settings) -> FastAPI:
     if keys:
         app.add_middleware(ApiKeys, keys=keys)
     app.add_middleware(RequestLog)
-    add_error_handlers(app)
-    for routes in (predict, hub, oip_routes, validations, health, docs, page):
-        app.include_router(routes.router)
-    return app
 
 
 def _check_same_answers(models: Sequence[Predictor]) -> None:

@@ -68,3 +68,11 @@ def test_importing_the_decoder_changes_no_filter() -> None:
     check = "import warnings, numpy, PIL.Image; before = [*warnings.filters]"
     check += "; import tencrop.images.decode; assert warnings.filters == before"
     subprocess.run([sys.executable, "-c", check], check=True, timeout=60)
+
+
+def test_a_command_installs_the_filters_when_it_starts() -> None:
+    check = "import contextlib, sys, warnings; from tencrop import cli; before = [*warnings.filters]"
+    check += "; sys.argv = ['tencrop', '--help']\nwith contextlib.suppress(SystemExit): cli.main()"
+    check += "\nadded = [each for each in warnings.filters if each not in before]"
+    check += "\nassert [each[0] for each in added] == ['error', 'ignore'], added"
+    subprocess.run([sys.executable, "-c", check], check=True, timeout=60, stdout=subprocess.DEVNULL)
