@@ -3,30 +3,24 @@
 import os
 import re
 import shutil
-import subprocess
 import sys
-import sysconfig
 import tarfile
-import venv
 import zipfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from support.installation import OFFLINE, PIP, ROOMS, Installation, install, run
 
 from tencrop import __version__
 from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.runtime.classifier import Classifier
 
 ROOT = Path(__file__).parents[1]
-ROOMS = sorted(link.name for link in (ROOT / "tencrop").iterdir() if link.is_symlink())
-NOT_INSTALLED = ("bench", "experiments", "tests", "cli", "conftest")  # other names that the checkout could give away
-PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
-OFFLINE = ("--no-index", "--no-deps", "--no-build-isolation")
-DATA = {  # each of these once went, or could go, missing unnoticed: the Python files alone import
+DATA = {  # one file of each pattern in pyproject.toml's package-data
     "tencrop/py.typed",
     "tencrop/evaluation/report.css",
+    "tencrop/evaluation/report.html.jinja",
     "tencrop/evaluation/report.js",
     "tencrop/model/embedded/caltech101/checkpoint/checkpoint.json",
     "tencrop/model/embedded/caltech101/checkpoint/weights.safetensors",
@@ -34,7 +28,6 @@ DATA = {  # each of these once went, or could go, missing unnoticed: the Python 
     "tencrop/server/page/index.html",
     "tencrop/training/recipes/paper.toml",
 }
-NAMES_FOUND = "import sys; from importlib.util import find_spec; print(*(n for n in sys.argv[1:] if find_spec(n)))"
 TINY = """
 base = "caltech101"
 epochs = 1
@@ -46,17 +39,8 @@ optim.batch = 4
 """
 
 
-def run(*command: str | Path, cwd: Path) -> str:
-    """Run a command without this checkout on its path -> its stdout."""
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    environment |= {"OMP_NUM_THREADS": "1", "PYTHONNOUSERSITE": "1"}
-    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def allowed_in_context(path: Path, patterns: Iterable[str]) -> bool:
-    """Apply .dockerignore to a path below ROOT: the last line that matches the path or a parent folder decides."""
+def is_in_context(path: Path, patterns: Iterable[str]) -> bool:
+    """Apply .dockerignore to a path below ROOT. The last line that matches the path or a parent folder decides."""
     names = {str(each) for each in (path, *path.parents)} | set(path.parts)
     allowed = True
     for pattern in patterns:
@@ -75,12 +59,12 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     def unwanted(parent: str, names: list[str]) -> list[str]:
         inside = Path(parent).relative_to(ROOT)
-        return [name for name in names if not allowed_in_context(inside / name, patterns)]
+        return [name for name in names if not is_in_context(inside / name, patterns)]
 
     for line in (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines():
         if copied := re.fullmatch(r"COPY (?!--)(\S+) (\S+)", line):
             origin = ROOT / copied[1]
-            assert allowed_in_context(Path(copied[1]), patterns)
+            assert is_in_context(Path(copied[1]), patterns)
             if origin.is_dir():
                 shutil.copytree(origin, folder / copied[2], symlinks=True, ignore=unwanted)
             else:
@@ -97,8 +81,8 @@ def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def files_of_the_rooms() -> set[str]:
-    """Every file of tencrop/ and the rooms, by its path in a wheel; records of trainings stay in the repository."""
+def list_room_files() -> set[str]:
+    """List the files of tencrop/ and the rooms by their paths in a wheel, without the records of trainings."""
     paths = set()
     for folder, folders, names in os.walk(ROOT / "tencrop", followlinks=True):
         inside = Path(folder).relative_to(ROOT)
@@ -109,14 +93,15 @@ def files_of_the_rooms() -> set[str]:
     return paths
 
 
-def names_in(wheel: Path) -> set[str]:
+def list_files(wheel: Path) -> set[str]:
+    """List the files in a wheel."""
     with zipfile.ZipFile(wheel) as archive:
         return {name for name in archive.namelist() if not name.endswith("/")}
 
 
 def test_wheel_holds_every_file_of_the_rooms_and_nothing_else(wheel: Path) -> None:
-    installed = {name for name in names_in(wheel) if ".dist-info/" not in name}
-    assert installed == files_of_the_rooms()
+    installed = {name for name in list_files(wheel) if ".dist-info/" not in name}
+    assert installed == list_room_files()
     assert installed >= DATA
     with zipfile.ZipFile(wheel) as archive:
         (top_level,) = (name for name in archive.namelist() if name.endswith("/top_level.txt"))
@@ -145,7 +130,7 @@ def test_sdist_gives_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
     }
     run(*PIP, "wheel", *OFFLINE, "--wheel-dir", tmp_path / "wheel", sdist, cwd=tmp_path)
     (again,) = (tmp_path / "wheel").iterdir()
-    assert names_in(again) == names_in(wheel)
+    assert list_files(again) == list_files(wheel)
 
 
 def write_dataset_wheel(folder: Path) -> Path:
@@ -165,49 +150,16 @@ def write_dataset_wheel(folder: Path) -> Path:
     return path
 
 
-@dataclass(frozen=True)
-class Installation:
-    """A virtual environment with `dataset` and tencrop, above the packages of the environment that runs the tests."""
-
-    python: Path
-    added: frozenset[str]  # names that became importable with tencrop
-    user: Path  # a folder with modules that are named like rooms and raise when they are imported
-
-    def run(self, *arguments: str | Path) -> str:
-        return run(self.python, *arguments, cwd=self.user)
-
-
-def install(what: Sequence[str | Path], root: Path) -> Installation:
-    """Make an environment in `root` and install `what`, which are pip's arguments, after `dataset`."""
-    empty, user = root / "empty", root / "user"
-    empty.mkdir()
-    user.mkdir()
-    for name in ROOMS:
-        (user / f"{name}.py").write_text(f"raise RuntimeError('the user\\'s own {name}.py')\n")
-    venv.create(root / "venv", symlinks=True)
-    python = root / "venv" / "bin" / "python"
-    site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=empty).strip())
-    (site / "tests.pth").write_text(sysconfig.get_path("purelib") + "\n")  # Python does not read .pth files there
-    names = ("tencrop", *ROOMS, *NOT_INSTALLED)
-    pip = (*PIP, "--python", python, "install", *OFFLINE)
-    run(*pip, write_dataset_wheel(root), cwd=empty)
-    before = run(python, "-c", NAMES_FOUND, *names, cwd=empty).split()
-    run(*pip, *what, cwd=empty)
-    after = run(python, "-c", NAMES_FOUND, *names, cwd=empty).split()
-    assert "dataset" in before and "tencrop" not in before
-    return Installation(python, frozenset(after) - frozenset(before), user)
-
-
 @pytest.fixture(scope="module", params=["wheel", "editable"])
-def what(request: pytest.FixtureRequest, source: Path) -> Sequence[str | Path]:
+def arguments(request: pytest.FixtureRequest, source: Path) -> Sequence[str | Path]:
     """The arguments of `pip install`."""
     return ("--editable", source) if request.param == "editable" else (request.getfixturevalue("wheel"),)
 
 
 @pytest.fixture(scope="module")
-def installation(what: Sequence[str | Path], tmp_path_factory: pytest.TempPathFactory) -> Installation:
-    """An installation that several tests share: none changes it."""
-    return install(what, tmp_path_factory.mktemp("installation"))
+def installation(arguments: Sequence[str | Path], tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    """An installation that several tests share. No test changes it."""
+    return install(arguments, tmp_path_factory.mktemp("installation"))
 
 
 @pytest.mark.slow
@@ -260,12 +212,12 @@ def test_python_interface_works_beside_the_users_own_modules(
 
 
 @pytest.mark.slow
-def test_uninstalling_leaves_the_package_dataset(what: Sequence[str | Path], tmp_path: Path) -> None:
-    installation = install(what, tmp_path)
-    empty = tmp_path / "empty"
-    run(*PIP, "--python", installation.python, "uninstall", "--yes", "tencrop", cwd=empty)
-    assert run(installation.python, "-c", NAMES_FOUND, "tencrop", "dataset", cwd=empty).split() == ["dataset"]
-    assert run(installation.python, "-c", "import dataset; print(dataset.connect())", cwd=empty) == "connected\n"
+def test_uninstalling_leaves_the_package_dataset(arguments: Sequence[str | Path], tmp_path: Path) -> None:
+    installation = install(arguments, tmp_path)
+    run(*PIP, "--python", installation.python, "uninstall", "--yes", "tencrop", cwd=installation.empty)
+    assert installation.find_importable("tencrop", "dataset") == ["dataset"]
+    connect = "import dataset; print(dataset.connect())"
+    assert run(installation.python, "-c", connect, cwd=installation.empty) == "connected\n"
 
 
 def test_an_editor_finds_definitions_through_the_links() -> None:
