@@ -92,7 +92,7 @@ def list_class_images(root: Path, folder: Path) -> list[str]:
 
 
 def _is_text(name: str) -> bool:
-    """Whether a file name is UTF-8 text. On Linux it may be any bytes."""
+    """Return whether a file name is UTF-8 text. On Linux it may be any bytes."""
     try:
         return bool(name.encode())
     except UnicodeEncodeError:

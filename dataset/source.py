@@ -114,7 +114,7 @@ class Source(Protocol):
 
 
 def is_image(name: str) -> bool:
-    """Whether a path names an image that is not hidden."""
+    """Return whether a path names an image that is not hidden."""
     base = name.rpartition("/")[2]
     stem, dot, suffix = base.rpartition(".")
     return bool(stem) and not base.startswith(".") and (dot + suffix).lower() in SUFFIXES

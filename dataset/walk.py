@@ -23,7 +23,7 @@ def walk(top: Path) -> Iterator[tuple[Path, list[str]]]:
 
 
 def is_shown(name: str) -> bool:
-    """Whether a folder of this name may hold images."""
+    """Return whether a folder of this name may hold images."""
     return not name.startswith(".") and name != SYSTEM
 
 

@@ -36,7 +36,7 @@ def part_path(out: Path, chunk: int) -> Path:
 
 
 def is_complete(out: Path, plan: Plan, chunk: int) -> bool:
-    """Whether the chunk's part file is there, undamaged, of this version and of these images."""
+    """Return whether the chunk's part file is there, undamaged, of this version and of these images."""
     try:
         table = pq.read_table(part_path(out, chunk))
     except (OSError, pa.ArrowException):

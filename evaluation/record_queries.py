@@ -43,7 +43,7 @@ class Predictions:
 
     @property
     def answered(self) -> np.ndarray:
-        """Which images have an answer, bool [n]."""
+        """True for images that have an answer, bool [n]."""
         return np.asarray(self.top[:, 0] >= 0)
 
     def rank_classes(self) -> list[ClassErrors]:

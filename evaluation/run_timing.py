@@ -10,7 +10,7 @@ TIMING_FILE = "run.json"
 
 @dataclass(frozen=True)
 class RunTiming:
-    """Of the call that finished the run; images that an earlier, stopped call evaluated are not counted."""
+    """The time of the call that finished the run. Images of an earlier, stopped call are not counted."""
 
     started: float  # seconds since 1970
     seconds: float
@@ -19,7 +19,7 @@ class RunTiming:
     cores: int  # that the process may use
 
     def to_json(self) -> dict[str, Any]:
-        """As run.json holds it."""
+        """The form that run.json holds."""
         return asdict(self)
 
 

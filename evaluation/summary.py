@@ -31,7 +31,7 @@ class EvaluatedModel:
     members: tuple["EvaluatedModel", ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """As summary.json holds it."""
+        """The form that summary.json holds."""
         members = {"members": [net.to_json() for net in self.members]} if self.members else {}
         return {"name": self.name, "sha256": self.sha256, **members}
 
@@ -56,7 +56,7 @@ class Summary:
     published: tuple[PublishedError, ...] = ()  # what the 2012 nets of this recipe reached
 
     def to_json(self) -> dict[str, Any]:
-        """As summary.json holds it. `images` and `among` are older names of `subset` and `available`."""
+        """The form that summary.json holds. `images` and `among` are older names of `subset` and `available`."""
         return {
             "n": self.n,
             "undecodable": self.undecodable,

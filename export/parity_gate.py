@@ -172,7 +172,7 @@ def _compare(net: onnx.ModelProto, tencrop: onnx.ModelProto, expected: ExpectedA
 
 
 def _relative_difference(logits: np.ndarray, expected: ExpectedAnswers, size: int) -> float:
-    """Of the logits; of their softmax where the reference has probabilities only."""
+    """Compare logits, or their softmax where the reference has probabilities only."""
     if expected.logits is None:
         want = expected.probabilities[:size, expected.views]
         return float(np.abs(softmax(logits).reshape(want.shape) - want).max())

@@ -132,7 +132,7 @@ class Classifier:
 
 
 def open_classifier(path: Path, options: EngineOptions) -> Classifier:
-    """Open a tencrop.onnx (or its folder) on the first of `engine_choices` that computes the file and reproduces its probe.
+    """Open a tencrop.onnx or its folder on the first of `engine_choices` that reproduces the file's probe.
 
     An engine, device or precision that the options name has no second choice. A choice that fails before another one
     works is logged, except a GPU on a machine that has none.

@@ -1,4 +1,4 @@
-"""Which engine computes a model, on which device and at which precision: what a user may ask for, and the order of trying."""
+"""The engine, device and precision that compute a model: what a user may ask for, and the order of trying."""
 
 import re
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ PRECISIONS = ("auto", *dict.fromkeys(chain.from_iterable(SUPPORTED_PRECISIONS.va
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """What the user asked for: device auto, cpu, cuda or cuda:N; one of ENGINES; one of PRECISIONS."""
+    """The user's wishes: device auto, cpu, cuda or cuda:N; one of ENGINES; one of PRECISIONS."""
 
     device: str = "auto"
     engine: str = "auto"

@@ -68,7 +68,7 @@ class Ensemble:
         return hashlib.sha256("".join(member.sha256 for member in self.members).encode()).hexdigest()
 
     def forward(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """As Classifier.forward, each output being the mean over the members."""
+        """Compute as Classifier.forward does, each output being the mean over the members."""
         means, views = zip(*(member.forward(images) for member in self.members), strict=True)
         return np.mean(means, axis=0), np.mean(views, axis=0)
 

@@ -13,7 +13,7 @@ class NoGpu(WorkFailed):
 
 
 def require_gpu(device: str, cuda: str) -> int:
-    """Return the major compute capability of a device "cuda:N", for a runtime built for CUDA `cuda` ("13.0"; "" for none).
+    """Return the major compute capability of device "cuda:N". `cuda` is the runtime's CUDA: "13.0", or "" for none.
 
     Raises NoGpu where the machine has no GPU, WorkFailed where it has fewer GPUs or its driver is broken or too old.
     """

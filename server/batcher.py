@@ -97,7 +97,7 @@ class Batcher:
 
     @property
     def is_alive(self) -> bool:
-        """Whether all engines' threads run."""
+        """Return whether all engines' threads run."""
         return all(thread.is_alive() for thread in self._threads)
 
     @contextmanager

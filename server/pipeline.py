@@ -52,7 +52,9 @@ class Pipeline:
         read: Callable[[Request], Awaitable[Body]],
         answer: Callable[[Body], Awaitable[Answer]],
     ) -> Answer:
-        """Read the request's body, then answer it within the deadline. `answer` calls `answer_image` or `answer_images`.
+        """Read the request's body, then answer it within the deadline.
+
+        `answer` calls `answer_image` or `answer_images`.
 
         Raises ApiError 429, before the body is read, where no place is free; and the errors of its parts.
         """

@@ -53,7 +53,7 @@ class Settings(BaseSettings):
         return batch_size(model.engine)
 
     def queue_images(self, model: Predictor) -> int:
-        """How many of the model's images may be admitted at once."""
+        """The number of the model's images that may be admitted at once."""
         if self.queue_views:
             return max(1, self.queue_views // len(model.contract.views))
         return QUEUE_FORWARDS * self.forward_images(model)

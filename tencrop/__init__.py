@@ -36,7 +36,7 @@ HOMES = {  # of the classes above, imported at their first use
 def load(
     model: str | PathLike[str] | None = None, device: str = "auto", engine: str = "auto", precision: str = "auto"
 ) -> "Classifier":
-    """Open a tencrop.onnx or its folder (the embedded model where none is named) on an engine that reproduces its probe.
+    """Open a tencrop.onnx or its folder, by default the embedded model, on an engine that reproduces the probe.
 
     device: auto, cpu, cuda or cuda:N; engine: auto, onnxruntime, tensorrt or openvino; precision: auto, fp32, tf32,
     bf16 or fp16. Raises TencropError for a bad file or option, or where no engine of this machine computes the model.

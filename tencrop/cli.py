@@ -53,8 +53,10 @@ def prepare(
     with progress_bar("preparing", len(source.entries)) as progress:
         document = run(source, out, holdout, progress)
     typer.echo(
-        f"{out}: {len(source.labels)} classes, {document.training} training and {document.validation} validation images, "
-        f"{len(document.undecodable)} undecodable, {document.bytes_per_image} bytes an image as JPEG of quality {document.quality}"
+        f"{out}: {len(source.labels)} classes, "
+        f"{document.training} training and {document.validation} validation images, "
+        f"{len(document.undecodable)} undecodable, "
+        f"{document.bytes_per_image} bytes an image as JPEG of quality {document.quality}"
     )
 
 

@@ -1,4 +1,4 @@
-"""importers/onnxzoo_alexnet.py: bvlcalexnet's graph, shipped without weights in the onnx package, equals a torch net."""
+"""importers/onnxzoo_alexnet.py: the graph of bvlcalexnet, which comes without weights, equals a torch net."""
 
 from collections.abc import Callable
 from dataclasses import replace

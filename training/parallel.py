@@ -40,7 +40,7 @@ class World:
     device: torch.device
 
     def any(self, flag: bool) -> bool:
-        """Whether `flag` is true in at least one process."""
+        """Return whether `flag` is true in at least one process."""
         return bool(self.sum(torch.tensor([float(flag)]))[0])
 
     def sum(self, values: Tensor) -> Tensor:
@@ -55,7 +55,7 @@ class World:
         return (self.sum(values) / self.size).tolist()
 
     def all_equal(self, numbers: Sequence[int]) -> bool:
-        """Whether every process has the same numbers."""
+        """Return whether every process has the same numbers."""
         return not self.any(self.mean(torch.tensor(numbers, dtype=torch.float64)) != [*numbers])
 
 

@@ -24,12 +24,12 @@ def render_report(result: Mapping[str, Any]) -> str:
 
 
 def was_measured(rounds: Sequence[Round], name: str) -> bool:
-    """Whether the row was measured."""
+    """Return whether the row was measured."""
     return name in rounds[0]
 
 
 def ran(rounds: Sequence[Round], name: str) -> bool:
-    """Whether the row ran in every round."""
+    """Return whether the row ran in every round."""
     return all("clients" in each.get(name, {}) for each in rounds)
 
 

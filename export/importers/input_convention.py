@@ -33,7 +33,7 @@ class InputConvention:
 
     @property
     def lacks_arithmetic(self) -> bool:
-        """Whether nothing is known about the arithmetic on pixels."""
+        """Return whether nothing is known about the arithmetic on pixels."""
         return all(getattr(self, name) is None for name in ARITHMETIC)
 
     def fill_from(self, known: "InputConvention") -> "InputConvention":

@@ -24,7 +24,7 @@ CONSTANTS = ("Constant", "ConstantOfShape")
 
 
 def is_bvlc_alexnet(model: onnx.ModelProto) -> bool:
-    """Whether the model has bvlcalexnet's input and its operators in its order."""
+    """Return whether the model has bvlcalexnet's input and its operators in its order."""
     inputs = [value.name for value in model.graph.input if value.name == "data_0"]
     operators = tuple(node.op_type for node in model.graph.node if node.op_type not in CONSTANTS)
     return bool(inputs) and operators == OPERATORS

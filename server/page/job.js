@@ -83,4 +83,6 @@ function progress({ images, total, images_per_s: speed }) {
 
 const rate = ({ images_per_s: speed }) => (speed ? `, ${speed.toFixed(1)} images/s` : "");
 
-const broken = ({ undecodable }) => (undecodable ? `, ${count(undecodable)} of them undecodable` : "");
+const broken = ({ undecodable, no_answer: unanswered }) =>
+  (undecodable ? `, ${count(undecodable)} of them undecodable` : "") +
+  (unanswered ? `, ${count(unanswered)} of them without an answer` : "");
