@@ -1,4 +1,4 @@
-"""checkpoint -> net.onnx: writes each layer of the layer table as standard ONNX nodes, from float crop to logits.
+"""Writes net.onnx from a checkpoint: each layer of the layer table as standard ONNX nodes, from float crop to logits.
 
 The graph is written from the table and not traced from the torch net. The parity gate thus compares two readings of one
 recipe, and no leftovers of a tracer (stack traces, paths, shape arithmetic) can be in the file.

@@ -22,11 +22,11 @@ TINY = float(np.finfo(np.float32).tiny)  # stands for 0 where 0 has no quotient 
 
 
 class EngineRefused(WorkFailed):
-    """An engine cannot open a file (`batch` is 0), or cannot run it on a batch of this many images."""
+    """An engine cannot open one of the files."""
 
-    def __init__(self, what: str, batch: int = 0) -> None:
-        super().__init__(what)
-        self.batch = batch
+
+class BatchRefused(EngineRefused):
+    """An engine cannot run one of the files at some batch size."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -191,4 +191,4 @@ def _run(engine: Engine, batch: np.ndarray, size: int) -> dict[str, np.ndarray]:
     try:
         return engine.run(batch)
     except Exception as error:  # both runtimes raise types of their own
-        raise EngineRefused(f"{engine.name} at batch {size}: {one_line(error)}", size) from None
+        raise BatchRefused(f"{engine.name} at batch {size}: {one_line(error)}") from None

@@ -1,4 +1,4 @@
-"""checkpoint folder -> OUT: net.onnx, tencrop.onnx, parity.json; and the checkpoint, where it was made smaller."""
+"""Exports a checkpoint folder to OUT: net.onnx, tencrop.onnx, parity.json, and a smaller checkpoint where asked for."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -50,15 +50,17 @@ def export(source: Path, out: Path, weights: str, fc_rank: int, images: Path | N
 
     Raises BadInput for a bad checkpoint or option, WorkFailed where the gate refuses.
     """
-    _check_options(source, out, weights, images)
+    _check_options(source, out, weights)
     original = Checkpoint.load(source)
     original.check(source)
     checkpoint = factorise_fc(original, fc_rank) if fc_rank else original
     checkpoint = cast_to_fp16(checkpoint) if weights == "fp16" else checkpoint
     if weights == "int8":
         graphs = _export_int8(checkpoint, _load_int8_photographs(images, checkpoint.contract), plain)
+    elif images:
+        graphs = _export_exact(checkpoint, load_photographs(images, checkpoint.contract, COMPARED_IMAGES), plain)
     else:
-        graphs = _export_exact(checkpoint, _load_images(images, checkpoint.contract, COMPARED_IMAGES), plain)
+        graphs = _export_exact(checkpoint, make_formula_images(checkpoint.contract, COMPARED_IMAGES), plain)
     with atomic_folder(out) as folder:
         if checkpoint is not original:
             source = folder / "checkpoint"
@@ -75,17 +77,12 @@ def export(source: Path, out: Path, weights: str, fc_rank: int, images: Path | N
     return graphs.parity
 
 
-def _check_options(source: Path, out: Path, weights: str, images: Path | None) -> None:
-    """Raises BadInput for an option that no checkpoint can be exported with."""
+def _check_options(source: Path, out: Path, weights: str) -> None:
+    """Raises BadInput for a folder or a format that no checkpoint can be exported with."""
     if out.exists() and not out.is_dir():
         raise BadInput(f"{out}: is a file", "name a folder for the export")
     if weights not in WEIGHT_FORMATS:
         raise BadInput(f"--weights {weights}: expected {', '.join(WEIGHT_FORMATS)}")
-    if weights == "int8" and images is None:
-        raise BadInput(
-            "--weights int8: int8 is calibrated on photographs",
-            f"name a folder of {INT8_IMAGES} or more with --images",
-        )
     if (out / "checkpoint").resolve() == source.resolve():
         raise BadInput(
             f"{out}: an export into this folder would replace the checkpoint that it is made from",
@@ -93,13 +90,14 @@ def _check_options(source: Path, out: Path, weights: str, images: Path | None) -
         )
 
 
-def _load_images(folder: Path | None, contract: Contract, n: int) -> np.ndarray:
-    return load_photographs(folder, contract, n) if folder else make_formula_images(contract, n)
-
-
 def _load_int8_photographs(folder: Path | None, contract: Contract) -> np.ndarray:
-    """Raises BadInput where the folder holds too few photographs."""
-    photographs = _load_images(folder, contract, INT8_IMAGES)
+    """Raises BadInput where there is no folder, or too few photographs in it."""
+    if folder is None:
+        raise BadInput(
+            "--weights int8: int8 is calibrated on photographs",
+            f"name a folder of {INT8_IMAGES} or more with --images",
+        )
+    photographs = load_photographs(folder, contract, INT8_IMAGES)
     if len(photographs) < MIN_INT8_IMAGES:
         raise BadInput(
             f"--images {folder}: {len(photographs)} images there, but int8 needs {MIN_INT8_IMAGES} at least",

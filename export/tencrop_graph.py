@@ -1,4 +1,4 @@
-"""net.onnx -> tencrop.onnx: puts the ten views, the softmax and the mean around a net from float crops to logits.
+"""Builds tencrop.onnx from net.onnx: the ten views, the softmax and the mean around a net from float crops to logits.
 
 Every tencrop.onnx is made here.
 """

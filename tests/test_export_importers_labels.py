@@ -37,7 +37,7 @@ def test_names_are_ids_and_equal_names_get_numbers(tmp_path: Path) -> None:
 
 
 def test_wnid_that_occurs_twice_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="'n02012849' stands there twice"):
+    with pytest.raises(BadInput, match="the wnid 'n02012849' occurs twice"):
         read_labels(write_lines(tmp_path, "n02012849 crane", "n03126707 crane", "n02012849 crane"), 3)
 
 

@@ -110,9 +110,9 @@ def set_weight(saved: Checkpoint, name: str, value: np.ndarray) -> Checkpoint:
 
 @pytest.mark.parametrize("misfit", MISFITS)
 def test_checkpoint_of_unfitting_parts_is_refused(misfit: str, embedded: Checkpoint, tmp_path: Path) -> None:
-    change, said = MISFITS[misfit]
+    change, message = MISFITS[misfit]
     change(embedded).save(tmp_path / "checkpoint")
-    with pytest.raises(BadInput, match=said):
+    with pytest.raises(BadInput, match=message):
         export(tmp_path / "checkpoint", tmp_path / "out", "fp32", 0, None)
     assert not (tmp_path / "out").exists()
 

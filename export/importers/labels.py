@@ -27,5 +27,5 @@ def read_labels(file: Path | None, classes: int) -> tuple[Label, ...]:
         return read_labels_by_index(lines, None)
     id, most = Counter(id for id, _ in pairs).most_common(1)[0]
     if most > 1:
-        raise BadInput(f"{file}: {id!r} stands there twice; each output is a class of its own")
+        raise BadInput(f"{file}: the wnid {id!r} occurs twice; each output is a class of its own")
     return tuple(Label(id, words) for id, words in pairs)

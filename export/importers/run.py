@@ -1,4 +1,4 @@
-"""source file -> OUT: net.onnx, tencrop.onnx, parity.json. `tencrop import SOURCE OUT`."""
+"""Imports a source file to OUT: net.onnx, tencrop.onnx and parity.json. `tencrop import SOURCE OUT` calls it."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -23,7 +23,15 @@ from tencrop.export.importers.source_input import SourceInput, read_source_input
 from tencrop.export.importers.source_net import SourceNet
 from tencrop.export.importers.source_to_net import convert_to_net
 from tencrop.export.importers.torchvision_alexnet import read_alexnet
-from tencrop.export.parity_gate import BATCHES, EXACT_LIMITS, EngineRefused, ExpectedAnswers, Parity, check_parity
+from tencrop.export.parity_gate import (
+    BATCHES,
+    EXACT_LIMITS,
+    BatchRefused,
+    EngineRefused,
+    ExpectedAnswers,
+    Parity,
+    check_parity,
+)
 from tencrop.export.sample_images import make_formula_images
 from tencrop.export.tencrop_graph import FILES, build_tencrop_graph, write_files
 from tencrop.model.contract import Contract
@@ -136,5 +144,5 @@ def _check_parity(
     try:
         return check_parity(net, tencrop, expected, EXACT_LIMITS, advice)
     except EngineRefused as error:
-        limit = f"{source_input.batch_limit}; " if error.batch else ""
+        limit = f"{source_input.batch_limit}; " if isinstance(error, BatchRefused) else ""
         raise BadInput(f"{expected.name}: {limit}{error}") from None
