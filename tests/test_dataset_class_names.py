@@ -1,4 +1,4 @@
-"""dataset/class_names.py: files of names -> classes; an order that disagrees with the wnids is refused."""
+"""dataset/class_names.py: reads classes from files of names; an order that contradicts the wnids is refused."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def test_a_line_without_words_is_bad_input(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"n01 t\xffnch\n", None])
-def test_a_labels_file_that_is_no_text_is_bad_input(tmp_path: Path, content: bytes | None) -> None:
+def test_a_labels_file_that_is_not_text_is_bad_input(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
         (tmp_path / "words.txt").write_bytes(content)
     with pytest.raises(BadInput, match=r"words\.txt: cannot be read"):
@@ -50,7 +50,7 @@ def test_other_ids_may_have_any_order(tmp_path: Path) -> None:
     assert list(read_names(tmp_path / "words.txt")) == ["zebra", "ant"]
 
 
-def test_ids_of_the_data_find_their_words_whatever_the_lines_order(tmp_path: Path) -> None:
+def test_ids_of_the_data_get_their_words_in_any_order_of_lines(tmp_path: Path) -> None:
     (tmp_path / "words.txt").write_text("zebra striped\nbee busy\nant small\n")
     assert read_labels_by_index(["ant", "zebra"], tmp_path / "words.txt") == (
         Label("ant", "small"),

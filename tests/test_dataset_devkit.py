@@ -1,4 +1,4 @@
-"""dataset/devkit.py: meta.mat and the ground truth of the devkit, into labels that count the sorted wnids."""
+"""dataset/devkit.py: reads meta.mat and the ground truth into labels that count the sorted wnids."""
 
 import gzip
 from pathlib import Path

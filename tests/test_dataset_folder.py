@@ -1,4 +1,4 @@
-"""dataset/folder.py: class folders -> classes, ids and labels; what it cannot read is one line of BadInput."""
+"""dataset/folder.py: reads class folders into classes, ids and labels; unreadable ones are one line of BadInput."""
 
 import os
 from collections.abc import Iterator
@@ -88,7 +88,7 @@ def test_a_folder_that_cannot_be_listed_is_bad_input_and_not_left_out(
         list_class_images(tmp_path, tmp_path / "ant")
 
 
-def test_what_a_file_system_keeps_for_itself_is_no_class(tmp_path: Path) -> None:
+def test_folders_of_the_file_system_are_not_classes(tmp_path: Path) -> None:
     for name in ("train/ant/1.jpg", "val/ant/2.jpg", "lost+found/x"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"")
@@ -100,7 +100,7 @@ def test_read_gives_the_files_bytes(tmp_path: Path) -> None:
     assert [folder.read(entry) for entry in folder.entries] == [b"a/1.jpg", b"b/2.jpg"]
 
 
-def test_a_file_that_is_gone_is_an_os_error(tmp_path: Path) -> None:
+def test_a_deleted_file_is_an_os_error(tmp_path: Path) -> None:
     folder = open_source(files(tmp_path, "a/1.jpg"))
     (tmp_path / "a" / "1.jpg").unlink()
     with pytest.raises(OSError, match=r"1\.jpg"):
@@ -196,7 +196,7 @@ def test_kaggles_mapping_beside_the_class_folders_gives_the_words(tmp_path: Path
     assert open_source(root).labels == (Label("n01440764", "tench, Tinca tinca"),)
 
 
-def test_a_name_that_is_no_text_is_bad_input(tmp_path: Path) -> None:
+def test_a_name_that_is_not_text_is_bad_input(tmp_path: Path) -> None:
     root = files(tmp_path, "a/1.jpg")
     (root / "a" / "caf\udce9.jpg").write_bytes(b"")
     with pytest.raises(BadInput, match="not UTF-8 text; rename it"):

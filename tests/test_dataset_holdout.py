@@ -1,4 +1,4 @@
-"""dataset/holdout.py: the same images are held out everywhere, a fixed share of each class."""
+"""dataset/holdout.py: holds out a fixed share of each class, the same images everywhere."""
 
 import hashlib
 from collections.abc import Iterable
@@ -39,13 +39,13 @@ def test_the_lowest_hashes_are_held_out() -> None:
     assert [held for _, held in sorted(of_class)] == [True] * 10 + [False] * 30
 
 
-def test_order_has_no_say() -> None:
+def test_the_order_of_the_images_does_not_change_the_holdout() -> None:
     order = np.random.default_rng(0).permutation(len(ENTRIES))
     shuffled = choose_holdout(listed(ENTRIES[i] for i in order.tolist()), 0.3)
     np.testing.assert_array_equal(shuffled, choose_holdout(ENTRIES, 0.3)[order])
 
 
-def test_other_classes_have_no_say() -> None:
+def test_other_classes_do_not_change_the_holdout() -> None:
     mask = choose_holdout(ENTRIES, 0.3)
     np.testing.assert_array_equal(choose_holdout(ENTRIES[:40], 0.3), mask[:40])
 
@@ -56,7 +56,7 @@ def test_a_larger_share_keeps_what_a_smaller_one_held_out() -> None:
     assert large.sum() > small.sum()
 
 
-def test_the_choice_is_the_same_for_ever() -> None:
+def test_the_holdout_never_changes() -> None:
     """Numbers written down once: a change would move images from validation into training."""
     mask = choose_holdout(listed(Entry(f"ant/{number}.png", 0) for number in range(10)), 0.2)
     assert np.flatnonzero(mask).tolist() == [4, 6]

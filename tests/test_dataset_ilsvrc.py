@@ -1,4 +1,4 @@
-"""dataset/ilsvrc.py: ILSVRC-2012's two tars and devkit, read where they lie."""
+"""dataset/ilsvrc.py: reads ILSVRC-2012's two tars and devkit without unpacking them."""
 
 import tarfile
 from pathlib import Path
@@ -57,7 +57,7 @@ def test_labels_are_positions_among_the_sorted_wnids_not_the_devkits_ids(root: P
     assert [labels[f"val/ILSVRC2012_val_{number:08d}.JPEG"] for number in range(1, 6)] == [0, 1, 2, 0, 2]
 
 
-def test_its_own_validation_images_are_held_out_whatever_the_share(root: Path) -> None:
+def test_own_validation_images_are_held_out_for_any_share(root: Path) -> None:
     entries = open_source(root).entries
     for share in (0.0, 0.5):
         np.testing.assert_array_equal(
@@ -65,7 +65,7 @@ def test_its_own_validation_images_are_held_out_whatever_the_share(root: Path) -
         )
 
 
-def test_without_the_training_tar_it_can_be_evaluated_on(root: Path) -> None:
+def test_without_the_training_tar_the_data_set_can_be_evaluated(root: Path) -> None:
     (root / TRAIN).unlink()
     source = open_source(root)
     assert source.labels == LABELS
@@ -147,7 +147,7 @@ MISFITS = {
 
 
 @pytest.mark.parametrize("misfit", MISFITS)
-def test_what_does_not_fit_is_one_line_of_bad_input(root: Path, misfit: str) -> None:
+def test_a_mismatch_is_one_line_of_bad_input(root: Path, misfit: str) -> None:
     name, content, message = MISFITS[misfit]
     (root / name).unlink()
     if content is not None:
@@ -164,7 +164,7 @@ def test_the_devkit_alone_is_bad_input(root: Path) -> None:
 
 
 @pytest.mark.parametrize("format", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
-def test_folders_hidden_and_other_files_are_passed_over_and_long_or_odd_names_kept(root: Path, format: int) -> None:
+def test_folders_hidden_and_other_files_are_skipped_and_long_or_odd_names_kept(root: Path, format: int) -> None:
     long = "x" * 180 + ".JPEG"
     files = {
         "./": b"",
@@ -185,7 +185,7 @@ def test_folders_hidden_and_other_files_are_passed_over_and_long_or_odd_names_ke
     }
 
 
-def test_listing_is_heard(root: Path) -> None:
+def test_listing_reports_progress(root: Path) -> None:
     heard: list[int] = []
     open_source(root, None, heard.append)
     assert heard == [17]

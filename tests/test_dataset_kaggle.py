@@ -1,4 +1,4 @@
-"""dataset/kaggle.py: the unpacked imagenet-object-localization-challenge."""
+"""dataset/kaggle.py: reads the unpacked imagenet-object-localization-challenge."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -60,7 +60,7 @@ def remove(folder: Path) -> None:
     folder.rmdir()
 
 
-def test_without_training_images_the_mapping_tells_the_classes(root: Path) -> None:
+def test_without_training_images_the_mapping_gives_the_classes(root: Path) -> None:
     remove(root / IMAGES / "train")
     source = open_source(root)
     assert source.labels == LABELS
@@ -112,7 +112,7 @@ MISFITS: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("misfit", MISFITS)
-def test_what_does_not_fit_is_one_line_of_bad_input(root: Path, misfit: str) -> None:
+def test_a_mismatch_is_one_line_of_bad_input(root: Path, misfit: str) -> None:
     change, message = MISFITS[misfit]
     change(root)
     with pytest.raises(BadInput, match=message):

@@ -1,4 +1,4 @@
-"""dataset/layouts.py: what lies in a folder says which layout it has."""
+"""dataset/layouts.py: recognises a layout by the contents of the folder."""
 
 import shutil
 from collections.abc import Callable
@@ -31,7 +31,7 @@ def test_ilsvrcs_tars_are_known_among_other_files(tmp_path: Path) -> None:
     assert [file.name for file in source.files] == ["ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"]
 
 
-def test_a_devkit_beside_unpacked_images_is_passed_over(tmp_path: Path) -> None:
+def test_a_devkit_beside_unpacked_images_is_ignored(tmp_path: Path) -> None:
     """torchvision's ImageNet wants it there, and unpacks the tars to train/ and val/."""
     folder(tmp_path)
     (tmp_path / "ILSVRC2012_devkit_t12.tar.gz").write_bytes(b"not looked at")
@@ -80,7 +80,7 @@ def test_without_training_images_only_its_own_validation_images_are_listed(layou
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_training_images_alone_are_listed_whoever_asks(layout: str, tmp_path: Path) -> None:
+def test_training_images_alone_are_always_listed(layout: str, tmp_path: Path) -> None:
     LAYOUTS[layout](tmp_path)
     for path in tmp_path.glob("*val*"):
         shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -1,4 +1,4 @@
-"""dataset/parquet.py: the hub's parquet, written by `datasets` itself."""
+"""dataset/parquet.py: reads the hub's parquet files, which `datasets` itself writes here."""
 
 import json
 import subprocess
@@ -98,7 +98,7 @@ def test_a_single_file_at_the_top_without_paths_or_split(tmp_path: Path) -> None
     assert [source.read(entry) for entry in source.entries] == [jpeg(n) for n in range(5)]
 
 
-def test_paths_that_are_not_unique_give_way_to_file_and_row(tmp_path: Path) -> None:
+def test_ids_are_file_and_row_where_paths_are_not_unique(tmp_path: Path) -> None:
     for name in ("train", "validation"):
         write(tmp_path / name / "0000.parquet", [(jpeg(n), f"{n}.jpg", 0) for n in range(2)], ["ant"])
     assert [(entry.id, entry.validation) for entry in open_source(tmp_path).entries] == [
@@ -147,7 +147,7 @@ def test_an_image_without_bytes_is_empty_and_so_undecodable(tmp_path: Path) -> N
     assert source.read(source.entries[0]) == b""
 
 
-def test_what_cannot_be_read_is_one_line_of_bad_input(hub: Path, tmp_path: Path) -> None:
+def test_unreadable_parquet_is_one_line_of_bad_input(hub: Path, tmp_path: Path) -> None:
     whole = (hub / "data" / "train-00000-of-00002.parquet").read_bytes()
     for content in (b"", b"PAR1 no parquet PAR1", whole[: len(whole) // 2]):
         (tmp_path / "a.parquet").write_bytes(content)

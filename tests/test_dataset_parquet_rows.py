@@ -1,4 +1,4 @@
-"""dataset/parquet_rows.py: rows at random, each decoded once when read in order, few kept."""
+"""dataset/parquet_rows.py: random access to rows; in order each row is decoded once, and few are kept."""
 
 import errno
 from pathlib import Path
@@ -59,12 +59,12 @@ def test_few_rows_are_kept(rows: RowGroups) -> None:
         assert all(sum(map(len, cursor._kept)) <= ROWS * KEPT for cursor in rows._open.values())
 
 
-def test_a_row_that_is_not_there_is_an_os_error(rows: RowGroups) -> None:
+def test_a_missing_row_is_an_os_error(rows: RowGroups) -> None:
     with pytest.raises(OSError, match="row 300 of row group 0 cannot be read"):
         rows.read(0, 0, 300)
 
 
-def test_a_file_that_is_gone_is_an_os_error(tmp_path: Path) -> None:
+def test_a_deleted_file_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="nowhere"):
         RowGroups((tmp_path / "nowhere.parquet",)).read(0, 0, 0)
 

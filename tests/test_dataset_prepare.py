@@ -58,7 +58,7 @@ def test_undecodable_images_are_listed_and_left_out(tiny_prepared: PreparedStore
     assert len(tiny_prepared.labels) == len(tiny_prepared.validation) == len(tiny_prepared.where) == 30
 
 
-def test_labels_and_holdout_are_the_sources(tiny_prepared: PreparedStore, source: Source) -> None:
+def test_labels_and_holdout_are_those_of_the_source(tiny_prepared: PreparedStore, source: Source) -> None:
     good = np.array(["broken" not in entry.id for entry in source.entries])
     assert tiny_prepared.contract == Contract(labels=source.labels)
     np.testing.assert_array_equal(tiny_prepared.labels, np.array([entry.label for entry in source.entries])[good])
@@ -112,9 +112,7 @@ def test_chroma_is_kept_at_full_resolution(tiny_prepared: PreparedStore) -> None
 
 
 @pytest.mark.usefixtures("parts_of_8")
-def test_cutting_into_parts_changes_nothing_that_is_read(
-    tiny_prepared: PreparedStore, source: Source, tmp_path: Path
-) -> None:
+def test_the_size_of_the_parts_changes_no_result(tiny_prepared: PreparedStore, source: Source, tmp_path: Path) -> None:
     prepare(source, tmp_path, 0.2, quiet)
     cut = PreparedStore.open(tmp_path)
     assert sorted(path.name for path in tmp_path.glob("*.bin")) == [f"part-0000{part}.bin" for part in range(4)]
@@ -125,7 +123,7 @@ def test_cutting_into_parts_changes_nothing_that_is_read(
 
 
 @pytest.mark.usefixtures("parts_of_8")
-def test_progress_hears_how_many_images_are_done(source: Source, tmp_path: Path) -> None:
+def test_progress_reports_the_number_of_images(source: Source, tmp_path: Path) -> None:
     heard: list[int] = []
     prepare(source, tmp_path, 0.2, heard.append)
     assert heard == [8, 16, 24, 31]
@@ -137,7 +135,7 @@ def snapshot(root: Path) -> dict[str, bytes]:
 
 @pytest.mark.usefixtures("parts_of_8")
 @pytest.mark.parametrize("part", range(4))
-def test_a_part_that_was_not_finished_is_made_again_the_same(source: Source, tmp_path: Path, part: int) -> None:
+def test_an_unfinished_part_is_remade_equal(source: Source, tmp_path: Path, part: int) -> None:
     prepare(source, tmp_path, 0.2, quiet)
     whole = snapshot(tmp_path)
     (tmp_path / DOCUMENT).unlink()
@@ -164,7 +162,7 @@ def test_finished_parts_are_not_decoded_again(source: Source, tmp_path: Path, mo
 
 
 @pytest.mark.usefixtures("parts_of_8")
-def test_a_full_disk_is_one_line_and_what_is_done_stays(
+def test_a_full_disk_is_one_line_and_finished_parts_stay(
     source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> None:
@@ -216,7 +214,7 @@ def files_of_at_most(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_the_plan_is_written_whole_and_once(source: Source, tmp_path: Path) -> None:
+def test_the_plan_is_written_atomically_and_once(source: Source, tmp_path: Path) -> None:
     with files_of_at_most(100), pytest.raises(OSError, match="File too large"):
         prepare(source, tmp_path, 0.2, quiet)
     assert not list(tmp_path.iterdir())
@@ -226,7 +224,7 @@ def test_the_plan_is_written_whole_and_once(source: Source, tmp_path: Path) -> N
     assert (tmp_path / "plan.json").stat().st_mtime_ns == before.st_mtime_ns
 
 
-def test_statistics_that_find_no_room_are_an_os_error_and_finished_later(source: Source, tmp_path: Path) -> None:
+def test_statistics_on_a_full_disk_are_an_os_error_and_finished_later(source: Source, tmp_path: Path) -> None:
     prepare(source, tmp_path, 0.2, quiet)
     whole = snapshot(tmp_path)
     for name in (DOCUMENT, STATISTICS):
@@ -241,7 +239,7 @@ def test_statistics_that_find_no_room_are_an_os_error_and_finished_later(source:
 @pytest.mark.usefixtures("parts_of_8")
 @pytest.mark.parametrize("suffix", [".npz", ".parquet"])
 @pytest.mark.parametrize("left", [0.0, 0.5, 0.99])
-def test_a_damaged_part_is_made_again_the_same(source: Source, tmp_path: Path, suffix: str, left: float) -> None:
+def test_a_damaged_part_is_remade_equal(source: Source, tmp_path: Path, suffix: str, left: float) -> None:
     prepare(source, tmp_path, 0.2, quiet)
     whole = snapshot(tmp_path)
     (tmp_path / DOCUMENT).unlink()
@@ -267,7 +265,7 @@ def test_another_data_set_does_not_go_into_the_same_folder(tiny_folder: Path, tm
     assert snapshot(out) == before
 
 
-def test_the_index_tells_where_each_image_lies(tiny_prepared: PreparedStore, source: Source) -> None:
+def test_the_index_gives_the_position_of_each_image(tiny_prepared: PreparedStore, source: Source) -> None:
     index = pq.read_table(tiny_prepared.root / INDEX)
     assert index.schema.equals(SCHEMA)
     assert isinstance(index, pa.Table)
@@ -350,7 +348,7 @@ prepare.prepare(open_source(Path(sys.argv[1])), Path(sys.argv[2]), 0.2, lambda d
 
 
 @pytest.mark.usefixtures("parts_of_8")
-def test_a_prepare_that_was_killed_is_finished_the_same(source: Source, tiny_folder: Path, tmp_path: Path) -> None:
+def test_a_killed_prepare_is_finished_equal(source: Source, tiny_folder: Path, tmp_path: Path) -> None:
     """SIGKILL in the middle of the third part: the two finished ones are kept as they are."""
     prepare(source, tmp_path / "whole", 0.2, quiet)
     out = tmp_path / "killed"

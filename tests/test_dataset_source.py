@@ -1,4 +1,4 @@
-"""dataset/source.py: entries by columns are the entries that were put in, and small."""
+"""dataset/source.py: entries stored in columns equal the entries that were added, and are small."""
 
 import sys
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ ENTRIES = [Entry(f"naïve/{n}.jpg", n % 3, n % 5 == 0, (n, 10 * n, 2**40 + n)) f
 
 
 @pytest.mark.parametrize("block", [1, 7, 25, 1000])
-def test_entries_come_out_as_they_went_in(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+def test_entries_equal_those_that_were_added(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
     monkeypatch.setattr(source, "BLOCK", block)
     entries = Entries.collect(Path("x"), iter(ENTRIES), ignore_progress)
     assert len(entries) == 25
@@ -37,7 +37,7 @@ def test_a_slice_of_training_images_keeps_its_split() -> None:
     assert [entry.validation for entry in entries[1:3]] == [False, False]
 
 
-def test_listing_hears_every_block(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_listing_reports_every_block(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source, "BLOCK", 10)
     heard: list[int] = []
     Entries.collect(Path("x"), ENTRIES, heard.append)
@@ -49,7 +49,7 @@ def test_an_id_twice_is_bad_input_naming_it() -> None:
         Entries.collect(Path("x"), [*ENTRIES, ENTRIES[7]], ignore_progress)
 
 
-def test_no_entry_is_bad_input() -> None:
+def test_a_data_set_without_images_is_bad_input() -> None:
     with pytest.raises(BadInput, match=r"x: holds no images \(\.bmp, "):
         Entries.collect(Path("x"), [], ignore_progress)
 

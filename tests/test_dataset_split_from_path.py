@@ -1,4 +1,4 @@
-"""dataset/split_from_path.py: names of files and folders that say to which split they belong."""
+"""dataset/split_from_path.py: names of files and folders that give a split."""
 
 import pytest
 
@@ -21,10 +21,10 @@ from tencrop.dataset.split_from_path import choose_held_split, infer_split
         ("testimony/latest.tar", "train"),
     ],
 )
-def test_a_word_of_the_path_says_the_split(path: str, split: str) -> None:
+def test_a_word_of_the_path_gives_the_split(path: str, split: str) -> None:
     assert infer_split(path) == split
 
 
-def test_test_is_validated_on_only_without_validation() -> None:
+def test_a_test_split_is_used_only_without_a_validation_split() -> None:
     assert choose_held_split(["train", "test", "validation"]) == "validation"
     assert choose_held_split(["train", "test"]) == choose_held_split(["train"]) == "test"

@@ -1,4 +1,4 @@
-"""dataset/tar.py: where files lie in a tar and in inner tars; a damaged tar is never taken for a shorter one."""
+"""dataset/tar.py: finds files in a tar and in inner tars; a truncated tar is never read as a shorter one."""
 
 import os
 import tarfile
@@ -15,7 +15,7 @@ FILES = {f"{n}.jpg": bytes([n]) * (700 * n + 1) for n in range(5)}
 
 
 @pytest.mark.parametrize("format", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
-def test_members_say_where_the_bytes_lie(tmp_path: Path, format: int) -> None:
+def test_members_give_the_position_of_their_bytes(tmp_path: Path, format: int) -> None:
     file = tmp_path / "a.tar"
     file.write_bytes(tar({"x.tar": tar(FILES, format), "y.tar": tar(FILES, format)}, format))
     for inner in iter_members(file):
@@ -81,7 +81,7 @@ def test_links_devices_and_folders_are_not_files(tmp_path: Path) -> None:
     assert [member.name for member in iter_members(tmp_path / "a.tar")] == ["e"]
 
 
-def test_an_inner_tar_that_is_said_to_be_longer_than_the_file_is_bad_input(tmp_path: Path) -> None:
+def test_an_inner_tar_that_claims_more_bytes_than_the_file_is_bad_input(tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_bytes(tar(FILES))
     with pytest.raises(BadInput, match="x: not a whole"):
         list(iter_members(tmp_path / "a.tar", Member("x", 0, 10**6)))

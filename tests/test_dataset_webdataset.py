@@ -1,4 +1,4 @@
-"""dataset/webdataset.py: tars of samples, their labels beside the images."""
+"""dataset/webdataset.py: reads tars of samples with labels beside the images."""
 
 import json
 from pathlib import Path
@@ -54,7 +54,7 @@ def test_every_image_is_read_as_it_was_packed_by_several_threads(tmp_path: Path)
         ("x.tar", False),
     ],
 )
-def test_a_tars_name_says_its_split(tmp_path: Path, name: str, validation: bool) -> None:
+def test_the_name_of_a_tar_gives_its_split(tmp_path: Path, name: str, validation: bool) -> None:
     entries = open_source(write(tmp_path, {"train-0.tar": shard(0, 2), name: shard(2, 2)})).entries
     assert {bool(entry.validation) for entry in entries if entry.id.startswith(name)} == {validation}
 
@@ -132,13 +132,13 @@ MISFITS: dict[str, tuple[dict[str, bytes], str]] = {
 
 
 @pytest.mark.parametrize("misfit", MISFITS)
-def test_what_does_not_fit_is_one_line_of_bad_input(tmp_path: Path, misfit: str) -> None:
+def test_a_mismatch_is_one_line_of_bad_input(tmp_path: Path, misfit: str) -> None:
     files, message = MISFITS[misfit]
     with pytest.raises(BadInput, match=message):
         open_source(write(tmp_path, {"train.tar": files}))
 
 
-def test_who_evaluates_gets_the_classes_that_the_training_images_tell(tmp_path: Path) -> None:
+def test_evaluation_takes_the_classes_from_the_training_images(tmp_path: Path) -> None:
     """Names of ILSVRC's training images have a wnid, those of its validation images have none."""
     train = {
         f"{wnid}_1.{kind}": data

@@ -1,4 +1,4 @@
-"""training/augment.py: draws depend on (seed, epoch, sample) alone; section 4.1's normalization, in plain numpy."""
+"""training/augment.py: draws depend only on (seed, epoch, sample); normalisation equals plain numpy (section 4.1)."""
 
 from dataclasses import replace
 from itertools import product

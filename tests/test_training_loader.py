@@ -1,4 +1,4 @@
-"""training/loader.py: every training image once an epoch, in another order each time, whoever decodes."""
+"""training/loader.py: every training image once an epoch, in a new order each time, with any number of workers."""
 
 from dataclasses import replace
 
@@ -62,7 +62,7 @@ def test_the_order_of_an_epoch_does_not_depend_on_the_epochs_before(tiny_prepare
     assert list(order) == keys(tiny_prepared, recipe(), 3)
 
 
-def test_what_one_epoch_leaves_out_another_takes(tiny_prepared: PreparedStore) -> None:
+def test_images_that_one_epoch_leaves_out_come_in_another(tiny_prepared: PreparedStore) -> None:
     seen = {sample for epoch in range(1, 9) for group in keys(tiny_prepared, recipe(10), epoch) for _, sample in group}
     assert seen == set(np.flatnonzero(~tiny_prepared.validation).tolist())
 
@@ -73,7 +73,7 @@ def test_a_batch_larger_than_the_data_set_becomes_all_of_it(tiny_prepared: Prepa
 
 
 @pytest.mark.parametrize("shares", [2, 4])
-def test_the_shares_part_each_batch_equally_and_without_overlap(tiny_prepared: PreparedStore, shares: int) -> None:
+def test_the_shares_split_each_batch_equally_and_without_overlap(tiny_prepared: PreparedStore, shares: int) -> None:
     orders = [EpochOrder(tiny_prepared, recipe(), (index, shares)) for index in range(shares)]
     for order in orders:
         order.epoch = 2
@@ -90,7 +90,7 @@ def test_shares_that_do_not_divide_a_batch_are_bad_input(tiny_prepared: Prepared
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_an_epoch_that_was_begun_goes_on_with_the_very_next_batch(tiny_prepared: PreparedStore, workers: int) -> None:
+def test_a_stopped_epoch_continues_with_the_next_batch(tiny_prepared: PreparedStore, workers: int) -> None:
     loader = Loader(tiny_prepared, recipe(), workers)
     whole = list(loader.iter_epoch(2))
     for done in (1, 2, 3):

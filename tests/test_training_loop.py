@@ -1,4 +1,4 @@
-"""training/loop.py: a thin net on a tiny data set learns, stops, resumes bit for bit, and refuses what it must."""
+"""training/loop.py: a thin net learns, stops, resumes bit for bit; an impossible resume is refused."""
 
 import hashlib
 import math
@@ -98,7 +98,7 @@ def test_a_loss_that_stays_at_ln_c_is_a_warning_that_says_what_to_try(
     assert all(hint in caplog.messages[0] for hint in ("optim.lr", "init_std = 0.03", "labels"))
 
 
-def test_a_run_folder_holds_what_the_design_lists(finished: Path, recipe: Recipe) -> None:
+def test_a_run_folder_holds_recipe_metrics_pictures_and_checkpoints(finished: Path, recipe: Recipe) -> None:
     names = {path.name for path in finished.iterdir()}
     assert {"recipe.toml", "metrics.csv", "curves.png", "conv1.png", "checkpoint-0003", "checkpoint-0004"} <= names
     assert any(name.startswith("events.out.tfevents") for name in names)
@@ -106,7 +106,7 @@ def test_a_run_folder_holds_what_the_design_lists(finished: Path, recipe: Recipe
     assert len((finished / "metrics.csv").read_text().splitlines()) == 1 + 4
 
 
-def test_the_history_tells_each_epochs_rate_and_errors(finished: Path) -> None:
+def test_the_history_holds_each_epochs_rate_and_errors(finished: Path) -> None:
     history = last(finished).progress["history"]
     assert [row["epoch"] for row in history] == [1, 2, 3, 4]
     assert [row["lr"] for row in history] == pytest.approx([0.003, 0.0015, 0.0015, 0.0003])
@@ -206,7 +206,7 @@ def test_frozen_layers_stay_as_they_were(finished: Path) -> None:
         assert np.array_equal(fourth[name], value) == name.startswith("conv1."), name
 
 
-def test_progress_hears_of_every_tenth_step_and_of_the_last(
+def test_progress_reports_every_tenth_step_and_the_last(
     tiny_prepared: PreparedStore, recipe: Recipe, tmp_path: Path
 ) -> None:
     heard: list[tuple[int, float]] = []
@@ -266,7 +266,7 @@ def test_resuming_with_another_recipe_is_one_line_naming_the_key_and_both_values
     assert {path: path.read_bytes() for path in copied.rglob("*") if path.is_file()} == before
 
 
-def test_what_a_run_does_next_may_change_when_it_is_resumed(copied: Path, tiny_prepared: PreparedStore) -> None:
+def test_the_rest_of_a_schedule_may_change_at_a_resume(copied: Path, tiny_prepared: PreparedStore) -> None:
     changed = [
         *OVERRIDES,
         "epochs=5",
@@ -289,7 +289,7 @@ def test_what_a_run_does_next_may_change_when_it_is_resumed(copied: Path, tiny_p
 
 
 @pytest.mark.parametrize("change", ["events=[{after = 30, divide = 10.0}]", "events=[]"])
-def test_a_schedule_that_would_raise_the_rate_is_not_gone_on_with(
+def test_a_schedule_that_would_raise_the_rate_is_not_resumed(
     copied: Path, tiny_prepared: PreparedStore, change: str
 ) -> None:
     """After 4 of 4 epochs the rate is a tenth; of 40 epochs the fifth is at the full one."""
@@ -299,7 +299,7 @@ def test_a_schedule_that_would_raise_the_rate_is_not_gone_on_with(
         train(load("caltech101", [*OVERRIDES, "epochs=40", change]), tiny_prepared, copied, True, 0, quiet)
 
 
-def test_what_is_changed_at_a_resume_is_said(
+def test_changes_at_a_resume_are_printed(
     copied: Path, tiny_prepared: PreparedStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     train(load("caltech101", [*OVERRIDES, "plateau.patience=50"]), tiny_prepared, copied, True, 0, quiet)
@@ -351,7 +351,7 @@ def test_a_data_set_without_training_images_is_bad_input(
         train(recipe, held, tmp_path / "run", False, 0, quiet)
 
 
-def test_a_loss_that_is_no_number_is_named_within_ten_batches(
+def test_a_loss_that_is_not_a_number_is_reported_within_ten_batches(
     tiny_prepared: PreparedStore, recipe: Recipe, tmp_path: Path
 ) -> None:
     wild = replace(recipe, optim=replace(recipe.optim, batch=2, lr=1e20, bias_lr=1e20))
@@ -436,7 +436,7 @@ def test_fine_tuning_starts_from_the_trained_net_factorised(
 
 
 @pytest.mark.parametrize("start", ["/nowhere/checkpoint-0001"])
-def test_a_start_that_is_no_checkpoint_is_bad_input(
+def test_a_start_that_is_not_a_checkpoint_is_bad_input(
     tiny_prepared: PreparedStore, recipe: Recipe, tmp_path: Path, start: str
 ) -> None:
     with pytest.raises(BadInput, match=start):

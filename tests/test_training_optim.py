@@ -1,4 +1,4 @@
-"""training/optim.py: the paper's update rule against numpy, and where it is not torch's SGD."""
+"""training/optim.py: the paper's update rule equals numpy, and differs from torch's SGD where it should."""
 
 import numpy as np
 import pytest
@@ -84,11 +84,11 @@ def against_sgd(net: Net, phases: list[EpochSettings]) -> float:
     return max(float(np.abs(values(net)[name] - values(other)[name]).max()) for name in values(net))
 
 
-def test_it_is_torchs_sgd_while_the_rate_stays(net: Net) -> None:
+def test_the_update_equals_torchs_sgd_while_the_rate_stays(net: Net) -> None:
     assert against_sgd(net, [EpochSettings()] * 6) < 1e-6
 
 
-def test_it_differs_from_torchs_sgd_at_a_drop_of_the_rate(net: Net) -> None:
+def test_the_update_differs_from_torchs_sgd_at_a_drop_of_the_rate(net: Net) -> None:
     assert against_sgd(net, [EpochSettings()] * 3 + [EpochSettings(scale=0.1)]) > 1e-3
 
 
@@ -178,7 +178,7 @@ def test_source145s_whole_schedule_updates_as_the_2012_program_did(net: Net) -> 
         np.testing.assert_allclose(value, w[name], rtol=1e-5, atol=2e-6, err_msg=name)
 
 
-def test_it_is_an_optimizer_that_loss_scaling_knows_how_to_step(net: Net) -> None:
+def test_loss_scaling_can_step_the_optimizer(net: Net) -> None:
     """The scaler divides the gradients itself, and skips the step where one is no number."""
     momentum, scaler = Momentum(net, OPTIM), torch.amp.GradScaler("cpu", init_scale=8.0)
     scaler.scale(torch.ones(()))  # begins

@@ -1,4 +1,4 @@
-"""training/parallel.py under torchrun, two processes on the CPU, against one: trained, stopped, killed, resumed."""
+"""training/parallel.py: two processes under torchrun train like one, also when stopped, killed and resumed."""
 
 import shutil
 from dataclasses import replace
@@ -75,7 +75,7 @@ def test_two_processes_train_as_one_does(one: Path, two: Path) -> None:
     assert of_movement < 1e-2
 
 
-def test_the_history_tells_the_whole_batchs_loss_and_error(one: Path, two: Path) -> None:
+def test_the_history_holds_the_loss_and_error_of_the_whole_batch(one: Path, two: Path) -> None:
     for alone, together in zip(untimed(last(one)), untimed(last(two / "exact")), strict=True):
         assert together["train_loss"] == pytest.approx(alone["train_loss"], rel=1e-5)
         assert together["train_error"] * 16 * STEPS == pytest.approx(
@@ -121,7 +121,7 @@ def test_a_checkpoint_is_the_whole_net(one: Path, two: Path) -> None:
     assert net(torch.zeros(1, 256, 256, 3, dtype=torch.uint8))[0].shape == (1, 7)
 
 
-def test_two_processes_finish_the_epoch_that_one_began(one: Path, halfway: Path, two: Path) -> None:
+def test_two_processes_finish_the_epoch_that_one_process_started(one: Path, halfway: Path, two: Path) -> None:
     assert halfway.joinpath("checkpoint-0003+000002").is_dir()
     assert told(two / "begun_by_one", 0)[0]["ended"] == "well"
     of_weights, of_movement = furthest(last(one), last(two / "begun_by_one"))
@@ -146,7 +146,7 @@ def test_each_process_draws_masks_of_its_own(two: Path) -> None:
     assert first == told(two / "again", 0)[0]["masks"]
 
 
-def test_mask_seeds_do_not_repeat() -> None:
+def test_dropout_seeds_do_not_repeat() -> None:
     assert len({dropout_seed(*key) for key in np.ndindex(3, 5, 20, 4)}) == 3 * 5 * 20 * 4
 
 
@@ -160,7 +160,7 @@ def test_a_signal_to_one_process_stops_both(two: Path) -> None:
         assert first["checkpoints"] == ["checkpoint-0001", "checkpoint-0001+000002"]
 
 
-def test_a_stopped_run_goes_on_as_if_it_had_not_been(two: Path) -> None:
+def test_a_stopped_and_resumed_run_equals_an_undisturbed_one(two: Path) -> None:
     assert told(two / "stopped", 1)[1]["ended"] == "well"
     assert_equal(last(two / "stopped"), last(two / "noisy"))
 
@@ -211,7 +211,7 @@ def test_a_data_set_smaller_than_a_batch_must_divide_too(prepared: PreparedStore
 @pytest.mark.skipif(
     not torch.version.cuda or NVIDIA.exists(), reason="is about a GPU that torch was built for and cannot use"
 )
-def test_a_gpu_that_torch_cannot_use_is_said_unless_it_is_hidden(
+def test_a_gpu_that_torch_cannot_use_is_reported_unless_it_is_hidden(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(parallel, "NVIDIA", tmp_path)

@@ -1,4 +1,4 @@
-"""training/recipe.py: recipes load, their numbers are recipe-facts', and every mistake is one line of BadInput."""
+"""training/recipe.py: recipes load with the numbers of the paper and the 2012 program; a mistake is one line."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def test_every_recipe_loads_under_its_own_name(name: str) -> None:
     assert recipe.epochs > 0
 
 
-def test_the_three_recipes_of_the_design_are_there() -> None:
+def test_paper_source145_and_caltech101_are_recipes() -> None:
     assert {"paper", "source145", "caltech101"} <= set(ALL)
 
 
@@ -138,7 +138,7 @@ ABLATIONS: dict[str, dict[str, tuple[object, object]]] = {  # what differs from 
 
 
 @pytest.mark.parametrize("name", ABLATIONS)
-def test_an_ablation_is_source145_but_for_what_its_sentence_says(name: str) -> None:
+def test_an_ablation_is_source145_with_its_named_change(name: str) -> None:
     base, recipe = to_plain(load("source145")), to_plain(load(name))
     found = {key: (was, now) for key, was, now in compare_recipes(base, recipe)}
     layers = found.pop("net.layers", None)
@@ -187,11 +187,11 @@ LOGGED = {  # by the 2012 program's nets; the paper gives one decimal
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_recipe_expects_what_its_net_logged_in_2012_and_else_nothing(name: str) -> None:
+def test_a_recipe_expects_only_the_errors_that_its_net_logged_in_2012(name: str) -> None:
     assert {(e.data, e.views, e.top1, e.top5) for e in load(name).expect} == LOGGED.get(name, set())
 
 
-def test_a_file_says_only_what_it_changes(tmp_path: Path) -> None:
+def test_a_file_states_only_its_changes(tmp_path: Path) -> None:
     recipe = load(written(tmp_path, MINIMAL + "[net]\nconv3 = { init_std = 0.03 }\n"))
     assert recipe.net.conv3 == Conv(384, 3, pad=(1, 1), init_std=0.03)
     assert recipe.net.conv4 == NetConfig().conv4
@@ -270,7 +270,7 @@ def test_a_mistake_in_a_file_is_one_line_naming_it(tmp_path: Path, mistake: str)
     assert "mine.toml" in one_line(caught.value) or mistake == "base as number"
 
 
-def test_a_file_that_is_no_text_is_bad_input(tmp_path: Path) -> None:
+def test_a_file_that_is_not_text_is_bad_input(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(BadInput, match="not TOML"):
         load(str(tmp_path / "mine.toml"))
@@ -415,6 +415,6 @@ def test_differences_are_dotted_keys_with_both_values() -> None:
     ]
 
 
-def test_plain_data_leaves_out_what_is_not_set() -> None:
+def test_plain_data_leaves_out_unset_fields() -> None:
     assert "plateau" not in to_plain(load("source145"))
     assert to_plain(load("paper"))["plateau"] == {"divide": 10.0, "drops": 3, "patience": 5}

@@ -1,4 +1,4 @@
-"""training/run_folder.py: what lies in a run folder, and that no run is written over."""
+"""training/run_folder.py: the files of a run folder; no run is overwritten."""
 
 import csv
 import io
@@ -166,7 +166,7 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
         RunFolder(tmp_path / "file" / "run", RECIPE)
 
 
-def test_to_ask_whether_a_run_is_begun_writes_nothing(tmp_path: Path) -> None:
+def test_asking_whether_a_run_exists_writes_nothing(tmp_path: Path) -> None:
     assert RunFolder.find_resumable(tmp_path / "run", resume=True) == []
     assert not list(tmp_path.iterdir())
 
@@ -179,7 +179,7 @@ def test_half_written_checkpoints_are_not_counted(run: RunFolder, tmp_path: Path
 
 
 @pytest.mark.parametrize("copy", ["checkpoint-0001.keep", "checkpoint-best", "checkpoint-1"])
-def test_a_copy_of_a_checkpoint_is_neither_gone_on_with_nor_removed(run: RunFolder, tmp_path: Path, copy: str) -> None:
+def test_a_copy_of_a_checkpoint_is_neither_resumed_nor_removed(run: RunFolder, tmp_path: Path, copy: str) -> None:
     run.save(checkpoint(1))
     shutil.copytree(tmp_path / "checkpoint-0001", tmp_path / copy)
     for epochs in (2, 3, 4):

@@ -61,7 +61,7 @@ def test_events_may_stand_in_any_order() -> None:
     assert all(at(reverse, done) == at(recipe, done) for done in range(92))
 
 
-def test_validation_errors_have_no_say_without_a_plateau_rule() -> None:
+def test_validation_errors_do_not_matter_without_a_plateau_rule() -> None:
     recipe = load("source145")
     assert compute_epoch_settings(recipe, make_history([0.9 - 0.001 * i for i in range(60)])) == at(recipe, 60)
 

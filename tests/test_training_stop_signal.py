@@ -1,4 +1,4 @@
-"""training/stop_signal.py, and no end of a run is final: processes are killed, stopped, run out of disk, and resume."""
+"""training/stop_signal.py: real processes are killed, stopped and run out of disk, then resume bit for bit."""
 
 import signal
 import subprocess
@@ -141,7 +141,7 @@ def test_a_run_killed_while_it_writes_a_checkpoint_resumes_from_the_one_before(
 
 
 @pytest.mark.slow
-def test_a_stopped_run_saves_where_it_is_and_goes_on_bit_for_bit(
+def test_a_stopped_run_saves_its_position_and_resumes_bit_for_bit(
     undisturbed: Checkpoint, tiny_prepared: PreparedStore, tmp_path: Path
 ) -> None:
     ended = train_in_a_process(tiny_prepared, tmp_path, STOPPED)
@@ -216,7 +216,7 @@ def test_without_a_signal_the_old_handlers_come_back() -> None:
     assert [signal.getsignal(each) for each in SIGNALS] == before
 
 
-def test_a_thread_may_train_though_it_hears_no_signals() -> None:
+def test_a_thread_that_gets_no_signals_may_train() -> None:
     heard: list[bool] = []
 
     def work() -> None:

@@ -1,4 +1,4 @@
-"""training/trainer.py: the objective, the steps in each precision, validation, and what a checkpoint holds of them."""
+"""training/trainer.py: the objective, steps in each precision, validation, and the checkpoint's contents."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -79,7 +79,7 @@ def test_an_epoch_returns_the_means_over_its_batches(trainer: Trainer, monkeypat
     assert (training_pass.loss, training_pass.error) == (1.5, 0.5)  # of 3 batches of 8 images
 
 
-def test_an_epoch_that_was_begun_goes_on_behind_its_batches(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopped_epoch_continues_after_its_batches(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
     steps: list[int] = []
 
     def step(batch: Any, now: EpochSettings, step: int) -> torch.Tensor:
@@ -220,7 +220,7 @@ def test_the_scale_is_saved_and_restored(half: Trainer, tiny_prepared: PreparedS
 
 
 @pytest.mark.parametrize("has_bf16", [True, False])
-def test_a_run_computes_in_what_auto_came_to_and_its_checkpoint_says_so(
+def test_a_run_computes_in_the_precision_of_auto_and_its_checkpoint_records_it(
     tiny_prepared: PreparedStore, recipe: Recipe, monkeypatch: pytest.MonkeyPatch, has_bf16: bool
 ) -> None:
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_bf16)
@@ -263,6 +263,6 @@ def test_a_restored_training_is_the_one_that_was_saved(
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_fp32_is_not_computed_in_tf32(tiny_prepared: PreparedStore, recipe: Recipe, precision: Any) -> None:
+def test_fp32_never_computes_in_tf32(tiny_prepared: PreparedStore, recipe: Recipe, precision: Any) -> None:
     Trainer(replace(recipe, precision=precision), tiny_prepared, ALONE)
     assert torch.backends.cudnn.allow_tf32 == (precision != "fp32")

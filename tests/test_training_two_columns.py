@@ -1,4 +1,4 @@
-"""training/two_columns.py under torchrun, one column per process on the CPU, against the whole net in one process."""
+"""training/two_columns.py: two processes with a column each train like one process with the whole net."""
 
 import shutil
 import signal
@@ -122,7 +122,7 @@ def test_a_checkpoint_is_the_whole_net(one: Path, two: Path) -> None:
 
 
 @pytest.mark.slow
-def test_one_process_goes_on_where_two_columns_stopped(
+def test_one_process_continues_where_two_columns_stopped(
     prepared: PreparedStore, one: Path, two: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(two / "exact" / "checkpoint-0003", tmp_path / "run" / "checkpoint-0003")
@@ -148,7 +148,7 @@ def test_each_column_draws_masks_of_its_own(two: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_stopped_run_goes_on_as_if_it_had_not_been(two: Path) -> None:
+def test_a_stopped_and_resumed_run_equals_an_undisturbed_one(two: Path) -> None:
     for rank in (0, 1):
         stopped, resumed = told(two / "stopped", rank)
         assert stopped["ended"] == f"Stopped: stopped in epoch 2 after 2 of {STEPS} batches"
@@ -208,7 +208,7 @@ def test_sigterm_to_torchrun_saves_what_its_processes_trained(
         ("source145", ("net.fc7.units=4095",), 2, "odd number of kernels or units"),
     ],
 )
-def test_what_does_not_come_apart_is_refused_in_one_line(
+def test_a_net_that_columns_cannot_split_is_refused_in_one_line(
     prepared: PreparedStore,
     recipe: str,
     sets: tuple[str, ...],
