@@ -2,19 +2,14 @@
 
 from pathlib import Path
 
-import numpy as np
 import onnx
 import pytest
 
-from tencrop.common.errors import BadInput, WorkFailed
-from tencrop.images.decode import decode
+from tencrop.common.errors import BadInput
 from tencrop.model.embedded import EMBEDDED
-from tencrop.model.probe import Probe, formula_image, formula_png
 from tencrop.model.tencropfile import TenCropFile
-from tencrop.runtime.classifier import Classifier, open_classifier
-from tencrop.runtime.engine import Engine, open_engine
-from tencrop.runtime.engine_choice import EngineChoice, EngineOptions
-from tencrop.runtime.nvidia_driver import NoGpu
+from tencrop.runtime.classifier import open_classifier
+from tencrop.runtime.engine_choice import EngineOptions
 
 FILE = EMBEDDED / "tencrop.onnx"
 FP32 = EngineOptions("cpu", "auto", "fp32")
@@ -46,7 +41,7 @@ def test_missing_file_is_refused(tmp_path: Path) -> None:
         TenCropFile.read(tmp_path / "none.onnx")
 
 
-def changed(tmp_path: Path, **metadata: str) -> Path:
+def change_metadata(tmp_path: Path, **metadata: str) -> Path:
     model = onnx.load(FILE)
     for entry in model.metadata_props:
         entry.value = metadata.get(entry.key.removeprefix("tencrop."), entry.value)
@@ -56,7 +51,7 @@ def changed(tmp_path: Path, **metadata: str) -> Path:
 
 def test_label_count_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="its contract and 1 labels want"):
-        TenCropFile.read(changed(tmp_path, labels='[{"id": "a", "name": "a"}]'))
+        TenCropFile.read(change_metadata(tmp_path, labels='[{"id": "a", "name": "a"}]'))
 
 
 @pytest.mark.parametrize(
@@ -77,7 +72,7 @@ def test_label_count_that_does_not_fit_is_refused(tmp_path: Path) -> None:
 )
 def test_damaged_metadata_is_refused(key: str, value: str, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"changed\.onnx"):
-        TenCropFile.read(changed(tmp_path, **{key: value}))
+        TenCropFile.read(change_metadata(tmp_path, **{key: value}))
 
 
 def test_graph_of_other_inputs_is_refused(tmp_path: Path) -> None:
@@ -94,65 +89,3 @@ def test_graph_of_a_fixed_batch_is_refused(tmp_path: Path) -> None:
     onnx.save(model, tmp_path / "fixed.onnx")
     with pytest.raises(BadInput, match=r"images \[1, 256"):
         TenCropFile.read(tmp_path / "fixed.onnx")
-
-
-def test_model_that_misses_its_probe_is_not_served(tmp_path: Path) -> None:
-    with pytest.raises(WorkFailed, match="fails the model's probe"):
-        open_classifier(changed(tmp_path, probe='{"seed": 0, "classes": [100], "probabilities": [0.99]}'), FP32)
-
-
-def broken(monkeypatch: pytest.MonkeyPatch, failures: dict[str, WorkFailed]) -> None:
-    """Engines on these devices fail so."""
-
-    def opened(graph: bytes, choice: EngineChoice) -> Engine:
-        if choice.device in failures:
-            raise failures[choice.device]
-        return open_engine(graph, choice)
-
-    monkeypatch.setattr("tencrop.runtime.classifier.open_engine", opened)
-
-
-def test_where_no_engine_works_every_reason_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    broken(monkeypatch, {"cuda:0": WorkFailed("no libcudnn"), "cpu": WorkFailed("no memory")})
-    with pytest.raises(
-        WorkFailed, match=r"^no libcudnn; no memory$"
-    ):  # once each, though there are two choices on either
-        open_classifier(FILE, EngineOptions())
-
-
-def test_a_failing_gpu_is_not_skipped_silently(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    broken(monkeypatch, {"cuda:0": WorkFailed("no libcudnn")})
-    assert open_classifier(FILE, EngineOptions()).engine.device == "cpu"
-    assert caplog.messages == ["caltech101: openvino on cpu runs it, because no libcudnn"]
-
-
-def test_a_machine_without_a_gpu_needs_no_warning(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    broken(monkeypatch, {"cuda:0": NoGpu("no NVIDIA driver")})
-    assert open_classifier(FILE, EngineOptions()).engine.device == "cpu"
-    assert not caplog.messages
-
-
-def test_probe_allows_what_the_precision_allows() -> None:
-    probe = Probe(0, (1, 0), (0.6, 0.4))
-    assert probe.describe_mismatch(np.array([0.4, 0.6]), "fp32") is None
-    assert "off by" in (probe.describe_mismatch(np.array([0.41, 0.59]), "fp32") or "")
-    assert probe.describe_mismatch(np.array([0.41, 0.59]), "bf16") is None
-    assert "top class" in (probe.describe_mismatch(np.array([0.6, 0.4]), "bf16") or "")
-    assert "not numbers" in (probe.describe_mismatch(np.array([np.nan, 0.4]), "bf16") or "")
-
-
-def test_formula_image_is_the_same_on_every_machine() -> None:
-    image = formula_image(3)
-    assert image.shape == (288, 320, 3) and image.dtype == np.uint8
-    assert np.array_equal(image, formula_image(3)) and not np.array_equal(image, formula_image(4))
-    assert 100 < image.mean() < 156 and image.std() > 40
-
-
-def test_default_precision_answers_like_fp32(classifier: Classifier) -> None:
-    default = open_classifier(FILE, EngineOptions("cpu"))
-    pixels = decode(formula_png(7), classifier.file.metadata.contract)[0][None]
-    assert np.abs(default.forward(pixels)[0] - classifier.forward(pixels)[0]).max() < 2e-2

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pyarrow.parquet as pq
 import pytest
 import tomli_w
@@ -98,6 +99,8 @@ def test_a_stored_net_answers_as_it_did(record: dict[str, Any], tiny: Classifier
 
 def test_a_stored_tencrop_onnx_is_that_of_the_stored_checkpoint(tiny: Classifier) -> None:
     metadata, checkpoint = TenCropFile.read(STORED / "tiny").metadata, Checkpoint.load(CHECKPOINT)
+    props = {entry.key: entry.value for entry in onnx.load(STORED / "tiny" / "tencrop.onnx").metadata_props}
+    assert metadata.to_props() == props
     assert metadata.checkpoint_sha256 == hash_weights(CHECKPOINT)
     assert (metadata.recipe, metadata.contract) == (checkpoint.recipe, checkpoint.contract)
     assert metadata.parity == json.loads((STORED / "tiny" / "parity.json").read_text())
