@@ -179,7 +179,7 @@ def test_local_response_norm_equals_torchs_own(spec: LRN) -> None:
 
 @pytest.mark.parametrize("spec", [LRN(), LRN(alpha_divided=False)])
 def test_local_response_norm_of_activations_of_900_is_finite_in_fp16(spec: LRN) -> None:
-    """Their squares, 810,000, are beyond fp16's 65,504."""
+    """The squares of such activations, 810,000, exceed fp16's largest number, 65,504."""
     x = np.random.default_rng(0).choice([-900, 900, 300, 1], (2, 12, 3, 3)).astype(np.float32)
     expected = oracles.lrn(x.astype(np.float64), 5, spec.alpha_each, 0.75, 2.0, 1)
     norm = LocalResponseNorm(make_layer("lrn", spec, (12, 3, 3)))

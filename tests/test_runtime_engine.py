@@ -130,7 +130,7 @@ def test_engines_that_come_and_go_leave_signals_working(source145: Checkpoint) -
 
 
 def test_a_run_in_device_memory_equals_the_plain_run(source145: Checkpoint) -> None:
-    """What a GPU runs, on the one device that is here."""
+    """The code path of a GPU, run on the CPU."""
     engine = open_engine(build_net_graph(source145).SerializeToString(), CPU)
     assert isinstance(engine, OnnxRuntimeEngine)
     random = np.random.default_rng(0)

@@ -54,7 +54,7 @@ def test_the_operators_compute_the_papers_norm_at_any_size_of_activations(spread
     [{"size": 3}, {"size": 4, "alpha": 0.1}, {"size": 5, "beta": 0.5, "alpha": 1.0}, {"size": 1, "bias": 3.0}],
 )
 def test_other_windows_and_powers_are_the_standards(numbers: dict[str, float]) -> None:
-    """Of an even number of maps, the one more lies behind. https://onnx.ai/onnx/operators/onnx__LRN.html"""
+    """An even window has one more map behind than before. https://onnx.ai/onnx/operators/onnx__LRN.html"""
     x = np.random.default_rng(1).normal(0, 2, (2, 8, 6, 6)).astype(np.float32)
     size, alpha, beta, k = (
         float(numbers.get(name, default))
