@@ -109,7 +109,7 @@ def test_ids_are_file_and_row_where_paths_are_not_unique(tmp_path: Path) -> None
     ]
 
 
-def test_names_that_are_not_unique_are_told_apart_by_their_number(tmp_path: Path) -> None:
+def test_equal_names_get_a_number(tmp_path: Path) -> None:
     write(tmp_path / "a.parquet", [(jpeg(n), f"{n}.jpg", n) for n in range(3)], ["crane", "ant", "crane "])
     table = pq.read_table(tmp_path / "a.parquet")
     metadata = {b"huggingface": table.schema.metadata[b"huggingface"].replace(b'"crane "', b'"crane"')}

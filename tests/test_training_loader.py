@@ -116,7 +116,7 @@ def test_a_batch_holds_the_drawn_crops_of_its_images(tiny_prepared: PreparedStor
             assert int(batch.labels[i]) == tiny_prepared.labels[sample]
 
 
-def test_types_are_those_that_the_objective_takes(tiny_prepared: PreparedStore) -> None:
+def test_a_batch_has_the_types_of_the_objective(tiny_prepared: PreparedStore) -> None:
     batch = next(Loader(tiny_prepared, recipe(), 0).iter_epoch(1))
     assert [part.dtype for part in batch] == [torch.uint8, torch.int64, torch.bool, torch.float32, torch.int64]
     assert [tuple(part.shape) for part in batch] == [(8, 224, 224, 3), (8, 2), (8,), (8, 3), (8,)]
@@ -132,7 +132,7 @@ def test_with_and_without_workers_the_batches_are_the_same(tiny_prepared: Prepar
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_loading_leaves_torchs_random_state_alone(tiny_prepared: PreparedStore, workers: int) -> None:
-    """Else a resumed run, which starts its workers anew, would draw other dropout masks than an uninterrupted one."""
+    """A resumed run starts its workers anew. It must draw the same dropout masks as an uninterrupted one."""
     loader = Loader(tiny_prepared, recipe(), workers)
     torch.manual_seed(0)
     before = torch.get_rng_state()

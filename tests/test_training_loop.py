@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support.tiny_recipe import OVERRIDES, TIMES, assert_equal, last, quiet
+from support.tiny_recipe import OVERRIDES, TIMES, assert_equal, ignore_progress, load_last
 from torch._inductor.exc import InductorError, InvalidCxxCompiler
 
 from tencrop.common.errors import BadInput, Stopped, WorkFailed
@@ -44,7 +44,7 @@ def recipe() -> Recipe:
 
 @pytest.fixture
 def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Progress hears of each of an epoch's three steps."""
+    """Report each of an epoch's three steps."""
     monkeypatch.setattr("tencrop.training.trainer.REPORT", 1)
 
 
@@ -54,7 +54,7 @@ def finished(tiny_prepared: PreparedStore, recipe: Recipe, tmp_path_factory: pyt
     out = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng():
         patch.setattr(loop, "keep_freed_memory", lambda: None)
-        train(recipe, tiny_prepared, out, False, 0, quiet)
+        train(recipe, tiny_prepared, out, False, 0, ignore_progress)
     return out
 
 
@@ -76,9 +76,9 @@ def flat_epochs(caplog: pytest.LogCaptureFixture) -> list[int]:
 def test_the_loss_falls_and_is_not_called_flat_then(
     tiny_prepared: PreparedStore, recipe: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    history = train(replace(recipe, epochs=10, events=()), tiny_prepared, tmp_path, False, 0, quiet)
+    history = train(replace(recipe, epochs=10, events=()), tiny_prepared, tmp_path, False, 0, ignore_progress)
     losses = [record.train_loss for record in history]
-    assert losses[0] > math.log(3) > 2 * losses[-1]  # ln 3 is what knowing nothing costs
+    assert losses[0] > math.log(3) > 2 * losses[-1]  # ln 3 is the loss of guessing
     assert history[-1].train_error < 0.3
     assert history[-1].center_top1_error < 0.3
     assert flat_epochs(caplog) == [
@@ -87,12 +87,12 @@ def test_the_loss_falls_and_is_not_called_flat_then(
     assert 10 not in flat_epochs(caplog)
 
 
-def test_a_loss_that_stays_at_ln_c_is_a_warning_that_says_what_to_try(
+def test_a_loss_that_stays_at_ln_c_is_a_warning_with_advice(
     tiny_prepared: PreparedStore, recipe: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     optim = replace(recipe.optim, lr=0.0, bias_lr=0.0)
     net = replace(recipe.net, fc8=replace(recipe.net.fc8, init_std=1e-6))
-    train(replace(recipe, epochs=3, net=net, optim=optim), tiny_prepared, tmp_path, False, 0, quiet)
+    train(replace(recipe, epochs=3, net=net, optim=optim), tiny_prepared, tmp_path, False, 0, ignore_progress)
     assert flat_epochs(caplog) == [2, 3]
     assert "1.10 is still that of guessing (ln 3 = 1.10)" in caplog.messages[0]
     assert all(hint in caplog.messages[0] for hint in ("optim.lr", "init_std = 0.03", "labels"))
@@ -107,7 +107,7 @@ def test_a_run_folder_holds_recipe_metrics_pictures_and_checkpoints(finished: Pa
 
 
 def test_the_history_holds_each_epochs_rate_and_errors(finished: Path) -> None:
-    history = last(finished).progress["history"]
+    history = load_last(finished).progress["history"]
     assert [row["epoch"] for row in history] == [1, 2, 3, 4]
     assert [row["lr"] for row in history] == pytest.approx([0.003, 0.0015, 0.0015, 0.0003])
     for row in history:
@@ -117,7 +117,7 @@ def test_the_history_holds_each_epochs_rate_and_errors(finished: Path) -> None:
 
 
 def test_the_checkpoint_has_the_data_sets_classes_and_contract(finished: Path, tiny_prepared: PreparedStore) -> None:
-    saved = last(finished)
+    saved = load_last(finished)
     assert saved.net.fc8.units == 3
     assert saved.contract == tiny_prepared.contract
     np.testing.assert_array_equal(saved.mean, tiny_prepared.statistics.mean)
@@ -145,8 +145,8 @@ def test_an_interrupted_run_resumed_equals_an_uninterrupted_run(
         train(recipe, tiny_prepared, tmp_path, False, workers, interrupt)
     assert len(RunFolder.checkpoints(tmp_path)) == min(at[0] - 1, KEEP)
     torch.manual_seed(12345)  # another process
-    train(recipe, tiny_prepared, tmp_path, True, workers, quiet)
-    assert_equal(last(tmp_path), last(finished))
+    train(recipe, tiny_prepared, tmp_path, True, workers, ignore_progress)
+    assert_equal(load_last(tmp_path), load_last(finished))
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_a_stopped_run_resumed_equals_an_uninterrupted_run(
     saved: str,
     message: str,
 ) -> None:
-    """Progress tells of a step that is done: the signal that comes then ends the run behind the next one."""
+    """A signal that comes in a report ends the run after the next step."""
 
     def ask(epoch: int, share: float, shown: Mapping[str, float]) -> None:
         if (epoch, share) == heard:
@@ -176,28 +176,28 @@ def test_a_stopped_run_resumed_equals_an_uninterrupted_run(
         train(recipe, tiny_prepared, tmp_path, False, 0, ask)
     assert RunFolder.checkpoints(tmp_path)[-1].name == saved
     torch.manual_seed(12345)
-    train(recipe, tiny_prepared, tmp_path, True, 0, quiet)
-    assert_equal(last(tmp_path), last(finished))
+    train(recipe, tiny_prepared, tmp_path, True, 0, ignore_progress)
+    assert_equal(load_last(tmp_path), load_last(finished))
 
 
 def test_resuming_a_finished_run_changes_nothing(copied: Path, tiny_prepared: PreparedStore, recipe: Recipe) -> None:
-    before = last(copied)
-    history = train(recipe, tiny_prepared, copied, True, 0, quiet)
+    before = load_last(copied)
+    history = train(recipe, tiny_prepared, copied, True, 0, ignore_progress)
     assert [asdict(record) for record in history] == before.progress["history"]
-    assert all(np.array_equal(last(copied).weights[name], value) for name, value in before.weights.items())
+    assert all(np.array_equal(load_last(copied).weights[name], value) for name, value in before.weights.items())
 
 
 def test_a_run_is_not_written_over(finished: Path, tiny_prepared: PreparedStore, recipe: Recipe) -> None:
     with pytest.raises(BadInput, match="--resume"):
-        train(recipe, tiny_prepared, finished, False, 0, quiet)
+        train(recipe, tiny_prepared, finished, False, 0, ignore_progress)
 
 
 def test_another_seed_is_another_run(
     finished: Path, tiny_prepared: PreparedStore, recipe: Recipe, tmp_path: Path
 ) -> None:
-    train(replace(recipe, seed=1, epochs=1), tiny_prepared, tmp_path, False, 0, quiet)
-    first = last(finished).progress["history"][0]
-    assert last(tmp_path).progress["history"][0]["train_loss"] != first["train_loss"]
+    train(replace(recipe, seed=1, epochs=1), tiny_prepared, tmp_path, False, 0, ignore_progress)
+    first = load_last(finished).progress["history"][0]
+    assert load_last(tmp_path).progress["history"][0]["train_loss"] != first["train_loss"]
 
 
 def test_frozen_layers_stay_as_they_were(finished: Path) -> None:
@@ -225,8 +225,8 @@ def test_progress_reports_every_tenth_step_and_the_last(
 def test_a_run_ends_at_the_training_error_of_its_recipe(
     tiny_prepared: PreparedStore, recipe: Recipe, tmp_path: Path
 ) -> None:
-    """As figure 1's do; here the first epoch is good enough."""
-    history = train(replace(recipe, until_train_error=1.0), tiny_prepared, tmp_path, False, 0, quiet)
+    """Like the runs of figure 1; here the first epoch is good enough."""
+    history = train(replace(recipe, until_train_error=1.0), tiny_prepared, tmp_path, False, 0, ignore_progress)
     assert len(history) == len(RunFolder.checkpoints(tmp_path)) == 1
 
 
@@ -239,7 +239,7 @@ def test_resuming_with_another_net_is_bad_input_and_leaves_the_runs_recipe(
     before = (copied / "recipe.toml").read_bytes()
     other = replace(recipe, net=replace(recipe.net, fc6=replace(recipe.net.fc6, units=65)))
     with pytest.raises(BadInput, match="--resume"):
-        train(other, tiny_prepared, copied, True, 0, quiet)
+        train(other, tiny_prepared, copied, True, 0, ignore_progress)
     assert (copied / "recipe.toml").read_bytes() == before
 
 
@@ -259,7 +259,7 @@ def test_resuming_with_another_recipe_is_one_line_naming_the_key_and_both_values
 ) -> None:
     before = {path: path.read_bytes() for path in copied.rglob("*") if path.is_file()}
     with pytest.raises(BadInput) as caught:
-        train(load("caltech101", [*OVERRIDES, override]), tiny_prepared, copied, True, 0, quiet)
+        train(load("caltech101", [*OVERRIDES, override]), tiny_prepared, copied, True, 0, ignore_progress)
     key = override.partition("=")[0]
     assert str(caught.value).startswith(f"--resume: the run was started with {key} = {was}, now it is {now};")
     assert "\n" not in str(caught.value)
@@ -275,11 +275,11 @@ def test_the_rest_of_a_schedule_may_change_at_a_resume(copied: Path, tiny_prepar
         "plateau.patience=50",
         "expect=[]",
     ]
-    history = train(load("caltech101", changed), tiny_prepared, copied, True, 0, quiet)
+    history = train(load("caltech101", changed), tiny_prepared, copied, True, 0, ignore_progress)
     assert [record.lr for record in history][3:] == pytest.approx([0.0003, 0.0001])
-    assert load(str(copied / "recipe.toml")).epochs == last(copied).recipe["epochs"] == 5
-    train(load("caltech101", [*changed, "compile=true"]), tiny_prepared, copied, True, 0, quiet)
-    sessions = last(copied).progress["sessions"]
+    assert load(str(copied / "recipe.toml")).epochs == load_last(copied).recipe["epochs"] == 5
+    train(load("caltech101", [*changed, "compile=true"]), tiny_prepared, copied, True, 0, ignore_progress)
+    sessions = load_last(copied).progress["sessions"]
     assert [told["after_epoch"] for told in sessions] == [0, 4]
     assert sessions[0]["changed"] == {} and sessions[1]["changed"]["epochs"] == [4, 5]
     assert set(sessions[1]["changed"]) == {"epochs", "events", "name", "plateau"}
@@ -296,13 +296,13 @@ def test_a_schedule_that_would_raise_the_rate_is_not_resumed(
     with pytest.raises(
         BadInput, match=r"--resume: epoch 5 would have a rate of 0\.003, the epoch before had 0\.0003: "
     ):
-        train(load("caltech101", [*OVERRIDES, "epochs=40", change]), tiny_prepared, copied, True, 0, quiet)
+        train(load("caltech101", [*OVERRIDES, "epochs=40", change]), tiny_prepared, copied, True, 0, ignore_progress)
 
 
 def test_changes_at_a_resume_are_printed(
     copied: Path, tiny_prepared: PreparedStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    train(load("caltech101", [*OVERRIDES, "plateau.patience=50"]), tiny_prepared, copied, True, 0, quiet)
+    train(load("caltech101", [*OVERRIDES, "plateau.patience=50"]), tiny_prepared, copied, True, 0, ignore_progress)
     assert [record.getMessage().split(" is ")[0] for record in caplog.records] == ["--resume: plateau"]
 
 
@@ -315,16 +315,16 @@ def test_resuming_with_another_data_set_is_bad_input(
     source = open_source(tmp_path / "data")
     prepare(source, tmp_path / "other", 0.2, lambda done: None)
     with pytest.raises(BadInput, match="--resume"):
-        train(recipe, PreparedStore.open(tmp_path / "other"), copied, True, 0, quiet)
+        train(recipe, PreparedStore.open(tmp_path / "other"), copied, True, 0, ignore_progress)
 
 
 def test_resuming_with_other_images_of_the_same_classes_is_bad_input(
     copied: Path, tiny_folder: Path, recipe: Recipe, tmp_path: Path
 ) -> None:
-    """Else former validation images would be trained on, under another mean."""
+    """The run would train on former validation images, with another mean."""
     prepare(open_source(tiny_folder), tmp_path / "other", 0.4, lambda done: None)
     with pytest.raises(BadInput, match=r"--resume: .* data set"):
-        train(recipe, PreparedStore.open(tmp_path / "other"), copied, True, 0, quiet)
+        train(recipe, PreparedStore.open(tmp_path / "other"), copied, True, 0, ignore_progress)
 
 
 def test_a_checkpoint_without_momentum_is_not_resumed(
@@ -333,13 +333,13 @@ def test_a_checkpoint_without_momentum_is_not_resumed(
     for folder in RunFolder.checkpoints(copied):
         (folder / "training.safetensors").unlink()
     with pytest.raises(BadInput, match=r"--resume: .*no momentum.*start="):
-        train(replace(recipe, epochs=5), tiny_prepared, copied, True, 0, quiet)
+        train(replace(recipe, epochs=5), tiny_prepared, copied, True, 0, ignore_progress)
 
 
 def test_a_data_set_without_validation_images_is_bad_input(tiny_folder: Path, recipe: Recipe, tmp_path: Path) -> None:
     prepare(open_source(tiny_folder), tmp_path / "data", 0.0, lambda done: None)
     with pytest.raises(BadInput, match="no validation images"):
-        train(recipe, PreparedStore.open(tmp_path / "data"), tmp_path / "run", False, 0, quiet)
+        train(recipe, PreparedStore.open(tmp_path / "data"), tmp_path / "run", False, 0, ignore_progress)
     assert not (tmp_path / "run").exists()
 
 
@@ -348,7 +348,7 @@ def test_a_data_set_without_training_images_is_bad_input(
 ) -> None:
     held = replace(tiny_prepared, validation=np.ones_like(tiny_prepared.validation))
     with pytest.raises(BadInput, match="no training images"):
-        train(recipe, held, tmp_path / "run", False, 0, quiet)
+        train(recipe, held, tmp_path / "run", False, 0, ignore_progress)
 
 
 def test_a_loss_that_is_not_a_number_is_reported_within_ten_batches(
@@ -358,7 +358,7 @@ def test_a_loss_that_is_not_a_number_is_reported_within_ten_batches(
     with pytest.raises(
         WorkFailed, match=r"^epoch 1: the loss is (nan|inf) after 10 batches; lower optim\.lr \(it is 1e\+20\)"
     ):
-        train(wild, tiny_prepared, tmp_path, False, 0, quiet)
+        train(wild, tiny_prepared, tmp_path, False, 0, ignore_progress)
     assert RunFolder.checkpoints(tmp_path) == []
 
 
@@ -373,7 +373,7 @@ def test_a_net_that_could_not_be_exported_is_not_trained(
     tiny_prepared: PreparedStore, tmp_path: Path, overrides: list[str], says: str
 ) -> None:
     with pytest.raises(BadInput, match=says):
-        train(load("caltech101", [*OVERRIDES, *overrides]), tiny_prepared, tmp_path, False, 0, quiet)
+        train(load("caltech101", [*OVERRIDES, *overrides]), tiny_prepared, tmp_path, False, 0, ignore_progress)
 
 
 def test_too_little_memory_is_one_line(
@@ -390,7 +390,7 @@ def test_too_little_memory_is_one_line(
         train(recipe, tiny_prepared, tmp_path / "worker", False, 1, killed)
     monkeypatch.setattr(Trainer, "_step", full)
     with pytest.raises(WorkFailed, match=r"does not hold the training of 8 images at once; lower optim\.batch"):
-        train(recipe, tiny_prepared, tmp_path / "device", False, 0, quiet)
+        train(recipe, tiny_prepared, tmp_path / "device", False, 0, ignore_progress)
 
 
 def test_a_missing_compiler_is_one_line(
@@ -403,7 +403,7 @@ def test_a_missing_compiler_is_one_line(
     with pytest.raises(
         WorkFailed, match=r"^torch\.compile failed \(.*No working C\+\+ compiler.*\); .* --set compile=false$"
     ):
-        train(recipe, tiny_prepared, tmp_path, False, 0, quiet)
+        train(recipe, tiny_prepared, tmp_path, False, 0, ignore_progress)
 
 
 def ranked(recipe: Recipe, start: str) -> Recipe:
@@ -418,15 +418,15 @@ def ranked(recipe: Recipe, start: str) -> Recipe:
 
 def test_low_rank_layers_need_a_trained_net(tiny_prepared: PreparedStore, recipe: Recipe, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="start=CHECKPOINT"):
-        train(ranked(recipe, ""), tiny_prepared, tmp_path, False, 0, quiet)
+        train(ranked(recipe, ""), tiny_prepared, tmp_path, False, 0, ignore_progress)
 
 
 def test_fine_tuning_starts_from_the_trained_net_factorised(
     finished: Path, tiny_prepared: PreparedStore, recipe: Recipe, tmp_path: Path
 ) -> None:
     start = RunFolder.checkpoints(finished)[-1]
-    train(replace(ranked(recipe, str(start)), epochs=1), tiny_prepared, tmp_path, False, 0, quiet)
-    tuned, trained = last(tmp_path).weights, Checkpoint.load(start).weights
+    train(replace(ranked(recipe, str(start)), epochs=1), tiny_prepared, tmp_path, False, 0, ignore_progress)
+    tuned, trained = load_last(tmp_path).weights, Checkpoint.load(start).weights
     np.testing.assert_array_equal(tuned["conv3.weight"], trained["conv3.weight"])  # frozen
     assert (tuned["fc8.weight"] != trained["fc8.weight"]).any()
     for name in ("fc6", "fc7"):  # frozen too, so the product is the best of rank 5
@@ -440,7 +440,7 @@ def test_a_start_that_is_not_a_checkpoint_is_bad_input(
     tiny_prepared: PreparedStore, recipe: Recipe, tmp_path: Path, start: str
 ) -> None:
     with pytest.raises(BadInput, match=start):
-        train(replace(recipe, start=start), tiny_prepared, tmp_path, False, 0, quiet)
+        train(replace(recipe, start=start), tiny_prepared, tmp_path, False, 0, ignore_progress)
 
 
 def test_a_start_of_other_classes_is_bad_input(
@@ -450,16 +450,16 @@ def test_a_start_of_other_classes_is_bad_input(
     labels = (*tiny_prepared.contract.labels[:2], Label("dog", "dog"))
     other = replace(tiny_prepared, contract=replace(tiny_prepared.contract, labels=labels))
     with pytest.raises(BadInput, match=start):
-        train(replace(recipe, start=start), other, tmp_path, False, 0, quiet)
+        train(replace(recipe, start=start), other, tmp_path, False, 0, ignore_progress)
 
 
 def test_a_checkpoint_names_its_start_by_hash_and_not_by_path(
     finished: Path, tiny_prepared: PreparedStore, recipe: Recipe, tmp_path: Path
 ) -> None:
     start = RunFolder.checkpoints(finished)[-1]
-    train(replace(recipe, start=str(start), epochs=1), tiny_prepared, tmp_path, False, 0, quiet)
+    train(replace(recipe, start=str(start), epochs=1), tiny_prepared, tmp_path, False, 0, ignore_progress)
     digest = hashlib.sha256((start / "weights.safetensors").read_bytes()).hexdigest()
-    assert last(tmp_path).recipe["start"] == digest
+    assert load_last(tmp_path).recipe["start"] == digest
     assert str(finished) not in (RunFolder.checkpoints(tmp_path)[-1] / "checkpoint.json").read_text()
 
 
@@ -467,8 +467,15 @@ def test_a_checkpoint_names_its_start_by_hash_and_not_by_path(
 def test_a_start_of_another_net_is_bad_input(
     finished: Path, tiny_prepared: PreparedStore, recipe: Recipe, tmp_path: Path, change: str
 ) -> None:
-    """As where a user fine-tunes a net of other widths, or asks for a rank above that of the matrix."""
+    """A user may fine-tune a net of other widths, or ask for a rank above that of the matrix."""
     start = str(RunFolder.checkpoints(finished)[-1])
     fc6 = replace(recipe.net.fc6, units=65) if change == "units" else replace(recipe.net.fc6, rank=65)
     with pytest.raises(BadInput):
-        train(replace(recipe, net=replace(recipe.net, fc6=fc6), start=start), tiny_prepared, tmp_path, False, 0, quiet)
+        train(
+            replace(recipe, net=replace(recipe.net, fc6=fc6), start=start),
+            tiny_prepared,
+            tmp_path,
+            False,
+            0,
+            ignore_progress,
+        )

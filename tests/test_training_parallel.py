@@ -7,8 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support.tiny_recipe import assert_equal, last, untimed
-from torchrun import EXACT, NOISY, STEPS, Job, furthest, in_one, run_jobs, smooth_noise, told
+from support.tiny_recipe import assert_equal, drop_times, load_last
+from torchrun import (
+    EXACT,
+    NOISY,
+    STEPS,
+    Job,
+    measure_divergence,
+    read_reports,
+    run_jobs,
+    smooth_noise,
+    train_in_this_process,
+)
 
 from tencrop.common.errors import BadInput, Stopped, WorkFailed
 from tencrop.dataset.prepared_store import PreparedStore
@@ -31,7 +41,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> PreparedStore:
 def one(prepared: PreparedStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """20 steps of one process."""
     out = tmp_path_factory.mktemp("one")
-    in_one(prepared, Job(str(out), EXACT))
+    train_in_this_process(prepared, Job(str(out), EXACT))
     return out
 
 
@@ -41,7 +51,7 @@ def halfway(prepared: PreparedStore, one: Path, tmp_path_factory: pytest.TempPat
     out = tmp_path_factory.mktemp("halfway")
     shutil.copytree(one / "checkpoint-0003", out / "checkpoint-0003")
     with pytest.raises(Stopped):
-        in_one(prepared, Job(str(out), EXACT, resume=True), stop_at=(4, 2))
+        train_in_this_process(prepared, Job(str(out), EXACT, resume=True), stop_at=(4, 2))
     return out
 
 
@@ -69,14 +79,14 @@ def two(prepared: PreparedStore, halfway: Path, tmp_path_factory: pytest.TempPat
 
 
 def test_two_processes_train_as_one_does(one: Path, two: Path) -> None:
-    """After 20 steps; what is left is the order of summation, and here and there a switched maximum."""
-    of_weights, of_movement = furthest(last(one), last(two / "exact"))
+    """After 20 steps, only the order of summation and a few switched maxima make a difference."""
+    of_weights, of_movement = measure_divergence(load_last(one), load_last(two / "exact"))
     assert of_weights < 1e-5
     assert of_movement < 1e-2
 
 
 def test_the_history_holds_the_loss_and_error_of_the_whole_batch(one: Path, two: Path) -> None:
-    for alone, together in zip(untimed(last(one)), untimed(last(two / "exact")), strict=True):
+    for alone, together in zip(drop_times(load_last(one)), drop_times(load_last(two / "exact")), strict=True):
         assert together["train_loss"] == pytest.approx(alone["train_loss"], rel=1e-5)
         assert together["train_error"] * 16 * STEPS == pytest.approx(
             alone["train_error"] * 16 * STEPS, abs=1.01
@@ -84,7 +94,7 @@ def test_the_history_holds_the_loss_and_error_of_the_whole_batch(one: Path, two:
 
 
 def test_validation_counts_every_image_once(prepared: PreparedStore, two: Path) -> None:
-    saved = last(two / "noisy")
+    saved = load_last(two / "noisy")
     images = int(prepared.validation.sum())
     assert images % 2
     trainer = Trainer(load("source145", NOISY), prepared, World(0, 1, CPU))
@@ -113,7 +123,7 @@ def test_the_processes_batches_together_are_one_process_batch(prepared: Prepared
 
 
 def test_a_checkpoint_is_the_whole_net(one: Path, two: Path) -> None:
-    alone, together = last(one), last(two / "exact")
+    alone, together = load_last(one), load_last(two / "exact")
     for pair in ((alone.weights, together.weights), (alone.training, together.training)):
         mine, theirs = ({name: value.shape for name, value in part.items()} for part in pair)
         assert mine == theirs
@@ -123,11 +133,14 @@ def test_a_checkpoint_is_the_whole_net(one: Path, two: Path) -> None:
 
 def test_two_processes_finish_the_epoch_that_one_process_started(one: Path, halfway: Path, two: Path) -> None:
     assert halfway.joinpath("checkpoint-0003+000002").is_dir()
-    assert told(two / "begun_by_one", 0)[0]["ended"] == "well"
-    of_weights, of_movement = furthest(last(one), last(two / "begun_by_one"))
+    assert read_reports(two / "begun_by_one", 0)[0]["ended"] == "well"
+    of_weights, of_movement = measure_divergence(load_last(one), load_last(two / "begun_by_one"))
     assert of_weights < 1e-5
     assert of_movement < 1e-2
-    alone, together = untimed(last(one))[-1], untimed(last(two / "begun_by_one"))[-1]
+    alone, together = (
+        drop_times(load_last(one))[-1],
+        drop_times(load_last(two / "begun_by_one"))[-1],
+    )
     assert together["train_loss"] == pytest.approx(alone["train_loss"], rel=1e-5)
     assert together["train_error"] * 16 * STEPS == pytest.approx(alone["train_error"] * 16 * STEPS, abs=1.01)
 
@@ -136,33 +149,33 @@ def test_two_processes_finish_the_epoch_that_one_process_started(one: Path, half
 
 
 def test_the_same_seed_gives_the_same_weights(two: Path) -> None:
-    assert_equal(last(two / "noisy"), last(two / "again"))
+    assert_equal(load_last(two / "noisy"), load_last(two / "again"))
 
 
 def test_each_process_draws_masks_of_its_own(two: Path) -> None:
-    first, second = (told(two / "noisy", rank)[0]["masks"] for rank in (0, 1))
+    first, second = (read_reports(two / "noisy", rank)[0]["masks"] for rank in (0, 1))
     assert len(first) == 2 * 2 * STEPS  # dropouts, epochs, steps
     assert len({*first, *second}) == 2 * len(first)
-    assert first == told(two / "again", 0)[0]["masks"]
+    assert first == read_reports(two / "again", 0)[0]["masks"]
 
 
 def test_dropout_seeds_do_not_repeat() -> None:
     assert len({dropout_seed(*key) for key in np.ndindex(3, 5, 20, 4)}) == 3 * 5 * 20 * 4
 
 
-# ---- ends and new beginnings
+# ---- interruptions
 
 
 def test_a_signal_to_one_process_stops_both(two: Path) -> None:
     for rank in (0, 1):
-        first = told(two / "stopped", rank)[0]
+        first = read_reports(two / "stopped", rank)[0]
         assert first["ended"] == f"Stopped: stopped in epoch 2 after 2 of {STEPS} batches"
         assert first["checkpoints"] == ["checkpoint-0001", "checkpoint-0001+000002"]
 
 
 def test_a_stopped_and_resumed_run_equals_an_undisturbed_one(two: Path) -> None:
-    assert told(two / "stopped", 1)[1]["ended"] == "well"
-    assert_equal(last(two / "stopped"), last(two / "noisy"))
+    assert read_reports(two / "stopped", 1)[1]["ended"] == "well"
+    assert_equal(load_last(two / "stopped"), load_last(two / "noisy"))
 
 
 @pytest.mark.slow
@@ -170,7 +183,7 @@ def test_a_signal_to_the_whole_process_group_leaves_the_loaders_workers_to_end_w
     prepared: PreparedStore, tmp_path: Path
 ) -> None:
     run_jobs(prepared, [Job(str(tmp_path / "run"), NOISY, workers=1, term=(2, 0, 0))], alone=True)
-    (end,) = told(tmp_path / "run", 0)
+    (end,) = read_reports(tmp_path / "run", 0)
     assert end["ended"] == f"Stopped: stopped in epoch 2 after 1 of {STEPS} batches"
     assert end["checkpoints"] == ["checkpoint-0001", "checkpoint-0001+000001"]
 
@@ -183,22 +196,22 @@ def test_a_killed_process_costs_a_restart_and_changes_nothing(
     said = run_jobs(prepared, [Job(str(out), NOISY, resume=True, kill=(2, 3, 1))], restarts=1)
     assert (tmp_path / "killed.killed").exists()
     assert "SIGKILL" in said or "exitcode: -9" in said
-    assert len(told(out, 0)[0]["masks"]) == 2 * STEPS  # of the second epoch alone: the first was not trained again
-    assert_equal(last(out), last(two / "noisy"))
+    assert len(read_reports(out, 0)[0]["masks"]) == 2 * STEPS  # the second epoch's: the first was not trained again
+    assert_equal(load_last(out), load_last(two / "noisy"))
 
 
 def test_a_batch_that_does_not_divide_is_bad_input_in_both_processes(two: Path) -> None:
     for rank in (0, 1):
-        assert told(two / "odd", rank)[0]["ended"].startswith(
+        assert read_reports(two / "odd", rank)[0]["ended"].startswith(
             "BadInput: a batch of 15 does not divide among 2 processes"
         )
     assert not (two / "odd").exists()
 
 
 def test_processes_that_find_different_checkpoints_do_not_train(two: Path) -> None:
-    """As on two machines whose --out is not one folder."""
+    """Two machines whose --out is not the same folder look like this."""
     for rank in (0, 1):
-        assert "the processes find different checkpoints there" in told(two / "apart", rank)[0]["ended"]
+        assert "the processes find different checkpoints there" in read_reports(two / "apart", rank)[0]["ended"]
     assert not list(two.glob("apart0/*"))
 
 

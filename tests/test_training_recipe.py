@@ -404,7 +404,7 @@ def test_a_plateau_rule_can_be_set_and_is_not_scaled() -> None:
     assert recipe.plateau == Plateau(10.0, 3, 2)
 
 
-def test_differences_are_dotted_keys_with_both_values() -> None:
+def test_changes_are_dotted_keys_with_both_values() -> None:
     was = {"a": 1, "b": {"c": 2, "d": {"e": [3]}}, "only": True, "same": {"x": 1}}
     now = {"a": 1, "b": {"c": 5, "d": {"e": [4]}}, "new": {"y": 1}, "same": {"x": 1}}
     assert list(compare_recipes(was, now)) == [

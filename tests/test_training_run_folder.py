@@ -60,7 +60,7 @@ def test_the_newest_two_checkpoints_stay(run: RunFolder, tmp_path: Path) -> None
     assert Checkpoint.load(tmp_path / "checkpoint-0004").progress == {"history": history(4)}
 
 
-def test_checkpoints_in_the_middle_of_an_epoch_stand_between_those_of_its_ends(run: RunFolder, tmp_path: Path) -> None:
+def test_checkpoints_within_an_epoch_sort_between_those_of_its_ends(run: RunFolder, tmp_path: Path) -> None:
     run.save(checkpoint(0, steps=7))
     assert names(tmp_path) == ["checkpoint-0000+000007"]
     run.save(checkpoint(1))
@@ -72,7 +72,7 @@ def test_checkpoints_in_the_middle_of_an_epoch_stand_between_those_of_its_ends(r
     assert names(tmp_path) == ["checkpoint-0001+001200", "checkpoint-0002"]
 
 
-def test_an_epoch_that_is_not_over_adds_no_line_and_no_point(run: RunFolder, tmp_path: Path) -> None:
+def test_an_unfinished_epoch_adds_no_line_and_no_point(run: RunFolder, tmp_path: Path) -> None:
     run.save(checkpoint(1))
     drawn = ("metrics.csv", "curves.png", "conv1.png")
     for name in drawn:

@@ -126,7 +126,7 @@ def test_the_settings_depend_on_the_past_alone_so_resuming_needs_no_state() -> N
 @pytest.mark.parametrize(
     ("errors", "over"), [([], False), ([0.251], False), ([0.25], True), ([0.6, 0.2], True), ([0.2, 0.6], False)]
 )
-def test_figure_1_ends_behind_the_first_epoch_at_25_percent_training_error(errors: list[float], over: bool) -> None:
+def test_figure_1_ends_after_the_first_epoch_at_25_percent_training_error(errors: list[float], over: bool) -> None:
     recipe = load("figure1_relu")
     history = [make_record(train_error=error, center_top1_error=0.1) for error in errors]
     assert (compute_epoch_settings(recipe, history) is None) == over

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.tiny_recipe import OVERRIDES, assert_equal, last, quiet, untimed
+from support.tiny_recipe import OVERRIDES, assert_equal, drop_times, ignore_progress, load_last
 
 from tencrop.common.errors import BadInput
 from tencrop.dataset.prepared_store import PreparedStore
@@ -77,8 +77,8 @@ def undisturbed(tiny_prepared: PreparedStore, recipe: Recipe, tmp_path_factory: 
     out = tmp_path_factory.mktemp("undisturbed")
     with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng():
         patch.setattr(loop, "keep_freed_memory", lambda: None)
-        train(recipe, tiny_prepared, out, False, 0, quiet)
-    return last(out)
+        train(recipe, tiny_prepared, out, False, 0, ignore_progress)
+    return load_last(out)
 
 
 def train_in_a_process(
@@ -102,11 +102,11 @@ def train_in_a_process(
 
 
 def resumed(recipe: Recipe, prepared: PreparedStore, out: Path) -> Checkpoint:
-    """In another process than the one that it befell: this one."""
+    """Resume in another process than the interrupted one: this one."""
     with torch.random.fork_rng():
         torch.manual_seed(12345)
-        train(recipe, prepared, out, True, 0, quiet)
-    return last(out)
+        train(recipe, prepared, out, True, 0, ignore_progress)
+    return load_last(out)
 
 
 def names(out: Path) -> list[str]:
@@ -114,7 +114,7 @@ def names(out: Path) -> list[str]:
 
 
 def complaint(ended: "subprocess.CompletedProcess[str]") -> str:
-    """The one line that is not of the progress."""
+    """The only line that is not about progress."""
     (line,) = [line for line in ended.stderr.splitlines() if not line.startswith(("epoch ", "training "))]
     return line
 
@@ -153,7 +153,7 @@ def test_a_stopped_run_saves_its_position_and_resumes_bit_for_bit(
     assert names(tmp_path) == ["checkpoint-0001", "checkpoint-0001+000002"]
     ended = train_in_a_process(tiny_prepared, tmp_path, "", "--resume")
     assert (ended.returncode, "3 epochs" in ended.stdout) == (0, True)
-    assert_equal(last(tmp_path), undisturbed)  # train_loss of the epoch in two parts too
+    assert_equal(load_last(tmp_path), undisturbed)  # train_loss of the epoch in two parts too
 
 
 @pytest.mark.slow
@@ -174,7 +174,7 @@ def test_a_full_disk_is_one_line_and_the_last_checkpoint_stays_good(
     line = complaint(ended)
     assert line.startswith("tencrop: ") and "checkpoint-0002" in line and "File too large" in line
     assert names(tmp_path) == ["checkpoint-0001"]
-    assert untimed(last(tmp_path)) == untimed(undisturbed)[:1]
+    assert drop_times(load_last(tmp_path)) == drop_times(undisturbed)[:1]
     assert_equal(resumed(recipe, tiny_prepared, tmp_path), undisturbed)
 
 

@@ -9,7 +9,7 @@ import oracles
 import pytest
 import torch
 from support.epoch_records import make_record
-from support.tiny_recipe import OVERRIDES, quiet
+from support.tiny_recipe import OVERRIDES, ignore_progress
 
 from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.model.ten_crop_net import TenCropNet
@@ -43,10 +43,10 @@ def trainer(tiny_prepared: PreparedStore, recipe: Recipe) -> Trainer:
 def train_epoch(
     trainer: Trainer, settings: EpochSettings | None = None, progress: EpochProgress | None = None
 ) -> TrainingPass:
-    """The batches of an epoch behind the part that is done."""
+    """Train on the batches of an epoch after the position `progress`."""
     trainer.progress = progress or EpochProgress()
     loader = Loader(trainer.prepared, trainer.recipe, 0)
-    return trainer.train_epoch(loader, settings or EpochSettings(), Stop(), quiet)
+    return trainer.train_epoch(loader, settings or EpochSettings(), Stop(), ignore_progress)
 
 
 def state(trainer: Trainer) -> dict[str, np.ndarray]:
@@ -141,7 +141,7 @@ def test_training_is_in_train_mode_and_validation_in_eval_mode(trainer: Trainer)
 def test_training_and_validation_subtract_the_same_mean(
     tiny_prepared: PreparedStore, recipe: Recipe, reading: str
 ) -> None:
-    """A central crop, not mirrored and without noise, reaches the net alike on both ways."""
+    """A central crop, not mirrored and without noise, reaches the net the same way in both."""
     trainer = Trainer(replace(recipe, mean=reading), tiny_prepared, ALONE)  # type: ignore[arg-type]
     image = torch.from_numpy(tiny_prepared.pixels(0)[None].copy())
     normalize = trainer.objective.normalize

@@ -13,8 +13,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support.tiny_recipe import assert_equal, last, untimed
-from torchrun import EXACT, NOISY, STEPS, Job, environment, furthest, in_one, run_jobs, smooth_noise, told, torchrun
+from support.tiny_recipe import assert_equal, drop_times, load_last
+from torchrun import (
+    EXACT,
+    NOISY,
+    STEPS,
+    Job,
+    environment,
+    measure_divergence,
+    read_reports,
+    run_jobs,
+    smooth_noise,
+    torchrun,
+    train_in_this_process,
+)
 
 from tencrop import cli
 from tencrop.dataset.prepared_store import PreparedStore
@@ -30,7 +42,7 @@ from tencrop.training.trainer import Trainer
 from tencrop.training.two_columns import Column, Exchange, TwoColumns
 
 CPU = torch.device("cpu")
-FIGURE_2 = {  # kernels or units of one column, and what each of them sees
+FIGURE_2 = {  # kernels or units of one column, and the inputs of each
     "conv1.weight": (48, 3, 11, 11),
     "conv2.weight": (128, 48, 5, 5),
     "conv3.weight": (192, 256, 3, 3),
@@ -51,8 +63,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> PreparedStore:
 def one(prepared: PreparedStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of runs of one process."""
     runs = tmp_path_factory.mktemp("one")
-    in_one(prepared, Job(str(runs / "exact"), EXACT))
-    in_one(prepared, Job(str(runs / "apart"), (*EXACT, "epochs=1"), "no_communication"))
+    train_in_this_process(prepared, Job(str(runs / "exact"), EXACT))
+    train_in_this_process(prepared, Job(str(runs / "apart"), (*EXACT, "epochs=1"), "no_communication"))
     return runs
 
 
@@ -78,11 +90,11 @@ def two(prepared: PreparedStore, tmp_path_factory: pytest.TempPathFactory) -> Pa
 @pytest.mark.slow
 @pytest.mark.parametrize("run", ["exact", "apart"])
 def test_two_columns_train_as_the_whole_net_does(one: Path, two: Path, run: str) -> None:
-    """After 20 steps of source145, 5 of no_communication, the order of summation and a switched maximum remain."""
-    of_weights, of_movement = furthest(last(one / run), last(two / run))
+    """After 20 steps of source145, 5 of no_communication, only summation order and switched maxima differ."""
+    of_weights, of_movement = measure_divergence(load_last(one / run), load_last(two / run))
     assert of_weights < 1e-5
     assert of_movement < 1e-2
-    for alone, together in zip(untimed(last(one / run)), untimed(last(two / run)), strict=True):
+    for alone, together in zip(drop_times(load_last(one / run)), drop_times(load_last(two / run)), strict=True):
         assert together["train_loss"] == pytest.approx(alone["train_loss"], rel=1e-5)
         assert together["train_error"] * 16 * STEPS == pytest.approx(
             alone["train_error"] * 16 * STEPS, abs=1.01
@@ -91,14 +103,14 @@ def test_two_columns_train_as_the_whole_net_does(one: Path, two: Path, run: str)
 
 @pytest.mark.slow
 def test_both_processes_hold_the_same_last_layer(two: Path) -> None:
-    first, second = (told(two / "noisy", rank)[0]["fc8"] for rank in (0, 1))
+    first, second = (read_reports(two / "noisy", rank)[0]["fc8"] for rank in (0, 1))
     assert len(set(first)) == 2 * STEPS
     assert first == second
 
 
 @pytest.mark.slow
 def test_validation_counts_every_image_once(prepared: PreparedStore, two: Path) -> None:
-    saved = last(two / "noisy")
+    saved = load_last(two / "noisy")
     images = int(prepared.validation.sum())
     trainer = Trainer(load("source145", NOISY), prepared, World(0, 1, CPU))
     trainer.restore(saved)
@@ -115,7 +127,7 @@ def test_validation_counts_every_image_once(prepared: PreparedStore, two: Path) 
 
 @pytest.mark.slow
 def test_a_checkpoint_is_the_whole_net(one: Path, two: Path) -> None:
-    alone, together = last(one / "exact"), last(two / "exact")
+    alone, together = load_last(one / "exact"), load_last(two / "exact")
     for mine, theirs in ((alone.weights, together.weights), (alone.training, together.training)):
         assert shapes(mine) == shapes(theirs)
     assert AlexNet.from_weights(together.net, together.weights)(torch.zeros(1, 3, 224, 224)).shape == (1, 7)
@@ -126,35 +138,35 @@ def test_one_process_continues_where_two_columns_stopped(
     prepared: PreparedStore, one: Path, two: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(two / "exact" / "checkpoint-0003", tmp_path / "run" / "checkpoint-0003")
-    in_one(prepared, Job(str(tmp_path / "run"), EXACT, resume=True))
-    of_weights, of_movement = furthest(last(one / "exact"), last(tmp_path / "run"))
+    train_in_this_process(prepared, Job(str(tmp_path / "run"), EXACT, resume=True))
+    of_weights, of_movement = measure_divergence(load_last(one / "exact"), load_last(tmp_path / "run"))
     assert of_weights < 1e-5
     assert of_movement < 1e-2
 
 
 @pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights(two: Path) -> None:
-    assert_equal(last(two / "noisy"), last(two / "again"))
+    assert_equal(load_last(two / "noisy"), load_last(two / "again"))
 
 
 @pytest.mark.slow
 def test_each_column_draws_masks_of_its_own(two: Path) -> None:
-    first, second = (told(two / "noisy", rank)[0]["masks"] for rank in (0, 1))
+    first, second = (read_reports(two / "noisy", rank)[0]["masks"] for rank in (0, 1))
     assert len(first) == 2 * 2 * STEPS  # dropouts, epochs, steps
     assert len({*first, *second}) == 2 * len(first)
 
 
-# ---- ends and new beginnings
+# ---- interruptions
 
 
 @pytest.mark.slow
 def test_a_stopped_and_resumed_run_equals_an_undisturbed_one(two: Path) -> None:
     for rank in (0, 1):
-        stopped, resumed = told(two / "stopped", rank)
+        stopped, resumed = read_reports(two / "stopped", rank)
         assert stopped["ended"] == f"Stopped: stopped in epoch 2 after 2 of {STEPS} batches"
         assert stopped["checkpoints"] == ["checkpoint-0001", "checkpoint-0001+000002"]
         assert resumed["ended"] == "well"
-    assert_equal(last(two / "stopped"), last(two / "noisy"))
+    assert_equal(load_last(two / "stopped"), load_last(two / "noisy"))
 
 
 @pytest.mark.slow
@@ -185,7 +197,7 @@ def test_sigterm_to_torchrun_saves_what_its_processes_trained(
         process.send_signal(signal.SIGTERM)
         said = process.communicate(timeout=60)[1]
     assert said.count("what was done is saved: go on with --resume") == 2  # each process
-    assert 1 <= len(last(out).progress["history"]) < 9
+    assert 1 <= len(load_last(out).progress["history"]) < 9
     shorter, first = (Checkpoint.load(run / "checkpoint-0001") for run in (out, two / "noisy"))
     assert all(np.array_equal(shorter.weights[name], value) for name, value in first.weights.items())
 

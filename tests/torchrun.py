@@ -61,7 +61,7 @@ STEP, ITER_EPOCH, RAND_LIKE = (
     Trainer._step,
     Loader.iter_epoch,
     torch.rand_like,
-)  # as they are before a test listens to them
+)  # as they are without hooks
 
 
 @dataclass(frozen=True)
@@ -76,13 +76,13 @@ class Job:
     set: Sequence[str]
     recipe: str = "source145"
     columns: bool = False
-    apart: bool = False  # each process in a folder of its own
+    apart: bool = False  # each process has a folder of its own
     resume: bool = False
     workers: int = 0
     kill: Sequence[int] = ()
     term: Sequence[int] = ()
-    masks: list[str] = field(default_factory=list)  # digests: of each dropout's mask
-    fc8: list[str] = field(default_factory=list)  # and of the last layer after each step
+    masks: list[str] = field(default_factory=list)  # a digest of each dropout mask
+    fc8: list[str] = field(default_factory=list)  # a digest of the last layer after each step
 
 
 def smooth_noise(root: Path) -> PreparedStore:
@@ -100,18 +100,18 @@ def smooth_noise(root: Path) -> PreparedStore:
 
 
 def torchrun(*command: str, restarts: int = 0) -> list[str]:
-    """The command line of two processes."""
+    """Make the command line that starts two processes."""
     flags = ("--standalone", "--nproc-per-node=2", f"--max-restarts={restarts}")
     return [sys.executable, "-m", "torch.distributed.run", *flags, *command]
 
 
 def environment() -> dict[str, str]:
-    """One thread a process, and the modules of this checkout."""
+    """Environment with one thread per process and the modules of this checkout."""
     return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
 
 
 def run_jobs(prepared: PreparedStore, jobs: Sequence[Job], restarts: int = 0, alone: bool = False) -> str:
-    """Do the jobs one after another in the same two processes, or in one alone -> what these said."""
+    """Run the jobs one after another in the same two processes, or in one; returns their stderr."""
     plan = Path(f"{jobs[0].out}.jobs.json")
     plan.write_text(json.dumps([dataclasses.asdict(job) for job in jobs]))
     worker = (__file__, str(prepared.root), str(plan))
@@ -123,12 +123,12 @@ def run_jobs(prepared: PreparedStore, jobs: Sequence[Job], restarts: int = 0, al
     return done.stderr
 
 
-def in_one(prepared: PreparedStore, job: Job, stop_at: tuple[int, int] | None = None) -> None:
+def train_in_this_process(prepared: PreparedStore, job: Job, stop_at: tuple[int, int] | None = None) -> None:
     """Train in this process alone; `stop_at` (epoch, step) stops it in the middle."""
     stops: list[Stop] = []
 
-    class Heard(Stop):
-        def __enter__(self) -> "Heard":
+    class RecordedStop(Stop):
+        def __enter__(self) -> "RecordedStop":
             stops.append(self)
             return self
 
@@ -138,18 +138,18 @@ def in_one(prepared: PreparedStore, job: Job, stop_at: tuple[int, int] | None = 
 
     with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng():
         patch.setattr(loop, "keep_freed_memory", lambda: None)  # the tests' process keeps its allocator
-        patch.setattr(loop, "Stop", Heard)
+        patch.setattr(loop, "Stop", RecordedStop)
         patch.setattr(Trainer, "_step", step)
         loop.train(load(job.recipe, job.set), prepared, Path(job.out), job.resume, 0, lambda *_: None)
 
 
-def told(out: Path, rank: int) -> list[dict[str, Any]]:
-    """What a process tells of each job in this folder: how it ended, the checkpoints then, and its digests."""
+def read_reports(out: Path, rank: int) -> list[dict[str, Any]]:
+    """Read a process's reports on the jobs in a folder: how each ended, its checkpoints and its digests."""
     return [json.loads(line) for line in Path(f"{out}.rank{rank}").read_text().splitlines()]
 
 
-def furthest(one: Checkpoint, other: Checkpoint) -> tuple[float, float]:
-    """How far two trainings of one beginning have come apart, the worst over all parameters, by Euclidean norms.
+def measure_divergence(one: Checkpoint, other: Checkpoint) -> tuple[float, float]:
+    """Measure how far two trainings with the same start differ, the worst over all parameters, by Euclidean norms.
 
     |difference| / |weights| over the parameters that did not begin at 0, and |difference| / |movement since the
     beginning| over all but the biases that began at 1, of whose movement fp32 keeps three digits.
@@ -166,7 +166,7 @@ def furthest(one: Checkpoint, other: Checkpoint) -> tuple[float, float]:
     return max(of_weights), max(of_movement)
 
 
-# ---- what each of the processes does
+# ---- the worker
 
 
 def main() -> None:
@@ -175,7 +175,7 @@ def main() -> None:
     with parallel.init_distributed() as world:
         loop.init_distributed = lambda: nullcontext(world)  # type: ignore[assignment, attr-defined, return-value]
         for job in jobs:
-            _hooked(job, world.rank)
+            _install_hooks(job, world.rank)
             ended = _train(job, prepared, world.rank)
             world.any(False)  # wait: the first process writes
             checkpoints = [path.name for path in RunFolder.checkpoints(Path(job.out))]
@@ -195,8 +195,8 @@ def _train(job: Job, prepared: PreparedStore, rank: int) -> str:
     return "well"
 
 
-def _hooked(job: Job, rank: int) -> None:
-    """Send the job's signals when their time comes, and listen to the dropout masks and the last layer."""
+def _install_hooks(job: Job, rank: int) -> None:
+    """Make a process send the job's signals at their step, and record dropout masks and the last layer."""
 
     def _step(self: Trainer, batch: Batch, settings: EpochSettings, step: int) -> Tensor:
         here, marker = [self.epoch_number, step, rank], Path(f"{job.out}.killed")

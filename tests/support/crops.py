@@ -11,7 +11,7 @@ BROKEN = b"\xff\xd8\xff\xe0 no more"  # a JPEG's beginning
 def write_crops(
     root: Path, photographs: Mapping[str, Path], images: int, broken: str | None = "pagoda/china07.jpg"
 ) -> Path:
-    """Write so many below `root`, and in the place of one of them what is no image."""
+    """Write so many crops below `root`. `broken` is the path of the one that becomes a damaged file."""
     for label, (name, source) in zip(("pagoda", "sunflower"), photographs.items(), strict=True):
         (root / label).mkdir(parents=True)
         with Image.open(source) as image:
@@ -25,6 +25,6 @@ def write_crops(
 
 
 def assert_same_validation(run: Path, other: Path) -> None:
-    """Two validations, byte for byte."""
+    """Compare the results of two validations byte for byte."""
     for name in ("predictions.parquet", "summary.json"):
         assert (run / name).read_bytes() == (other / name).read_bytes()

@@ -1,4 +1,4 @@
-"""A thin net's recipe for the tiny data set, three batches an epoch, and what the tests of its runs compare."""
+"""A thin net's recipe for the tiny data set, three batches per epoch, and comparisons of its runs."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +9,7 @@ import numpy as np
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.training.run_folder import RunFolder
 
-OVERRIDES = [
+OVERRIDES = [  # of recipe caltech101
     "compile=false",
     "precision=fp32",
     "optim.batch=8",
@@ -26,21 +26,21 @@ OVERRIDES = [
 TIMES = ("seconds", "images_per_s")
 
 
-def quiet(epoch: int, share: float, shown: Mapping[str, float]) -> None:
-    """Progress that nobody hears."""
+def ignore_progress(epoch: int, share: float, shown: Mapping[str, float]) -> None:
+    """Report nothing."""
 
 
-def last(out: Path) -> Checkpoint:
+def load_last(out: Path) -> Checkpoint:
     return Checkpoint.load(RunFolder.checkpoints(out)[-1])
 
 
-def untimed(checkpoint: Checkpoint) -> list[dict[str, Any]]:
+def drop_times(checkpoint: Checkpoint) -> list[dict[str, Any]]:
     return [{key: value for key, value in row.items() if key not in TIMES} for row in checkpoint.progress["history"]]
 
 
 def assert_equal(a: Checkpoint, b: Checkpoint) -> None:
-    """Bit for bit: weights, velocities, and the history but for its times."""
-    assert untimed(a) == untimed(b)
+    """Compare weights, velocities and the history without its times, bit for bit."""
+    assert drop_times(a) == drop_times(b)
     for ours, theirs in ((a.weights, b.weights), (a.training, b.training)):
         assert set(ours) == set(theirs)
         for name, value in theirs.items():
