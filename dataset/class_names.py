@@ -93,7 +93,7 @@ def read_labels_by_index(words: Sequence[str], names: Path | None) -> tuple[Labe
     return tuple(Label(id, name) for id, name in table.items())
 
 
-def check_wnids(root: Path, labels: tuple[Label, ...], seen: Mapping[int, set[str]]) -> tuple[Label, ...]:
+def adopt_wnids(root: Path, labels: tuple[Label, ...], seen: Mapping[int, set[str]]) -> tuple[Label, ...]:
     """Compare classes with the wnids in their images' names; `seen` maps a label's index to its images' wnids.
 
     Where every class has exactly one wnid, different from the others, the wnids become the ids. Raises BadInput where a

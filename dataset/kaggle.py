@@ -46,7 +46,9 @@ def _iter_validation(root: Path, held: Path, index: dict[str, int]) -> Iterator[
     stems = {Path(id).stem for id in ids}
     if stems != wnids.keys():
         odd = sorted(stems ^ wnids.keys())[0]
-        raise BadInput(f"{file}: lists {len(wnids)} images, {held} holds {len(ids)}; {odd} is in only one of the two")
+        raise BadInput(
+            f"{file}: lists {len(wnids)} images, {held} holds {len(ids)}, and {odd} is in only one of the two"
+        )
     unknown = sorted(set(wnids.values()) - index.keys())
     if unknown:
         raise BadInput(f"{file}: {unknown[0]!r} is none of the {len(index)} classes of {root / IMAGES / 'train'}")

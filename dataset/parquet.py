@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tencrop.common.errors import BadInput
-from tencrop.dataset.class_names import WNID, check_wnids, find_names_file, read_labels_by_index
+from tencrop.dataset.class_names import WNID, adopt_wnids, find_names_file, read_labels_by_index
 from tencrop.dataset.parquet_rows import RowGroups
 from tencrop.dataset.source import Entries, Entry, ProgressCallback
 from tencrop.dataset.split_from_path import choose_held_split, infer_split
@@ -67,7 +67,7 @@ def open_parquet(root: Path, found: list[str], names: Path | None, progress: Pro
         raise BadInput(f"{root}: holds label {labels.max()}, but only {len(classes)} classes are named")
     unique = not paths.null_count and pc.count_distinct(paths).as_py() == len(paths)
     entries = Entries.from_columns(root, paths if unique else ids, labels, validation, places)
-    checked = check_wnids(root, classes, _find_wnids(paths, labels))
+    checked = adopt_wnids(root, classes, _find_wnids(paths, labels))
     return Parquet(root, checked, entries, RowGroups(tuple(root / path for path in files)))
 
 

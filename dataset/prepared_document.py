@@ -1,4 +1,4 @@
-"""The documents of a prepared store: plan.json says what is prepared, prepared.json also what came of it."""
+"""The documents of a prepared store: plan.json describes source and settings, prepared.json adds counts of images."""
 
 import json
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from tencrop.model.contract import Contract
 
 @dataclass(frozen=True)
 class PreparationPlan:
-    """What a prepared store is made from, and how. Field names and their order are stored."""
+    """The source and the settings of a prepared store. Field names and their order are stored."""
 
     contract: Contract
     holdout: float | None  # share of each class for validation; None: the data set has validation images of its own
@@ -22,7 +22,7 @@ class PreparationPlan:
     part: int  # images per part
 
     def to_json(self) -> str:
-        """Write the document as text."""
+        """Convert the document to JSON."""
         return json.dumps(dump(self), indent=1, ensure_ascii=False)
 
     def write_or_check(self, file: Path) -> None:

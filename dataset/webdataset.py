@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tencrop.common.errors import BadInput
 from tencrop.dataset.byte_range import read_at
-from tencrop.dataset.class_names import WNID, check_wnids, find_names_file, read_labels_by_index, read_lines
+from tencrop.dataset.class_names import WNID, adopt_wnids, find_names_file, read_labels_by_index, read_lines
 from tencrop.dataset.folder import list_subfolders
 from tencrop.dataset.source import SUFFIXES, Entries, Entry, ProgressCallback
 from tencrop.dataset.split_from_path import WORDS, Split, choose_held_split, infer_split
@@ -42,7 +42,7 @@ def open_webdataset(root: Path, tars: list[str], names: Path | None, progress: P
                 yield entry
 
     entries = Entries.collect(root, iter_entries(), progress)
-    return Tars(root, check_wnids(root, labels, seen), entries, files)
+    return Tars(root, adopt_wnids(root, labels, seen), entries, files)
 
 
 def find_webdataset_tars(root: Path) -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tencrop.common.errors import BadInput
-from tencrop.dataset.class_names import check_wnids, read_labels_by_index, read_names
+from tencrop.dataset.class_names import adopt_wnids, read_labels_by_index, read_names
 from tencrop.model.contract import Label
 
 
@@ -66,7 +66,7 @@ def test_another_number_of_classes_is_bad_input(tmp_path: Path) -> None:
 
 def test_wnids_of_images_become_ids_only_where_each_class_has_one_of_its_own() -> None:
     labels = (Label("dog", "dog"), Label("cat", "cat"))
-    assert check_wnids(Path("x"), labels, {0: {"n02084071"}, 1: {"n02121620"}}) == (
+    assert adopt_wnids(Path("x"), labels, {0: {"n02084071"}, 1: {"n02121620"}}) == (
         Label("n02084071", "dog"),
         Label("n02121620", "cat"),
     )
@@ -76,4 +76,4 @@ def test_wnids_of_images_become_ids_only_where_each_class_has_one_of_its_own() -
         {0: {"n02084071"}, 1: {"n02084071"}},
         {},
     ):
-        assert check_wnids(Path("x"), labels, seen) == labels  # superclasses, other names
+        assert adopt_wnids(Path("x"), labels, seen) == labels  # superclasses, other names

@@ -69,7 +69,7 @@ class Recipe:
     name: str
     about: str
     epochs: Count
-    mean: Literal["aligned", "center"] = "aligned"
+    mean: Literal["aligned", "center"] = "aligned"  # subtract the part of the mean image under a crop, or its center
     seed: Natural = 0
     start: str = ""  # checkpoint to fine-tune, its matrices factorised to this recipe's ranks
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"  # of layers and norms; weights and update are fp32
@@ -102,15 +102,15 @@ def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
     if recipe.events and event_epochs != recipe.epochs:
         if not isinstance(event_epochs, int) or event_epochs < 1:
             raise BadInput(f"recipe {name}: events without epochs of its own to scale them from")
-        factor = (
-            recipe.epochs / event_epochs
-        )  # an event after the first epoch stays after it, however few epochs there are
-        scaled = [
-            dataclasses.replace(event, after=max(round(event.after * factor), min(event.after, 1)))
-            for event in recipe.events
-        ]
-        recipe = dataclasses.replace(recipe, events=tuple(scaled))
+        recipe = dataclasses.replace(recipe, events=_scale_events(recipe.events, recipe.epochs / event_epochs))
     return recipe
+
+
+def _scale_events(events: Sequence[Event], factor: float) -> tuple[Event, ...]:
+    """Scale the epochs of events. An event after the first epoch or later stays there, however small the factor."""
+    return tuple(
+        dataclasses.replace(event, after=max(round(event.after * factor), min(event.after, 1))) for event in events
+    )
 
 
 def to_plain(recipe: Recipe) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def check_same_run(
         raise BadInput("--resume: the run's checkpoint is of another net or data set", "choose another --out")
     if saved.training.keys() != velocities:
         raise BadInput(
-            "--resume: the run's checkpoint has no momentum to go on with",
+            "--resume: the run's checkpoint has no momentum to resume with",
             "name it by --set start=CHECKPOINT in another --out",
         )
     old_recipe = parse(Recipe, saved.recipe, "--resume: the checkpoint's recipe")
