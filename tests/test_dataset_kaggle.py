@@ -97,7 +97,7 @@ MISFITS: dict[str, tuple[Callable[[Path], object], str]] = {
     "csv that is no text": (lambda root: write(root / SOLUTION, b"\xff\xfe\x00"), "expected the columns"),
     "image that is gone": (
         lambda root: (root / IMAGES / "val" / "ILSVRC2012_val_00000004.JPEG").unlink(),
-        "lists 5 images, .* holds 4; ILSVRC2012_val_00000004",
+        "lists 5 images, .* holds 4, and ILSVRC2012_val_00000004",
     ),
     "unknown class": (
         lambda root: remove(root / IMAGES / "train" / SORTED[2]),
