@@ -77,23 +77,23 @@ class PreparedStore:
         """Pickle the folder's path alone: a worker process opens the folder itself."""
         return PreparedStore.open, (self.root,)
 
-    def image(self, index: int) -> Image.Image:
+    def open_image(self, index: int) -> Image.Image:
         """Open an image, RGB, R x R. Opens its part each time: a process may not hold 1300 parts open at once."""
         part, start, size = self.where[index].tolist()
         return Image.open(io.BytesIO(read_at(self.root / f"part-{part:05d}.bin", start, size)), formats=("JPEG",))
 
-    def pixels(self, index: int) -> np.ndarray:
+    def read_pixels(self, index: int) -> np.ndarray:
         """Decode an image, uint8 [R,R,3]."""
-        return np.asarray(self.image(index))
+        return np.asarray(self.open_image(index))
 
-    def batches(self, indices: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def iter_batches(self, indices: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield (uint8 [n,R,R,3], labels [n]) in order; n is `size` except in the last batch.
 
         Threads, one per core, decode one batch ahead.
         """
         groups = [indices[start : start + size] for start in range(0, len(indices), size)]
         with ThreadPoolExecutor(cores()) as pool:
-            submitted = ([pool.submit(self.pixels, int(index)) for index in group] for group in groups)
+            submitted = ([pool.submit(self.read_pixels, int(index)) for index in group] for group in groups)
             pending = [*islice(submitted, 1)]
             for group in groups:
                 pending += islice(submitted, 1)

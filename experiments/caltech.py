@@ -68,7 +68,7 @@ def run_fold(options: argparse.Namespace) -> None:
     prepare(visible, prepared, 0, lambda done: None)
     started = time.time()
     history = train(recipe, PreparedStore.open(prepared), run, True, None, print_epoch)
-    export(RunFolder.checkpoints(run)[-1], model, "fp32", 0, None)
+    export(RunFolder.list_checkpoints(run)[-1], model, "fp32", 0, None)
     classifier = open_classifier(model, EngineOptions(precision=options.precision))
     evaluate_source(source, classifier, holdout=0, out=options.out / "report", resume=True)
     result = {

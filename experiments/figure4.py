@@ -81,11 +81,11 @@ def feature_functions(checkpoint: Checkpoint) -> dict[str, Features]:
 @torch.inference_mode()
 def find_nearest(features: Features, prepared: PreparedStore, queries: np.ndarray, among: np.ndarray) -> np.ndarray:
     """The images of `among` nearest to each query by Euclidean distance, closest first: [len(queries),NEAREST]."""
-    own = torch.cat([features(torch.from_numpy(images)) for images, _ in prepared.batches(queries, BATCH)])
+    own = torch.cat([features(torch.from_numpy(images)) for images, _ in prepared.iter_batches(queries, BATCH)])
     squares = own.square().sum(1, keepdim=True)
     distances, found = torch.empty(len(queries), 0), torch.empty(len(queries), 0, dtype=torch.int64)
     starts = range(0, len(among), BATCH)
-    for start, (images, _) in zip(starts, prepared.batches(among, BATCH), strict=True):
+    for start, (images, _) in zip(starts, prepared.iter_batches(among, BATCH), strict=True):
         indices = torch.from_numpy(among[start : start + BATCH]).expand(len(queries), -1)
         others = features(torch.from_numpy(images))
         # squared distances; torch.cdist would copy all queries for each batch
@@ -102,7 +102,7 @@ def draw(prepared: PreparedStore, queries: np.ndarray, found: np.ndarray, pictur
     for row, image, others in zip(axes, queries, found, strict=True):
         for place, index in zip(row, (image, *others), strict=True):
             label = prepared.labels[index]
-            place.imshow(prepared.pixels(int(index)))
+            place.imshow(prepared.read_pixels(int(index)))
             place.set_title(
                 prepared.contract.labels[label].name, fontsize=7, color="k" if label == prepared.labels[image] else "r"
             )

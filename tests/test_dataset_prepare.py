@@ -86,7 +86,7 @@ def test_statistics_are_those_of_the_decoded_training_images(tiny_prepared: Prep
 
 def test_pixels_are_close_to_the_originals(tiny_prepared: PreparedStore, source: Source) -> None:
     for index, original in enumerate(x for x in originals(source) if x is not None):
-        pixels = tiny_prepared.pixels(index)
+        pixels = tiny_prepared.read_pixels(index)
         assert pixels.shape == (256, 256, 3)
         assert pixels.dtype == np.uint8
         assert np.abs(pixels.astype(int) - original).mean() < 1.5
@@ -100,7 +100,7 @@ def test_photographs_survive_the_cache_nearly_untouched(photographs: dict[str, P
     prepared = PreparedStore.open(tmp_path / "out")
     for index, path in enumerate(photographs.values()):
         original = decode(path.read_bytes(), Contract())[0].astype(float)
-        assert np.sqrt(((prepared.pixels(index) - original) ** 2).mean()) < 3.0  # above 38 dB
+        assert np.sqrt(((prepared.read_pixels(index) - original) ** 2).mean()) < 3.0  # above 38 dB
 
 
 def test_chroma_is_kept_at_full_resolution(tiny_prepared: PreparedStore) -> None:
@@ -118,7 +118,7 @@ def test_the_size_of_the_parts_changes_no_result(tiny_prepared: PreparedStore, s
     assert sorted(path.name for path in tmp_path.glob("*.bin")) == [f"part-0000{part}.bin" for part in range(4)]
     np.testing.assert_array_equal(cut.labels, tiny_prepared.labels)
     np.testing.assert_array_equal(cut.validation, tiny_prepared.validation)
-    assert all(np.array_equal(cut.pixels(index), tiny_prepared.pixels(index)) for index in range(30))
+    assert all(np.array_equal(cut.read_pixels(index), tiny_prepared.read_pixels(index)) for index in range(30))
     np.testing.assert_allclose(cut.statistics.mean, tiny_prepared.statistics.mean, rtol=1e-6)
 
 
@@ -307,7 +307,7 @@ def test_ilsvrc_is_prepared_with_its_own_split(tmp_path: Path) -> None:
     np.testing.assert_array_equal(prepared.labels, source.entries.labels)
     expected = [decode(data, Contract())[0] for data in validation_images().values()]
     for index, pixels in zip(np.flatnonzero(prepared.validation), expected, strict=True):
-        assert np.abs(prepared.pixels(int(index)).astype(int) - pixels).max() <= 2
+        assert np.abs(prepared.read_pixels(int(index)).astype(int) - pixels).max() <= 2
 
 
 def test_validation_images_alone_are_not_prepared(tmp_path: Path) -> None:

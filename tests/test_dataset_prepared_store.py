@@ -15,15 +15,15 @@ from tencrop.dataset.prepared_store import DOCUMENT, INDEX, STATISTICS, Prepared
 
 def test_batches_come_in_order_with_their_labels(tiny_prepared: PreparedStore) -> None:
     indices = np.random.default_rng(0).permutation(30)[:17]
-    batches = list(tiny_prepared.batches(indices, 5))
+    batches = list(tiny_prepared.iter_batches(indices, 5))
     assert [len(images) for images, _ in batches] == [5, 5, 5, 2]
     np.testing.assert_array_equal(np.concatenate([labels for _, labels in batches]), tiny_prepared.labels[indices])
-    expected = np.stack([tiny_prepared.pixels(int(index)) for index in indices])
+    expected = np.stack([tiny_prepared.read_pixels(int(index)) for index in indices])
     np.testing.assert_array_equal(np.concatenate([images for images, _ in batches]), expected)
 
 
 def test_no_indices_give_no_batches(tiny_prepared: PreparedStore) -> None:
-    assert list(tiny_prepared.batches(np.array([], np.int64), 5)) == []
+    assert list(tiny_prepared.iter_batches(np.array([], np.int64), 5)) == []
 
 
 def copy_of(prepared: PreparedStore, tmp_path: Path) -> Path:

@@ -26,7 +26,7 @@ def checkpoint(source145: Checkpoint, tiny_prepared: PreparedStore) -> Checkpoin
 
 @torch.inference_mode()
 def test_the_hidden_features_are_the_input_of_fc8(checkpoint: Checkpoint, tiny_prepared: PreparedStore) -> None:
-    images = torch.from_numpy(np.stack([tiny_prepared.pixels(index) for index in range(4)]))
+    images = torch.from_numpy(np.stack([tiny_prepared.read_pixels(index) for index in range(4)]))
     hidden = feature_functions(checkpoint)["hidden layer"](images)
     logits = hidden @ torch.from_numpy(checkpoint.weights["fc8.weight"]).T + torch.from_numpy(
         checkpoint.weights["fc8.bias"]
@@ -41,7 +41,7 @@ def test_the_nearest_images_are_those_that_a_plain_search_finds(
     monkeypatch.setattr("experiments.figure4.BATCH", 4)  # fewer than NEAREST
     every = np.arange(len(tiny_prepared.labels))
     queries, among = every[::5], every[every % 5 > 0]
-    corner = np.stack([tiny_prepared.pixels(int(index))[:9, :9].astype(np.float64).ravel() for index in every])
+    corner = np.stack([tiny_prepared.read_pixels(int(index))[:9, :9].astype(np.float64).ravel() for index in every])
     found = find_nearest(lambda images: images[:, :9, :9].float().flatten(1), tiny_prepared, queries, among)
     expected = [
         sorted(among, key=lambda other: float(np.sum((corner[other] - corner[image]) ** 2)))[:NEAREST]

@@ -119,7 +119,7 @@ def test_a_stored_prepared_data_set_is_opened_and_prepared_again_the_same(
     shutil.copytree(STORED / "prepared", tmp_path, dirs_exist_ok=True)
     stored = PreparedStore.open(tmp_path)
     assert (len(stored.labels), int(stored.validation.sum())) == (12, 2)
-    assert stored.pixels(0).shape == (40, 40, 3) and stored.statistics.mean.shape == (3, 40, 40)
+    assert stored.read_pixels(0).shape == (40, 40, 3) and stored.statistics.mean.shape == (3, 40, 40)
     contract = stored.contract
     monkeypatch.setattr("tencrop.dataset.prepare.Contract", lambda labels: contract)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
@@ -155,7 +155,7 @@ def test_a_stored_training_is_resumed(tmp_path: Path) -> None:
     timed = ("seconds", "images_per_s")
     expected = {key: value for key, value in EXPECTED["third_epoch"].items() if key not in timed}
     assert {key: value for key, value in history[2].items() if key not in timed} == pytest.approx(expected, rel=1e-3)
-    assert [path.name for path in RunFolder.checkpoints(tmp_path)] == ["checkpoint-0002", "checkpoint-0003"]
+    assert [path.name for path in RunFolder.list_checkpoints(tmp_path)] == ["checkpoint-0002", "checkpoint-0003"]
 
 
 def test_a_stored_training_that_was_stopped_in_an_epoch_ends_as_the_one_that_was_not(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_a_batch_holds_the_drawn_crops_of_its_images(tiny_prepared: PreparedStor
     for batch, group in zip(batches, groups, strict=True):
         for i, (epoch, sample) in enumerate(group):
             chance = draw(plan.augment, tiny_prepared.contract, plan.seed, epoch, sample)
-            cut = tiny_prepared.pixels(sample)[chance.top :, chance.left :][:224, :224]
+            cut = tiny_prepared.read_pixels(sample)[chance.top :, chance.left :][:224, :224]
             np.testing.assert_array_equal(batch.crops[i].numpy(), cut[:, ::-1] if chance.mirrored else cut)
             assert batch.corners[i].tolist() == [chance.top, chance.left]
             assert bool(batch.mirrored[i]) == chance.mirrored

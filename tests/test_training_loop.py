@@ -143,7 +143,7 @@ def test_an_interrupted_run_resumed_equals_an_uninterrupted_run(
 
     with pytest.raises(Interrupted):
         train(recipe, tiny_prepared, tmp_path, False, workers, interrupt)
-    assert len(RunFolder.checkpoints(tmp_path)) == min(at[0] - 1, KEEP)
+    assert len(RunFolder.list_checkpoints(tmp_path)) == min(at[0] - 1, KEEP)
     torch.manual_seed(12345)  # another process
     train(recipe, tiny_prepared, tmp_path, True, workers, ignore_progress)
     assert_equal(load_last(tmp_path), load_last(finished))
@@ -174,7 +174,7 @@ def test_a_stopped_run_resumed_equals_an_uninterrupted_run(
 
     with pytest.raises(Stopped, match=message):
         train(recipe, tiny_prepared, tmp_path, False, 0, ask)
-    assert RunFolder.checkpoints(tmp_path)[-1].name == saved
+    assert RunFolder.list_checkpoints(tmp_path)[-1].name == saved
     torch.manual_seed(12345)
     train(recipe, tiny_prepared, tmp_path, True, 0, ignore_progress)
     assert_equal(load_last(tmp_path), load_last(finished))
@@ -201,7 +201,7 @@ def test_another_seed_is_another_run(
 
 
 def test_frozen_layers_stay_as_they_were(finished: Path) -> None:
-    third, fourth = (Checkpoint.load(path).weights for path in RunFolder.checkpoints(finished))
+    third, fourth = (Checkpoint.load(path).weights for path in RunFolder.list_checkpoints(finished))
     for name, value in third.items():
         assert np.array_equal(fourth[name], value) == name.startswith("conv1."), name
 
@@ -227,7 +227,7 @@ def test_a_run_ends_at_the_training_error_of_its_recipe(
 ) -> None:
     """Like the runs of figure 1; here the first epoch is good enough."""
     history = train(replace(recipe, until_train_error=1.0), tiny_prepared, tmp_path, False, 0, ignore_progress)
-    assert len(history) == len(RunFolder.checkpoints(tmp_path)) == 1
+    assert len(history) == len(RunFolder.list_checkpoints(tmp_path)) == 1
 
 
 # ---- refusals
@@ -330,7 +330,7 @@ def test_resuming_with_other_images_of_the_same_classes_is_bad_input(
 def test_a_checkpoint_without_momentum_is_not_resumed(
     copied: Path, tiny_prepared: PreparedStore, recipe: Recipe
 ) -> None:
-    for folder in RunFolder.checkpoints(copied):
+    for folder in RunFolder.list_checkpoints(copied):
         (folder / "training.safetensors").unlink()
     with pytest.raises(BadInput, match=r"--resume: .*no momentum.*start="):
         train(replace(recipe, epochs=5), tiny_prepared, copied, True, 0, ignore_progress)
@@ -359,7 +359,7 @@ def test_a_loss_that_is_not_a_number_is_reported_within_ten_batches(
         WorkFailed, match=r"^epoch 1: the loss is (nan|inf) after 10 batches; lower optim\.lr \(it is 1e\+20\)"
     ):
         train(wild, tiny_prepared, tmp_path, False, 0, ignore_progress)
-    assert RunFolder.checkpoints(tmp_path) == []
+    assert RunFolder.list_checkpoints(tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -424,7 +424,7 @@ def test_low_rank_layers_need_a_trained_net(tiny_prepared: PreparedStore, recipe
 def test_fine_tuning_starts_from_the_trained_net_factorised(
     finished: Path, tiny_prepared: PreparedStore, recipe: Recipe, tmp_path: Path
 ) -> None:
-    start = RunFolder.checkpoints(finished)[-1]
+    start = RunFolder.list_checkpoints(finished)[-1]
     train(replace(ranked(recipe, str(start)), epochs=1), tiny_prepared, tmp_path, False, 0, ignore_progress)
     tuned, trained = load_last(tmp_path).weights, Checkpoint.load(start).weights
     np.testing.assert_array_equal(tuned["conv3.weight"], trained["conv3.weight"])  # frozen
@@ -446,7 +446,7 @@ def test_a_start_that_is_not_a_checkpoint_is_bad_input(
 def test_a_start_of_other_classes_is_bad_input(
     finished: Path, tiny_prepared: PreparedStore, recipe: Recipe, tmp_path: Path
 ) -> None:
-    start = str(RunFolder.checkpoints(finished)[-1])
+    start = str(RunFolder.list_checkpoints(finished)[-1])
     labels = (*tiny_prepared.contract.labels[:2], Label("dog", "dog"))
     other = replace(tiny_prepared, contract=replace(tiny_prepared.contract, labels=labels))
     with pytest.raises(BadInput, match=start):
@@ -456,11 +456,11 @@ def test_a_start_of_other_classes_is_bad_input(
 def test_a_checkpoint_names_its_start_by_hash_and_not_by_path(
     finished: Path, tiny_prepared: PreparedStore, recipe: Recipe, tmp_path: Path
 ) -> None:
-    start = RunFolder.checkpoints(finished)[-1]
+    start = RunFolder.list_checkpoints(finished)[-1]
     train(replace(recipe, start=str(start), epochs=1), tiny_prepared, tmp_path, False, 0, ignore_progress)
     digest = hashlib.sha256((start / "weights.safetensors").read_bytes()).hexdigest()
     assert load_last(tmp_path).recipe["start"] == digest
-    assert str(finished) not in (RunFolder.checkpoints(tmp_path)[-1] / "checkpoint.json").read_text()
+    assert str(finished) not in (RunFolder.list_checkpoints(tmp_path)[-1] / "checkpoint.json").read_text()
 
 
 @pytest.mark.parametrize("change", ["units", "rank"])
@@ -468,7 +468,7 @@ def test_a_start_of_another_net_is_bad_input(
     finished: Path, tiny_prepared: PreparedStore, recipe: Recipe, tmp_path: Path, change: str
 ) -> None:
     """A user may fine-tune a net of other widths, or ask for a rank above that of the matrix."""
-    start = str(RunFolder.checkpoints(finished)[-1])
+    start = str(RunFolder.list_checkpoints(finished)[-1])
     fc6 = replace(recipe.net.fc6, units=65) if change == "units" else replace(recipe.net.fc6, rank=65)
     with pytest.raises(BadInput):
         train(

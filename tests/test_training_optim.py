@@ -136,7 +136,7 @@ def test_a_weight_rate_of_0_leaves_the_biases_moving(net: Net) -> None:
 def test_rates_and_decays_are_the_recipes(
     net: Net, name: str, optim: Optim, settings: EpochSettings, expected: tuple[float, float]
 ) -> None:
-    assert Momentum(net, optim).rates(name, settings) == pytest.approx(expected)
+    assert Momentum(net, optim).choose_rates(name, settings) == pytest.approx(expected)
 
 
 def test_biases_do_not_decay_in_the_2012_program(net: Net) -> None:

@@ -45,7 +45,7 @@ def run(tmp_path: Path) -> Iterator[RunFolder]:
 
 
 def names(out: Path) -> list[str]:
-    return [path.name for path in RunFolder.checkpoints(out)]
+    return [path.name for path in RunFolder.list_checkpoints(out)]
 
 
 def test_the_recipe_is_written_as_resolved(tmp_path: Path) -> None:

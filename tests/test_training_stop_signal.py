@@ -110,7 +110,7 @@ def resumed(recipe: Recipe, prepared: PreparedStore, out: Path) -> Checkpoint:
 
 
 def names(out: Path) -> list[str]:
-    return [path.name for path in RunFolder.checkpoints(out)]
+    return [path.name for path in RunFolder.list_checkpoints(out)]
 
 
 def complaint(ended: "subprocess.CompletedProcess[str]") -> str:

@@ -97,7 +97,7 @@ def test_validation_counts_are_those_of_the_center_crop(trainer: Trainer, tiny_p
     saved = trainer.make_checkpoint()
     net = TenCropNet.from_checkpoint(saved)
     indices = np.flatnonzero(tiny_prepared.validation)
-    images = torch.from_numpy(np.stack([tiny_prepared.pixels(int(index)) for index in indices]))
+    images = torch.from_numpy(np.stack([tiny_prepared.read_pixels(int(index)) for index in indices]))
     with torch.no_grad():
         center = net(images)[1][:, 2].numpy()
     labels = tiny_prepared.labels[indices]
@@ -143,7 +143,7 @@ def test_training_and_validation_subtract_the_same_mean(
 ) -> None:
     """A central crop, not mirrored and without noise, reaches the net the same way in both."""
     trainer = Trainer(replace(recipe, mean=reading), tiny_prepared, ALONE)  # type: ignore[arg-type]
-    image = torch.from_numpy(tiny_prepared.pixels(0)[None].copy())
+    image = torch.from_numpy(tiny_prepared.read_pixels(0)[None].copy())
     normalize = trainer.objective.normalize
     middle = image[:, 16:240, 16:240]
     trained = normalize(middle, torch.tensor([[16, 16]]), torch.tensor([False]), torch.zeros(1, 3), False)

@@ -192,7 +192,7 @@ def test_sigterm_to_torchrun_saves_what_its_processes_trained(
         torchrun("-m", "tencrop", *command), env=environment(), stderr=subprocess.PIPE, text=True
     ) as process:
         deadline = time.monotonic() + 120
-        while not RunFolder.checkpoints(out) and process.poll() is None and time.monotonic() < deadline:
+        while not RunFolder.list_checkpoints(out) and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)
         process.send_signal(signal.SIGTERM)
         said = process.communicate(timeout=60)[1]

@@ -178,7 +178,7 @@ def main() -> None:
             _install_hooks(job, world.rank)
             ended = _train(job, prepared, world.rank)
             world.any(False)  # wait: the first process writes
-            checkpoints = [path.name for path in RunFolder.checkpoints(Path(job.out))]
+            checkpoints = [path.name for path in RunFolder.list_checkpoints(Path(job.out))]
             with Path(f"{job.out}.rank{world.rank}").open("a") as file:
                 file.write(
                     json.dumps({"ended": ended, "checkpoints": checkpoints, "masks": job.masks, "fc8": job.fc8}) + "\n"

@@ -75,7 +75,7 @@ class Crops(Dataset[WorkerBatch]):
         draws = [draw(recipe.augment, contract, recipe.seed, epoch, sample) for epoch, sample in keys]
         crops = np.empty((len(keys), contract.crop, contract.crop, 3), np.uint8)
         for place, (_, sample), d in zip(crops, keys, draws, strict=True):
-            place[...] = crop(self.prepared.image(sample), d, contract.crop)
+            place[...] = crop(self.prepared.open_image(sample), d, contract.crop)
         return WorkerBatch(
             torch.from_numpy(crops),
             np.array([(d.top, d.left) for d in draws]),

@@ -25,8 +25,8 @@ class Momentum(torch.optim.Optimizer):
         self.parameters = dict(net.named_parameters())
         self.velocity = {name: torch.zeros_like(p) for name, p in self.parameters.items()}
 
-    def rates(self, name: str, settings: EpochSettings) -> tuple[float, float]:
-        """Return (lr, decay) of a parameter in an epoch with these settings."""
+    def choose_rates(self, name: str, settings: EpochSettings) -> tuple[float, float]:
+        """Choose (lr, decay) of a parameter in an epoch with these settings."""
         layer, bias = name.split(".")[0], name.endswith("bias")
         if layer in settings.frozen:
             return 0.0, 0.0
@@ -39,7 +39,7 @@ class Momentum(torch.optim.Optimizer):
         """Update all parameters from their gradients, in one fused pass for each (lr, decay)."""
         groups: dict[tuple[float, float], list[str]] = {}
         for name in self.parameters:
-            groups.setdefault(self.rates(name, settings), []).append(name)
+            groups.setdefault(self.choose_rates(name, settings), []).append(name)
         for (lr, decay), names in groups.items():
             if lr:
                 self._update(names, lr, decay)

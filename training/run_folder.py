@@ -50,13 +50,13 @@ class RunFolder:
     @classmethod
     def find_resumable(cls, out: Path, resume: bool) -> list[Path]:
         """List the checkpoints to resume from. Raises BadInput where there are some and `resume` is false."""
-        found = cls.checkpoints(out)
+        found = cls.list_checkpoints(out)
         if found and not resume:
             raise BadInput(f"{out}: holds a run already", "add --resume to continue it, or choose another folder")
         return found
 
     @staticmethod
-    def checkpoints(out: Path) -> list[Path]:
+    def list_checkpoints(out: Path) -> list[Path]:
         """Complete checkpoints of a run folder, oldest first. A copy under another name is not listed."""
         return sorted(path for path in out.glob("checkpoint-*") if CHECKPOINT_NAME.fullmatch(path.name))
 
@@ -75,7 +75,7 @@ class RunFolder:
                 f"{self.out / name}: {error.strerror}",
                 "the checkpoint before it is whole: make room and continue with --resume",
             ) from None
-        for old in self.checkpoints(self.out)[:-KEEP]:
+        for old in self.list_checkpoints(self.out)[:-KEEP]:
             shutil.rmtree(old)
         if not part:
             self._write_metrics(history)

@@ -147,7 +147,7 @@ class Trainer:
         counts = ErrorCounts()
         index, shares = self.partition.share
         own = np.flatnonzero(self.prepared.validation)[index::shares]
-        for images, labels in self.prepared.batches(own, EVAL_BATCH):
+        for images, labels in self.prepared.iter_batches(own, EVAL_BATCH):
             padded = np.zeros((EVAL_BATCH, *images.shape[1:]), np.uint8)  # one shape, so torch compiles once
             padded[: len(images)] = images
             with self._autocast():

@@ -31,7 +31,7 @@ def ignore_progress(epoch: int, share: float, shown: Mapping[str, float]) -> Non
 
 
 def load_last(out: Path) -> Checkpoint:
-    return Checkpoint.load(RunFolder.checkpoints(out)[-1])
+    return Checkpoint.load(RunFolder.list_checkpoints(out)[-1])
 
 
 def drop_times(checkpoint: Checkpoint) -> list[dict[str, Any]]:
