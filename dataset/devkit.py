@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from tencrop.common.errors import BadInput
 from tencrop.model.contract import Label
@@ -36,16 +34,7 @@ def read_devkit(file: Path) -> Devkit:
     try:
         words, wnids = _read_leaves(data[META])
         numbers = [int(line) for line in data[TRUTH].split()]
-    except (
-        MatReadError,
-        ValueError,
-        TypeError,
-        KeyError,
-        IndexError,
-        OSError,
-        NotImplementedError,
-        zlib.error,
-    ) as error:
+    except (ValueError, TypeError, KeyError, IndexError, OSError, NotImplementedError, zlib.error) as error:
         raise BadInput(f"{file}: its meta.mat or ground truth cannot be read ({error})", "fetch it again") from None
     index = {wnid: label for label, wnid in enumerate(sorted(words))}
     unknown = [number for number in numbers if number not in wnids]
@@ -79,7 +68,13 @@ def _read_archive(file: Path) -> dict[str, bytes]:
 
 def _read_leaves(meta: bytes) -> tuple[dict[str, str], dict[int, str]]:
     """Read ({wnid: words}, {ILSVRC2012_ID: wnid}) of the synsets without children. Only these label images."""
-    synsets: Any = np.atleast_1d(loadmat(io.BytesIO(meta), squeeze_me=True)["synsets"])
+    from scipy.io import loadmat  # half a second, and no other layout needs it
+    from scipy.io.matlab import MatReadError
+
+    try:
+        synsets: Any = np.atleast_1d(loadmat(io.BytesIO(meta), squeeze_me=True)["synsets"])
+    except MatReadError as error:
+        raise ValueError(str(error)) from None
     leaves = [synset for synset in synsets if int(synset["num_children"]) == 0]
     words = {str(synset["WNID"]): str(synset["words"]) for synset in leaves}
     if not words:
