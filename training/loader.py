@@ -34,7 +34,7 @@ def spare_cores() -> int:
 
 
 def check_memory(workers: int, batch_bytes: int) -> None:
-    """Raise WorkFailed where shared memory cannot hold the workers' batches: they would be killed by a signal."""
+    """Raise WorkFailed where shared memory cannot hold the workers' batches. A full one would kill the workers."""
     needed = workers * PREFETCH * batch_bytes
     if SHARED_MEMORY.is_dir() and needed > (free := shutil.disk_usage(SHARED_MEMORY).free):
         raise WorkFailed(
