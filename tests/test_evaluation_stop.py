@@ -87,6 +87,7 @@ def test_a_run_killed_at_ten_random_moments_and_resumed_equals_the_undisturbed_r
     assert_same_validation(out, undisturbed)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_finished_images_are_kept(folder: Path, undisturbed: Path, tmp_path: Path) -> None:
     code, stderr = run_evaluate(folder, tmp_path / "run", misfortune=DISK_FULL)
     assert (code, stderr) == (

@@ -119,6 +119,7 @@ def complaint(ended: "subprocess.CompletedProcess[str]") -> str:
     return line
 
 
+@pytest.mark.slow
 def test_a_run_killed_in_an_epoch_resumes_bit_for_bit(
     undisturbed: Checkpoint, tiny_prepared: PreparedStore, recipe: Recipe, tmp_path: Path
 ) -> None:
