@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from tencrop.server.log_writer import DROPPED
+
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 VIEWS = (10, 20, 30, 40, 80, 160, 320, 640)
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -43,6 +45,7 @@ class Metrics:
         self._admitted = Gauge(
             "tencrop_admitted_images", "images admitted and not yet answered", ["model"], registry=registry
         )
+        registry.register(DROPPED)
         self._engine = Info("tencrop_engine", "what runs a model", ["model"], registry=registry)
 
     def watch_queue(self, model: str, waiting: Callable[[], float]) -> None:

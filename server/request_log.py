@@ -1,6 +1,5 @@
 """RequestLog: gives every request an id, a line of JSON on stdout, and a place in the metrics."""
 
-import json
 import logging
 import re
 import sys
@@ -12,7 +11,9 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tencrop.common.terminal_text import dump_json
 from tencrop.server.errors import internal_error
+from tencrop.server.log_writer import LogWriter
 
 ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)  # a proxy's or client's own id; any other is replaced
 HEADER = b"x-request-id"
@@ -23,9 +24,9 @@ log = logging.getLogger("tencrop.access")
 
 def log_requests_to_stdout() -> None:
     """Write a line of JSON to stdout for each request, from now on."""
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    log.addHandler(handler)
+    if not sys.stdout:  # the process was started without one
+        return
+    log.addHandler(LogWriter(sys.stdout.fileno(), "stdout"))
     log.setLevel(logging.INFO)
     log.propagate = False
 
@@ -78,4 +79,4 @@ class RequestLog:
                 "status": status,
                 "ms": round(seconds * 1e3, 1),
             }
-            log.info(json.dumps(line, ensure_ascii=False))
+            log.info(dump_json(line))

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,20 +21,29 @@ from tencrop.runtime.ensemble import Ensemble, Predictor
 from tencrop.server.app import create_app
 from tencrop.server.batcher import warm_up
 from tencrop.server.head_limits import HeadLimits
+from tencrop.server.log_writer import write_logs_in_background
 from tencrop.server.request_log import log_requests_to_stdout
 from tencrop.server.settings import Settings
 
 BACKLOG = 2048  # connections that may wait until the process accepts them
+HANGUP: int | None = getattr(signal, "SIGHUP", None)  # Windows lacks these signals
+USER_SIGNALS: list[int] = [getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2") if hasattr(signal, name)]
 
 log = logging.getLogger("uvicorn.error")
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which at SIGTERM starts the drain, answers the admitted requests and exits with code 0."""
+    """uvicorn's server, which at SIGTERM starts the drain, answers the admitted requests and exits with code 0.
+
+    SIGHUP, which a terminal sends when it closes, does the same; `nohup` keeps it away. SIGUSR1 and SIGUSR2, at which
+    other servers open their logs anew, do nothing.
+    """
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         with super().capture_signals():
+            if HANGUP and signal.getsignal(HANGUP) is not signal.SIG_IGN:
+                signal.signal(HANGUP, self.handle_exit)
             yield
             self._captured_signals.clear()  # else uvicorn raises them again and the process exits with 143
 
@@ -49,6 +59,8 @@ def serve(paths: Sequence[Path], options: EngineOptions, ensembles: Sequence[str
     Each model runs on every device of `options.device`, such as "cuda:0,cuda:1".
     Raises BadInput, WorkFailed before the port is bound.
     """
+    write_logs_in_background()
+    _ignore_user_signals()
     give_back_large_blocks()
     devices = [replace(options, device=device) for device in options.device.split(",")]
     models = [model for device in devices for model in _open_models(paths or (EMBEDDED,), ensembles, device)]
@@ -64,6 +76,7 @@ def serve(paths: Sequence[Path], options: EngineOptions, ensembles: Sequence[str
         server_header=False,
         ws="none",
         access_log=False,
+        log_config=None,
     )
     listening = _bind(settings)
     for model in models:
@@ -72,6 +85,11 @@ def serve(paths: Sequence[Path], options: EngineOptions, ensembles: Sequence[str
     host, port = listening.getsockname()[:2]
     log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
     Server(config).run([listening])
+
+
+def _ignore_user_signals() -> None:
+    for number in USER_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _open_models(paths: Sequence[Path], ensembles: Sequence[str], options: EngineOptions) -> list[Predictor]:

@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import subprocess
+import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from serving import SERVE, run_server
+from serving import SERVE, read_address, run_server
 
 from tencrop.common.errors import BadInput
 from tencrop.model.embedded import EMBEDDED
@@ -73,6 +74,49 @@ def test_sigterm_ends_with_exit_code_0(server: tuple[subprocess.Popen[str], str]
     process, _ = server
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=30) == 0
+
+
+def test_sighup_drains_as_sigterm_does(server: tuple[subprocess.Popen[str], str], photographs: dict[str, Path]) -> None:
+    process, address = server
+    data = photographs["flower"].read_bytes()
+    with ThreadPoolExecutor(12) as pool:
+        replies = [pool.submit(urllib.request.urlopen, f"{address}/v1/predict", data, 60) for _ in range(12)]
+        wait_for_admitted(address, 12)
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGHUP)  # the shell and the terminal both send one
+        assert [reply.result().status for reply in replies] == [200] * 12
+    assert process.wait(timeout=30) == 0
+
+
+def wait_for_admitted(address: str, images: int) -> None:
+    """Wait until so many images are admitted, or all are answered."""
+    due = time.monotonic() + 30
+    while time.monotonic() < due:
+        metrics = urllib.request.urlopen(f"{address}/metrics", timeout=60).read().decode()
+        counted = re.findall(r"^tencrop_(?:admitted_images|images_total).* (\S+)$", metrics, re.MULTILINE)
+        if sum(map(float, counted)) >= images:
+            return
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
+def test_user_signals_do_nothing(server: tuple[subprocess.Popen[str], str], number: signal.Signals) -> None:
+    process, address = server
+    process.send_signal(number)
+    assert urllib.request.urlopen(f"{address}/healthz", timeout=60).status == 200
+    assert process.poll() is None
+
+
+def test_nohup_keeps_sighup_away() -> None:
+    command = ["nohup", *SERVE, "--port", "0"]
+    with subprocess.Popen(command, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        try:
+            address = read_address(process)
+            process.send_signal(signal.SIGHUP)
+            assert urllib.request.urlopen(f"{address}/healthz", timeout=60).status == 200
+            process.terminate()
+            assert process.wait(timeout=30) == 0
+        finally:
+            process.kill()
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -1,0 +1,168 @@
+"""Logs whose reader sleeps or has died: requests are answered, lines are dropped and counted, the server ends."""
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from serving import SERVE, read_address
+
+from tencrop.server.log_writer import DROPPED, MAX_WAITING, LogWriter, StderrFormatter
+
+LINE = "x" * 999
+REQUESTS = 600  # whose lines exceed the 64 KiB of a pipe
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    """A pipe's reading and writing end."""
+    ends = os.pipe()
+    yield ends
+    for end in ends:
+        with suppress(OSError):  # the test closed it
+            os.close(end)
+
+
+def emit(writer: LogWriter, text: str = LINE) -> None:
+    writer.emit(logging.makeLogRecord({"msg": text}))
+
+
+def count_dropped(stream: str) -> float:
+    return float(DROPPED.labels(stream)._value.get())
+
+
+def test_lines_that_nobody_reads_hold_nobody_up_and_are_counted(pipe: tuple[int, int]) -> None:
+    writer, lines = LogWriter(pipe[1], "unread"), 10 * MAX_WAITING // len(LINE)
+    started = time.monotonic()
+    for _ in range(lines):
+        emit(writer)
+    assert time.monotonic() - started < 5
+    assert lines - MAX_WAITING // 1000 - 65 <= count_dropped("unread") < lines
+    kept = lines - int(count_dropped("unread"))
+    received = b""
+    while len(received) < 1000 * kept:
+        received += os.read(pipe[0], 1 << 16)
+    assert received == (LINE.encode() + b"\n") * kept
+
+
+def test_a_slow_reader_gets_every_line_in_order(pipe: tuple[int, int]) -> None:
+    writer = LogWriter(pipe[1], "slow")
+    for number in range(500):
+        emit(writer, f"{number}{LINE}")
+    received = b""
+    while received.count(b"\n") < 500:
+        received += os.read(pipe[0], 5000)
+    assert [int(line.rstrip("x")) for line in received.decode().split()] == list(range(500))
+    assert not count_dropped("slow")
+
+
+def test_a_descriptor_that_does_not_block_gets_every_line(pipe: tuple[int, int]) -> None:
+    os.set_blocking(pipe[1], False)
+    writer, received = LogWriter(pipe[1], "not blocking"), b""
+    for _ in range(500):
+        emit(writer)
+    while received.count(b"\n") < 500:
+        received += os.read(pipe[0], 5000)
+    assert not count_dropped("not blocking")
+
+
+def test_a_dead_reader_is_one_line_and_a_count(pipe: tuple[int, int], caplog: pytest.LogCaptureFixture) -> None:
+    os.close(pipe[0])
+    writer = LogWriter(pipe[1], "dead")
+    for _ in range(50):
+        emit(writer)
+        writer.flush()
+    assert [record.getMessage() for record in caplog.records] == [
+        "dead cannot be written (Broken pipe); its lines are dropped"
+    ]
+    assert count_dropped("dead") == 50
+
+
+def test_flush_waits_for_the_lines_but_not_for_ever(pipe: tuple[int, int]) -> None:
+    writer = LogWriter(pipe[1], "flushed")
+    emit(writer)
+    writer.flush()
+    assert os.read(pipe[0], 1 << 16) == LINE.encode() + b"\n"
+    for _ in range(100):
+        emit(writer)
+    started = time.monotonic()
+    writer.flush()
+    assert time.monotonic() - started < 5
+
+
+def test_a_message_is_one_escaped_line_and_a_traceback_keeps_its_lines() -> None:
+    formatter = StderrFormatter("%(levelprefix)s %(message)s", use_colors=True)
+    try:
+        raise ValueError("\x1b[2J\u202e")
+    except ValueError as error:
+        record = logging.makeLogRecord(
+            {"msg": "folder %s", "args": ("a\nb\x9b",), "levelname": "INFO", "exc_info": (type(error), error, None)}
+        )
+    text = formatter.format(record)
+    assert text.split("\n") == ["INFO:     folder a\\nb\\x9b", "ValueError: \\x1b[2J\\u202e"]
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_server_whose_logs_nobody_reads_answers_and_ends(closed: bool) -> None:
+    command = [*SERVE, "--port", "0"]
+    with subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            address = read_address(process)
+            assert process.stdout and process.stderr
+            if closed:
+                process.stdout.close()
+                process.stderr.close()
+            for _ in range(REQUESTS):
+                with urllib.request.urlopen(f"{address}/healthz?{'x' * 500}", timeout=10) as reply:
+                    assert reply.status == 200
+            send_garbage(address)
+            with urllib.request.urlopen(f"{address}/metrics", timeout=10) as reply:
+                dropped = reply.read().decode().partition('tencrop_log_lines_dropped_total{stream="stdout"} ')[2]
+            assert (float(dropped.split()[0]) >= REQUESTS - 1) == closed
+            started = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=30) == 0 and time.monotonic() - started < 8
+        finally:
+            process.kill()
+
+
+def send_garbage(address: str) -> None:
+    """Requests that leave a line on stderr each: more than a pipe holds."""
+    host, port = address.removeprefix("http://").split(":")
+    for _ in range(2000):
+        with socket.create_connection((host, int(port)), timeout=10) as connection:
+            connection.sendall(b"\x16\x03\r\n\r\n")
+            connection.recv(100)
+
+
+def test_a_dead_reader_leaves_one_line_on_stderr(tmp_path: Path) -> None:
+    said = tmp_path / "stderr"
+    with said.open("w") as stderr, socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+        free.close()
+        with subprocess.Popen([*SERVE, "--port", str(port)], stdout=subprocess.PIPE, stderr=stderr) as process:
+            try:
+                wait_for_text(said, "startup complete")
+                assert process.stdout
+                process.stdout.close()
+                for _ in range(20):
+                    urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=10).close()
+                wait_for_text(said, "stdout cannot be written (Broken pipe); its lines are dropped")
+                time.sleep(0.2)
+                assert said.read_text().count("stdout") == 1 and "Traceback" not in said.read_text()
+            finally:
+                process.kill()
+
+
+def wait_for_text(file: Path, text: str) -> None:
+    due = time.monotonic() + 30
+    while text not in file.read_text():
+        assert time.monotonic() < due, file.read_text()
+        time.sleep(0.05)
