@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import jedi
 import pytest
 from support.installation import OFFLINE, PIP, ROOMS, Installation, install, run
 
@@ -221,7 +222,6 @@ def test_uninstalling_leaves_the_package_dataset(arguments: Sequence[str | Path]
 
 
 def test_an_editor_finds_definitions_through_the_links() -> None:
-    jedi = pytest.importorskip("jedi")
     script = jedi.Script("from tencrop.model.net import AlexNet\n", project=jedi.Project(ROOT))
     (definition,) = script.goto(1, 32, follow_imports=True)
     assert definition.name == "AlexNet" and definition.type == "class"
