@@ -11,6 +11,7 @@ from tencrop.runtime.engine import engine_signature
 from tencrop.runtime.ensemble import Predictor
 from tencrop.server.body_limits import BodyLimits
 from tencrop.server.errors import add_error_handlers
+from tencrop.server.hub_json import base64_json_bytes
 from tencrop.server.job_store import open_job_store
 from tencrop.server.keys import ApiKeys, Keys
 from tencrop.server.oip import routes as oip_routes
@@ -59,6 +60,7 @@ def _add_middleware(app: FastAPI, settings: Settings, keys: Keys | None) -> None
     app.add_middleware(
         BodyLimits,
         max_bytes=settings.max_body_bytes,
+        max_json_bytes=base64_json_bytes(settings.max_body_bytes),
         seconds=settings.body_seconds,
         max_total=settings.max_bodies_bytes,
     )

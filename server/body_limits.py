@@ -16,17 +16,22 @@ CLOSE = {"Connection": "close"}  # the rest of the body is not read
 class BodyLimits:
     """ASGI middleware: 413 above `max_bytes` (announced or received), 504 for a body slower than `seconds`.
 
+    JSON has a bound of its own, `max_json_bytes`, for it may hold an image in base64.
     429 where the bodies of all unanswered requests would exceed `max_total` bytes together.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int, seconds: float, max_total: int) -> None:
-        self.app, self.max_bytes, self.seconds, self.max_total = app, max_bytes, seconds, max_total
+    def __init__(self, app: ASGIApp, max_bytes: int, max_json_bytes: int, seconds: float, max_total: int) -> None:
+        self.app, self.max_bytes, self.max_json_bytes = app, max_bytes, max_json_bytes
+        self.seconds, self.max_total = seconds, max_total
         self._held = 0  # bytes of all unanswered requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        announced = dict(scope["headers"]).get(b"content-length", b"0")
+        headers = dict(scope["headers"])
+        announced = headers.get(b"content-length", b"0")
+        is_json = headers.get(b"content-type", b"").lower().startswith(b"application/json")
+        max_bytes = self.max_json_bytes if is_json else self.max_bytes
         answered = False
 
         async def send_noting(message: Message) -> None:
@@ -35,10 +40,10 @@ class BodyLimits:
             await send(message)
 
         try:
-            self._count(int(announced) if announced.isdigit() else 0)
+            _count(int(announced) if announced.isdigit() else 0, max_bytes)
             with self._holding() as hold:
                 scope[HOLD] = hold
-                await self.app(scope, self._bounded(receive, hold), send_noting)
+                await self.app(scope, self._bounded(receive, hold, max_bytes), send_noting)
         except ApiError as error:
             if answered:
                 raise
@@ -70,7 +75,7 @@ class BodyLimits:
         finally:
             self._held -= mine
 
-    def _bounded(self, receive: Receive, hold: Callable[[int], None]) -> Receive:
+    def _bounded(self, receive: Receive, hold: Callable[[int], None], max_bytes: int) -> Receive:
         """A `receive` that counts bytes and seconds until the body is complete."""
         received, complete = 0, False
         due = asyncio.get_running_loop().time() + self.seconds
@@ -90,15 +95,15 @@ class BodyLimits:
                     CLOSE,
                 ) from None
             received += len(message.get("body", b""))
-            self._count(received)
+            _count(received, max_bytes)
             hold(len(message.get("body", b"")))
             complete = not message.get("more_body", False)
             return message
 
         return bounded
 
-    def _count(self, size: int) -> None:
-        if size > self.max_bytes:
-            raise ApiError(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body_too_large", f"the body exceeds {self.max_bytes} bytes", CLOSE
-            )
+
+def _count(size: int, max_bytes: int) -> None:
+    if size > max_bytes:
+        what = f"the body exceeds {max_bytes} bytes"
+        raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body_too_large", what, CLOSE)

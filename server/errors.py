@@ -49,6 +49,21 @@ def internal_error() -> ApiError:
     return ApiError(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "the server failed; its log says why")
 
 
+def bad_parameter_error(message: str) -> ApiError:
+    """422 for a parameter, a form or a document that does not fit."""
+    return ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_parameter", message)
+
+
+def body_too_large_error(message: str) -> ApiError:
+    """413 for a body above a bound."""
+    return ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body_too_large", message)
+
+
+def unsupported_format_error(message: str) -> ApiError:
+    """415 for a Content-Type that a route does not take."""
+    return ApiError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_format", message)
+
+
 def add_error_handlers(app: FastAPI) -> None:
     """Answer every way in which a request can fail by an error object. RequestLog answers the server's own failures."""
 
@@ -78,4 +93,4 @@ def validation_error(error: RequestValidationError | ValidationError) -> ApiErro
     """422 with the first fault that pydantic found in a request."""
     first = error.errors()[0]
     where = f"{first['loc'][-1]}: " if first["loc"] else ""
-    return ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_parameter", f"{where}{first['msg'].lower()}")
+    return bad_parameter_error(f"{where}{first['msg'].lower()}")

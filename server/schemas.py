@@ -107,9 +107,7 @@ class HubParameters(BaseModel):
 class HubRequest(BaseModel):
     """The JSON body of POST /v1/image-classification; `inputs` is the image in base64."""
 
-    model_config = ConfigDict(val_json_bytes="base64")
-
-    inputs: bytes = Field(json_schema_extra={"format": "byte"})
+    inputs: str = Field(json_schema_extra={"format": "byte"})
     parameters: HubParameters = HubParameters()
 
 

@@ -32,7 +32,7 @@ def call(chunks: Sequence[bytes | float], headers: Sequence[tuple[bytes, bytes]]
         sent.append(message)
 
     scope = {"type": "http", "method": "POST", "path": "/", "headers": list(headers)}
-    asyncio.run(BodyLimits(read_all, 100, 0.2, 150)(scope, receive, send))
+    asyncio.run(BodyLimits(read_all, 100, 120, 0.2, 150)(scope, receive, send))
     body = b"".join(message.get("body", b"") for message in sent)
     return sent[0]["status"], body.decode()
 
@@ -45,6 +45,13 @@ def test_body_within_the_limits_passes_unchanged() -> None:
 def test_a_larger_body_is_413_however_it_is_sent(chunks: list[bytes], headers: list[tuple[bytes, bytes]]) -> None:
     status, body = call(chunks, headers)
     assert (status, json.loads(body)["error"]["code"]) == (413, "body_too_large")
+
+
+@pytest.mark.parametrize(("size", "status"), [(120, 200), (121, 413)])
+@pytest.mark.parametrize("kind", [b"application/json", b"Application/JSON; charset=utf-8"])
+def test_json_has_a_bound_of_its_own(kind: bytes, size: int, status: int) -> None:
+    assert call([b"x" * size], [(b"content-type", kind)])[0] == status
+    assert call([b""], [(b"content-type", kind), (b"content-length", str(size).encode())])[0] == status
 
 
 def test_slow_body_is_cut_off() -> None:

@@ -34,6 +34,7 @@ from tencrop.server.app import create_app
 from tencrop.server.batcher import Batcher
 from tencrop.server.errors import ApiError
 from tencrop.server.jobs import public_message
+from tencrop.server.json_body import MAX_SMALL_JSON
 from tencrop.server.routes import validations
 from tencrop.server.schemas import Validation
 from tencrop.server.settings import Settings, read_settings
@@ -297,12 +298,12 @@ def test_cancelled_job_that_has_not_stopped_yet_is_not_removed(
         ({"dataset": "/"}, "bad_dataset", "not in the data root"),
         ({"dataset": "a\0b"}, "bad_dataset", "no such folder"),
         ({"dataset": "a" * 1000}, "bad_dataset", "no such folder"),
-        ({"dataset": "\ud800"}, "bad_parameter", "dataset"),
+        ({"dataset": "\ud800"}, "bad_parameter", "json"),
         ({"dataset": "a" * 2000}, "bad_parameter", "dataset"),
         ({"dataset": ""}, "bad_parameter", "dataset"),
         ({"dataset": 7}, "bad_parameter", "dataset"),
         ({}, "bad_parameter", "dataset"),
-        ([], "bad_parameter", "body"),
+        ([], "bad_parameter", "object"),
         ({"dataset": "photos", "model": "other"}, "unknown_model", "caltech101"),
         ({"dataset": "photos", "limit": 0}, "bad_parameter", "limit"),
         ({"dataset": "photos", "limit": True}, "bad_parameter", "limit"),
@@ -310,7 +311,8 @@ def test_cancelled_job_that_has_not_stopped_yet_is_not_removed(
         ({"dataset": "photos", "holdout": 1.1}, "bad_parameter", "holdout"),
         ({"dataset": "photos", "holdout": True}, "bad_parameter", "holdout"),
         ({"dataset": "photos", "holdout": float("nan")}, "bad_parameter", "holdout"),
-        ({"dataset": "photos", "resume": True}, "bad_parameter", "resume"),
+        ({"dataset": "photos", "resume": True}, "bad_parameter", "unknown key 'resume'"),
+        ({"datset": "photos"}, "bad_parameter", "unknown key 'datset'; the nearest known name is 'dataset'"),
     ],
 )
 def test_bad_request_is_422_and_makes_no_job(body: Any, code: str, says: str, client: TestClient) -> None:
@@ -324,7 +326,7 @@ def test_absolute_path_is_refused_even_inside_the_root(client: TestClient, root:
     assert client.post(URL, json={"dataset": str(root / "photos")}).status_code == 422
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[" * 100_000, b'{"dataset": ' + b"9" * 5000 + b"}"])
+@pytest.mark.parametrize("body", [b"", b"{", b"[" * 60_000, b'{"dataset": ' + b"9" * 5000 + b"}"])
 def test_damaged_json_is_an_error_object(body: bytes, client: TestClient) -> None:
     reply = client.post(URL, content=body, headers={"content-type": "application/json"})
     assert reply.status_code in (400, 422) and reply.json()["error"]["message"]
@@ -406,6 +408,24 @@ def test_body_without_end_is_413(client: TestClient, settings: Settings) -> None
     assert (reply.status_code, reply.json()["error"]["code"]) == (413, "body_too_large")
 
 
+def test_a_small_document_is_enough(client: TestClient) -> None:
+    """The server stops reading at the bound, and finds the first unknown key of many."""
+    headers = {"Content-Type": "application/json"}
+    keys = b"".join(b',"%x":0' % i for i in range(5_000))
+    reply = client.post(URL, content=b'{"dataset":"photos"' + keys + b"}", headers=headers)
+    assert (reply.status_code, reply.json()["error"]["message"].partition(";")[0]) == (422, "unknown key '0'")
+    body = b'{"dataset":"photos"' + b" " * MAX_SMALL_JSON + b"}"
+    reply = client.post(URL, content=body, headers=headers)
+    assert (reply.status_code, reply.json()["error"]["code"]) == (413, "body_too_large")
+    assert client.get(URL).json() == []
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "", "application/jsonx"])
+def test_a_document_that_is_not_sent_as_json_is_415(client: TestClient, kind: str) -> None:
+    reply = client.post(URL, content=b'{"dataset":"photos"}', headers={"Content-Type": kind})
+    assert (reply.status_code, reply.json()["error"]["code"]) == (415, "unsupported_format")
+
+
 def test_too_many_unfinished_are_429(
     client: TestClient, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -437,6 +457,20 @@ def test_without_a_data_root_validations_are_off(
             assert reply.status_code == 404
             assert reply.json()["error"]["message"] == "validations are off: the server has no data root"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_switch_is_looked_at_before_the_body(classifier: Classifier, tmp_path: Path) -> None:
+    """TestClient hands out pieces of a body only as the application asks for them."""
+
+    def pieces() -> Iterator[bytes]:
+        asked.append(1)
+        yield b"["
+
+    asked: list[int] = []
+    app = create_app([classifier], Settings())
+    with TestClient(app) as client:
+        assert client.post(URL, content=pieces(), headers={"Content-Type": "application/json"}).status_code == 404
+    assert asked == []
 
 
 def test_a_job_continues_after_a_restart(

@@ -4,8 +4,6 @@ A request is N bytes of JSON (N is the header Inference-Header-Content-Length) a
 the body is the one input itself. A BYTES element is a uint32 length and so many bytes; in JSON it is base64.
 """
 
-import base64
-import binascii
 import math
 import struct
 from collections.abc import Mapping, Sequence
@@ -19,8 +17,9 @@ from pydantic_core import to_json
 
 from tencrop.model.contract import Label
 from tencrop.model.metrics import top_k
-from tencrop.server.body_images import parse_json
+from tencrop.server.base64_decoder import decode_base64
 from tencrop.server.errors import ApiError
+from tencrop.server.json_body import parse_json
 from tencrop.server.oip.served_model import DYNAMIC, OUTPUT, VERSION, TensorMetadata
 from tencrop.server.pipeline import Images
 
@@ -164,8 +163,8 @@ def _images_of_json(tensor: Tensor, expected: TensorMetadata) -> Images:
         raise _bad_request(f"input {tensor.name!r} has neither data nor binary_data_size")
     if expected.datatype == "BYTES":
         try:
-            return _check_shape([base64.b64decode(text, validate=True) for text in tensor.data], tensor.shape[0])
-        except (TypeError, ValueError, binascii.Error):
+            return _check_shape([decode_base64(text) for text in tensor.data], tensor.shape[0])
+        except (AttributeError, ValueError):
             raise _bad_request(
                 "data: a BYTES element in JSON is a string of base64; send bytes as binary data"
             ) from None

@@ -9,10 +9,10 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from tencrop import __version__
 from tencrop.images.errors import ImageError
-from tencrop.server.body_limits import HOLD
+from tencrop.server.body_stream import read_body
 from tencrop.server.errors import ApiError, shutting_down_error
 from tencrop.server.oip.codec import HEADER_LENGTH, ParsedRequest, parse_request, render_response
-from tencrop.server.oip.compression import compress, decompress
+from tencrop.server.oip.compression import compress
 from tencrop.server.oip.served_model import PIXELS, VERSION, ServedModel
 from tencrop.server.pipeline import ImageAnswer
 from tencrop.server.schemas import ProtocolFailure
@@ -109,18 +109,14 @@ async def repository_index(state: State) -> list[dict[str, str]]:
 @router.post("/models/{name}/versions/{model_version}/infer", include_in_schema=False)
 async def infer(request: Request, model: Model, state: State) -> Response:
     """Ten-crop probabilities of a batch of images."""
-    return await model.pipeline.answer_request(request, Request.body, partial(_answer, state, request, model))
+    return await model.pipeline.answer_request(request, read_body, partial(_answer, state, request, model))
 
 
 async def _answer(state: ServerState, request: Request, model: ServedModel, body: bytes) -> Response:
     """Parse and render in threads, for both take milliseconds. Raises ImageError for the first image that fails."""
     headers, run = request.headers, state.decode_pool.run
-    encoding = headers.get("content-encoding", "").strip().lower()
-    plain = await run(decompress, body, encoding, state.settings.max_body_bytes)
-    if plain is not body:
-        request.scope[HOLD](len(plain))
     capacity = model.pipeline.admission.capacity
-    asked = await run(parse_request, plain, headers.get(HEADER_LENGTH), model.input, capacity)
+    asked = await run(parse_request, body, headers.get(HEADER_LENGTH), model.input, capacity)
     answers = await model.pipeline.answer_images(asked.images)
     return await run(_render, model, asked, answers, headers.get("accept-encoding", ""))
 

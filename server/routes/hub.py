@@ -1,15 +1,21 @@
 """POST /v1/image-classification, as `huggingface_hub.InferenceClient(model=URL).image_classification` speaks it."""
 
+from contextlib import aclosing
+
 from fastapi import APIRouter, Request, Response
 
-from tencrop.server.body_images import HUB_BODY, get_content_type, parse_json, read_image
+from tencrop.server.body_images import HUB_BODY, read_image
+from tencrop.server.body_stream import max_body_bytes, stream_body
+from tencrop.server.hub_json import base64_json_bytes, read_hub_json
+from tencrop.server.json_body import JSON, get_content_type
+from tencrop.server.known_names import KnownParametersRoute
 from tencrop.server.routes.predict import Model
-from tencrop.server.schemas import HubGuess, HubRequest
+from tencrop.server.schemas import HubGuess
 from tencrop.server.state import State
 
 TOP = 5  # labels, where the client does not say
 
-router = APIRouter(tags=["predict"])
+router = APIRouter(tags=["predict"], route_class=KnownParametersRoute)
 
 
 @router.post("/v1/image-classification", openapi_extra=HUB_BODY)
@@ -34,7 +40,9 @@ async def image_classification(
 
 async def _read(request: Request) -> tuple[bytes, int]:
     """Read either form of the body -> the encoded image, and the number of labels. Raises ApiError."""
-    if get_content_type(request) != "application/json":
+    if get_content_type(request) != JSON:
         return await read_image(request), TOP
-    asked = parse_json(HubRequest, await request.body())
-    return asked.inputs, asked.parameters.top_k or TOP
+    most = max_body_bytes(request)
+    async with aclosing(stream_body(request, base64_json_bytes(most))) as pieces:
+        image, parameters = await read_hub_json(pieces, most)
+    return image, parameters.top_k or TOP

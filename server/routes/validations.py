@@ -6,9 +6,13 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, StreamingResponse
 
+from tencrop.server.body_images import describe_body
 from tencrop.server.errors import ApiError
+from tencrop.server.json_body import JSON, read_json
+from tencrop.server.known_names import KnownParametersRoute
 from tencrop.server.schemas import FINISHED, NewValidation, Validation
 from tencrop.server.state import State
 
@@ -17,9 +21,10 @@ if TYPE_CHECKING:
 
 TICK = 0.25  # seconds between two looks at a job
 HEARTBEAT = 15.0  # seconds without an event after which a comment is sent
+BODY = describe_body({JSON: NewValidation.model_json_schema()})
 STREAM = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # so that a proxy passes each event on at once
 
-router = APIRouter(prefix="/v1/validations")
+router = APIRouter(prefix="/v1/validations", route_class=KnownParametersRoute)
 
 
 async def _get_jobs(state: State) -> Any:
@@ -32,10 +37,11 @@ async def _get_jobs(state: State) -> Any:
 OpenJobs = Annotated["Jobs", Depends(_get_jobs)]
 
 
-@router.post("", status_code=HTTPStatus.ACCEPTED)
-def create(asked: NewValidation, state: State, jobs: OpenJobs, response: Response) -> Validation:
+@router.post("", status_code=HTTPStatus.ACCEPTED, openapi_extra=BODY)
+async def create(request: Request, state: State, jobs: OpenJobs, response: Response) -> Validation:
     """Queue a validation. One runs at a time, and requests go before it."""
-    job = jobs.create(asked, state.find_pipeline(asked.model).model.name)
+    asked = await read_json(request, NewValidation)
+    job: Validation = await run_in_threadpool(jobs.create, asked, state.find_pipeline(asked.model).model.name)
     response.headers["Location"] = f"{router.prefix}/{job.id}"
     return job
 
