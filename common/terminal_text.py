@@ -3,9 +3,11 @@ r"""Escapes characters that change how a terminal or a log shows a line: escape 
 The escapes are those of Python and JSON, such as \x1b and \u202e.
 """
 
+import io
 import json
 import logging
 import re
+import sys
 from typing import Any
 
 UNSAFE = (
@@ -37,6 +39,14 @@ def dump_json(value: Any, indent: int | None = None) -> str:
 def _escape_in_json(character: str) -> str:
     code = ord(character)
     return f"\\u{code:04x}" if code < 0x10000 else json.dumps(character)[1:-1]
+
+
+def escape_output() -> None:
+    """Escape what stdout's encoding lacks, which would be a UnicodeEncodeError, and the messages that Python logs."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    if logging.lastResort:  # writes the warnings of commands that set up no log
+        logging.lastResort.setFormatter(EscapingFormatter())
 
 
 class EscapingFormatter(logging.Formatter):

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from tencrop.common.errors import BadInput
+from tencrop.common.terminal_text import escape_text
 from tencrop.evaluation.finished_run import FinishedRun
 from tencrop.evaluation.report import Z
 from tencrop.evaluation.summary import VIEWS
@@ -123,7 +124,7 @@ def _top1(run: FinishedRun, i: int) -> dict[str, Any] | None:
 
 
 def text_comparison(found: Mapping[str, Any]) -> str:
-    """Format a result of `compare` for a terminal."""
+    """Format a result of `compare` for a terminal. Names of folders, models and images are escaped."""
     lines = [f"{name.upper()}: {_text_run(found[name])}" for name in "ab"]
     lines.append(
         f"{found['n']:<6} images       error A  error B  "
@@ -140,7 +141,7 @@ def text_comparison(found: Mapping[str, Any]) -> str:
     for image in found["images"]:
         a, b = (_text_answer(image[run]) for run in "ab")
         lines.append(f"  {image['id']}: true {image['label']}, A {a}, B {b}")
-    return "\n".join(lines)
+    return "\n".join(map(escape_text, lines))
 
 
 def _text_run(run: Mapping[str, Any]) -> str:

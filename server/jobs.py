@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tencrop.common.errors import BadInput, Stopped, TencropError
+from tencrop.common.terminal_text import escape_text
 from tencrop.evaluation.run_timing import TIMING_FILE, read_timing
 from tencrop.evaluation.summary import Summary
 from tencrop.server.batcher import Batcher
@@ -186,11 +187,14 @@ class Jobs:
 
 
 def public_message(error: Exception, *folders: Path) -> str:
-    """An error in one line that a client may read: without advice, and without the paths of these folders."""
+    """An error in one line that a client may read: without advice, and without the paths of these folders.
+
+    A name that is not UTF-8 is escaped, since no JSON could hold it.
+    """
     text = _what(error)
     for folder in folders:
         text = text.replace(f"{folder}/", "").replace(str(folder), ".")
-    return " ".join(text.split())
+    return escape_text(" ".join(text.split()))
 
 
 def _what(error: Exception) -> str:

@@ -59,13 +59,13 @@ def serve(paths: Sequence[Path], options: EngineOptions, ensembles: Sequence[str
     Each model runs on every device of `options.device`, such as "cuda:0,cuda:1".
     Raises BadInput, WorkFailed before the port is bound.
     """
-    write_logs_in_background()
     _ignore_user_signals()
     give_back_large_blocks()
     devices = [replace(options, device=device) for device in options.device.split(",")]
     models = [model for device in devices for model in _open_models(paths or (EMBEDDED,), ensembles, device)]
     for model in models:
         warm_up(model, settings.forward_images(model))
+    write_logs_in_background()
     app = create_app(models, settings)
     if settings.access_log:
         log_requests_to_stdout()

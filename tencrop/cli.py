@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tencrop.common.errors import BadInput, Stopped, WorkFailed
+from tencrop.common.terminal_text import dump_json, escape_output, escape_text
 from tencrop.images.pillow_warnings import filter_pillow_warnings
 from tencrop.model.embedded import EMBEDDED
 from tencrop.progress_bar import progress_bar
@@ -52,7 +53,7 @@ def prepare(
     source = _open_source(data, labels)
     with progress_bar("preparing", len(source.entries)) as progress:
         document = run(source, out, holdout, progress)
-    typer.echo(
+    _echo(
         f"{out}: {len(source.labels)} classes, "
         f"{document.training} training and {document.validation} validation images, "
         f"{len(document.undecodable)} undecodable, "
@@ -93,7 +94,7 @@ def train(
     last = history[-1]
     if is_reporter:
         errors = f"center top-1 error {last.center_top1_error:.2%}, top-5 {last.center_top5_error:.2%}"
-        typer.echo(f"{out}: {len(history)} epochs, {errors}")
+        _echo(f"{out}: {len(history)} epochs, {errors}")
 
 
 @app.command()
@@ -113,9 +114,8 @@ def export(
     """Write net.onnx and tencrop.onnx. onnxruntime and OpenVINO must answer as torch does (int8: nearly)."""
     from tencrop.export.run import export as run
 
-    typer.echo(run(checkpoint, out, weights, fc_rank, images, plain).format())
-    for name in ("net.onnx", "tencrop.onnx"):
-        typer.echo(f"{out / name}: {(out / name).stat().st_size / 1e6:.1f} MB")
+    _echo(*run(checkpoint, out, weights, fc_rank, images, plain).format().split("\n"))
+    _echo_sizes(out)
 
 
 @app.command("import")
@@ -147,9 +147,8 @@ def import_(
     options = parse_input_convention(
         mean, std, scale=scale, channels=channels, layout=layout, crop=crop, resize=resize, output=output
     )
-    typer.echo("\n".join(format_import(import_net(source, out, options, labels))))
-    for name in ("net.onnx", "tencrop.onnx"):
-        typer.echo(f"{out / name}: {(out / name).stat().st_size / 1e6:.1f} MB")
+    _echo(*format_import(import_net(source, out, options, labels)))
+    _echo_sizes(out)
 
 
 @app.command()
@@ -158,14 +157,13 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="as one JSON object")] = False,
 ) -> None:
     """Print what a file holds: contract, labels, recipe, parity, norms, opset, bytes, parameters."""
-    import json
-
     from tencrop.export.describe_file import describe_file, format_description
 
     described = describe_file(file)
-    typer.echo(
-        json.dumps(described, indent=1, ensure_ascii=False) if as_json else "\n".join(format_description(described))
-    )
+    if as_json:
+        _echo_json(described, indent=1)
+    else:
+        _echo(*format_description(described))
 
 
 @app.command()
@@ -206,7 +204,7 @@ def key(name: Annotated[str, typer.Argument(help="owner of the key, as the log n
     """Make an API key. Prints the key on stderr, once, and its line for `serve --api-key-file` on stdout."""
     from tencrop.server.keys import generate_key, hash_key
 
-    if name.split() != [name] or "#" in name:
+    if name.split() != [name] or "#" in name or escape_text(name) != name:
         raise BadInput(f"{name!r}: a key's name is one word")
     secret = generate_key()
     typer.echo(f"{name} {hash_key(secret)}")
@@ -224,8 +222,6 @@ def predict(
     precision: PrecisionChoice = "auto",
 ) -> None:
     """Name what images show."""
-    import json
-
     from tencrop.runtime.classifier import open_classifier
 
     with open_classifier(model, _options(device, engine, precision)) as classifier:
@@ -233,11 +229,9 @@ def predict(
             guesses = classifier.predict(path, top).top
             if as_json:
                 found = [{"id": guess.id, "label": guess.label, "probability": guess.probability} for guess in guesses]
-                typer.echo(json.dumps({"image": str(path), "top": found}, ensure_ascii=False))
+                _echo_json({"image": str(path), "top": found})
             else:
-                typer.echo(f"{path}")
-                for guess in guesses:
-                    typer.echo(f"  {guess.probability:6.1%}  {guess.label}")
+                _echo(str(path), *(f"  {guess.probability:6.1%}  {guess.label}" for guess in guesses))
 
 
 @app.command()
@@ -267,8 +261,6 @@ def evaluate(
     precision: PrecisionChoice = "auto",
 ) -> None:
     """Measure center-crop and ten-crop errors over labelled images: the data set's validation images, if it has any."""
-    import json
-
     from tencrop.evaluation.evaluate import evaluate as run
     from tencrop.evaluation.plan import plan_evaluation
     from tencrop.evaluation.text_report import text_report
@@ -290,9 +282,9 @@ def evaluate(
     with progress_bar("evaluating", len(plan.entries)) as progress:
         summary = run(plan, predictor, out, resume, progress, runner)
     if as_json:
-        typer.echo(json.dumps(summary.to_json(), indent=1))
+        _echo_json(summary.to_json(), indent=1)
         return
-    typer.echo(text_report(summary))
+    _echo(*text_report(summary).split("\n"))
 
 
 @app.command()
@@ -303,14 +295,15 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="as one JSON object")] = False,
 ) -> None:
     """Compare two validations of the same images: errors with intervals, McNemar's test, changed images."""
-    import json
-
     from tencrop.evaluation.compare import compare as run
     from tencrop.evaluation.compare import text_comparison
     from tencrop.evaluation.finished_run import open_run
 
     found = run(open_run(run_a), open_run(run_b), show)
-    typer.echo(json.dumps(found, indent=1, ensure_ascii=False) if as_json else text_comparison(found))
+    if as_json:
+        _echo_json(found, indent=1)
+    else:
+        typer.echo(text_comparison(found))
 
 
 def _open_source(data: Path, labels: Path | None, training: bool = True) -> "Source":
@@ -318,6 +311,20 @@ def _open_source(data: Path, labels: Path | None, training: bool = True) -> "Sou
 
     with progress_bar("listing", None) as progress:
         return open_source(data, labels, progress, training)
+
+
+def _echo(*lines: str) -> None:
+    """Print lines that may hold names of files and labels, which others chose."""
+    typer.echo("\n".join(map(escape_text, lines)))
+
+
+def _echo_json(value: object, indent: int | None = None) -> None:
+    """Print JSON in UTF-8, whatever the locale's encoding is."""
+    typer.echo(dump_json(value, indent).encode())
+
+
+def _echo_sizes(out: Path) -> None:
+    _echo(*(f"{out / name}: {(out / name).stat().st_size / 1e6:.1f} MB" for name in ("net.onnx", "tencrop.onnx")))
 
 
 def _options(device: str, engine: str, precision: str) -> "EngineOptions":
@@ -330,6 +337,7 @@ def main() -> None:
     """Run a command. An error is one line on stderr and an exit code: 2 for bad input, 1 for failed work."""
     disable_telemetry()
     filter_pillow_warnings()
+    escape_output()
     try:
         code = app(args=sys.argv[1:] or ["--help"], standalone_mode=False)
     except UsageError as error:
@@ -351,5 +359,5 @@ def main() -> None:
 
 
 def _fail(error: object, code: int) -> int:
-    print(f"tencrop: {' '.join(str(error).split())}", file=sys.stderr)
+    print(f"tencrop: {escape_text(' '.join(str(error).split()))}", file=sys.stderr)
     return code

@@ -1,12 +1,18 @@
 """The command line: each command does its job end to end, and bad input is exit code 2 with one line."""
 
+import io
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
+import onnx
 import pytest
 
 from tencrop import cli
+from tencrop.common.terminal_text import escape_lines
+from tencrop.model.embedded import EMBEDDED
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -24,6 +30,89 @@ def test_predict_names_images(
     assert call(monkeypatch, "predict", *files, "--json", "--top", "3") == 0
     answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [answer["image"] for answer in answers] == files and all(len(answer["top"]) == 3 for answer in answers)
+
+
+HOSTILE = ["a\x1b[2Jb.jpg", "new\nline.jpg", "bidi\u202e.jpg", "c1\x9b31m.jpg", "raw\udcff\udcfe.jpg", "grüße.jpg"]
+MODEL = "m\x1b[2J\n\u202e.onnx"
+
+
+@pytest.fixture(scope="module")
+def hostile(photographs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of photographs, and the embedded model, whose names and labels hold what acts on a terminal."""
+    folder = tmp_path_factory.mktemp("hostile")
+    for name in HOSTILE:
+        (folder / name).write_bytes(photographs["china"].read_bytes())
+    model = onnx.load(EMBEDDED / "tencrop.onnx")
+    for entry in model.metadata_props:
+        if entry.key == "tencrop.labels":
+            labels = json.loads(entry.value)
+            entry.value = json.dumps(
+                [{"id": label["id"], "name": label["name"] + "\x1b[31m\u202e"} for label in labels]
+            )
+    onnx.save(model, folder / MODEL)
+    return folder
+
+
+class Printed(NamedTuple):
+    """What a command printed, and its exit code."""
+
+    code: int
+    out: bytes
+    err: bytes
+
+
+@pytest.fixture(params=["utf-8", "ascii"])
+def run_hostile(
+    request: pytest.FixtureRequest, hostile: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Printed]:
+    """Run a command in the hostile folder. What it prints must be UTF-8 that acts on no terminal."""
+
+    def run(*arguments: str) -> Printed:
+        out, err = (io.TextIOWrapper(io.BytesIO(), encoding=request.param) for _ in range(2))
+        err.reconfigure(errors="backslashreplace")  # as Python sets up stderr
+        monkeypatch.setattr("sys.stdout", out)
+        monkeypatch.setattr("sys.stderr", err)
+        code = call(monkeypatch, *arguments)
+        written = []
+        for stream in (out, err):
+            stream.flush()
+            written.append(stream.buffer.getvalue())
+            assert escape_lines(written[-1].decode()) == written[-1].decode()
+        return Printed(code, *written)
+
+    monkeypatch.chdir(hostile)
+    return run
+
+
+def test_names_and_labels_cannot_act_on_a_terminal(run_hostile: Callable[..., Printed]) -> None:
+    printed = run_hostile("predict", *HOSTILE, "--model", MODEL, "--top", "1")
+    assert printed.code == 0 and printed.out.count(b"\n") == 2 * len(HOSTILE)
+    assert b"a\\x1b[2Jb.jpg\n" in printed.out and b"helicopter\\x1b[31m\\u202e\n" in printed.out
+    described = run_hostile("info", MODEL)
+    assert described.code == 0 and b"bonsai\\x1b[31m\\u202e\n" in described.out
+    for arguments in (("predict", "no\x1b\n\u202e"), ("info", "\x9b"), ("predict", MODEL), ("evaluate", "\udcff\x1b")):
+        failed = run_hostile(*arguments)
+        assert failed.code == 2 and failed.err.count(b"\n") == 1 and not failed.out
+
+
+def test_json_is_utf_8_for_any_name(run_hostile: Callable[..., Printed]) -> None:
+    printed = run_hostile("predict", *HOSTILE, "--model", MODEL, "--json")
+    assert [json.loads(line)["image"] for line in printed.out.splitlines()] == HOSTILE
+    described = run_hostile("info", MODEL, "--json")
+    assert "helicopter: helicopter\x1b[31m\u202e" in json.loads(described.out)["labels"]
+
+
+def test_compared_names_cannot_act_on_a_terminal(run_hostile: Callable[..., Printed], tmp_path: Path) -> None:
+    data, runs = tmp_path / "data\x1b[2J", [str(tmp_path / name) for name in ("a\x1b\n\u202e", "b")]
+    (data / "pagoda").mkdir(parents=True)
+    for name in HOSTILE:
+        if "\udcff" not in name:
+            (data / "pagoda" / name).write_bytes(Path(name).read_bytes())
+    for out in runs:
+        assert run_hostile("evaluate", str(data), "--model", MODEL, "--out", out).code == 0
+    compared = run_hostile("compare", *runs)
+    assert compared.code == 0 and b"a\\x1b\\n\\u202e: m\\x1b[2J" in compared.out.splitlines()[0]
+    assert json.loads(run_hostile("compare", *runs, "--json").out)["a"]["folder"] == runs[0]
 
 
 def test_evaluate_prints_both_errors(

@@ -103,7 +103,7 @@ def test_the_command_makes_a_key_and_its_line(tmp_path: Path) -> None:
     assert Keys.read(file).find_owner(made.stderr.strip()) == "anna"
 
 
-@pytest.mark.parametrize("name", ["", "two words", "two\nlines", "anna#", "anna\u2003"])
+@pytest.mark.parametrize("name", ["", "two words", "two\nlines", "anna#", "anna\u2003", "anna\x1b[2J", "anna\u202e"])
 def test_a_name_that_is_not_one_word_gets_no_key(
     name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

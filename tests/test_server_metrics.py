@@ -9,6 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
+from tencrop.common.terminal_text import escape_text
 from tencrop.runtime.classifier import Classifier
 from tencrop.runtime.ensemble import Ensemble
 from tencrop.server.app import create_app
@@ -100,6 +101,17 @@ def test_a_request_is_a_line_of_json(client: TestClient, caplog: pytest.LogCaptu
         "path": "/v1/predict",
         "status": 422,
     }
+
+
+def test_a_path_cannot_act_on_a_terminal_that_shows_the_log(
+    client: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", log.name):
+        client.get("/%1b%5b2J%0a%c2%9b31m%7f%e2%80%ae%ff")
+    (record,) = caplog.records
+    text = record.getMessage()
+    assert escape_text(text) == text
+    assert json.loads(text)["path"] == "/\x1b[2J\n\x9b31m\x7f\u202e\ufffd"
 
 
 def test_the_documentation_loads_nothing_from_other_hosts(client: TestClient) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 import threading
 import time
@@ -20,6 +21,7 @@ from PIL import Image
 from support.crops import assert_same_validation, write_crops
 
 from tencrop.common.errors import BadInput, Stopped, WorkFailed
+from tencrop.common.terminal_text import escape_text
 from tencrop.dataset.layouts import open_source
 from tencrop.evaluation import chunks as chunk_file
 from tencrop.evaluation import plan as plan_file
@@ -345,6 +347,21 @@ def test_a_bad_data_set_fails_the_job_when_it_starts(dataset: str, error: str, c
         and "--" not in job["error"]
     )
     assert job["finished"] and job["summary"] is None
+
+
+@pytest.mark.parametrize("name", [b"raw\xff\x1b[2J", "bidi\u202e".encode()])
+def test_a_folder_of_any_name_fails_the_job_alone(client: TestClient, root: Path, name: bytes) -> None:
+    folder = os.fsencode(root / "hostile") + name
+    os.makedirs(folder + b"/" + name)
+    Image.new("RGB", (300, 300)).save(os.fsdecode(folder + b"/" + name + b"/a.png"))
+    data = root / "alias"
+    data.symlink_to(os.fsdecode(folder))
+    try:
+        job = wait_for(client, ask(client, "alias"), "failed")
+        assert job["error"] and escape_text(job["error"]) == job["error"]
+        wait_for(client, ask(client, limit=1), "done")  # the thread of the jobs lives on
+    finally:
+        data.unlink()
 
 
 def test_a_class_with_a_semicolon_is_named_in_full(client: TestClient, root: Path) -> None:
