@@ -4,11 +4,13 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
 from tencrop import __version__
 from tencrop.common.errors import BadInput
 from tencrop.runtime.engine import engine_signature
 from tencrop.runtime.ensemble import Predictor
+from tencrop.server.allowed_hosts import AllowedHosts
 from tencrop.server.body_limits import BodyLimits
 from tencrop.server.errors import add_error_handlers
 from tencrop.server.hub_json import base64_json_bytes
@@ -21,12 +23,15 @@ from tencrop.server.schemas import Failure
 from tencrop.server.settings import Settings
 from tencrop.server.state import ServerState
 
+EXPOSED = ("Location", "Retry-After", "X-Request-Id", "X-Tencrop-Engine")  # headers that pages of other origins read
 
-def create_app(models: Sequence[Predictor], settings: Settings) -> FastAPI:
+
+def create_app(models: Sequence[Predictor], settings: Settings, is_local: bool = False) -> FastAPI:
     """Build an application that serves these models; requests that name no model get the first.
 
-    Models of one name are one model on several devices. Raises BadInput for a bad folder or key file, and where devices
-    of one model would give different answers.
+    Models of one name are one model on several devices. `is_local` says that only this machine reaches the server,
+    which then answers to its own names alone. Raises BadInput for a bad folder or key file, and where devices of one
+    model would give different answers.
     """
     _check_same_answers(models)
     store = open_job_store(settings)
@@ -48,14 +53,14 @@ def create_app(models: Sequence[Predictor], settings: Settings) -> FastAPI:
         lifespan=lifespan,
         responses={"4XX": {"model": Failure, "description": "the fault of the request"}},
     )
-    _add_middleware(app, settings, keys)
+    _add_middleware(app, settings, keys, is_local)
     add_error_handlers(app)
     for routes in (predict, hub, oip_routes, validations, health, docs, page):
         app.include_router(routes.router)
     return app
 
 
-def _add_middleware(app: FastAPI, settings: Settings, keys: Keys | None) -> None:
+def _add_middleware(app: FastAPI, settings: Settings, keys: Keys | None, is_local: bool) -> None:
     """Add the middlewares from the innermost to the outermost: a key is checked before a body is read."""
     app.add_middleware(
         BodyLimits,
@@ -66,6 +71,16 @@ def _add_middleware(app: FastAPI, settings: Settings, keys: Keys | None) -> None
     )
     if keys:
         app.add_middleware(ApiKeys, keys=keys)
+    if settings.cors_origins:  # outside the keys, for a browser's first question carries none
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=("*",),
+            allow_headers=("*",),
+            expose_headers=EXPOSED,
+        )
+    if is_local or settings.allowed_host:
+        app.add_middleware(AllowedHosts, names=settings.allowed_host or ())
     app.add_middleware(RequestLog)
 
 

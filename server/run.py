@@ -18,6 +18,7 @@ from tencrop.runtime.allocator import give_back_large_blocks
 from tencrop.runtime.classifier import open_classifier
 from tencrop.runtime.engine_choice import EngineOptions
 from tencrop.runtime.ensemble import Ensemble, Predictor
+from tencrop.server.allowed_hosts import is_loopback
 from tencrop.server.app import create_app
 from tencrop.server.batcher import warm_up
 from tencrop.server.head_limits import HeadLimits
@@ -66,7 +67,7 @@ def serve(paths: Sequence[Path], options: EngineOptions, ensembles: Sequence[str
     for model in models:
         warm_up(model, settings.forward_images(model))
     write_logs_in_background()
-    app = create_app(models, settings)
+    app = create_app(models, settings, is_loopback(settings.host))
     if settings.access_log:
         log_requests_to_stdout()
     config = uvicorn.Config(

@@ -1,11 +1,13 @@
 """Settings of the server: a default for each, changed by a flag or by the environment (TENCROP_QUEUE_VIEWS=...)."""
 
 import os
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from tencrop.common.errors import BadInput
 from tencrop.runtime.engine import batch_size
@@ -17,6 +19,10 @@ QUEUE_FORWARDS = (
 )
 
 
+HOST_NAME = re.compile(r"\*|(\*\.)?[\w-]+(\.[\w-]+)*", re.ASCII)
+ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://([\w.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?", re.ASCII)
+
+
 def _check_not_empty(value: str | Path) -> str | Path:
     """Raises ValueError for an empty string, which Path would take for the current folder."""
     if value == "":
@@ -24,7 +30,31 @@ def _check_not_empty(value: str | Path) -> str | Path:
     return value
 
 
+def _split_names(value: Any) -> Any:
+    """Split text of an environment variable at its commas."""
+    return tuple(name.strip() for name in value.split(",")) if isinstance(value, str) else value
+
+
+def _check_hosts(names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """Raises ValueError for a name that no Host header could hold."""
+    for name in names or ():
+        if not HOST_NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is no host name; write example.com, *.example.com or *")
+    return names and tuple(name.lower() for name in names)
+
+
+def _check_origins(origins: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """Raises ValueError for an origin that no browser sends."""
+    for origin in origins or ():
+        if not ORIGIN.fullmatch(origin):
+            raise ValueError(f"{origin!r} is no origin; write https://example.com, with its port if it has one, or *")
+    return origins
+
+
 NamedPath = Annotated[Path, BeforeValidator(_check_not_empty)]
+
+
+Names = Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(_split_names)]
 
 
 class Settings(BaseSettings):
@@ -33,6 +63,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid")
 
     host: str = Field(default="127.0.0.1", min_length=1)
+    allowed_host: Annotated[Names, AfterValidator(_check_hosts)] = None  # further names of a server on loopback
+    cors_origins: Annotated[Names, AfterValidator(_check_origins)] = None  # whose pages may read answers; None: no page
     port: int = Field(default=8000, ge=0, le=65535)
     forward_views: int | None = Field(default=None, ge=10)  # of a forward pass; None: by the device, as in a validation
     queue_views: int | None = Field(default=None, ge=10)  # admitted at once, more is 429; None: by QUEUE_FORWARDS
@@ -59,7 +91,7 @@ class Settings(BaseSettings):
         return QUEUE_FORWARDS * self.forward_images(model)
 
 
-def read_settings(**flags: str | int | None) -> Settings:
+def read_settings(**flags: str | int | Sequence[str] | None) -> Settings:
     """Settings from flags (None: not given), then the environment, then the defaults.
 
     Raises BadInput for a bad value, and for a TENCROP_ variable that is no setting.

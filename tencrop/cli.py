@@ -174,6 +174,10 @@ def serve(
     ] = None,
     host: Annotated[str | None, typer.Option(help="default: 127.0.0.1")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="default: 8000")] = None,
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="also answer to this host name; on 127.0.0.1 only localhost by default"),
+    ] = None,
     data_root: Annotated[
         str | None, typer.Option(metavar="DIR", help="folder of data sets that may be validated over HTTP")
     ] = None,
@@ -195,7 +199,14 @@ def serve(
     from tencrop.server.run import serve as run
     from tencrop.server.settings import read_settings
 
-    settings = read_settings(host=host, port=port, data_root=data_root, state_dir=state_dir, api_key_file=api_key_file)
+    settings = read_settings(
+        host=host,
+        port=port,
+        allowed_host=allowed_host or None,
+        data_root=data_root,
+        state_dir=state_dir,
+        api_key_file=api_key_file,
+    )
     run(models or (), _options(device, engine, precision), ensemble or (), settings)
 
 
