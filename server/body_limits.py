@@ -7,14 +7,17 @@ from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tencrop.server.errors import ApiError, shutting_down_error
+from tencrop.server.errors import REFUSED, ApiError, body_too_large_error, shutting_down_error
 
 HOLD = "tencrop.hold"  # in a request's scope: a function that counts more bytes for the request; raises ApiError
 CLOSE = {"Connection": "close"}  # the rest of the body is not read
+REST_DEADLINE = "tencrop.rest_seconds"  # in a request's scope: seconds from its answer until the end of its body
+DROPPED_SIZE = 2  # of the largest body; a body that is larger by its declared length ends the connection at once
+DROP_SECONDS = 10.0  # in which a smaller one is read and dropped, so that its client comes to read the answer
 
 
 class BodyLimits:
-    """ASGI middleware: 413 above `max_bytes` (announced or received), 504 for a body slower than `seconds`.
+    """ASGI middleware: 413 above `max_bytes` (declared or received), 504 for a body slower than `seconds`.
 
     JSON has a bound of its own, `max_json_bytes`, for it may hold an image in base64.
     429 where the bodies of all unanswered requests would exceed `max_total` bytes together.
@@ -27,9 +30,11 @@ class BodyLimits:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            return await self.app(scope, receive, send)
+            await self.app(scope, receive, send)
+            return
         headers = dict(scope["headers"])
-        announced = headers.get(b"content-length", b"0")
+        length = headers.get(b"content-length", b"0")
+        declared = int(length) if length.isdigit() else 0
         is_json = headers.get(b"content-type", b"").lower().startswith(b"application/json")
         max_bytes = self.max_json_bytes if is_json else self.max_bytes
         answered = False
@@ -40,18 +45,18 @@ class BodyLimits:
             await send(message)
 
         try:
-            _count(int(announced) if announced.isdigit() else 0, max_bytes)
+            _count(scope, declared, max_bytes, declared)
             with self._holding() as hold:
                 scope[HOLD] = hold
-                await self.app(scope, self._bounded(receive, hold, max_bytes), send_noting)
+                bounded = self._bounded(scope, receive, hold, max_bytes, lambda: answered)
+                await self.app(scope, bounded, send_noting)
         except ApiError as error:
             if answered:
                 raise
             await error.response(scope["path"])(scope, receive, send)
         except asyncio.CancelledError:  # the time to drain is over
-            if answered:
-                raise
-            await shutting_down_error(CLOSE).response(scope["path"])(scope, receive, send)
+            if not answered:  # else the server closes the connection
+                await shutting_down_error(CLOSE).response(scope["path"])(scope, receive, send)
 
     @contextmanager
     def _holding(self) -> Iterator[Callable[[int], None]]:
@@ -65,7 +70,7 @@ class BodyLimits:
                     HTTPStatus.TOO_MANY_REQUESTS,
                     "queue_full",
                     "too many bytes are waiting; try again",
-                    {"Retry-After": "1", **CLOSE},
+                    {"Retry-After": "1"},
                 )
             mine += size
             self._held += size
@@ -75,7 +80,14 @@ class BodyLimits:
         finally:
             self._held -= mine
 
-    def _bounded(self, receive: Receive, hold: Callable[[int], None], max_bytes: int) -> Receive:
+    def _bounded(
+        self,
+        scope: Scope,
+        receive: Receive,
+        hold: Callable[[int], None],
+        max_bytes: int,
+        is_answered: Callable[[], bool],
+    ) -> Receive:
         """A `receive` that counts bytes and seconds until the body is complete."""
         received, complete = 0, False
         due = asyncio.get_running_loop().time() + self.seconds
@@ -87,23 +99,29 @@ class BodyLimits:
             try:
                 async with asyncio.timeout_at(due):
                     message = await receive()
-            except TimeoutError:
-                raise ApiError(
-                    HTTPStatus.GATEWAY_TIMEOUT,
-                    "deadline",
-                    f"the body took longer than {self.seconds:g} s to arrive",
-                    CLOSE,
-                ) from None
-            received += len(message.get("body", b""))
-            _count(received, max_bytes)
-            hold(len(message.get("body", b"")))
+                if REFUSED in scope:
+                    raise scope[REFUSED]
+                received += len(message.get("body", b""))
+                _count(scope, received, max_bytes)
+                hold(len(message.get("body", b"")))
+            except (ApiError, TimeoutError) as error:
+                if is_answered():  # no other answer is possible
+                    return {"type": "http.disconnect"}
+                raise self._late() if isinstance(error, TimeoutError) else error from None
             complete = not message.get("more_body", False)
             return message
 
         return bounded
 
+    def _late(self) -> ApiError:
+        why = f"the body took longer than {self.seconds:g} s to arrive"
+        return ApiError(HTTPStatus.GATEWAY_TIMEOUT, "deadline", why, CLOSE)
 
-def _count(size: int, max_bytes: int) -> None:
+
+def _count(scope: Scope, size: int, max_bytes: int, declared: int = 0) -> None:
+    """Raises ApiError 413 above `max_bytes`. The connection ends at once where the declared length is far above."""
     if size > max_bytes:
-        what = f"the body exceeds {max_bytes} bytes"
-        raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body_too_large", what, CLOSE)
+        scope[REST_DEADLINE] = DROP_SECONDS
+        error = body_too_large_error(f"the body exceeds {max_bytes} bytes")
+        error.headers = CLOSE if declared > DROPPED_SIZE * max_bytes else None
+        raise error

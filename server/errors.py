@@ -19,6 +19,8 @@ STATUS = {  # by the code of an ImageError
     "no_answer": HTTPStatus.UNPROCESSABLE_ENTITY,
 }
 
+REFUSED = "tencrop.refused"  # in a request's scope: the ApiError of a request that its connection refused
+
 
 class ApiError(HTTPException):
     """An error answer, raised by routes and by the functions that they call.

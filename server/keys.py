@@ -11,7 +11,6 @@ from pathlib import Path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tencrop.common.errors import BadInput
-from tencrop.server.body_limits import CLOSE
 from tencrop.server.errors import ApiError
 
 GUARDED = ("/v1/", "/v2")  # probes, metrics, the page and the documentation need no key
@@ -79,9 +78,7 @@ class ApiKeys:
             return
         owner = self.keys.find_owner(_sent_key(scope))
         if owner is None:
-            error = ApiError(
-                HTTPStatus.UNAUTHORIZED, "unauthorized", "send a key: Authorization: Bearer KEY", {**REALM, **CLOSE}
-            )
+            error = ApiError(HTTPStatus.UNAUTHORIZED, "unauthorized", "send a key: Authorization: Bearer KEY", REALM)
             await error.response(path)(scope, receive, send)
             return
         scope["tencrop.key"] = owner

@@ -12,7 +12,7 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tencrop.common.terminal_text import dump_json
-from tencrop.server.errors import internal_error
+from tencrop.server.errors import REFUSED, internal_error
 from tencrop.server.log_writer import LogWriter
 
 ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)  # a proxy's or client's own id; any other is replaced
@@ -52,8 +52,9 @@ class RequestLog:
                 message["headers"] = [*message.get("headers", ()), (HEADER, name.encode())]
             await send(message)
 
+        app = scope[REFUSED].response(scope["path"]) if REFUSED in scope else self.app
         try:
-            await self.app(scope, receive, send_with_id)
+            await app(scope, receive, send_with_id)
         except Exception as error:
             error.add_note(f"request {name}")  # printed below the traceback
             if not status:

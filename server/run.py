@@ -21,7 +21,7 @@ from tencrop.runtime.ensemble import Ensemble, Predictor
 from tencrop.server.allowed_hosts import is_loopback
 from tencrop.server.app import create_app
 from tencrop.server.batcher import warm_up
-from tencrop.server.head_limits import HeadLimits
+from tencrop.server.connection import Connection
 from tencrop.server.log_writer import write_logs_in_background
 from tencrop.server.request_log import log_requests_to_stdout
 from tencrop.server.settings import Settings
@@ -72,7 +72,7 @@ def serve(paths: Sequence[Path], options: EngineOptions, ensembles: Sequence[str
         log_requests_to_stdout()
     config = uvicorn.Config(
         app,
-        http=HeadLimits,
+        http=Connection,
         timeout_graceful_shutdown=settings.drain_seconds,
         server_header=False,
         ws="none",
