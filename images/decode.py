@@ -10,24 +10,18 @@ from contextlib import contextmanager, nullcontext
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile
 
-from tencrop.images.errors import ImageError, ImageTooLarge, UnsupportedImage
+from tencrop.images.damage import explain_failure
+from tencrop.images.errors import ImageError, ImageTooLarge, TruncatedImage
+from tencrop.images.formats import FORMATS
+from tencrop.images.jpeg_end import complete, sum_pixels
+from tencrop.images.jpeg_segments import SOI
 from tencrop.images.limits import MAX_READS, check_encoded
 from tencrop.images.orientation import EXIF_ERRORS, load_pixels, turn_upright
-from tencrop.images.to_rgb import convert_to_rgb, drop_empty_alpha, scale_transparent_colour
+from tencrop.images.to_rgb import convert_to_rgb, drop_empty_alpha, mark_unsigned, scale_transparent_colour
 from tencrop.model.contract import Contract
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-SIGNATURES = (
-    b"\xff\xd8\xff",
-    b"\x89PNG\r\n\x1a\n",
-    b"GIF87a",
-    b"GIF89a",
-    b"BM",
-    b"II*\0",
-    b"MM\0*",
-)  # WebP: RIFF....WEBP
 MAX_PIXELS = 50_000_000  # the largest pictures of telephones; checked before any pixel is decoded
 LARGE = 8_000_000  # pixels; images with more are decoded one at a time, which bounds the memory
 MAX_ASPECT = 100  # longer : shorter side; beyond it the resized image alone would fill the memory
@@ -48,16 +42,23 @@ class ImageInfo(NamedTuple):
 def decode(data: bytes, contract: Contract) -> tuple[np.ndarray, ImageInfo]:
     """Decode the first frame of an encoded image into the contract's square, uint8 [R,R,3] RGB.
 
-    Raises UnsupportedImage, ImageTooLarge, or ImageError where the bytes are damaged.
+    A JPEG that only lacks its end marker is decoded too. Raises UnsupportedImage, ImageTooLarge, or ImageError where the
+    bytes are damaged.
     """
-    with _open_image(data) as opened:
-        return _decode_opened(opened, contract)
+    try:
+        with _open_image(data) as opened:
+            return _decode_opened(opened, contract)
+    except TruncatedImage as error:
+        return _decode_without_end(data, contract, error)
 
 
 def decode_small(data: bytes, contract: Contract) -> tuple[np.ndarray, ImageInfo] | None:
     """Decode as `decode` does, but return None at once for an image of more than LARGE pixels."""
-    with _open_image(data) as opened:
-        return None if _is_large(opened) else _decode_opened(opened, contract)
+    try:
+        with _open_image(data) as opened:
+            return None if _is_large(opened) else _decode_opened(opened, contract)
+    except TruncatedImage as error:
+        return _decode_without_end(data, contract, error)
 
 
 def fit_square(image: Image.Image, contract: Contract) -> np.ndarray:
@@ -69,7 +70,7 @@ def fit_square(image: Image.Image, contract: Contract) -> np.ndarray:
     try:
         format, loaded = image.format, image.copy()
     except EXIF_ERRORS as error:
-        raise ImageError(f"damaged image ({type(error).__name__}: {error})") from None
+        raise explain_failure(error, b"") from None
     return _resize_and_crop(convert_to_rgb(drop_empty_alpha(turn_upright(loaded), format)), contract.resize)
 
 
@@ -86,31 +87,37 @@ def _open_image(data: bytes) -> Iterator[ImageFile.ImageFile]:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):  # the latter by filter_pillow_warnings
         raise ImageTooLarge(f"image of more than {MAX_PIXELS} pixels") from None
-    except UnidentifiedImageError:
-        if _has_known_signature(data):
-            raise ImageError("damaged image (its header cannot be read)") from None
-        raise UnsupportedImage(f"not an image of a known format ({', '.join(FORMATS)})") from None
     except Exception as error:  # Pillow's decoders raise nearly anything on hostile bytes
-        raise ImageError(f"damaged image ({type(error).__name__}: {error})") from None
+        raise explain_failure(error, data) from None
 
 
 def _decode_opened(opened: ImageFile.ImageFile, contract: Contract) -> tuple[np.ndarray, ImageInfo]:
     with _one_large if _is_large(opened) else nullcontext():
         if opened.format == "PNG" and "transparency" in opened.info:
             scale_transparent_colour(opened)
+        mark_unsigned(opened)
         is_turned = load_pixels(opened)
         image = drop_empty_alpha(turn_upright(opened), opened.format)
         info = ImageInfo(opened.format or "", opened.mode, *image.size, is_turned)
         return _resize_and_crop(convert_to_rgb(image), contract.resize), info
 
 
+def _decode_without_end(data: bytes, contract: Contract, error: TruncatedImage) -> tuple[np.ndarray, ImageInfo]:
+    """Decode a JPEG that lacks its end marker and nothing else. Raises `error` where pixels are missing."""
+    decoded, pixels = None, None
+    for completed in complete(data) if data.startswith(SOI) else ():
+        with _open_image(completed) as opened:
+            decoded = decoded or _decode_opened(opened, contract)
+            opened.load()
+            if pixels not in (None, pixels := sum_pixels(opened)):
+                raise error
+    if decoded is None:
+        raise error
+    return decoded
+
+
 def _is_large(image: Image.Image) -> bool:
     return image.width * image.height > LARGE
-
-
-def _has_known_signature(data: bytes) -> bool:
-    """True where the bytes begin like a file of one of FORMATS."""
-    return data.startswith(SIGNATURES) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")
 
 
 def _check_size(width: int, height: int) -> None:

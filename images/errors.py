@@ -9,13 +9,17 @@ class ImageError(BadInput):
     code = "damaged_image"
 
 
+class TruncatedImage(ImageError):
+    """The image ends too early."""
+
+
 class UnsupportedImage(ImageError):
-    """The file is of no format in FORMATS."""
+    """The file is of no format in FORMATS, or of a kind of it that is not read."""
 
     code = "unsupported_format"
 
 
 class ImageTooLarge(ImageError):
-    """The image has more than MAX_PIXELS pixels, or is longer than MAX_ASPECT:1."""
+    """The image has more than MAX_PIXELS pixels or MAX_BYTES bytes, or is longer than MAX_ASPECT:1."""
 
     code = "image_too_large"

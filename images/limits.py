@@ -4,10 +4,10 @@ A few bytes can ask Pillow's decoders for hours or gigabytes.
 """
 
 import io
-import re
 from collections.abc import Callable, Iterator
 
 from tencrop.images.errors import ImageError
+from tencrop.images.jpeg_segments import SCAN, SOI, SOS, read_segments
 from tencrop.images.tiff_limits import check_tiff
 
 MAX_SCANS = 64  # of a JPEG; encoders write a dozen, and each costs 2 to 5 ms per megapixel
@@ -15,9 +15,7 @@ MAX_EXIF_SEGMENTS = 16  # of a JPEG; for each, Pillow copies all of them again
 MAX_PIECES = 20_000  # reads of a header, and segments of a JPEG; 32 MiB of full JPEG segments are 1,500
 MAX_READS = 1_000_000  # of the pixels: a few for most formats, two per run of a BMP
 MAX_CHUNKS = 100_000  # of a PNG
-SOI, SOS, EOI, EXIF = b"\xff\xd8", b"\xff\xda", b"\xff\xd9", b"Exif\0\0"
-# A JPEG's end and its markers that have a length. libjpeg stops at others, or drops them.
-MARKER = re.compile(rb"\xff[\xc0-\xcf\xd9-\xfe]")
+EXIF = b"Exif\0\0"
 PNG = b"\x89PNG\r\n\x1a\n"
 NEEDED = (b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND")  # chunks of a PNG
 
@@ -54,19 +52,14 @@ def _check_jpeg(data: bytes) -> bytes:
 
 def _check_segments(data: bytes) -> None:
     """Count scans and EXIF segments up to the end of a JPEG, which other images or a telephone's film may follow."""
-    scans, exifs, at = 0, 0, len(SOI)
-    for _ in range(MAX_PIECES):
-        marker = MARKER.search(data, at)
-        if marker is None or marker[0] == EOI:
-            return
-        scans += marker[0] == SOS
-        exifs += data.startswith(EXIF, marker.end() + 2)
-        if scans > MAX_SCANS or exifs > MAX_EXIF_SEGMENTS:
-            break
-        at = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2])
-    raise ImageError(
-        f"a JPEG of more than {MAX_SCANS} scans, {MAX_EXIF_SEGMENTS} segments of EXIF, or {MAX_PIECES} in all"
-    )
+    scans, exifs = 0, 0
+    for number, segment in enumerate(read_segments(data), 1):
+        scans += segment.marker == SCAN
+        exifs += data.startswith(EXIF, segment.start)
+        if scans > MAX_SCANS or exifs > MAX_EXIF_SEGMENTS or number >= MAX_PIECES:
+            raise ImageError(
+                f"a JPEG of more than {MAX_SCANS} scans, {MAX_EXIF_SEGMENTS} segments of EXIF, or {MAX_PIECES} in all"
+            )
 
 
 def _keep_needed_chunks(data: bytes) -> bytes:
@@ -91,7 +84,7 @@ def _needed_chunks(data: bytes) -> Iterator[bytes]:
 
 
 def _check_tiff(data: bytes) -> bytes:
-    check_tiff(data)
+    check_tiff(data, MAX_SCANS)
     return data
 
 

@@ -1,104 +1,79 @@
-"""Reads the first directory of a TIFF before Pillow and libtiff do: 200 bytes can ask them for gigabytes, or hours."""
+"""Inspects the first directory of a TIFF before libtiff decodes it: 200 bytes can ask for gigabytes, or hours."""
 
 import struct
-from typing import NamedTuple
 
-from tencrop.images.errors import ImageError
+from tencrop.images.errors import ImageError, UnsupportedImage
+from tencrop.images.tiff_directory import (
+    BYTE_ORDERS,
+    COLOURS,
+    COMPRESSION,
+    HEIGHT,
+    STRIP_BYTES,
+    STRIP_HEIGHT,
+    STRIPS,
+    TILE_BYTES,
+    TILE_HEIGHT,
+    TILE_WIDTH,
+    TILES,
+    WIDTH,
+    Directory,
+)
+from tencrop.images.tiff_layout import JPEG, NONE, OLD_JPEG, check_layout
 
-BYTE_ORDERS = {b"II*\0": "<", b"MM\0*": ">", b"II+\0": "<"}  # by the first four bytes; "+" is BigTIFF
-BIG = b"II+\0"
-# Big-endian BigTIFF, which Pillow takes for another format, and two headers that libtiff refuses.
-UNREADABLE = (b"MM\0+", b"MM*\0", b"II\0*")
-INTEGERS = {3: "H", 4: "I", 16: "Q"}  # struct's letter, by the number of the type
-RATIONALS = (5, 10)
-BYTES = (1, 2, 7)  # types of texts, profiles, and other programs' data
-WIDTH, HEIGHT, COMPRESSION, STRIPS, STRIP_HEIGHT, STRIP_BYTES, COLOURS = 256, 257, 259, 273, 278, 279, 320
-TILE_WIDTH, TILE_HEIGHT, TILES, TILE_BYTES = 322, 323, 324, 325
-ONCE = {WIDTH, HEIGHT, COMPRESSION, STRIPS, STRIP_HEIGHT, STRIP_BYTES, COLOURS}
-ONCE |= {TILE_WIDTH, TILE_HEIGHT, TILES, TILE_BYTES}
+BIG_ENDIAN_BIG = b"MM\0+"  # BigTIFF that Pillow takes for another format
+UNREADABLE = (b"MM*\0", b"II\0*")  # headers that libtiff refuses
+SOS = b"\xff\xda"  # begins a scan of a JPEG
 
-MAX_TAGS = 4096  # libtiff's limit
-MAX_NUMBERS = 300_000  # of one tag; Pillow makes an object of each
-MAX_RATIONALS = 1000  # of one tag; Pillow makes three objects of each
 MAX_SAMPLES = 6  # per pixel, each with strips or tiles of its own; Pillow's limit
 BEYOND = 1 << 24  # pixels of tiles that may lie outside of the image
 
 
-class Tag(NamedTuple):
-    """One entry of a directory. `value` holds the numbers, or their offset where they do not fit."""
+def check_tiff(data: bytes, max_scans: int) -> None:
+    """Raise ImageError where decoding a TIFF would cost far more than its pixels do, UnsupportedImage for other layouts.
 
-    kind: int
-    length: int  # how many numbers
-    value: bytes
-
-
-class Directory:
-    """The first directory of a TIFF.
-
-    Raises ImageError where a tag has more numbers than any image needs, or where a tag stands twice: two decoders may
-    read different ones.
+    `max_scans` bounds the scans of each strip or tile that is a JPEG.
     """
-
-    def __init__(self, data: bytes) -> None:
-        self.data, self.order = data, BYTE_ORDERS[data[:4]]
-        offset, count, entry = ("Q", "Q", "HHQ8s") if data[:4] == BIG else ("I", "H", "HHI4s")
-        (start,) = struct.unpack_from(self.order + offset, data, 8 if data[:4] == BIG else 4)
-        (tags,) = struct.unpack_from(self.order + count, data, start)
-        if tags > MAX_TAGS:
-            raise ImageError(f"a TIFF of more than {MAX_TAGS} tags")
-        start += struct.calcsize(self.order + count)
-        size = struct.calcsize(self.order + entry)
-        self.tags: dict[int, Tag] = {}
-        for at in range(start, min(start + tags * size, len(data) - size + 1), size):
-            number, kind, numbers, value = struct.unpack_from(self.order + entry, data, at)
-            if kind not in BYTES and numbers > (MAX_RATIONALS if kind in RATIONALS else MAX_NUMBERS):
-                raise ImageError("a TIFF with a tag of too many numbers")
-            if number in ONCE and number in self.tags:
-                raise ImageError(f"a TIFF with two tags {number}")
-            self.tags[number] = Tag(kind, numbers, value)
-
-    def numbers(self, number: int) -> list[int]:
-        """The integers of a tag; empty where the tag is missing.
-
-        Raises ImageError where the tag has another type, struct.error where the numbers are cut off.
-        """
-        if number not in self.tags:
-            return []
-        kind, length, value = self.tags[number]
-        if kind not in INTEGERS:
-            raise ImageError(f"a TIFF whose tag {number} is of type {kind}")
-        packed = f"{self.order}{length}{INTEGERS[kind]}"
-        if struct.calcsize(packed) > len(value):
-            (far,) = struct.unpack(self.order + ("Q" if len(value) == 8 else "I"), value)
-            return [*struct.unpack_from(packed, self.data, far)]
-        return [*struct.unpack_from(packed, value)]
-
-
-def check_tiff(data: bytes) -> None:
-    """Raise ImageError where decoding a TIFF would cost far more than its pixels do."""
+    if data[:4] == BIG_ENDIAN_BIG:
+        raise UnsupportedImage("a big-endian BigTIFF is not supported")
     if data[:4] in UNREADABLE:
         raise ImageError("a TIFF of a kind that is not read")
     if data[:4] not in BYTE_ORDERS:
         return  # not a TIFF
     try:
         directory = Directory(data)
-        width, height = (_first(directory, tag, 0) for tag in (WIDTH, HEIGHT))
-        across = _first(directory, TILE_WIDTH, width) or width
-        down = _first(directory, TILE_HEIGHT, _first(directory, STRIP_HEIGHT, height)) or height
-        directory.numbers(COLOURS)
-        columns, rows = -(-width // max(across, 1)), -(-height // max(down, 1))
-        if max(len(directory.numbers(STRIPS)), len(directory.numbers(TILES))) > MAX_SAMPLES * columns * rows:
-            raise ImageError("a TIFF of more strips or tiles than its image has")
-        if _first(directory, COMPRESSION, 1) == 1:
-            return
-        if sum(directory.numbers(STRIP_BYTES)) + sum(directory.numbers(TILE_BYTES)) > 2 * len(data):
-            raise ImageError("a TIFF whose bytes are read again and again")
-        if TILES in directory.tags and columns * across * rows * down > 2 * width * height + BEYOND:
-            raise ImageError("a TIFF whose tiles are far larger than its image")
+        _check_blocks(directory)
+        check_layout(directory)
+        _check_scans(directory, max_scans)
     except (struct.error, OverflowError):
-        raise ImageError("damaged image (a TIFF that is cut off)") from None
+        raise ImageError("damaged image: the TIFF ends too early") from None
 
 
-def _first(directory: Directory, tag: int, default: int) -> int:
-    """The first number of a tag; `default` where the tag is missing."""
-    return next(iter(directory.numbers(tag)), default)
+def _check_blocks(directory: Directory) -> None:
+    """Check the number, the bytes and the size of the strips or tiles."""
+    numbers, first = directory.numbers, directory.first
+    width, height = first(WIDTH, 0), first(HEIGHT, 0)
+    across = first(TILE_WIDTH, width) or width
+    down = first(TILE_HEIGHT, first(STRIP_HEIGHT, height)) or height
+    numbers(COLOURS)
+    columns, rows = -(-width // max(across, 1)), -(-height // max(down, 1))
+    if max(len(numbers(STRIPS)), len(numbers(TILES))) > MAX_SAMPLES * columns * rows:
+        raise ImageError("a TIFF of more strips or tiles than its image has")
+    if first(COMPRESSION, NONE) == NONE:
+        return
+    if sum(numbers(STRIP_BYTES)) + sum(numbers(TILE_BYTES)) > 2 * len(directory.data):
+        raise ImageError("a TIFF whose bytes are read again and again")
+    if TILES in directory.tags and columns * across * rows * down > 2 * width * height + BEYOND:
+        raise ImageError("a TIFF whose tiles are far larger than its image")
+
+
+def _check_scans(directory: Directory, most: int) -> None:
+    """Count the scans of the JPEG in each strip or tile. The decoder goes over the block's pixels for each of them."""
+    compression, data = directory.first(COMPRESSION, NONE), directory.data
+    if compression not in (JPEG, OLD_JPEG) or data.count(SOS) <= most:
+        return
+    starts = directory.numbers(STRIPS) + directory.numbers(TILES)
+    sizes = directory.numbers(STRIP_BYTES) + directory.numbers(TILE_BYTES)
+    if compression == OLD_JPEG or len(starts) != len(sizes):
+        starts, sizes = [0], [len(data)]
+    if any(data.count(SOS, start, start + size) > most for start, size in zip(starts, sizes, strict=True)):
+        raise ImageError(f"a TIFF with a JPEG of more than {most} scans")

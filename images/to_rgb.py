@@ -3,7 +3,7 @@
 from functools import cache
 
 import numpy as np
-from PIL import Image, ImageCms, ImageFile
+from PIL import Image, ImageCms, ImageFile, TiffImagePlugin
 
 WHITE = (255, 255, 255, 255)
 GREY_LEVEL = {"L;2": 85, "L;4": 17}  # 8-bit step of a grey level, by Pillow's name of a PNG's raw pixels
@@ -30,6 +30,12 @@ def scale_transparent_colour(png: ImageFile.ImageFile) -> None:
         png.info["transparency"] = tuple(value >> 8 for value in png.info["transparency"])
 
 
+def mark_unsigned(image: ImageFile.ImageFile) -> None:
+    """Remember that the grey of a TIFF is unsigned where Pillow reads 32-bit grey as signed."""
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and image.mode == "I":
+        image.info["unsigned"] = image.tag_v2.get(TiffImagePlugin.SAMPLEFORMAT, (1,))[0] == 1
+
+
 def drop_empty_alpha(image: Image.Image, format: str | None) -> Image.Image:
     """Drop the alpha of a BMP that is transparent everywhere, as screenshots from Windows' clipboard are."""
     empty = format == "BMP" and image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0)
@@ -44,7 +50,9 @@ def _convert_strip(image: Image.Image) -> Image.Image:
     """
     if image.mode.startswith("I") or image.mode == "F":
         full = 255 if image.mode == "F" else 65535
-        return Image.fromarray(_to_uint8(np.asarray(image), full, image.info.get("transparency"))).convert("RGB")
+        values = np.asarray(image)
+        values = values.view(np.uint32) if image.info.get("unsigned") else values
+        return Image.fromarray(_to_uint8(values, full, image.info.get("transparency"))).convert("RGB")
     if image.mode == "LAB":
         return ImageCms.applyTransform(image, _lab_to_rgb()) or image
     if image.mode in ("RGBa", "La"):

@@ -82,7 +82,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "colours that are bytes": (tiff(GREY, {320: (BYTE, [1] * 768)}), "is of type 1"),
     "a resolution of thousands of numbers": (tiff(GREY, {282: (RATIONAL, [1, 3] * 2000)}), "too many numbers"),
     "two words of where its pixels lie": (renumber(tiff(GREY, {280: (LONG, [8])}), 280, 273), "two tags 273"),
-    "a directory behind the end": (b"II*\0" + struct.pack("<I", 1 << 20), "cut off"),
+    "a directory behind the end": (b"II*\0" + struct.pack("<I", 1 << 20), "the TIFF ends too early"),
     "big-endian numbers in a little-endian file": (b"MM*\0" + tiff(GREY, {})[4:], "a kind that is not read"),
 }
 
