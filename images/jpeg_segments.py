@@ -29,6 +29,7 @@ class Frame(NamedTuple):
     height: int
     width: int
     components: bytes  # their identifiers
+    end: int  # where the header ends in the file
 
 
 def read_segments(data: bytes) -> Iterator[Segment]:
@@ -49,7 +50,7 @@ def read_frame(data: bytes) -> Frame | None:
     if len(body) < 6 or len(body) < 6 + 3 * body[5]:
         return None
     size = int.from_bytes(body[1:3]), int.from_bytes(body[3:5])
-    return Frame(segment.marker, body[0], *size, body[6 : 6 + 3 * body[5] : 3])
+    return Frame(segment.marker, body[0], *size, body[6 : 6 + 3 * body[5] : 3], segment.end)
 
 
 def has_every_scan(data: bytes, frame: Frame) -> bool:

@@ -10,7 +10,7 @@ from support.pictures import CONTRACT, encode, noise_jpeg, picture, square_by_to
 
 from tencrop.images import jpeg_end
 from tencrop.images.decode import decode, decode_small
-from tencrop.images.errors import TruncatedImage
+from tencrop.images.errors import ImageError, TruncatedImage
 from tencrop.images.jpeg_segments import EOI, has_every_scan, read_frame
 
 # 32x24 grey by `cjpeg -arithmetic`, and with -progressive
@@ -49,7 +49,7 @@ def pixels(data: bytes) -> np.ndarray:
 def is_answered(data: bytes) -> bool:
     try:
         decode(data, CONTRACT)
-    except TruncatedImage:
+    except ImageError:
         return False
     return True
 

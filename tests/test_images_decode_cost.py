@@ -1,0 +1,132 @@
+"""images/decode_cost.py: the header tells what decoding costs, so that a few bytes cannot pass for a cheap image."""
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from support.pictures import encode, noise_jpeg, picture
+from support.tiff_layouts import GREY, RGB, Layout, make_samples, write
+from test_images_jpeg_end import ARITHMETIC
+from test_images_limits import with_scans
+
+from tencrop.images.decode_cost import CHEAP, FEW_SCANS, estimate_cost
+from tencrop.images.limits import MAX_SCANS
+
+FORMATS: list[tuple[str, dict[str, Any]]] = [
+    ("JPEG", {}),
+    ("JPEG", {"progressive": True}),
+    ("PNG", {}),
+    ("WEBP", {}),
+    ("WEBP", {"lossless": True}),
+    ("GIF", {}),
+    ("BMP", {}),
+    ("TIFF", {}),
+    ("TIFF", {"compression": "tiff_lzw"}),
+    ("TIFF", {"compression": "jpeg"}),
+]
+
+
+def flat(width: int, height: int, format: str, **options: Any) -> bytes:
+    return encode(Image.new("RGB", (width, height)), format, **options)
+
+
+def of_size(data: bytes, width: int, height: int) -> bytes:
+    """A JPEG with this size in its frame header."""
+    at = next(data.index(b"\xff" + kind) for kind in (b"\xc0", b"\xc2", b"\xc9", b"\xca") if b"\xff" + kind in data)
+    return data[: at + 5] + height.to_bytes(2) + width.to_bytes(2) + data[at + 9 :]
+
+
+@pytest.mark.parametrize(("format", "options"), FORMATS)
+def test_cost_grows_with_the_pixels(format: str, options: dict[str, Any]) -> None:
+    small, large = (estimate_cost(flat(side, side, format, **options)) for side in (200, 800))
+    assert 0.02 < small < 1
+    assert 10 < large / small < 17
+
+
+def test_ordinary_photographs_are_cheap() -> None:
+    for format, options in FORMATS:
+        assert estimate_cost(encode(Image.fromarray(picture(500, 375)), format, **options)) < 2 < CHEAP
+
+
+def test_a_photograph_of_a_telephone_is_expensive() -> None:
+    assert estimate_cost(flat(4000, 3000, "JPEG")) > CHEAP
+
+
+def test_each_scan_costs_and_an_arithmetic_one_costs_most() -> None:
+    """As bytes: each of the images is smaller than 5 kB, or 30 kB, and has 7.9 megapixels."""
+    sequential = of_size(noise_jpeg(progressive=False), 2816, 2816)
+    few, many = (
+        of_size(data, 2816, 2816) for data in (noise_jpeg(), with_scans(MAX_SCANS - noise_jpeg().count(b"\xff\xda")))
+    )
+    arithmetic = of_size(with_scans(MAX_SCANS - 1, data=ARITHMETIC), 2816, 2816)
+    costs = [estimate_cost(data) for data in (sequential, few, many, arithmetic)]
+    assert costs == sorted(costs)
+    assert costs[1] - costs[0] > 2
+    assert costs[2] - costs[1] == pytest.approx(0.06 * 7.93 * (MAX_SCANS - 10), rel=0.05)
+    assert len(arithmetic) < 5000 and costs[3] > 150
+
+
+def test_bytes_cost_too() -> None:
+    """64 scans of noise are 31 MB, which takes 2 s whatever the size of the picture."""
+    data = noise_jpeg()
+    assert estimate_cost(data[:-2] + bytes(10_000_000) + data[-2:]) - estimate_cost(data) == pytest.approx(45, rel=0.01)
+
+
+def test_scans_of_thumbnails_and_films_do_not_count() -> None:
+    data = noise_jpeg()
+    film = b"\xff\xda" * (FEW_SCANS + 1)
+    assert estimate_cost(data + film) - estimate_cost(data) < 0.001
+
+
+def test_a_jpeg_without_its_end_is_decoded_six_times() -> None:
+    data = noise_jpeg()
+    assert estimate_cost(data[:-2]) == pytest.approx(6 * estimate_cost(data), rel=0.01)
+
+
+def test_an_animation_of_few_bytes_costs_its_canvas() -> None:
+    still, moving = (
+        encode(
+            Image.new("RGB", (2820, 2820)),
+            "WEBP",
+            lossless=True,
+            save_all=many > 0,
+            append_images=[Image.new("RGB", (2820, 2820), 1 + i) for i in range(many)],
+        )
+        for many in (0, 1)
+    )
+    assert len(moving) < 200
+    assert estimate_cost(moving) == pytest.approx(estimate_cost(still), rel=0.01)
+    assert estimate_cost(moving) > CHEAP
+
+
+def test_depth_and_alpha_cost() -> None:
+    colour = Image.fromarray(picture(300, 200))
+    plain, alpha = (estimate_cost(encode(image, "PNG")) for image in (colour, colour.convert("RGBA")))
+    deep = estimate_cost(encode(Image.fromarray(np.zeros((200, 300), np.uint16)), "PNG"))
+    assert alpha == deep == 2 * plain
+    layouts = (Layout(RGB, 8), Layout(GREY, 16), Layout(GREY, 32, 3))
+    eight, sixteen, floats = (estimate_cost(write(layout, make_samples(layout))) for layout in layouts)
+    assert sixteen == floats > 3 * eight
+
+
+def test_tiffs_with_jpegs_cost_their_scans() -> None:
+    def tiff(scans: int) -> bytes:
+        out = io.BytesIO()
+        Image.new("L", (64, 64)).save(out, "TIFF", compression="jpeg")
+        return out.getvalue() + b"\xff\xda" * scans
+
+    assert estimate_cost(tiff(60)) > 3 * estimate_cost(tiff(0))
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
+def test_any_bytes_have_a_cost(format: str) -> None:
+    data = flat(20, 10, format)
+    random = np.random.default_rng(3)
+    for end in range(len(data)):
+        assert estimate_cost(data[:end]) >= 0
+        mutated = bytearray(data)
+        mutated[end] = random.integers(256)
+        assert estimate_cost(bytes(mutated)) >= 0
+    assert estimate_cost(b"") == estimate_cost(b"no image") == 0
