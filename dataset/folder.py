@@ -10,6 +10,7 @@ from tencrop.dataset.class_names import find_names_file, read_labels_by_id
 from tencrop.dataset.source import Entries, Entry, ProgressCallback, is_image
 from tencrop.dataset.split_from_path import WORDS, choose_held_split
 from tencrop.dataset.walk import is_shown, walk
+from tencrop.images.limits import read_image_file
 from tencrop.model.contract import Label
 
 
@@ -22,8 +23,8 @@ class Folder:
     entries: Entries
 
     def read(self, entry: Entry) -> bytes:
-        """Read the image file. Raises OSError where it is missing."""
-        return (self.root / entry.id).read_bytes()
+        """Read the image file. Raises ImageTooLarge before a large one is read, OSError where it is missing."""
+        return read_image_file(self.root / entry.id)
 
 
 def open_folder(root: Path, names: Path | None, progress: ProgressCallback, training: bool = True) -> Folder:

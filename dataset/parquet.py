@@ -13,12 +13,11 @@ import pyarrow.parquet as pq
 
 from tencrop.common.errors import BadInput
 from tencrop.dataset.class_names import WNID, adopt_wnids, find_names_file, read_labels_by_index
+from tencrop.dataset.parquet_listing import read_listing
 from tencrop.dataset.parquet_rows import RowGroups
 from tencrop.dataset.source import Entries, Entry, ProgressCallback
 from tencrop.dataset.split_from_path import choose_held_split, infer_split
 from tencrop.model.contract import Label
-
-COLUMNS = ["image.path", "label"]
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def _list_rows(root: Path, path: str, place: int, held: bool, test: bool) -> _Ro
         with pq.ParquetFile(file) as opened:
             words = _read_words(opened.schema_arrow.metadata or {})
             sizes = [opened.metadata.row_group(group).num_rows for group in range(opened.num_row_groups)]
-            table = opened.read(columns=COLUMNS)
+            table = read_listing(opened, file)
         paths = pc.struct_field(table["image"].combine_chunks(), "path").cast(pa.string())
         labels = table["label"].cast(pa.int32()).fill_null(-1).to_numpy()
     except (OSError, pa.ArrowException, KeyError, ValueError) as error:

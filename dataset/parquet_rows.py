@@ -7,10 +7,17 @@ from threading import Lock
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-ROWS = 32  # rows that are decoded together
-KEPT = 4  # batches of ROWS that are cached, so that a thread that comes late still finds its row
+from tencrop.dataset.parquet_listing import IMAGE
+from tencrop.dataset.parquet_pages import find_column, measure_largest_page
+from tencrop.images.limits import check_bytes
+
+ROWS = 32  # rows that are decoded together, fewer where values may be long
+KEPT = 4  # times ROWS that are cached, so that a thread that comes late still finds its row
+BATCH_BYTES = 64 << 20  # that the rows which are decoded together may take at most, unless one alone takes more
+KEPT_BYTES = 128 << 20  # that the cached rows may take at most, unless the last ones alone take more
 OPEN = 2  # open row groups: threads that read in order are in one group, or at the border of two
 BUFFER = 1 << 20  # bytes read ahead per column; without a buffer pyarrow reads a whole row group
 
@@ -31,7 +38,7 @@ class RowGroups:
         return RowGroups, (self._files,)
 
     def read(self, file: int, group: int, row: int) -> bytes:
-        """Read a value. Raises OSError where the file is missing or damaged."""
+        """Read a value. Raises OSError where the file is missing or damaged, ImageTooLarge for a value too long."""
         with self._lock:
             cursor = self._open.pop((file, group), None) or _Cursor(self._files[file], group)
             self._open[file, group] = cursor
@@ -41,18 +48,21 @@ class RowGroups:
 
 
 class _Cursor:
-    """One row group, decoded ROWS at a time. The first read opens its file, and holds up no other row group."""
+    """One row group, a few rows at a time. The first read opens its file, and holds up no other row group."""
 
     def __init__(self, file: Path, group: int) -> None:
         self._file, self._group = file, group
         self._lock = Lock()
         self._batches: Any = None
-        self._kept: deque[pa.Array] = deque(maxlen=KEPT)
+        self._kept: deque[pa.Array] = deque()
         self._end = 0  # rows decoded so far
 
     def _restart(self) -> None:
         opened = pq.ParquetFile(self._file, buffer_size=BUFFER, pre_buffer=False)
-        self._batches = opened.iter_batches(ROWS, row_groups=[self._group], columns=["image.bytes"], use_threads=False)
+        chunk = find_column(opened.metadata.row_group(self._group), IMAGE)
+        longest = measure_largest_page(self._file, chunk) if chunk else 0
+        rows = min(ROWS, max(1, BATCH_BYTES // max(longest, 1)))
+        self._batches = opened.iter_batches(rows, row_groups=[self._group], columns=[IMAGE], use_threads=False)
         self._kept.clear()
         self._end = 0
 
@@ -70,11 +80,19 @@ class _Cursor:
             self._restart()
         while row >= self._end:
             images = next(self._batches).column(0)
-            self._kept.append(images.field("bytes"))
             self._end += len(images)
+            self._keep(images.field("bytes"))
         start = self._end
         for batch in reversed(self._kept):
             start -= len(batch)
             if row >= start:
+                check_bytes(pc.binary_length(batch[row - start]).as_py() or 0)
                 return batch[row - start].as_py() or b""
         raise StopIteration
+
+    def _keep(self, batch: pa.Array) -> None:
+        self._kept.append(batch)
+        while len(self._kept) > 1 and (
+            sum(map(len, self._kept)) > ROWS * KEPT or sum(kept.nbytes for kept in self._kept) > KEPT_BYTES
+        ):
+            self._kept.popleft()

@@ -110,7 +110,10 @@ class Source(Protocol):
         """The images, in the order in which they are read fastest."""
 
     def read(self, entry: Entry) -> bytes:
-        """Read the encoded image. Several threads may call this at once. Raises OSError where it is missing."""
+        """Read the encoded image. Several threads may call this at once.
+
+        Raises OSError where it is missing, ImageTooLarge before an image of more than MAX_BYTES is read.
+        """
 
 
 def is_image(name: str) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from tencrop.common.errors import BadInput
 from tencrop.dataset.byte_range import read_at
 from tencrop.dataset.source import Entries, Entry
+from tencrop.images.limits import check_bytes
 from tencrop.model.contract import Label
 
 
@@ -32,8 +33,9 @@ class Tars:
     files: tuple[Path, ...]
 
     def read(self, entry: Entry) -> bytes:
-        """Read an image. Raises OSError where the tar is missing or shorter than it was."""
+        """Read an image. Raises ImageTooLarge before a large one is read, OSError where the tar is too short."""
         file, start, size = entry.place
+        check_bytes(size)
         return read_at(self.files[file], start, size)
 
 

@@ -16,6 +16,7 @@ from tencrop.model.contract import Label
 
 CLASSES = ("classes.txt", "classnames.txt")  # one name a line, beside the tars
 LABELS = ("cls", "json")  # a sample's label is in the first of these that it has
+MAX_LABEL = 1 << 20  # bytes that are read of a file with a label
 
 
 def open_webdataset(root: Path, tars: list[str], names: Path | None, progress: ProgressCallback) -> Tars:
@@ -94,7 +95,7 @@ def _iter_samples(root: Path, path: str, place: int, split: Split, held: bool) -
 def _read_label(file: Path, member: Member) -> int:
     """Read the label of a sample, a whole number from 0 up. Raises BadInput."""
     try:
-        text = read_at(file, member.start, member.size).decode()
+        text = read_at(file, member.start, min(member.size, MAX_LABEL)).decode()
         label = json.loads(text)["label"] if member.name.endswith("json") else int(text)
         if isinstance(label, int) and 0 <= label < 1 << 31:
             return label

@@ -1,4 +1,4 @@
-"""Says in plain words why an image cannot be decoded. Pillow's own messages name Python's types, or nothing that helps."""
+"""Explains in plain words why an image cannot be decoded, since Pillow's own messages are for programmers."""
 
 import re
 

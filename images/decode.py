@@ -42,8 +42,8 @@ class ImageInfo(NamedTuple):
 def decode(data: bytes, contract: Contract) -> tuple[np.ndarray, ImageInfo]:
     """Decode the first frame of an encoded image into the contract's square, uint8 [R,R,3] RGB.
 
-    A JPEG that only lacks its end marker is decoded too. Raises UnsupportedImage, ImageTooLarge, or ImageError where the
-    bytes are damaged.
+    A JPEG that lacks nothing but its end marker is decoded too. Raises UnsupportedImage, ImageTooLarge, or ImageError
+    where the bytes are damaged.
     """
     try:
         with _open_image(data) as opened:

@@ -1,7 +1,7 @@
 """Estimates from the header what decoding an image costs, so that cheap images need not wait for expensive ones.
 
-The unit is one megapixel of a photograph as a baseline JPEG, 14 ms on the machine of docs/benchmarks.md. The factors are
-the times of other images of one megapixel, the slowest content counts. Frames behind the first one are never decoded.
+The unit is one megapixel of a photograph as a baseline JPEG, which takes some 14 ms. Each factor is the time of another
+kind of image, with the slowest content, in this unit. Frames behind the first one are never decoded.
 """
 
 import struct

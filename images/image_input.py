@@ -10,6 +10,7 @@ from PIL import Image
 from tencrop.common.errors import BadInput
 from tencrop.images.decode import decode, fit_square
 from tencrop.images.errors import ImageError
+from tencrop.images.limits import MAX_BYTES, check_bytes, read_image_file
 from tencrop.model.contract import Contract
 
 ImageInput = str | os.PathLike[str] | bytes | BinaryIO | Image.Image | np.ndarray
@@ -29,7 +30,8 @@ def decode_input(image: ImageInput, contract: Contract) -> np.ndarray:
             return fit_square(image, contract)
         case np.ndarray():
             return fit_square(_to_pil(image), contract)
-        case _ if hasattr(image, "read") and isinstance(data := image.read(), bytes):
+        case _ if hasattr(image, "read") and isinstance(data := image.read(MAX_BYTES + 1), bytes):
+            check_bytes(len(data))
             return decode(data, contract)[0]
     raise BadInput(
         f"{type(image).__name__} is no image: give a path, bytes, a binary file, a PIL image or a uint8 array [H,W,3]"
@@ -38,7 +40,7 @@ def decode_input(image: ImageInput, contract: Contract) -> np.ndarray:
 
 def _decode_file(path: Path, contract: Contract) -> np.ndarray:
     try:
-        return decode(path.read_bytes(), contract)[0]
+        return decode(read_image_file(path), contract)[0]
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror}") from None
     except ImageError as error:

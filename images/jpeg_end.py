@@ -1,7 +1,7 @@
-"""JPEGs without an end marker. Such a picture is whole where nothing that could follow would change a pixel.
+"""Completes JPEGs that lack their end marker. A picture is whole where nothing that could follow changes a pixel.
 
-libjpeg notices bits that are missing, but Pillow does not tell. So the picture is decoded with several endings. Where bits
-are missing, the decoder takes them from the ending, and the pictures differ.
+libjpeg notices missing bits, but Pillow does not pass that on. So the picture is decoded with several endings. Where
+bits are missing, the decoder takes them from the ending, and the pictures differ.
 """
 
 import zlib
@@ -32,7 +32,7 @@ ROWS = 64  # that are copied at a time
 
 
 def complete(data: bytes) -> Iterator[bytes]:
-    """The JPEG with each of the endings. Nothing where pixels are missing whatever follows, or where that is not known."""
+    """Yield the JPEG with each of the endings; nothing where pixels are missing, or where that cannot be found out."""
     frame = read_frame(data)
     if frame is None or not _may_be_whole(data, frame):
         return

@@ -4,12 +4,15 @@ A few bytes can ask Pillow's decoders for hours or gigabytes.
 """
 
 import io
+import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
-from tencrop.images.errors import ImageError
+from tencrop.images.errors import ImageError, ImageTooLarge
 from tencrop.images.jpeg_segments import SCAN, SOI, SOS, read_segments
 from tencrop.images.tiff_limits import check_tiff
 
+MAX_BYTES = 32 << 20  # of an encoded image in a file, as of a body over HTTP; larger ones are not read
 MAX_SCANS = 64  # of a JPEG; encoders write a dozen, and each costs 2 to 5 ms per megapixel
 MAX_EXIF_SEGMENTS = 16  # of a JPEG; for each, Pillow copies all of them again
 MAX_PIECES = 20_000  # reads of a header, and segments of a JPEG; 32 MiB of full JPEG segments are 1,500
@@ -31,6 +34,22 @@ class ReadLimitedBytes(io.BytesIO):
         if self.left < 0:
             raise ImageError("an image in too many pieces")
         return super().read(size)
+
+
+def check_bytes(size: int) -> None:
+    """Raise ImageTooLarge where an encoded image has more than MAX_BYTES. Call before the image is read."""
+    if size > MAX_BYTES:
+        raise ImageTooLarge(f"an image of {size} bytes; at most {MAX_BYTES} are read")
+
+
+def read_image_file(path: Path) -> bytes:
+    """Read an encoded image. Raises ImageTooLarge before a large file is read, OSError where there is no file."""
+    with path.open("rb") as opened:
+        size = os.fstat(opened.fileno()).st_size
+        check_bytes(size)
+        data = opened.read(size or MAX_BYTES + 1)  # a device or a pipe has no size
+    check_bytes(len(data))
+    return data
 
 
 def check_encoded(data: bytes) -> ReadLimitedBytes:

@@ -29,9 +29,10 @@ BEYOND = 1 << 24  # pixels of tiles that may lie outside of the image
 
 
 def check_tiff(data: bytes, max_scans: int) -> None:
-    """Raise ImageError where decoding a TIFF would cost far more than its pixels do, UnsupportedImage for other layouts.
+    """Raise ImageError where decoding a TIFF would cost far more than its pixels do.
 
-    `max_scans` bounds the scans of each strip or tile that is a JPEG.
+    `max_scans` bounds the scans of each strip or tile that is a JPEG. Raises UnsupportedImage for a layout that Pillow
+    reads wrongly or not at all.
     """
     if data[:4] == BIG_ENDIAN_BIG:
         raise UnsupportedImage("a big-endian BigTIFF is not supported")

@@ -1,4 +1,4 @@
-"""images/jpeg_end.py: a JPEG that lacks its end marker alone is answered; one that lacks pixels is not, wherever it was cut."""
+"""images/jpeg_end.py: a JPEG that lacks nothing but its end marker is answered; one that lacks pixels is not."""
 
 import io
 from typing import Any

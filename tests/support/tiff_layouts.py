@@ -1,4 +1,4 @@
-"""Layouts of TIFF by the hundred: each written byte by byte from known samples, with the picture that the samples mean."""
+"""Layouts of TIFF, each written byte by byte from known samples, and the picture that the samples mean."""
 
 import struct
 import zlib
@@ -73,7 +73,7 @@ def palette_of(layout: Layout) -> np.ndarray:
 
 
 def expect_rgb(layout: Layout, samples: np.ndarray) -> np.ndarray:
-    """The picture that the samples mean, float [SIDE,SIDE,3] in 0..255: by the TIFF specification and the rules of depth.
+    """The picture that the samples mean by the TIFF specification, float [SIDE,SIDE,3] in 0..255.
 
     Grey of 16 and 32 bits is clipped to 0..65535, float grey to 0..255.
     """

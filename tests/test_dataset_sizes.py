@@ -1,0 +1,252 @@
+"""dataset/: an image of more than 32 MiB is undecodable and is never read, whatever holds it. Memory is measured."""
+
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from archives import jpeg
+
+from tencrop.common.errors import BadInput
+from tencrop.dataset import parquet_listing, parquet_pages, parquet_rows
+from tencrop.dataset.layouts import open_source
+from tencrop.dataset.parquet_pages import find_column, measure_largest_page
+from tencrop.dataset.parquet_rows import RowGroups
+from tencrop.dataset.prepare import prepare
+from tencrop.dataset.source import Source
+from tencrop.images.errors import ImageTooLarge
+from tencrop.images.limits import MAX_BYTES
+
+MIB = 1 << 20
+TOO_LARGE = r"an image of \d+ bytes; at most 33554432 are read"
+FEATURES = {"label": {"names": ["ant"], "_type": "ClassLabel"}}
+HUB = {b"huggingface": json.dumps({"info": {"features": FEATURES}}).encode()}
+POOLS: list[pa.MemoryPool] = []  # arrays outlive the test that measures them, and their pool must live longer
+
+
+def sparse(file: Path, size: int, at: int = 0) -> Path:
+    """Make a file of this size that takes no room."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("r+b" if at else "wb") as opened:
+        opened.truncate(at + size)
+    return file
+
+
+@contextmanager
+def python_memory(most: int) -> Iterator[None]:
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < most
+    finally:
+        tracemalloc.stop()
+
+
+@contextmanager
+def arrow_memory(most: int) -> Iterator[None]:
+    before = pa.default_memory_pool()
+    pool = pa.proxy_memory_pool(before)
+    POOLS.append(pool)
+    pa.set_memory_pool(pool)
+    try:
+        yield
+    finally:
+        pa.set_memory_pool(before)
+    assert pool.max_memory() < most
+
+
+def read_all(source: Source) -> list[bytes | None]:
+    found: list[bytes | None] = []
+    for entry in source.entries:
+        try:
+            found.append(source.read(entry))
+        except ImageTooLarge:
+            found.append(None)
+    return found
+
+
+def test_a_file_of_three_gigabytes_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "ant").mkdir()
+    (tmp_path / "ant" / "a.jpg").write_bytes(jpeg(0))
+    sparse(tmp_path / "ant" / "b.jpg", 3 << 30)
+    source = open_source(tmp_path)
+    with python_memory(MIB), pytest.raises(ImageTooLarge, match=TOO_LARGE):
+        source.read(source.entries[1])
+    assert read_all(source) == [jpeg(0), None]
+
+
+def test_a_file_of_exactly_the_bound_is_read(tmp_path: Path) -> None:
+    sparse(tmp_path / "ant" / "a.jpg", MAX_BYTES)
+    sparse(tmp_path / "ant" / "b.jpg", MAX_BYTES + 1)
+    found = read_all(open_source(tmp_path))
+    assert found[0] is not None and len(found[0]) == MAX_BYTES and found[1] is None
+
+
+def test_a_tar_member_of_six_gigabytes_is_not_read(tmp_path: Path) -> None:
+    file = tmp_path / "train.tar"
+    (tmp_path / "classes.txt").write_text("ant\n")
+    with file.open("wb") as opened:
+        for name, size in (("a.jpg", len(jpeg(0))), ("a.cls", 1), ("b.cls", 1), ("b.jpg", 6 << 30)):
+            info = tarfile.TarInfo(name)
+            info.size = size
+            opened.write(info.tobuf(tarfile.GNU_FORMAT))
+            if size < MIB:
+                opened.write((jpeg(0) if size > 1 else b"0").ljust(-(-size // 512) * 512, b"\0"))
+        opened.truncate(opened.tell() + (6 << 30) + 1024)
+    source = open_source(tmp_path)
+    with python_memory(MIB):
+        assert read_all(source) == [jpeg(0), None]
+
+
+def test_a_label_of_gigabytes_is_no_label(tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_text("ant\n")
+    with (tmp_path / "train.tar").open("wb") as opened:
+        info = tarfile.TarInfo("a.jpg")
+        info.size = 512
+        opened.write(info.tobuf() + bytes(512))
+        info = tarfile.TarInfo("a.cls")
+        info.size = 4 << 30
+        opened.write(info.tobuf(tarfile.GNU_FORMAT))
+        opened.truncate(opened.tell() + (4 << 30) + 1024)
+    with python_memory(8 * MIB), pytest.raises(BadInput, match=r"a\.cls holds no label"):
+        open_source(tmp_path)
+
+
+def test_an_undecodable_large_file_is_left_out_when_a_data_set_is_prepared(tmp_path: Path) -> None:
+    for name in ("ant", "bee"):
+        for number in range(3):
+            (tmp_path / "in" / name).mkdir(parents=True, exist_ok=True)
+            (tmp_path / "in" / name / f"{number}.jpg").write_bytes(jpeg(number))
+    sparse(tmp_path / "in" / "bee" / "x.jpg", 3 << 30)
+    document = prepare(open_source(tmp_path / "in"), tmp_path / "out", 0.0, lambda _: None)
+    undecodable = document["undecodable"] if isinstance(document, dict) else document.undecodable
+    assert list(undecodable) == ["bee/x.jpg"]
+
+
+def write(
+    file: Path, values: list[bytes | None], path: Callable[[int], str] = "{}.jpg".format, **options: object
+) -> Path:
+    rows = [{"bytes": value, "path": path(row)} for row, value in enumerate(values)]
+    image = pa.array(rows, pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+    pq.write_table(pa.table({"image": image, "label": [0] * len(rows)}).replace_schema_metadata(HUB), file, **options)
+    return file
+
+
+LAYOUTS: dict[str, dict[str, object]] = {
+    "pyarrow's own": {},
+    "zstd": {"compression": "zstd"},
+    "version 2 pages": {"data_page_version": "2.0"},
+    "no dictionary": {"use_dictionary": False},
+    "small pages": {"data_page_size": 4096, "write_batch_size": 3},
+    "checksums and an index": {"write_page_checksum": True, "write_page_index": True},
+    "many row groups": {"row_group_size": 7},
+    "no statistics": {"write_statistics": False, "compression": "none"},
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_page_headers_tell_how_far_a_column_inflates(tmp_path: Path, layout: str) -> None:
+    values = [os.urandom(3000) for _ in range(40)]
+    file = write(tmp_path / "a.parquet", [*values], **LAYOUTS[layout])
+    with pq.ParquetFile(file) as opened:
+        for index in range(opened.num_row_groups):
+            group = opened.metadata.row_group(index)
+            chunk = find_column(group, "image.bytes")
+            assert chunk is not None
+            assert (
+                3000 <= measure_largest_page(file, chunk) <= min(group.num_rows * 3010, chunk.total_uncompressed_size)
+            )
+    assert read_all(open_source(tmp_path)) == values
+
+
+def test_a_parquet_of_kilobytes_that_inflates_to_gigabytes_is_bad_input(tmp_path: Path) -> None:
+    values = [jpeg(0), bytes(130 * MIB)]
+    file = write(tmp_path / "a.parquet", [*values], compression="zstd", use_dictionary=False)
+    assert file.stat().st_size < 40_000
+    with arrow_memory(MIB), pytest.raises(BadInput, match=r"a\.parquet: a page of image\.bytes inflates to \d+ bytes"):
+        open_source(tmp_path)
+
+
+def test_rows_that_a_dictionary_repeats_are_decoded_one_by_one(tmp_path: Path) -> None:
+    """24 rows of 30 MiB in 10 kB: together 720 MiB."""
+    file = write(tmp_path / "a.parquet", [bytes(30 * MIB)] * 24, compression="zstd", dictionary_pagesize_limit=64 * MIB)
+    assert file.stat().st_size < 40_000
+    with arrow_memory(300 * MIB):
+        source = open_source(tmp_path)
+        assert all(len(source.read(entry)) == 30 * MIB for entry in source.entries)
+
+
+def test_a_value_that_is_too_long_is_undecodable_and_its_neighbours_are_read(tmp_path: Path) -> None:
+    values = [jpeg(0), bytes(MAX_BYTES + 1), jpeg(2), None]
+    write(tmp_path / "a.parquet", values, compression="zstd")
+    source = open_source(tmp_path)
+    with pytest.raises(ImageTooLarge, match=TOO_LARGE):
+        source.read(source.entries[1])
+    assert read_all(source) == [jpeg(0), None, jpeg(2), b""]
+
+
+def test_pages_of_many_long_values_are_read_a_few_rows_at_a_time(tmp_path: Path) -> None:
+    values = [os.urandom(1000) + bytes(MIB) for _ in range(100)]
+    file = write(tmp_path / "a.parquet", [*values], compression="zstd", use_dictionary=False)
+    rows = RowGroups((file,))
+    with arrow_memory(400 * MIB):
+        assert all(rows.read(0, 0, row) == value for row, value in enumerate(values))
+    (cursor,) = rows._open.values()
+    assert sum(kept.nbytes for kept in cursor._kept) <= parquet_rows.KEPT_BYTES
+    assert sum(map(len, cursor._kept)) <= parquet_rows.ROWS * parquet_rows.KEPT
+
+
+def test_paths_that_inflate_are_bad_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write(tmp_path / "a.parquet", [b""] * 3000, lambda row: "x" * 100_000, compression="zstd")
+    assert file.stat().st_size < 40_000
+    with arrow_memory(500 * MIB), pytest.raises(BadInput, match=r"the paths and labels of its images take more than"):
+        open_source(tmp_path)
+    monkeypatch.setattr(parquet_pages, "MAX_PAGE", 50_000)
+    with pytest.raises(BadInput, match=r"a page of image\.path inflates to 10"):
+        open_source(tmp_path)
+
+
+def test_millions_of_rows_in_a_few_bytes_are_bad_input(tmp_path: Path) -> None:
+    rows = parquet_listing.FEW_ROWS + 1
+    image = pa.nulls(rows, pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+    table = pa.table({"image": image, "label": pa.array([0]).take(pa.array([0] * rows))})
+    pq.write_table(table.replace_schema_metadata(HUB), tmp_path / "a.parquet")
+    assert (tmp_path / "a.parquet").stat().st_size < rows
+    with pytest.raises(BadInput, match="lists 100001 images, more than it has bytes"):
+        open_source(tmp_path)
+
+
+def test_damage_of_a_page_header_raises_what_a_damaged_file_raises(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.parquet", [os.urandom(300) for _ in range(5)])
+    whole = file.read_bytes()
+    for at in range(4, 60):
+        file.write_bytes(whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1 :])
+        with suppress(BadInput, OSError):
+            read_all(open_source(tmp_path))
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+from tencrop.dataset.layouts import open_source
+resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
+source = open_source(Path(sys.argv[1]))
+try:
+    source.read(source.entries[0])
+except Exception as error:
+    print(error)
+"""
+
+
+def test_under_a_limit_of_memory_a_large_file_is_a_line_and_no_traceback(tmp_path: Path) -> None:
+    sparse(tmp_path / "ant" / "a.jpg", 20 << 30)
+    done = subprocess.run([sys.executable, "-c", LIMITED, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stdout == f"an image of {20 << 30} bytes; at most {MAX_BYTES} are read\n" and not done.stderr
