@@ -9,6 +9,7 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -131,16 +132,14 @@ def test_an_undecodable_large_file_is_left_out_when_a_data_set_is_prepared(tmp_p
     assert list(undecodable) == ["bee/x.jpg"]
 
 
-def write(
-    file: Path, values: list[bytes | None], path: Callable[[int], str] = "{}.jpg".format, **options: object
-) -> Path:
+def write(file: Path, values: list[bytes | None], path: Callable[[int], str] = "{}.jpg".format, **options: Any) -> Path:
     rows = [{"bytes": value, "path": path(row)} for row, value in enumerate(values)]
     image = pa.array(rows, pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
     pq.write_table(pa.table({"image": image, "label": [0] * len(rows)}).replace_schema_metadata(HUB), file, **options)
     return file
 
 
-LAYOUTS: dict[str, dict[str, object]] = {
+LAYOUTS: dict[str, dict[str, Any]] = {
     "pyarrow's own": {},
     "zstd": {"compression": "zstd"},
     "version 2 pages": {"data_page_version": "2.0"},
@@ -236,6 +235,7 @@ def test_damage_of_a_page_header_raises_what_a_damaged_file_raises(tmp_path: Pat
 LIMITED = """
 import resource, sys
 from pathlib import Path
+from typing import Any
 from tencrop.dataset.layouts import open_source
 resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
 source = open_source(Path(sys.argv[1]))

@@ -18,8 +18,9 @@ from support.pictures import (
 )
 from torchvision.transforms import CenterCrop, Compose, Resize
 
-from tencrop.images.decode import FORMATS, MAX_ASPECT, MAX_PIXELS, decode
+from tencrop.images.decode import MAX_ASPECT, MAX_PIXELS, decode
 from tencrop.images.errors import ImageError, ImageTooLarge, UnsupportedImage
+from tencrop.images.formats import FORMATS
 from tencrop.model.contract import Contract
 
 SIZES = [

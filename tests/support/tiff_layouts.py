@@ -51,7 +51,7 @@ def make_samples(layout: Layout) -> np.ndarray:
     y, x = np.mgrid[:SIDE, :SIDE] / (SIDE - 1)
     if layout.photometric == CIELAB:
         lab = np.stack([100 + 100 * x, 30 * y - 15, 30 * x * y - 15], -1)  # greyish, so inside of sRGB
-        return np.rint(lab).astype(np.int64).astype(layout.dtype)
+        return np.asarray(np.rint(lab).astype(np.int64).astype(layout.dtype))
     planes = np.stack([x, y, 1 - x * y, (x + y) / 2, x * y, 1 - y], -1)[..., : layout.samples]
     if layout.extra:
         alpha = SAMPLES[layout.photometric]
@@ -59,7 +59,7 @@ def make_samples(layout: Layout) -> np.ndarray:
         if layout.extra[0] == 1:
             planes[..., :alpha] *= planes[..., alpha : alpha + 1]
     if layout.format == FLOAT:
-        return (planes * 300 - 30).astype(layout.dtype)
+        return np.asarray((planes * 300 - 30).astype(layout.dtype))
     most = 2 ** (layout.bits - (layout.format == SIGNED)) - 1
     least = -most if layout.format == SIGNED else 0
     whole = np.rint(least + planes * (most - least))
@@ -69,7 +69,7 @@ def make_samples(layout: Layout) -> np.ndarray:
 def palette_of(layout: Layout) -> np.ndarray:
     """uint16 [2^bits,3]."""
     i = np.arange(2**layout.bits) / (2**layout.bits - 1)
-    return np.rint(np.stack([i, 1 - i, i * i], -1) * 255).astype(np.uint16) * 257
+    return np.asarray(np.rint(np.stack([i, 1 - i, i * i], -1) * 255).astype(np.uint16) * 257)
 
 
 def expect_rgb(layout: Layout, samples: np.ndarray) -> np.ndarray:
@@ -169,11 +169,11 @@ def _encode(layout: Layout, block: np.ndarray) -> bytes:
     data = b"".join(rows)
     match layout.compression:
         case 5:
-            data = imagecodecs.lzw_encode(data)
+            data = bytes(imagecodecs.lzw_encode(data))
         case 8 | 32946:
             data = zlib.compress(data)
         case 32773:
-            data = b"".join(imagecodecs.packbits_encode(row) for row in rows)
+            data = b"".join(bytes(imagecodecs.packbits_encode(row)) for row in rows)
     if layout.fill_order == 2:
         data = np.packbits(np.unpackbits(np.frombuffer(data, np.uint8)), bitorder="little").tobytes()
     return data
@@ -190,7 +190,7 @@ def _predict_float(layout: Layout, row: np.ndarray, samples: int) -> bytes:
     """Adobe's floating point predictor: the bytes by significance, and of those the differences."""
     planes = row.astype(row.dtype.newbyteorder(">")).view(np.uint8).reshape(-1, row.dtype.itemsize).T.ravel()
     before = np.concatenate([np.zeros(samples, np.uint8), planes[:-samples]])
-    return (planes - before).tobytes()
+    return bytes((planes - before).tobytes())
 
 
 def _encode_jpeg(layout: Layout, block: np.ndarray) -> bytes:
