@@ -9,6 +9,7 @@ from binascii import Error, a2b_base64
 ALPHABETS = bytes.maketrans(b"-_", b"+/")
 WHITESPACE = b" \t\r\n"
 MAX_PREFIX = 1024  # bytes of a data URL before its data
+PIECE = 64 << 10  # bytes of a string that are decoded at once
 ESCAPE = 6  # bytes of the longest escape in a JSON string
 
 
@@ -74,7 +75,8 @@ def _strip_prefix(text: bytes) -> bytes:
     return data
 
 
-def decode_base64(text: str) -> bytes:
-    """Decode a whole text, without escapes. Raises ValueError."""
+def decode_base64(text: bytes) -> bytes:
+    """Decode a whole string, piece by piece, so that other threads run meanwhile. Raises ValueError."""
     decoder = Base64Decoder()
-    return decoder.feed(text.encode("ascii")) + decoder.finish()
+    pieces = [decoder.feed(text[at : at + PIECE]) for at in range(0, len(text), PIECE)]
+    return b"".join(pieces) + decoder.finish()

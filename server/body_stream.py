@@ -33,5 +33,8 @@ async def stream_body(request: Request, max_bytes: int) -> AsyncGenerator[bytes,
 
 async def read_body(request: Request, max_bytes: int | None = None) -> bytes:
     """Read the whole body; `max_bytes` is the server's own bound if it is None. Raises as `stream_body` does."""
+    body = bytearray()
     async with aclosing(stream_body(request, max_bytes or max_body_bytes(request))) as pieces:
-        return b"".join([piece async for piece in pieces])
+        async for piece in pieces:
+            body += piece  # a list of small pieces would break the heap into pieces, too
+    return bytes(body)

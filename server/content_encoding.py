@@ -7,10 +7,10 @@ from http import HTTPStatus
 
 from fastapi import Request
 
-from tencrop.server.errors import ApiError
+from tencrop.server.errors import ApiError, bad_request_error
 
 WINDOW_BITS = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}  # zlib's name of each encoding
-PIECE = 1 << 20  # bytes that are inflated at once
+PIECE = 256 << 10  # bytes that are inflated at once
 
 
 def read_encoding(request: Request) -> str | None:
@@ -40,18 +40,14 @@ async def inflate(chunks: AsyncIterator[bytes], encoding: str, hold: Callable[[i
         rest, is_full = chunk, False
         while rest or is_full:
             if stream.eof:
-                raise _bad_body(f"bytes follow the end of the {encoding} body")
+                raise bad_request_error(f"bytes follow the end of the {encoding} body")
             try:
                 piece = await asyncio.to_thread(stream.decompress, rest, PIECE)
             except zlib.error:
-                raise _bad_body(f"the body is not {encoding}") from None
+                raise bad_request_error(f"the body is not {encoding}") from None
             hold(len(piece))
             yield piece
             rest = stream.unconsumed_tail or stream.unused_data
             is_full = len(piece) == PIECE and not stream.eof  # zlib may hold more bytes back
     if not stream.eof:
-        raise _bad_body(f"the {encoding} body is cut off")
-
-
-def _bad_body(message: str) -> ApiError:
-    return ApiError(HTTPStatus.BAD_REQUEST, "bad_request", message)
+        raise bad_request_error(f"the {encoding} body is cut off")

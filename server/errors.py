@@ -51,6 +51,11 @@ def internal_error() -> ApiError:
     return ApiError(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "the server failed; its log says why")
 
 
+def bad_request_error(message: str) -> ApiError:
+    """400 for a body that cannot be read."""
+    return ApiError(HTTPStatus.BAD_REQUEST, "bad_request", message)
+
+
 def bad_parameter_error(message: str) -> ApiError:
     """422 for a parameter, a form or a document that does not fit."""
     return ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_parameter", message)

@@ -50,7 +50,7 @@ class HubJson:
         if asked.inputs == TAKEN and self._is_over:
             return bytes(self._image), asked.parameters
         try:
-            return decode_base64(asked.inputs), asked.parameters
+            return decode_base64(asked.inputs.encode()), asked.parameters
         except ValueError:
             raise _not_base64() from None
 

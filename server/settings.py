@@ -69,7 +69,7 @@ class Settings(BaseSettings):
     forward_views: int | None = Field(default=None, ge=10)  # of a forward pass; None: by the device, as in a validation
     queue_views: int | None = Field(default=None, ge=10)  # admitted at once, more is 429; None: by QUEUE_FORWARDS
     max_body_bytes: int = Field(default=32 << 20, ge=1)  # of one request; more is 413
-    max_bodies_bytes: int = Field(default=256 << 20, ge=1)  # of all unanswered requests; more is 429
+    max_bodies_bytes: int = Field(default=192 << 20, ge=1)  # of all unanswered requests; more is 429
     body_seconds: float = Field(default=20, gt=0)  # until a body is complete; later is 504
     deadline_seconds: float = Field(default=30, gt=0)  # from a complete body to the answer; later is 504
     drain_seconds: int = Field(default=20, ge=0)  # from SIGTERM until admitted requests have to be answered

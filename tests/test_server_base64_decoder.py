@@ -34,7 +34,7 @@ def test_every_way_of_writing_is_read_in_pieces_of_any_size(way: str, data: byte
     escaped = json.dumps(text)[1:-1]
     everything = "".join(f"\\u{ord(character):04X}" for character in text)
     slashes = escaped.replace("/", "\\/")
-    assert decode_base64(text) == data
+    assert decode_base64(text.encode()) == data
     for written in (text, escaped, slashes, everything):
         assert decode_in_pieces(written.encode(), size) == data
 

@@ -219,12 +219,11 @@ def test_an_unknown_model_is_404(client: triton.InferenceServerClient, files: li
 IMAGE = {"name": "image", "datatype": "BYTES", "shape": [1]}
 SQUARE = {"name": "images", "datatype": "UINT8", "shape": [1, 256, 256, 3]}
 BINARY = {"parameters": {"binary_data_size": 8}}
+NEITHER: tuple[list[Any], ...] = ([{}] * 196608, [[{}]], [1, {}], [{}, "]"])  # numbers nor strings
 NO_PIXELS: tuple[list[Any], ...] = (
     ["12"] * 196608,
     [1.0] * 196608,
     [None] * 196608,
-    [{}] * 196608,
-    [[{}]],
     [-1] * 196608,
     ["", "x" * 200_000],
     [[], 1],
@@ -248,7 +247,7 @@ NO_PIXELS: tuple[list[Any], ...] = (
         (NAME, {"inputs": [{**IMAGE, "data": ["aaaa"]}]}, b"more", "that no tensor claims"),
         (NAME, {"inputs": [{**IMAGE, **BINARY}]}, b"1234567", "7 bytes follow"),
         (NAME, {"inputs": [{**IMAGE, **BINARY}]}, struct.pack("<I", 5) + b"1234", "cut off"),
-        (NAME, {"inputs": [{**IMAGE, **BINARY}]}, struct.pack("<II", 0, 0), "2 elements"),
+        (NAME, {"inputs": [{**IMAGE, **BINARY}]}, struct.pack("<II", 0, 0), "more than 1 elements"),
         (NAME, {"inputs": [IMAGE], "outputs": [{"name": "logits"}]}, b"", "output 'logits'"),
         (
             NAME,
@@ -263,6 +262,17 @@ NO_PIXELS: tuple[list[Any], ...] = (
             (f"{NAME}-pixels", {"inputs": [{**SQUARE, "data": data}]}, b"", "expected 196608 whole numbers")
             for data in NO_PIXELS
         ),
+        *(
+            (f"{NAME}-pixels", {"inputs": [{**SQUARE, "data": data}]}, b"", "data: expected numbers, or strings")
+            for data in NEITHER
+        ),
+        (NAME, {"inputs": [{**IMAGE, "data": [{"a": 1}]}]}, b"", "data: expected numbers, or strings"),
+        (NAME, {"inputs": [{**IMAGE, "data": [["aaaa"]]}]}, b"", "json"),
+        (NAME, {"inputs": [{**IMAGE, "data": ["aaaa", 7]}]}, b"", "base64"),
+        (NAME, {"inputs": [{**IMAGE, "data": {"a": []}}]}, b"", "data: input should be"),
+        (NAME, {"inputs": [{**IMAGE, "data": None}]}, b"", "neither data nor"),
+        (NAME, {"data": ["aaaa"], "inputs": [IMAGE]}, b"", "neither data nor"),
+        (f"{NAME}-pixels", {"inputs": [{**SQUARE, "data": [1.0] * 196607 + [-1]}]}, b"", "from 0 to 255"),
         (f"{NAME}-pixels", {"inputs": [{**SQUARE, **BINARY}]}, b"12345678", "8 bytes; a tensor of shape"),
         (f"{NAME}-pixels", {"inputs": [{**SQUARE, "shape": [1, 9, 9, 3]}]}, b"", "of shape"),
     ],

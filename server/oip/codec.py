@@ -8,7 +8,6 @@ import math
 import struct
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,15 +16,15 @@ from pydantic_core import to_json
 
 from tencrop.model.contract import Label
 from tencrop.model.metrics import top_k
-from tencrop.server.base64_decoder import decode_base64
-from tencrop.server.errors import ApiError
+from tencrop.server.errors import ApiError, bad_request_error
 from tencrop.server.json_body import parse_json
 from tencrop.server.oip.served_model import DYNAMIC, OUTPUT, VERSION, TensorMetadata
+from tencrop.server.oip.tensor_json import cut_data, parse_images, parse_pixels
 from tencrop.server.pipeline import Images
 
 HEADER_LENGTH = "inference-header-content-length"
 MAX_DIMENSION = 2**31
-MAX_JSON = 8 << 20  # bytes; nothing else runs while JSON is parsed, and the worst JSON of this size becomes 300 MiB
+MAX_JSON = 8 << 20  # bytes, almost all of them in the array `data`
 
 
 class Tensor(BaseModel):
@@ -73,18 +72,19 @@ def parse_request(body: bytes, json_length: str | None, expected: TensorMetadata
     if json_bytes > MAX_JSON:
         why = f"{json_bytes} bytes of JSON; at most {MAX_JSON}: send tensors as binary data"
         raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body_too_large", why)
-    asked = parse_json(InferRequest, body[:json_bytes])
+    rest, data = cut_data(body[:json_bytes])
+    asked = parse_json(InferRequest, rest)
     tensor = asked.inputs[0]
     _check_input(tensor, expected)
     _check_count(tensor.shape[0], max_images)
     output = asked.outputs[0] if asked.outputs else RequestedOutput(name=OUTPUT)
     if output.name != OUTPUT:
-        raise _bad_request(f"output {output.name!r}: this model has the one output {OUTPUT!r}")
+        raise bad_request_error(f"output {output.name!r}: this model has the one output {OUTPUT!r}")
     binary = output.parameters.get("binary_data", asked.parameters.get("binary_data_output", False))
     classes = output.parameters.get("classification", 0)
     if not isinstance(classes, int) or classes < 0:
-        raise _bad_request("classification: not a number of classes")
-    return ParsedRequest(asked.id, _images_of(tensor, body[json_bytes:], expected), bool(binary), classes)
+        raise bad_request_error("classification: not a number of classes")
+    return ParsedRequest(asked.id, _images_of(tensor, data, body[json_bytes:], expected), bool(binary), classes)
 
 
 def render_response(
@@ -117,19 +117,19 @@ def _json_bytes(body: bytes, header: str | None) -> int:
         return len(body)
     length = int(header) if header.isdecimal() and len(header) < 12 else -1
     if not 0 <= length <= len(body):
-        raise _bad_request(f"{HEADER_LENGTH}: {header!r} is not a length within the body")
+        raise bad_request_error(f"{HEADER_LENGTH}: {header!r} is not a length within the body")
     return length
 
 
 def _check_input(tensor: Tensor, expected: TensorMetadata) -> None:
     if (tensor.name, tensor.datatype) != expected[:2]:
-        raise _bad_request(
+        raise bad_request_error(
             f"input {tensor.name!r} of {tensor.datatype}: "
             f"this model has the one input {expected.name!r} of {expected.datatype}"
         )
     shape = tuple(tensor.shape)
     if len(shape) != len(expected.shape) or shape[1:] != expected.shape[1:] or not 0 <= shape[0] < MAX_DIMENSION:
-        raise _bad_request(f"input {tensor.name!r} of shape {list(shape)}: expected {list(expected.shape)}")
+        raise bad_request_error(f"input {tensor.name!r} of shape {list(shape)}: expected {list(expected.shape)}")
 
 
 def _check_count(images: int, max_images: int) -> None:
@@ -145,36 +145,33 @@ def _images_of_raw_body(body: bytes, expected: TensorMetadata) -> Images:
     return _squares(body, (DYNAMIC, *expected.shape[1:]))
 
 
-def _images_of(tensor: Tensor, binary: bytes, expected: TensorMetadata) -> Images:
-    """The images of a tensor, from its JSON or from the binary data behind the JSON."""
+def _images_of(tensor: Tensor, data: bytes | None, binary: bytes, expected: TensorMetadata) -> Images:
+    """The images of a tensor, from the array `data` of its JSON or from the binary data behind the JSON."""
     size = tensor.parameters.get("binary_data_size")
     if size is None:
         if binary:
-            raise _bad_request("bytes behind the JSON that no tensor claims")
-        return _images_of_json(tensor, expected)
+            raise bad_request_error("bytes behind the JSON that no tensor claims")
+        return _images_of_json(tensor, data, expected)
     if size != len(binary) or isinstance(size, bool):
-        raise _bad_request(f"binary_data_size {size!r}: {len(binary)} bytes follow the JSON")
-    images = _split(binary) if expected.datatype == "BYTES" else _squares(binary, tuple(tensor.shape))
-    return _check_shape(images, tensor.shape[0])
+        raise bad_request_error(f"binary_data_size {size!r}: {len(binary)} bytes follow the JSON")
+    if expected.datatype == "BYTES":
+        return _split(binary, tensor.shape[0])
+    return _squares(binary, tuple(tensor.shape))
 
 
-def _images_of_json(tensor: Tensor, expected: TensorMetadata) -> Images:
-    if tensor.data is None:
-        raise _bad_request(f"input {tensor.name!r} has neither data nor binary_data_size")
+def _images_of_json(tensor: Tensor, data: bytes | None, expected: TensorMetadata) -> Images:
+    if data is None or tensor.data is None:
+        raise bad_request_error(f"input {tensor.name!r} has neither data nor binary_data_size")
     if expected.datatype == "BYTES":
         try:
-            return _check_shape([decode_base64(text) for text in tensor.data], tensor.shape[0])
-        except (AttributeError, ValueError):
-            raise _bad_request(
-                "data: a BYTES element in JSON is a string of base64; send bytes as binary data"
-            ) from None
+            return parse_images(data, tensor.shape[0])
+        except ValueError as error:
+            what = "a BYTES element in JSON is a string of base64; send bytes as binary data"
+            raise bad_request_error(f"data: {what} ({error})") from None
     try:
-        flat = tensor.data
-        while flat and isinstance(flat[0], list):
-            flat = list(chain.from_iterable(flat))
-        return np.frombuffer(bytes(flat), np.uint8).reshape(tensor.shape)
-    except (TypeError, ValueError):  # `bytes` takes whole numbers from 0 to 255 and nothing else
-        raise _bad_request(f"data: expected {math.prod(tensor.shape)} whole numbers from 0 to 255") from None
+        return np.frombuffer(parse_pixels(data, tensor.shape), np.uint8).reshape(tensor.shape)
+    except ValueError:
+        raise bad_request_error(f"data: expected {math.prod(tensor.shape)} whole numbers from 0 to 255") from None
 
 
 def _squares(raw: bytes, shape: tuple[int, ...]) -> np.ndarray:
@@ -182,27 +179,21 @@ def _squares(raw: bytes, shape: tuple[int, ...]) -> np.ndarray:
     square_bytes = math.prod(shape[1:])
     count = len(raw) // square_bytes if shape[0] == DYNAMIC else shape[0]
     if len(raw) != count * square_bytes:
-        raise _bad_request(f"{len(raw)} bytes; a tensor of shape {[count, *shape[1:]]} has {count * square_bytes}")
+        raise bad_request_error(f"{len(raw)} bytes; a tensor of shape {[count, *shape[1:]]} has {count * square_bytes}")
     return np.frombuffer(raw, np.uint8).reshape(count, *shape[1:])
 
 
-def _split(raw: bytes) -> list[bytes]:
-    """The elements of a BYTES tensor."""
-    elements, at = [], 0
-    while at < len(raw):
+def _split(raw: bytes, count: int) -> list[bytes]:
+    """The elements of a BYTES tensor. Raises ApiError 400 where there are not `count` elements."""
+    elements: list[bytes] = []
+    at = 0
+    while at < len(raw) and len(elements) < count:
         start = at + 4
         at = start + int.from_bytes(raw[at:start], "little")
         if start > len(raw) or at > len(raw):
-            raise _bad_request("a BYTES element is cut off")
+            raise bad_request_error("a BYTES element is cut off")
         elements.append(raw[start:at])
+    if len(elements) < count or at < len(raw):
+        number = f"{len(elements)}" if at == len(raw) else f"more than {count}"
+        raise bad_request_error(f"{number} elements; the shape says {count}")
     return elements
-
-
-def _check_shape(images: Images, count: int) -> Images:
-    if len(images) != count:
-        raise _bad_request(f"{len(images)} elements; the shape says {count}")
-    return images
-
-
-def _bad_request(message: str) -> ApiError:
-    return ApiError(HTTPStatus.BAD_REQUEST, "bad_request", message)
