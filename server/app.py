@@ -23,7 +23,13 @@ from tencrop.server.schemas import Failure
 from tencrop.server.settings import Settings
 from tencrop.server.state import ServerState
 
-EXPOSED = ("Location", "Retry-After", "X-Request-Id", "X-Tencrop-Engine")  # headers that pages of other origins read
+EXPOSED = (
+    "Link",
+    "Location",
+    "Retry-After",
+    "X-Request-Id",
+    "X-Tencrop-Engine",
+)  # headers that pages of other origins read
 
 
 def create_app(models: Sequence[Predictor], settings: Settings, is_local: bool = False) -> FastAPI:

@@ -1,12 +1,14 @@
 """Jobs: validations that clients asked for over HTTP. A thread beside the requests runs one at a time."""
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +31,13 @@ class Jobs:
     """All jobs of a store. Unfinished jobs run in the order of their creation.
 
     A Validation never changes; a job's next state is a new Validation. `stopping` returns true once the server drains.
+    At most `keep` finished jobs are kept.
     """
 
-    def __init__(self, store: JobStore, batchers: Mapping[str, Batcher], stopping: Callable[[], bool]) -> None:
-        self._store, self._batchers, self._stopping = store, batchers, stopping
+    def __init__(
+        self, store: JobStore, batchers: Mapping[str, Batcher], stopping: Callable[[], bool], keep: int
+    ) -> None:
+        self._store, self._batchers, self._stopping, self._keep = store, batchers, stopping, keep
         self._jobs = store.read()  # oldest first
         self._running: str | None = None  # the job that the thread works on, even if it was cancelled meanwhile
         self._wake = threading.Condition()
@@ -43,6 +48,7 @@ class Jobs:
             len(self._unfinished()),
             store.folder,
         )
+        self._remove_oldest()
         self._thread.start()
 
     def create(self, asked: NewValidation, model: str) -> Validation:
@@ -66,9 +72,10 @@ class Jobs:
             self._wake.notify()
         return job
 
-    def all(self) -> list[Validation]:
-        """All jobs, the newest first."""
-        return list(self._jobs.values())[::-1]
+    def list_newest(self, limit: int, before: str | None = None) -> list[Validation]:
+        """At most `limit` jobs, the newest first; `before` is the id of a job, which may be gone, to continue after."""
+        newest_first = reversed(list(self._jobs.values()))
+        return list(islice((job for job in newest_first if before is None or job.id < before), limit))
 
     def get(self, job_id: str) -> Validation:
         """A job by its id. Raises ApiError 404."""
@@ -77,17 +84,21 @@ class Jobs:
         raise ApiError(HTTPStatus.NOT_FOUND, "not_found", "no such validation")
 
     def report(self, job_id: str) -> Path:
-        """The path of a finished job's report.html. Raises ApiError 404, 409."""
+        """The path of a finished job's report.html. Raises ApiError 404, 409, 410."""
         job = self.get(job_id)
         if job.status != "done":
             raise ApiError(HTTPStatus.CONFLICT, "not_done", f"the validation is {job.status}; it has no report")
-        return self._store.run_folder(job_id) / "report.html"
+        path = self._store.run_folder(job_id) / "report.html"
+        if not os.access(path, os.R_OK) or not path.is_file():
+            raise ApiError(HTTPStatus.GONE, "gone", "the report was removed from the server's disk")
+        return path
 
     def delete(self, job_id: str, cancel: bool = False) -> None:
         """Cancel an unfinished job; remove a finished one unless `cancel`. Raises ApiError 404, 409, 507."""
         with self._wake:
             if (status := self.get(job_id).status) not in FINISHED:
                 self._change(job_id, status="cancelled", finished=datetime.now(UTC))
+                self._remove_oldest()
             elif cancel:
                 raise ApiError(HTTPStatus.CONFLICT, "finished", f"the validation is {status} already")
             elif job_id == self._running:
@@ -112,6 +123,17 @@ class Jobs:
             why = f"the job cannot be removed ({error.strerror})"
             raise ApiError(HTTPStatus.INSUFFICIENT_STORAGE, "cannot_be_removed", why) from None
         del self._jobs[job_id]
+
+    def _remove_oldest(self) -> None:
+        """Remove the finished jobs beyond `keep`, those that finished first. The job that is stopping stays."""
+        with self._wake:
+            ended = [job for job in self._jobs.values() if job.status in FINISHED and job.id != self._running]
+            ended.sort(key=lambda job: job.finished or job.created)
+            for job in ended[: max(0, len(ended) - self._keep)]:
+                try:
+                    self._remove(job.id)
+                except ApiError as error:
+                    log.warning("validation %s: %s", job.id, error)
 
     def _unfinished(self) -> list[str]:
         return [job_id for job_id, job in self._jobs.items() if job.status not in FINISHED]
@@ -147,6 +169,7 @@ class Jobs:
             self._run(job_id)
             with self._wake:
                 self._running = None
+                self._remove_oldest()
 
     def _next(self) -> str | None:
         """Wait for the oldest unfinished job; None once the server is stopping."""

@@ -76,6 +76,7 @@ class Settings(BaseSettings):
     data_root: NamedPath | None = None  # data sets below it may be validated; None: validations are off
     api_key_file: NamedPath | None = None  # /v1 and /v2 answer only the owners of its keys; None: everybody
     access_log: bool = True  # a line of JSON on stdout for each request
+    keep_validations: int = Field(default=100, ge=1)  # finished ones; the oldest go first
     state_dir: NamedPath = Path("tencrop-state")  # keeps validation jobs; created only with a data root
 
     def forward_images(self, model: Predictor) -> int:

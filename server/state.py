@@ -81,7 +81,7 @@ class ServerState:
         from tencrop.server.jobs import Jobs  # imports pyarrow: 30 MiB that a server without a data root does not need
 
         batchers = {name: pipeline.batcher for name, pipeline in self.pipelines.items()}
-        return Jobs(store, batchers, lambda: self.draining)
+        return Jobs(store, batchers, lambda: self.draining, self.settings.keep_validations)
 
 
 async def _get_state(request: Request) -> ServerState:

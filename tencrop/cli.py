@@ -184,6 +184,9 @@ def serve(
     state_dir: Annotated[
         str | None, typer.Option(metavar="DIR", help="folder that keeps those validations; default: ./tencrop-state")
     ] = None,
+    keep_validations: Annotated[
+        int | None, typer.Option(min=1, help="finished validations to keep, the oldest go first; default: 100")
+    ] = None,
     api_key_file: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="answer only requests with a key from this file; `tencrop key` makes one"),
@@ -205,6 +208,7 @@ def serve(
         allowed_host=allowed_host or None,
         data_root=data_root,
         state_dir=state_dir,
+        keep_validations=keep_validations,
         api_key_file=api_key_file,
     )
     run(models or (), _options(device, engine, precision), ensemble or (), settings)

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import time
 import urllib.request
+import warnings
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 from serving import SERVE, read_address
 
-from tencrop.server.log_writer import DROPPED, MAX_WAITING, LogWriter, StderrFormatter
+from tencrop.server.log_writer import DROPPED, MAX_WAITING, LogWriter, StderrFormatter, write_logs_in_background
 
 LINE = "x" * 999
 REQUESTS = 600  # whose lines exceed the 64 KiB of a pipe
@@ -32,6 +33,14 @@ def pipe() -> Iterator[tuple[int, int]]:
 
 def emit(writer: LogWriter, text: str = LINE) -> None:
     writer.emit(logging.makeLogRecord({"msg": text}))
+
+
+def read_all(writer: logging.Handler, descriptor: int) -> None:
+    """Let the writer's thread finish, before the descriptor's number belongs to another file."""
+    assert isinstance(writer, LogWriter)
+    while writer._size:
+        os.read(descriptor, 1 << 20)
+        writer.flush()
 
 
 def count_dropped(stream: str) -> float:
@@ -95,6 +104,7 @@ def test_flush_waits_for_the_lines_but_not_for_ever(pipe: tuple[int, int]) -> No
     started = time.monotonic()
     writer.flush()
     assert time.monotonic() - started < 5
+    read_all(writer, pipe[0])
 
 
 def test_a_message_is_one_escaped_line_and_a_traceback_keeps_its_lines() -> None:
@@ -122,10 +132,9 @@ def test_a_server_whose_logs_nobody_reads_answers_and_ends(closed: bool) -> None
             for _ in range(REQUESTS):
                 with urllib.request.urlopen(f"{address}/healthz?{'x' * 500}", timeout=10) as reply:
                     assert reply.status == 200
-            send_garbage(address)
-            with urllib.request.urlopen(f"{address}/metrics", timeout=10) as reply:
-                dropped = reply.read().decode().partition('tencrop_log_lines_dropped_total{stream="stdout"} ')[2]
-            assert (float(dropped.split()[0]) >= REQUESTS - 1) == closed
+            due = time.monotonic() + 10
+            while closed and read_dropped(address) < REQUESTS:
+                assert time.monotonic() < due
             started = time.monotonic()
             process.send_signal(signal.SIGTERM)
             assert process.wait(timeout=30) == 0 and time.monotonic() - started < 8
@@ -133,13 +142,37 @@ def test_a_server_whose_logs_nobody_reads_answers_and_ends(closed: bool) -> None
             process.kill()
 
 
-def send_garbage(address: str) -> None:
-    """Requests that leave a line on stderr each: more than a pipe holds."""
-    host, port = address.removeprefix("http://").split(":")
-    for _ in range(2000):
-        with socket.create_connection((host, int(port)), timeout=10) as connection:
-            connection.sendall(b"\x16\x03\r\n\r\n")
-            connection.recv(100)
+def read_dropped(address: str) -> float:
+    """The counter of the lines for stdout."""
+    with urllib.request.urlopen(f"{address}/metrics", timeout=10) as reply:
+        text = reply.read().decode().partition('tencrop_log_lines_dropped_total{stream="stdout"} ')[2]
+    return float(text.split()[0])
+
+
+def test_warnings_on_a_stderr_that_nobody_reads_hold_nobody_up(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of the server's log, of other logs, and of Python."""
+    root, handlers = logging.getLogger(), list(logging.getLogger().handlers)
+    with os.fdopen(os.dup(pipe[1]), "w") as stderr:
+        monkeypatch.setattr("sys.stderr", stderr)
+        write_logs_in_background()
+        added = [handler for handler in root.handlers if handler not in handlers]
+        try:
+            before, started = count_dropped("stderr"), time.monotonic()
+            with warnings.catch_warnings():
+                warnings.simplefilter("always")
+                logging.captureWarnings(True)
+                for _ in range(1000):
+                    logging.getLogger("uvicorn.error").error(LINE)
+                    logging.getLogger("asyncio").error(LINE)
+                    warnings.warn(LINE, stacklevel=1)
+            assert time.monotonic() - started < 10 and count_dropped("stderr") > before
+        finally:
+            logging.captureWarnings(False)
+            for handler in added:
+                root.removeHandler(handler)
+                read_all(handler, pipe[0])
 
 
 def test_a_dead_reader_leaves_one_line_on_stderr(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import sys
 import threading
 import time
@@ -183,6 +184,76 @@ def test_report_is_there_when_it_is_done(client: TestClient, gate: threading.Eve
         and report.headers["content-type"].startswith("text/html")
         and "<!doctype html>" in report.text[:50].lower()
     )
+
+
+def test_a_report_that_is_gone_is_410(client: TestClient, settings: Settings) -> None:
+    name = ask(client, limit=1)
+    wait_for(client, name, "done")
+    run = settings.state_dir / "validations" / name / "run"
+    ways: list[Callable[[], None]] = [(run / "report.html").unlink, (run / "report.html").mkdir]
+    ways.append(lambda: shutil.rmtree(run))
+    for spoil in ways:
+        spoil()
+        reply = client.get(f"{URL}/{name}/report")
+        assert (reply.status_code, reply.json()["error"]["code"]) == (410, "gone")
+    assert client.get(f"{URL}/{name}").json()["status"] == "done"
+
+
+def test_the_jobs_that_finished_first_are_not_kept(classifier: Classifier, settings: Settings) -> None:
+    few = settings.model_copy(update={"keep_validations": 2})
+    folder = settings.state_dir / "validations"
+    with serving(classifier, settings) as client:
+        old = [ask(client, limit=1) for _ in range(4)]
+        for name in old:
+            wait_for(client, name, "done")
+    with serving(classifier, few) as client:  # removes at the start
+        assert [job["id"] for job in client.get(URL).json()] == old[:1:-1]
+        new = ask(client, limit=1)
+        wait_for(client, new, "done")
+        wait_until(lambda: {path.name for path in folder.iterdir()} == {"lock", old[3], new})
+        assert [job["id"] for job in client.get(URL).json()] == [new, old[3]]
+        assert client.get(f"{URL}/{old[2]}/report").status_code == 404
+
+
+def test_unfinished_and_stopping_jobs_are_kept(
+    classifier: Classifier, settings: Settings, gate: threading.Event
+) -> None:
+    with serving(classifier, settings.model_copy(update={"keep_validations": 1})) as client:
+        names = [ask(client) for _ in range(5)]
+        wait_for(client, names[0], "running")
+        for name in names[2:4]:
+            client.delete(f"{URL}/{name}")
+        assert [job["id"] for job in client.get(URL).json()] == [names[4], names[3], names[1], names[0]]
+        gate.set()
+        wait_for(client, names[4], "done")
+        wait_until(lambda: [job["id"] for job in client.get(URL).json()] == names[4:])
+
+
+def wait_until(is_true: Callable[[], bool]) -> None:
+    due = time.monotonic() + 30
+    while not is_true():
+        assert time.monotonic() < due
+        time.sleep(0.01)
+
+
+def test_jobs_are_listed_in_pages(client: TestClient, gate: threading.Event) -> None:
+    names = [ask(client) for _ in range(5)][::-1]
+    seen, page = [], "?limit=2"
+    while page:
+        reply = client.get(URL + page)
+        seen.append([job["id"] for job in reply.json()])
+        following = reply.links.get("next")
+        page = following["url"] if following else ""
+    assert seen == [names[:2], names[2:4], names[4:]]
+    client.delete(f"{URL}/{names[1]}")
+    client.delete(f"{URL}/{names[1]}")
+    assert [job["id"] for job in client.get(f"{URL}?before={names[1]}").json()] == names[2:]  # it is gone
+    assert len(client.get(URL).json()) == 4 and "link" not in client.get(URL).headers
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "before=x", "before=", "before=../../etc"])
+def test_a_bad_page_is_422(client: TestClient, query: str) -> None:
+    assert client.get(f"{URL}?{query}").status_code == 422
 
 
 def test_one_runs_at_a_time_in_order_of_creation(client: TestClient, gate: threading.Event) -> None:

@@ -12,7 +12,7 @@ let following = false;
 // Lists the jobs, and follows the oldest unfinished job: no other can be running.
 export async function refresh() {
   try {
-    const jobs = await (await call(JOBS)).json();
+    const jobs = await loadAll();
     at("on").hidden = false;
     at("job-error").textContent = "";
     list(jobs);
@@ -33,6 +33,16 @@ export async function start() {
     return;
   }
   await refresh();
+}
+
+async function loadAll() {
+  const jobs = [];
+  for (let page = ""; page !== undefined;) {
+    const reply = await call(JOBS + page);
+    jobs.push(...(await reply.json()));
+    page = /<(\?[^>]+)>; rel="next"/.exec(reply.headers.get("Link"))?.[1];
+  }
+  return jobs;
 }
 
 function showLost(failure) {

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, StreamingResponse
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 TICK = 0.25  # seconds between two looks at a job
 HEARTBEAT = 15.0  # seconds without an event after which a comment is sent
 BODY = describe_body({JSON: NewValidation.model_json_schema()})
+PAGE = 100  # validations in one answer, where the client does not say
+MAX_PAGE = 1000
 STREAM = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # so that a proxy passes each event on at once
 
 router = APIRouter(prefix="/v1/validations", route_class=KnownParametersRoute)
@@ -34,6 +36,8 @@ async def _get_jobs(state: State) -> Any:
     return state.jobs
 
 
+Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="how many validations")]
+Before = Annotated[str | None, Query(pattern="^[0-9a-f]{24}$", description="only validations older than this id")]
 OpenJobs = Annotated["Jobs", Depends(_get_jobs)]
 
 
@@ -47,9 +51,12 @@ async def create(request: Request, state: State, jobs: OpenJobs, response: Respo
 
 
 @router.get("")
-def every(jobs: OpenJobs) -> list[Validation]:
-    """All validations, the newest first."""
-    return jobs.all()
+def every(jobs: OpenJobs, response: Response, limit: Limit = PAGE, before: Before = None) -> list[Validation]:
+    """Validations, the newest first. Where older ones follow, the header Link leads to them (rel="next")."""
+    found = jobs.list_newest(limit + 1, before)
+    if len(found) > limit:
+        response.headers["Link"] = f'<?limit={limit}&before={found[limit - 1].id}>; rel="next"'
+    return found[:limit]
 
 
 @router.get("/{name}")
