@@ -13,10 +13,12 @@ from tencrop.runtime.ensemble import Predictor
 from tencrop.server.allowed_hosts import AllowedHosts
 from tencrop.server.body_limits import BodyLimits
 from tencrop.server.errors import add_error_handlers
+from tencrop.server.head_requests import HeadRequests
 from tencrop.server.hub_json import base64_json_bytes
 from tencrop.server.job_store import open_job_store
 from tencrop.server.keys import ApiKeys, Keys
 from tencrop.server.oip import routes as oip_routes
+from tencrop.server.paths import RootPath, accept_final_slashes
 from tencrop.server.request_log import RequestLog
 from tencrop.server.routes import docs, health, hub, page, predict, validations
 from tencrop.server.schemas import Failure
@@ -56,6 +58,7 @@ def create_app(models: Sequence[Predictor], settings: Settings, is_local: bool =
         "A server with --api-key-file wants the header `Authorization: Bearer KEY` under /v1 and /v2.",
         docs_url=None,
         redoc_url=None,
+        servers=[{"url": settings.root_path}] if settings.root_path else None,
         lifespan=lifespan,
         responses={"4XX": {"model": Failure, "description": "the fault of the request"}},
     )
@@ -63,11 +66,13 @@ def create_app(models: Sequence[Predictor], settings: Settings, is_local: bool =
     add_error_handlers(app)
     for routes in (predict, hub, oip_routes, validations, health, docs, page):
         app.include_router(routes.router)
+    accept_final_slashes(app)
     return app
 
 
 def _add_middleware(app: FastAPI, settings: Settings, keys: Keys | None, is_local: bool) -> None:
     """Add the middlewares from the innermost to the outermost: a key is checked before a body is read."""
+    app.add_middleware(HeadRequests)
     app.add_middleware(
         BodyLimits,
         max_bytes=settings.max_body_bytes,
@@ -88,6 +93,8 @@ def _add_middleware(app: FastAPI, settings: Settings, keys: Keys | None, is_loca
     if is_local or settings.allowed_host:
         app.add_middleware(AllowedHosts, names=settings.allowed_host or ())
     app.add_middleware(RequestLog)
+    if settings.root_path:
+        app.add_middleware(RootPath, root=settings.root_path)
 
 
 def _check_same_answers(models: Sequence[Predictor]) -> None:

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from tencrop.images.errors import ImageError
+from tencrop.server.paths import find_allowed_methods
 
 STATUS = {  # by the code of an ImageError
     "damaged_image": HTTPStatus.BAD_REQUEST,
@@ -92,8 +93,10 @@ def add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> JSONResponse:
-        status = HTTPStatus(error.status_code)
-        return ApiError(status, status.name.lower(), str(error.detail), error.headers).response(request.url.path)
+        status, headers = HTTPStatus(error.status_code), error.headers
+        if status is HTTPStatus.METHOD_NOT_ALLOWED:
+            headers = {"Allow": ", ".join(find_allowed_methods(request))}
+        return ApiError(status, status.name.lower(), str(error.detail), headers).response(request.url.path)
 
 
 def validation_error(error: RequestValidationError | ValidationError) -> ApiError:

@@ -73,6 +73,7 @@ def serve(paths: Sequence[Path], options: EngineOptions, ensembles: Sequence[str
     config = uvicorn.Config(
         app,
         http=Connection,
+        timeout_keep_alive=settings.keep_alive_seconds,
         timeout_graceful_shutdown=settings.drain_seconds,
         server_header=False,
         ws="none",

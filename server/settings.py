@@ -20,6 +20,7 @@ QUEUE_FORWARDS = (
 
 
 HOST_NAME = re.compile(r"\*|(\*\.)?[\w-]+(\.[\w-]+)*", re.ASCII)
+ROOT = re.compile(r"(/[\w.~-]+)*/?", re.ASCII)
 ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://([\w.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?", re.ASCII)
 
 
@@ -51,6 +52,13 @@ def _check_origins(origins: tuple[str, ...] | None) -> tuple[str, ...] | None:
     return origins
 
 
+def _check_root(path: str) -> str:
+    """Return the path without a slash at its end. Raises ValueError for what is no path."""
+    if path and not ROOT.fullmatch(path):
+        raise ValueError(f"{path!r} is no path; write /tencrop")
+    return path.removesuffix("/")
+
+
 NamedPath = Annotated[Path, BeforeValidator(_check_not_empty)]
 
 
@@ -68,6 +76,8 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535)
     forward_views: int | None = Field(default=None, ge=10)  # of a forward pass; None: by the device, as in a validation
     queue_views: int | None = Field(default=None, ge=10)  # admitted at once, more is 429; None: by QUEUE_FORWARDS
+    root_path: Annotated[str, AfterValidator(_check_root)] = ""  # the sub-path below which clients see the server
+    keep_alive_seconds: int = Field(default=5, ge=1)  # until a connection without a request is closed
     max_body_bytes: int = Field(default=32 << 20, ge=1)  # of one request; more is 413
     max_bodies_bytes: int = Field(default=192 << 20, ge=1)  # of all unanswered requests; more is 429
     body_seconds: float = Field(default=20, gt=0)  # until a body is complete; later is 504

@@ -178,6 +178,9 @@ def serve(
         list[str] | None,
         typer.Option(metavar="NAME", help="also answer to this host name; on 127.0.0.1 only localhost by default"),
     ] = None,
+    root_path: Annotated[
+        str | None, typer.Option(metavar="PATH", help="sub-path below which a proxy shows the server, such as /tencrop")
+    ] = None,
     data_root: Annotated[
         str | None, typer.Option(metavar="DIR", help="folder of data sets that may be validated over HTTP")
     ] = None,
@@ -206,6 +209,7 @@ def serve(
         host=host,
         port=port,
         allowed_host=allowed_host or None,
+        root_path=root_path,
         data_root=data_root,
         state_dir=state_dir,
         keep_validations=keep_validations,

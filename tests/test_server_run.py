@@ -70,6 +70,17 @@ def resident(process: subprocess.Popen[str], field: str) -> float:
     return int(found[1]) / 1024
 
 
+def test_an_idle_connection_ends_after_the_setting() -> None:
+    with run_server(**os.environ, TENCROP_KEEP_ALIVE_SECONDS="1") as (_, url):
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=20) as client:
+            client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            started = time.monotonic()
+            while client.recv(65536):
+                pass
+        assert 0.9 < time.monotonic() - started < 4
+
+
 def test_sigterm_ends_with_exit_code_0(server: tuple[subprocess.Popen[str], str]) -> None:
     process, _ = server
     process.send_signal(signal.SIGTERM)

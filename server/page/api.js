@@ -1,5 +1,8 @@
 // Calls the server: sends the key where the server asks for one, and puts failures into words.
-import { askForKey, key } from "/page/lock.js";
+import { askForKey, key } from "./lock.js";
+
+// The sub-path below which a proxy shows the server; empty at its root.
+export const root = new URL("..", import.meta.url).pathname.slice(0, -1);
 
 export class Failure extends Error {
   constructor(message, { status = 0, code = "" } = {}) {
@@ -12,7 +15,7 @@ export class Failure extends Error {
 export async function call(path, options = {}) {
   const sent = key();
   const headers = { ...options.headers, ...(sent && { Authorization: `Bearer ${sent}` }) };
-  const reply = await fetch(path, { ...options, headers }).catch(throwUnreachable);
+  const reply = await fetch(root + path, { ...options, headers }).catch(throwUnreachable);
   if (reply.ok) return reply;
   const failure = await readFailure(reply);
   if (reply.status !== 401) throw failure;

@@ -1,8 +1,8 @@
 // One validation job in the list: its progress, its errors, its report, and the button that ends it.
-import { call } from "/page/api.js";
-import { at } from "/page/dom.js";
-import { key } from "/page/lock.js";
-import { count, duration, percent } from "/page/words.js";
+import { call, root } from "./api.js";
+import { at } from "./dom.js";
+import { key } from "./lock.js";
+import { count, duration, percent } from "./words.js";
 
 const FINISHED = ["done", "failed", "cancelled"];
 const STOPPING = 1000; // ms until the removal of a job that is stopping is tried again
@@ -45,7 +45,7 @@ export class Row {
     if (job.summary) this.showErrors(job.summary);
     this.part("a").hidden = !job.summary;
     this.part("a").textContent = key() ? "Save its report" : "Report";
-    Object.assign(this.part("a"), { href: `${this.url}/report`, ariaLabel: `${this.part("a").textContent} of ${of}` });
+    Object.assign(this.part("a"), { href: `${root}${this.url}/report`, ariaLabel: `${this.part("a").textContent} of ${of}` });
   }
 
   showErrors({ center, ten_crop: tenCrop }) {

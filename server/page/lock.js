@@ -1,5 +1,5 @@
 // The server's key: the page asks for it, and the tab keeps it until it is closed.
-import { at } from "/page/dom.js";
+import { at } from "./dom.js";
 
 const KEY = "tencrop-key"; // in sessionStorage
 let entered = null; // the promise of a key while the page asks for one

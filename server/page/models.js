@@ -1,6 +1,6 @@
 // The served models: their list, the chosen model, its engine and its kernels.
-import { call } from "/page/api.js";
-import { at, element } from "/page/dom.js";
+import { call, root } from "./api.js";
+import { at, element } from "./dom.js";
 
 const RETRY = 3000; // ms
 let models = [];
@@ -25,7 +25,7 @@ export async function loadModels() {
 export function showModel() {
   const { name, engine, device, precision } = models.find((model) => model.name === chosen());
   at("engine").textContent = `${models.length < 2 ? `${name}, ` : ""}run by ${engine} on ${device} in ${precision}`;
-  at("kernels").src = `/page/kernels.png?model=${encodeURIComponent(name)}`;
+  at("kernels").src = `${root}/page/kernels.png?model=${encodeURIComponent(name)}`;
   at("kernels").alt = `The first-layer kernels of ${name}`;
   at("kernels").hidden = false;
 }

@@ -1,8 +1,8 @@
 // The page: takes images by button, drop and paste, and loads the models and the validations.
-import { at } from "/page/dom.js";
-import { loadModels, showModel } from "/page/models.js";
-import { predict, predictAgain } from "/page/predict.js";
-import { refresh, start } from "/page/validations.js";
+import { at } from "./dom.js";
+import { loadModels, showModel } from "./models.js";
+import { predict, predictAgain } from "./predict.js";
+import { refresh, start } from "./validations.js";
 
 for (const [button, input] of [["pick", "file"], ["photograph", "camera"]]) {
   at(button).addEventListener("click", () => at(input).click());

@@ -1,9 +1,9 @@
 // Sends one image to /v1/predict, and shows its five labels and ten views, or the failure in words.
-import { call, Failure } from "/page/api.js";
-import { at, element } from "/page/dom.js";
-import { chosen } from "/page/models.js";
-import { showViews } from "/page/views.js";
-import { count, megabytes, percent, tellApart } from "/page/words.js";
+import { call, Failure } from "./api.js";
+import { at, element } from "./dom.js";
+import { chosen } from "./models.js";
+import { showViews } from "./views.js";
+import { count, megabytes, percent, tellApart } from "./words.js";
 
 const PASSING = [0, 429, 503, 504]; // statuses after which the same image may be answered; 0: no reply
 let newest = null; // { image, stop } of the last request; a newer one stops it

@@ -1,7 +1,7 @@
 // The validation jobs: their list, which follows the server live, and the form that starts a job.
-import { call, events } from "/page/api.js";
-import { at } from "/page/dom.js";
-import { describe, isFinished, Row } from "/page/job.js";
+import { call, events } from "./api.js";
+import { at } from "./dom.js";
+import { describe, isFinished, Row } from "./job.js";
 
 const JOBS = "/v1/validations";
 const RETRY = 3000; // ms until the list is requested again after the contact was lost

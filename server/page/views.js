@@ -1,6 +1,6 @@
 // The ten views: their tiles, cut from the picture, each with its own label, and their frames on the picture.
-import { at, element } from "/page/dom.js";
-import { percent } from "/page/words.js";
+import { at, element } from "./dom.js";
+import { percent } from "./words.js";
 
 const FINE = 3; // pixels of the canvas for each pixel of the square that the net sees
 const TILE = 336; // pixels

@@ -8,6 +8,7 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import FileResponse, HTMLResponse
 
 from tencrop.server.errors import ApiError
+from tencrop.server.state import State
 
 ASSETS = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css", "favicon-32x32.png": "image/png"}
 
@@ -15,11 +16,16 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/docs")
-async def docs() -> HTMLResponse:
+async def docs(state: State) -> HTMLResponse:
     """The page that shows the OpenAPI document."""
-    js, css, icon = (f"/docs/{name}" for name in ASSETS)
+    root = state.settings.root_path
+    js, css, icon = (f"{root}/docs/{name}" for name in ASSETS)
     return get_swagger_ui_html(
-        openapi_url="/openapi.json", title="tencrop", swagger_js_url=js, swagger_css_url=css, swagger_favicon_url=icon
+        openapi_url=f"{root}/openapi.json",
+        title="tencrop",
+        swagger_js_url=js,
+        swagger_css_url=css,
+        swagger_favicon_url=icon,
     )
 
 

@@ -12,14 +12,12 @@ from tencrop.server.state import State
 router = APIRouter(tags=["operation"])
 
 
-@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz")
 async def healthz() -> dict[str, str]:
     """Answers as long as the process lives."""
     return {"status": "alive"}
 
 
-@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz")
 async def readyz(state: State) -> Readiness:
     """The served models, with the engine, device and precision of each."""

@@ -4,13 +4,14 @@ from http import HTTPStatus
 from pathlib import Path
 
 from fastapi import APIRouter, Response
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, HTMLResponse
 
 from tencrop.server.errors import ApiError
 from tencrop.server.routes.predict import Model
 from tencrop.server.state import State
 
 PAGE = Path(__file__).parent.parent / "page"
+INDEX = (PAGE / "index.html").read_text("utf-8")
 MODULES = ("page", "api", "dom", "job", "lock", "models", "predict", "validations", "views", "words")
 ASSETS = {**{f"{name}.js": "text/javascript" for name in MODULES}, "page.css": "text/css"}
 FRESH = {"Cache-Control": "no-cache"}  # a browser must not mix the modules of two versions
@@ -20,11 +21,10 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/")
-async def page() -> FileResponse:
+async def page(state: State) -> HTMLResponse:
     """The page. Its policy lets the browser load nothing from other servers, and run no inline script."""
-    return FileResponse(
-        PAGE / "index.html", media_type="text/html", headers={**FRESH, "Content-Security-Policy": POLICY}
-    )
+    html = INDEX.replace('="/page/', f'="{state.settings.root_path}/page/')
+    return HTMLResponse(html, headers={**FRESH, "Content-Security-Policy": POLICY})
 
 
 @router.get("/page/kernels.png")

@@ -46,7 +46,7 @@ async def create(request: Request, state: State, jobs: OpenJobs, response: Respo
     """Queue a validation. One runs at a time, and requests go before it."""
     asked = await read_json(request, NewValidation)
     job: Validation = await run_in_threadpool(jobs.create, asked, state.find_pipeline(asked.model).model.name)
-    response.headers["Location"] = f"{router.prefix}/{job.id}"
+    response.headers["Location"] = f"{state.settings.root_path}{router.prefix}/{job.id}"
     return job
 
 
