@@ -24,6 +24,7 @@ from tencrop.model.contract import Contract
 
 MAX_PIXELS = 50_000_000  # the largest pictures of telephones; checked before any pixel is decoded
 LARGE = 8_000_000  # pixels; images with more are decoded one at a time, which bounds the memory
+LARGE_WEBP = LARGE // 2  # its decoder takes 16 bytes a pixel, the others at most 8
 MAX_ASPECT = 100  # longer : shorter side; beyond it the resized image alone would fill the memory
 
 _one_large = threading.Lock()
@@ -48,15 +49,6 @@ def decode(data: bytes, contract: Contract) -> tuple[np.ndarray, ImageInfo]:
     try:
         with _open_image(data) as opened:
             return _decode_opened(opened, contract)
-    except TruncatedImage as error:
-        return _decode_without_end(data, contract, error)
-
-
-def decode_small(data: bytes, contract: Contract) -> tuple[np.ndarray, ImageInfo] | None:
-    """Decode as `decode` does, but return None at once for an image of more than LARGE pixels."""
-    try:
-        with _open_image(data) as opened:
-            return None if _is_large(opened) else _decode_opened(opened, contract)
     except TruncatedImage as error:
         return _decode_without_end(data, contract, error)
 
@@ -117,7 +109,7 @@ def _decode_without_end(data: bytes, contract: Contract, error: TruncatedImage) 
 
 
 def _is_large(image: Image.Image) -> bool:
-    return image.width * image.height > LARGE
+    return image.width * image.height > (LARGE_WEBP if image.format == "WEBP" else LARGE)
 
 
 def _check_size(width: int, height: int) -> None:

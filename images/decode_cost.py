@@ -6,6 +6,7 @@ kind of image, with the slowest content, in this unit. Frames behind the first o
 
 import struct
 from collections.abc import Callable
+from functools import partial
 
 from tencrop.images.errors import ImageError
 from tencrop.images.jpeg_end import FILLS
@@ -20,6 +21,7 @@ from tencrop.images.jpeg_segments import (
     read_frame,
     read_segments,
 )
+from tencrop.images.limits import MAX_SCANS
 from tencrop.images.tiff_directory import COMPRESSION, HEIGHT, STRIPS, TILES, WIDTH, Directory
 from tencrop.images.tiff_layout import BITS, CIELAB, JPEG, NONE, OLD_JPEG, PHOTOMETRIC
 
@@ -28,6 +30,7 @@ MEGA = 1e6
 SCAN_COST = 0.06  # units for a megapixel and scan without a byte in it; telephones and the web write 1 to 10 scans
 ARITHMETIC_SCAN_COST = 0.35
 BYTE_COST, PROGRESSIVE_BYTE_COST = 1.5, 4.5  # units for a megabyte of coded pixels
+USUAL_SCANS = 10  # where they are not counted
 FEW_SCANS = 16  # counted in the whole file; more are counted segment by segment
 PNG_COST, DEEP_PNG_COST = 2.5, 5.0  # units for a megapixel; deep: alpha or 16 bits
 WEBP_COST, GIF_COST, BMP_COST = 6.0, 2.5, 1.0
@@ -53,16 +56,22 @@ def _estimate_jpeg(data: bytes) -> float:
     frame = read_frame(data)
     if frame is None:
         return 0.0
-    scans = data.count(SOS)
-    if scans > FEW_SCANS:  # or those of thumbnails, and what follows the end
-        scans = sum(segment.marker == SCAN for segment in read_segments(data))
     is_arithmetic = frame.marker in (ARITHMETIC, ARITHMETIC_PROGRESSIVE)
-    cost = _sum_jpeg(frame.width * frame.height, len(data), scans, is_arithmetic, frame.marker == PROGRESSIVE)
+    estimate = partial(_sum_jpeg, frame.width * frame.height, len(data), is_arithmetic, frame.marker == PROGRESSIVE)
+    cost = estimate(USUAL_SCANS) if estimate(MAX_SCANS) <= CHEAP else estimate(_count_scans(data))
     has_end = data.endswith(EOI) or data.find(EOI, frame.end) >= 0
     return cost if has_end else cost * (1 + len(FILLS))
 
 
-def _sum_jpeg(pixels: int, size: int, scans: float, is_arithmetic: bool, is_progressive: bool) -> float:
+def _count_scans(data: bytes) -> int:
+    """The scans of a JPEG. It takes 0.1 ms, so it is left out where no number of scans makes a JPEG expensive."""
+    scans = data.count(SOS)
+    if scans > FEW_SCANS:  # or those of thumbnails, and what follows the end
+        scans = sum(segment.marker == SCAN for segment in read_segments(data))
+    return scans
+
+
+def _sum_jpeg(pixels: int, size: int, is_arithmetic: bool, is_progressive: bool, scans: float) -> float:
     scan_cost = ARITHMETIC_SCAN_COST if is_arithmetic else SCAN_COST
     byte_cost = PROGRESSIVE_BYTE_COST if is_progressive or is_arithmetic else BYTE_COST
     return pixels / MEGA * (1 + scan_cost * scans) + size / MEGA * byte_cost
@@ -106,7 +115,7 @@ def _estimate_tiff(data: bytes) -> float:
         blocks = len(directory.numbers(STRIPS)) + len(directory.numbers(TILES))
         scans = max(data.count(SOS) / max(blocks, 1), 1)
         is_arithmetic = b"\xff\xc9" in data or b"\xff\xca" in data
-        return TIFF_COST * _sum_jpeg(pixels, len(data), scans, is_arithmetic, b"\xff\xc2" in data)
+        return TIFF_COST * _sum_jpeg(pixels, len(data), is_arithmetic, b"\xff\xc2" in data, scans)
     bits = max(directory.small_numbers(BITS), default=1)
     is_deep = bits > 8 or directory.first(PHOTOMETRIC, 0) == CIELAB
     if is_deep:

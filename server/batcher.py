@@ -1,16 +1,17 @@
 """Batcher: the queue in front of a model's engines.
 
 Whenever an engine is idle, its one thread takes the images that wait, up to a limit, and runs one forward pass.
-Nothing is delayed to fill a batch: under load batches form by themselves. Admission bounds the queue.
+Clients and their requests take turns. Nothing is delayed to fill a batch: under load batches form by themselves.
+Admission bounds the queue.
 """
 
 import asyncio
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,8 @@ import numpy as np
 from tencrop.common.errors import Stopped, WorkFailed, one_line
 from tencrop.runtime.ensemble import Predictor
 from tencrop.server.metrics import Metrics
+from tencrop.server.requester import Requester
+from tencrop.server.turns import Turns
 
 CHECK_SECONDS = 0.25  # how often a job that waits for the engine looks whether it was stopped
 SMALL = 4  # images; a forward pass of so few is not padded
@@ -40,7 +43,8 @@ class EngineInfo(NamedTuple):
     precision: str
 
 
-class _Waiting(NamedTuple):
+@dataclass(eq=False)
+class _Waiting:
     pixels: np.ndarray
     future: "asyncio.Future[BatchedAnswer]"
     since: float
@@ -81,7 +85,7 @@ class Batcher:
         self.forward_images = forward_images
         self.metrics = metrics
         self._sizes = forward_sizes(forward_images)
-        self._queue: deque[_Waiting] = deque()
+        self._queue: Turns[_Waiting] = Turns()
         self._background: _Background | None = None  # taken when no image waits or is in flight
         self._in_flight = 0  # images
         self._wake = threading.Condition()
@@ -112,14 +116,19 @@ class Batcher:
                 self._in_flight -= 1
                 self._wake.notify_all()
 
-    async def answer(self, pixels: np.ndarray) -> BatchedAnswer:
+    async def answer(self, pixels: np.ndarray, requester: Requester) -> BatchedAnswer:
         """uint8 [R,R,3] -> its answer. An image whose caller is cancelled leaves the queue before its forward pass."""
         loop = asyncio.get_running_loop()
         waiting = _Waiting(pixels, loop.create_future(), time.perf_counter())
         with self._wake:
-            self._queue.append(waiting)
+            self._queue.put(requester, waiting)
             self._wake.notify_all()
-        answer = await waiting.future
+        try:
+            answer = await waiting.future
+        except asyncio.CancelledError:
+            with self._wake:
+                self._queue.remove(requester, waiting)
+            raise
         self.metrics.images.labels(self.model.name).inc()
         self.metrics.queue_seconds.labels(self.model.name).observe(answer.queue_seconds)
         return answer
@@ -191,7 +200,7 @@ class Batcher:
             while True:
                 self._wake.wait_for(lambda: self._queue or (self._background and not self._in_flight) or self._stopping)
                 while self._queue and len(batch) < self.forward_images:
-                    waiting = self._queue.popleft()
+                    waiting = self._queue.take()
                     if not waiting.future.done():
                         batch.append(waiting)
                 if batch:

@@ -12,12 +12,14 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 
 from tencrop.images.decode import ImageInfo
+from tencrop.images.decode_cost import CHEAP, estimate_cost
 from tencrop.images.errors import ImageError
 from tencrop.runtime.prediction import Prediction, check_numbers
 from tencrop.server.admission import Admission
 from tencrop.server.batcher import BatchedAnswer, Batcher
 from tencrop.server.decode_pool import DecodePool
 from tencrop.server.errors import ApiError
+from tencrop.server.requester import Requester, identify_requester
 
 Images = Sequence[bytes] | np.ndarray  # encoded images, or decoded squares, uint8 [N,R,R,3]
 
@@ -50,30 +52,34 @@ class Pipeline:
         self,
         request: Request,
         read: Callable[[Request], Awaitable[Body]],
-        answer: Callable[[Body], Awaitable[Answer]],
+        answer: Callable[[Body, Requester], Awaitable[Answer]],
     ) -> Answer:
         """Read the request's body, then answer it within the deadline.
 
-        `answer` calls `answer_image` or `answer_images`.
+        `answer` calls `answer_image` or `answer_images`, for the client that takes its turns.
 
         Raises ApiError 429, before the body is read, where no place is free; and the errors of its parts.
         """
-        self.admission.check_room()
+        requester = identify_requester(request)
+        self.admission.check_room(requester.client)
         body = await read(request)
-        return await with_deadline(request, self._deadline_seconds, answer(body))
+        return await with_deadline(request, self._deadline_seconds, answer(body, requester))
 
-    async def answer_image(self, image: bytes) -> ImageAnswer:
+    async def answer_image(self, image: bytes, requester: Requester) -> ImageAnswer:
         """Answer an encoded image. Raises ApiError 429, ImageError."""
-        with self.admission.admit():
-            return await self._answer(image)
+        cost = estimate_cost(image)
+        with self.admission.admit(requester.client, is_expensive=cost > CHEAP):
+            return await self._answer(image, requester, cost)
 
-    async def answer_images(self, images: Images) -> list[ImageAnswer | ImageError]:
+    async def answer_images(self, images: Images, requester: Requester) -> list[ImageAnswer | ImageError]:
         """Answer the images in their order. An ImageError stands in the place of an image that cannot be answered.
 
         Raises ApiError 429 where the model has no room for all of them.
         """
-        with self.admission.admit(len(images)):
-            outcomes = await asyncio.gather(*map(self._answer, images), return_exceptions=True)
+        costs = [0.0 if isinstance(image, np.ndarray) else estimate_cost(image) for image in images]
+        with self.admission.admit(requester.client, len(images), is_expensive=max(costs, default=0.0) > CHEAP):
+            answers = [self._answer(image, requester, cost) for image, cost in zip(images, costs, strict=True)]
+            outcomes = await asyncio.gather(*answers, return_exceptions=True)
         return [_raise_unless_answer(outcome) for outcome in outcomes]
 
     def name_classes(self, answer: ImageAnswer, top: int) -> Prediction:
@@ -83,24 +89,26 @@ class Pipeline:
             batched.probabilities, batched.view_probabilities, self.model.contract.labels, top
         )
 
-    async def _answer(self, image: bytes | np.ndarray) -> ImageAnswer:
+    async def _answer(self, image: bytes | np.ndarray, requester: Requester, cost: float) -> ImageAnswer:
         """Decode, queue and answer. Raises ImageError."""
         if len(image) == 0:
             raise ImageError("the image is empty (0 bytes)")
         with self.batcher.in_flight():
-            pixels, info, seconds = await self._decode(image)
-            batched = await self.batcher.answer(pixels)
+            pixels, info, seconds = await self._decode(image, requester, cost)
+            batched = await self.batcher.answer(pixels, requester)
             check_numbers(batched.probabilities)
         if info:
             self.batcher.metrics.decode_seconds.labels(self.model.name).observe(seconds)
         return ImageAnswer(batched, info, seconds)
 
-    async def _decode(self, image: bytes | np.ndarray) -> tuple[np.ndarray, ImageInfo | None, float]:
+    async def _decode(
+        self, image: bytes | np.ndarray, requester: Requester, cost: float
+    ) -> tuple[np.ndarray, ImageInfo | None, float]:
         """The image as a square, uint8 [R,R,3]; its description; the seconds that decoding took. Raises ImageError."""
         if isinstance(image, np.ndarray):
             return image, None, 0.0
         started = time.perf_counter()
-        pixels, info = await self.decode_pool.decode(image, self.model.contract)
+        pixels, info = await self.decode_pool.decode(image, self.model.contract, requester, cost)
         return pixels, info, time.perf_counter() - started
 
 

@@ -15,6 +15,9 @@ from tencrop.model.contract import Contract
 from tencrop.runtime.classifier import Classifier
 from tencrop.server.batcher import Batcher, forward_sizes, warm_up
 from tencrop.server.metrics import Metrics
+from tencrop.server.requester import Requester
+
+ANYBODY = Requester("anybody", 0)
 
 
 class Echo:
@@ -62,7 +65,7 @@ def test_each_caller_gets_its_own_row() -> None:
     running = batcher(engine)
 
     async def ask() -> list[float]:
-        results = await asyncio.gather(*(running.answer(image(value)) for value in range(100)))
+        results = await asyncio.gather(*(running.answer(image(value), ANYBODY) for value in range(100)))
         return [float(result.probabilities[0]) for result in results]
 
     assert asyncio.run(ask()) == list(range(100))
@@ -76,7 +79,7 @@ def test_waiting_images_go_together_up_to_the_budget() -> None:
 
     async def ask() -> None:
         engine.gate.clear()
-        tasks = [asyncio.create_task(running.answer(image(value))) for value in range(9)]
+        tasks = [asyncio.create_task(running.answer(image(value), ANYBODY)) for value in range(9)]
         await until(lambda: len(running._queue) >= 5)
         engine.gate.set()
         await asyncio.gather(*tasks)
@@ -86,15 +89,37 @@ def test_waiting_images_go_together_up_to_the_budget() -> None:
     assert sum(engine.sizes) == 9 and 4 in engine.sizes
 
 
+def test_a_form_leaves_a_place_of_the_next_forward_to_other_requests() -> None:
+    engine = Echo()
+    running = batcher(engine)
+    form, late, other = (Requester(*each) for each in (("one", 1), ("one", 2), ("other", 3)))
+
+    async def ask() -> None:
+        engine.gate.clear()
+        first = asyncio.create_task(running.answer(image(0), form))
+        await until(lambda: engine.calls)
+        waiting = [asyncio.create_task(running.answer(image(value), form)) for value in range(20)]
+        await until(lambda: len(running._queue) == 20)
+        light = [asyncio.create_task(running.answer(image(99), each)) for each in (late, other)]
+        await until(lambda: len(running._queue) == 22)
+        engine.gate.set()
+        await asyncio.gather(first, *waiting, *light)
+        queued = [task.result().queue_seconds for task in light]
+        assert max(queued) < waiting[2].result().queue_seconds  # of the same forward pass, or the one before
+
+    asyncio.run(ask())
+    running.stop()
+
+
 def test_cancelled_caller_is_dropped_before_its_forward() -> None:
     engine = Echo()
     running = batcher(engine, forward_images=1)
 
     async def ask() -> None:
         engine.gate.clear()
-        first = asyncio.create_task(running.answer(image(1)))
+        first = asyncio.create_task(running.answer(image(1), ANYBODY))
         await asyncio.sleep(0.05)
-        gone, last = (asyncio.create_task(running.answer(image(value))) for value in (2, 3))
+        gone, last = (asyncio.create_task(running.answer(image(value), ANYBODY)) for value in (2, 3))
         await until(lambda: len(running._queue) == 2)
         gone.cancel()
         await asyncio.sleep(0)
@@ -113,8 +138,8 @@ def test_engine_error_reaches_its_callers_and_the_thread_lives_on() -> None:
 
     async def ask() -> float:
         with pytest.raises(RuntimeError, match="engine broke"):
-            await running.answer(image(1))
-        return float((await running.answer(image(2))).probabilities[0])
+            await running.answer(image(1), ANYBODY)
+        return float((await running.answer(image(2), ANYBODY)).probabilities[0])
 
     assert asyncio.run(ask()) == 2
     assert running.is_alive
@@ -128,7 +153,7 @@ def test_stop_answers_the_images_that_wait() -> None:
 
     async def ask() -> list[float]:
         engine.gate.clear()
-        tasks = [asyncio.create_task(running.answer(image(value))) for value in range(3)]
+        tasks = [asyncio.create_task(running.answer(image(value), ANYBODY)) for value in range(3)]
         await until(lambda: len(running._queue) >= 2)
         engine.gate.set()
         await asyncio.get_running_loop().run_in_executor(None, running.stop)
@@ -143,13 +168,13 @@ def test_a_job_waits_for_requests_and_never_shares_their_forward() -> None:
 
     async def ask() -> None:
         engine.gate.clear()
-        first = asyncio.create_task(running.answer(image(1)))
+        first = asyncio.create_task(running.answer(image(1), ANYBODY))
         await until(lambda: engine.calls)
         job = asyncio.get_running_loop().run_in_executor(
             None, running.run_background, np.stack([image(9)] * 3), lambda: False
         )
         await until(lambda: running._background)
-        late = [asyncio.create_task(running.answer(image(value))) for value in range(6)]
+        late = [asyncio.create_task(running.answer(image(value), ANYBODY)) for value in range(6)]
         await until(lambda: len(running._queue) == 6)
         engine.gate.set()
         mean, views = await job
@@ -167,7 +192,7 @@ def test_a_job_that_waits_is_stopped_and_its_forward_never_run() -> None:
 
     async def ask() -> None:
         engine.gate.clear()
-        first = asyncio.create_task(running.answer(image(1)))
+        first = asyncio.create_task(running.answer(image(1), ANYBODY))
         await until(lambda: engine.calls)
         with pytest.raises(Stopped):
             await asyncio.get_running_loop().run_in_executor(None, running.run_background, image(9)[None], lambda: True)
@@ -215,9 +240,9 @@ def test_forwards_have_few_sizes_and_padding_is_left_out() -> None:
 
     async def ask(count: int) -> list[float]:
         engine.gate.clear()
-        first = asyncio.create_task(running.answer(image(99)))
+        first = asyncio.create_task(running.answer(image(99), ANYBODY))
         await until(lambda: engine.calls > len(engine.sizes))
-        tasks = [asyncio.create_task(running.answer(image(value))) for value in range(count)]
+        tasks = [asyncio.create_task(running.answer(image(value), ANYBODY)) for value in range(count)]
         await until(lambda: len(running._queue) == count)
         engine.gate.set()
         await first
@@ -236,7 +261,7 @@ def test_two_engines_share_one_queue() -> None:
     running = Batcher([cast(Classifier, cast(Any, each)) for each in (slow, quick)], 1, Metrics())
 
     async def ask() -> list[float]:
-        tasks = [asyncio.create_task(running.answer(image(value))) for value in range(10)]
+        tasks = [asyncio.create_task(running.answer(image(value), ANYBODY)) for value in range(10)]
         await until(lambda: slow.calls == quick.calls == 1)
         quick.gate.set()
         await until(lambda: len(quick.sizes) == 9)
@@ -258,7 +283,7 @@ def test_no_forward_of_a_job_begins_while_an_image_is_in_flight() -> None:
             job = loop.run_in_executor(None, running.run_background, np.stack([image(7)]), lambda: False)
             await asyncio.sleep(0.05)
             assert engine.calls == 0
-            assert float((await running.answer(image(5))).probabilities[0]) == 5
+            assert float((await running.answer(image(5), ANYBODY)).probabilities[0]) == 5
             assert engine.calls == 1
         assert float((await job)[0][0, 0]) == 7
 

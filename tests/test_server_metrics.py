@@ -57,7 +57,7 @@ def test_metrics_hold_requests_images_forwards_and_engines(client: TestClient, p
 
 def test_metrics_hold_the_admitted_images(client: TestClient) -> None:
     admission = client.app.state.server_state.pipelines["caltech101"].admission  # type: ignore[attr-defined]
-    with admission.admit(5):
+    with admission.admit("one", 5):
         assert samples(client)["tencrop_admitted_images", "caltech101"] == 5
 
 

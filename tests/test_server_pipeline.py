@@ -20,6 +20,9 @@ from tencrop.server.decode_pool import DecodePool
 from tencrop.server.errors import ApiError
 from tencrop.server.metrics import Metrics
 from tencrop.server.pipeline import ImageAnswer, Pipeline, with_deadline
+from tencrop.server.requester import Requester
+
+ANYBODY = Requester("anybody", 0)
 
 
 class Echo:
@@ -85,11 +88,11 @@ def run(
 
 def test_answers_are_in_order_and_an_error_stands_in_its_images_place() -> None:
     async def use(pipeline: Pipeline) -> None:
-        answers = await pipeline.answer_images(squares(3, 255, 5))
+        answers = await pipeline.answer_images(squares(3, 255, 5), ANYBODY)
         good = [answer.batched.probabilities.tolist() for answer in answers if isinstance(answer, ImageAnswer)]
         assert good == [[3], [5]]
         assert isinstance(answers[1], ImageError) and answers[1].code == "no_answer"
-        answers = await pipeline.answer_images([b"", b"no image"])
+        answers = await pipeline.answer_images([b"", b"no image"], ANYBODY)
         codes = [answer.code for answer in answers if isinstance(answer, ImageError)]
         assert codes == ["damaged_image", "unsupported_format"]
         assert pipeline.admission.admitted == 0
@@ -105,7 +108,7 @@ def test_an_error_of_the_engine_is_raised_and_frees_the_places() -> None:
 
     async def use(pipeline: Pipeline) -> None:
         with pytest.raises(RuntimeError, match="engine broke"):
-            await pipeline.answer_images(squares(1, 2))
+            await pipeline.answer_images(squares(1, 2), ANYBODY)
         assert pipeline.admission.admitted == 0
 
     run(engine, use)
@@ -120,7 +123,7 @@ def test_a_full_model_refuses_before_it_reads_the_body() -> None:
             assert pipeline.admission.admitted == 0  # a body that is being read holds no place
             return squares(1)
 
-        with pipeline.admission.admit(1), pytest.raises(ApiError) as refused:
+        with pipeline.admission.admit("other", 1), pytest.raises(ApiError) as refused:
             await pipeline.answer_request(request(), body, pipeline.answer_images)
         assert refused.value.status_code == 429 and not read
         assert len(await pipeline.answer_request(request(), body, pipeline.answer_images)) == 1 and len(read) == 1

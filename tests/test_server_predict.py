@@ -180,7 +180,7 @@ def test_two_images_are_refused(client: TestClient, jpeg: bytes) -> None:
 def test_more_images_than_places_are_429(classifier: Classifier, jpeg: bytes) -> None:
     with TestClient(create_app([classifier], Settings(queue_views=10))) as client:
         admission = client.app.state.server_state.pipelines["caltech101"].admission  # type: ignore[attr-defined]
-        with admission.admit():
+        with admission.admit("other"):
             reply = client.post("/v1/predict", content=jpeg)
         assert (reply.status_code, reply.json()["error"]["code"], reply.headers["retry-after"]) == (
             429,
@@ -194,7 +194,7 @@ def test_a_batch_takes_a_place_for_each_image(classifier: Classifier, jpeg: byte
     with TestClient(create_app([classifier], Settings(queue_views=30))) as client:
         admission = client.app.state.server_state.pipelines["caltech101"].admission  # type: ignore[attr-defined]
         three = [("images", jpeg)] * 3
-        with admission.admit():
+        with admission.admit("other"):
             reply = client.post("/v1/predict/batch", files=three)
             assert (reply.status_code, reply.json()["error"]["code"], reply.headers["retry-after"]) == (
                 429,
@@ -257,15 +257,13 @@ def test_large_images_leave_a_decoder_to_the_others(
     began, gate, large = threading.Event(), threading.Event(), encoded(np.zeros((2900, 2900), np.uint8))
 
     def held(data: bytes, contract: Contract) -> tuple[np.ndarray, ImageInfo]:
-        began.set()
-        gate.wait(30)
+        if data == large:
+            began.set()
+            gate.wait(30)
         return decode(data, contract)
 
     monkeypatch.setattr("tencrop.server.decode_pool.decode", held)
     with TestClient(create_app([classifier], Settings())) as client, ThreadPoolExecutor() as pool:
-        decode_pool = client.app.state.server_state.decode_pool  # type: ignore[attr-defined]
-        decode_pool._small.shutdown()
-        decode_pool._small = ThreadPoolExecutor(2)
         waiting = [pool.submit(client.post, "/v1/predict", content=large) for _ in range(4)]
         try:
             assert began.wait(10)

@@ -15,9 +15,11 @@ from tencrop.server.oip.codec import HEADER_LENGTH, ParsedRequest, parse_request
 from tencrop.server.oip.compression import compress
 from tencrop.server.oip.served_model import PIXELS, VERSION, ServedModel
 from tencrop.server.pipeline import ImageAnswer
+from tencrop.server.requester import Requester
 from tencrop.server.schemas import ProtocolFailure
 from tencrop.server.state import ServerState, State
 
+MESSAGE_COST = 1.0  # in units of `estimate_cost`, of parsing or rendering a message
 EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "model_repository", "statistics"]
 
 router = APIRouter(
@@ -112,12 +114,14 @@ async def infer(request: Request, model: Model, state: State) -> Response:
     return await model.pipeline.answer_request(request, read_body, partial(_answer, state, request, model))
 
 
-async def _answer(state: ServerState, request: Request, model: ServedModel, body: bytes) -> Response:
+async def _answer(
+    state: ServerState, request: Request, model: ServedModel, body: bytes, requester: Requester
+) -> Response:
     """Parse and render in threads, for both take milliseconds. Raises ImageError for the first image that fails."""
-    headers, run = request.headers, state.decode_pool.run
+    headers, run = request.headers, partial(state.decode_pool.run, requester, MESSAGE_COST)
     capacity = model.pipeline.admission.capacity
     asked = await run(parse_request, body, headers.get(HEADER_LENGTH), model.input, capacity)
-    answers = await model.pipeline.answer_images(asked.images)
+    answers = await model.pipeline.answer_images(asked.images, requester)
     return await run(_render, model, asked, answers, headers.get("accept-encoding", ""))
 
 

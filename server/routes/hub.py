@@ -9,6 +9,7 @@ from tencrop.server.body_stream import max_body_bytes, stream_body
 from tencrop.server.hub_json import base64_json_bytes, read_hub_json
 from tencrop.server.json_body import JSON, get_content_type
 from tencrop.server.known_names import KnownParametersRoute
+from tencrop.server.requester import Requester
 from tencrop.server.routes.predict import Model
 from tencrop.server.schemas import HubGuess
 from tencrop.server.state import State
@@ -28,9 +29,9 @@ async def image_classification(
     """
     pipeline = state.find_pipeline(model)
 
-    async def answer(body: tuple[bytes, int]) -> list[HubGuess]:
+    async def answer(body: tuple[bytes, int], requester: Requester) -> list[HubGuess]:
         image, top = body
-        prediction = pipeline.name_classes(await pipeline.answer_image(image), top)
+        prediction = pipeline.name_classes(await pipeline.answer_image(image, requester), top)
         return [HubGuess(label=guess.label, score=guess.probability) for guess in prediction.top]
 
     guesses = await pipeline.answer_request(request, _read, answer)
