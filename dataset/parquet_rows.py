@@ -55,6 +55,7 @@ class _Cursor:
         self._lock = Lock()
         self._batches: Any = None
         self._kept: deque[pa.Array] = deque()
+        self._kept_rows, self._kept_bytes = 0, 0
         self._end = 0  # rows decoded so far
 
     def _restart(self) -> None:
@@ -64,6 +65,7 @@ class _Cursor:
         rows = min(ROWS, max(1, BATCH_BYTES // max(longest, 1)))
         self._batches = opened.iter_batches(rows, row_groups=[self._group], columns=[IMAGE], use_threads=False)
         self._kept.clear()
+        self._kept_rows, self._kept_bytes = 0, 0
         self._end = 0
 
     def read(self, row: int) -> bytes:
@@ -76,7 +78,7 @@ class _Cursor:
                 ) from None
 
     def _read(self, row: int) -> bytes:
-        if not self._batches or row < self._end - sum(map(len, self._kept)):
+        if not self._batches or row < self._end - self._kept_rows:
             self._restart()
         while row >= self._end:
             images = next(self._batches).column(0)
@@ -92,7 +94,9 @@ class _Cursor:
 
     def _keep(self, batch: pa.Array) -> None:
         self._kept.append(batch)
-        while len(self._kept) > 1 and (
-            sum(map(len, self._kept)) > ROWS * KEPT or sum(kept.nbytes for kept in self._kept) > KEPT_BYTES
-        ):
-            self._kept.popleft()
+        self._kept_rows += len(batch)
+        self._kept_bytes += batch.nbytes
+        while len(self._kept) > 1 and (self._kept_rows > ROWS * KEPT or self._kept_bytes > KEPT_BYTES):
+            oldest = self._kept.popleft()
+            self._kept_rows -= len(oldest)
+            self._kept_bytes -= oldest.nbytes

@@ -5,8 +5,9 @@ dataset/prepared_store.py reads those back.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -96,16 +97,22 @@ def _decode_opened(opened: ImageFile.ImageFile, contract: Contract) -> tuple[np.
 
 def _decode_without_end(data: bytes, contract: Contract, error: TruncatedImage) -> tuple[np.ndarray, ImageInfo]:
     """Decode a JPEG that lacks its end marker and nothing else. Raises `error` where pixels are missing."""
-    decoded, pixels = None, None
-    for completed in complete(data) if data.startswith(SOI) else ():
-        with _open_image(completed) as opened:
-            decoded = decoded or _decode_opened(opened, contract)
+    if not data.startswith(SOI) or not _is_same(islice(complete(data), 2), scale=8) or not _is_same(complete(data)):
+        raise error
+    with _open_image(next(complete(data))) as opened:
+        return _decode_opened(opened, contract)
+
+
+def _is_same(jpegs: Iterable[bytes], scale: int = 1) -> bool:
+    """True where there are JPEGs and all of them have the same pixels. Scaled down, they are decoded faster."""
+    pixels = None
+    for jpeg in jpegs:
+        with _open_image(jpeg) as opened, _one_large if _is_large(opened) else nullcontext():
+            opened.draft(opened.mode, (-(-opened.width // scale), -(-opened.height // scale)))
             opened.load()
             if pixels not in (None, pixels := sum_pixels(opened)):
-                raise error
-    if decoded is None:
-        raise error
-    return decoded
+                return False
+    return pixels is not None
 
 
 def _is_large(image: Image.Image) -> bool:

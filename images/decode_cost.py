@@ -31,6 +31,7 @@ SCAN_COST = 0.06  # units for a megapixel and scan without a byte in it; telepho
 ARITHMETIC_SCAN_COST = 0.35
 BYTE_COST, PROGRESSIVE_BYTE_COST = 1.5, 4.5  # units for a megabyte of coded pixels
 USUAL_SCANS = 10  # where they are not counted
+DECODINGS_WITHOUT_END = len(FILLS) + 2  # once with each ending, before and after that once more
 FEW_SCANS = 16  # counted in the whole file; more are counted segment by segment
 PNG_COST, DEEP_PNG_COST = 2.5, 5.0  # units for a megapixel; deep: alpha or 16 bits
 WEBP_COST, GIF_COST, BMP_COST = 6.0, 2.5, 1.0
@@ -60,7 +61,7 @@ def _estimate_jpeg(data: bytes) -> float:
     estimate = partial(_sum_jpeg, frame.width * frame.height, len(data), is_arithmetic, frame.marker == PROGRESSIVE)
     cost = estimate(USUAL_SCANS) if estimate(MAX_SCANS) <= CHEAP else estimate(_count_scans(data))
     has_end = data.endswith(EOI) or data.find(EOI, frame.end) >= 0
-    return cost if has_end else cost * (1 + len(FILLS))
+    return cost if has_end else cost * DECODINGS_WITHOUT_END
 
 
 def _count_scans(data: bytes) -> int:

@@ -14,6 +14,7 @@ from support.pictures import noise_jpeg
 
 from tencrop.images.decode import decode
 from tencrop.images.errors import ImageError
+from tencrop.images.limits import MAX_SCANS
 from tencrop.model.contract import Contract
 
 CONTRACT = Contract()
@@ -92,6 +93,55 @@ def test_a_tiff_that_asks_for_more_than_its_pixels_is_refused(what: str) -> None
     data, why = REFUSED[what]
     with pytest.raises(ImageError, match=why):
         decode(data, CONTRACT)
+
+
+def jpeg_of_scans(scans: int, mode: str = "L") -> bytes:
+    """A progressive JPEG, 16x16; the head of its last scan stands there again and again."""
+    packed = io.BytesIO()
+    Image.frombytes("L", (16, 16), GREY).convert(mode).save(packed, "JPEG", progressive=True, subsampling=0)
+    data = packed.getvalue()
+    last = data.rindex(b"\xff\xda")
+    head = data[last : last + 2 + int.from_bytes(data[last + 2 : last + 4])]
+    return data[:-2] + head * (scans - data.count(b"\xff\xda")) + data[-2:]
+
+
+def test_a_jpeg_in_a_tiff_has_as_many_scans_as_any_jpeg() -> None:
+    def tiff_of(scans: int) -> bytes:
+        return tiff(jpeg_of_scans(scans), {259: (SHORT, [7])})
+
+    with pytest.raises(ImageError, match="a TIFF with a JPEG of more than 64 scans"):
+        decode(tiff_of(MAX_SCANS + 1), CONTRACT)
+    np.testing.assert_array_equal(decode(tiff_of(MAX_SCANS), CONTRACT)[0], decode(tiff_of(6), CONTRACT)[0])
+
+
+def test_the_jpeg_of_tiff_6_has_as_many_scans() -> None:
+    def tiff_of(scans: int) -> bytes:
+        body = jpeg_of_scans(scans, "RGB")
+        tags: dict[int, tuple[int, Sequence[int]]] = {258: (SHORT, [8] * 3), 259: (SHORT, [6]), 262: (SHORT, [6])}
+        tags |= {277: (SHORT, [3]), 513: (LONG, [8]), 514: (LONG, [len(body)]), 530: (SHORT, [1, 1])}
+        return tiff(body, tags)
+
+    for scans in (MAX_SCANS + 1, 200):
+        with pytest.raises(ImageError, match="a TIFF with a JPEG of more than 64 scans"):
+            decode(tiff_of(scans), CONTRACT)
+
+
+def test_each_strip_and_tile_that_is_a_jpeg_counts_for_itself() -> None:
+    few, many = jpeg_of_scans(MAX_SCANS - 1), jpeg_of_scans(MAX_SCANS + 1)
+    for second, place in ((few, 273), (many, 273), (few, 324), (many, 324)):
+        starts, sizes = [8, 8 + len(few)], [len(few), len(second)]
+        tags: dict[int, tuple[int, Sequence[int]]] = {257: (LONG, [32]), 259: (SHORT, [7]), place: (LONG, starts)}
+        if place == 273:
+            tags |= {279: (LONG, sizes)}
+        else:
+            tags |= {tag: (LONG, []) for tag in (273, 278, 279)}
+            tags |= {322: (LONG, [16]), 323: (LONG, [16]), 325: (LONG, sizes)}
+        data = tiff(few + second, tags)
+        if second is few:
+            assert decode(data, CONTRACT)[1].height == 32
+        else:
+            with pytest.raises(ImageError, match="more than 64 scans"):
+                decode(data, CONTRACT)
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
