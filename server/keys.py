@@ -2,8 +2,11 @@
 
 import hashlib
 import hmac
+import logging
+import os
 import re
 import secrets
+import stat
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -15,7 +18,9 @@ from tencrop.server.errors import ApiError
 
 GUARDED = ("/v1/", "/v2")  # probes, metrics, the page and the documentation need no key
 FREE = "/v2/health/"
+PRIVATE = 0o600  # mode of a key file
 LINE = re.compile(r"(\S+)\s+([0-9a-f]{64})")
+log = logging.getLogger("uvicorn.error")
 REALM = {"WWW-Authenticate": "Bearer"}
 ADVICE = "`tencrop key NAME` makes one"
 
@@ -23,6 +28,22 @@ ADVICE = "`tencrop key NAME` makes one"
 def generate_key() -> str:
     """A new key: 256 random bits as text. So many need no salt and no slow hash."""
     return secrets.token_urlsafe(32)
+
+
+def add_key(path: Path, name: str, key: str) -> None:
+    """Append a key's line to a file, which only its owner may read and write from then on. Raises OSError.
+
+    A line is appended by one write, so two commands at once lose none.
+    """
+    opened = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, PRIVATE)
+    with open(opened, "ab") as file:
+        if hasattr(os, "fchmod"):  # Windows lacks it
+            os.fchmod(opened, PRIVATE)
+        size = os.fstat(opened).st_size
+        gap = b"\n" if size and os.pread(opened, 1, size - 1) != b"\n" else b""
+        file.write(gap + f"{name} {hash_key(key)}\n".encode())
+        file.flush()
+        os.fsync(opened)
 
 
 def hash_key(key: str) -> str:
@@ -38,12 +59,17 @@ class Keys:
 
     @classmethod
     def read(cls, path: Path) -> "Keys":
-        """Read a key file; # starts a comment. Raises BadInput for an unreadable file, a bad line, or no key."""
+        """Read a key file; # starts a comment. Raises BadInput for an unreadable file, a bad line, or no key.
+
+        Logs a warning where other users may read the file, which tells them the owners' names, or change it.
+        """
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             why = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
             raise BadInput(f"--api-key-file {path}: cannot be read ({why})") from None
+        if os.name == "posix" and (mode := path.stat().st_mode & 0o777) & stat.S_IRWXO:
+            log.warning("--api-key-file %s: other users have access to it (mode %o); use chmod 600", path, mode)
         names = {}
         for number, line in enumerate(lines, 1):
             text = line.partition("#")[0].strip()

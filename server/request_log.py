@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tencrop.common.terminal_text import dump_json
 from tencrop.server.errors import REFUSED, internal_error
+from tencrop.server.hardening_headers import HARDENING
 from tencrop.server.log_writer import LogWriter
 
 ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)  # a proxy's or client's own id; any other is replaced
@@ -32,7 +33,10 @@ def log_requests_to_stdout() -> None:
 
 
 class RequestLog:
-    """The outermost ASGI middleware. Answers 500 where an exception reaches it before an answer began."""
+    """The outermost ASGI middleware, which also adds the hardening headers.
+
+    Answers 500 where an exception reaches it before an answer began.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -49,7 +53,7 @@ class RequestLog:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), (HEADER, name.encode())]
+                message["headers"] = [*message.get("headers", ()), *HARDENING, (HEADER, name.encode())]
             await send(message)
 
         app = scope[REFUSED].response(scope["path"]) if REFUSED in scope else self.app

@@ -219,14 +219,22 @@ def serve(
 
 
 @app.command()
-def key(name: Annotated[str, typer.Argument(help="owner of the key, as the log names it")]) -> None:
+def key(
+    name: Annotated[str, typer.Argument(help="owner of the key, as the log names it")],
+    to: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="append the line to this file, made readable to you alone")
+    ] = None,
+) -> None:
     """Make an API key. Prints the key on stderr, once, and its line for `serve --api-key-file` on stdout."""
-    from tencrop.server.keys import generate_key, hash_key
+    from tencrop.server.keys import add_key, generate_key, hash_key
 
     if name.split() != [name] or "#" in name or escape_text(name) != name:
         raise BadInput(f"{name!r}: a key's name is one word")
     secret = generate_key()
-    typer.echo(f"{name} {hash_key(secret)}")
+    if to:
+        add_key(to, name, secret)
+    else:
+        typer.echo(f"{name} {hash_key(secret)}")
     typer.echo(secret, err=True)
 
 

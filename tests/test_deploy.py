@@ -205,8 +205,8 @@ def test_operations_names_every_setting_once_with_its_flag_and_default() -> None
         field = name.removeprefix(PREFIX).lower()
         assert flag == (f"--{field.replace('_', '-')}" if f"--{field.replace('_', '-')}" in flags else "")
         value = fields[field].default
-        written = {None: "none", True: "true", False: "false"}
-        assert default == (written[value] if value is None or isinstance(value, bool) else str(value))
+        written = {None: "none", "": "none", True: "true", False: "false"}
+        assert default == (written[value] if value in (None, "") or isinstance(value, bool) else str(value))
 
 
 def test_operations_explains_every_alert() -> None:

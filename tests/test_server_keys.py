@@ -12,7 +12,7 @@ from tencrop import cli
 from tencrop.common.errors import BadInput
 from tencrop.runtime.classifier import Classifier
 from tencrop.server.app import create_app
-from tencrop.server.keys import Keys, generate_key, hash_key
+from tencrop.server.keys import Keys, add_key, generate_key, hash_key
 from tencrop.server.settings import Settings
 
 KEY, OTHER = generate_key(), generate_key()
@@ -101,6 +101,54 @@ def test_the_command_makes_a_key_and_its_line(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text(made.stdout)
     assert Keys.read(file).find_owner(made.stderr.strip()) == "anna"
+
+
+def test_a_key_file_is_made_with_mode_600(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, secrets = tmp_path / "keys", {}
+    for name in ("anna", "bert"):
+        monkeypatch.setattr("sys.argv", ["tencrop", "key", name, "--to", str(file)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        printed = capsys.readouterr()
+        assert not ended.value.code and printed.out == ""
+        secrets[name] = printed.err.strip()
+        assert file.stat().st_mode & 0o777 == 0o600
+    keys = Keys.read(file)
+    assert {name: keys.find_owner(secret) for name, secret in secrets.items()} == {"anna": "anna", "bert": "bert"}
+    assert not any(secret in file.read_text() for secret in secrets.values())
+
+
+def test_an_older_key_file_gets_mode_600_and_keeps_its_lines(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text(f"anna {hash_key(KEY)}")  # without a newline
+    file.chmod(0o644)
+    add_key(file, "bert", OTHER)
+    keys = Keys.read(file)
+    assert (keys.find_owner(KEY), keys.find_owner(OTHER)) == ("anna", "bert")
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_key_file_that_cannot_be_written_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["tencrop", "key", "anna", "--to", str(tmp_path / "no" / "keys")])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    printed = capsys.readouterr()
+    assert ended.value.code == 1 and not printed.out and printed.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(("mode", "warned"), [(0o600, 0), (0o640, 0), (0o644, 1), (0o602, 1)])
+def test_other_users_access_to_a_key_file_is_a_warning(
+    mode: int, warned: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "keys"
+    file.write_text(f"anna {hash_key(KEY)}\n")
+    file.chmod(mode)
+    assert Keys.read(file).find_owner(KEY) == "anna"
+    assert [record.getMessage().endswith("use chmod 600") for record in caplog.records] == [True] * warned
 
 
 @pytest.mark.parametrize("name", ["", "two words", "two\nlines", "anna#", "anna\u2003", "anna\x1b[2J", "anna\u202e"])

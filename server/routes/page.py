@@ -7,6 +7,7 @@ from fastapi import APIRouter, Response
 from fastapi.responses import FileResponse, HTMLResponse
 
 from tencrop.server.errors import ApiError
+from tencrop.server.hardening_headers import EVERYWHERE, POLICY
 from tencrop.server.routes.predict import Model
 from tencrop.server.state import State
 
@@ -15,7 +16,7 @@ INDEX = (PAGE / "index.html").read_text("utf-8")
 MODULES = ("page", "api", "dom", "job", "lock", "models", "predict", "validations", "views", "words")
 ASSETS = {**{f"{name}.js": "text/javascript" for name in MODULES}, "page.css": "text/css"}
 FRESH = {"Cache-Control": "no-cache"}  # a browser must not mix the modules of two versions
-POLICY = "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
+RULES = f"default-src 'self'; img-src 'self' blob: data:; {EVERYWHERE}"
 
 router = APIRouter(include_in_schema=False)
 
@@ -24,7 +25,7 @@ router = APIRouter(include_in_schema=False)
 async def page(state: State) -> HTMLResponse:
     """The page. Its policy lets the browser load nothing from other servers, and run no inline script."""
     html = INDEX.replace('="/page/', f'="{state.settings.root_path}/page/')
-    return HTMLResponse(html, headers={**FRESH, "Content-Security-Policy": POLICY})
+    return HTMLResponse(html, headers={**FRESH, POLICY: RULES})
 
 
 @router.get("/page/kernels.png")

@@ -11,6 +11,7 @@ from fastapi.responses import FileResponse, StreamingResponse
 
 from tencrop.server.body_images import describe_body
 from tencrop.server.errors import ApiError
+from tencrop.server.hardening_headers import EVERYWHERE, POLICY
 from tencrop.server.json_body import JSON, read_json
 from tencrop.server.known_names import KnownParametersRoute
 from tencrop.server.schemas import FINISHED, NewValidation, Validation
@@ -24,6 +25,9 @@ HEARTBEAT = 15.0  # seconds without an event after which a comment is sent
 BODY = describe_body({JSON: NewValidation.model_json_schema()})
 PAGE = 100  # validations in one answer, where the client does not say
 MAX_PAGE = 1000
+REPORT_RULES = (  # the file itself allows its own script alone
+    f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; {EVERYWHERE}"
+)
 STREAM = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # so that a proxy passes each event on at once
 
 router = APIRouter(prefix="/v1/validations", route_class=KnownParametersRoute)
@@ -76,7 +80,7 @@ async def events(name: str, request: Request, state: State, jobs: OpenJobs) -> S
 @router.get("/{name}/report", response_class=FileResponse)
 def report(name: str, jobs: OpenJobs) -> FileResponse:
     """The report.html of a validation that is done."""
-    return FileResponse(jobs.report(name), media_type="text/html")
+    return FileResponse(jobs.report(name), media_type="text/html", headers={POLICY: REPORT_RULES})
 
 
 @router.delete("/{name}", status_code=HTTPStatus.NO_CONTENT)
