@@ -1,4 +1,4 @@
-"""The forms in which bench/export.py exports a checkpoint, and how it makes them."""
+"""Forms of an export that bench/export_comparison.py compares, and the functions that write them."""
 
 import sys
 from dataclasses import dataclass, replace

@@ -27,7 +27,7 @@ from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.model.layer_table import layer_table
 from tencrop.model.net_config import NetConfig
 from tencrop.runtime.allocator import keep_freed_memory
-from tencrop.training.history import EpochRecord
+from tencrop.training.epoch_record import EpochRecord
 from tencrop.training.loader import Batch, Loader, spare_cores
 from tencrop.training.parallel import init_distributed
 from tencrop.training.recipe import load
@@ -92,7 +92,7 @@ def run_row(name: str, data: Path, photos: Path, clock: Clock) -> None:
 
 
 def train_variant(variant: Variant, prepared: PreparedStore, clock: Clock) -> None:
-    """Train epoch after epoch like training/loop.py, without validation and checkpoints in between."""
+    """Train epoch after epoch like training/train.py, without validation and checkpoints in between."""
     recipe = load(RECIPE, variant.overrides)
     if variant.keep_freed:
         keep_freed_memory()

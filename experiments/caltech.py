@@ -33,9 +33,9 @@ from tencrop.evaluation.prediction_records import pad_top5
 from tencrop.export.run import export
 from tencrop.runtime.classifier import open_classifier
 from tencrop.runtime.engine_choice import EngineOptions
-from tencrop.training.loop import train
 from tencrop.training.recipe import load
 from tencrop.training.run_folder import RunFolder
+from tencrop.training.train import train
 
 TESTED = 50  # most test images per class
 ENOUGH = 10  # least test images per class for its accuracy to mean something

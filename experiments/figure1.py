@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 
 from tencrop.common.errors import WorkFailed
 from tencrop.dataset.prepared_store import PreparedStore
-from tencrop.training.history import EpochRecord
-from tencrop.training.loop import train
+from tencrop.training.epoch_record import EpochRecord
 from tencrop.training.recipe import load
+from tencrop.training.train import train
 
 RATES = {
     "relu": (0.001, 0.003, 0.01, 0.03),

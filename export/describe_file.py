@@ -11,7 +11,7 @@ from onnx import TensorProto
 
 from tencrop.common.errors import BadInput
 from tencrop.common.strict_config import dump
-from tencrop.export.shared_layers import FRONT
+from tencrop.export.shared_stem import FRONT
 from tencrop.model.checkpoint import DOCUMENT, Checkpoint, hash_weights
 from tencrop.model.contract import Contract
 from tencrop.model.tencropfile import TenCropFile, parse_onnx

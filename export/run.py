@@ -46,7 +46,7 @@ class ExportedGraphs(NamedTuple):
 def export(source: Path, out: Path, weights: str, fc_rank: int, images: Path | None, plain: bool = False) -> Parity:
     """Write the files, all or none, once the parity gate has passed.
 
-    plain: compute each view by itself, even where the views could share their first layers (export/shared_layers.py).
+    plain: compute each view by itself, even where the views could share their first layers (export/shared_stem.py).
 
     Raises BadInput for a bad checkpoint or option, WorkFailed where the gate refuses.
     """

@@ -11,7 +11,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from tencrop.export.graph_builder import GraphBuilder, replace_input
-from tencrop.export.shared_layers import FRONT, Stem, add_crop, add_shared_stem, find_stem
+from tencrop.export.shared_stem import FRONT, Stem, add_crop, add_shared_stem, find_stem
 from tencrop.model.contract import Contract
 from tencrop.model.tencropfile import INPUT, OUTPUTS, Metadata
 
@@ -25,7 +25,7 @@ def build_tencrop_graph(
     """`images` uint8 [N,R,R,3] -> `probabilities` [N,C] and `view_probabilities` [N,10,C], both float32.
 
     mean: float32 [3,R,R], subtracted before cropping (aligned), or [3,crop,crop], subtracted from every view (center).
-    The views share the net's stem where sharing is exact (export/shared_layers.py). plain: compute each view by itself.
+    The views share the net's stem where sharing is exact (export/shared_stem.py). plain: compute each view by itself.
     """
     graph = GraphBuilder()
     prefixed = onnx.compose.add_prefix(net, BACK)

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tencrop.model import net_config as config
-from tencrop.model.compiler_ops import max_pool, pad_behind
 from tencrop.model.layer_table import Layer, layer_table
 from tencrop.model.net_config import NetConfig
+from tencrop.model.padding_and_pooling import max_pool, pad_behind
 
 
 class Convolution(nn.Conv2d):

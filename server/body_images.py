@@ -11,7 +11,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from tencrop.server.body_stream import max_body_bytes, read_body, stream_body
 from tencrop.server.errors import ApiError, bad_parameter_error, unsupported_format_error
 from tencrop.server.json_body import JSON, get_content_type
-from tencrop.server.known_names import unknown_name_error
+from tencrop.server.known_parameters import unknown_name_error
 from tencrop.server.schemas import HubRequest
 
 FORM = "multipart/form-data"

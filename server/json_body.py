@@ -8,7 +8,7 @@ from pydantic_core import from_json
 
 from tencrop.server.body_stream import read_body
 from tencrop.server.errors import unsupported_format_error, validation_error
-from tencrop.server.known_names import unknown_name_error
+from tencrop.server.known_parameters import unknown_name_error
 
 JSON = "application/json"
 MAX_SMALL_JSON = 64 << 10  # bytes

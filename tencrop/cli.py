@@ -77,8 +77,8 @@ def train(
 ) -> None:
     """Train by the paper's regimen, under torchrun on several devices."""
     from tencrop.dataset.prepared_store import PreparedStore
-    from tencrop.training.loop import train as run
     from tencrop.training.recipe import load
+    from tencrop.training.train import train as run
 
     plan = load(recipe, set or ())
     prepared = PreparedStore.open(data)

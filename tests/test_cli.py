@@ -199,11 +199,11 @@ def test_no_command_is_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 def test_training_without_torch_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(sys.modules, "tencrop.training.loop", None)
+    monkeypatch.setitem(sys.modules, "tencrop.training.train", None)
     assert call(monkeypatch, "train", "paper", "--data", "x", "--out", "x") == 1
     assert (
         capsys.readouterr().err
-        == "tencrop: this command needs tencrop.training.loop, which is not installed: pip install 'tencrop[train]'\n"
+        == "tencrop: this command needs tencrop.training.train, which is not installed: pip install 'tencrop[train]'\n"
     )
 
 

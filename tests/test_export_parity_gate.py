@@ -87,7 +87,7 @@ def change_constant(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Ca
     return edit
 
 
-PARTS = ("body", "right", "bottom")  # of a view (export/shared_layers.py)
+PARTS = ("body", "right", "bottom")  # of a view (export/shared_stem.py)
 
 
 def move_one_view(model: onnx.ModelProto) -> None:

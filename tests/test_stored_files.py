@@ -30,9 +30,9 @@ from tencrop.runtime.classifier import Classifier, open_classifier
 from tencrop.runtime.engine_choice import EngineOptions
 from tencrop.server.job_store import open_job_store
 from tencrop.server.settings import Settings
-from tencrop.training.loop import train
 from tencrop.training.recipe import Recipe, load, to_plain
 from tencrop.training.run_folder import RunFolder
+from tencrop.training.train import train
 
 STORED = Path(__file__).parent / "fixtures" / "0.1"
 CHECKPOINT = STORED / "run" / "checkpoint-0002"

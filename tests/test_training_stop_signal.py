@@ -14,10 +14,10 @@ from tencrop.common.errors import BadInput
 from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.training import loop
-from tencrop.training.loop import train
 from tencrop.training.recipe import Recipe, load
 from tencrop.training.run_folder import RunFolder
 from tencrop.training.stop_signal import SIGNALS, Stop
+from tencrop.training.train import train
 
 ROOT = Path(__file__).parent.parent
 

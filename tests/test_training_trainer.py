@@ -13,7 +13,7 @@ from support.tiny_recipe import OVERRIDES, ignore_progress
 
 from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.model.ten_crop_net import TenCropNet
-from tencrop.training.history import TrainingPass
+from tencrop.training.epoch_record import TrainingPass
 from tencrop.training.loader import Loader
 from tencrop.training.parallel import World
 from tencrop.training.recipe import Recipe, load

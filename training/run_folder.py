@@ -16,7 +16,7 @@ from tencrop.common.errors import BadInput, WorkFailed
 from tencrop.common.lock import lock_folder
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.filter_picture import draw_filters
-from tencrop.training.history import EpochRecord
+from tencrop.training.epoch_record import EpochRecord
 from tencrop.training.recipe import Recipe, to_plain
 
 KEEP = 2  # checkpoints: the newest, and the one before as a reserve

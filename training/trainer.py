@@ -18,7 +18,7 @@ from tencrop.model.layer_table import layer_table
 from tencrop.model.metrics import ErrorCounts, top_k
 from tencrop.model.ten_crop_net import TenCropNet
 from tencrop.training.augment import Normalize
-from tencrop.training.history import EpochRecord, TrainingPass
+from tencrop.training.epoch_record import EpochRecord, TrainingPass
 from tencrop.training.initial_weights import read_or_draw_weights
 from tencrop.training.loader import Batch, Loader
 from tencrop.training.objective import Objective
@@ -26,7 +26,7 @@ from tencrop.training.optim import Momentum
 from tencrop.training.parallel import WholeNet, World
 from tencrop.training.precision import choose_memory_format, resolve_precision
 from tencrop.training.recipe import Recipe, to_plain
-from tencrop.training.resume import check_same_run, check_schedule
+from tencrop.training.resume_check import check_same_run, check_schedule
 from tencrop.training.schedule import EpochSettings
 from tencrop.training.session_record import describe_session
 from tencrop.training.stop_signal import Stop

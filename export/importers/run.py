@@ -12,7 +12,7 @@ from tencrop.common.atomic import atomic_folder
 from tencrop.common.errors import BadInput, one_line
 from tencrop.common.strict_config import parse
 from tencrop.export.importers.caffe import read_caffe
-from tencrop.export.importers.first_filters import draw_first_filters
+from tencrop.export.importers.filter_picture import draw_first_filters
 from tencrop.export.importers.graph_rewrite import find_rounding_operator
 from tencrop.export.importers.input_convention import InputConvention
 from tencrop.export.importers.labels import read_labels

@@ -10,7 +10,7 @@ from tencrop.images.errors import ImageError
 from tencrop.model.contract import Contract
 from tencrop.model.metrics import top_k
 from tencrop.server.body_images import BATCH_BODY, IMAGE_BODY, read_form_images, read_image
-from tencrop.server.known_names import KnownParametersRoute
+from tencrop.server.known_parameters import KnownParametersRoute
 from tencrop.server.pipeline import ImageAnswer, Pipeline
 from tencrop.server.schemas import (
     MAX_TOP,

@@ -13,7 +13,7 @@ from tencrop.server.body_images import describe_body
 from tencrop.server.errors import ApiError
 from tencrop.server.hardening_headers import EVERYWHERE, POLICY
 from tencrop.server.json_body import JSON, read_json
-from tencrop.server.known_names import KnownParametersRoute
+from tencrop.server.known_parameters import KnownParametersRoute
 from tencrop.server.schemas import FINISHED, NewValidation, Validation
 from tencrop.server.state import State
 

@@ -1,6 +1,6 @@
 """Epoch records for the tests of schedules and run folders, which read only some of their fields."""
 
-from tencrop.training.history import EpochRecord
+from tencrop.training.epoch_record import EpochRecord
 
 
 def make_record(

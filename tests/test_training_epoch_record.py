@@ -1,4 +1,4 @@
-"""training/history.py: the names and the order of a record's fields are those of stored files."""
+"""training/epoch_record.py: the names and the order of a record's fields are those of stored files."""
 
 from dataclasses import asdict
 

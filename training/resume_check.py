@@ -9,7 +9,7 @@ from tencrop.common.errors import BadInput
 from tencrop.common.strict_config import parse
 from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.model.checkpoint import Checkpoint
-from tencrop.training.history import EpochRecord
+from tencrop.training.epoch_record import EpochRecord
 from tencrop.training.recipe import Recipe, compare_recipes, to_plain
 from tencrop.training.schedule import compute_epoch_settings
 

@@ -1,6 +1,7 @@
 """Compares the forms in which `tencrop export` writes one net: bytes, parity, errors, and images/s on each engine here.
 
-python -m bench.export --data DATA [--checkpoint FOLDER] [--holdout 0.15] [--seconds 2] [--rounds 5] [--json FILE]
+python -m bench.export_comparison --data DATA [--checkpoint FOLDER] [--holdout 0.15] [--seconds 2] [--rounds 5]
+    [--json FILE]
 
 A full-rank checkpoint also gets rows of lower rank. The rows "seeded" are the same net at full rank with random
 weights. They show the speed at full rank where no full-rank checkpoint is at hand.

@@ -1,4 +1,4 @@
-"""training/loop.py: a thin net learns, stops, resumes bit for bit; an impossible resume is refused."""
+"""training/train.py: a thin net learns, stops, resumes bit for bit; an impossible resume is refused."""
 
 import hashlib
 import math
@@ -23,9 +23,9 @@ from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.contract import Label
 from tencrop.training import loop
-from tencrop.training.loop import FLAT, FLAT_AFTER, train
 from tencrop.training.recipe import Event, Recipe, load
 from tencrop.training.run_folder import KEEP, RunFolder
+from tencrop.training.train import FLAT, FLAT_AFTER, train
 from tencrop.training.trainer import Trainer
 
 

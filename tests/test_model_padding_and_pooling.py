@@ -1,10 +1,10 @@
-"""model/compiler_ops.py: our operators keep the promises of torch.library."""
+"""model/padding_and_pooling.py: our operators keep the promises of torch.library."""
 
 import numpy as np
 import pytest
 import torch
 
-from tencrop.model.compiler_ops import max_pool, max_pool_gradient, pad_behind
+from tencrop.model.padding_and_pooling import max_pool, max_pool_gradient, pad_behind
 
 
 def numbers(*shape: int) -> np.ndarray:

@@ -14,7 +14,7 @@ from tencrop.common.errors import BadInput, Stopped, WorkFailed, one_line
 from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.runtime.allocator import keep_freed_memory
-from tencrop.training.history import EpochRecord
+from tencrop.training.epoch_record import EpochRecord
 from tencrop.training.loader import Loader, spare_cores
 from tencrop.training.parallel import init_distributed
 from tencrop.training.recipe import Recipe

@@ -1,4 +1,4 @@
-"""export/shared_layers.py: views that share their first layers are exact, and share only where sharing is exact."""
+"""export/shared_stem.py: views that share their first layers are exact, and share only where sharing is exact."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from tencrop.export.net_graph import build_net_graph
-from tencrop.export.shared_layers import find_stem
+from tencrop.export.shared_stem import find_stem
 from tencrop.export.tencrop_graph import build_tencrop_graph
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.contract import Contract, Label
