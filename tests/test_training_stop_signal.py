@@ -13,7 +13,7 @@ from support.tiny_recipe import OVERRIDES, assert_equal, drop_times, ignore_prog
 from tencrop.common.errors import BadInput
 from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.model.checkpoint import Checkpoint
-from tencrop.training import loop
+from tencrop.training import train as train_module
 from tencrop.training.recipe import Recipe, load
 from tencrop.training.run_folder import RunFolder
 from tencrop.training.stop_signal import SIGNALS, Stop
@@ -69,14 +69,14 @@ def recipe() -> Recipe:
 
 @pytest.fixture(autouse=True)
 def _allocator_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "keep_freed_memory", lambda: None)
+    monkeypatch.setattr(train_module, "keep_freed_memory", lambda: None)
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tiny_prepared: PreparedStore, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     out = tmp_path_factory.mktemp("undisturbed")
     with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng():
-        patch.setattr(loop, "keep_freed_memory", lambda: None)
+        patch.setattr(train_module, "keep_freed_memory", lambda: None)
         train(recipe, tiny_prepared, out, False, 0, ignore_progress)
     return load_last(out)
 

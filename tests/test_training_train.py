@@ -22,7 +22,7 @@ from tencrop.dataset.prepare import prepare
 from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.contract import Label
-from tencrop.training import loop
+from tencrop.training import train as train_module
 from tencrop.training.recipe import Event, Recipe, load
 from tencrop.training.run_folder import KEEP, RunFolder
 from tencrop.training.train import FLAT, FLAT_AFTER, train
@@ -32,7 +32,7 @@ from tencrop.training.trainer import Trainer
 @pytest.fixture(autouse=True)
 def _allocator_left_alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The tests' process keeps its allocator, its threads and its random state."""
-    monkeypatch.setattr(loop, "keep_freed_memory", lambda: None)
+    monkeypatch.setattr(train_module, "keep_freed_memory", lambda: None)
     with torch.random.fork_rng():
         yield
 
@@ -53,7 +53,7 @@ def finished(tiny_prepared: PreparedStore, recipe: Recipe, tmp_path_factory: pyt
     """The folder of a run that was never interrupted."""
     out = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng():
-        patch.setattr(loop, "keep_freed_memory", lambda: None)
+        patch.setattr(train_module, "keep_freed_memory", lambda: None)
         train(recipe, tiny_prepared, out, False, 0, ignore_progress)
     return out
 

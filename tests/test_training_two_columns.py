@@ -33,7 +33,7 @@ from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.net import AlexNet
 from tencrop.model.net_config import NetConfig
-from tencrop.training import loop
+from tencrop.training import train as train_module
 from tencrop.training import two_columns as columns
 from tencrop.training.parallel import World
 from tencrop.training.recipe import load
@@ -230,8 +230,8 @@ def test_a_net_that_columns_cannot_split_is_refused_in_one_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(loop, "keep_freed_memory", lambda: None)
-    monkeypatch.setattr(loop, "init_distributed", lambda: nullcontext(World(0, processes, CPU)))
+    monkeypatch.setattr(train_module, "keep_freed_memory", lambda: None)
+    monkeypatch.setattr(train_module, "init_distributed", lambda: nullcontext(World(0, processes, CPU)))
     arguments = ("train", recipe, "--data", str(prepared.root), "--out", str(tmp_path / "run"), "--columns")
     monkeypatch.setattr(
         sys, "argv", ["tencrop", *arguments, *(part for override in sets for part in ("--set", override))]

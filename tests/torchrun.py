@@ -28,7 +28,8 @@ from tencrop.dataset.prepare import prepare
 from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.net import AlexNet
-from tencrop.training import loop, parallel
+from tencrop.training import parallel
+from tencrop.training import train as train_module
 from tencrop.training.loader import Batch, Loader
 from tencrop.training.recipe import load
 from tencrop.training.run_folder import RunFolder
@@ -137,10 +138,10 @@ def train_in_this_process(prepared: PreparedStore, job: Job, stop_at: tuple[int,
         return STEP(trainer, batch, settings, number)
 
     with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng():
-        patch.setattr(loop, "keep_freed_memory", lambda: None)  # the tests' process keeps its allocator
-        patch.setattr(loop, "Stop", RecordedStop)
+        patch.setattr(train_module, "keep_freed_memory", lambda: None)  # the tests' process keeps its allocator
+        patch.setattr(train_module, "Stop", RecordedStop)
         patch.setattr(Trainer, "_step", step)
-        loop.train(load(job.recipe, job.set), prepared, Path(job.out), job.resume, 0, lambda *_: None)
+        train_module.train(load(job.recipe, job.set), prepared, Path(job.out), job.resume, 0, lambda *_: None)
 
 
 def read_reports(out: Path, rank: int) -> list[dict[str, Any]]:
@@ -173,7 +174,7 @@ def main() -> None:
     prepared = PreparedStore.open(Path(sys.argv[1]))
     jobs = [Job(**job) for job in json.loads(Path(sys.argv[2]).read_text())]
     with parallel.init_distributed() as world:
-        loop.init_distributed = lambda: nullcontext(world)  # type: ignore[assignment, attr-defined, return-value]
+        train_module.init_distributed = lambda: nullcontext(world)  # type: ignore[assignment, attr-defined, return-value]
         for job in jobs:
             _install_hooks(job, world.rank)
             ended = _train(job, prepared, world.rank)
@@ -189,7 +190,7 @@ def _train(job: Job, prepared: PreparedStore, rank: int) -> str:
     recipe = load(job.recipe, job.set)
     try:
         out = Path(f"{job.out}{rank}" if job.apart else job.out)
-        loop.train(recipe, prepared, out, job.resume, job.workers, lambda *_: None, job.columns)
+        train_module.train(recipe, prepared, out, job.resume, job.workers, lambda *_: None, job.columns)
     except (BadInput, Stopped, WorkFailed) as end:
         return f"{type(end).__name__}: {end}"
     return "well"
