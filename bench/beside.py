@@ -70,7 +70,7 @@ def measure(address: str, bodies: Sequence[bytes], options: argparse.Namespace) 
 
 
 def time_requests(address: str, bodies: Sequence[bytes], rate: float, seconds: float, seed: int) -> list[float]:
-    """Seconds from the moment when each request was due to its answer."""
+    """Send requests at random times -> for each, the seconds from when it was due to its answer."""
     random = np.random.default_rng(seed)
     due = np.cumsum(random.exponential(1 / rate, round(rate * seconds)))
     began = time.monotonic()

@@ -42,7 +42,7 @@ ENGINES = {
     "OpenVINO bf16": EngineChoice("openvino", "cpu", "bf16"),
     "OpenVINO fp32": EngineChoice("openvino", "cpu", "fp32"),
     "onnxruntime": EngineChoice("onnxruntime", "cpu", "fp32"),
-    "onnxruntime, own LRN": None,  # without runtime/onnxruntime_lrn.py
+    "onnxruntime's LRN": None,  # without runtime/onnxruntime_lrn.py
     "CUDA": EngineChoice("onnxruntime", "cuda:0", "auto"),
 }
 

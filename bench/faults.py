@@ -1,8 +1,8 @@
-"""Measures how misbehaving clients affect other clients: a real server under each fault, asked by a light client.
+"""Measures how long a well-behaved client waits while other clients misbehave: each fault in turn, on a real server.
 
 python -m bench.faults --images FOLDER [--seconds 10]
 
-The light client sends one photograph after another. Beside it, GET /healthz is sent every 20 ms.
+The well-behaved client sends one photograph after another. GET /healthz is sent every 20 ms at the same time.
 """
 
 import argparse

@@ -1,7 +1,8 @@
-"""The recipe caltech101 as a user would write it from https://github.com/pytorch/examples/blob/main/imagenet/main.py
+"""Trains the net of the recipe caltech101 as pytorch/examples' imagenet script would.
 
-The script's transforms, loader and training loop, in eager fp32, without its accuracy meters.
-bench/training.py measures it.
+The script is https://github.com/pytorch/examples/blob/main/imagenet/main.py. This file has its transforms, loader and
+training loop, in eager fp32, without its accuracy meters.
+bench/training.py measures it as a rival.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,7 @@
-"""python -m bench.startup [MODEL]: seconds from start to ready, resident memory, and the time of `import tencrop`."""
+"""Measures seconds from start to ready, resident memory, and the time of `import tencrop`.
+
+python -m bench.startup [MODEL]
+"""
 
 import io
 import re

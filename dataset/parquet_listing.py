@@ -1,4 +1,4 @@
-"""Reads the columns of a Parquet file that list its images, within a bound of memory."""
+"""Reads the columns of a Parquet file that list its images, within a limit of memory."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ FEW_ROWS = 100_000  # that any file may have; a larger one has at most a row for
 
 
 def read_listing(opened: pq.ParquetFile, file: Path) -> pa.Table:
-    """Read paths and labels, and check how far the images' pages inflate. Raises BadInput beyond a bound of memory."""
+    """Read paths and labels, and check how far the images' pages inflate. Raises BadInput beyond a limit of memory."""
     if opened.metadata.num_rows > max(FEW_ROWS, file.stat().st_size):
         raise BadInput(f"{file}: lists {opened.metadata.num_rows} images, more than it has bytes")
     _measure_longest(opened, file, IMAGE)

@@ -2,7 +2,7 @@
 
 Writes OUT/plan.json, then the parts, then statistics.safetensors, index.parquet (the tables of all parts) and
 prepared.json. A folder without prepared.json is unfinished, and `prepare` resumes it: it writes only parts that are
-missing or damaged. Memory grows with the number of images only by the index.
+missing or damaged. With the number of images only the index grows in memory.
 """
 
 import errno

@@ -1,6 +1,6 @@
 """Compares two validations of the same images, image by image: `tencrop compare RUN_A RUN_B`.
 
-For precisions, engines, ensembles, and served predictions against evaluated ones.
+Use it for two precisions, engines or ensembles, or for a validation over HTTP and one of the command line.
 """
 
 from collections.abc import Mapping
@@ -65,7 +65,7 @@ def _describe_run(run: FinishedRun) -> dict[str, Any]:
 
 
 def _check_same_images(a: FinishedRun, b: FinishedRun) -> None:
-    """Raises BadInput with the first image, ordered by id, that only one run has, or whose true class differs."""
+    """Compare the images and true classes of two runs. Raises BadInput that names the first difference, by id."""
     shared = min(len(a.ids), len(b.ids))
     at = pc.index(pc.not_equal(a.ids[:shared], b.ids[:shared]), True).as_py()
     if at >= 0 or len(a.ids) != len(b.ids):

@@ -1,4 +1,4 @@
-"""Plan: the images of a data set that are evaluated, each with its true class as the model numbers it."""
+"""Plan: the images of a data set that are evaluated, each with the index of its true class in the model's labels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -126,7 +126,7 @@ class Actor:
             self.failure = _with_host(error)
 
     def _check_fingerprint(self) -> None:
-        """Raises WorkFailed where this machine would compute differently from the calling one."""
+        """Compare this machine with the calling one. Raises WorkFailed where they would compute differently."""
         for key, here in run_fingerprint(self.plan, self.model).items():
             there = self.settings.fingerprint[key]
             if here != there:

@@ -1,4 +1,4 @@
-"""The Ray cluster that runs the chunks. Ray writes to its logs alone; the command prints the result and errors."""
+"""The Ray cluster that runs the chunks. Ray prints nothing; its messages are in its logs."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""Ties a run folder to one set of result-affecting settings and lets one process use it at a time."""
+"""Locks a run folder for one process. Refuses a run whose settings differ from those in the folder's claim.json."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -15,10 +15,10 @@ SETTINGS_FILE = "claim.json"
 
 @contextmanager
 def lock_run_folder(out: Path, settings: Mapping[str, Any], resume: bool) -> Iterator[None]:
-    """Hold the folder for the run of these settings, which a new folder keeps in claim.json.
+    """Lock the run folder until the block ends. A new folder stores `settings` in claim.json.
 
-    Raises BadInput where the folder holds anything else, a run of other settings, or a run although `resume` is false,
-    and where another process works in it.
+    Raises BadInput where the folder holds other files, a run with other settings, or a run while `resume` is false, and
+    where another process uses it.
     """
     file = out / SETTINGS_FILE
     with ExitStack() as stack:
@@ -41,7 +41,7 @@ def lock_run_folder(out: Path, settings: Mapping[str, Any], resume: bool) -> Ite
 
 
 def _check_settings(out: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Raises BadInput where the run in the folder has other settings."""
+    """Compare the settings of the run in the folder with those of this run. Raises BadInput where they differ."""
     for key, value in before.items():
         if now.get(key) != value:
             raise BadInput(

@@ -1,4 +1,4 @@
-"""RunTiming: when a validation ran and how fast. Stored as run.json, apart from the summary, which equal runs share."""
+"""RunTiming: when a validation ran and how fast. Stored in run.json, since equal runs have equal summary.json."""
 
 import json
 from dataclasses import asdict, dataclass

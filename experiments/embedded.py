@@ -73,7 +73,7 @@ def measure(model: Path, data: Path, precision: str) -> Summary:
 
 
 def replace_row(readme: str, row: str, saved: Checkpoint, size: int, summary: Summary) -> str:
-    """Fill in the README's row that is marked with this precision. The row of fp32 names the form and bytes, too."""
+    """Replace the README's row of this precision. The fp32 row also names the form and the bytes."""
     center, ten_crop = format_errors(summary.center), format_errors(summary.ten_crop)
     marker = f"<!-- make embedded: {row} -->"
     if row == "fp32":

@@ -65,7 +65,7 @@ def sweep(name: str, rates: tuple[float, ...], prepared: PreparedStore, out: Pat
 
 
 def score(history: History) -> tuple[float, int, float]:
-    """A sort key, lower is better: the training error above the goal, then the epochs, then the training error."""
+    """Sort key, lower is better: the training error (GOAL where it is below), then the epochs, then the error."""
     error = history[-1].train_error if history else 1.0
     return max(error, GOAL), len(history), error
 

@@ -63,7 +63,7 @@ def search(options: argparse.Namespace) -> None:
 
 
 def spread_evenly(indices: np.ndarray, most: int) -> np.ndarray:
-    """At most `most` of the indices, evenly spread."""
+    """Choose up to `most` of the indices, evenly spread."""
     return indices[np.arange(min(most, len(indices))) * len(indices) // min(most, len(indices))]
 
 

@@ -1,6 +1,6 @@
 """Makes a checkpoint smaller with low-rank fully connected layers and fp16 weights.
 
-The result is again an ordinary checkpoint, so that the parity gate compares with the very numbers that are shipped.
+The result is an ordinary checkpoint, so the parity gate compares with the rounded weights themselves.
 """
 
 from dataclasses import replace

@@ -52,7 +52,7 @@ class ParityRow:
     top1_agreement: float
 
     def check(self, limits: Limits, reference: str, advice: str) -> None:
-        """Raises WorkFailed where a difference is beyond its limit."""
+        """Compare the differences with their limits. Raises WorkFailed where one is larger."""
         for file, key in (("net.onnx", "logits_relative"), ("tencrop.onnx", "probabilities")):
             difference, allowed = getattr(self, key), getattr(limits, key)
             if not difference <= allowed:  # NaN fails too
@@ -138,7 +138,10 @@ def check_parity(
 
 
 def check_structure(operators: Counter[str], lrn_nodes: int) -> None:
-    """Raises WorkFailed for another number of LRN nodes than the recipe's, and for leftovers of a careless export."""
+    """Check the operators of net.onnx.
+
+    Raises WorkFailed where the number of LRN nodes differs from the recipe's, and for leftovers of a careless export.
+    """
     if operators["LRN"] != lrn_nodes:
         raise WorkFailed(f"parity: net.onnx has {operators['LRN']} LRN nodes, its recipe {lrn_nodes}")
     for operator in FORBIDDEN_OPERATORS:
@@ -172,7 +175,10 @@ def _compare(net: onnx.ModelProto, tencrop: onnx.ModelProto, expected: ExpectedA
 
 
 def _relative_difference(logits: np.ndarray, expected: ExpectedAnswers, size: int) -> float:
-    """Compare logits, or their softmax where the reference has probabilities only."""
+    """The largest difference of logits, divided by the largest expected logit.
+
+    Where the reference has only probabilities: the largest absolute difference of the softmax.
+    """
     if expected.logits is None:
         want = expected.probabilities[:size, expected.views]
         return float(np.abs(softmax(logits).reshape(want.shape) - want).max())

@@ -78,7 +78,7 @@ def export(source: Path, out: Path, weights: str, fc_rank: int, images: Path | N
 
 
 def _check_options(source: Path, out: Path, weights: str) -> None:
-    """Raises BadInput for a folder or a format that no checkpoint can be exported with."""
+    """Check the folder and the format of the export. Raises BadInput where they cannot be used."""
     if out.exists() and not out.is_dir():
         raise BadInput(f"{out}: is a file", "name a folder for the export")
     if weights not in WEIGHT_FORMATS:
@@ -91,7 +91,7 @@ def _check_options(source: Path, out: Path, weights: str) -> None:
 
 
 def _load_int8_photographs(folder: Path | None, contract: Contract) -> np.ndarray:
-    """Raises BadInput where there is no folder, or too few photographs in it."""
+    """Load the photographs that calibrate and check int8. Raises BadInput without a folder, or for too few of them."""
     if folder is None:
         raise BadInput(
             "--weights int8: int8 is calibrated on photographs",

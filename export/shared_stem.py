@@ -1,9 +1,9 @@
 """Lets the ten views share the stem of a net: its first convolution, LRN and pooling. The result is exact.
 
 Sharing needs views whose corners are multiples of the stem's stride (conv 4 x pool 2 = 8 pixels), and a mean that is
-subtracted before cropping. A view's pooled values are then those of the whole image, cut out at corner / 8. Only the
-last row and column differ, because their windows see the zeros behind the crop; they are computed from strips. Two
-passes over 256x256 (the image and its mirror image) and thin strips replace ten passes over 224x224.
+subtracted before cropping. A view's pooled values are then those of the whole image, cut out at corner / 8. The last
+row and column are different: their windows reach into the zeros beyond the crop. They are computed from thin strips.
+Two passes over 256x256 (the image and its mirror image) and the strips replace ten passes over 224x224.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
-"""Builds tencrop.onnx from net.onnx: the ten views, the softmax and the mean around a net from float crops to logits.
+"""Builds tencrop.onnx around net.onnx: the ten views before the net, the softmax and the mean over the views behind it.
 
-Every tencrop.onnx is made here.
+Every tencrop.onnx is built here.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Completes JPEGs that lack their end marker. A picture is whole where nothing that could follow changes a pixel.
+"""Completes JPEGs that lack their end marker. A picture is complete if no ending changes a pixel.
 
 libjpeg notices missing bits, but Pillow does not pass that on. So the picture is decoded with several endings. Where
 bits are missing, the decoder takes them from the ending, and the pictures differ.

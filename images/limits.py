@@ -29,7 +29,7 @@ class ReadLimitedBytes(io.BytesIO):
     left = MAX_PIECES
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Raises ImageError where no read is left."""
+        """Read and count the read. Raises ImageError where no read is left."""
         self.left -= 1
         if self.left < 0:
             raise ImageError("an image in too many pieces")
@@ -55,7 +55,7 @@ def read_image_file(path: Path) -> bytes:
 def check_encoded(data: bytes) -> ReadLimitedBytes:
     """Check an encoded image and return the stream for Pillow to open.
 
-    Raises ImageError where decoding would cost far more than the image's pixels do.
+    Raises ImageError where decoding would cost far more than the number of pixels explains.
     """
     for signature, check in CHECKS.items():
         if data.startswith(signature):

@@ -49,7 +49,7 @@ def check_layout(directory: Directory) -> None:
 
 
 class _Layout:
-    """How a TIFF lays out its samples, with Pillow's defaults where a tag is missing."""
+    """Layout of a TIFF's samples, with Pillow's defaults where a tag is missing."""
 
     def __init__(self, directory: Directory) -> None:
         first = directory.first

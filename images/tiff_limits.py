@@ -31,7 +31,7 @@ BEYOND = 1 << 24  # pixels of tiles that may lie outside of the image
 def check_tiff(data: bytes, max_scans: int) -> None:
     """Raise ImageError where decoding a TIFF would cost far more than its pixels do.
 
-    `max_scans` bounds the scans of each strip or tile that is a JPEG. Raises UnsupportedImage for a layout that Pillow
+    `max_scans` limits the scans of each strip or tile that is a JPEG. Raises UnsupportedImage for a layout that Pillow
     reads wrongly or not at all.
     """
     if data[:4] == BIG_ENDIAN_BIG:

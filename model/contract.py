@@ -1,4 +1,7 @@
-"""Contract: how a photograph becomes the net's ten inputs and its outputs labels. Stored with the weights."""
+"""Contract: how a photograph becomes the net's ten inputs, and which label belongs to each output.
+
+Stored with the weights.
+"""
 
 import hashlib
 import json

@@ -23,7 +23,7 @@ class Layer(NamedTuple):
 def layer_table(config: NetConfig) -> list[Layer]:
     """The layers of a net in their order.
 
-    Raises BadInput for an unknown operation, for a layer that stands twice, and for sizes that do not fit.
+    Raises BadInput for an unknown operation, for a layer that is listed twice, and for sizes that do not fit.
     """
     shape: Shape = (3, config.input, config.input)
     layers: dict[str, Layer] = {}

@@ -1,4 +1,4 @@
-"""Zero padding and max pooling as operators of their own, which torch.compile calls and does not look into."""
+"""Zero padding and max pooling as torch custom operators, which torch.compile calls without tracing them."""
 
 from typing import Any
 

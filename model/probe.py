@@ -1,4 +1,4 @@
-"""Probe: the answer to a formula image that an engine must reproduce before it serves a model.
+"""Probe: an image of a formula, and the answer to it that an engine must reproduce before it serves a model.
 
 Formula images have the 1/f spectrum of photographs. Export's parity gate uses them where no photographs are given.
 """

@@ -1,4 +1,4 @@
-"""tencrop.onnx as a file: a graph from uint8 images to probabilities, and the metadata that its use takes."""
+"""tencrop.onnx as a file: a graph from uint8 images to probabilities, and the metadata that are needed to use it."""
 
 import base64
 import hashlib

@@ -18,5 +18,5 @@ def container_limit() -> int | None:
 
 def cores() -> int:
     """The number of cores that this process may use, at least 1."""
-    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(bound, container_limit() or bound)
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(usable, container_limit() or usable)

@@ -1,4 +1,4 @@
-"""The engine, device and precision that compute a model: what a user may ask for, and the order of trying."""
+"""Engine, device and precision of a model: which combinations a user may ask for, and in which order they are tried."""
 
 import re
 from dataclasses import dataclass

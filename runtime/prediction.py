@@ -18,7 +18,7 @@ class NoAnswer(ImageError):
 
 
 def check_numbers(probabilities: np.ndarray) -> None:
-    """Raises NoAnswer where a probability is not a number."""
+    """Check the probabilities of one image. Raises NoAnswer where one is not a number."""
     if not np.isfinite(probabilities).all():
         raise NoAnswer("the model's answer to this image is no number")
 

@@ -49,7 +49,7 @@ class AllowedHosts:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches a server that listens on `host`. False where the name is unknown."""
+    """True where only this machine reaches a server that listens on `host`, False where the name is unknown."""
     try:
         address = ip_address(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
     except (OSError, ValueError):  # binding it will fail and say why

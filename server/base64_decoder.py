@@ -1,4 +1,4 @@
-"""Base64Decoder: base64 as people have it, decoded while it arrives.
+"""Base64Decoder: decodes the forms of base64 that clients send, while they arrive.
 
 Both alphabets, line breaks, missing padding, data URLs ("data:image/png;base64,...") and the escapes of JSON strings.
 """

@@ -35,7 +35,7 @@ HUB_BODY = describe_body({"application/octet-stream": BINARY, JSON: HubRequest.m
 
 
 class _FormParser(MultiPartParser):
-    """Keeps a form's files in memory: BodyLimits bounds bodies as they arrive, and no file goes to a disk."""
+    """Keeps a form's files in memory: BodyLimits limits bodies as they arrive, and no file goes to a disk."""
 
     spool_max_size = 1 << 40
 

@@ -19,7 +19,7 @@ DROP_SECONDS = 10.0  # in which a smaller one is read and dropped, so that its c
 class BodyLimits:
     """ASGI middleware: 413 above `max_bytes` (declared or received), 504 for a body slower than `seconds`.
 
-    JSON has a bound of its own, `max_json_bytes`, for it may hold an image in base64.
+    JSON has a limit of its own, `max_json_bytes`, for it may hold an image in base64.
     429 where the bodies of all unanswered requests would exceed `max_total` bytes together.
     """
 
@@ -119,7 +119,10 @@ class BodyLimits:
 
 
 def _count(scope: Scope, size: int, max_bytes: int, declared: int = 0) -> None:
-    """Raises ApiError 413 above `max_bytes`. The connection ends at once where the declared length is far above."""
+    """Compare a size with the limit. Raises ApiError 413 above `max_bytes`.
+
+    The connection ends at once where the declared length is far above.
+    """
     if size > max_bytes:
         scope[REST_DEADLINE] = DROP_SECONDS
         error = body_too_large_error(f"the body exceeds {max_bytes} bytes")

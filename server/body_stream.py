@@ -1,4 +1,4 @@
-"""Reads a request's body as it arrives, without its Content-Encoding and within a bound of the route."""
+"""Reads a request's body while it arrives, undoes its Content-Encoding and refuses more bytes than the route allows."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -12,7 +12,7 @@ from tencrop.server.errors import body_too_large_error
 
 
 def max_body_bytes(request: Request) -> int:
-    """The server's bound on a plain body."""
+    """The server's limit on a plain body, in bytes."""
     return cast(int, request.app.state.server_state.settings.max_body_bytes)
 
 
@@ -32,7 +32,7 @@ async def stream_body(request: Request, max_bytes: int) -> AsyncGenerator[bytes,
 
 
 async def read_body(request: Request, max_bytes: int | None = None) -> bytes:
-    """Read the whole body; `max_bytes` is the server's own bound if it is None. Raises as `stream_body` does."""
+    """Read the whole body. Without `max_bytes` the server's own limit holds. Raises as `stream_body` does."""
     body = bytearray()
     async with aclosing(stream_body(request, max_bytes or max_body_bytes(request))) as pieces:
         async for piece in pieces:

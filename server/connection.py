@@ -102,7 +102,7 @@ class Connection(HttpToolsProtocol):
         self.headers = []  # of trailers: they belong to no request
 
     def _check_head(self) -> None:
-        """Raises ApiError."""
+        """Check the size of the head, its Host and the requests that wait. Raises ApiError."""
         if self._head_bytes > HEAD_BYTES and self._measure_head() > HEAD_BYTES:
             raise head_too_large(HEAD_BYTES)
         hosts = [name for name, _ in self.headers].count(b"host")

@@ -1,7 +1,7 @@
 """HubJson: the JSON of the hub's task image-classification, taken apart while it arrives.
 
-The string `inputs` is decoded from base64 piece by piece. Only the small rest is parsed, so that a large body never
-becomes objects.
+The string `inputs` is decoded from base64 piece by piece. Only the small rest is parsed, so a large image never
+becomes a Python string.
 """
 
 import re
@@ -18,7 +18,7 @@ LINE, WRITTEN_LINE = 57, 80  # bytes of an image in a line of base64, and of the
 
 
 def base64_json_bytes(image_bytes: int) -> int:
-    """The bound on a JSON body that holds an image in base64, line breaks included."""
+    """The limit, in bytes, on a JSON body that holds an image in base64, line breaks included."""
     return image_bytes * WRITTEN_LINE // LINE + MAX_SMALL_JSON
 
 

@@ -1,4 +1,7 @@
-"""Evaluates the data set of one job as `tencrop evaluate` does, with the time that requests leave of a served model."""
+"""Evaluates one job's data set as `tencrop evaluate` does, on a served model.
+
+Its forward passes begin only while no request to that model waits.
+"""
 
 import time
 from collections.abc import Callable

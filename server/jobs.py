@@ -109,7 +109,7 @@ class Jobs:
                 self._remove(job_id)
 
     def close(self, seconds: float) -> None:
-        """Wait, for `seconds` at most, until the running job sees that the server stops. It stays unfinished."""
+        """Wait up to `seconds` for the running job to stop. The job stays unfinished; the next server continues it."""
         with self._wake:
             self._wake.notify()
         self._thread.join(seconds)
@@ -196,7 +196,10 @@ class Jobs:
         self._change(job_id, **end, finished=datetime.now(UTC))
 
     def _evaluate(self, job_id: str) -> Summary:
-        """Raises Stopped where the job is cancelled or the server stops, BadInput, WorkFailed, ApiError."""
+        """Run a job's evaluation to its end.
+
+        Raises Stopped where the job is cancelled or the server stops, BadInput, WorkFailed, ApiError.
+        """
         job = self._jobs[job_id]
         if job.model not in self._batchers:
             raise BadInput(f"no model {job.model!r}", f"served are {', '.join(self._batchers)}")

@@ -1,4 +1,4 @@
-"""Reads small JSON bodies into models. Nothing else runs while JSON is parsed, so each body has a small bound."""
+"""Reads small JSON bodies into models. Parsing JSON blocks the event loop, so a body may have 64 KiB at most."""
 
 from typing import TypeVar
 
@@ -43,7 +43,7 @@ def get_content_type(request: Request) -> str:
 
 
 def _check_keys(body: bytes, known: list[str]) -> None:
-    """Raises ApiError 422 for the first unknown key. pydantic alone would list all of them."""
+    """Look for unknown keys. Raises ApiError 422 for the first one; pydantic alone would list all of them."""
     try:
         document = from_json(body)
     except ValueError:  # parse_json says why

@@ -1,4 +1,4 @@
-"""LogWriter: a logging handler whose lines a thread writes, so that a pipe that nobody reads holds nobody up."""
+"""LogWriter: a logging handler that writes in its own thread, so a pipe that nobody reads delays no request."""
 
 import logging
 import os

@@ -50,7 +50,7 @@ class ServerState:
         return self.pipelines[wanted]
 
     def check_ready(self) -> None:
-        """Raises ApiError 503 while the server drains, and where an engine's thread has died."""
+        """Check that the server can answer. Raises ApiError 503 while it drains, or if an engine's thread has ended."""
         if self.draining:
             raise shutting_down_error()
         dead = [name for name, pipeline in self.pipelines.items() if not pipeline.batcher.is_alive]

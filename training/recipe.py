@@ -135,7 +135,10 @@ Table = tuple[
 
 
 def _read_table(name: str, above: tuple[str, ...] = ()) -> Table:
-    """Read the TOML of a recipe over that of its `base`; `above` are the recipes whose bases led here."""
+    """Read a recipe's TOML and lay it over its base -> the table, and the epochs for which its events are written.
+
+    above: the recipes read on the way, to refuse a circle. Raises BadInput.
+    """
     named = RECIPES / f"{name}.toml"
     file = named if named.is_file() else Path(name)
     if not file.is_file():

@@ -1,4 +1,4 @@
-"""Session record: which code and device trained a run from which epoch on. A checkpoint lists its run's sessions."""
+"""Session record: which code and device trained a run, and from which epoch. A checkpoint lists its run's sessions."""
 
 import subprocess
 from importlib.metadata import PackageNotFoundError, version

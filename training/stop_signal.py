@@ -1,4 +1,7 @@
-"""Stop signals: the first SIGTERM or Ctrl-C saves and stops a training, a second one ends it, except under torchrun."""
+"""Stop signals: the first SIGTERM or Ctrl-C saves and stops a training.
+
+A second one ends it at once; under torchrun it does nothing.
+"""
 
 import os
 import signal

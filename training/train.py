@@ -1,4 +1,4 @@
-"""The training loop: epochs of the paper's regimen, each ended by a validation and a checkpoint."""
+"""Trains a recipe to its end: epochs of the paper's regimen, each followed by a validation and a checkpoint."""
 
 import logging
 import math

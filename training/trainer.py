@@ -1,4 +1,4 @@
-"""Trainer: all state that an epoch changes (net, velocities, history), its training, validation and checkpoint."""
+"""Trainer: the state that an epoch changes (net, velocities, history); trains, validates and makes checkpoints."""
 
 import math
 import time

@@ -5,7 +5,7 @@ python -m bench.serving --images FOLDER [--seconds 6] [--rounds 2] [--rows NAME 
 
 Each round measures every row once. Each server has the machine to itself, beside the load generator. Each rival has a
 virtual environment of its own under --envs, which is made once. The last round also measures open loops of the rows as
-shipped, at multiples of the row's capacity in that round's closed loops.
+shipped. Their rates are multiples of the images/s that the row reached in the closed loops of that round.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def check(options: argparse.Namespace) -> None:
-    """Raises BadInput for options that cannot work, before anything is measured."""
+    """Check the options before anything is measured. Raises BadInput."""
     if options.seconds <= 0 or options.rounds < 1:
         raise BadInput("--seconds and --rounds must be more than 0")
     for file in (options.json, options.picture):

@@ -110,7 +110,7 @@ class Measurement:
         return {"clients": closed, "capacity": capacity, "rates": rates}
 
     def check_answers(self, name: str, row: Row, port: int, requests: Sequence[Path]) -> None:
-        """Raises WrongAnswer if the server's most probable class is not the model's in fp32."""
+        """Ask the server for the sure photographs. Raises WrongAnswer if a class is not the model's in fp32."""
         for number, index in self.sure_photographs.items():
             status, body = send(port, requests[number].read_bytes())
             if status != HTTPStatus.OK or top1_index(row, body) != index:

@@ -32,7 +32,7 @@ def _is_rgb_jpeg(path: Path) -> bool:
 
 
 def raw_request(path: str, photograph: bytes) -> bytes:
-    """POST with the file as the body."""
+    """Build a POST whose body is the file."""
     return _build(path, photograph, "Content-Type: image/jpeg")
 
 

@@ -109,7 +109,7 @@ def ratio_to_row(ours: str, name: str, rounds: Sequence[Round]) -> str:
 
 
 def ratio_to_limit(ours: str, rounds: Sequence[Round]) -> str:
-    """A line with ours / L."""
+    """Format the line with the ratio of our speed to L."""
     each = [a / b for a, b in zip(speeds(rounds, ours), (each[ours]["l"] for each in rounds), strict=True)]
     return format_ratio(f"{ours} / L", each, GOAL_OF_LIMIT if ours == "ours" else None)
 

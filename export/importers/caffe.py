@@ -37,7 +37,10 @@ SKIPPED = (*DATA, "SoftmaxWithLoss", "Accuracy", "Silence")  # layers that the s
 
 
 def read_caffe(path: Path, given: InputConvention) -> SourceNet:
-    """Raises BadInput, one line, for a damaged file, a layer that AlexNet does not have, or shapes that do not fit."""
+    """Read a .caffemodel as a SourceNet.
+
+    Raises BadInput for a damaged file, a layer that AlexNet does not have, or shapes that do not fit.
+    """
     message = read_message(path, "Net")
     layers = list(message.layer) or list(message.layers)
     if not layers:

@@ -1,6 +1,6 @@
 """Writes Caffe's layers as ONNX nodes.
 
-Caffe divides an LRN's alpha by its size, as ONNX does, and rounds the size after a pooling up.
+Like ONNX, Caffe divides an LRN's alpha by its size. Caffe rounds the output size of a pooling up.
 """
 
 from collections.abc import Callable, Mapping
@@ -32,7 +32,7 @@ class CaffeGraph:
 
 
 def add_layer(net: CaffeGraph, layer: Any, kind: str) -> None:
-    """Add one layer; the tops of a split are copies. Raises BadInput."""
+    """Add one layer. Every output ("top") gets the same value. Raises BadInput for an unknown or misplaced layer."""
     if kind not in LAYERS:
         raise net.fail(layer, f"{kind} is not one of {', '.join(LAYERS)}")
     if len(layer.bottom) != 1 or not layer.top:

@@ -1,4 +1,4 @@
-"""The input format of a .caffemodel: stated in the file, fixed by Caffe's rules, or the usual one of its AlexNets."""
+"""Finds how a .caffemodel expects its images: from the file, by Caffe's fixed rules, or as Caffe's AlexNets do."""
 
 from pathlib import Path
 from typing import Any

@@ -46,7 +46,7 @@ class InputConvention:
         return replace(self, **missing)
 
     def check(self) -> None:
-        """Raises BadInput for a word that is unknown or a number that is out of range."""
+        """Check the values. Raises BadInput for a word that is unknown or a number that is out of range."""
         for flag, known in (("channels", CHANNELS), ("layout", LAYOUTS), ("output", OUTPUTS)):
             if getattr(self, flag) not in (None, *known):
                 raise BadInput(f"--{flag} {getattr(self, flag)}: expected {' or '.join(known)}")

@@ -16,7 +16,7 @@ STANDARD_DOMAINS = ("", "ai.onnx")
 
 
 def read_onnx(path: Path) -> SourceNet:
-    """Raises BadInput, one line, for anything but a whole classifier in standard operators."""
+    """Read an ONNX file as a SourceNet. Raises BadInput for anything but a whole classifier in ONNX's own operators."""
     try:
         model = parse_onnx(path.read_bytes(), str(path))
     except OSError as error:
@@ -63,7 +63,7 @@ def _inline_functions(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
 
 
 def _check(model: onnx.ModelProto, path: Path) -> None:
-    """Raises BadInput unless every operator is standard, without branches, in eval mode and used correctly."""
+    """Check the operators. Raises BadInput unless each is ONNX's own, without branches, in eval mode and used right."""
     foreign = next((node for node in model.graph.node if node.domain not in STANDARD_DOMAINS), None)
     if foreign:
         raise BadInput(

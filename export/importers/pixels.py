@@ -38,7 +38,7 @@ class PixelTransform:
 
     @property
     def rgb_factor(self) -> np.ndarray:
-        """The factor that is left after rgb_mean is subtracted, float32 [1,3,1,1], RGB."""
+        """The factor of (pixel - rgb_mean): scale / std, float32 [1,3,1,1], RGB."""
         return np.asarray(self._to_rgb(self.scale / self.std)[None], np.float32)
 
     def make_inputs(self, images: np.ndarray, contract: Contract) -> np.ndarray:
@@ -103,7 +103,7 @@ def _resolve_numbers(convention: InputConvention) -> tuple[float, tuple[float, .
 
 
 def _check(pixels: PixelTransform) -> None:
-    """Raises BadInput for a mean beyond every pixel, and where black or white becomes no float32 number."""
+    """Check the numbers. Raises BadInput for a mean beyond every pixel, and where black or white is not finite."""
     numbers = ", ".join(f"{key} {value}" for key, value in pixels.describe().items() if key in ARITHMETIC)
     with np.errstate(all="ignore"):
         white = WHITE * pixels.scale

@@ -43,7 +43,7 @@ class SourceReference:
     def open(
         cls, source: SourceNet, source_input: SourceInput, pixels: PixelTransform, contract: Contract
     ) -> "SourceReference":
-        """Raises BadInput where onnxruntime cannot run the file, or its output is not float."""
+        """Open the source graph in onnxruntime. Raises BadInput where that fails, or where the output is not float."""
         softmax_input = find_softmax_input(source.model)
         outputs = [output.name for output in source.model.graph.output]
         model = source.model if softmax_input in (None, *outputs) else expose_value(source.model, str(softmax_input))
@@ -80,7 +80,7 @@ class SourceReference:
         return SourceAnswers(images, scores, inputs)
 
     def check_repeatable(self, answers: SourceAnswers) -> None:
-        """Raises BadInput where the source answers the first image differently from before."""
+        """Run the first image again. Raises BadInput where the source answers differently from before."""
         first, again = answers.scores[:1], self.answer(answers.images[:1]).scores
         if np.abs(again - first).max() > REPEAT_TOLERANCE * np.abs(first).max():
             raise BadInput(

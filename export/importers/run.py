@@ -96,7 +96,7 @@ def format_import(metadata: Metadata) -> Iterator[str]:
 
 
 def _check_out(path: Path, out: Path) -> None:
-    """Raises BadInput where `out` cannot hold the files."""
+    """Check the import's folder. Raises BadInput where `out` is a file, or where the source would be overwritten."""
     if out.exists() and not out.is_dir():
         raise BadInput(f"{out}: is a file", "name a folder for the import")
     if isfile(path) and any((out / name).exists() and path.samefile(out / name) for name in FILES):
@@ -134,7 +134,10 @@ def _describe_import(
 def _check_parity(
     net: onnx.ModelProto, tencrop: onnx.ModelProto, expected: ExpectedAnswers, source_input: SourceInput
 ) -> Parity:
-    """Raises WorkFailed where the numbers differ, BadInput where an engine cannot open or run the net."""
+    """Run both graphs on each engine and compare their answers with the reference.
+
+    Raises WorkFailed where the numbers differ, BadInput where an engine cannot open or run the net.
+    """
     operator, advice = find_rounding_operator(net), ""
     if operator:
         advice = (

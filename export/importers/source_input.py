@@ -34,7 +34,10 @@ class SourceInput:
 
 
 def read_source_input(source: SourceNet, convention: InputConvention) -> SourceInput:
-    """Raises BadInput where the graph does not map one batch of square colour images to one output."""
+    """Find the layout and size of the graph's input.
+
+    Raises BadInput where the graph does not map one batch of square colour images to one output.
+    """
     path, (tensor, sides) = source.path, _read_image_tensor(source)
     layout = convention.layout or ("nhwc" if sides[3] == 3 and sides[1] != 3 else "nchw")
     channels, *square = (sides[1], sides[2], sides[3]) if layout == "nchw" else (sides[3], sides[1], sides[2])

@@ -1,4 +1,4 @@
-"""SourceNet: a classifier as it arrived, an ONNX graph in its own input convention, with what its file states."""
+"""SourceNet: a classifier before its conversion: the ONNX graph, and what its file states about its input."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ class SourceNet:
 
     @property
     def reference(self) -> str:
-        """Name of the reference that the parity gate compares with, for a person."""
+        """Describes the graph that the parity gate compares with, for messages and parity.json."""
         rebuilt = f"the graph that our reader wrote of {self.kind}"
         return f"{rebuilt if self.is_rebuilt else f'the file itself ({self.kind})'}, run by onnxruntime"
 

@@ -33,8 +33,8 @@ def convert_to_net(
 ) -> onnx.ModelProto:
     """`input` float32 [N,3,crop,crop] RGB, mean subtracted -> `logits` float32 [N,classes].
 
-    output: "logits" or "probabilities". Of probabilities, a softmax at the end is taken off; without one the logits are
-    log(p). Raises BadInput where the graph cannot take any batch size.
+    output: "logits" or "probabilities". A net that returns probabilities loses its final softmax; where it has none,
+    the logits are log(p). Raises BadInput where the graph cannot take any batch size.
     """
     model = upgrade_opset(source.model, str(source.path))
     softmax_input = find_softmax_input(model) if output == "probabilities" else None

@@ -37,14 +37,17 @@ PARALLEL = "module."  # DataParallel's prefix of the names in the net, or in its
 
 
 def read_alexnet(path: Path, given: InputConvention) -> SourceNet:
-    """Raises BadInput where the file is damaged or holds another net."""
+    """Read weights of torchvision's alexnet as a SourceNet. Raises BadInput for a damaged file or another net."""
     weights = {name.replace(PARALLEL, ""): value for name, value in read_state_dict(path).items()}
     _check(weights, path)
     return SourceNet(path, KIND, _build_graph(weights, given.crop or CROP, path), TORCHVISION_INPUT, is_rebuilt=True)
 
 
 def _check(weights: Mapping[str, np.ndarray], path: Path) -> None:
-    """Raises BadInput unless the layers are those of torchvision's alexnet, of any width and number of classes."""
+    """Check names and shapes of the weights. Raises BadInput unless they are those of torchvision's alexnet.
+
+    The layers may have any width, and the net any number of classes.
+    """
     wanted = {f"{layer}.{part}" for layer in LAYERS for part in PARTS}
     for name in sorted(wanted - set(weights)):
         raise BadInput(f"{path}: not torchvision's alexnet ({name!r} is missing)")
