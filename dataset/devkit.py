@@ -13,6 +13,7 @@ from tencrop.common.errors import BadInput
 from tencrop.model.contract import Label
 
 META, TRUTH = "data/meta.mat", "data/ILSVRC2012_validation_ground_truth.txt"
+MAX_FILE = 16 << 20  # bytes of each; the true ones have less than one megabyte
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ def _read_archive(file: Path) -> dict[str, bytes]:
             for info in tar:
                 wanted = next((end for end in (META, TRUTH) if f"/{info.name}".endswith(f"/{end}")), None)
                 opened = tar.extractfile(info) if wanted else None
+                if wanted and info.size > MAX_FILE:
+                    raise BadInput(f"{file}: {wanted} has {info.size} bytes", "fetch the devkit of tasks 1 and 2 again")
                 if wanted and opened:
                     found[wanted] = opened.read()
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:

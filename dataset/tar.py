@@ -14,6 +14,8 @@ from tencrop.dataset.source import Entries, Entry
 from tencrop.images.limits import check_bytes
 from tencrop.model.contract import Label
 
+MAX_HEADER = 1 << 20  # bytes of a long name or of pax records, which tarfile reads whole
+
 
 class Member(NamedTuple):
     """A regular file in a tar; `start` counts from the beginning of the outermost file."""
@@ -74,6 +76,12 @@ class _Window(RawIOBase):
 
     def __init__(self, number: int, start: int, size: int) -> None:
         self.number, self.start, self.size, self.position = number, start, size, 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Read at most `size` bytes. Raises tarfile.ReadError for a header that no program writes."""
+        if size > MAX_HEADER:
+            raise tarfile.ReadError(f"a header of {size} bytes")
+        return super().read(size) or b""
 
     def readable(self) -> bool:
         return True

@@ -1,5 +1,6 @@
 """dataset/: an image of more than 32 MiB is undecodable and is never read, whatever holds it. Memory is measured."""
 
+import io
 import json
 import os
 import subprocess
@@ -14,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from archives import jpeg
+from archives import jpeg, tar
 
 from tencrop.common.errors import BadInput
 from tencrop.dataset import parquet_listing, parquet_pages, parquet_rows
@@ -118,6 +119,29 @@ def test_a_label_of_gigabytes_is_no_label(tmp_path: Path) -> None:
         opened.write(info.tobuf(tarfile.GNU_FORMAT))
         opened.truncate(opened.tell() + (4 << 30) + 1024)
     with python_memory(8 * MIB), pytest.raises(BadInput, match=r"a\.cls holds no label"):
+        open_source(tmp_path)
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_a_header_of_gigabytes_in_a_tar_is_not_read(tmp_path: Path, kind: bytes) -> None:
+    (tmp_path / "classes.txt").write_text("ant\n")
+    with (tmp_path / "train.tar").open("wb") as opened:
+        info = tarfile.TarInfo("a")
+        info.type, info.size = kind, 6 << 30
+        opened.write(info.tobuf(tarfile.GNU_FORMAT))
+        opened.truncate(opened.tell() + (6 << 30) + 1024)
+    with python_memory(MIB), pytest.raises(BadInput, match=r"train\.tar: .* \(a header of 6442450944 bytes\)"):
+        open_source(tmp_path)
+
+
+def test_a_devkit_that_inflates_to_gigabytes_is_bad_input(tmp_path: Path) -> None:
+    """Its bytes are zeros: 60 MB of them take 60 kB."""
+    (tmp_path / "ILSVRC2012_img_val.tar").write_bytes(tar({}))
+    info = tarfile.TarInfo("d/data/meta.mat")
+    info.size = 60 * MIB
+    with tarfile.open(tmp_path / "ILSVRC2012_devkit_t12.tar.gz", "w:gz") as archive:
+        archive.addfile(info, io.BytesIO(bytes(info.size)))
+    with python_memory(8 * MIB), pytest.raises(BadInput, match=r"data/meta\.mat has 62914560 bytes"):
         open_source(tmp_path)
 
 
