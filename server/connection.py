@@ -8,6 +8,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tencrop.server.body_limits import DROPPED_SIZE, REST_DEADLINE
+from tencrop.server.descriptors import WATCH
 from tencrop.server.errors import REFUSED, ApiError
 from tencrop.server.refused_head import RefusedHead, bad_request, head_too_large, late, not_http
 from tencrop.server.stalled_writes import StalledWrites
@@ -41,7 +42,10 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._writes = StalledWrites(transport, self.loop)
-        self._start_head_timer()
+        if WATCH.has_room(transport):
+            self._start_head_timer()
+        else:
+            transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timers()

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from tencrop.server.descriptors import EXHAUSTED
 from tencrop.server.log_writer import DROPPED
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -46,6 +47,7 @@ class Metrics:
             "tencrop_admitted_images", "images admitted and not yet answered", ["model"], registry=registry
         )
         registry.register(DROPPED)
+        registry.register(EXHAUSTED)
         self._engine = Info("tencrop_engine", "what runs a model", ["model"], registry=registry)
 
     def watch_queue(self, model: str, waiting: Callable[[], float]) -> None:

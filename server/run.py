@@ -22,11 +22,13 @@ from tencrop.server.allowed_hosts import is_loopback
 from tencrop.server.app import create_app
 from tencrop.server.batcher import warm_up
 from tencrop.server.connection import Connection
+from tencrop.server.descriptors import WATCH
 from tencrop.server.log_writer import write_logs_in_background
 from tencrop.server.request_log import log_requests_to_stdout
 from tencrop.server.settings import Settings
 
 BACKLOG = 2048  # connections that may wait until the process accepts them
+TICKS = 10  # a second, of uvicorn's server
 HANGUP: int | None = getattr(signal, "SIGHUP", None)  # Windows lacks these signals
 USER_SIGNALS: list[int] = [getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2") if hasattr(signal, name)]
 
@@ -47,6 +49,11 @@ class Server(uvicorn.Server):
                 signal.signal(HANGUP, self.handle_exit)
             yield
             self._captured_signals.clear()  # else uvicorn raises them again and the process exits with 143
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % TICKS == 0:
+            WATCH.check()
+        return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self.started:

@@ -1,0 +1,60 @@
+"""Watches the process's file descriptors, of which each connection takes one: connections never take the last ones."""
+
+import errno
+import logging
+import os
+import time
+from asyncio import BaseTransport
+from contextlib import suppress
+
+from prometheus_client import Counter
+
+with suppress(ImportError):  # Windows has no limit
+    import resource
+
+RESERVED = 32  # descriptors for files: validations, pages, /metrics; at most a quarter of the limit
+LINE_SECONDS = 60.0  # between two lines in the log
+
+EXHAUSTED = Counter(
+    "tencrop_descriptors_exhausted", "connections closed, and seconds, without a free file descriptor", registry=None
+)
+
+log = logging.getLogger("uvicorn.error")
+
+
+class DescriptorWatch:
+    """Counts what finds no file descriptor, and logs a line a minute."""
+
+    def __init__(self) -> None:
+        self._last_line = -LINE_SECONDS
+
+    def has_room(self, transport: BaseTransport) -> bool:
+        """Whether a new connection may stay. Counts a connection that may not."""
+        limit = _limit()
+        number = transport.get_extra_info("socket").fileno()  # the lowest free one, so all below it are in use
+        if number < limit - min(RESERVED, limit // 4):
+            return True
+        self._record(limit)
+        return False
+
+    def check(self) -> None:
+        """Count a moment in which the process cannot open a file. To be called every second."""
+        try:
+            os.close(os.open(os.devnull, os.O_RDONLY))
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                self._record(_limit())
+
+    def _record(self, limit: int) -> None:
+        EXHAUSTED.inc()
+        if time.monotonic() - self._last_line >= LINE_SECONDS:
+            self._last_line = time.monotonic()
+            log.warning("no file descriptor is left (limit %d): new connections are closed; raise `ulimit -n`", limit)
+
+
+def _limit() -> int:
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return 1 << 30 if soft == resource.RLIM_INFINITY else soft
+
+
+WATCH = DescriptorWatch()  # descriptors belong to the process, not to an application
