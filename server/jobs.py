@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from tencrop.common.errors import BadInput, Stopped, TencropError
-from tencrop.common.terminal_text import escape_text
 from tencrop.evaluation.run_timing import TIMING_FILE, read_timing
 from tencrop.evaluation.summary import Summary
 from tencrop.server.batcher import Batcher
 from tencrop.server.errors import ApiError, internal_error
 from tencrop.server.job_evaluation import evaluate_job
+from tencrop.server.job_message import public_message
 from tencrop.server.job_store import JobStore, make_id
 from tencrop.server.schemas import FINISHED, NewValidation, Validation
 
@@ -210,22 +210,3 @@ class Jobs:
 
         folder, out, batcher = self._find_folder(job.dataset), self._store.run_folder(job_id), self._batchers[job.model]
         return evaluate_job(job, folder, out, batcher, is_stopped, partial(self._change, job_id))
-
-
-def public_message(error: Exception, *folders: Path) -> str:
-    """An error in one line that a client may read: without advice, and without the paths of these folders.
-
-    A name that is not UTF-8 is escaped, since no JSON could hold it.
-    """
-    text = _what(error)
-    for folder in folders:
-        text = text.replace(f"{folder}/", "").replace(str(folder), ".")
-    return escape_text(" ".join(text.split()))
-
-
-def _what(error: Exception) -> str:
-    if isinstance(error, TencropError):
-        return error.what
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error)

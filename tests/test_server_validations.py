@@ -36,7 +36,7 @@ from tencrop.server import jobs as jobs_file
 from tencrop.server.app import create_app
 from tencrop.server.batcher import Batcher
 from tencrop.server.errors import ApiError
-from tencrop.server.jobs import public_message
+from tencrop.server.job_message import public_message
 from tencrop.server.json_body import MAX_SMALL_JSON
 from tencrop.server.routes import validations
 from tencrop.server.schemas import Validation
