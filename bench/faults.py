@@ -30,6 +30,7 @@ from tencrop.dataset.source import is_image
 
 HEALTH = 0.02  # seconds between two probes
 ASKING = 64  # clients that send requests when SIGTERM comes
+HEALTHZ = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
 LARGE = 7000  # pixels per side of a PNG of one colour
 
 Fault = Callable[[str, list[bytes], threading.Event], object]  # address, photographs, stop event -> outcome
@@ -163,11 +164,33 @@ def send_and_leave(address: str, photos: list[bytes], stopped: threading.Event) 
 
 
 def send_head_slowly(address: str, photos: list[bytes], stopped: threading.Event) -> object:
-    return send_slowly(address, b"POST /v1/predict HTTP/1.1\r\n" + b"X: y\r\n" * 1000, stopped)
+    return send_slowly(address, b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\n" + b"X: y\r\n" * 1000, stopped)
 
 
 def send_body_slowly(address: str, photos: list[bytes], stopped: threading.Event) -> object:
     return send_slowly(address, photos[0], stopped, request_head(len(photos[0])))
+
+
+def send_trailers(address: str, photos: list[bytes], stopped: threading.Event) -> object:
+    with closing(connect(address)) as connection, suppress(OSError):
+        connection.sendall(HEALTHZ + b"Transfer-Encoding: chunked\r\n\r\n0\r\n")
+        while not stopped.is_set():
+            connection.sendall(b"a: b\r\n" * 10_000)
+        return "still sending"
+    return "cut off"
+
+
+def send_behind_the_answer(address: str, photos: list[bytes], stopped: threading.Event) -> object:
+    return send_slowly(address, photos[0], stopped, HEALTHZ + b"Content-Length: %d\r\n\r\n" % len(photos[0]))
+
+
+def send_and_never_read(address: str, photos: list[bytes], stopped: threading.Event) -> object:
+    with closing(connect(address)) as connection, suppress(OSError):
+        connection.sendall(b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: localhost\r\n\r\n" * 100)
+        while not stopped.wait(1):
+            connection.sendall(b"\r\n")
+        return "still waiting"
+    return "cut off"
 
 
 def send_slowly(address: str, data: bytes, stopped: threading.Event, first: bytes = b"") -> object:
@@ -187,7 +210,7 @@ def connect(address: str) -> socket.socket:
 
 
 def request_head(length: int) -> bytes:
-    return b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % length
+    return b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % length
 
 
 @cache
@@ -206,6 +229,9 @@ FAULTS: list[tuple[str, int, Fault]] = [
     ("clients that send an image and leave", 16, send_and_leave),
     ("clients that send a head, two bytes a second", 200, send_head_slowly),
     ("clients that send a body, two bytes a second", 200, send_body_slowly),
+    ("clients that send trailers without end", 16, send_trailers),
+    ("clients that send a body behind its answer, two bytes a second", 200, send_behind_the_answer),
+    ("clients that ask for 1.5 MB a hundred times and never read", 100, send_and_never_read),
 ]
 
 

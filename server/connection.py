@@ -5,7 +5,7 @@ from enum import Enum
 from typing import Any, cast
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from tencrop.server.body_limits import DROPPED_SIZE, REST_DEADLINE
 from tencrop.server.descriptors import WATCH
@@ -17,10 +17,12 @@ HEAD_SECONDS = 10.0  # from a head's first byte, or a new connection, until the 
 HEAD_BYTES = 64 << 10  # of a head, its trailers and the frames of its chunks together
 CHUNK_FRAME_BYTES = 16  # of each chunk do not count
 REST_SECONDS = 20.0  # from an answer until the end of a body that nobody reads
+MAX_UNREAD = 1 << 20  # bytes of a body that nobody reads yet: its request waits for its turn
 MAX_PIPELINED = 256  # requests of one connection that wait for their turn
 LOGGED_PATH = 1024  # bytes of a refused request's path
 
 Stage = Enum("Stage", "IDLE HEAD BODY")  # of the message that arrives
+IDLE, HEAD, BODY = Stage  # names of this module are found faster than members
 
 
 class Connection(HttpToolsProtocol):
@@ -31,11 +33,12 @@ class Connection(HttpToolsProtocol):
     """
 
     url = b""
-    _stage = Stage.HEAD
+    _stage = HEAD
     _head_bytes = 0  # received of this message, without its body
     _has_body = False  # whether the newest data held a part of the body
     _rest_bytes = 0  # of the body since the answer
     _refused = False
+    _running: RequestResponseCycle | None = None  # the request that is being answered
     _head_timer: asyncio.TimerHandle | None = None
     _rest_timer: asyncio.TimerHandle | None = None
 
@@ -50,9 +53,16 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timers()
         self._writes.stop()
-        if self.cycle and not self.cycle.response_complete:
+        running = self._running
+        if running and not running.response_complete:
             self.logger.debug("%s: the client left before its answer was complete", self.client)
+            running.disconnected = True
+            running.message_event.set()
         super().connection_lost(exc)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle  # uvicorn keeps the newest, and would tell that one alone that the client left
+        super()._start_asgi_task(cycle, app)
 
     # ---- what arrives
 
@@ -61,8 +71,8 @@ class Connection(HttpToolsProtocol):
             return
         self._unset_keepalive_if_required()
         before = self._stage
-        if before is Stage.IDLE:
-            self._stage = Stage.HEAD
+        if before is IDLE:
+            self._stage = HEAD
         self._has_body = False
         self._head_bytes = max(self._head_bytes, 0) + len(data)
         self._parse(data)
@@ -94,7 +104,7 @@ class Connection(HttpToolsProtocol):
         return b"\r\n".join([start, *kept, b"\r\n"])
 
     def on_message_begin(self) -> None:
-        self._stage = Stage.HEAD
+        self._stage = HEAD
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
@@ -102,7 +112,7 @@ class Connection(HttpToolsProtocol):
             return  # the parser stops here; _ignore_offer follows
         self._check_head()
         super().on_headers_complete()
-        self._stage = Stage.BODY
+        self._stage = BODY
         self.headers = []  # of trailers: they belong to no request
 
     def _check_head(self) -> None:
@@ -126,14 +136,17 @@ class Connection(HttpToolsProtocol):
             self._rest_bytes += len(body)
             if self._rest_bytes > DROPPED_SIZE * self._max_body_bytes():
                 self._close()
+        elif len(self.cycle.body) > MAX_UNREAD:
+            self._close()
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        if self._stage is not Stage.BODY:
+        if self._stage is not BODY:
             return  # a head that offers an upgrade
         super().on_message_complete()
-        self._stage, self._head_bytes, self.url = Stage.IDLE, 0, b""
-        self._stop_timers()
+        self._stage, self._head_bytes, self.url = IDLE, 0, b""
+        if self._head_timer or self._rest_timer:
+            self._stop_timers()
         if self.cycle.response_complete and not self.transport.is_closing():  # uvicorn starts the clock at an answer
             self._unset_keepalive_if_required()
             self.timeout_keep_alive_task = self.loop.call_later(
@@ -146,7 +159,7 @@ class Connection(HttpToolsProtocol):
         """Answer with the error instead of the message that arrives, and end the connection then."""
         self._refused = True
         self._stop_timers()
-        if self._stage is not Stage.BODY:
+        if self._stage is not BODY:
             self._answer_head(error)
         elif self.cycle.response_started:
             self._close()
@@ -169,7 +182,7 @@ class Connection(HttpToolsProtocol):
 
     def _time_head(self, before: Stage) -> None:
         """Let the clock run while a head, or what is neither head nor body, is under way."""
-        if self._stage is Stage.HEAD or (self._stage is before is Stage.BODY and not self._has_body):
+        if self._stage is HEAD or (self._stage is before is BODY and not self._has_body):
             if not self._head_timer and not self._refused:
                 self._start_head_timer()
         elif self._head_timer:
@@ -183,7 +196,7 @@ class Connection(HttpToolsProtocol):
         self._head_timer = None
         if self.cycle is None or self.cycle.response_complete:
             self._close()
-        elif self._stage is Stage.BODY and not self.flow.read_paused:
+        elif self._stage is BODY and not self.flow.read_paused:
             self._refuse(late(HEAD_SECONDS))
         else:  # the client waits for an answer
             self._start_head_timer()
@@ -192,7 +205,7 @@ class Connection(HttpToolsProtocol):
         super().on_response_complete()
         if self.transport.is_closing():
             self._writes.watch()
-        elif self._stage is Stage.BODY and self.cycle.response_complete:
+        elif self._stage is BODY and self.cycle.response_complete:
             self._rest_bytes = 0
             seconds = cast(dict[str, Any], self.scope).get(REST_DEADLINE, REST_SECONDS)
             self._rest_timer = self.loop.call_later(seconds, self._close)
@@ -218,6 +231,7 @@ class Connection(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         super().shutdown()
+        self._writes.is_draining = True
         self._writes.watch()
 
     def _close(self) -> None:

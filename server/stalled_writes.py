@@ -3,6 +3,7 @@
 import asyncio
 
 WRITE_SECONDS = 20.0  # without progress; the connection ends then
+DRAIN_WRITE_SECONDS = 5.0  # the same while the server drains
 LOOKS = 8  # at the unsent bytes in WRITE_SECONDS
 
 
@@ -14,6 +15,7 @@ class StalledWrites:
         self._timer: asyncio.TimerHandle | None = None
         self._unsent = 0  # bytes at the last look
         self._progress = 0.0  # loop time of the last progress
+        self.is_draining = False
 
     def watch(self) -> None:
         """Start, unless nothing is unsent or the watch runs already."""
@@ -37,7 +39,8 @@ class StalledWrites:
         if unsent < self._unsent:
             self._progress = now
         self._unsent = unsent
-        if unsent and now - self._progress >= WRITE_SECONDS:
+        limit = DRAIN_WRITE_SECONDS if self.is_draining else WRITE_SECONDS
+        if unsent and now - self._progress >= limit:
             self._transport.abort()
         elif unsent:
             self._look_later()

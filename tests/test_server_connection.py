@@ -1,17 +1,20 @@
 """Slow, silent and malformed clients on real sockets: their connections are closed, and others are answered."""
 
+import asyncio
 import gzip
 import io
 import logging
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 
 import numpy as np
 import pytest
+from fastapi import FastAPI, Request
+from fastapi.responses import StreamingResponse
 from PIL import Image
 from sockets import HEALTH, Address, post, read_error, receive_all, serve_in_thread, talk
 
@@ -201,10 +204,37 @@ def test_a_body_without_end_behind_its_answer_is_bounded(address: Address) -> No
         assert is_closed_within(client, b"200\r\n%b\r\n" % bytes(512), 20)
 
 
-def test_a_client_that_leaves_is_one_line_at_debug_level(address: Address, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_body_that_waits_for_its_turn_is_bounded() -> None:
+    """The stream before it looks for the client's leave, and thereby lets uvicorn receive more and more."""
+    app = FastAPI()
+
+    @app.get("/stream")
+    async def stream(request: Request) -> StreamingResponse:
+        async def endless() -> AsyncIterator[str]:
+            while not await request.is_disconnected():
+                yield "more"
+                await asyncio.sleep(0.001)
+
+        return StreamingResponse(endless())
+
+    with serve_in_thread(app) as address, closing(socket.create_connection(address, timeout=20)) as client:
+        client.sendall(b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\nPOST /" + CHUNKED)
+        assert is_closed_within(client, b"ffff\r\n%b\r\n" % bytes(65535), 400)
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 900\r\n\r\nsome",
+        b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n" * 100,
+    ],
+)
+def test_a_client_that_leaves_is_one_line_at_debug_level(
+    address: Address, request_bytes: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.DEBUG, "uvicorn.error"):
         with closing(socket.create_connection(address)) as client:
-            client.sendall(b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 900\r\n\r\nsome")
+            client.sendall(request_bytes)
             time.sleep(0.05)
         time.sleep(0.2)
     lines = [record for record in caplog.records if record.name == "uvicorn.error"]

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, Route, expect, sync_playwright
-from serving import read_address
+from serving import read_address, run_server
 from support.crops import write_crops
 from test_evaluation_report_browser import contrast
 
@@ -107,7 +107,7 @@ def china(photographs: dict[str, Path]) -> Path:
 
 
 @contextmanager
-def open_page(browser: Browser, url: str, *refused: str, **options: Any) -> Iterator[Page]:
+def open_page(browser: Browser, url: str, *refused: str, path: str = "", **options: Any) -> Iterator[Page]:
     """Open the page, and close it at the end.
 
     The page must have asked no other server, and have logged no errors but those of replies with these statuses.
@@ -126,7 +126,7 @@ def open_page(browser: Browser, url: str, *refused: str, **options: Any) -> Iter
     page = context.new_page()
     page.on("console", lambda message: heard.append(message.text))
     page.on("pageerror", lambda error: heard.append(str(error)))
-    reply = page.goto(url)
+    reply = page.goto(url + path)
     assert reply and "default-src 'self'" in reply.headers["content-security-policy"]
     expect(page.locator("#engine")).to_have_text("run by openvino on cpu in fp32")
     yield page
@@ -428,6 +428,24 @@ def test_telephone_takes_photographs_and_shows_the_picture_beside_each_view(
         page.locator("#views button").last.tap()
         expect(page.locator("#views button").last).to_be_in_viewport(ratio=0.5)
         expect(page.locator("#picture")).to_be_in_viewport(ratio=1)
+
+
+@pytest.mark.parametrize("path", ["/nets/tencrop", "/nets/tencrop/"])
+def test_page_works_below_a_sub_path(browser: Browser, folder: Path, china: Path, path: str) -> None:
+    (folder / "below").mkdir(exist_ok=True)
+    models = [str(EMBEDDED / "tencrop.onnx"), str(folder / "second.onnx")]
+    options = [*models, "--root-path", "/nets/tencrop", "--precision", "fp32"]
+    kept = ["--data-root", str(folder / "data"), "--state-dir", str(folder / "below")]
+    with run_server(*options, *kept) as (_, url), open_page(browser, url, path=path) as page:
+        give(page, china)
+        expect(page.locator("#views button")).to_have_count(10)
+        kernels = page.get_by_role("img", name="The first-layer kernels of caltech101")
+        expect(kernels).to_have_js_property("naturalWidth", 738)
+        start(page, "photos")
+        report = page.get_by_role("link", name="Report")
+        expect(report).to_be_visible()
+        with urllib.request.urlopen(url + str(report.get_attribute("href"))) as reply:
+            assert reply.status == 200
 
 
 def test_other_model_answers_the_same_image_and_shows_its_kernels(browser: Browser, url: str, china: Path) -> None:

@@ -11,6 +11,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -128,6 +129,22 @@ def test_nohup_keeps_sighup_away() -> None:
             assert process.wait(timeout=30) == 0
         finally:
             process.kill()
+
+
+def test_sigterm_does_not_wait_for_a_client_that_reads_nothing(server: tuple[subprocess.Popen[str], str]) -> None:
+    process, url = server
+    host, port = url.removeprefix("http://").split(":")
+    with ExitStack() as stack:
+        for _ in range(20):
+            client = stack.enter_context(socket.socket())
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect((host, int(port)))
+            client.sendall(b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: localhost\r\n\r\n" * 20)
+        time.sleep(1)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=15) == 0
+        assert process.stderr
+        assert "Traceback" not in process.stderr.read()
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
