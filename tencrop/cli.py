@@ -69,7 +69,7 @@ def train(
     resume: Annotated[bool, typer.Option(help="continue after the run's last checkpoint")] = False,
     set: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="change a field of the recipe")] = None,
     workers: Annotated[
-        int | None, typer.Option(min=0, help="number of decoding processes; by default one a spare core")
+        int | None, typer.Option(min=0, help="number of decoding processes; default: one per spare core")
     ] = None,
     columns: Annotated[
         bool, typer.Option("--columns", help="put the net's two columns on two devices, under torchrun")
@@ -111,7 +111,7 @@ def export(
         bool, typer.Option("--plain", help="compute each view by itself, even where views can share the first layers")
     ] = False,
 ) -> None:
-    """Write net.onnx and tencrop.onnx. onnxruntime and OpenVINO must answer as torch does (int8: nearly)."""
+    """Write net.onnx and tencrop.onnx, only if onnxruntime and OpenVINO give torch's answers (int8: nearly)."""
     from tencrop.export.run import export as run
 
     _echo(*run(checkpoint, out, weights, fc_rank, images, plain).format().split("\n"))
@@ -140,7 +140,7 @@ def import_(
     ] = None,
     output: Annotated[str | None, typer.Option(help="logits or probabilities")] = None,
 ) -> None:
-    """Convert a trained net into net.onnx and tencrop.onnx. Two engines must answer as the net does."""
+    """Convert a trained net into net.onnx and tencrop.onnx, only if onnxruntime and OpenVINO give the net's answers."""
     from tencrop.export.importers.input_convention import parse_input_convention
     from tencrop.export.importers.run import format_import, import_net
 
@@ -154,7 +154,7 @@ def import_(
 @app.command()
 def info(
     file: Annotated[Path, typer.Argument(help="an ONNX file, a folder with a tencrop.onnx, or a checkpoint folder")],
-    as_json: Annotated[bool, typer.Option("--json", help="as one JSON object")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
     """Print what a file holds: contract, labels, recipe, parity, norms, opset, bytes, parameters."""
     from tencrop.export.describe_file import describe_file, format_description
@@ -176,7 +176,11 @@ def serve(
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="default: 8000")] = None,
     allowed_host: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="also answer to this host name; on 127.0.0.1 only localhost by default"),
+        typer.Option(
+            metavar="NAME",
+            help="also answer requests for this host name; by default a server on loopback answers only for localhost "
+            "and addresses",
+        ),
     ] = None,
     root_path: Annotated[
         str | None, typer.Option(metavar="PATH", help="sub-path below which a proxy shows the server, such as /tencrop")
@@ -243,7 +247,7 @@ def predict(
     images: Annotated[list[Path], typer.Argument(help="image files")],
     model: Annotated[Path, typer.Option(help="a tencrop.onnx, or its folder")] = EMBEDDED,
     top: Annotated[int, typer.Option(min=1, help="number of labels")] = 5,
-    as_json: Annotated[bool, typer.Option("--json", help="one JSON object a line")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object per image")] = False,
     device: Device = "auto",
     engine: EngineChoice = "auto",
     precision: PrecisionChoice = "auto",
@@ -275,7 +279,7 @@ def evaluate(
         typer.Option(
             min=0,
             max=1,
-            help="evaluate only the share that `prepare --holdout` keeps for validation, if DATA has no split",
+            help="share of each class to evaluate if DATA has no split; give the value that `prepare` had",
         ),
     ] = 1,
     resume: Annotated[bool, typer.Option(help="continue a stopped run")] = False,
@@ -319,7 +323,7 @@ def compare(
     run_a: Annotated[Path, typer.Argument(help="a folder that `evaluate --out` wrote")],
     run_b: Annotated[Path, typer.Argument(help="another such folder, of the same images")],
     show: Annotated[int, typer.Option(min=0, help="list this many of the images whose top-1 label changed")] = 10,
-    as_json: Annotated[bool, typer.Option("--json", help="as one JSON object")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
     """Compare two validations of the same images: errors with intervals, McNemar's test, changed images."""
     from tencrop.evaluation.compare import compare as run
