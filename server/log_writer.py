@@ -87,7 +87,7 @@ def write_logs_in_background() -> None:
     if not sys.stderr:  # the process was started without one
         return
     handler = LogWriter(sys.stderr.fileno(), "stderr")
-    handler.setFormatter(StderrFormatter("%(levelprefix)s %(message)s"))
+    handler.setFormatter(StderrFormatter("%(levelprefix)s %(message)s", use_colors=sys.stderr.isatty()))
     logging.getLogger().addHandler(handler)
     logging.getLogger("uvicorn").setLevel(logging.INFO)
     logging.captureWarnings(True)

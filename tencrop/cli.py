@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tencrop.common.errors import BadInput, Stopped, WorkFailed
+from tencrop.common.standard_streams import open_closed_streams
 from tencrop.common.terminal_text import dump_json, escape_output, escape_text
 from tencrop.images.pillow_warnings import filter_pillow_warnings
 from tencrop.model.embedded import EMBEDDED
@@ -366,6 +367,7 @@ def _options(device: str, engine: str, precision: str) -> "EngineOptions":
 
 def main() -> None:
     """Run a command. An error is one line on stderr and an exit code: 2 for bad input, 1 for failed work."""
+    open_closed_streams()
     disable_telemetry()
     filter_pillow_warnings()
     escape_output()

@@ -142,6 +142,33 @@ def test_a_server_whose_logs_nobody_reads_answers_and_ends(closed: bool) -> None
             process.kill()
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_server_that_starts_without_streams_answers_and_ends(closed: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = f'exec "$@" {closed}'
+    with subprocess.Popen(
+        ["sh", "-c", command, "sh", *SERVE, "--port", str(port)], stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            due = time.monotonic() + 60
+            while not is_ready(port):
+                assert time.monotonic() < due and process.poll() is None
+                time.sleep(0.1)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=30) == 0
+        finally:
+            process.kill()
+
+
+def is_ready(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=10) as reply:
+            return bool(reply.status == 200)
+    except OSError:
+        return False
+
+
 def read_dropped(address: str) -> float:
     """The counter of the lines for stdout."""
     with urllib.request.urlopen(f"{address}/metrics", timeout=10) as reply:
