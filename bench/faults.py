@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from bench.expensive_images import FORM, animation, form, scans
 from bench.machine import describe_machine
 from bench.startup import resident_mib, started
 from tencrop.dataset.source import is_image
@@ -43,6 +44,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10, help="for each fault")
     options = parser.parse_args()
     photos = [path.read_bytes() for path in sorted(options.images.rglob("*")) if is_image(path.name)]
+    for encode in (large_png, scans, animation):
+        encode()  # before a client needs it
     print(f"{describe_machine()}\n")
     print("| fault | light request, p50 | p99 | /healthz, p99 | memory | answers |\n|---|---|---|---|---|---|")
     with started([]) as (process, address, _):
@@ -107,10 +110,11 @@ def time_call(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def post(address: str, body: bytes) -> int:
-    """Send one photograph; return the status."""
+def post(address: str, body: bytes, path: str = "/v1/predict", headers: dict[str, str] | None = None) -> int:
+    """Send one photograph, or another body; return the status."""
     try:
-        with urllib.request.urlopen(f"{address}/v1/predict", body, timeout=60) as reply:
+        request = urllib.request.Request(address + path, body, headers or {})
+        with urllib.request.urlopen(request, timeout=60) as reply:
             reply.read()
             return int(reply.status)
     except urllib.error.HTTPError as error:
@@ -155,6 +159,14 @@ def send_half_image(address: str, photos: list[bytes], stopped: threading.Event)
 
 def send_large_png(address: str, photos: list[bytes], stopped: threading.Event) -> object:
     return post(address, large_png())
+
+
+def send_scans(address: str, photos: list[bytes], stopped: threading.Event) -> object:
+    return post(address, scans())
+
+
+def send_form_of_animations(address: str, photos: list[bytes], stopped: threading.Event) -> object:
+    return post(address, form(animation(), 60), "/v1/predict/batch", FORM)
 
 
 def send_and_leave(address: str, photos: list[bytes], stopped: threading.Event) -> object:
@@ -226,6 +238,8 @@ FAULTS: list[tuple[str, int, Fault]] = [
     ("clients that send requests without a pause", 48, flood),
     ("clients with images cut in half", 48, send_half_image),
     (f"clients with PNGs of {LARGE * LARGE / 1e6:.0f} megapixels", 4, send_large_png),
+    ("clients with JPEGs of 8 megapixels and 64 scans in 4 kB", 16, send_scans),
+    ("clients with forms of 60 animated WebPs of 8 megapixels", 16, send_form_of_animations),
     ("clients that send an image and leave", 16, send_and_leave),
     ("clients that send a head, two bytes a second", 200, send_head_slowly),
     ("clients that send a body, two bytes a second", 200, send_body_slowly),
