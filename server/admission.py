@@ -1,4 +1,4 @@
-"""Admission: how many images of one model may be under way at once."""
+"""Admission: how many images of one model may be admitted at once."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ class Admission:
         metrics.watch_admitted(model, lambda: self.admitted)
 
     def check_room(self, client: str, images: int = 1, *, is_expensive: bool = False) -> None:
-        """Raises ApiError 429 where the client can have no places for so many images."""
+        """Check that `images` more can be admitted. Raises ApiError 429 where the client has no places for them."""
         is_modest = self._held[client, is_expensive] + images <= self.capacity // MODEST
         if self.admitted + images > self.capacity * (BEYOND if is_modest else 1):
             raise ApiError(

@@ -98,7 +98,7 @@ def _add_middleware(app: FastAPI, settings: Settings, keys: Keys | None, is_loca
 
 
 def _check_same_answers(models: Sequence[Predictor]) -> None:
-    """Raises BadInput where models of one name have engines of different signatures."""
+    """Compare the engines of models of one name. Raises BadInput where their signatures differ."""
     signatures: dict[str, str] = {}
     for model in models:
         signature = engine_signature(model.engine)

@@ -2,7 +2,7 @@
 
 Whenever an engine is idle, its one thread takes the images that wait, up to a limit, and runs one forward pass.
 Clients and their requests take turns. Nothing is delayed to fill a batch: under load batches form by themselves.
-Admission bounds the queue.
+Admission limits the queue.
 """
 
 import asyncio

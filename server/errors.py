@@ -63,7 +63,7 @@ def bad_parameter_error(message: str) -> ApiError:
 
 
 def body_too_large_error(message: str) -> ApiError:
-    """413 for a body above a bound."""
+    """413 for a body above a limit."""
     return ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body_too_large", message)
 
 

@@ -113,7 +113,7 @@ class Pipeline:
 
 
 def _raise_unless_answer(outcome: ImageAnswer | BaseException) -> ImageAnswer | ImageError:
-    """Raises every error that is not an image's own."""
+    """Return an answer or an image's own error; raise every other error."""
     if isinstance(outcome, ImageAnswer | ImageError):
         return outcome
     raise outcome

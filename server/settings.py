@@ -25,7 +25,7 @@ ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://([\w.-]+|\[[0-9a-f:.]+\])(:\d{1,5})
 
 
 def _check_not_empty(value: str | Path) -> str | Path:
-    """Raises ValueError for an empty string, which Path would take for the current folder."""
+    """Return the value. Raises ValueError for an empty string, which Path would take for the current folder."""
     if value == "":
         raise ValueError("names no folder or file")
     return value
@@ -37,7 +37,7 @@ def _split_names(value: Any) -> Any:
 
 
 def _check_hosts(names: tuple[str, ...] | None) -> tuple[str, ...] | None:
-    """Raises ValueError for a name that no Host header could hold."""
+    """Return the names in lower case. Raises ValueError for a name that no Host header could hold."""
     for name in names or ():
         if not HOST_NAME.fullmatch(name):
             raise ValueError(f"{name!r} is no host name; write example.com, *.example.com or *")
@@ -45,7 +45,7 @@ def _check_hosts(names: tuple[str, ...] | None) -> tuple[str, ...] | None:
 
 
 def _check_origins(origins: tuple[str, ...] | None) -> tuple[str, ...] | None:
-    """Raises ValueError for an origin that no browser sends."""
+    """Return the origins. Raises ValueError for an origin that no browser sends."""
     for origin in origins or ():
         if not ORIGIN.fullmatch(origin):
             raise ValueError(f"{origin!r} is no origin; write https://example.com, with its port if it has one, or *")

@@ -76,7 +76,7 @@ def train(
         bool, typer.Option("--columns", help="put the net's two columns on two devices, under torchrun")
     ] = False,
 ) -> None:
-    """Train by the paper's regimen, under torchrun on several devices."""
+    """Train by the paper's regimen; on several devices under torchrun."""
     from tencrop.dataset.prepared_store import PreparedStore
     from tencrop.training.recipe import load
     from tencrop.training.train import train as run

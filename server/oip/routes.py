@@ -30,7 +30,7 @@ router = APIRouter(
 
 
 async def _find_model(request: Request, state: State, name: str) -> ServedModel:
-    """Raises ApiError 404 where no model has the name, 503 while draining."""
+    """Find the model of a name. Raises ApiError 404 where no model has the name, 503 while draining."""
     model_version = request.path_params.get("model_version", VERSION)
     if state.draining:
         raise shutting_down_error()
@@ -128,7 +128,7 @@ async def _answer(
 def _render(
     model: ServedModel, asked: ParsedRequest, answers: list[ImageAnswer | ImageError], accepted: str
 ) -> Response:
-    """Raises the first ImageError: the protocol has one answer for all images."""
+    """Build the response. Raises the first ImageError: the protocol has one answer for all images."""
     rows = []
     for answer in answers:
         if isinstance(answer, ImageError):

@@ -1,4 +1,4 @@
-"""POST /v1/image-classification, as `huggingface_hub.InferenceClient(model=URL).image_classification` speaks it."""
+"""POST /v1/image-classification: the interface of `huggingface_hub.InferenceClient(model=URL).image_classification`."""
 
 from contextlib import aclosing
 

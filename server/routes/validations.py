@@ -34,7 +34,7 @@ router = APIRouter(prefix="/v1/validations", route_class=KnownParametersRoute)
 
 
 async def _get_jobs(state: State) -> Any:
-    """Raises ApiError 404 where the server has no data root."""
+    """Return the jobs of the server. Raises ApiError 404 where the server has no data root."""
     if state.jobs is None:
         raise ApiError(HTTPStatus.NOT_FOUND, "validations_off", "validations are off: the server has no data root")
     return state.jobs
