@@ -60,11 +60,12 @@ def fit_square(image: Image.Image, contract: Contract) -> np.ndarray:
     Raises ImageTooLarge, or ImageError where Pillow cannot load the pixels.
     """
     _check_size(*image.size)
-    try:
-        format, loaded = image.format, image.copy()
-    except EXIF_ERRORS as error:
-        raise explain_failure(error, b"") from None
-    return _resize_and_crop(convert_to_rgb(drop_empty_alpha(turn_upright(loaded), format)), contract.resize)
+    with _one_large if _is_large(image) else nullcontext():
+        try:
+            format, loaded = image.format, image.copy()
+        except (*EXIF_ERRORS, AssertionError) as error:  # AssertionError: Pillow's, of an image whose file is closed
+            raise explain_failure(error, b"") from None
+        return _resize_and_crop(convert_to_rgb(drop_empty_alpha(turn_upright(loaded), format)), contract.resize)
 
 
 @contextmanager
@@ -122,6 +123,8 @@ def _is_large(image: Image.Image) -> bool:
 def _check_size(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         raise ImageTooLarge(f"image of {width}x{height} pixels; at most {MAX_PIXELS} are allowed")
+    if not width * height:
+        raise ImageError(f"image of {width}x{height} pixels")
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise ImageTooLarge(f"image of {width}x{height} pixels is longer than {MAX_ASPECT}:1")
 

@@ -4,6 +4,8 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import count
+from operator import index
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
@@ -42,7 +44,8 @@ class Classifier:
     _closed: bool = field(init=False, default=False)
 
     def __repr__(self) -> str:
-        return f"<Classifier {self.name}: {len(self.labels)} classes, {engine_signature(self.engine)}>"
+        state = "closed" if self._closed else engine_signature(self.engine)
+        return f"<Classifier {self.name}: {len(self.labels)} classes, {state}>"
 
     @property
     def name(self) -> str:
@@ -80,16 +83,23 @@ class Classifier:
         [H,W,3] in RGB. Raises ImageError where an image cannot be decoded or the answer is no number, BadInput where
         `top` is below 1.
         """
-        if top < 1:
-            raise BadInput(f"top is {top}: at least 1")
+        if index(top) < 1:
+            raise BadInput(f"top is {top}: expected at least 1")
         if not isinstance(image, list):
             return self._predict_squares([decode_input(image, self.contract)], top)[0]
         size, predictions = batch_size(self.engine), []
         with ThreadPoolExecutor(cores(), "decode") as pool:
             for start in range(0, len(image), size):
-                squares = list(pool.map(lambda each: decode_input(each, self.contract), image[start : start + size]))
+                squares = list(pool.map(self._decode_numbered, count(start), image[start : start + size]))
                 predictions += self._predict_squares(squares, top)
         return predictions
+
+    def _decode_numbered(self, number: int, image: ImageInput) -> np.ndarray:
+        """Decode an image of a list. Raises its error with its number, counted from 0."""
+        try:
+            return decode_input(image, self.contract)
+        except BadInput as error:
+            raise type(error)(f"image {number}: {error.what}", error.advice) from None
 
     def _predict_squares(self, squares: Sequence[np.ndarray], top: int) -> list[Prediction]:
         means, views = self.forward(np.stack(squares))
@@ -98,7 +108,14 @@ class Classifier:
         ]
 
     def forward(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """uint8 [N,R,R,3] from `decode` -> (probabilities [N,C], view_probabilities [N,10,C]), float32."""
+        """Compute a batch: uint8 [N,R,R,3] -> (probabilities [N,C], view_probabilities [N,10,C]), float32.
+
+        Raises BadInput for an array of another type or shape.
+        """
+        side = self.contract.resize
+        if images.dtype != np.uint8 or images.shape[1:] != (side, side, 3) or not len(images):
+            found = f"{images.dtype} {list(images.shape)}"
+            raise BadInput(f"{self.name}: a batch of {found}: expected uint8 [N,{side},{side},3]")
         with self._lock:
             if self._closed:
                 raise BadInput(f"{self.name}: this classifier is closed")

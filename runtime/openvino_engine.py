@@ -1,5 +1,6 @@
 """OpenVINO as an engine, on the CPU. The runtime is imported when an engine is opened."""
 
+import os
 from functools import cache
 from typing import Any
 
@@ -18,7 +19,9 @@ class OpenVinoEngine:
     name, device = "openvino", "cpu"
 
     def __init__(self, graph: bytes, choice: EngineChoice) -> None:
-        core = _core()
+        core, process = _core()
+        if process != os.getpid():
+            raise WorkFailed("OpenVINO does not survive a fork", "start processes by spawn or forkserver")
         has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if choice.precision == "bf16" and not has_bf16:
             raise WorkFailed("precision bf16: this CPU has no bf16 instructions", "use fp32")
@@ -44,12 +47,12 @@ class OpenVinoEngine:
 
 
 @cache
-def _core() -> Any:
-    """The one Core of this process, which is never freed.
+def _core() -> tuple[Any, int]:
+    """The one Core of this process, which is never freed, and the process's id. In a forked child it may hang.
 
     Freeing a Core while another one lives leaves the main thread an alternate signal stack that no longer exists; the
     next signal then ends the process.
     """
     import openvino as ov
 
-    return ov.Core()
+    return ov.Core(), os.getpid()

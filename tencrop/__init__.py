@@ -45,7 +45,7 @@ def load(
     from tencrop.runtime.classifier import open_classifier
     from tencrop.runtime.engine_choice import EngineOptions
 
-    return open_classifier(Path(model) if model else EMBEDDED, EngineOptions(device, engine, precision))
+    return open_classifier(EMBEDDED if model is None else Path(model), EngineOptions(device, engine, precision))
 
 
 def decode(image: "ImageInput", contract: "Contract") -> "np.ndarray":
@@ -57,7 +57,10 @@ def decode(image: "ImageInput", contract: "Contract") -> "np.ndarray":
     Raises TencropError where the image cannot be read or decoded.
     """
     from tencrop.images.image_input import decode_input
+    from tencrop.model.contract import Contract
 
+    if not isinstance(contract, Contract):
+        raise BadInput(f"{type(contract).__name__} is no contract", "give a classifier's `contract`")
     return decode_input(image, contract)
 
 
@@ -68,6 +71,7 @@ def evaluate(
     out: str | PathLike[str] | None = None,
     limit: int | None = None,
     holdout: float | None = None,
+    resume: bool = False,
     progress: "Callable[[int, int], object] | None" = None,
 ) -> "Summary":
     """Measure the top-1 and top-5 errors of a model over a labelled data set, by the center crop and by the ten views.
@@ -75,21 +79,28 @@ def evaluate(
     data: a folder in any layout that `tencrop evaluate` reads; the data set's own validation images, if it has any.
     model: as in `load`, or an open classifier. out: a new folder for report.html, summary.json and predictions.parquet.
     limit: evaluate this many images, evenly spread. holdout: evaluate only this share of each class, the one that
-    `tencrop prepare --holdout` keeps. progress: called with the numbers of finished and of all images.
+    `tencrop prepare --holdout` keeps. resume: continue a stopped run in `out`. progress: called with the numbers of
+    finished and of all images.
     Raises TencropError for a bad data set, model or folder.
     """
     from tencrop.dataset.layouts import open_source
     from tencrop.evaluation.evaluate import evaluate_source
     from tencrop.runtime.classifier import Classifier
 
-    if not 0 <= (share := 1 if holdout is None else holdout) <= 1:
+    if not 0 <= (share := 1 if holdout is None else float(holdout)) <= 1:
         raise BadInput(f"holdout is {holdout}: expected 0 to 1")
     if limit is not None and limit < 1:
         raise BadInput(f"limit is {limit}: expected at least 1")
     source = open_source(Path(data), training=False)
     with nullcontext(model) if isinstance(model, Classifier) else load(model) as classifier:
         folder = None if out is None else Path(out)
-        return evaluate_source(source, classifier, holdout=share, limit=limit, out=folder, progress=progress)
+        return evaluate_source(
+            source, classifier, holdout=share, limit=limit, out=folder, resume=resume, progress=progress
+        )
+
+
+def __dir__() -> list[str]:
+    return sorted(globals().keys() | set(__all__))
 
 
 if not TYPE_CHECKING:  # type checkers see the imports above, and report names that are not there

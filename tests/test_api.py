@@ -114,10 +114,12 @@ def test_a_pil_image_is_turned_upright_and_left_as_it_was(opened: Classifier) ->
     [
         ("missing.jpg", "missing.jpg: No such file or directory"),
         (Path(__file__), r"test_api.py: not an image of a known format"),
-        (b"", "not an image"),
+        (b"", "the image is empty"),
+        ("a\0b.jpg", "no path"),
+        (Image.new("RGB", (0, 0)), "image of 0x0 pixels"),
         (io.BytesIO(b"\xff\xd8\xff"), "damaged image"),
         (None, "NoneType is no image: give a path"),
-        (io.StringIO("text"), "StringIO is no image"),
+        (io.StringIO("text"), "StringIO is no image: it reads as text; open the file with mode 'rb'"),
         (np.zeros((4, 4)), r"array of float64 \[4, 4\] is no image: expected uint8 \[H,W,3\]"),
         (np.zeros((0, 4, 3), np.uint8), "is no image"),
         (Image.new("RGB", (1, 101)), "longer than 100:1"),
@@ -129,6 +131,83 @@ def test_input_that_is_not_an_image_is_a_tencrop_error_of_one_line(
     with pytest.raises(tencrop.TencropError, match=message) as raised:
         opened.predict(image)
     assert "\n" not in str(raised.value)
+
+
+def test_a_file_that_cannot_be_read_as_bytes_says_how_to_open_it(
+    opened: Classifier, photographs: dict[str, Path], tmp_path: Path
+) -> None:
+    closed = photographs["china"].open("rb")
+    closed.close()
+    with photographs["china"].open() as text, (tmp_path / "new").open("wb") as written:
+        for file in (text, written, closed):
+            with pytest.raises(tencrop.TencropError, match=r"the file cannot be read.*open it with mode 'rb'"):
+                opened.predict(file)  # type: ignore[arg-type]
+    with photographs["china"].open("rb") as spent:
+        spent.read()
+        with pytest.raises(tencrop.TencropError, match="the image is empty"):
+            opened.predict(spent)
+
+
+def test_an_error_in_a_list_names_the_image(opened: Classifier, photographs: dict[str, Path]) -> None:
+    data = photographs["china"].read_bytes()
+    with pytest.raises(tencrop.TencropError, match="image 5: not an image of a known format"):
+        opened.predict([data] * 5 + [b"words"])
+
+
+def test_a_pil_image_whose_file_is_closed_is_an_error(opened: Classifier, photographs: dict[str, Path]) -> None:
+    with Image.open(photographs["china"]) as image:
+        pass
+    with pytest.raises(tencrop.TencropError, match="image"):
+        opened.predict(image)
+
+
+def test_bytes_of_any_kind_are_bytes(opened: Classifier, photographs: dict[str, Path]) -> None:
+    data = photographs["china"].read_bytes()
+    want = tencrop.decode(data, opened.contract)
+    for form in (bytearray(data), memoryview(data)):
+        np.testing.assert_array_equal(tencrop.decode(form, opened.contract), want)
+
+
+def test_decode_takes_a_contract(opened: Classifier, photographs: dict[str, Path]) -> None:
+    with pytest.raises(tencrop.TencropError, match="Classifier is no contract; give a classifier's `contract`"):
+        tencrop.decode(photographs["china"], opened)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "batch", [np.zeros((1, 256, 256, 3)), np.zeros((256, 256, 3), np.uint8), np.zeros((0, 256, 256, 3), np.uint8)]
+)
+def test_forward_takes_a_batch_of_squares(batch: np.ndarray, opened: Classifier) -> None:
+    with pytest.raises(tencrop.TencropError, match=r"expected uint8 \[N,256,256,3\]"):
+        opened.forward(batch)
+
+
+@pytest.mark.parametrize("model", ["", False, 0])
+def test_only_none_is_the_embedded_model(model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((tencrop.TencropError, TypeError)):
+        tencrop.load(model)
+
+
+def test_a_forked_child_is_told_that_openvino_does_not_survive(opened: Classifier) -> None:
+    program = """
+import os, sys, tencrop
+with tencrop.load(device="cpu", engine="openvino"):
+    pass
+child = os.fork()
+if child == 0:
+    try:
+        tencrop.load(device="cpu", engine="openvino")
+    except tencrop.TencropError as error:
+        print(error, flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "OpenVINO does not survive a fork; start processes by spawn or forkserver\n"
+
+
+def test_a_notebook_completes_every_public_name() -> None:
+    assert set(tencrop.__all__) <= set(dir(tencrop))
 
 
 def test_a_truncated_pil_image_is_damaged(opened: Classifier, photographs: dict[str, Path]) -> None:
@@ -157,6 +236,8 @@ def test_top_is_at_least_1_and_at_most_the_classes(opened: Classifier, photograp
     assert len(opened.predict(photographs["china"], top=1000).top) == len(opened.labels)
     with pytest.raises(tencrop.TencropError, match="top is 0"):
         opened.predict(photographs["china"], top=0)
+    with pytest.raises(TypeError, match="integer"):
+        opened.predict(photographs["china"], top=2.5)  # type: ignore[call-overload]
 
 
 def test_threads_share_a_classifier(opened: Classifier, photographs: dict[str, Path]) -> None:
@@ -217,7 +298,14 @@ def test_evaluate_opens_the_embedded_model_and_keeps_nothing(labelled: Path, tmp
     summary = tencrop.evaluate(str(labelled), limit=2)
     assert (summary.n, summary.available, summary.model.name) == (2, 4, "caltech101")
     assert sorted(tmp_path.rglob("*")) == before
-    assert tencrop.evaluate(labelled, EMBEDDED, holdout=0.5).n == 2
+    assert tencrop.evaluate(labelled, EMBEDDED, holdout=np.float32(0.5)).n == 2  # type: ignore[arg-type]
+
+
+def test_evaluate_resumes_a_run(labelled: Path, opened: Classifier, tmp_path: Path) -> None:
+    first = tencrop.evaluate(labelled, opened, out=tmp_path / "run")
+    with pytest.raises(tencrop.TencropError, match="holds a run already"):
+        tencrop.evaluate(labelled, opened, out=tmp_path / "run")
+    assert tencrop.evaluate(labelled, opened, out=tmp_path / "run", resume=True) == first
 
 
 @pytest.mark.parametrize(
@@ -240,6 +328,7 @@ def test_a_closed_classifier_says_so(engine: str, photographs: dict[str, Path]) 
         assert opened.engine.name == engine
         opened.predict(photographs["china"])
     opened.close()
+    assert repr(opened) == "<Classifier caltech101: 101 classes, closed>"
     with pytest.raises(tencrop.TencropError, match="caltech101: this classifier is closed"):
         opened.predict(photographs["china"])
 
