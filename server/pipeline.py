@@ -76,9 +76,9 @@ class Pipeline:
 
         Raises ApiError 429 where the model has no room for all of them.
         """
-        costs = [0.0 if isinstance(image, np.ndarray) else estimate_cost(image) for image in images]
-        with self.admission.admit(requester.client, len(images), is_expensive=max(costs, default=0.0) > CHEAP):
-            answers = [self._answer(image, requester, cost) for image, cost in zip(images, costs, strict=True)]
+        is_expensive = any(_estimate(image) > CHEAP for image in images)  # the first one is enough to refuse a form
+        with self.admission.admit(requester.client, len(images), is_expensive=is_expensive):
+            answers = [self._answer(image, requester, _estimate(image)) for image in images]
             outcomes = await asyncio.gather(*answers, return_exceptions=True)
         return [_raise_unless_answer(outcome) for outcome in outcomes]
 
@@ -110,6 +110,11 @@ class Pipeline:
         started = time.perf_counter()
         pixels, info = await self.decode_pool.decode(image, self.model.contract, requester, cost)
         return pixels, info, time.perf_counter() - started
+
+
+def _estimate(image: bytes | np.ndarray) -> float:
+    """What decoding an image costs; a square costs nothing."""
+    return 0.0 if isinstance(image, np.ndarray) else estimate_cost(image)
 
 
 def _raise_unless_answer(outcome: ImageAnswer | BaseException) -> ImageAnswer | ImageError:
