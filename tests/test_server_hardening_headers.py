@@ -48,7 +48,7 @@ def client(classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         yield client
 
 
-@pytest.mark.parametrize("key", [KEY, None])
+@pytest.mark.parametrize("key", [KEY, None], ids=["key", "no key"])  # a fixed name: xdist compares them
 @pytest.mark.parametrize(("method", "path", "status"), ANSWERS)
 def test_every_answer_is_hardened(client: TestClient, method: str, path: str, status: int, key: str | None) -> None:
     reply = client.request(method, path, headers={"X-API-Key": key} if key else {}, content=b"x")
