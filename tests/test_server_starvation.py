@@ -47,7 +47,9 @@ def send_until(until: float, pause: float, send: Callable[[], int]) -> tuple[Cou
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("image", "copies"), [(scans, 1), (scans, 20), (animation, 1), (animation, 60), (damaged, 60)], ids=str
+    ("image", "copies"),
+    [(scans, 1), (scans, 20), (animation, 1), (animation, 60), (damaged, 60)],
+    ids=["one of scans", "20 of scans", "one animation", "60 animations", "60 damaged"],
 )
 def test_light_requests_are_answered_while_one_address_sends_expensive_images(
     image: Callable[[], bytes], copies: int, photographs: dict[str, Path]
