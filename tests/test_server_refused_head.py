@@ -60,7 +60,8 @@ def test_a_malformed_request_is_a_400_object(
 def test_the_log_names_the_path_of_a_refused_request(address: Address, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "tencrop.access"):
         talk(address, b"GET /metrics?a=b HTTP/1.1\r\nbad header\r\n\r\n")
-    line = json.loads(caplog.records[0].message)
+    (record,) = [record for record in caplog.records if record.name == "tencrop.access"]
+    line = json.loads(record.message)
     assert (line["method"], line["path"], line["client"]) == ("GET", "/metrics", "127.0.0.1")
 
 
