@@ -54,6 +54,7 @@ def is_answered(data: bytes) -> bool:
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("coding", CODINGS)
 @pytest.mark.parametrize("name", PICTURES)
 def test_a_jpeg_cut_anywhere_is_answered_where_every_pixel_is_there(name: str, coding: str) -> None:

@@ -34,6 +34,7 @@ def wait_for_address(log: Path) -> str:
     return found[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lowered", [False, True])
 def test_a_server_without_a_free_descriptor_says_so_and_answers_again(tmp_path: Path, lowered: bool) -> None:
     """`lowered`: the limit falls below what is in use while the server runs, so that accept itself fails."""
