@@ -29,7 +29,7 @@ class DescriptorWatch:
         self._last_line = -LINE_SECONDS
 
     def has_room(self, transport: BaseTransport) -> bool:
-        """Whether a new connection may stay. Counts a connection that may not."""
+        """Return whether a new connection may stay. Counts a connection that may not."""
         limit = _limit()
         number = transport.get_extra_info("socket").fileno()  # the lowest free one, so all below it are in use
         if number < limit - min(RESERVED, limit // 4):

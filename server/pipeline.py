@@ -113,7 +113,7 @@ class Pipeline:
 
 
 def _estimate(image: bytes | np.ndarray) -> float:
-    """What decoding an image costs; a square costs nothing."""
+    """Estimate the cost of decoding an image; a square costs nothing."""
     return 0.0 if isinstance(image, np.ndarray) else estimate_cost(image)
 
 

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from tencrop.common.errors import BadInput
+from tencrop.images.limits import MAX_BYTES
 from tencrop.runtime.engine import batch_size
 from tencrop.runtime.ensemble import Predictor
 
@@ -78,7 +79,7 @@ class Settings(BaseSettings):
     queue_views: int | None = Field(default=None, ge=10)  # admitted at once, more is 429; None: by QUEUE_FORWARDS
     root_path: Annotated[str, AfterValidator(_check_root)] = ""  # the sub-path below which clients see the server
     keep_alive_seconds: int = Field(default=5, ge=1)  # until a connection without a request is closed
-    max_body_bytes: int = Field(default=32 << 20, ge=1)  # of one request; more is 413
+    max_body_bytes: int = Field(default=MAX_BYTES, ge=1)  # of one request; more is 413
     max_bodies_bytes: int = Field(default=192 << 20, ge=1)  # of all unanswered requests; more is 429
     body_seconds: float = Field(default=20, gt=0)  # until a body is complete; later is 504
     deadline_seconds: float = Field(default=30, gt=0)  # from a complete body to the answer; later is 504

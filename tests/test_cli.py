@@ -54,7 +54,7 @@ def hostile(photographs: dict[str, Path], tmp_path_factory: pytest.TempPathFacto
 
 
 class Printed(NamedTuple):
-    """What a command printed, and its exit code."""
+    """The output of a command and its exit code."""
 
     code: int
     out: bytes

@@ -162,12 +162,8 @@ def test_resumed_run_equals_undisturbed_run(
     plan = plan_all(folder, classifier)
     evaluate(plan, classifier, tmp_path / "undisturbed")
 
-    def interrupt(done: int) -> None:
-        if done >= 8:
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        evaluate(plan, classifier, tmp_path / "resumed", False, interrupt)
+        evaluate(plan, classifier, tmp_path / "resumed", False, interrupt_after_eight)
     assert not (tmp_path / "resumed/summary.json").exists()
     with pytest.raises(BadInput, match="--resume"):
         evaluate(plan, classifier, tmp_path / "resumed")
@@ -177,18 +173,20 @@ def test_resumed_run_equals_undisturbed_run(
     assert_same_validation(tmp_path / "resumed", tmp_path / "undisturbed")
 
 
+def interrupt_after_eight(done: int) -> None:
+    """A progress callback that stops the run as Ctrl-C does."""
+    if done >= 8:
+        raise KeyboardInterrupt
+
+
 def test_resume_redoes_damaged_and_foreign_parts(
     folder: Path, classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(plan_file, "CHUNK", 4)
     plan, out = plan_all(folder, classifier), tmp_path / "run"
 
-    def interrupt(done: int) -> None:
-        if done >= 8:
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        evaluate(plan, classifier, out, False, interrupt)
+        evaluate(plan, classifier, out, False, interrupt_after_eight)
     (out / "parts/0000000.parquet").write_bytes(b"PAR1 no more")
     shutil.copy(out / "parts/0000001.parquet", out / "parts/0000002.parquet")
     seen: list[int] = []
@@ -202,12 +200,8 @@ def test_resume_redoes_parts_of_version_0_1(
     monkeypatch.setattr(plan_file, "CHUNK", 4)
     plan, out = plan_all(folder, classifier), tmp_path / "run"
 
-    def interrupt(done: int) -> None:
-        if done >= 8:
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        evaluate(plan, classifier, out, False, interrupt)
+        evaluate(plan, classifier, out, False, interrupt_after_eight)
     first = out / "parts/0000000.parquet"
     write_records(first, pq.read_table(first).drop_columns("no_answer").cast(SCHEMA_0_1))
     seen: list[int] = []

@@ -179,7 +179,7 @@ def read_dropped(address: str) -> float:
 def test_warnings_on_a_stderr_that_nobody_reads_hold_nobody_up(
     pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those of the server's log, of other logs, and of Python."""
+    """The lines of the server's log, of other logs, and of Python."""
     root, handlers = logging.getLogger(), list(logging.getLogger().handlers)
     with os.fdopen(os.dup(pipe[1]), "w") as stderr:
         monkeypatch.setattr("sys.stderr", stderr)

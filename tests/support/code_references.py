@@ -34,7 +34,7 @@ def find_problem(reference: str) -> str | None:
 
 
 def is_in_python(body: Sequence[ast.stmt], keys: Sequence[str]) -> bool:
-    """Whether the statements define keys[0], and its class body the other keys."""
+    """Return whether the statements define keys[0], and its class body the other keys."""
     name, *rest = keys
     for statement in body:
         if name in defined_names(statement):
@@ -54,7 +54,7 @@ def defined_names(statement: ast.stmt) -> Iterator[str]:
 
 
 def is_in_toml(table: Any, keys: Sequence[str]) -> bool:
-    """Whether nested tables have these keys. A list, such as [[events]], can only be the last one."""
+    """Return whether nested tables have these keys. A list, such as [[events]], can only be the last one."""
     for key in keys:
         if not isinstance(table, dict) or key not in table:
             return False

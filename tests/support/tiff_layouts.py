@@ -23,7 +23,7 @@ SAMPLES = {GREY_INVERTED: 1, GREY: 1, RGB: 3, PALETTE: 1, MASK: 1, CMYK: 4, YCBC
 
 @dataclass(frozen=True)
 class Layout:
-    """How a TIFF lays out its samples; the numbers are those of its tags."""
+    """The layout of a TIFF's samples; the numbers are those of its tags."""
 
     photometric: int
     bits: int
