@@ -1,6 +1,7 @@
 """Images of a few bytes that cost a decoder seconds or much memory, and forms of them."""
 
 import io
+from collections.abc import Iterable
 from functools import cache
 
 from PIL import Image
@@ -36,7 +37,7 @@ def animation() -> bytes:
     return packed.getvalue()
 
 
-def form(image: bytes, copies: int) -> bytes:
+def form(images: Iterable[bytes]) -> bytes:
     """The body of a form with the headers FORM."""
-    part = b'--B\r\nContent-Disposition: form-data; name="images"; filename="a"\r\n\r\n' + image + b"\r\n"
-    return part * copies + b"--B--\r\n"
+    head = b'--B\r\nContent-Disposition: form-data; name="images"; filename="a"\r\n\r\n'
+    return b"".join(head + image + b"\r\n" for image in images) + b"--B--\r\n"

@@ -57,7 +57,7 @@ def test_light_requests_are_answered_while_one_address_sends_expensive_images(
     image: Callable[[], bytes], copies: int, photographs: dict[str, Path]
 ) -> None:
     """The light client has the address of the 16 attacking connections, as clients behind one proxy may have."""
-    body, photo = form(image(), copies), photographs["china"].read_bytes()
+    body, photo = form([image()] * copies), photographs["china"].read_bytes()
     assert len(body) < 2_000_000
     with run_server() as (process, url), ThreadPoolExecutor(CONNECTIONS + 2) as pool:
         address = url.removeprefix("http://")
