@@ -1,4 +1,6 @@
-"""Errors that end a command early with one line: bad input (exit 2), failed work (exit 1), stopped (exit 0)."""
+"""Errors that end a command early with one line: bad input (exit 2), failed work (exit 1), stopped (128 + signal)."""
+
+import signal
 
 
 class TencropError(Exception):
@@ -25,7 +27,14 @@ class WorkFailed(TencropError):
 
 
 class Stopped(TencropError):
-    """The work was asked to stop, and has saved what it needs to continue. A command exits with code 0."""
+    """The work was asked to stop, and has saved what it needs to continue. A command exits with code 128 + `number`.
+
+    number: the signal that asked. It is SIGTERM's where another process received the signal.
+    """
+
+    def __init__(self, what: str, advice: str = "", number: int = signal.SIGTERM) -> None:
+        super().__init__(what, advice)
+        self.number = number
 
 
 def one_line(error: object) -> str:

@@ -54,8 +54,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="the folder of this run")
     try:
         run_fold(parser.parse_args())
-    except (BadInput, WorkFailed, Stopped) as error:
+    except (BadInput, WorkFailed) as error:
         sys.exit(str(error))
+    except Stopped as end:
+        print(end, file=sys.stderr)
+        sys.exit(128 + end.number)
 
 
 def run_fold(options: argparse.Namespace) -> None:

@@ -366,7 +366,10 @@ def _options(device: str, engine: str, precision: str) -> "EngineOptions":
 
 
 def main() -> None:
-    """Run a command. An error is one line on stderr and an exit code: 2 for bad input, 1 for failed work."""
+    """Run a command. An error is one line on stderr and an exit code.
+
+    The code is 2 for bad input, 1 for failed work, and 128 + the signal's number for a command that a signal stopped.
+    """
     open_closed_streams()
     disable_telemetry()
     filter_pillow_warnings()
@@ -380,7 +383,7 @@ def main() -> None:
     except WorkFailed as error:
         sys.exit(_fail(error, 1))
     except Stopped as end:
-        sys.exit(_fail(f"{end}; what was done is saved: go on with --resume", 0))
+        sys.exit(_fail(f"{end}; what was done is saved: go on with --resume", 128 + end.number))
     except OSError as error:  # a disk that is full, an --out that cannot be written
         sys.exit(_fail(f"{error.filename or 'a file'}: {error.strerror or error}", 1))
     except ModuleNotFoundError as error:

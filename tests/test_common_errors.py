@@ -1,6 +1,7 @@
 """common/errors.py: an error holds what happened and the advice, and prints both."""
 
 import pickle
+import signal
 
 import pytest
 
@@ -12,6 +13,11 @@ def test_an_error_keeps_what_and_advice_also_through_a_pickle(kind: type[Tencrop
     error = pickle.loads(pickle.dumps(kind("a; b: damaged", "fetch a again")))
     assert type(error) is kind and isinstance(error, TencropError)
     assert (error.what, error.advice, str(error)) == ("a; b: damaged", "fetch a again", "a; b: damaged; fetch a again")
+
+
+def test_a_stop_keeps_its_signal_also_through_a_pickle() -> None:
+    assert pickle.loads(pickle.dumps(Stopped("stopped", number=signal.SIGINT))).number == signal.SIGINT
+    assert Stopped("stopped").number == signal.SIGTERM
 
 
 def test_an_error_without_advice_is_what_happened() -> None:

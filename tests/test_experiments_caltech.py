@@ -1,12 +1,17 @@
 """experiments/caltech.py: test images train no net and change no rate; differences compare equal folds and seeds."""
 
+import argparse
+import signal
+import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from experiments import caltech as command
 from experiments.caltech import TESTED, draw_fold, link_images, training_entries
 from experiments.caltech_results import accuracy_table, difference_table, group_runs
+from tencrop.common.errors import Stopped
 from tencrop.dataset.folder import Folder, open_folder
 from tencrop.dataset.holdout import choose_holdout
 from tencrop.dataset.source import ignore_progress
@@ -78,3 +83,17 @@ def test_differences_compare_equal_folds_and_seeds() -> None:
     )
     assert "| source145 | 15 | 2 | 35.0 (30.0 to 40.0) |" in accuracy_table(rows)[2]
     assert difference_table(rows, "source145")[2:] == ["| no_lrn | 15 | +5.0, +2.0 | +5.0, +2.0 | +1.4 |"]
+
+
+def test_a_fold_that_a_signal_stops_exits_as_train_does(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(_: argparse.Namespace) -> None:
+        raise Stopped("stopped after epoch 3", number=signal.SIGINT)
+
+    monkeypatch.setattr(command, "run_fold", stop)
+    monkeypatch.setattr(sys, "argv", ["caltech", "--photos", "photos", "--out", "out"])
+    with pytest.raises(SystemExit) as ended:
+        command.main()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "stopped after epoch 3\n"

@@ -142,11 +142,13 @@ def test_a_run_killed_while_it_writes_a_checkpoint_resumes_from_the_one_before(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("misfortune", "code"), [(STOPPED, 143), (STOPPED.replace("SIGTERM", "SIGINT"), 130)])
 def test_a_stopped_run_saves_its_position_and_resumes_bit_for_bit(
-    undisturbed: Checkpoint, tiny_prepared: PreparedStore, tmp_path: Path
+    undisturbed: Checkpoint, tiny_prepared: PreparedStore, tmp_path: Path, misfortune: str, code: int
 ) -> None:
-    ended = train_in_a_process(tiny_prepared, tmp_path, STOPPED)
-    assert ended.returncode == 0
+    """Its exit code is not 0, so the shell does not go on with an unfinished net."""
+    ended = train_in_a_process(tiny_prepared, tmp_path, misfortune)
+    assert ended.returncode == code
     assert (
         complaint(ended)
         == "tencrop: stopped in epoch 2 after 2 of 3 batches; what was done is saved: go on with --resume"
@@ -194,7 +196,7 @@ def test_a_signal_is_a_request_and_gives_the_next_one_its_old_meaning(number: si
     with Stop() as stop:
         heard = [stop.requested]
         signal.raise_signal(number)
-        assert [*heard, stop.requested] == [False, True]
+        assert [*heard, stop.requested, stop.number] == [False, True, number]
         assert [signal.getsignal(each) for each in SIGNALS] == before
     assert [signal.getsignal(each) for each in SIGNALS] == before
 

@@ -16,10 +16,14 @@ TORCHRUN = "TORCHELASTIC_RUN_ID"
 
 
 class Stop:
-    """Signal handlers while the context is open; `requested` becomes true with the first signal."""
+    """Signal handlers while the context is open; `requested` becomes true with the first signal.
+
+    `number` is that signal's. It is SIGTERM's until one comes: under torchrun another process may receive it.
+    """
 
     def __init__(self) -> None:
         self.requested = False
+        self.number: int = signal.SIGTERM
         self.previous: dict[signal.Signals, Any] = {}  # handlers
 
     def __enter__(self) -> "Stop":
@@ -33,7 +37,7 @@ class Stop:
         self._restore()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        self.requested = True
+        self.requested, self.number = True, number
         if TORCHRUN not in os.environ:
             self._restore()
 

@@ -98,7 +98,7 @@ def _run_epochs(
         _warn_if_flat(trainer)
         save(trainer.make_checkpoint())
         if trainer.world.any(stop.requested):
-            raise Stopped(f"stopped after epoch {len(trainer.history)}")
+            raise Stopped(f"stopped after epoch {len(trainer.history)}", number=stop.number)
     return trainer.history
 
 

@@ -107,7 +107,8 @@ class Trainer:
                 speed = step * loader.order.batch / seconds
                 report(self.epoch_number, step / len(loader), {"loss": loss / step, "images_per_s": speed})
             if halt and step < len(loader):
-                raise Stopped(f"stopped in epoch {self.epoch_number} after {step} of {len(loader)} batches")
+                where = f"in epoch {self.epoch_number} after {step} of {len(loader)} batches"
+                raise Stopped(f"stopped {where}", number=stop.number)
         images = len(loader) * loader.order.batch
         return TrainingPass(self.progress.loss / len(loader), self.progress.wrong / images, speed)
 
