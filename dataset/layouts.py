@@ -17,7 +17,7 @@ def open_source(
 ) -> Source:
     """List a data set.
 
-    `names` is a file of lines "id words" with the words of the classes; `progress` is called with the number of images
+    `names` is a file of class names (dataset/names_file.py); `progress` is called with the number of images
     listed so far. Without `training` the training images are left out where the data set has validation images of its
     own, except in parquet files and WebDataset tars, which are listed whole. Raises BadInput where the folder has none
     of the layouts, or a damaged one.

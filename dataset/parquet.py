@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tencrop.common.errors import BadInput
-from tencrop.dataset.class_names import WNID, adopt_wnids, find_names_file, read_labels_by_index
+from tencrop.dataset.class_names import adopt_wnids, find_names_file, read_labels_by_index
+from tencrop.dataset.names_file import WNID
 from tencrop.dataset.parquet_listing import read_listing
 from tencrop.dataset.parquet_rows import RowGroups
 from tencrop.dataset.source import Entries, Entry, ProgressCallback

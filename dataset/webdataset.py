@@ -7,8 +7,9 @@ from pathlib import Path
 
 from tencrop.common.errors import BadInput
 from tencrop.dataset.byte_range import read_at
-from tencrop.dataset.class_names import WNID, adopt_wnids, find_names_file, read_labels_by_index, read_lines
+from tencrop.dataset.class_names import adopt_wnids, find_names_file, read_labels_by_index
 from tencrop.dataset.folder import list_subfolders
+from tencrop.dataset.names_file import WNID, make_ids, read_lines
 from tencrop.dataset.source import SUFFIXES, Entries, Entry, ProgressCallback
 from tencrop.dataset.split_from_path import WORDS, Split, choose_held_split, infer_split
 from tencrop.dataset.tar import Member, Tars, iter_members
@@ -68,7 +69,7 @@ def _read_labels(root: Path, names: Path | None) -> tuple[Label, ...]:
             f"{root}: its labels are numbers, and no file names the classes",
             f"give the class names in a file, or one per line in {root / CLASSES[0]}",
         )
-    return read_labels_by_index(read_lines(beside), None)
+    return make_ids(read_lines(beside))
 
 
 def _iter_samples(root: Path, path: str, place: int, split: Split, held: bool) -> Iterator[Entry]:

@@ -27,7 +27,10 @@ UsageError: type[Exception] = typer.BadParameter.__mro__[
 Data = Annotated[
     Path, typer.Argument(help="a folder per class, ILSVRC-2012's tars, Kaggle's folders, parquet, or WebDataset tars")
 ]
-Words = Annotated[Path | None, typer.Option(help='file of class names, lines of "id words"')]
+Words = Annotated[
+    Path | None,
+    typer.Option(help='file of class names: lines "id words", one name a line, or JSON of Keras or Hugging Face'),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
 EngineChoice = Annotated[str, typer.Option(help="auto, onnxruntime, tensorrt or openvino")]
 PrecisionChoice = Annotated[
@@ -137,7 +140,10 @@ def import_(
     ] = None,
     resize: Annotated[int | None, typer.Option(help="side in pixels of the image that crops are cut from")] = None,
     labels: Annotated[
-        Path | None, typer.Option(help='class names in the order of the outputs, lines of "wnid words" or of a name')
+        Path | None,
+        typer.Option(
+            help='class names by output: lines "wnid words", one name a line, or JSON of Keras or Hugging Face'
+        ),
     ] = None,
     output: Annotated[str | None, typer.Option(help="logits or probabilities")] = None,
 ) -> None:

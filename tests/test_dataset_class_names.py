@@ -5,38 +5,8 @@ from pathlib import Path
 import pytest
 
 from tencrop.common.errors import BadInput
-from tencrop.dataset.class_names import adopt_wnids, read_labels_by_index, read_names
+from tencrop.dataset.class_names import adopt_wnids, read_labels_by_id, read_labels_by_index, read_names
 from tencrop.model.contract import Label
-
-
-def test_words_may_be_any_unicode(tmp_path: Path) -> None:
-    (tmp_path / "words.txt").write_text("n01 naïve 猫\n", encoding="utf-8")
-    assert read_names(tmp_path / "words.txt") == {"n01": "naïve 猫"}
-
-
-def test_a_byte_order_mark_is_not_part_of_the_first_id(tmp_path: Path) -> None:
-    (tmp_path / "words.txt").write_bytes(b"\xef\xbb\xbfn01 tench\n")
-    assert read_names(tmp_path / "words.txt") == {"n01": "tench"}
-
-
-def test_a_line_without_words_is_bad_input(tmp_path: Path) -> None:
-    (tmp_path / "words.txt").write_text("n01 tench\nn02\n")
-    with pytest.raises(BadInput, match="'n02' has no words"):
-        read_names(tmp_path / "words.txt")
-
-
-@pytest.mark.parametrize("content", [b"n01 t\xffnch\n", None])
-def test_a_labels_file_that_is_not_text_is_bad_input(tmp_path: Path, content: bytes | None) -> None:
-    if content is not None:
-        (tmp_path / "words.txt").write_bytes(content)
-    with pytest.raises(BadInput, match=r"words\.txt: cannot be read"):
-        read_names(tmp_path / "words.txt")
-
-
-def test_a_class_twice_is_bad_input(tmp_path: Path) -> None:
-    (tmp_path / "words.txt").write_text("ant an insect\nant another\n")
-    with pytest.raises(BadInput, match="names 'ant' twice"):
-        read_names(tmp_path / "words.txt")
 
 
 def test_wnids_out_of_order_are_bad_input(tmp_path: Path) -> None:
@@ -47,7 +17,43 @@ def test_wnids_out_of_order_are_bad_input(tmp_path: Path) -> None:
 
 def test_other_ids_may_have_any_order(tmp_path: Path) -> None:
     (tmp_path / "words.txt").write_text("zebra striped\nant small\n")
-    assert list(read_names(tmp_path / "words.txt")) == ["zebra", "ant"]
+    assert list(read_names(tmp_path / "words.txt").words) == ["zebra", "ant"]
+
+
+def test_wnids_out_of_order_in_json_are_bad_input(tmp_path: Path) -> None:
+    (tmp_path / "index.json").write_text('{"0": ["n02119789", "kit_fox"], "1": ["n01440764", "tench"]}')
+    with pytest.raises(BadInput, match=r"index\.json: n01440764 comes after n02119789"):
+        read_names(tmp_path / "index.json")
+
+
+WNIDS = ("n01440764", "n02012849", "n03126707")
+
+
+def test_names_without_ids_are_those_of_as_many_wnids(tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text("tench\ncrane\ncrane\n")
+    assert read_labels_by_id(WNIDS, tmp_path / "words.txt") == (
+        Label("n01440764", "tench"),
+        Label("n02012849", "crane"),
+        Label("n03126707", "crane"),
+    )
+
+
+@pytest.mark.parametrize("ids", [WNIDS[:2], ("a", "b", "c")], ids=["fewer wnids", "other ids"])
+def test_names_without_ids_name_no_other_classes(ids: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text("tench\ncrane\ncrane\n")
+    with pytest.raises(BadInput, match=f"no words for '{ids[0]}' .*it holds names without ids"):
+        read_labels_by_id(ids, tmp_path / "words.txt")
+
+
+def test_names_that_are_the_ids_may_have_any_order(tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text("zebra\nbee\nant\n")
+    assert read_labels_by_id(["ant", "zebra"], tmp_path / "words.txt") == (Label("ant", "ant"), Label("zebra", "zebra"))
+
+
+def test_names_without_ids_leave_the_ids_of_the_data(tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text("tench\ncrane\ncrane\n")
+    assert [label.id for label in read_labels_by_index(WNIDS, tmp_path / "words.txt")] == list(WNIDS)
+    assert [label.id for label in read_labels_by_index((), tmp_path / "words.txt")] == ["tench", "crane #1", "crane #2"]
 
 
 def test_ids_of_the_data_get_their_words_in_any_order_of_lines(tmp_path: Path) -> None:

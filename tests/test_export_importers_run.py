@@ -220,7 +220,7 @@ def test_bad_source_is_one_line_and_nothing_is_written(
         (("--crop", "100000"), "--crop 100000"),
         (("--resize", "30"), "smaller than the net's crop"),
         (("--layout", "nhwc"), "channels in layout nhwc"),
-        (("--labels", "three.txt"), "has 3 lines, the net 7"),
+        (("--labels", "three.txt"), "names 3 classes, the net has 7"),
         (("--labels", "missing.txt"), "missing.txt"),
         (("--mean", "missing.binaryproto"), "missing.binaryproto"),
     ],

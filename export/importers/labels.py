@@ -1,31 +1,33 @@
 """Reads the classes of an imported net, in the order of its outputs."""
 
-from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 from tencrop.common.errors import BadInput
-from tencrop.dataset.class_names import WNID, read_labels_by_index, read_lines
+from tencrop.dataset.names_file import read_names_file
 from tencrop.model.contract import Label
 
 
-def read_labels(file: Path | None, classes: int) -> tuple[Label, ...]:
-    """Read lines "wnid words", in any order of the wnids, or one name a line; without a file number the classes from 0.
+class ImportedLabels(NamedTuple):
+    """The labels of a net, and a line about the ids where the file of names does not state them."""
 
-    Where the first word of any line is no wnid, each line is a name and its own id ("3d printer").
-    Raises BadInput where the number of lines is not the number of classes, or where a wnid occurs twice.
+    labels: tuple[Label, ...]
+    assumed: tuple[str, ...]
+
+
+def read_labels(path: Path | None, classes: int) -> ImportedLabels:
+    """Read a file of class names (dataset/names_file.py), in any order of the wnids; without a file count from 0.
+
+    Raises BadInput where the file has another form, or another number of classes than the net.
     """
-    if file is None:
-        return tuple(Label(str(index), f"class {index}") for index in range(classes))
-    lines = read_lines(file)
-    if len(lines) != classes:
+    if path is None:
+        numbered = tuple(Label(str(index), f"class {index}") for index in range(classes))
+        return ImportedLabels(numbered, ("classes numbered from 0, in the order of the outputs (--labels)",))
+    file = read_names_file(path, any_id=False)
+    if len(file.labels) != classes:
         raise BadInput(
-            f"{file}: has {len(lines)} lines, the net {classes} outputs",
-            "give one line a class, in the order of the outputs",
+            f"{path}: names {len(file.labels)} classes, the net has {classes} outputs",
+            "give one name a class, in the order of the outputs",
         )
-    pairs = [line.split(maxsplit=1) for line in lines]
-    if not all(len(pair) == 2 and WNID.fullmatch(pair[0]) for pair in pairs):
-        return read_labels_by_index(lines, None)
-    id, most = Counter(id for id, _ in pairs).most_common(1)[0]
-    if most > 1:
-        raise BadInput(f"{file}: the wnid {id!r} occurs twice; each output is a class of its own")
-    return tuple(Label(id, words) for id, words in pairs)
+    lines = () if file.has_ids else (f"the names of {path.name} as the ids of the classes (--labels)",)
+    return ImportedLabels(file.labels, lines)

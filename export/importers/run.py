@@ -15,7 +15,7 @@ from tencrop.export.importers.caffe import read_caffe
 from tencrop.export.importers.filter_picture import draw_first_filters
 from tencrop.export.importers.graph_rewrite import find_rounding_operator
 from tencrop.export.importers.input_convention import InputConvention
-from tencrop.export.importers.labels import read_labels
+from tencrop.export.importers.labels import ImportedLabels, read_labels
 from tencrop.export.importers.onnx_file import read_onnx
 from tencrop.export.importers.pixels import list_pixel_assumptions, resolve_pixels
 from tencrop.export.importers.reference import SourceReference, detect_output_kind
@@ -64,7 +64,8 @@ def import_net(path: Path, out: Path, given: InputConvention, labels: Path | Non
     output = detect_output_kind(answers.scores, convention.output, source)
     reference.check_repeatable(answers)
     classes = answers.scores.shape[-1]
-    contract = replace(contract, labels=read_labels(labels, classes))
+    names = read_labels(labels, classes)
+    contract = replace(contract, labels=names.labels)
     net = convert_to_net(source, source_input, pixels, classes, output)
     try:
         tencrop = build_tencrop_graph(net, contract, pixels.rgb_mean)
@@ -73,7 +74,7 @@ def import_net(path: Path, out: Path, given: InputConvention, labels: Path | Non
     parity = _check_parity(net, tencrop, reference.expect(answers, output), source_input)
     metadata = Metadata(
         contract=contract,
-        recipe=_describe_import(reference, convention, output, labels),
+        recipe=_describe_import(reference, convention, output, names),
         parity=parity.to_json(),
         checkpoint_sha256=source.sha256,
         filter_picture=draw_first_filters(source.model, pixels.channels),
@@ -109,7 +110,7 @@ def _read_source(path: Path, given: InputConvention) -> SourceNet:
 
 
 def _describe_import(
-    reference: SourceReference, convention: InputConvention, output: str, labels: Path | None
+    reference: SourceReference, convention: InputConvention, output: str, names: ImportedLabels
 ) -> dict[str, Any]:
     """Plain data for the metadata, in the place of a training recipe."""
     source, source_input = reference.source, reference.source_input
@@ -117,7 +118,7 @@ def _describe_import(
         *source.assumed,
         *source_input.assumed,
         *list_pixel_assumptions(convention, reference.pixels, reference.contract),
-        *([] if labels else ["classes numbered from 0, in the order of the outputs (--labels)"]),
+        *names.assumed,
         *([] if convention.output else [f"outputs that are {output}, going by their sums (--output)"]),
     ]
     return {
