@@ -8,13 +8,17 @@ TOP = 5
 
 
 def top_k(probabilities: np.ndarray, k: int = TOP) -> np.ndarray:
-    """Indices of the k largest of each row, best first; ties go to the lower index. [N,C] -> int64 [N,min(k,C)]"""
-    return np.argsort(-probabilities, axis=-1, kind="stable")[..., :k]
+    """Indices of the k largest of each row, best first; ties go to the lower index. [N,C] -> int64 [N,min(k,C)]
+
+    A row with a value that is not finite is no answer: its indices are -1.
+    """
+    best = np.argsort(-probabilities, axis=-1, kind="stable")[..., :k]
+    return np.where(np.isfinite(probabilities).all(-1, keepdims=True), best, -1)
 
 
 @dataclass(frozen=True)
 class ErrorCounts:
-    """Numbers of images and of wrong answers. An image that could not be decoded is wrong in both."""
+    """Numbers of images and of wrong answers. An image without an answer is wrong in both."""
 
     n: int = 0
     top1_wrong: int = 0
@@ -22,7 +26,7 @@ class ErrorCounts:
 
     @classmethod
     def from_top_k(cls, top: np.ndarray, labels: np.ndarray) -> "ErrorCounts":
-        """Count the errors of `top_k` indices [N,k] against true labels [N]. A row of -1 is an undecodable image."""
+        """Count the errors of `top_k` indices [N,k] against true labels [N]. A row of -1 has no answer."""
         hits = top == labels[:, None]
         return cls(len(labels), int((~hits[:, :1].any(1)).sum()), int((~hits[:, :TOP].any(1)).sum()))
 

@@ -12,6 +12,7 @@ from PIL import Image
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from tencrop.common.errors import WorkFailed
 from tencrop.common.strict_config import STRICT
 from tencrop.model.metrics import top_k
 
@@ -72,13 +73,16 @@ class Probe:
     def choose(cls, predict: Callable[[bytes], np.ndarray], slack: float = 0.0) -> "Probe":
         """Choose the formula image whose top two differ most, so that rounding cannot swap them.
 
-        predict: PNG bytes -> probabilities [C].
+        predict: PNG bytes -> probabilities [C]. Raises WorkFailed where no answer is made of finite numbers.
         """
         answers = {seed: predict(formula_png(seed)) for seed in SEEDS}
+        finite = [seed for seed in SEEDS if np.isfinite(answers[seed]).all()]
+        if not finite:
+            raise WorkFailed("the net's answers to the formula images are not numbers")
 
         def margin(seed: int) -> float:
             return float(np.diff(np.sort(answers[seed])[-2:]).sum())
 
-        clearest = max(SEEDS, key=margin)
+        clearest = max(finite, key=margin)
         top = top_k(answers[clearest])
         return cls(clearest, tuple(map(int, top)), tuple(float(p) for p in answers[clearest][top]), slack)

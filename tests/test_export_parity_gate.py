@@ -18,6 +18,7 @@ from tencrop.export.torch_reference import TorchReference
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.contract import Contract
 from tencrop.model.net_config import NetConfig
+from tencrop.model.tencropfile import OUTPUTS
 
 Files = tuple[onnx.ModelProto, onnx.ModelProto]
 Mutation = Callable[[Checkpoint], Files]
@@ -119,6 +120,16 @@ def put_softmax_after_mean(model: onnx.ModelProto) -> None:
     model.graph.node.append(helper.make_node("Softmax", ["mean_logits"], ["probabilities"], axis=-1))
 
 
+def spoil_views(model: onnx.ModelProto) -> None:
+    """Make the answers of the ten views NaN, and leave their mean as it is."""
+    views, sound = OUTPUTS[1], "sound_views"
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            names[:] = [sound if name == views else name for name in names]
+    model.graph.initializer.append(numpy_helper.from_array(np.array(np.nan, np.float32), "nan"))
+    model.graph.node.append(helper.make_node("Add", [sound, "nan"], [views]))
+
+
 MUTANTS: dict[str, Mutation] = {
     "no LRN": remove_layers("lrn"),
     "k = 1": change_lrn(k=1.0),
@@ -132,6 +143,7 @@ MUTANTS: dict[str, Mutation] = {
     "one view wrong": edit_tencrop(move_one_view),
     "one view's edge wrong": edit_tencrop(move_one_strip),
     "mirrored twice": edit_tencrop(mirror_twice),
+    "views are NaN": edit_tencrop(spoil_views),
     "softmax after the mean": edit_tencrop(put_softmax_after_mean),
 }
 SOURCE_MUTANTS: dict[str, Mutation] = {

@@ -24,6 +24,18 @@ def test_fewer_classes_than_k_give_them_all() -> None:
     assert top_k(np.array([[0.2, 0.5, 0.3]])).tolist() == [[1, 2, 0]]
 
 
+@pytest.mark.parametrize("worst", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("where", [slice(None), 0, 1, 2], ids=["all", "0", "1", "2"])
+def test_a_row_that_is_not_all_numbers_is_wrong(where: int | slice, worst: float) -> None:
+    rows = np.array([[0.2, 0.5, 0.3]] * 2)
+    rows[1, where] = worst
+    assert top_k(rows).tolist() == [[1, 2, 0], [-1, -1, -1]]
+    assert top_k(rows[1]).tolist() == [-1, -1, -1]
+    for label in range(3):
+        counts = ErrorCounts.from_top_k(top_k(rows), np.array([1, label]))
+        assert counts == ErrorCounts(n=2, top1_wrong=1, top5_wrong=1)
+
+
 def test_counts_are_the_images_that_missed_the_first_and_the_first_five() -> None:
     top = np.array([[7, 1, 2, 3, 4], [1, 7, 2, 3, 4], [1, 2, 3, 4, 7], [1, 2, 3, 4, 5]])
     assert ErrorCounts.from_top_k(top, np.array([7, 7, 7, 7])) == ErrorCounts(n=4, top1_wrong=3, top5_wrong=1)

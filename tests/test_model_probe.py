@@ -3,8 +3,10 @@
 import io
 
 import numpy as np
+import pytest
 from PIL import Image
 
+from tencrop.common.errors import WorkFailed
 from tencrop.model.probe import SEEDS, TOLERANCE, Probe, formula_image, formula_png
 
 
@@ -41,3 +43,11 @@ def test_the_chosen_image_is_the_one_whose_top_two_differ_most() -> None:
     answers[formula_png(3)] = np.array([0.05, 0.05, 0.9])
     probe = Probe.choose(lambda png: answers[png], slack=0.5)
     assert probe == Probe(3, (2, 0, 1), (0.9, 0.05, 0.05), 0.5)
+
+
+def test_an_image_without_an_answer_is_not_chosen() -> None:
+    answers = {formula_png(seed): np.array([np.nan, np.nan]) for seed in SEEDS}
+    with pytest.raises(WorkFailed, match="not numbers"):
+        Probe.choose(lambda png: answers[png])
+    answers[formula_png(7)] = np.array([0.6, 0.4])
+    assert Probe.choose(lambda png: answers[png]) == Probe(7, (0, 1), (0.6, 0.4))

@@ -12,6 +12,7 @@ from support.epoch_records import make_record
 from support.tiny_recipe import OVERRIDES, ignore_progress
 
 from tencrop.dataset.prepared_store import PreparedStore
+from tencrop.model.metrics import ErrorCounts
 from tencrop.model.ten_crop_net import TenCropNet
 from tencrop.training.epoch_record import TrainingPass
 from tencrop.training.loader import Loader
@@ -120,6 +121,14 @@ def test_padding_of_the_last_batch_is_never_counted(
     counts = trainer.validate()
     labels = tiny_prepared.labels[tiny_prepared.validation]
     assert (counts.n, counts.top1_wrong) == (len(labels), (labels != 1).sum())
+
+
+def test_images_without_an_answer_count_as_wrong(
+    trainer: Trainer, tiny_prepared: PreparedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "center", lambda images: torch.full((len(images), 3), torch.nan))
+    images = int(tiny_prepared.validation.sum())
+    assert trainer.validate() == ErrorCounts(images, images, images)
 
 
 @pytest.mark.parametrize("noise", [True, False])
