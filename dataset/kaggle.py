@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tencrop.common.errors import BadInput
+from tencrop.dataset.account import Inventory
 from tencrop.dataset.class_names import find_names_file, read_labels_by_id, read_names
 from tencrop.dataset.folder import Folder, list_class_images, list_subfolders
 from tencrop.dataset.source import Entries, Entry, ProgressCallback
@@ -18,6 +19,7 @@ def open_kaggle(root: Path, names: Path | None, progress: ProgressCallback, trai
     Without `training` train/ is left out where there is val/. Raises BadInput where the csv does not fit the validation
     images, and where nothing names the classes.
     """
+    inventory = Inventory()
     train, held = root / IMAGES / "train", root / IMAGES / "val"
     names = find_names_file(root, names)
     classes: list[str] = []
@@ -30,19 +32,24 @@ def open_kaggle(root: Path, names: Path | None, progress: ProgressCallback, trai
     index = {wnid: label for label, wnid in enumerate(classes)}
 
     def iter_entries() -> Iterator[Entry]:
-        for wnid in classes if train.is_dir() and (training or not held.is_dir()) else ():
-            yield from (Entry(id, index[wnid], False) for id in list_class_images(root, train / wnid))
+        if train.is_dir() and (training or not held.is_dir()):
+            for wnid in classes:
+                yield from (Entry(id, index[wnid], False) for id in list_class_images(root, train / wnid, inventory))
         if held.is_dir():
-            yield from _iter_validation(root, held, index)
+            yield from _iter_validation(root, held, index, inventory)
 
-    return Folder(root, read_labels_by_id(classes, names), Entries.collect(root, iter_entries(), progress))
+    for unread in (train, root / IMAGES / "test"):
+        if unread.is_dir() and held.is_dir() and not (training and unread == train):
+            inventory.note_unread(f"{unread.name}/")
+    entries = Entries.collect(root, iter_entries(), progress)
+    return Folder(root, read_labels_by_id(classes, names), entries, inventory)
 
 
-def _iter_validation(root: Path, held: Path, index: dict[str, int]) -> Iterator[Entry]:
+def _iter_validation(root: Path, held: Path, index: dict[str, int], inventory: Inventory) -> Iterator[Entry]:
     """List val/*.JPEG, each with a line in the csv."""
     file = root / SOLUTION
     wnids = _read_solution(file)
-    ids = list_class_images(root, held)
+    ids = list_class_images(root, held, inventory)
     stems = {Path(id).stem for id in ids}
     if stems != wnids.keys():
         odd = sorted(stems ^ wnids.keys())[0]

@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from tencrop.common.errors import BadInput
+from tencrop.dataset.account import Inventory
 from tencrop.dataset.folder import list_subfolders, open_folder
 from tencrop.dataset.ilsvrc import DEVKIT, TRAIN, VALIDATION, open_ilsvrc
 from tencrop.dataset.kaggle import IMAGES, open_kaggle
 from tencrop.dataset.parquet import open_parquet
-from tencrop.dataset.source import ProgressCallback, Source, ignore_progress
+from tencrop.dataset.source import NoImages, ProgressCallback, Source, ignore_progress
 from tencrop.dataset.walk import walk
 from tencrop.dataset.webdataset import find_webdataset_tars, open_webdataset
 
@@ -19,14 +20,22 @@ def open_source(
 
     `names` is a file of class names (dataset/names_file.py); `progress` is called with the number of images
     listed so far. Without `training` the training images are left out where the data set has validation images of its
-    own, except in parquet files and WebDataset tars, which are listed whole. Raises BadInput where the folder has none
-    of the layouts, or a damaged one.
+    own, and these have labels. Raises BadInput where the folder has none of the layouts, or a damaged one.
     """
     if not root.is_dir():
         raise BadInput(
             f"{root}: no such folder",
             "give one that holds a folder per class, ILSVRC's or WebDataset tars, or parquet files",
         )
+    try:
+        return _open(root, names, progress, training)
+    except NoImages:
+        if training:
+            raise
+        return _open(root, names, progress, True)
+
+
+def _open(root: Path, names: Path | None, progress: ProgressCallback, training: bool) -> Source:
     if any((root / name).is_file() for name in (TRAIN, VALIDATION)):
         return open_ilsvrc(root, names, progress, training)
     if (root / IMAGES).is_dir():
@@ -35,17 +44,17 @@ def open_source(
         return open_ilsvrc(root, names, progress, training)
     parquet = _find_parquet_files(root)
     if parquet:
-        return open_parquet(root, parquet, names, progress)
+        return open_parquet(root, parquet, names, progress, training)
     tars = find_webdataset_tars(root)
     if tars:
-        return open_webdataset(root, tars, names, progress)
+        return open_webdataset(root, tars, names, progress, training)
     return open_folder(root, names, progress, training)
 
 
 def _find_parquet_files(root: Path) -> list[str]:
     """List the paths below `root`, without hidden folders and files."""
     found = []
-    for place, files in walk(root):
+    for place, files in walk(root, Inventory()):
         inside = place.relative_to(root)
         found += [
             (inside / name).as_posix() for name in files if name.endswith(".parquet") and not name.startswith(".")

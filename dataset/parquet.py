@@ -12,12 +12,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tencrop.common.errors import BadInput
+from tencrop.dataset.account import WITHOUT_LABEL, Inventory
 from tencrop.dataset.class_names import adopt_wnids, find_names_file, read_labels_by_index
 from tencrop.dataset.names_file import WNID
 from tencrop.dataset.parquet_listing import read_listing
 from tencrop.dataset.parquet_rows import RowGroups
-from tencrop.dataset.source import Entries, Entry, ProgressCallback
-from tencrop.dataset.split_from_path import choose_held_split, infer_split
+from tencrop.dataset.source import Entries, Entry, NoImages, ProgressCallback
+from tencrop.dataset.split_from_path import choose_files, choose_held_split, infer_split
 from tencrop.model.contract import Label
 
 
@@ -29,6 +30,7 @@ class Parquet:
     labels: tuple[Label, ...]
     entries: Entries
     rows: RowGroups
+    inventory: Inventory
 
     def read(self, entry: Entry) -> bytes:
         """Read image.bytes; a null is no bytes. Raises OSError where the file is missing or damaged."""
@@ -46,32 +48,40 @@ class _Rows(NamedTuple):
     words: list[str]  # class names in the schema; empty where it has none
 
 
-def open_parquet(root: Path, found: list[str], names: Path | None, progress: ProgressCallback) -> Parquet:
+def open_parquet(
+    root: Path,
+    found: list[str],
+    names: Path | None,
+    progress: ProgressCallback,
+    training: bool = True,
+) -> Parquet:
     """List the rows of the files `found` below `root`. Ids are image.path where that is unique, else file and row.
 
-    Raises BadInput where a file is damaged or lacks the columns, and where nothing names the classes.
+    Without `training` the files of the training split are left out where there are others. Raises BadInput where a file
+    is damaged or lacks the columns, and where nothing names the classes; NoImages where no row has a label.
     """
+    inventory = Inventory()
     splits = {path: infer_split(path) for path in sorted(found)}
     held = choose_held_split(splits.values())
-    files = tuple(path for path, split in splits.items() if split in ("train", held))
+    files = tuple(choose_files(splits, training, inventory))
     tables: list[_Rows] = []
     for place, path in enumerate(files):
-        tables.append(_list_rows(root, path, place, splits[path] == held, splits[path] == "test"))
+        tables.append(_list_rows(root, path, place, splits[path] == held, splits[path] == "test", inventory))
         progress(sum(len(table.labels) for table in tables))
     paths, ids = (pa.concat_arrays([table[column] for table in tables]) for column in (0, 1))
     labels, validation, places = (np.concatenate([table[column] for table in tables]) for column in (2, 3, 4))
     classes = _read_classes(root, files, tables, names)
     if not len(labels):
-        raise BadInput(f"{root}: its parquet files hold no labelled rows")
+        raise NoImages(f"{root}: its parquet files hold no labelled rows")
     if labels.max() >= len(classes):
         raise BadInput(f"{root}: holds label {labels.max()}, but only {len(classes)} classes are named")
     unique = not paths.null_count and pc.count_distinct(paths).as_py() == len(paths)
     entries = Entries.from_columns(root, paths if unique else ids, labels, validation, places)
     checked = adopt_wnids(root, classes, _find_wnids(paths, labels))
-    return Parquet(root, checked, entries, RowGroups(tuple(root / path for path in files)))
+    return Parquet(root, checked, entries, RowGroups(tuple(root / path for path in files)), inventory)
 
 
-def _list_rows(root: Path, path: str, place: int, held: bool, test: bool) -> _Rows:
+def _list_rows(root: Path, path: str, place: int, held: bool, test: bool, inventory: Inventory) -> _Rows:
     """List labels and paths of one file, without the image bytes. In a test split, rows with label -1 are left out."""
     file = root / path
     try:
@@ -91,6 +101,9 @@ def _list_rows(root: Path, path: str, place: int, held: bool, test: bool) -> _Ro
     good = labels >= 0
     if not test and not good.all():
         raise BadInput(f"{file}: row {int(np.argmin(good))} has no label", "only a test split may be without labels")
+    inventory.see(len(labels))
+    if not good.all():
+        inventory.leave_out(WITHOUT_LABEL, path, int((~good).sum()))
     ids = pa.array([f"{path}/{row:07d}" for row in np.flatnonzero(good)], pa.string())
     return _Rows(paths.filter(pa.array(good)), ids, labels[good], np.full(len(ids), held), places[good], words)
 

@@ -16,11 +16,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from safetensors.numpy import save
 
 from tencrop.common.atomic import atomic_path, write_atomic
 from tencrop.common.errors import BadInput, WorkFailed
+from tencrop.dataset.account import Account
 from tencrop.dataset.holdout import choose_holdout
 from tencrop.dataset.prepared_document import PreparationPlan, PreparedDocument
 from tencrop.dataset.prepared_part import QUALITY, PartWriter, PixelSums
@@ -60,7 +62,8 @@ def prepare(source: Source, out: Path, holdout: float, progress: Callable[[int],
         write_atomic(out / STATISTICS, save(statistics.to_tensors()))
         with atomic_path(out / INDEX) as partial:
             pq.write_table(index, partial)
-        document = _summarize(plan, index)
+        account = Account.close(source.inventory, len(entries), _undecodable(index), _find_duplicates(index))
+        document = _summarize(plan, index, account)
         write_atomic(out / DOCUMENT, document.to_json() + "\n")
         return document
 
@@ -130,7 +133,22 @@ def _prepare_parts(
     return pa.concat_tables(tables), sums
 
 
-def _summarize(plan: PreparationPlan, index: pa.Table) -> PreparedDocument:
+def _undecodable(index: pa.Table) -> list[str]:
+    """The reason of each image that could not be decoded."""
+    reasons: list[str] = index["reason"].filter(pc.not_equal(index["reason"], "")).to_pylist()
+    return reasons
+
+
+def _find_duplicates(index: pa.Table) -> list[str]:
+    """The ids of the validation images whose bytes are those of a training image."""
+    held = index["validation"]
+    trained = index["sha256"].filter(pc.invert(held)).drop_null()
+    twice = pc.is_in(index["sha256"], pa.array(trained.to_pylist(), trained.type))
+    ids: list[str] = index["id"].filter(pc.and_(held, twice)).to_pylist()
+    return ids
+
+
+def _summarize(plan: PreparationPlan, index: pa.Table, account: Account) -> PreparedDocument:
     sizes, validation = index["bytes"].to_numpy(), index["validation"].to_numpy()
     decoded = sizes > 0
     return PreparedDocument(
@@ -139,4 +157,5 @@ def _summarize(plan: PreparationPlan, index: pa.Table) -> PreparedDocument:
         validation=int((decoded & validation).sum()),
         undecodable=index["id"].filter(pa.array(~decoded)).to_pylist(),
         bytes_per_image=round(float(sizes[decoded].mean())),
+        account=account.to_json(),
     )

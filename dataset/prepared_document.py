@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tencrop.common.atomic import write_atomic
 from tencrop.common.errors import BadInput
@@ -46,3 +47,4 @@ class PreparedDocument(PreparationPlan):
     validation: int
     undecodable: list[str]  # ids of the images that were left out
     bytes_per_image: int  # mean
+    account: dict[str, Any]  # of all images of the source, as Account.to_json writes it

@@ -3,11 +3,13 @@
 Its files are written in the order part-00000.bin (JPEGs end to end), part-00000.npz (sums), part-00000.parquet (table).
 """
 
+import hashlib
 import io
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
@@ -23,6 +25,9 @@ from tencrop.images.errors import ImageError
 from tencrop.model.contract import Contract
 
 QUALITY = 95  # of the JPEGs, with chroma at full resolution
+TABLE = SCHEMA.append(pa.field("sha256", pa.binary(32))).append(  # of the original; null where it was not read
+    pa.field("reason", pa.string())  # code of the error of an original that cannot be decoded, else empty
+)
 
 
 @dataclass(frozen=True)
@@ -63,17 +68,18 @@ class PartWriter:
         if complete := _read_part(table_file, sums_file):
             return complete
         sums = PixelSums.zeros(self.contract.resize)
-        rows: list[tuple[str, int, bool, int, int, int]] = []
+        rows: list[tuple[Any, ...]] = []
         start = 0
         with atomic_path(name.with_suffix(".bin")) as partial, partial.open("wb") as packed:
             results = self.pool.map(lambda entry: _prepare_image(self.source, entry, self.contract), entries)
-            for entry, validation, (pixels, jpeg, products) in zip(entries, held, results, strict=True):
-                packed.write(jpeg)
-                rows.append((entry.id, entry.label, bool(validation), part, start, len(jpeg)))
-                start += len(jpeg)
-                if pixels is not None and not validation:
-                    sums.add(1, pixels, products)
-        table = pa.Table.from_pylist([dict(zip(SCHEMA.names, row, strict=True)) for row in rows], schema=SCHEMA)
+            for entry, validation, image in zip(entries, held, results, strict=True):
+                packed.write(image.jpeg)
+                place = (part, start, len(image.jpeg))
+                rows.append((entry.id, entry.label, bool(validation), *place, image.sha256, image.reason))
+                start += len(image.jpeg)
+                if image.pixels is not None and not validation:
+                    sums.add(1, image.pixels, image.products)
+        table = pa.Table.from_pylist([dict(zip(TABLE.names, row, strict=True)) for row in rows], schema=TABLE)
         with atomic_path(sums_file) as partial, partial.open("wb") as file:
             np.savez(file, n=sums.n, image=sums.image, colour=sums.colour)
         with atomic_path(table_file) as partial:
@@ -82,27 +88,38 @@ class PartWriter:
 
 
 def _read_part(table_file: Path, sums_file: Path) -> tuple[pa.Table, PixelSums] | None:
-    """Read a part's table and sums; None where one of them is missing or damaged."""
+    """Read a part's table and sums; None where one of them is missing, damaged or of version 0.1."""
     try:
         with (
             sums_file.open("rb") as file,
             np.load(file) as stored,
         ):  # np.load leaves a damaged file open, given its path
-            return pq.read_table(table_file), PixelSums(stored["n"], stored["image"], stored["colour"])
+            table = pq.read_table(table_file)
+            sums = PixelSums(stored["n"], stored["image"], stored["colour"])
+            return (table, sums) if table.schema == TABLE else None
     except (OSError, EOFError, ValueError, KeyError, BadZipFile, pa.ArrowException):
         return None
 
 
-def _prepare_image(source: Source, entry: Entry, contract: Contract) -> tuple[np.ndarray | None, bytes, np.ndarray]:
-    """Decode an image; returns its pixels, their JPEG, and the sum of pixel x pixel^T.
+class _Prepared(NamedTuple):
+    """A prepared image; one that cannot be decoded has a reason, no pixels and no JPEG."""
 
-    An image that cannot be decoded gives no pixels and no bytes.
-    """
+    sha256: bytes | None  # of the original; None where it was not read
+    reason: str = ""
+    pixels: np.ndarray | None = None
+    jpeg: bytes = b""
+    products: np.ndarray = np.zeros((3, 3))  # sum of pixel x pixel^T
+
+
+def _prepare_image(source: Source, entry: Entry, contract: Contract) -> _Prepared:
+    sha256 = None
     try:
-        pixels, _ = decode(source.read(entry), contract)
-    except ImageError:
-        return None, b"", np.zeros((3, 3))
+        encoded = source.read(entry)
+        sha256 = hashlib.sha256(encoded).digest()
+        pixels, _ = decode(encoded, contract)
+    except ImageError as error:
+        return _Prepared(sha256, error.code)
     packed = io.BytesIO()
     Image.fromarray(pixels).save(packed, "JPEG", quality=QUALITY, subsampling=0)
     flat = pixels.reshape(-1, 3).astype(np.float64)
-    return pixels, packed.getvalue(), flat.T @ flat
+    return _Prepared(sha256, "", pixels, packed.getvalue(), flat.T @ flat)

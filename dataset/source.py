@@ -11,12 +11,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tencrop.common.errors import BadInput
+from tencrop.dataset.account import Inventory
 from tencrop.model.contract import Label
 
 BLOCK = 10_000  # entries that are Python objects at the same time
 SUFFIXES = frozenset([".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"])
 
 ProgressCallback = Callable[[int], None]  # called with the number of images listed so far
+
+
+class NoImages(BadInput):
+    """The files of a data set hold no labelled image."""
 
 
 class Entry(NamedTuple):
@@ -39,7 +44,7 @@ class Entries(Sequence[Entry]):
 
     @classmethod
     def collect(cls, root: Path, entries: Iterable[Entry], progress: ProgressCallback) -> "Entries":
-        """Collect entries from an iterable. Raises BadInput where there are none, or where two have the same id."""
+        """Collect entries. Raises NoImages where there are none, BadInput where two have the same id."""
         stream, ids, columns = iter(entries), [], []
         count = 0
         while block := list(islice(stream, BLOCK)):
@@ -49,7 +54,7 @@ class Entries(Sequence[Entry]):
             columns.append((labels, validation, np.array([entry.place for entry in block], np.int64)))
             progress(count := count + len(block))
         if not columns:
-            raise BadInput(f"{root}: holds no images ({', '.join(sorted(SUFFIXES))})")
+            raise NoImages(f"{root}: holds no images ({', '.join(sorted(SUFFIXES))})")
         labels, validation, places = (np.concatenate(column) for column in zip(*columns, strict=True))
         return cls.from_columns(root, pa.concat_arrays(ids), labels, validation, places)
 
@@ -109,10 +114,15 @@ class Source(Protocol):
     def entries(self) -> Entries:
         """The images, in the order in which they are read fastest."""
 
+    @property
+    def inventory(self) -> Inventory:
+        """What was seen and left out when the images were listed."""
+
     def read(self, entry: Entry) -> bytes:
         """Read the encoded image. Several threads may call this at once.
 
-        Raises OSError where it is missing, ImageTooLarge before an image of more than MAX_BYTES is read.
+        Raises OSError where it has vanished since it was listed, ImageMissing for a link whose target is missing,
+        ImageTooLarge before an image of more than MAX_BYTES is read.
         """
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tencrop.common.errors import BadInput
+from tencrop.dataset.account import Inventory
 from tencrop.dataset.byte_range import read_at
 from tencrop.dataset.source import Entries, Entry
 from tencrop.images.limits import check_bytes
@@ -33,6 +34,7 @@ class Tars:
     labels: tuple[Label, ...]
     entries: Entries
     files: tuple[Path, ...]
+    inventory: Inventory
 
     def read(self, entry: Entry) -> bytes:
         """Read an image. Raises ImageTooLarge before a large one is read, OSError where the tar is too short."""
@@ -41,11 +43,11 @@ class Tars:
         return read_at(self.files[file], start, size)
 
 
-def iter_members(file: Path, inner: Member | None = None) -> Iterator[Member]:
+def iter_members(file: Path, inventory: Inventory, inner: Member | None = None) -> Iterator[Member]:
     """Yield the regular, visible files of an uncompressed tar, or of the tar `inner` in it, in the archive's order.
 
-    Only headers are read. In a name that is not UTF-8, odd bytes become \\xNN. Raises BadInput where the tar is damaged
-    or ends early; tarfile alone would take an unreadable header for the end.
+    Others are passed over, but for folders. Only headers are read. In a name that is not UTF-8, odd bytes become \\xNN.
+    Raises BadInput where the tar is damaged or ends early; tarfile alone would take an unreadable header for the end.
     """
     where = f"{file}: {inner.name}" if inner else str(file)
     try:
@@ -60,7 +62,10 @@ def iter_members(file: Path, inner: Member | None = None) -> Iterator[Member]:
                     name = (
                         info.name.encode(errors="surrogateescape").decode(errors="backslashreplace").removeprefix("./")
                     )
-                    if info.isreg() and not info.issparse() and not name.rpartition("/")[2].startswith("."):
+                    if not info.isreg() or info.issparse() or name.rpartition("/")[2].startswith("."):
+                        if not info.isdir():
+                            inventory.pass_over(name)
+                    else:
                         yield Member(name, window.start + info.offset_data, info.size)
                 window.seek(tar.offset)
                 if window.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):

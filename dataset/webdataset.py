@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tencrop.common.errors import BadInput
+from tencrop.dataset.account import WITHOUT_LABEL, WITHOUT_PAIR, Inventory
 from tencrop.dataset.byte_range import read_at
 from tencrop.dataset.class_names import adopt_wnids, find_names_file, read_labels_by_index
 from tencrop.dataset.folder import list_subfolders
 from tencrop.dataset.names_file import WNID, make_ids, read_lines
 from tencrop.dataset.source import SUFFIXES, Entries, Entry, ProgressCallback
-from tencrop.dataset.split_from_path import WORDS, Split, choose_held_split, infer_split
+from tencrop.dataset.split_from_path import WORDS, Split, choose_files, choose_held_split, infer_split
 from tencrop.dataset.tar import Member, Tars, iter_members
 from tencrop.model.contract import Label
 
@@ -20,21 +21,29 @@ LABELS = ("cls", "json")  # a sample's label is in the first of these that it ha
 MAX_LABEL = 1 << 20  # bytes that are read of a file with a label
 
 
-def open_webdataset(root: Path, tars: list[str], names: Path | None, progress: ProgressCallback) -> Tars:
+def open_webdataset(
+    root: Path,
+    tars: list[str],
+    names: Path | None,
+    progress: ProgressCallback,
+    training: bool = True,
+) -> Tars:
     """List the images of `tars`, paths below `root`. An image's id is <tar>/<key>.<suffix>.
 
-    Raises BadInput where a sample has no label or no image.
+    Without `training` the tars of the training split are left out where there are others. Raises BadInput where a
+    sample has no label or no image, NoImages where there is none.
     """
+    inventory = Inventory()
     splits = {path: infer_split(path) for path in tars}
     held = choose_held_split(splits.values())
-    wanted = [path for path, split in splits.items() if split in ("train", held)]
+    wanted = choose_files(splits, training, inventory)
     files = tuple(root / path for path in wanted)
     labels = _read_labels(root, names)
     seen: dict[int, set[str]] = defaultdict(set)
 
     def iter_entries() -> Iterator[Entry]:
         for place, path in enumerate(wanted):
-            for entry in _iter_samples(root, path, place, splits[path], splits[path] == held):
+            for entry in _iter_samples(root, path, place, splits[path], splits[path] == held, inventory):
                 if entry.label >= len(labels):
                     raise BadInput(
                         f"{root}: {entry.id} has label {entry.label}, but only {len(labels)} classes are named"
@@ -44,7 +53,7 @@ def open_webdataset(root: Path, tars: list[str], names: Path | None, progress: P
                 yield entry
 
     entries = Entries.collect(root, iter_entries(), progress)
-    return Tars(root, adopt_wnids(root, labels, seen), entries, files)
+    return Tars(root, adopt_wnids(root, labels, seen), entries, files, inventory)
 
 
 def find_webdataset_tars(root: Path) -> list[str]:
@@ -72,20 +81,22 @@ def _read_labels(root: Path, names: Path | None) -> tuple[Label, ...]:
     return make_ids(read_lines(beside))
 
 
-def _iter_samples(root: Path, path: str, place: int, split: Split, held: bool) -> Iterator[Entry]:
+def _iter_samples(root: Path, path: str, place: int, split: Split, held: bool, inventory: Inventory) -> Iterator[Entry]:
     """List the images of one tar. In a test split, samples without a label are left out."""
     file = root / path
     samples: dict[str, dict[str, Member]] = defaultdict(dict)  # one tar's samples fit in memory
-    for member in iter_members(file):
+    for member in iter_members(file, inventory):
         folder, slash, base = member.name.rpartition("/")
         stem, _, extension = base.partition(".")
         if extension.lower() in samples[folder + slash + stem]:
             raise BadInput(f"{file}: holds {member.name} twice", "write the tar again")
         samples[folder + slash + stem][extension.lower()] = member
+    inventory.see(len(samples))
     for key, parts in samples.items():
         image = next((part for extension, part in parts.items() if f".{extension}" in SUFFIXES), None)
         label = next((parts[kind] for kind in LABELS if kind in parts), None)
         if label is None and (split == "test" or image is None):
+            inventory.leave_out(WITHOUT_PAIR if image is None else WITHOUT_LABEL, f"{path}/{key}")
             continue
         if label is None or image is None:
             missing = "image" if label else "label (.cls or .json)"

@@ -19,7 +19,7 @@ from tencrop.dataset.source import Entry, Source
 from tencrop.evaluation.plan import Plan
 from tencrop.evaluation.prediction_records import SCHEMA, chunk_table, write_records
 from tencrop.images.decode import decode
-from tencrop.images.errors import ImageError
+from tencrop.images.errors import Failure, ImageError
 from tencrop.model.contract import Contract
 from tencrop.runtime.cores import cores
 from tencrop.runtime.engine import batch_size, engine_signature
@@ -27,7 +27,7 @@ from tencrop.runtime.ensemble import Predictor
 
 MAX_SHARE = 4  # images of a chunk that one decoding task takes
 
-Decoded = list[bool]  # for each of some images, whether it could be decoded
+Failures = list[Failure]  # for each of some images
 
 
 def part_path(out: Path, chunk: int) -> Path:
@@ -63,11 +63,11 @@ def evaluate_chunks(plan: Plan, chunks: Sequence[int], out: Path, model: Predict
     Raises WorkFailed where an image is gone or a part file cannot be written; the part files before it stay.
     """
     size = batch_size(model.engine)
-    for chunk, images, decoded in _decode_chunks(plan, chunks, model.contract, size):
+    for chunk, images, failures in _decode_chunks(plan, chunks, model.contract, size):
         entries, labels = plan.chunk(chunk)
         batches = [model.forward(images[start : start + size]) for start in range(0, len(images), size)]
         mean, views = (np.concatenate(arrays)[: len(entries)] for arrays in zip(*batches, strict=True))
-        table = chunk_table(entries, labels, decoded, mean, views)
+        table = chunk_table(entries, labels, failures, mean, views)
         try:
             write_records(part_path(out, chunk), table)
         except OSError as error:
@@ -83,16 +83,16 @@ class _Decoding(NamedTuple):
 
     chunk: int
     images: np.ndarray  # uint8 [k * batch size,R,R,3]; zeros behind the last image and where one cannot be decoded
-    tasks: list[Future[Decoded]]
+    tasks: list[Future[Failures]]
 
-    def wait(self) -> tuple[int, np.ndarray, Decoded]:
-        """Return (chunk, images, which images could be decoded) when all are. Raises as `_decode_into` does."""
-        return self.chunk, self.images, [decoded for task in self.tasks for decoded in task.result()]
+    def wait(self) -> tuple[int, np.ndarray, Failures]:
+        """Return (chunk, images, failures) when all images are decoded. Raises as `_decode_into` does."""
+        return self.chunk, self.images, [failure for task in self.tasks for failure in task.result()]
 
 
 def _decode_chunks(
     plan: Plan, chunks: Sequence[int], contract: Contract, size: int
-) -> Iterator[tuple[int, np.ndarray, Decoded]]:
+) -> Iterator[tuple[int, np.ndarray, Failures]]:
     """Yield each chunk as `_Decoding.wait` gives it, with the next chunk already in the threads."""
     pool = ThreadPoolExecutor(cores(), "decode")
     share = max(1, min(MAX_SHARE, plan.chunk_size // cores()))
@@ -116,19 +116,19 @@ def _decode_chunks(
         pool.shutdown(cancel_futures=True)  # waits for the tasks that already run
 
 
-def _decode_share(squares: np.ndarray, data: Source, entries: Sequence[Entry], contract: Contract) -> Decoded:
+def _decode_share(squares: np.ndarray, data: Source, entries: Sequence[Entry], contract: Contract) -> Failures:
     return [_decode_into(square, data, entry, contract) for square, entry in zip(squares, entries, strict=True)]
 
 
-def _decode_into(square: np.ndarray, data: Source, entry: Entry, contract: Contract) -> bool:
-    """Return False, and leave the square, where the file is no image. Raises WorkFailed where the file is gone."""
+def _decode_into(square: np.ndarray, data: Source, entry: Entry, contract: Contract) -> Failure:
+    """Return why the image cannot be decoded, and then leave the square. Raises WorkFailed where the file is gone."""
     try:
         square[...] = decode(data.read(entry), contract)[0]
-    except ImageError:
-        return False
+    except ImageError as error:
+        return error.failure
     except OSError as error:
         why = error.strerror or error
         raise WorkFailed(
             f"{data.root}: {entry.id} is listed but {why}", "finished images are kept for --resume"
         ) from None
-    return True
+    return Failure()

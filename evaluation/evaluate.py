@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tencrop.common.atomic import write_atomic
+from tencrop.dataset.account import Account
 from tencrop.dataset.source import Source
 from tencrop.evaluation.chunks import evaluate_chunks, is_complete, part_path, run_fingerprint
 from tencrop.evaluation.plan import Plan, plan_evaluation
@@ -139,6 +140,9 @@ def _summarize(plan: Plan, model: Predictor, table: pa.Table) -> Summary:
         subset=plan.subset,
         available=plan.available,
         published=_published_errors(model),
+        account=Account.close(
+            plan.data.inventory, len(plan.data.entries), table["reason"].filter(table["undecodable"]).to_pylist()
+        ),
     )
 
 

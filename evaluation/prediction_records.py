@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from tencrop.common.atomic import atomic_path
 from tencrop.common.errors import BadInput
 from tencrop.dataset.source import Entry
+from tencrop.images.errors import Failure
 from tencrop.model.contract import CENTER_VIEW
 from tencrop.model.metrics import TOP, ErrorCounts, top_k
 
@@ -25,26 +26,34 @@ SCHEMA = pa.schema(
         "center_probabilities": TOP_PROBABILITIES,
         "ten_crop_indices": TOP_INDICES,
         "ten_crop_probabilities": TOP_PROBABILITIES,
+        "reason": pa.string(),  # code of the image's error, as in HTTP answers; empty where it could be decoded
+        "message": pa.string(),  # the error in words
     }
 )
-NO_ANSWER = SCHEMA.get_field_index("no_answer")
-SCHEMA_0_1 = SCHEMA.remove(NO_ANSWER)  # of version 0.1, which called an image without an answer undecodable
+ADDED = {"no_answer": False, "reason": "", "message": ""}  # columns that version 0.1 did not write, and their values
 
 
 def chunk_table(
-    entries: Sequence[Entry], labels: Sequence[int], decoded: Sequence[bool], mean: np.ndarray, views: np.ndarray
+    entries: Sequence[Entry],
+    labels: Sequence[int],
+    failures: Sequence[Failure],
+    mean: np.ndarray,
+    views: np.ndarray,
 ) -> pa.Table:
     """The rows of one chunk of n images, from probabilities `mean` [n,C] and `views` [n,10,C].
 
-    Probabilities of an image that was not `decoded` are ignored.
+    Probabilities of an image that could not be decoded are ignored.
     """
     finite = [bool(np.isfinite(row).all()) for row in mean]
-    answered = [is_image and is_finite for is_image, is_finite in zip(decoded, finite, strict=True)]
+    undecodable = [bool(failure.reason) for failure in failures]
+    answered = [not lost and is_finite for lost, is_finite in zip(undecodable, finite, strict=True)]
     columns: dict[str, list[object]] = {
         "id": [entry.id for entry in entries],
         "label": list(labels),
-        "undecodable": [not is_image for is_image in decoded],
-        "no_answer": [is_image and not is_finite for is_image, is_finite in zip(decoded, finite, strict=True)],
+        "undecodable": list(undecodable),
+        "no_answer": [not lost and not is_finite for lost, is_finite in zip(undecodable, finite, strict=True)],
+        "reason": [failure.reason for failure in failures],
+        "message": [failure.message for failure in failures],
     }
     for kind, probabilities in (("center", views[:, CENTER_VIEW]), ("ten_crop", mean)):
         top = top_k(probabilities)
@@ -55,14 +64,18 @@ def chunk_table(
 
 
 def read_records(path: Path) -> pa.Table:
-    """Read a table with the columns of SCHEMA; a file of version 0.1 has `no_answer` false everywhere.
+    """Read a table with the columns of SCHEMA; columns of ADDED that the file lacks have the values there.
 
     Raises BadInput where the file has other columns, OSError or ArrowException where it is missing or damaged.
     """
     table = pq.read_table(path)
     table.validate(full=True)
-    if table.schema == SCHEMA_0_1:
-        table = table.add_column(NO_ANSWER, SCHEMA.field(NO_ANSWER), pa.array(np.zeros(table.num_rows, np.bool_)))
+    for column, value in ADDED.items():
+        if column not in table.column_names:
+            kind = SCHEMA.field(column)
+            table = table.append_column(kind, pa.array([value] * table.num_rows, kind.type))
+    if set(table.column_names) == set(SCHEMA.names):
+        table = table.select(SCHEMA.names)
     if table.schema != SCHEMA:
         raise BadInput(f"{path}: has other columns than {', '.join(SCHEMA.names)}", "evaluate again with this version")
     return table

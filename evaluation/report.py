@@ -185,13 +185,13 @@ def _thumbnail(data: Source, entry: Entry) -> str | None:
 
 @dataclass(frozen=True)
 class ImageList:
-    """The number of some images, and the ids of the first LISTED of them."""
+    """The number of some images, and of the first LISTED of them the id and the message, which may be empty."""
 
     count: int
-    ids: list[str]
+    shown: list[tuple[str, str]]
 
 
 def _list_images(table: pa.Table, column: str) -> ImageList:
     """The images for which a column of booleans is true."""
-    ids = table["id"].filter(table[column])
-    return ImageList(len(ids), ids[:LISTED].to_pylist())
+    rows = table.select(["id", "message"]).filter(table[column])
+    return ImageList(len(rows), [(row["id"], row["message"]) for row in rows[:LISTED].to_pylist()])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tencrop.common.errors import BadInput
+from tencrop.dataset.account import Account
 from tencrop.evaluation.plan import Subset
 from tencrop.model.published_errors import PublishedError
 
@@ -54,6 +55,7 @@ class Summary:
     subset: Subset
     available: int  # images in the subset; a limit makes `n` smaller
     published: tuple[PublishedError, ...] = ()  # what the 2012 nets of this recipe reached
+    account: Account | None = None  # of all images of the data set; version 0.1 kept none
 
     def to_json(self) -> dict[str, Any]:
         """The form that summary.json holds. `images` and `among` are older names of `subset` and `available`."""
@@ -74,13 +76,15 @@ class Summary:
             "subset": self.subset,
             "available": self.available,
             "expect": [asdict(error) for error in self.published],
+            "account": self.account.to_json() if self.account else None,
         }
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "Summary":
-        """From summary.json of this version, or of version 0.1, which has no `no_answer`, `subset` and `available`.
+        """From summary.json of this version, or of version 0.1.
 
-        Raises ValueError, KeyError or TypeError where the document is no summary.
+        That has no `no_answer`, `subset`, `available` and `account`. Raises ValueError, KeyError, TypeError or
+        AttributeError where the document is no summary.
         """
         text = {key: str(document[key]) for key in ("engine", "device", "precision", "contract_sha256", "dataset")}
         return cls(
@@ -93,6 +97,7 @@ class Summary:
             subset=document["subset" if "subset" in document else "images"],
             available=int(document["available" if "available" in document else "among"]),
             published=tuple(PublishedError(**error) for error in document["expect"]),
+            account=Account.from_json(document["account"]) if document.get("account") else None,
             **text,
         )
 

@@ -15,4 +15,4 @@ def text_report(summary: Summary) -> str:
     for then in summary.published:
         errors = f"top-1 error {then.top1:6.2f}%   top-5 error {then.top5:6.2f}%"
         lines.append(f"{VIEWS[then.views]:<12} {errors}   (this recipe's net in 2012, {then.data})")
-    return "\n".join(lines)
+    return "\n".join(lines + (summary.account.format() if summary.account else []))

@@ -23,6 +23,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from tencrop.common.errors import BadInput, Stopped, WorkFailed
+from tencrop.dataset.account import Inventory
 from tencrop.dataset.folder import list_class_images, list_subfolders, open_folder
 from tencrop.dataset.holdout import choose_holdout
 from tencrop.dataset.prepare import prepare
@@ -94,7 +95,7 @@ def draw_fold(photos: Path, each: int, fold: int, choose: int) -> dict[str, list
     """Paths below `photos`, by "train" and "val". Each class is shuffled with the seed (fold, class number)."""
     found: dict[str, list[str]] = {"train": [], "val": []}
     for number, name in enumerate(list_subfolders(photos)):
-        images = list_class_images(photos, photos / name)
+        images = list_class_images(photos, photos / name, Inventory())
         shuffled = [images[i] for i in np.random.default_rng((fold, number)).permutation(len(images))]
         trained = each - choose
         found["train"] += shuffled[:trained]

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from tencrop.common.errors import BadInput
+from tencrop.dataset.account import Inventory
 from tencrop.dataset.source import is_image
 from tencrop.dataset.walk import walk
 from tencrop.images.decode import decode
@@ -24,7 +25,10 @@ def load_photographs(folder: Path, contract: Contract, n: int) -> np.ndarray:
     Files that cannot be decoded are left out. Raises BadInput where no image is left.
     """
     paths = sorted(
-        place / name for place, files in walk(folder) for name in files if is_image(name) and (place / name).is_file()
+        place / name
+        for place, files in walk(folder, Inventory())
+        for name in files
+        if is_image(name) and (place / name).is_file()
     )
     chosen = [paths[i * len(paths) // n] for i in range(n)] if len(paths) > n else paths
     images: list[np.ndarray] = []

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tencrop.common.errors import Stopped
+from tencrop.dataset.account import Inventory
 from tencrop.dataset.layouts import open_source
 from tencrop.dataset.source import Entries, Entry, Source
 from tencrop.evaluation.evaluate import evaluate
@@ -27,6 +28,7 @@ class InterruptibleSource(NamedTuple):
     root: Path
     labels: tuple[Label, ...]
     entries: Entries
+    inventory: Inventory
     read: Callable[[Entry], bytes]
 
 
@@ -77,7 +79,7 @@ def _interruptible(source: Source, check: Callable[[], None]) -> InterruptibleSo
         check()
         return source.read(entry)
 
-    return InterruptibleSource(source.root, source.labels, source.entries, read)
+    return InterruptibleSource(source.root, source.labels, source.entries, source.inventory, read)
 
 
 def _follow(change: Callable[..., None], check: Callable[[], None]) -> Callable[[int], None]:

@@ -52,6 +52,7 @@ def prepare(
     ] = 0.15,
 ) -> None:
     """Turn a data set into 256x256 JPEGs with its mean image and colour PCA."""
+    from tencrop.dataset.account import Account
     from tencrop.dataset.prepare import prepare as run
 
     source = _open_source(data, labels)
@@ -61,7 +62,8 @@ def prepare(
         f"{out}: {len(source.labels)} classes, "
         f"{document.training} training and {document.validation} validation images, "
         f"{len(document.undecodable)} undecodable, "
-        f"{document.bytes_per_image} bytes an image as JPEG of quality {document.quality}"
+        f"{document.bytes_per_image} bytes an image as JPEG of quality {document.quality}",
+        *Account.from_json(document.account).format(),
     )
 
 

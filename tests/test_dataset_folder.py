@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tencrop.common.errors import BadInput
+from tencrop.dataset.account import Inventory
 from tencrop.dataset.folder import list_class_images
 from tencrop.dataset.layouts import open_source
 from tencrop.dataset.source import Entry, Source
@@ -85,7 +86,7 @@ def test_a_folder_that_cannot_be_listed_is_bad_input_and_not_left_out(
 
     monkeypatch.setattr(os, "scandir", refused)
     with pytest.raises(BadInput, match=r"ant/2020: cannot be listed \(Permission denied\)"):
-        list_class_images(tmp_path, tmp_path / "ant")
+        list_class_images(tmp_path, tmp_path / "ant", Inventory())
 
 
 def test_folders_of_the_file_system_are_not_classes(tmp_path: Path) -> None:

@@ -152,7 +152,7 @@ def test_finished_parts_are_not_decoded_again(source: Source, tmp_path: Path, mo
     seen: list[str] = []
     original = prepared_part._prepare_image
 
-    def counted(source: Source, entry: Entry, contract: Contract) -> tuple[np.ndarray | None, bytes, np.ndarray]:
+    def counted(source: Source, entry: Entry, contract: Contract) -> prepared_part._Prepared:
         seen.append(entry.id)
         return original(source, entry, contract)
 
@@ -186,7 +186,7 @@ def test_an_interrupted_prepare_is_not_a_prepared_data_set_and_can_be_finished(
     prepare(source, tmp_path / "whole", 0.2, quiet)
     original, calls = prepared_part._prepare_image, 0
 
-    def failing(source: Source, entry: Entry, contract: Contract) -> tuple[np.ndarray | None, bytes, np.ndarray]:
+    def failing(source: Source, entry: Entry, contract: Contract) -> prepared_part._Prepared:
         nonlocal calls
         calls += 1
         if calls == 20:

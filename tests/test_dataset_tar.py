@@ -8,6 +8,7 @@ import pytest
 from archives import tar
 
 from tencrop.common.errors import BadInput
+from tencrop.dataset.account import Inventory
 from tencrop.dataset.byte_range import read_at
 from tencrop.dataset.tar import Member, iter_members
 
@@ -18,8 +19,8 @@ FILES = {f"{n}.jpg": bytes([n]) * (700 * n + 1) for n in range(5)}
 def test_members_give_the_position_of_their_bytes(tmp_path: Path, format: int) -> None:
     file = tmp_path / "a.tar"
     file.write_bytes(tar({"x.tar": tar(FILES, format), "y.tar": tar(FILES, format)}, format))
-    for inner in iter_members(file):
-        assert {m.name: read_at(file, m.start, m.size) for m in iter_members(file, inner)} == FILES
+    for inner in iter_members(file, Inventory()):
+        assert {m.name: read_at(file, m.start, m.size) for m in iter_members(file, Inventory(), inner)} == FILES
 
 
 def test_every_cut_is_bad_input(tmp_path: Path) -> None:
@@ -29,9 +30,9 @@ def test_every_cut_is_bad_input(tmp_path: Path) -> None:
     for size in (*range(0, end, 512), *range(100, end, 977)):
         file.write_bytes(whole[:size])
         with pytest.raises(BadInput, match=r"a\.tar: not a whole, uncompressed tar \(.+\); fetch it again"):
-            list(iter_members(file))
+            list(iter_members(file, Inventory()))
     file.write_bytes(whole[: end + 512])
-    assert len(list(iter_members(file))) == 5
+    assert len(list(iter_members(file, Inventory()))) == 5
 
 
 def test_a_damaged_header_is_bad_input(tmp_path: Path) -> None:
@@ -39,16 +40,16 @@ def test_a_damaged_header_is_bad_input(tmp_path: Path) -> None:
     whole[whole.index(b"2.jpg") + 3] ^= 1
     file.write_bytes(whole)
     with pytest.raises(BadInput, match=r"a\.tar: not a whole"):
-        list(iter_members(file))
+        list(iter_members(file, Inventory()))
 
 
 def test_an_inner_tar_that_is_cut_does_not_run_into_the_next(tmp_path: Path) -> None:
     file = tmp_path / "a.tar"
     file.write_bytes(tar({"x.tar": tar(FILES)[:2048], "y.tar": tar(FILES)}))
-    cut, whole = iter_members(file)
+    cut, whole = iter_members(file, Inventory())
     with pytest.raises(BadInput, match=r"a\.tar: x\.tar: not a whole"):
-        list(iter_members(file, cut))
-    assert len(list(iter_members(file, whole))) == 5
+        list(iter_members(file, Inventory(), cut))
+    assert len(list(iter_members(file, Inventory(), whole))) == 5
 
 
 def test_listing_reads_headers_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,7 +63,7 @@ def test_listing_reads_headers_only(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         return original(number, size, start)
 
     monkeypatch.setattr("os.pread", counted)
-    assert len(list(iter_members(file))) == 10
+    assert len(list(iter_members(file, Inventory()))) == 10
     assert sum(sizes) < 20_000
 
 
@@ -78,15 +79,15 @@ def test_links_devices_and_folders_are_not_files(tmp_path: Path) -> None:
             info = tarfile.TarInfo(name)
             info.type, info.linkname = kind, "e"
             archive.addfile(info)
-    assert [member.name for member in iter_members(tmp_path / "a.tar")] == ["e"]
+    assert [member.name for member in iter_members(tmp_path / "a.tar", Inventory())] == ["e"]
 
 
 def test_an_inner_tar_that_claims_more_bytes_than_the_file_is_bad_input(tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_bytes(tar(FILES))
     with pytest.raises(BadInput, match="x: not a whole"):
-        list(iter_members(tmp_path / "a.tar", Member("x", 0, 10**6)))
+        list(iter_members(tmp_path / "a.tar", Inventory(), Member("x", 0, 10**6)))
 
 
 def test_a_missing_tar_is_bad_input(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="cannot be read"):
-        list(iter_members(tmp_path / "nowhere.tar"))
+        list(iter_members(tmp_path / "nowhere.tar", Inventory()))

@@ -22,7 +22,7 @@ from tencrop.dataset.layouts import open_source
 from tencrop.evaluation import plan as plan_file
 from tencrop.evaluation.evaluate import evaluate, evaluate_source
 from tencrop.evaluation.plan import Plan, plan_evaluation
-from tencrop.evaluation.prediction_records import SCHEMA_0_1, count_errors, write_records
+from tencrop.evaluation.prediction_records import ADDED, count_errors, write_records
 from tencrop.evaluation.report import MISTAKES, PANEL
 from tencrop.evaluation.text_report import text_report
 from tencrop.model.checkpoint import Checkpoint
@@ -203,7 +203,7 @@ def test_resume_redoes_parts_of_version_0_1(
     with pytest.raises(KeyboardInterrupt):
         evaluate(plan, classifier, out, False, interrupt_after_eight)
     first = out / "parts/0000000.parquet"
-    write_records(first, pq.read_table(first).drop_columns("no_answer").cast(SCHEMA_0_1))
+    write_records(first, pq.read_table(first).drop_columns(list(ADDED)))
     seen: list[int] = []
     assert evaluate(plan, classifier, out, True, seen.append).n == 19
     assert seen == [8, 12, 16, 19]

@@ -1,13 +1,14 @@
 """Made-up validations of any size, for the tests of the report."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from tencrop.dataset.account import Account, Inventory
 from tencrop.dataset.source import Entries, Entry
 from tencrop.evaluation.prediction_records import SCHEMA
 from tencrop.evaluation.report import html_report
@@ -28,6 +29,7 @@ class Photographs:
     entries: Entries
     photograph: bytes
     gone: frozenset[str] = frozenset()  # ids
+    inventory: Inventory = field(default_factory=Inventory)
 
     def read(self, entry: Entry) -> bytes:
         if entry.id in self.gone:
@@ -74,6 +76,8 @@ def make_validation(
     for kind in ("center", "ten_crop"):
         columns[f"{kind}_indices"] = make_lists(top.astype(np.int32), broken | unanswered)
         columns[f"{kind}_probabilities"] = make_lists(probabilities, broken | unanswered)
+    columns["reason"] = pa.array(np.where(broken, "damaged_image", ""))
+    columns["message"] = pa.array(np.where(broken, "damaged image: it cannot be decoded", ""))
     names = tuple(Label(f"n{c:08d}", f"words of {c}") for c in range(classes))
     data = Photographs(
         Path("photos"), names, Entries(columns["id"], labels, None, np.zeros((n, 0), np.int64)), photograph
@@ -93,6 +97,7 @@ def make_validation(
             dataset="photos",
             subset="all",
             available=n,
+            account=Account.close(Inventory(seen=n), n, ["damaged_image"] * len(undecodable)),
         ),
         RunTiming(started=1352937600.0, seconds=4000.0, images=n, images_per_s=n / 4000, cores=2),
         pa.table(columns, schema=SCHEMA),
@@ -107,7 +112,11 @@ def make_hostile(photograph: bytes) -> Validation:
     ids = pa.array([f"{HOSTILE}/{i}.jpg" for i in range(200)])
     published = (PublishedError(HOSTILE, "center", 39.0, 18.3),)
     model = EvaluatedModel(HOSTILE, "a1" * 32)
-    summary = replace(given.summary, model=model, dataset=HOSTILE, published=published)
+    inventory = Inventory(seen=200)
+    inventory.pass_over(f"1.{HOSTILE}")
+    inventory.note_unread(HOSTILE)
+    account = Account.close(inventory, 200, [HOSTILE], [HOSTILE])
+    summary = replace(given.summary, model=model, dataset=HOSTILE, published=published, account=account)
     data = replace(given.data, labels=labels, entries=replace(given.data.entries, ids=ids))
     return Validation(summary, given.timing, given.table.set_column(0, "id", ids), data)
 

@@ -1,0 +1,195 @@
+"""dataset/account.py: whatever a data set holds, each image is taken or left out for a reason, and the sums agree."""
+
+import io
+import json
+import os
+import tarfile
+from collections import Counter
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from archives import jpeg
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tencrop.common.errors import BadInput, WorkFailed
+from tencrop.dataset.account import NAMES, Account, Group, Inventory, name_kind
+from tencrop.dataset.layouts import open_source
+from tencrop.dataset.prepare import prepare
+from tencrop.dataset.source import Source
+
+CLASSES = ("ant", "bee")
+EXAMPLES = settings(max_examples=40, deadline=None)
+FILE = st.sampled_from(["1.jpg", "2.JPEG", "3.png", ".4.jpg", "._1.jpg", "notes.txt", "README", "5.heic", "Thumbs.db"])
+FOLDER = st.sampled_from(["", "deep/", ".cache/", "lost+found/", "deep/.git/"])
+CONTENT = st.sampled_from([b"", b"no image", jpeg(1), jpeg(2), None])  # None: a link to nothing
+
+
+def close(source: Source) -> Account:
+    """The account of a run that could decode every image."""
+    return Account.close(source.inventory, len(source.entries), ())
+
+
+def check_sum(document: dict[str, object]) -> None:
+    """An account in a file adds up by its own numbers."""
+    undecodable = document["undecodable"]
+    assert isinstance(undecodable, dict)
+    reasons = ("taken", "passed_over", "without_label", "without_pair")
+    assert document["seen"] == sum(int(str(document[reason])) for reason in reasons) + sum(undecodable.values())
+
+
+@EXAMPLES
+@given(
+    st.dictionaries(
+        st.tuples(st.sampled_from(["", "ant/", "bee/", "train/ant/", "val/ant/", "@x/"]), FOLDER, FILE), CONTENT
+    )
+)
+def test_the_account_of_any_folders_adds_up(files: dict[tuple[str, str, str], bytes | None]) -> None:
+    with TemporaryDirectory() as scratch:
+        root = Path(scratch)
+        for name in CLASSES:
+            write(root / name / "always.jpg", jpeg(0))
+        for path, content in files.items():
+            write(root / "".join(path), content)
+        try:
+            source = open_source(root)
+        except BadInput:
+            return  # refused as a whole
+        account = close(source)
+        images = [path for path in root.rglob("*") if os.path.isfile(path) or path.is_symlink()]
+        assert len(source.entries) == account.taken <= len(images)
+        check_sum(account.to_json())
+
+
+def write(path: Path, content: bytes | None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if content is None:
+        path.symlink_to("/nowhere/at/all.jpg")
+    else:
+        path.write_bytes(content)
+
+
+MEMBER = st.tuples(st.sampled_from("abc"), st.sampled_from(["jpg", "cls", "json", "txt", "png"]))
+
+
+@EXAMPLES
+@given(st.lists(MEMBER, unique=True), st.sampled_from(["train-0.tar", "test-0.tar"]))
+def test_the_account_of_any_tar_adds_up(members: list[tuple[str, str]], name: str) -> None:
+    contents = {"jpg": jpeg(1), "png": jpeg(2), "cls": b"1", "json": b'{"label": 1}', "txt": b"1"}
+    with TemporaryDirectory() as scratch:
+        root = Path(scratch)
+        (root / "classes.txt").write_text("\n".join(CLASSES))
+        with tarfile.open(root / name, "w") as opened:
+            for key, suffix in [("always", "jpg"), ("always", "cls"), *members]:
+                info = tarfile.TarInfo(f"{key}.{suffix}")
+                info.size = len(contents[suffix])
+                opened.addfile(info, io.BytesIO(contents[suffix]))
+        try:
+            source = open_source(root)
+        except BadInput:
+            return
+        check_sum(close(source).to_json())
+
+
+@EXAMPLES
+@given(st.lists(st.sampled_from([-1, 0, 1, None])), st.sampled_from(["train-0", "test-0"]))
+def test_the_account_of_any_parquet_adds_up(labels: list[int | None], name: str) -> None:
+    features = {"label": {"names": list(CLASSES), "_type": "ClassLabel"}}
+    schema = pa.schema(
+        [("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])), ("label", pa.int64())],
+        metadata={b"huggingface": json.dumps({"info": {"features": features}}).encode()},
+    )
+    labels = [0, *labels]
+    rows = {"image": [{"bytes": jpeg(n), "path": f"{n}.jpg"} for n in range(len(labels))], "label": labels}
+    with TemporaryDirectory() as scratch:
+        root = Path(scratch)
+        pq.write_table(pa.table(rows, schema=schema), root / f"{name}.parquet", row_group_size=3)
+        try:
+            source = open_source(root)
+        except BadInput:
+            return
+        account = close(source).to_json()
+        check_sum(account)
+        assert account["seen"] == len(labels)
+
+
+def test_each_thing_that_is_left_out_is_told(tmp_path: Path) -> None:
+    for name in (
+        "ant/1.jpg",
+        "ant/2.heic",
+        "ant/3.HEIC",
+        "ant/.DS_Store",
+        "bee/1.jpg",
+        "loose.jpg",
+        ".git/x",
+        "README",
+    ):
+        write(tmp_path / name, b"")
+    write(tmp_path / "bee" / "gone.jpg", None)
+    source = open_source(tmp_path)
+    account = Account.close(source.inventory, len(source.entries), ["missing", "damaged_image", "damaged_image"])
+    assert account.format() == [
+        "9 seen: 0 taken",
+        "  5 passed over by name: 2 x .heic, .git/, README, .*",
+        "  1 without a label: a.jpg",
+        "  3 undecodable: 2 damaged image, 1 missing",
+    ]
+    assert Account.from_json(json.loads(json.dumps(account.to_json()))) == account
+
+
+def test_a_split_that_is_not_looked_at_is_told(tmp_path: Path) -> None:
+    for name in ("train/ant/1.jpg", "val/ant/2.jpg", "test/3.jpg"):
+        write(tmp_path / name, b"")
+    assert close(open_source(tmp_path, training=False)).format() == [
+        "1 seen: 1 taken",
+        "  2 not looked at, of another split: test/, train/",
+    ]
+    assert close(open_source(tmp_path)).format() == ["2 seen: 2 taken", "  1 not looked at, of another split: test/"]
+
+
+def test_an_account_that_does_not_add_up_fails_the_run() -> None:
+    inventory = Inventory(seen=3)
+    inventory.pass_over("x.txt")
+    with pytest.raises(WorkFailed, match="does not add up: 4 images seen, 2 listed, 1 left out"):
+        Account.close(inventory, 2, ())
+
+
+def test_names_are_kept_up_to_a_limit_and_all_are_counted() -> None:
+    group = Group()
+    for number in range(3 * NAMES):
+        group.add(str(number % (2 * NAMES)))
+    assert group.count == 3 * NAMES and len(group.names) == NAMES
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("a/b.HEIC", ".heic"), ("a/@eaDir/", "@eaDir/"), ("._b.jpg", ".*"), ("README", "README"), ("a.tar.gz", ".gz")],
+)
+def test_names_are_told_by_kind(name: str, kind: str) -> None:
+    assert name_kind(name) == kind
+
+
+def test_names_that_are_not_utf_8_can_be_written(tmp_path: Path) -> None:
+    write(tmp_path / "ant" / "1.jpg", b"")
+    write(tmp_path / "ant" / os.fsdecode(b"x.\xff"), b"")
+    json.dumps(close(open_source(tmp_path)).to_json()).encode()
+    assert "\\xff" in close(open_source(tmp_path)).format()[1]
+
+
+def test_prepare_finds_photographs_that_are_in_both_parts_of_a_split(tmp_path: Path) -> None:
+    for number in range(4):
+        for name in CLASSES:
+            write(tmp_path / "data" / "train" / name / f"{number}.jpg", jpeg(10 * number + len(name)))
+    write(tmp_path / "data" / "val" / "bee" / "again.jpg", jpeg(10 + len("bee")))
+    write(tmp_path / "data" / "val" / "bee" / "other.jpg", jpeg(99))
+    write(tmp_path / "data" / "val" / "ant" / "broken.jpg", b"no image")
+    document = prepare(open_source(tmp_path / "data"), tmp_path / "out", 0.2, lambda _: None)
+    stored = json.loads((tmp_path / "out" / "prepared.json").read_text())["account"]
+    assert stored == document.account
+    check_sum(stored)
+    assert (stored["duplicates"], stored["names"]["duplicates"]) == (1, {"val/bee/again.jpg": 1})
+    assert stored["undecodable"] == {"unsupported_format": 1}
+    assert Counter(stored["names"]) == Counter(["duplicates"])
