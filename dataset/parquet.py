@@ -18,7 +18,7 @@ from tencrop.dataset.names_file import WNID
 from tencrop.dataset.parquet_listing import read_listing
 from tencrop.dataset.parquet_rows import RowGroups
 from tencrop.dataset.source import Entries, Entry, NoImages, ProgressCallback
-from tencrop.dataset.split_from_path import choose_files, choose_held_split, infer_split
+from tencrop.dataset.split_from_path import choose_held_split, choose_inventories, infer_split
 from tencrop.model.contract import Label
 
 
@@ -57,16 +57,17 @@ def open_parquet(
 ) -> Parquet:
     """List the rows of the files `found` below `root`. Ids are image.path where that is unique, else file and row.
 
-    Without `training` the files of the training split are left out where there are others. Raises BadInput where a file
-    is damaged or lacks the columns, and where nothing names the classes; NoImages where no row has a label.
+    Without `training` the rows of the training files are left out where there are other files. Raises BadInput where a
+    file is damaged or lacks the columns, and where nothing names the classes; NoImages where no row has a label.
     """
     inventory = Inventory()
     splits = {path: infer_split(path) for path in sorted(found)}
     held = choose_held_split(splits.values())
-    files = tuple(choose_files(splits, training, inventory))
+    inventories = choose_inventories(splits, training, inventory)
+    files = tuple(inventories)
     tables: list[_Rows] = []
-    for place, path in enumerate(files):
-        tables.append(_list_rows(root, path, place, splits[path] == held, splits[path] == "test", inventory))
+    for place, (path, counted) in enumerate(inventories.items()):
+        tables.append(_list_rows(root, path, place, splits[path] == held, splits[path] == "test", counted))
         progress(sum(len(table.labels) for table in tables))
     paths, ids = (pa.concat_arrays([table[column] for table in tables]) for column in (0, 1))
     labels, validation, places = (np.concatenate([table[column] for table in tables]) for column in (2, 3, 4))
@@ -77,8 +78,12 @@ def open_parquet(
         raise BadInput(f"{root}: holds label {labels.max()}, but only {len(classes)} classes are named")
     unique = not paths.null_count and pc.count_distinct(paths).as_py() == len(paths)
     entries = Entries.from_columns(root, paths if unique else ids, labels, validation, places)
+    sizes = [len(table.labels) for table in tables]
+    mine = np.repeat([counted is inventory for counted in inventories.values()], sizes)
+    if not mine.any():
+        raise NoImages(f"{root}: its parquet files for validation hold no labelled rows")
     checked = adopt_wnids(root, classes, _find_wnids(paths, labels))
-    return Parquet(root, checked, entries, RowGroups(tuple(root / path for path in files)), inventory)
+    return Parquet(root, checked, entries.select(mine), RowGroups(tuple(root / path for path in files)), inventory)
 
 
 def _list_rows(root: Path, path: str, place: int, held: bool, test: bool, inventory: Inventory) -> _Rows:

@@ -26,7 +26,7 @@ from tencrop.dataset.account import Account
 from tencrop.dataset.holdout import choose_holdout
 from tencrop.dataset.prepared_document import PreparationPlan, PreparedDocument
 from tencrop.dataset.prepared_part import QUALITY, PartWriter, PixelSums
-from tencrop.dataset.prepared_store import DOCUMENT, INDEX, STATISTICS
+from tencrop.dataset.prepared_store import DOCUMENT, INDEX, SCHEMA, STATISTICS
 from tencrop.dataset.source import Entries, Source
 from tencrop.model.contract import Contract
 from tencrop.model.mean_and_pca import PixelStatistics
@@ -61,7 +61,7 @@ def prepare(source: Source, out: Path, holdout: float, progress: Callable[[int],
         statistics = PixelStatistics.from_sums(int(sums.n[0]), sums.image, sums.colour)
         write_atomic(out / STATISTICS, save(statistics.to_tensors()))
         with atomic_path(out / INDEX) as partial:
-            pq.write_table(index, partial)
+            pq.write_table(index.select(SCHEMA.names), partial)
         account = Account.close(source.inventory, len(entries), _undecodable(index), _find_duplicates(index))
         document = _summarize(plan, index, account)
         write_atomic(out / DOCUMENT, document.to_json() + "\n")

@@ -14,6 +14,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image
 
@@ -25,9 +26,10 @@ from tencrop.images.errors import ImageError
 from tencrop.model.contract import Contract
 
 QUALITY = 95  # of the JPEGs, with chroma at full resolution
-TABLE = SCHEMA.append(pa.field("sha256", pa.binary(32))).append(  # of the original; null where it was not read
-    pa.field("reason", pa.string())  # code of the error of an original that cannot be decoded, else empty
-)
+SHA256 = pa.field("sha256", pa.binary(32))  # of the original; null where it was not read, and in parts of version 0.1
+REASON = pa.field("reason", pa.string())  # code of the error of an original that cannot be decoded, else empty
+TABLE = SCHEMA.append(SHA256).append(REASON)
+UNKNOWN = "unknown"  # the reason in parts of version 0.1
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class PartWriter:
 
 
 def _read_part(table_file: Path, sums_file: Path) -> tuple[pa.Table, PixelSums] | None:
-    """Read a part's table and sums; None where one of them is missing, damaged or of version 0.1."""
+    """Read a part's table and sums; None where one of them is missing or damaged."""
     try:
         with (
             sums_file.open("rb") as file,
@@ -96,9 +98,15 @@ def _read_part(table_file: Path, sums_file: Path) -> tuple[pa.Table, PixelSums] 
         ):  # np.load leaves a damaged file open, given its path
             table = pq.read_table(table_file)
             sums = PixelSums(stored["n"], stored["image"], stored["colour"])
-            return (table, sums) if table.schema == TABLE else None
+            return _add_columns(table) if table.schema == SCHEMA else table, sums
     except (OSError, EOFError, ValueError, KeyError, BadZipFile, pa.ArrowException):
         return None
+
+
+def _add_columns(table: pa.Table) -> pa.Table:
+    """Add what version 0.1 did not write."""
+    reasons = pc.if_else(pc.equal(table["bytes"], 0), UNKNOWN, "")
+    return table.append_column(SHA256, pa.nulls(len(table), SHA256.type)).append_column(REASON, reasons)
 
 
 class _Prepared(NamedTuple):

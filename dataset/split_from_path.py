@@ -28,17 +28,19 @@ def infer_split(path: str) -> Split:
     return "train"
 
 
-def choose_files(splits: Mapping[str, Split], training: bool, inventory: Inventory) -> list[str]:
-    """Choose the files to list, given each one's split: those for validation and, if wanted, those for training.
+def choose_inventories(splits: Mapping[str, Split], training: bool, inventory: Inventory) -> dict[str, Inventory]:
+    """Choose the files to list, for training and for validation, and for each the inventory that counts its images.
 
-    Without `training` the training files are chosen where there are no others. The rest is noted as unread.
+    Without `training` the training files have one of their own where there are others: they are listed for their
+    classes alone. They and the files of other splits are noted as unread.
     """
     held = choose_held_split(splits.values())
     alone = not training and held in splits.values()
-    chosen = [file for file, split in splits.items() if split == held or (split == "train" and not alone)]
-    for file in splits.keys() - set(chosen):
-        inventory.note_unread(file)
-    return chosen
+    chosen = {file: split for file, split in splits.items() if split in ("train", held)}
+    for file, split in splits.items():
+        if file not in chosen or (alone and split != held):
+            inventory.note_unread(file)
+    return {file: Inventory() if alone and split != held else inventory for file, split in chosen.items()}
 
 
 def choose_held_split(splits: Collection[Split | None]) -> Split:

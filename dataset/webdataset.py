@@ -12,7 +12,7 @@ from tencrop.dataset.class_names import adopt_wnids, find_names_file, read_label
 from tencrop.dataset.folder import list_subfolders
 from tencrop.dataset.names_file import WNID, make_ids, read_lines
 from tencrop.dataset.source import SUFFIXES, Entries, Entry, ProgressCallback
-from tencrop.dataset.split_from_path import WORDS, Split, choose_files, choose_held_split, infer_split
+from tencrop.dataset.split_from_path import WORDS, Split, choose_held_split, choose_inventories, infer_split
 from tencrop.dataset.tar import Member, Tars, iter_members
 from tencrop.model.contract import Label
 
@@ -30,27 +30,28 @@ def open_webdataset(
 ) -> Tars:
     """List the images of `tars`, paths below `root`. An image's id is <tar>/<key>.<suffix>.
 
-    Without `training` the tars of the training split are left out where there are others. Raises BadInput where a
+    Without `training` the images of the training tars are left out where there are other tars. Raises BadInput where a
     sample has no label or no image, NoImages where there is none.
     """
     inventory = Inventory()
     splits = {path: infer_split(path) for path in tars}
     held = choose_held_split(splits.values())
-    wanted = choose_files(splits, training, inventory)
+    wanted = choose_inventories(splits, training, inventory)
     files = tuple(root / path for path in wanted)
     labels = _read_labels(root, names)
     seen: dict[int, set[str]] = defaultdict(set)
 
     def iter_entries() -> Iterator[Entry]:
-        for place, path in enumerate(wanted):
-            for entry in _iter_samples(root, path, place, splits[path], splits[path] == held, inventory):
+        for place, (path, counted) in enumerate(wanted.items()):
+            for entry in _iter_samples(root, path, place, splits[path], splits[path] == held, counted):
                 if entry.label >= len(labels):
                     raise BadInput(
                         f"{root}: {entry.id} has label {entry.label}, but only {len(labels)} classes are named"
                     )
                 wnids = WNID.findall(entry.id.rpartition("/")[2])
                 seen[entry.label].update(wnids[-1:])
-                yield entry
+                if counted is inventory:
+                    yield entry
 
     entries = Entries.collect(root, iter_entries(), progress)
     return Tars(root, adopt_wnids(root, labels, seen), entries, files, inventory)

@@ -4,7 +4,6 @@ import io
 import json
 import os
 import tarfile
-from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -123,7 +122,7 @@ def test_each_thing_that_is_left_out_is_told(tmp_path: Path) -> None:
         "ant/3.HEIC",
         "ant/.DS_Store",
         "bee/1.jpg",
-        "loose.jpg",
+        "a.jpg",
         ".git/x",
         "README",
     ):
@@ -192,4 +191,4 @@ def test_prepare_finds_photographs_that_are_in_both_parts_of_a_split(tmp_path: P
     check_sum(stored)
     assert (stored["duplicates"], stored["names"]["duplicates"]) == (1, {"val/bee/again.jpg": 1})
     assert stored["undecodable"] == {"unsupported_format": 1}
-    assert Counter(stored["names"]) == Counter(["duplicates"])
+    assert list(stored["names"]) == ["duplicates"]
