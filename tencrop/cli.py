@@ -127,7 +127,8 @@ def export(
 @app.command("import")
 def import_(
     source: Annotated[
-        Path, typer.Argument(help="an ONNX classifier, torchvision's alexnet (.pth, .safetensors), or a .caffemodel")
+        Path,
+        typer.Argument(help="an ONNX classifier, torchvision's alexnet (.pth, .ckpt, .safetensors), or a .caffemodel"),
     ],
     out: Annotated[Path, typer.Argument(help="folder for the files")],
     mean: Annotated[

@@ -293,7 +293,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: encode_caffemodel(
             True, weights={"fc8": (np.full(SHAPES["fc8"], np.nan, np.float32), np.zeros(CLASSES, np.float32))}
         ),
-        "no numbers",
+        "layer 'fc8', blob 0: holds values that are no numbers",
     ),
 }
 

@@ -18,6 +18,7 @@ from tencrop.export.importers.graph_rewrite import collect_constants
 from tencrop.export.importers.input_convention import InputConvention
 from tencrop.export.importers.onnx_file import read_onnx
 from tencrop.export.importers.run import import_net
+from tencrop.export.importers.source_input import read_source_input
 from tencrop.images.decode import decode
 from tencrop.model.contract import Contract
 from tencrop.model.tencropfile import TenCropFile
@@ -50,6 +51,7 @@ CONVENTIONS = {
     "batch of 1, softmax, the preset": (TinySource(), TORCHVISION_PRESET),
     "batch of 4": (TinySource(batch=4, shape=(4, 196)), TORCHVISION_PRESET),
     "any batch": (TinySource(batch="N", shape=(-1, 196)), TORCHVISION_PRESET),
+    "a batch of -1": (TinySource(batch=-1, shape=(-1, 196)), TORCHVISION_PRESET),
     "the rest of the shape left open": (TinySource(shape=(1, -1)), TORCHVISION_PRESET),
     "logits": (TinySource(end="logits"), TORCHVISION_PRESET),
     "probabilities without a softmax": (TinySource(end="sums"), TORCHVISION_PRESET),
@@ -133,6 +135,9 @@ def test_import_needs_no_torch(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert (out / "tencrop.onnx").is_file() and "assumed: classes numbered from 0" in done.stdout
+    assert [line.split()[:2] for line in done.stdout.splitlines() if line.startswith("openvino")] == [
+        ["openvino", batch] for batch in ("1", "2", "5")
+    ]
 
 
 def test_external_weights_become_part_of_the_file(tmp_path: Path, images: np.ndarray) -> None:
@@ -179,6 +184,39 @@ def test_constants_of_every_attribute_are_collected() -> None:
     assert {name: stored[name].tolist() for name in attributes if name in stored} == {
         k: v for k, v in attributes.items() if k != "value_string"
     }
+
+
+@pytest.mark.parametrize("side", [-1, -7, 0])
+def test_sides_below_one_are_open(side: int, tmp_path: Path) -> None:
+    model = TinySource().model()
+    shapes = {"picture": [side] * 4, "answer": [side, side], "maps": [side, 4, side, side]}
+    for values, name in (
+        (model.graph.input, "picture"),
+        (model.graph.output, "answer"),
+        (model.graph.value_info, "maps"),
+    ):
+        del values[:]
+        values.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shapes[name]))
+    (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
+    source = read_onnx(tmp_path / "net.onnx")
+    graph = source.model.graph
+    sides = [
+        [side.dim_value for side in value.type.tensor_type.shape.dim]
+        for value in (*graph.input, *graph.output, *graph.value_info)
+    ]
+    assert sides == [[0, 0, 0, 0], [0, 0], [0, 4, 0, 0]]
+    found = read_source_input(source, InputConvention(crop=CROP))
+    assert (found.batch, found.layout, found.crop) == (0, "nchw", CROP)
+
+
+def test_an_infinity_that_the_answers_do_not_show_is_a_number(tmp_path: Path) -> None:
+    model = TinySource().model()
+    model.graph.initializer.append(numpy_helper.from_array(np.array(-np.inf, np.float32), "mask"))
+    model.graph.node.insert(1, helper.make_node("Max", ["maps", "mask"], ["masked"]))
+    model.graph.node[2].input[0] = "masked"
+    onnx.save(model, tmp_path / "net.onnx")
+    made = import_net(tmp_path / "net.onnx", tmp_path / "out", InputConvention(resize=RESIZE), None)
+    assert len(made.contract.labels) == CLASSES
 
 
 def test_nodes_in_any_order_are_read(tmp_path: Path) -> None:

@@ -89,8 +89,25 @@ def shrink_matrix(model: onnx.ModelProto) -> None:
     model.graph.initializer[2].CopyFrom(numpy_helper.from_array(np.ones((CLASSES, 195), np.float32), "matrix"))
 
 
-def fill_with_nan(model: onnx.ModelProto) -> None:
-    model.graph.initializer[2].CopyFrom(numpy_helper.from_array(np.full((CLASSES, 196), np.nan, np.float32), "matrix"))
+def spoil(number: float, name: str = "matrix", dtype: type = np.float32) -> Callable[[Path], Path]:
+    """Write a net with one value of a weight replaced. In half precision a Cast follows the weight."""
+
+    def edit(model: onnx.ModelProto) -> None:
+        stored = next(value for value in model.graph.initializer if value.name == name)
+        values: np.ndarray = numpy_helper.to_array(stored).astype(dtype)
+        values.flat[3] = number
+        stored.CopyFrom(numpy_helper.from_array(values, name))
+        if dtype is np.float16:
+            model.graph.node.insert(0, helper.make_node("Cast", [name], ["cast"], to=TensorProto.FLOAT))
+            gemm = next(node for node in model.graph.node if name in node.input and node.op_type != "Cast")
+            gemm.input[list(gemm.input).index(name)] = "cast"
+
+    return edit_source(edit)
+
+
+def spoil_constant(model: onnx.ModelProto) -> None:
+    model.graph.initializer.remove(next(value for value in model.graph.initializer if value.name == "offsets"))
+    model.graph.node.insert(0, helper.make_node("Constant", [], ["offsets"], value_floats=[1.0, np.nan, 1.0, 1.0]))
 
 
 def answer_with_maps(model: onnx.ModelProto) -> None:
@@ -151,7 +168,11 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "another domain's operator": (edit_source(name_operator("com.example", "Swirl")), "operator Swirl"),
     "no such operator": (edit_source(name_operator("", "Swirl")), "Swirl"),
     "weights of another shape": (edit_source(shrink_matrix), "net.onnx"),
-    "weights that are no numbers": (edit_source(fill_with_nan), "no numbers"),
+    "weights that are no numbers": (spoil(np.nan), "'matrix' holds values that are no numbers"),
+    "kernels that are no numbers": (spoil(np.nan, "kernels"), "'kernels' holds values that are no numbers"),
+    "weights in half precision": (spoil(np.nan, dtype=np.float16), "'matrix' holds values that are no numbers"),
+    "a constant that is no number": (edit_source(spoil_constant), "'offsets' holds values that are no numbers"),
+    "infinite weights": (spoil(np.inf), "are no numbers; check 'matrix', which holds infinities, and --scale"),
     "another domain's operator beside a function": (
         edit_source(add_foreign_operator_and_function),
         "operator Swirl of 'com.example'",

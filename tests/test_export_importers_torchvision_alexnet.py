@@ -3,6 +3,7 @@
 import json
 import pickle
 import warnings
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -154,6 +155,28 @@ def make_thin_weights(**changes: tuple[int, ...]) -> dict[str, torch.Tensor]:
     return made
 
 
+def wrap_as_lightning(state_dict: dict[str, torch.Tensor], **hyper_parameters: object) -> dict[str, object]:
+    """What pytorch-lightning 2.6 saves beside the weights (its Trainer.save_checkpoint)."""
+    score: dict[str, object] = {
+        "monitor": None,
+        "best_model_score": torch.tensor(0.5),
+        "best_model_path": "x.ckpt",
+        "best_k_models": {},
+    }
+    return {
+        "epoch": 1,
+        "global_step": 1,
+        "pytorch-lightning_version": "2.6.6",
+        "state_dict": OrderedDict(state_dict),
+        "loops": {"fit_loop": {"state_dict": {}, "epoch_progress": {"total": {"ready": 1}}}},
+        "callbacks": {"ModelCheckpoint{'monitor': None}": score},
+        "optimizer_states": [{"state": {0: {"momentum_buffer": torch.zeros(2)}}, "param_groups": [{"lr": 0.01}]}],
+        "lr_schedulers": [{"step_size": 1, "_last_lr": [0.01]}],
+        "hparams_name": "kwargs",
+        "hyper_parameters": {"lr": 0.01, **hyper_parameters},
+    }
+
+
 def test_every_file_of_the_same_weights_gives_the_same_net(tmp_path: Path) -> None:
     weights = make_thin_weights()
     torch.save(weights, tmp_path / "a.pth")
@@ -162,8 +185,27 @@ def test_every_file_of_the_same_weights_gives_the_same_net(tmp_path: Path) -> No
     torch.save({"state_dict": features}, tmp_path / "e.pth.tar")  # the form of PyTorch's ImageNet script
     torch.save({"state_dict": weights}, tmp_path / "c.pth", _use_new_zipfile_serialization=False)
     save_file(weights, tmp_path / "d.safetensors")
+    save_file({f"_orig_mod.{name}": value for name, value in weights.items()}, tmp_path / "f.safetensors")
+    compiled = {name.replace("features.", "features._orig_mod."): value for name, value in weights.items()}
+    torch.save({"model_state_dict": compiled, "optimizer_state_dict": {"state": {}}}, tmp_path / "g.pt")
+    torch.save({f"_orig_mod.module.{name}": value for name, value in weights.items()}, tmp_path / "h.pth")
+    averaged = {"n_averaged": torch.tensor(7), **{f"module.{name}": value for name, value in weights.items()}}
+    torch.save({"model_ema": averaged}, tmp_path / "i.pth")
+    torch.save(wrap_as_lightning({f"model.{name}": value for name, value in weights.items()}), tmp_path / "j.ckpt")
+    torch.save(wrap_as_lightning({f"net._orig_mod.{k}": v for k, v in weights.items()}), tmp_path / "k.ckpt")
+    assert len(list(tmp_path.iterdir())) == 11
     graphs = {read_alexnet(path, InputConvention()).model.SerializeToString() for path in sorted(tmp_path.iterdir())}
     assert len(graphs) == 1
+
+
+def test_which_of_two_state_dicts_was_taken_is_said(tmp_path: Path) -> None:
+    weights = make_thin_weights()
+    averaged = {name: value + 1 for name, value in weights.items()}
+    torch.save({"model_ema": averaged, "model": weights}, tmp_path / "both.pth")
+    torch.save(weights, tmp_path / "one.pth")
+    both, one = (read_alexnet(tmp_path / name, InputConvention()) for name in ("both.pth", "one.pth"))
+    assert both.model == one.model
+    assert both.assumed == ("the weights 'model'; the file also holds 'model_ema'",) and one.assumed == ()
 
 
 class Harm:
@@ -203,6 +245,16 @@ def quantise(kernels: torch.Tensor) -> torch.Tensor:
         return torch.quantize_per_tensor(kernels, 0.1, 0, torch.qint8)
 
 
+def prefix_names(prefix: str) -> dict[str, torch.Tensor]:
+    return {prefix + name: value for name, value in make_thin_weights().items()}
+
+
+def save_endless(path: Path) -> None:
+    endless: dict[str, object] = {}
+    endless["model"] = endless
+    torch.save(endless, path)
+
+
 REFUSED: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "another net in capitals": ("x.PTH", save({"conv.weight": torch.zeros(1)}), "not torchvision's alexnet"),
     "another net of a training script": (
@@ -228,6 +280,49 @@ REFUSED: dict[str, tuple[str, Callable[[Path], object], str]] = {
     ),
     "complex safetensors": ("x.safetensors", write_complex_safetensors, "'features.0.weight' is complex64"),
     "another net": ("x.pth", save({"conv.weight": torch.zeros(1)}), "not torchvision's alexnet"),
+    "a part of another net": (
+        "x.ckpt",
+        save({"state_dict": {"model.conv1.weight": torch.zeros(1)}}),
+        "'classifier.1.bias' is missing; 'model.conv1.weight' is not one of its layers",
+    ),
+    "a weight of the loss": (
+        "x.ckpt",
+        save(wrap_as_lightning({"loss.weight": torch.zeros(1), **prefix_names("model.")})),
+        "'loss.weight' is not one of its layers); save the net's state_dict()",
+    ),
+    "two prefixes": (
+        "x.pth",
+        save({**prefix_names("model."), **prefix_names("ema.")}),
+        "'ema.classifier.1.bias' is not one of its layers",
+    ),
+    "the same name twice": (
+        "x.pth",
+        save({**prefix_names(""), **prefix_names("module.")}),
+        "holds two weights 'features.0.weight', one as 'module.features.0.weight'",
+    ),
+    "parameters of a foreign class": (
+        "x.ckpt",
+        save(wrap_as_lightning(prefix_names("model."), folder=Path("x"))),
+        "it holds pathlib.PosixPath, and such a pickle can run code; where you trust it, load it with",
+    ),
+    "a dict that holds itself": ("x.pth", save_endless, "holds no state dict"),
+    "weights that are no numbers": (
+        "x.pth",
+        save_with_first(lambda kernels: kernels.index_fill(0, torch.tensor(2), torch.nan)),
+        "'features.0.weight' holds values that are no float32 numbers",
+    ),
+    "weights beyond float32": (
+        "x.pth",
+        save_with_first(lambda kernels: kernels.double() * 1e300),
+        "'features.0.weight' holds values that are no float32 numbers",
+    ),
+    "safetensors beyond float32": (
+        "x.safetensors",
+        lambda path: save_file(
+            make_thin_weights() | {"classifier.4.bias": torch.full((8,), 1e300, dtype=torch.float64)}, path
+        ),
+        "'classifier.4.bias' holds values that are no float32 numbers",
+    ),
     "a layer too many": (
         "x.pth",
         save(make_thin_weights() | {"classifier.9.weight": torch.zeros(1)}),

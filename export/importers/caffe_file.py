@@ -151,7 +151,8 @@ def read_blob(blob: Any, source: str) -> np.ndarray:
         raise BadInput(
             f"{source}: has {len(data) // int(kind[-1])} numbers where its shape is {shape[:MAX_DIMS]}: a damaged file"
         )
-    values = np.frombuffer(data, kind).reshape(shape).astype(np.float32)
+    with np.errstate(over="ignore"):  # a double beyond float32 becomes an infinity
+        values = np.frombuffer(data, kind).reshape(shape).astype(np.float32)
     if not np.isfinite(values).all():
         raise BadInput(f"{source}: holds values that are no numbers")
     return values

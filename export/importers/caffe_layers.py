@@ -128,7 +128,8 @@ def _read_parameters(net: CaffeGraph, layer: Any, has_bias: bool) -> list[np.nda
         raise net.fail(
             layer, f"has {len(layer.blobs)} arrays of numbers, expected {1 + has_bias}; a file without weights?"
         )
-    weight, *biases = (read_blob(blob, f"{net.path}: layer {layer.name!r}") for blob in layer.blobs)
+    source = f"{net.path}: layer {layer.name!r}"
+    weight, *biases = (read_blob(blob, f"{source}, blob {index}") for index, blob in enumerate(layer.blobs))
     return [weight, *(values.ravel() for values in biases)]
 
 

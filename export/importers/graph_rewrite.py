@@ -1,6 +1,6 @@
 """Cleans up a foreign ONNX graph: upgrades its operators, frees its batch size, drops nodes that are not needed."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 
 import numpy as np
@@ -15,6 +15,7 @@ SQUASHING = ("Softmax", "Sigmoid", "HardSigmoid")  # operators that map scores t
 WEIGHING = ("Conv", "Gemm", "MatMul", "Einsum")  # parts of the names of operators that have weights
 ROUNDING = ("Quantize", "QLinear", "Integer")  # parts of the names of operators on 8 bits
 HALVES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
+FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, *HALVES)
 LITERALS: Mapping[str, type] = {
     "value_float": np.float32,
     "value_floats": np.float32,
@@ -45,6 +46,12 @@ def collect_constants(model: onnx.ModelProto) -> Mapping[str, TensorProto]:
             values: np.ndarray = np.array(helper.get_attribute_value(attribute), LITERALS[attribute.name])
             constants[node.output[0]] = numpy_helper.from_array(values)
     return constants
+
+
+def find_tensor(model: onnx.ModelProto, is_bad: Callable[[np.ndarray], np.ndarray]) -> str | None:
+    """Name of the first float tensor with a value for which `is_bad` holds, as np.isnan or np.isinf."""
+    floats = ((name, value) for name, value in collect_constants(model).items() if value.data_type in FLOATS)
+    return next((one_line(name) for name, value in floats if is_bad(numpy_helper.to_array(value)).any()), None)
 
 
 def find_image_inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import onnx
 from onnx import inliner
 
 from tencrop.common.errors import BadInput, one_line
 from tencrop.export.importers.external_data import read_external_data
+from tencrop.export.importers.graph_rewrite import find_tensor
 from tencrop.export.importers.input_convention import InputConvention
 from tencrop.export.importers.onnxzoo_alexnet import BVLC_INPUT, is_bvlc_alexnet
 from tencrop.export.importers.source_net import SourceNet
@@ -21,7 +23,7 @@ def read_onnx(path: Path) -> SourceNet:
         model = parse_onnx(path.read_bytes(), str(path))
     except OSError as error:
         raise BadInput(
-            f"{path}: cannot be read ({error.strerror})", "name an .onnx, .pth, .safetensors or .caffemodel"
+            f"{path}: cannot be read ({error.strerror})", "name an .onnx, .pth, .ckpt, .safetensors or .caffemodel"
         ) from None
     if any(entry.key.startswith(PREFIX) for entry in model.metadata_props):
         raise BadInput(f"{path}: is a tencrop.onnx already", "serve it as it is")
@@ -29,6 +31,7 @@ def read_onnx(path: Path) -> SourceNet:
     model = _inline_functions(model, path)
     read_external_data(model, path)
     _check(model, path)
+    _open_unstated_sides(model.graph)
     if is_bvlc_alexnet(model):
         return SourceNet(path, "ONNX Model Zoo's bvlcalexnet", model, BVLC_INPUT)
     return SourceNet(path, "ONNX", model, InputConvention())
@@ -62,8 +65,20 @@ def _inline_functions(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
         raise BadInput(f"{path}: its functions cannot be written out: {one_line(error)}") from None
 
 
+def _open_unstated_sides(graph: onnx.GraphProto) -> None:
+    """Leave the sides open that a file states as 0 or less, such as -1: onnxruntime takes any size there."""
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        for side in value.type.tensor_type.shape.dim:
+            if side.HasField("dim_value") and side.dim_value < 1:
+                side.Clear()
+
+
 def _check(model: onnx.ModelProto, path: Path) -> None:
-    """Check the operators. Raises BadInput unless each is ONNX's own, without branches, in eval mode and used right."""
+    """Check operators and weights.
+
+    Raises BadInput unless each operator is ONNX's own, without branches, in eval mode and used right, and no weight is
+    NaN. An infinity passes: masks hold them.
+    """
     foreign = next((node for node in model.graph.node if node.domain not in STANDARD_DOMAINS), None)
     if foreign:
         raise BadInput(
@@ -80,3 +95,6 @@ def _check(model: onnx.ModelProto, path: Path) -> None:
         onnx.checker.check_model(model)
     except Exception as error:  # a type of its own for every fault
         raise BadInput(f"{path}: not valid ONNX: {one_line(error)}") from None
+    damaged = find_tensor(model, np.isnan)
+    if damaged is not None:
+        raise BadInput(f"{path}: {damaged!r} holds values that are no numbers", "take a copy of the net that is whole")

@@ -6,7 +6,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tencrop.common.errors import BadInput, one_line
-from tencrop.export.importers.graph_rewrite import expose_value, find_softmax_input, find_squashing_operator
+from tencrop.export.importers.graph_rewrite import (
+    expose_value,
+    find_softmax_input,
+    find_squashing_operator,
+    find_tensor,
+)
 from tencrop.export.importers.pixels import PixelTransform, cut_ten_views
 from tencrop.export.importers.source_input import SourceInput
 from tencrop.export.importers.source_net import SourceNet
@@ -130,7 +135,9 @@ def detect_output_kind(scores: np.ndarray, wanted: str | None, source: SourceNet
     """
     path, sums = source.path, scores.sum(-1)
     if not np.isfinite(scores).all():
-        raise BadInput(f"{path}: answers with values that are no numbers", "check --scale, --mean and --std")
+        infinite = find_tensor(source.model, np.isinf)
+        also = f"{infinite!r}, which holds infinities, and " if infinite is not None else ""
+        raise BadInput(f"{path}: answers with values that are no numbers", f"check {also}--scale, --mean and --std")
     is_positive = scores.min() >= 0
     kind = "probabilities" if is_positive and np.abs(sums - 1).max() < SUM_TOLERANCE else "logits"
     added = f"add up to {sums.min():.4g} .. {sums.max():.4g}"

@@ -42,6 +42,7 @@ READERS: Mapping[str, Callable[[Path, InputConvention], SourceNet]] = {
     ".pth": read_alexnet,
     ".pth.tar": read_alexnet,
     ".pt": read_alexnet,
+    ".ckpt": read_alexnet,
     ".safetensors": read_alexnet,
     ".caffemodel": read_caffe,
 }
@@ -92,7 +93,7 @@ def format_import(metadata: Metadata) -> Iterator[str]:
     yield f"{recipe['about']}: {len(contract.labels)} classes, {recipe['output']}; {sizes}"
     yield "pixels: " + ", ".join(f"{key} {value}" for key, value in recipe["pixels"].items())
     yield from (f"assumed: {line}" for line in recipe["assumed"])
-    yield parity.format()
+    yield from parity.format().split("\n")
     yield f"compared with {parity.reference}"
 
 

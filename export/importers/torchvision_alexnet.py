@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import onnx
 
-from tencrop.common.errors import BadInput
+from tencrop.common.errors import BadInput, one_line
 from tencrop.export.graph_builder import GraphBuilder
 from tencrop.export.importers.input_convention import InputConvention
 from tencrop.export.importers.pixels import TORCHVISION_PRESET
 from tencrop.export.importers.source_net import SourceNet
-from tencrop.export.importers.state_dict import read_state_dict
+from tencrop.export.importers.state_dict import SAVE_WEIGHTS, read_state_dict
 
 KIND = "torchvision's alexnet"
 CROP = 224
@@ -33,14 +33,23 @@ LINEAR = ("classifier.1", "classifier.4", "classifier.6")
 LAYERS = (*(layer for layer, *_ in CONVOLUTIONS), *LINEAR)
 PARTS = ("weight", "bias")
 POOLED = 6  # side of the maps after the last pooling; adaptive pooling to this side does nothing
-PARALLEL = "module."  # DataParallel's prefix of the names in the net, or in its features alone
+NAMES = frozenset(f"{layer}.{part}" for layer in LAYERS for part in PARTS)
 
 
 def read_alexnet(path: Path, given: InputConvention) -> SourceNet:
     """Read weights of torchvision's alexnet as a SourceNet. Raises BadInput for a damaged file or another net."""
-    weights = {name.replace(PARALLEL, ""): value for name, value in read_state_dict(path).items()}
+    read = read_state_dict(path)
+    weights = _strip_prefix(read.weights)
     _check(weights, path)
-    return SourceNet(path, KIND, _build_graph(weights, given.crop or CROP, path), TORCHVISION_INPUT, is_rebuilt=True)
+    graph = _build_graph(weights, given.crop or CROP, path)
+    return SourceNet(path, KIND, graph, TORCHVISION_INPUT, read.assumed, is_rebuilt=True)
+
+
+def _strip_prefix(weights: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+    """Strip what all names begin with, as Lightning's "model.", if that leaves the net's own names and no other."""
+    shared = min(weights, default="").removesuffix(min(NAMES))
+    stripped = {name.removeprefix(shared): value for name, value in weights.items()}
+    return stripped if stripped.keys() == NAMES else weights
 
 
 def _check(weights: Mapping[str, np.ndarray], path: Path) -> None:
@@ -48,11 +57,12 @@ def _check(weights: Mapping[str, np.ndarray], path: Path) -> None:
 
     The layers may have any width, and the net any number of classes.
     """
-    wanted = {f"{layer}.{part}" for layer in LAYERS for part in PARTS}
-    for name in sorted(wanted - set(weights)):
-        raise BadInput(f"{path}: not torchvision's alexnet ({name!r} is missing)")
-    for name in sorted(set(weights) - wanted):
-        raise BadInput(f"{path}: not torchvision's alexnet ({name!r} is not one of its layers)")
+    foreign = sorted(weights.keys() - NAMES)
+    for name in sorted(NAMES - weights.keys()):
+        seen = f"; {one_line(foreign[0])!r} is not one of its layers" if foreign else ""
+        raise BadInput(f"{path}: not torchvision's alexnet ({name!r} is missing{seen})", SAVE_WEIGHTS)
+    for name in foreign:
+        raise BadInput(f"{path}: not torchvision's alexnet ({one_line(name)!r} is not one of its layers)", SAVE_WEIGHTS)
     inputs = 3
     for layer, kernel, *_ in CONVOLUTIONS:
         inputs = _check_layer(path, weights, layer, (inputs, kernel, kernel))
