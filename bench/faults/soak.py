@@ -13,13 +13,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bench.faults.clients import call
 from bench.faults.measure import run_clients
 from bench.faults.soak_clients import CLIENTS, convert, write_data_set
 from bench.startup import resident_mib, started
 
 SAMPLE_SECONDS = 10.0  # between two samples
+LOOKS = 10  # at the memory for a sample, which is the least of them: images in work come and go
 WARM_UP_SECONDS = 30.0  # of all clients before the soak; a slow head takes 10
 IDLE_SECONDS = 35.0  # without a client before each end is measured, more than any limit of the server
+CLOSE_SECONDS = 1.0  # until the last connection is closed
 KEPT = 5  # finished validations, so that the server soon holds as many as it keeps
 
 
@@ -50,15 +53,13 @@ def soak(
             log.start()
             with run_clients(CLIENTS, address, images):
                 time.sleep(warm_up_seconds)
-            time.sleep(idle_seconds)
-            before = take_sample(process, 0)
+            before = wait_and_look(process, address, idle_seconds)
             samples = [before]
             with suppress(KeyboardInterrupt), run_clients(CLIENTS, address, images) as outcomes:
                 for sample in watch(process, seconds, sample_seconds):
                     samples.append(sample)
                     print(f"{describe(sample)}, {sum(tuple(outcomes.values())):,} attempts", file=sys.stderr)
-            time.sleep(idle_seconds)
-            after = take_sample(process, samples[-1].seconds)
+            after = wait_and_look(process, address, idle_seconds)
         log.join()
     return render_table(before, samples, after, outcomes)
 
@@ -71,14 +72,25 @@ def show_log(process: "subprocess.Popen[str]") -> None:
 
 
 def watch(process: "subprocess.Popen[str]", seconds: float, sample_seconds: float) -> Iterator[Sample]:
-    """Yield a sample after every `sample_seconds`, for `seconds`."""
+    """Yield a sample of the least memory after every `sample_seconds`, for `seconds`."""
     began = time.monotonic()
     while (passed := time.monotonic() - began) < seconds:
-        time.sleep(sample_seconds)
-        yield take_sample(process, passed + sample_seconds)
+        looks = []
+        for _ in range(LOOKS):
+            time.sleep(sample_seconds / LOOKS)
+            looks.append(look(process, passed + sample_seconds))
+        yield min(looks, key=lambda each: each.mib)
 
 
-def take_sample(process: "subprocess.Popen[str]", seconds: float) -> Sample:
+def wait_and_look(process: "subprocess.Popen[str]", address: str, idle_seconds: float) -> Sample:
+    """Look at a server that has had no client for so long."""
+    time.sleep(idle_seconds)
+    call(f"{address}/v1/validations")  # whose thread pool now ends the threads that were idle
+    time.sleep(CLOSE_SECONDS)
+    return look(process, 0)
+
+
+def look(process: "subprocess.Popen[str]", seconds: float) -> Sample:
     """Look at a server. Raises SystemExit where it has ended."""
     if (code := process.poll()) is not None:
         sys.exit(f"the server ended with exit code {code}")

@@ -7,7 +7,7 @@ import random
 import threading
 from collections.abc import Sequence
 from contextlib import closing
-from functools import partial
+from functools import cache, partial
 from http.client import HTTPException
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from bench.serving.process import send
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP")
 PHOTOS = 24  # of the folder; the clients send each in every format
+LARGE = (4000, 3000)  # pixels, as a telephone's photograph
 PAUSE = 1.0  # seconds after each attempt of a client
 BATCH = 4  # images in a form
 JSON = {"Content-Type": "application/json"}
@@ -48,6 +49,14 @@ def convert(photos: Sequence[bytes]) -> list[bytes]:
             image.save(packed, kind)
             found.append(packed.getvalue())
     return found
+
+
+@cache
+def enlarge(photo: bytes) -> bytes:
+    """A photograph as a JPEG of LARGE, which the server decodes apart from small ones."""
+    packed = io.BytesIO()
+    Image.open(io.BytesIO(photo)).resize(LARGE).save(packed, "JPEG")
+    return packed.getvalue()
 
 
 def write_data_set(folder: Path, photos: Sequence[bytes]) -> None:
@@ -83,6 +92,10 @@ def send_json(address: str, photos: list[bytes], stopped: threading.Event) -> ob
 
 def send_tensor(address: str, photos: list[bytes], stopped: threading.Event) -> object:
     return send_bytes(address, inference_request("/v2/models/caltech101/infer", random.choice(photos)))
+
+
+def send_large_photo(address: str, photos: list[bytes], stopped: threading.Event) -> object:
+    return post(address, enlarge(photos[0]))
 
 
 def send_damaged_image(address: str, photos: list[bytes], stopped: threading.Event) -> object:
@@ -134,6 +147,7 @@ CLIENTS: list[Fault] = [
         send_form,
         send_json,
         send_tensor,
+        send_large_photo,
         send_damaged_image,
         send_and_leave,
         send_half_and_leave,
