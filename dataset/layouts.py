@@ -9,18 +9,23 @@ from tencrop.dataset.ilsvrc import DEVKIT, TRAIN, VALIDATION, open_ilsvrc
 from tencrop.dataset.kaggle import IMAGES, open_kaggle
 from tencrop.dataset.parquet import open_parquet
 from tencrop.dataset.source import NoImages, ProgressCallback, Source, ignore_progress
+from tencrop.dataset.source_options import SourceOptions
 from tencrop.dataset.walk import walk
 from tencrop.dataset.webdataset import find_webdataset_tars, open_webdataset
 
+DEFAULTS = SourceOptions()
+
 
 def open_source(
-    root: Path, names: Path | None = None, progress: ProgressCallback = ignore_progress, training: bool = True
+    root: Path,
+    options: SourceOptions = DEFAULTS,
+    progress: ProgressCallback = ignore_progress,
+    training: bool = True,
 ) -> Source:
-    """List a data set.
+    """List a data set; `progress` is called with the number of images listed so far.
 
-    `names` is a file of class names (dataset/names_file.py); `progress` is called with the number of images
-    listed so far. Without `training` the training images are left out where the data set has validation images of its
-    own, and these have labels. Raises BadInput where the folder has none of the layouts, or a damaged one.
+    Without `training` the training images are left out where the data set has validation images of its own, and these
+    have labels. Raises BadInput where the folder has none of the layouts, or a damaged one.
     """
     if not root.is_dir():
         raise BadInput(
@@ -28,27 +33,27 @@ def open_source(
             "give one that holds a folder per class, ILSVRC's or WebDataset tars, or parquet files",
         )
     try:
-        return _open(root, names, progress, training)
+        return _open(root, options, progress, training)
     except NoImages:
         if training:
             raise
-        return _open(root, names, progress, True)
+        return _open(root, options, progress, True)
 
 
-def _open(root: Path, names: Path | None, progress: ProgressCallback, training: bool) -> Source:
+def _open(root: Path, options: SourceOptions, progress: ProgressCallback, training: bool) -> Source:
     if any((root / name).is_file() for name in (TRAIN, VALIDATION)):
-        return open_ilsvrc(root, names, progress, training)
+        return open_ilsvrc(root, options.names, progress, training)
     if (root / IMAGES).is_dir():
-        return open_kaggle(root, names, progress, training)
+        return open_kaggle(root, options.names, progress, training)
     if (root / DEVKIT).is_file() and not list_subfolders(root):
-        return open_ilsvrc(root, names, progress, training)
+        return open_ilsvrc(root, options.names, progress, training)
     parquet = _find_parquet_files(root)
     if parquet:
-        return open_parquet(root, parquet, names, progress, training)
+        return open_parquet(root, parquet, options.names, progress, training)
     tars = find_webdataset_tars(root)
     if tars:
-        return open_webdataset(root, tars, names, progress, training)
-    return open_folder(root, names, progress, training)
+        return open_webdataset(root, tars, options.names, progress, training)
+    return open_folder(root, options.names, progress, training)
 
 
 def _find_parquet_files(root: Path) -> list[str]:

@@ -18,6 +18,7 @@ from tencrop.runtime.disable_telemetry import disable_telemetry
 
 if TYPE_CHECKING:
     from tencrop.dataset.source import Source
+    from tencrop.dataset.source_options import SourceOptions
     from tencrop.runtime.engine_choice import EngineOptions
 
 UsageError: type[Exception] = typer.BadParameter.__mro__[
@@ -54,8 +55,9 @@ def prepare(
     """Turn a data set into 256x256 JPEGs with its mean image and colour PCA."""
     from tencrop.dataset.account import Account
     from tencrop.dataset.prepare import prepare as run
+    from tencrop.dataset.source_options import SourceOptions
 
-    source = _open_source(data, labels)
+    source = _open_source(data, SourceOptions(names=labels))
     with progress_bar("preparing", len(source.entries)) as progress:
         document = run(source, out, holdout, progress)
     _echo(
@@ -302,6 +304,7 @@ def evaluate(
     precision: PrecisionChoice = "auto",
 ) -> None:
     """Measure center-crop and ten-crop errors over labelled images: the data set's validation images, if it has any."""
+    from tencrop.dataset.source_options import SourceOptions
     from tencrop.evaluation.evaluate import evaluate as run
     from tencrop.evaluation.plan import plan_evaluation
     from tencrop.evaluation.text_report import text_report
@@ -312,7 +315,7 @@ def evaluate(
         raise BadInput("--ray: needs --out DIR, a folder that every machine of the cluster sees")
     if resume and not out:
         raise BadInput("--resume: needs --out DIR, the folder of the run to continue")
-    source = _open_source(data, labels, training=False)
+    source = _open_source(data, SourceOptions(names=labels), training=False)
     predictor = open_predictor(models, _options(device, engine, precision))
     plan = plan_evaluation(source, predictor, holdout, limit)
     runner = None
@@ -347,11 +350,11 @@ def compare(
         typer.echo(text_comparison(found))
 
 
-def _open_source(data: Path, labels: Path | None, training: bool = True) -> "Source":
+def _open_source(data: Path, options: "SourceOptions", training: bool = True) -> "Source":
     from tencrop.dataset.layouts import open_source
 
     with progress_bar("listing", None) as progress:
-        return open_source(data, labels, progress, training)
+        return open_source(data, options, progress, training)
 
 
 def _echo(*lines: str) -> None:

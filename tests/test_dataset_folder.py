@@ -11,6 +11,7 @@ from tencrop.dataset.account import Inventory
 from tencrop.dataset.folder import list_class_images
 from tencrop.dataset.layouts import open_source
 from tencrop.dataset.source import Entry, Source
+from tencrop.dataset.source_options import SourceOptions
 from tencrop.model.contract import Label
 
 
@@ -112,7 +113,10 @@ def test_a_labels_file_gives_the_words(tmp_path: Path) -> None:
     root = files(tmp_path / "data", "n01/1.jpg", "n02/1.jpg")
     names = tmp_path / "words.txt"
     names.write_text("n02 goldfish, Carassius auratus\n\nn01\ttench  \nn03 not here\n", encoding="utf-8")
-    assert open_source(root, names).labels == (Label("n01", "tench"), Label("n02", "goldfish, Carassius auratus"))
+    assert open_source(root, SourceOptions(names=names)).labels == (
+        Label("n01", "tench"),
+        Label("n02", "goldfish, Carassius auratus"),
+    )
 
 
 def test_a_missing_folder_is_bad_input(tmp_path: Path) -> None:
@@ -139,7 +143,7 @@ def test_a_class_that_the_labels_file_misses_is_bad_input_naming_it(tmp_path: Pa
     root = files(tmp_path / "data", "n01/1.jpg", "n02/1.jpg", "n03/1.jpg")
     (tmp_path / "words.txt").write_text("n01 tench\n")
     with pytest.raises(BadInput, match=r"words\.txt: no words for 'n02' \(2 of 3"):
-        open_source(root, tmp_path / "words.txt")
+        open_source(root, SourceOptions(names=tmp_path / "words.txt"))
 
 
 def split(folder: Source) -> list[tuple[str, int, bool | None]]:

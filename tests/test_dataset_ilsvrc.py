@@ -22,6 +22,7 @@ from tencrop.common.errors import BadInput
 from tencrop.dataset.holdout import choose_holdout
 from tencrop.dataset.ilsvrc import DEVKIT, TRAIN, VALIDATION
 from tencrop.dataset.layouts import open_source
+from tencrop.dataset.source_options import SourceOptions
 from tencrop.model.contract import Label
 
 LABELS = tuple(Label(wnid, words) for wnid, words in zip(SORTED, WORDS, strict=True))
@@ -87,7 +88,7 @@ def test_tars_are_not_unpacked_and_nothing_is_written(root: Path) -> None:
 
 def test_a_labels_file_may_give_other_words(root: Path, tmp_path: Path) -> None:
     (tmp_path / "words.txt").write_text("n01440764 Schleie\nn02119789 Kitfuchs\nn03000684 Kettensäge\n")
-    assert [label.name for label in open_source(root, tmp_path / "words.txt").labels] == [
+    assert [label.name for label in open_source(root, SourceOptions(names=tmp_path / "words.txt")).labels] == [
         "Schleie",
         "Kitfuchs",
         "Kettensäge",
@@ -187,7 +188,7 @@ def test_folders_hidden_and_other_files_are_skipped_and_long_or_odd_names_kept(r
 
 def test_listing_reports_progress(root: Path) -> None:
     heard: list[int] = []
-    open_source(root, None, heard.append)
+    open_source(root, progress=heard.append)
     assert heard == [17]
 
 

@@ -15,6 +15,7 @@ from archives import SORTED, WORDS, jpeg, read_by_threads
 from tencrop.common.errors import BadInput
 from tencrop.dataset.layouts import open_source
 from tencrop.dataset.source import Entry
+from tencrop.dataset.source_options import SourceOptions
 from tencrop.model.contract import Label
 
 # `datasets` starts threads and imports torch: it writes in a process of its own
@@ -81,13 +82,13 @@ def test_a_labels_file_that_orders_the_classes_otherwise_than_the_images_are_nam
 ) -> None:
     (tmp_path / "words.txt").write_text("n01440764 a\nn02119789 b\nn03000685 c\n")
     with pytest.raises(BadInput, match="label 2 is class n03000685, but its images are named n03000684"):
-        open_source(hub, tmp_path / "words.txt")
+        open_source(hub, SourceOptions(names=tmp_path / "words.txt"))
 
 
 def test_a_labels_file_in_another_order_than_the_schema_is_bad_input(hub: Path, tmp_path: Path) -> None:
     (tmp_path / "words.txt").write_text("".join(f"class{n} {words}\n" for n, words in enumerate(reversed(WORDS))))
     with pytest.raises(BadInput, match="class 0 is 'chain saw, chainsaw', in the data it is 'tench, Tinca tinca'"):
-        open_source(hub, tmp_path / "words.txt")
+        open_source(hub, SourceOptions(names=tmp_path / "words.txt"))
 
 
 def test_a_single_file_at_the_top_without_paths_or_split(tmp_path: Path) -> None:
@@ -128,13 +129,13 @@ def test_without_names_in_the_schema_a_labels_file_gives_them(tmp_path: Path) ->
     with pytest.raises(BadInput, match="no class names in the parquet schema; give the class names in a file"):
         open_source(tmp_path)
     (tmp_path / "words.txt").write_text("n01440764 tench\nn02119789 kit fox\n")
-    assert open_source(tmp_path, tmp_path / "words.txt").labels == (
+    assert open_source(tmp_path, SourceOptions(names=tmp_path / "words.txt")).labels == (
         Label("n01440764", "tench"),
         Label("n02119789", "kit fox"),
     )
     (tmp_path / "words.txt").write_text("n01440764 tench\n")
     with pytest.raises(BadInput, match="label 1, but only 1 classes are named"):
-        open_source(tmp_path, tmp_path / "words.txt")
+        open_source(tmp_path, SourceOptions(names=tmp_path / "words.txt"))
 
 
 def test_an_image_without_bytes_is_empty_and_so_undecodable(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from archives import SORTED, jpeg, read_by_threads, tar
 
 from tencrop.common.errors import BadInput
 from tencrop.dataset.layouts import open_source
+from tencrop.dataset.source_options import SourceOptions
 from tencrop.model.contract import Label
 
 
@@ -90,14 +91,17 @@ def test_classnames_txt_is_read_as_well(tmp_path: Path) -> None:
 def test_a_labels_file_names_the_classes_by_its_lines(tmp_path: Path) -> None:
     root = write(tmp_path, {"x.tar": shard(0, 2)}, None)
     (tmp_path / "words").write_text("n01440764 tench\nn02119789 kit fox\n")
-    assert open_source(root, tmp_path / "words").labels == (Label("n01440764", "tench"), Label("n02119789", "kit fox"))
+    assert open_source(root, SourceOptions(names=tmp_path / "words")).labels == (
+        Label("n01440764", "tench"),
+        Label("n02119789", "kit fox"),
+    )
 
 
 def test_a_labels_file_in_the_devkits_order_is_bad_input(tmp_path: Path) -> None:
     root = write(tmp_path, {"x.tar": shard(0, 2)}, None)
     (tmp_path / "words").write_text("n02119789 kit fox\nn01440764 tench\n")
     with pytest.raises(BadInput, match="words: n01440764 comes after n02119789"):
-        open_source(root, tmp_path / "words")
+        open_source(root, SourceOptions(names=tmp_path / "words"))
 
 
 def named_after_wnids(*labels: int) -> dict[str, bytes]:
@@ -111,11 +115,11 @@ def test_labels_are_checked_against_wnids_in_the_images_names(tmp_path: Path) ->
     names = tmp_path / "words"
     names.write_text("".join(f"{wnid} words\n" for wnid in SORTED))
     write(tmp_path, {"train-0.tar": named_after_wnids(0, 1, 2)}, "a\nb\nc\n")
-    assert open_source(tmp_path, names).labels == tuple(Label(wnid, "words") for wnid in SORTED)
+    assert open_source(tmp_path, SourceOptions(names=names)).labels == tuple(Label(wnid, "words") for wnid in SORTED)
     assert open_source(tmp_path).labels == tuple(map(Label, SORTED, "abc"))
     write(tmp_path, {"train-0.tar": named_after_wnids(1, 0, 2)})
     with pytest.raises(BadInput, match="label 0 is class n01440764, but its images are named n02119789"):
-        open_source(tmp_path, names)
+        open_source(tmp_path, SourceOptions(names=names))
 
 
 MISFITS: dict[str, tuple[dict[str, bytes], str]] = {
