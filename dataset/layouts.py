@@ -25,7 +25,8 @@ def open_source(
     """List a data set; `progress` is called with the number of images listed so far.
 
     Without `training` the training images are left out where the data set has validation images of its own, and these
-    have labels. Raises BadInput where the folder has none of the layouts, or a damaged one.
+    have labels. Raises BadInput where the folder has none of the layouts, or a damaged one, and where its layout does not
+    read an option that is given.
     """
     if not root.is_dir():
         raise BadInput(
@@ -42,17 +43,23 @@ def open_source(
 
 def _open(root: Path, options: SourceOptions, progress: ProgressCallback, training: bool) -> Source:
     if any((root / name).is_file() for name in (TRAIN, VALIDATION)):
+        options.check_read(root, "tars of ILSVRC-2012")
         return open_ilsvrc(root, options.names, progress, training)
     if (root / IMAGES).is_dir():
+        options.check_read(root, "Kaggle's folders")
         return open_kaggle(root, options.names, progress, training)
     if (root / DEVKIT).is_file() and not list_subfolders(root):
+        options.check_read(root, "the devkit of ILSVRC-2012")
         return open_ilsvrc(root, options.names, progress, training)
     parquet = _find_parquet_files(root)
     if parquet:
+        options.check_read(root, "parquet files")
         return open_parquet(root, parquet, options.names, progress, training)
     tars = find_webdataset_tars(root)
     if tars:
+        options.check_read(root, "WebDataset tars")
         return open_webdataset(root, tars, options.names, progress, training)
+    options.check_read(root, "no parquet files")
     return open_folder(root, options.names, progress, training)
 
 

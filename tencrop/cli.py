@@ -32,6 +32,14 @@ Words = Annotated[
     Path | None,
     typer.Option(help='file of class names: lines "id words", one name a line, or JSON of Keras or Hugging Face'),
 ]
+Config = Annotated[
+    str | None, typer.Option(metavar="NAME", help="one of several configurations of parquet files in DATA")
+]
+ImageRoot = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="folder of the image files that parquet rows without bytes name")
+]
+ImageColumn = Annotated[str | None, typer.Option(metavar="NAME", help="column of the images in parquet files")]
+LabelColumn = Annotated[str | None, typer.Option(metavar="NAME", help="column of the labels in parquet files")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
 EngineChoice = Annotated[str, typer.Option(help="auto, onnxruntime, tensorrt or openvino")]
 PrecisionChoice = Annotated[
@@ -48,6 +56,10 @@ def prepare(
     data: Data,
     out: Annotated[Path, typer.Argument(help="folder for the prepared data set; an unfinished one is continued")],
     labels: Words = None,
+    config: Config = None,
+    image_root: ImageRoot = None,
+    image_column: ImageColumn = None,
+    label_column: LabelColumn = None,
     holdout: Annotated[
         float, typer.Option(min=0, max=0.9, help="share of each class kept for validation, if DATA has no split")
     ] = 0.15,
@@ -57,7 +69,7 @@ def prepare(
     from tencrop.dataset.prepare import prepare as run
     from tencrop.dataset.source_options import SourceOptions
 
-    source = _open_source(data, SourceOptions(names=labels))
+    source = _open_source(data, SourceOptions(labels, config, image_root, image_column, label_column))
     with progress_bar("preparing", len(source.entries)) as progress:
         document = run(source, out, holdout, progress)
     _echo(
@@ -284,6 +296,10 @@ def evaluate(
         list[Path] | None, typer.Option(help="a tencrop.onnx; several make an ensemble; by default the embedded model")
     ] = None,
     labels: Words = None,
+    config: Config = None,
+    image_root: ImageRoot = None,
+    image_column: ImageColumn = None,
+    label_column: LabelColumn = None,
     out: Annotated[Path | None, typer.Option(help="folder for the report; without it nothing is kept")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="evaluate this many images, evenly spread")] = None,
     holdout: Annotated[
@@ -315,7 +331,8 @@ def evaluate(
         raise BadInput("--ray: needs --out DIR, a folder that every machine of the cluster sees")
     if resume and not out:
         raise BadInput("--resume: needs --out DIR, the folder of the run to continue")
-    source = _open_source(data, SourceOptions(names=labels), training=False)
+    options = SourceOptions(labels, config, image_root, image_column, label_column)
+    source = _open_source(data, options, training=False)
     predictor = open_predictor(models, _options(device, engine, precision))
     plan = plan_evaluation(source, predictor, holdout, limit)
     runner = None
