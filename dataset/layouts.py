@@ -25,8 +25,8 @@ def open_source(
     """List a data set; `progress` is called with the number of images listed so far.
 
     Without `training` the training images are left out where the data set has validation images of its own, and these
-    have labels. Raises BadInput where the folder has none of the layouts, or a damaged one, and where its layout does not
-    read an option that is given.
+    have labels. Raises BadInput where the folder has none of the layouts, or a damaged one, and where an option is
+    given that its layout does not read.
     """
     if not root.is_dir():
         raise BadInput(
