@@ -16,6 +16,7 @@ from tencrop.images.jpeg_segments import (
     PROGRESSIVE,
     SOS,
     Frame,
+    count,
     has_every_scan,
     read_frame,
 )
@@ -55,7 +56,7 @@ def sum_pixels(image: Image.Image) -> int:
 
 
 def _may_be_whole(data: bytes, frame: Frame) -> bool:
-    passes = frame.width * frame.height * data.count(SOS)
+    passes = frame.width * frame.height * count(data, SOS)
     return frame.marker in CODINGS and passes <= MAX_PASSES and has_every_scan(data, frame)
 
 

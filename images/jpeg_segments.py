@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from tencrop.images.errors import ImageError
+
 SOI, SOS, EOI = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 # A JPEG's end and its markers that have a length. libjpeg stops at others, or drops them.
 MARKER = re.compile(rb"\xff[\xc0-\xcf\xd9-\xfe]")
@@ -11,6 +13,8 @@ BASELINE, EXTENDED, PROGRESSIVE, ARITHMETIC, ARITHMETIC_PROGRESSIVE = 0xC0, 0xC1
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # markers of a frame header
 SCAN = 0xDA
 COEFFICIENTS = 64  # of a block
+MAX_SEGMENTS = 20_000  # 32 MiB of full segments are 1,500
+PIECE = 256 << 10  # bytes that are searched at once, for a search keeps all other threads waiting
 
 
 class Segment(NamedTuple):
@@ -32,18 +36,25 @@ class Frame(NamedTuple):
     end: int  # where the header ends in the file
 
 
-def read_segments(data: bytes) -> Iterator[Segment]:
-    """The segments up to the end marker. A telephone's film or an MPO's other images may follow it."""
+def read_segments(data: bytes, most: int = MAX_SEGMENTS) -> Iterator[Segment]:
+    """The segments up to the end marker. A telephone's film or an MPO's other images may follow it.
+
+    Raises ImageError above `most` segments.
+    """
     at = len(SOI)
-    while (marker := MARKER.search(data, at)) and marker[0] != EOI:
+    for _ in range(most):
+        marker = _find_marker(data, at)
+        if marker is None or marker[0] == EOI:
+            return
         start = marker.end() + 2
         at = marker.end() + int.from_bytes(data[marker.end() : start])
         yield Segment(marker[0][1], start, at)
+    raise ImageError(f"a JPEG of more than {most} segments")
 
 
-def read_frame(data: bytes) -> Frame | None:
-    """The first frame header; None where there is none that is whole."""
-    segment = next((segment for segment in read_segments(data) if segment.marker in FRAMES), None)
+def read_frame(data: bytes, most: int = MAX_SEGMENTS) -> Frame | None:
+    """The first frame header; None where there is none that is whole. Raises ImageError as `read_segments` does."""
+    segment = next((segment for segment in read_segments(data, most) if segment.marker in FRAMES), None)
     if segment is None or segment.end > len(data):
         return None
     body = data[segment.start : segment.end]
@@ -51,6 +62,12 @@ def read_frame(data: bytes) -> Frame | None:
         return None
     size = int.from_bytes(body[1:3]), int.from_bytes(body[3:5])
     return Frame(segment.marker, body[0], *size, body[6 : 6 + 3 * body[5] : 3], segment.end)
+
+
+def count(data: bytes, pattern: bytes, start: int = 0) -> int:
+    """How often a pattern occurs from `start` on, in pieces."""
+    beyond = len(pattern) - 1
+    return sum(data.count(pattern, at, at + PIECE + beyond) for at in range(start, len(data), PIECE))
 
 
 def has_every_scan(data: bytes, frame: Frame) -> bool:
@@ -66,3 +83,9 @@ def has_every_scan(data: bytes, frame: Frame) -> bool:
         for component in body[1 : 1 + 2 * body[0] : 2]:
             missing.setdefault(component, {}).update(dict.fromkeys(range(first, last + 1), bits & 15))
     return not any(bits for bands in missing.values() for bits in bands.values())
+
+
+def _find_marker(data: bytes, at: int) -> re.Match[bytes] | None:
+    """The first marker from `at` on."""
+    pieces = (MARKER.search(data, start, start + PIECE + 1) for start in range(at, len(data), PIECE))
+    return next((marker for marker in pieces if marker), None)

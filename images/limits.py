@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tencrop.images.errors import ImageError, ImageTooLarge
-from tencrop.images.jpeg_segments import SCAN, SOI, SOS, read_segments
+from tencrop.images.jpeg_segments import SCAN, SOI, SOS, count, read_segments
 from tencrop.images.tiff_limits import check_tiff
 
 MAX_BYTES = 32 << 20  # of an encoded image in a file, as of a body over HTTP; larger ones are not read
 MAX_SCANS = 64  # of a JPEG; encoders write a dozen, and each costs 2 to 5 ms per megapixel
 MAX_EXIF_SEGMENTS = 16  # of a JPEG; for each, Pillow copies all of them again
-MAX_PIECES = 20_000  # reads of a header, and segments of a JPEG; 32 MiB of full JPEG segments are 1,500
+MAX_PIECES = 20_000  # reads of a header
 MAX_READS = 1_000_000  # of the pixels: a few for most formats, two per run of a BMP
 MAX_CHUNKS = 100_000  # of a PNG
 EXIF = b"Exif\0\0"
@@ -64,7 +64,7 @@ def check_encoded(data: bytes) -> ReadLimitedBytes:
 
 
 def _check_jpeg(data: bytes) -> bytes:
-    if data.count(SOS) > MAX_SCANS or data.count(EXIF) > MAX_EXIF_SEGMENTS:
+    if count(data, SOS) > MAX_SCANS or count(data, EXIF) > MAX_EXIF_SEGMENTS:
         _check_segments(data)
     return data
 
@@ -72,13 +72,11 @@ def _check_jpeg(data: bytes) -> bytes:
 def _check_segments(data: bytes) -> None:
     """Count scans and EXIF segments up to the end of a JPEG, which other images or a telephone's film may follow."""
     scans, exifs = 0, 0
-    for number, segment in enumerate(read_segments(data), 1):
+    for segment in read_segments(data):
         scans += segment.marker == SCAN
         exifs += data.startswith(EXIF, segment.start)
-        if scans > MAX_SCANS or exifs > MAX_EXIF_SEGMENTS or number >= MAX_PIECES:
-            raise ImageError(
-                f"a JPEG of more than {MAX_SCANS} scans, {MAX_EXIF_SEGMENTS} segments of EXIF, or {MAX_PIECES} in all"
-            )
+        if scans > MAX_SCANS or exifs > MAX_EXIF_SEGMENTS:
+            raise ImageError(f"a JPEG of more than {MAX_SCANS} scans, or {MAX_EXIF_SEGMENTS} segments of EXIF")
 
 
 def _keep_needed_chunks(data: bytes) -> bytes:

@@ -56,16 +56,20 @@ class Directory:
                 raise ImageError(f"a TIFF with two tags {number}")
             self.tags[number] = Tag(kind, numbers, value)
 
-    def first(self, number: int, default: int) -> int:
-        """The first integer of a tag; `default` where the tag is missing."""
-        return next(iter(self.numbers(number)), default)
+    def length(self, number: int) -> int:
+        """How many numbers a tag says that it has; 0 where it is missing."""
+        return self.tags[number].length if number in self.tags else 0
+
+    def first(self, number: int, default: int, integers: Mapping[int, str] = INTEGERS) -> int:
+        """The first integer of a tag; `default` where the tag is missing. Raises as `numbers` does."""
+        return next(iter(self.numbers(number, integers, most=1)), default)
 
     def small_numbers(self, number: int) -> list[int]:
         """As `numbers`, of a tag that some programs write as bytes."""
         return self.numbers(number, SMALL_INTEGERS)
 
-    def numbers(self, number: int, integers: Mapping[int, str] = INTEGERS) -> list[int]:
-        """The integers of a tag; empty where the tag is missing.
+    def numbers(self, number: int, integers: Mapping[int, str] = INTEGERS, most: int = MAX_NUMBERS) -> list[int]:
+        """The first `most` integers of a tag; empty where the tag is missing.
 
         Raises ImageError where the tag has another type, struct.error where the numbers are cut off.
         """
@@ -74,8 +78,9 @@ class Directory:
         kind, length, value = self.tags[number]
         if kind not in integers:
             raise ImageError(f"a TIFF whose tag {number} is of type {kind}")
-        packed = f"{self.order}{length}{integers[kind]}"
-        if struct.calcsize(packed) > len(value):
-            (far,) = struct.unpack(self.order + ("Q" if len(value) == 8 else "I"), value)
-            return [*struct.unpack_from(packed, self.data, far)]
-        return [*struct.unpack_from(packed, value)]
+        size, data, start = length * struct.calcsize(self.order + integers[kind]), value, 0
+        if size > len(value):
+            data, (start,) = self.data, struct.unpack(self.order + ("Q" if len(value) == 8 else "I"), value)
+        if start + size > len(data):
+            raise struct.error("the numbers are cut off")
+        return [*struct.unpack_from(f"{self.order}{min(length, most)}{integers[kind]}", data, start)]

@@ -3,6 +3,7 @@
 import struct
 
 from tencrop.images.errors import ImageError, UnsupportedImage
+from tencrop.images.jpeg_segments import SOS, count
 from tencrop.images.tiff_directory import (
     BYTE_ORDERS,
     COLOURS,
@@ -22,7 +23,6 @@ from tencrop.images.tiff_layout import JPEG, NONE, OLD_JPEG, check_layout
 
 BIG_ENDIAN_BIG = b"MM\0+"  # BigTIFF that Pillow takes for another format
 UNREADABLE = (b"MM*\0", b"II\0*")  # headers that libtiff refuses
-SOS = b"\xff\xda"  # begins a scan of a JPEG
 
 MAX_SAMPLES = 6  # per pixel, each with strips or tiles of its own; Pillow's limit
 BEYOND = 1 << 24  # pixels of tiles that may lie outside of the image
@@ -70,7 +70,7 @@ def _check_blocks(directory: Directory) -> None:
 def _check_scans(directory: Directory, most: int) -> None:
     """Count the scans of the JPEG in each strip or tile. The decoder goes over the block's pixels for each of them."""
     compression, data = directory.first(COMPRESSION, NONE), directory.data
-    if compression not in (JPEG, OLD_JPEG) or data.count(SOS) <= most:
+    if compression not in (JPEG, OLD_JPEG) or count(data, SOS) <= most:
         return
     starts = directory.numbers(STRIPS) + directory.numbers(TILES)
     sizes = directory.numbers(STRIP_BYTES) + directory.numbers(TILE_BYTES)

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tencrop.server.errors import ApiError
 
 LOCALHOST = "localhost"
-HOST = re.compile(rb"(\[[^\]]*\]|[^:\[\]]*)(?::\d*)?")  # name and port of the header
+HOST = re.compile(rb"(\[[^\]]{,64}\]|[^:\[\]]{,254})(?::\d{,5})?")  # name and port of the header; no name is longer
 MAX_NAME = 64  # characters of a name in a message
 
 

@@ -10,11 +10,12 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from tencrop.server.body_limits import DROPPED_SIZE, REST_DEADLINE
 from tencrop.server.descriptors import WATCH
 from tencrop.server.errors import REFUSED, ApiError
-from tencrop.server.refused_head import RefusedHead, bad_request, head_too_large, late, not_http
+from tencrop.server.refused_head import RefusedHead, bad_request, head_too_large, late, not_http, too_many_headers
 from tencrop.server.stalled_writes import StalledWrites
 
 HEAD_SECONDS = 10.0  # from a head's first byte, or a new connection, until the head is complete; and without body bytes
 HEAD_BYTES = 64 << 10  # of a head, its trailers and the frames of its chunks together
+HEADERS = 128  # of a head, and of its trailers; browsers behind proxies send some 40
 CHUNK_FRAME_BYTES = 16  # of each chunk do not count
 REST_SECONDS = 20.0  # from an answer until the end of a body that nobody reads
 MAX_UNREAD = 1 << 20  # bytes of a body that nobody reads yet: its request waits for its turn
@@ -28,8 +29,8 @@ IDLE, HEAD, BODY = Stage  # names of this module are found faster than members
 class Connection(HttpToolsProtocol):
     """Answers a request that the parser or a limit refuses with an error object, and ends the connection then.
 
-    Head, trailers and frames of chunks: 431 above HEAD_BYTES, closed after HEAD_SECONDS. A body that follows its answer
-    is dropped for REST_SECONDS. An answer that its client does not read is dropped, too (StalledWrites).
+    Head, trailers and frames of chunks: 431 above HEAD_BYTES or HEADERS, closed after HEAD_SECONDS. A body that follows
+    its answer is dropped for REST_SECONDS. An answer that its client does not read is dropped, too (StalledWrites).
     """
 
     url = b""
@@ -106,6 +107,11 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         self._stage = HEAD
         super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if len(self.headers) >= HEADERS:  # the shortest of them take 30 times their bytes
+            raise too_many_headers(HEADERS)
+        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":

@@ -90,6 +90,7 @@ def write_logs_in_background() -> None:
     handler.setFormatter(StderrFormatter("%(levelprefix)s %(message)s", use_colors=sys.stderr.isatty()))
     logging.getLogger().addHandler(handler)
     logging.getLogger("uvicorn").setLevel(logging.INFO)
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of forms that are answered with 400
     logging.captureWarnings(True)
 
 

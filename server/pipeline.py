@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
 from typing import NamedTuple, TypeVar
 
@@ -20,6 +21,9 @@ from tencrop.server.batcher import BatchedAnswer, Batcher
 from tencrop.server.decode_pool import DecodePool
 from tencrop.server.errors import ApiError
 from tencrop.server.requester import Requester, identify_requester
+
+SHORT = 256 << 10  # bytes; the costs of longer images are estimated in a thread
+LOOK_COST = 0.1  # in units of `estimate_cost`, of an estimate
 
 Images = Sequence[bytes] | np.ndarray  # encoded images, or decoded squares, uint8 [N,R,R,3]
 
@@ -67,7 +71,7 @@ class Pipeline:
 
     async def answer_image(self, image: bytes, requester: Requester) -> ImageAnswer:
         """Answer an encoded image. Raises ApiError 429, ImageError."""
-        cost = estimate_cost(image)
+        cost = await self._estimate(image, requester)
         with self.admission.admit(requester.client, is_expensive=cost > CHEAP):
             return await self._answer(image, requester, cost)
 
@@ -76,9 +80,13 @@ class Pipeline:
 
         Raises ApiError 429 where the model has no room for all of them.
         """
-        is_expensive = any(_estimate(image) > CHEAP for image in images)  # the first one is enough to refuse a form
-        with self.admission.admit(requester.client, len(images), is_expensive=is_expensive):
-            answers = [self._answer(image, requester, _estimate(image)) for image in images]
+        costs, check_room = [], partial(self.admission.check_room, requester.client, len(images))
+        for image in images:
+            costs.append(await self._estimate(image, requester))
+            if costs[-1] > CHEAP:
+                check_room(is_expensive=True)  # the first one is enough to refuse a form
+        with self.admission.admit(requester.client, len(images), is_expensive=max(costs, default=0) > CHEAP):
+            answers = [self._answer(image, requester, cost) for image, cost in zip(images, costs, strict=True)]
             outcomes = await asyncio.gather(*answers, return_exceptions=True)
         return [_raise_unless_answer(outcome) for outcome in outcomes]
 
@@ -88,6 +96,15 @@ class Pipeline:
         return Prediction.from_probabilities(
             batched.probabilities, batched.view_probabilities, self.model.contract.labels, top
         )
+
+    async def _estimate(self, image: bytes | np.ndarray, requester: Requester) -> float:
+        """Estimate the cost of decoding an image, so that others are answered meanwhile. A square costs nothing."""
+        if isinstance(image, np.ndarray):
+            return 0.0
+        if len(image) > SHORT:
+            return await self.decode_pool.run(requester, LOOK_COST, estimate_cost, image)
+        await asyncio.sleep(0)
+        return estimate_cost(image)
 
     async def _answer(self, image: bytes | np.ndarray, requester: Requester, cost: float) -> ImageAnswer:
         """Decode, queue and answer. Raises ImageError."""
@@ -110,11 +127,6 @@ class Pipeline:
         started = time.perf_counter()
         pixels, info = await self.decode_pool.decode(image, self.model.contract, requester, cost)
         return pixels, info, time.perf_counter() - started
-
-
-def _estimate(image: bytes | np.ndarray) -> float:
-    """Estimate the cost of decoding an image; a square costs nothing."""
-    return 0.0 if isinstance(image, np.ndarray) else estimate_cost(image)
 
 
 def _raise_unless_answer(outcome: ImageAnswer | BaseException) -> ImageAnswer | ImageError:

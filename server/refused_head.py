@@ -39,11 +39,19 @@ def not_http(error: httptools.HttpParserError) -> ApiError:
 
 def head_too_large(limit: int) -> ApiError:
     """431 with the limit in bytes."""
-    status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-    return ApiError(status, "head_too_large", f"the request's head exceeds {limit} bytes")
+    return _refuse_head(f"the request's head exceeds {limit} bytes")
+
+
+def too_many_headers(limit: int) -> ApiError:
+    """431 with the number of headers that a request may have."""
+    return _refuse_head(f"the request has more than {limit} headers")
 
 
 def late(seconds: float) -> ApiError:
     """504: the end of the request is late."""
     why = f"the end of the request took longer than {seconds:g} s to arrive"
     return ApiError(HTTPStatus.GATEWAY_TIMEOUT, "deadline", why)
+
+
+def _refuse_head(message: str) -> ApiError:
+    return ApiError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large", message)

@@ -1,6 +1,8 @@
 """images/decode_cost.py: the header tells what decoding costs, so that a few bytes cannot pass for a cheap image."""
 
 import io
+import struct
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -11,8 +13,11 @@ from support.tiff_layouts import GREY, RGB, Layout, make_samples, write
 from test_images_jpeg_end import ARITHMETIC
 from test_images_limits import with_scans
 
-from tencrop.images.decode_cost import CHEAP, FEW_SCANS, estimate_cost
+from tencrop.images.decode_cost import CHEAP, FEW_SCANS, MAX_LOOKS, UNREAD, estimate_cost
+from tencrop.images.jpeg_segments import read_frame
 from tencrop.images.limits import MAX_SCANS
+from tencrop.images.tiff_directory import COMPRESSION, HEIGHT, MAX_NUMBERS, STRIPS, TILES, WIDTH
+from tencrop.images.tiff_layout import BITS, PHOTOMETRIC
 
 FORMATS: list[tuple[str, dict[str, Any]]] = [
     ("JPEG", {}),
@@ -118,6 +123,29 @@ def test_tiffs_with_jpegs_cost_their_scans() -> None:
         return out.getvalue() + b"\xff\xda" * scans
 
     assert estimate_cost(tiff(60)) > 3 * estimate_cost(tiff(0))
+
+
+def test_an_image_in_too_many_pieces_to_look_at_passes_for_expensive() -> None:
+    """The search for a frame behind eight million segments took 15 s."""
+    data = of_size(noise_jpeg(), 2816, 2816)
+    behind = data[:2] + b"\xff\xfe\0\2" * 2 * MAX_LOOKS + data[2:]
+    assert read_frame(behind) and estimate_cost(behind) == UNREAD > 10 * CHEAP
+    film = data[:-2] + (b"\xff\xda\0\2" * (FEW_SCANS + 1) + b"\xff\xfe\0\2") * MAX_LOOKS
+    assert estimate_cost(film) == UNREAD
+
+
+def test_a_tag_of_many_numbers_is_not_read() -> None:
+    """Ten tags of 300,000 numbers, which may be the same ones, took 40 ms."""
+    numbers = b"\7\0" * MAX_NUMBERS  # a TIFF of 7x7 pixels, compression 7
+    tags = (WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, STRIPS, TILES)
+    entries = b"".join(struct.pack("<HHII", tag, 3, MAX_NUMBERS, 8 + 2 + 12 * len(tags) + 4) for tag in tags)
+    data = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + numbers
+    tracemalloc.start()
+    try:
+        assert estimate_cost(data) > 0
+        assert tracemalloc.get_traced_memory()[1] < MAX_NUMBERS
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])

@@ -12,7 +12,8 @@ from support.pictures import noise_jpeg
 
 from tencrop.images.decode import decode
 from tencrop.images.errors import ImageError
-from tencrop.images.limits import MAX_PIECES, MAX_SCANS
+from tencrop.images.jpeg_segments import MAX_SEGMENTS, PIECE, count, read_frame, read_segments
+from tencrop.images.limits import MAX_SCANS
 from tencrop.model.contract import Contract
 
 CONTRACT = Contract()
@@ -56,8 +57,22 @@ def test_scans_cannot_hide_in_a_segment_that_the_decoder_skips() -> None:
 
 
 def test_the_search_for_scans_behind_many_segments_ends() -> None:
-    with pytest.raises(ImageError, match=f"{MAX_PIECES} in all"):
-        decode(with_scans(100, between=b"\xff\xfe\0\2" * MAX_PIECES), CONTRACT)
+    comments = b"\xff\xfe\0\2" * MAX_SEGMENTS
+    with pytest.raises(ImageError, match=f"more than {MAX_SEGMENTS} segments"):
+        decode(with_scans(100, between=comments), CONTRACT)
+    with pytest.raises(ImageError, match=f"more than {MAX_SEGMENTS} segments"):
+        read_frame(b"\xff\xd8" + comments + noise_jpeg()[2:])
+    assert read_frame(b"\xff\xd8" + comments[:-40] + noise_jpeg()[2:])
+
+
+@pytest.mark.parametrize("at", [PIECE - 2, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE - 1])
+def test_a_search_in_pieces_finds_what_lies_across_two(at: int) -> None:
+    data = bytearray(4 * PIECE)
+    data[at : at + 2] = SOS
+    assert [segment.start for segment in read_segments(bytes(data))] == [at + 4]
+    assert count(bytes(data), SOS) == count(bytes(data), SOS, at) == 1
+    assert count(bytes(data), SOS, at + 1) == 0
+    assert count(SOS * PIECE, SOS) == PIECE
 
 
 @pytest.mark.parametrize("progressive", [False, True])

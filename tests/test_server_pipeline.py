@@ -11,15 +11,17 @@ import pytest
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
+from tencrop.images.decode_cost import CHEAP
 from tencrop.images.errors import ImageError
 from tencrop.model.contract import Contract, Label
 from tencrop.runtime.classifier import Classifier
+from tencrop.server import pipeline
 from tencrop.server.admission import Admission
 from tencrop.server.batcher import Batcher
 from tencrop.server.decode_pool import DecodePool
 from tencrop.server.errors import ApiError
 from tencrop.server.metrics import Metrics
-from tencrop.server.pipeline import ImageAnswer, Pipeline, with_deadline
+from tencrop.server.pipeline import SHORT, ImageAnswer, Pipeline, with_deadline
 from tencrop.server.requester import Requester
 
 ANYBODY = Requester("anybody", 0)
@@ -100,6 +102,47 @@ def test_answers_are_in_order_and_an_error_stands_in_its_images_place() -> None:
     metrics = run(Echo(), use)
     assert metrics.get_value("images_total", "echo") == 3
     assert metrics.get_value("decode_seconds_count", "echo") == 0  # nobody decoded the squares
+
+
+def test_others_are_answered_while_the_costs_of_images_are_estimated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A form of 64 images that were looked at in one go kept the event loop for two seconds."""
+    turns, seen = 0, []
+
+    def estimate(image: bytes) -> float:
+        seen.append((turns, threading.current_thread() is threading.main_thread()))
+        return 0.0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def use(pipeline: Pipeline) -> None:
+        counting = asyncio.ensure_future(count_turns())
+        await pipeline.answer_images([b"short"] * 5 + [bytes(SHORT + 1)], ANYBODY)
+        counting.cancel()
+
+    monkeypatch.setattr(pipeline, "estimate_cost", estimate)
+    run(Echo(), use)
+    assert len({turn for turn, _ in seen[:5]}) == 5
+    assert [in_loop for _, in_loop in seen] == [True] * 5 + [False]
+
+
+def test_a_form_is_refused_at_its_first_expensive_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bytes] = []
+
+    def estimate(image: bytes) -> float:
+        seen.append(image)
+        return CHEAP + 1 if image == b"expensive" else 0.0
+
+    async def use(pipeline: Pipeline) -> None:
+        with pipeline.admission.admit("other", 8), pytest.raises(ApiError):
+            await pipeline.answer_images([b"cheap", b"expensive", *[b"cheap"] * 5], ANYBODY)
+        assert seen == [b"cheap", b"expensive"] and pipeline.admission.admitted == 0
+
+    monkeypatch.setattr(pipeline, "estimate_cost", estimate)
+    run(Echo(), use)
 
 
 def test_an_error_of_the_engine_is_raised_and_frees_the_places() -> None:
