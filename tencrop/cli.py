@@ -142,7 +142,10 @@ def export(
 def import_(
     source: Annotated[
         Path,
-        typer.Argument(help="an ONNX classifier, torchvision's alexnet (.pth, .ckpt, .safetensors), or a .caffemodel"),
+        typer.Argument(
+            help="an ONNX classifier, its folder with Hugging Face's config.json and preprocessor_config.json, "
+            "torchvision's alexnet (.pth, .ckpt, .safetensors), or a .caffemodel"
+        ),
     ],
     out: Annotated[Path, typer.Argument(help="folder for the files")],
     mean: Annotated[

@@ -230,7 +230,7 @@ def test_bad_source_is_one_line_and_nothing_is_written(
         (("--mean", "nan"), "--mean nan"),
         (("--std", "0,1,1"), "--std"),
         (("--scale", "0"), "--scale 0"),
-        (("--crop", "40"), "net.onnx takes images of 32x32"),
+        (("--crop", "40"), "net.onnx: takes images of 32x32, and not of 40 pixels (--crop)"),
         (("--mean", ""), "--mean : expected three"),
         (("--std", ""), "--std : expected three"),
         (("--mean", "9" * 5000), "--mean 999"),

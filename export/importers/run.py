@@ -14,6 +14,7 @@ from tencrop.common.strict_config import parse
 from tencrop.export.importers.caffe import read_caffe
 from tencrop.export.importers.filter_picture import draw_first_filters
 from tencrop.export.importers.graph_rewrite import find_rounding_operator
+from tencrop.export.importers.hub_folder import read_hub_folder
 from tencrop.export.importers.input_convention import InputConvention
 from tencrop.export.importers.labels import ImportedLabels, read_labels
 from tencrop.export.importers.onnx_file import read_onnx
@@ -55,7 +56,7 @@ def import_net(path: Path, out: Path, given: InputConvention, labels: Path | Non
     """
     _check_out(path, out)
     given.check()
-    source = _read_source(path, given)
+    source = _read_source(path, given, labels)
     convention = given.fill_from(source.known)
     source_input = read_source_input(source, convention)
     pixels, resize = resolve_pixels(convention, source_input.layout, source_input.crop)
@@ -65,7 +66,7 @@ def import_net(path: Path, out: Path, given: InputConvention, labels: Path | Non
     output = detect_output_kind(answers.scores, convention.output, source)
     reference.check_repeatable(answers)
     classes = answers.scores.shape[-1]
-    names = read_labels(labels, classes)
+    names = read_labels(source.labels, classes)
     contract = replace(contract, labels=names.labels)
     net = convert_to_net(source, source_input, pixels, classes, output)
     try:
@@ -92,6 +93,7 @@ def format_import(metadata: Metadata) -> Iterator[str]:
     sizes = f"resize {contract.resize}, ten crops of {contract.crop}"
     yield f"{recipe['about']}: {len(contract.labels)} classes, {recipe['output']}; {sizes}"
     yield "pixels: " + ", ".join(f"{key} {value}" for key, value in recipe["pixels"].items())
+    yield from recipe["notes"]
     yield from (f"assumed: {line}" for line in recipe["assumed"])
     yield from parity.format().split("\n")
     yield f"compared with {parity.reference}"
@@ -105,9 +107,11 @@ def _check_out(path: Path, out: Path) -> None:
         raise BadInput(f"{path}: would be overwritten by its own import", f"name another folder than {out}")
 
 
-def _read_source(path: Path, given: InputConvention) -> SourceNet:
+def _read_source(path: Path, given: InputConvention, labels: Path | None) -> SourceNet:
+    if path.is_dir():
+        return read_hub_folder(path, given, labels)
     reader = next((reader for suffix, reader in READERS.items() if path.name.lower().endswith(suffix)), None)
-    return reader(path, given) if reader else read_onnx(path)
+    return replace(reader(path, given) if reader else read_onnx(path), labels=labels)
 
 
 def _describe_import(
@@ -130,6 +134,7 @@ def _describe_import(
         "pixels": reference.pixels.describe(),
         "output": output,
         "assumed": assumed,
+        "notes": list(source.notes),
     }
 
 

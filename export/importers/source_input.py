@@ -50,7 +50,7 @@ def read_source_input(source: SourceNet, convention: InputConvention) -> SourceI
         )
     crop = convention.crop or next(iter(stated), DEFAULT_CROP)
     if not stated <= {crop}:
-        raise BadInput(f"--crop {crop}: {path} takes images of {max(stated)}x{max(stated)}")
+        raise BadInput(f"{path}: takes images of {max(stated)}x{max(stated)}, and not of {crop} pixels (--crop)")
     lines = (
         (convention.layout is None and not channels, f"images as [N,3,{crop},{crop}] (--layout)"),
         (convention.crop is None and not stated, f"views of {crop} pixels (--crop)"),

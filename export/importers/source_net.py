@@ -18,6 +18,8 @@ class SourceNet:
     model: onnx.ModelProto
     known: InputConvention = field(default=InputConvention())  # stated by the file or fixed for its kind
     assumed: tuple[str, ...] = ()  # a line for each value that neither the user nor the file states
+    labels: Path | None = None  # a file of class names, the user's or one beside the net
+    notes: tuple[str, ...] = ()  # lines about what was taken from files beside the net, or is done otherwise here
     is_rebuilt: bool = False  # whether our reader wrote the graph; else the graph is the file's own
 
     @property
