@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tencrop.common.errors import BadInput
-from tencrop.dataset.account import PASSED_OVER, WITHOUT_LABEL, Inventory, name_kind
+from tencrop.dataset.account import PASSED_OVER, WITHOUT_LABEL, Group, Inventory, name_kind
 from tencrop.dataset.class_names import find_names_file, read_labels_by_id
-from tencrop.dataset.source import Entries, Entry, ProgressCallback, is_image
-from tencrop.dataset.split_from_path import WORDS, choose_held_split
-from tencrop.dataset.walk import is_broken_link, is_shown, walk
+from tencrop.dataset.source import SUFFIXES, Entries, Entry, ProgressCallback, is_image
+from tencrop.dataset.split_folders import find_tops
+from tencrop.dataset.walk import check_link, is_broken_link, is_shown, list_subfolders, walk
 from tencrop.images.errors import ImageMissing
 from tencrop.images.limits import read_image_file
 from tencrop.model.contract import Label
@@ -48,7 +48,7 @@ def open_folder(root: Path, names: Path | None, progress: ProgressCallback, trai
     or where the file of names misses a class.
     """
     inventory = Inventory()
-    tops = _find_tops(root, inventory)
+    tops = find_tops(root, inventory)
     for top in tops:
         if not list_subfolders(top):
             raise BadInput(f"{top}: holds no class folders", f"expected {top}/<class>/<image>")
@@ -73,32 +73,6 @@ def open_folder(root: Path, names: Path | None, progress: ProgressCallback, trai
     return Folder(root, labels, Entries.collect(root, iter_entries(), progress), inventory)
 
 
-def _find_tops(root: Path, inventory: Inventory) -> dict[Path, bool]:
-    """Find the folders that hold class folders, and whether each is for validation: train/ and val/, or only `root`."""
-    names = list_subfolders(root)
-    splits = {name: WORDS.get(name.lower()) for name in names}
-    deep = [name for name in names if list_subfolders(root / name)]
-    odd = next((name for name in names if splits[name] is None), None)
-    if odd and {"train", "validation"} <= {splits[name] for name in deep}:
-        raise BadInput(
-            f"{root}: holds class folders of training and of validation images, and {odd} beside them",
-            f"move {odd} elsewhere",
-        )
-    if odd or not any(splits[name] != "test" for name in deep):
-        return {root: False}
-    held = choose_held_split(splits.values())
-    wanted = [name for name in names if splits[name] in ("train", held) and (name in deep or splits[name] != "test")]
-    for name in names:
-        if name not in wanted:
-            inventory.note_unread(f"{name}/")
-    return {root / name: splits[name] == held for name in wanted}
-
-
-def list_subfolders(folder: Path) -> list[str]:
-    """List the names of the folders in a folder, sorted, without hidden and system folders."""
-    return sorted(p.name for p in folder.iterdir() if is_shown(p.name) and p.is_dir())
-
-
 def _count_loose_files(folder: Path, inventory: Inventory, names: Path | None) -> None:
     """Count what lies beside class folders: images have no label there, other files are passed over by name."""
     for path in folder.iterdir():
@@ -109,6 +83,7 @@ def _count_loose_files(folder: Path, inventory: Inventory, names: Path | None) -
             inventory.see()
             inventory.leave_out(WITHOUT_LABEL, path.name)
         elif path != names:
+            check_link(folder, path.name)
             inventory.pass_over(path.name)
 
 
@@ -118,16 +93,21 @@ def list_class_images(root: Path, folder: Path, inventory: Inventory) -> list[st
     Links whose targets are missing count as images. Raises BadInput where there is none, or where a name is not UTF-8
     text.
     """
-    found = []
+    found, others = [], Group()
     for place, files in walk(folder, inventory):
         inside = place.relative_to(root).as_posix()
         for name in files:
             if is_image(name) and (os.path.isfile(place / name) or is_broken_link(place / name)):
                 found.append(f"{inside}/{name}")
             else:
+                others.add(name_kind(name))
                 inventory.leave_out(PASSED_OVER, name_kind(name))
     if not found:
-        raise BadInput(f"{folder}: a class without an image", "add some or remove the folder")
+        raise BadInput(
+            f"{folder}: a class without an image (it holds {others.format() or 'no file'})",
+            f"add images ({' '.join(sorted(SUFFIXES))}), move the folder elsewhere, or name the folder whose folders "
+            "are the classes",
+        )
     unwritable = next((id for id in found if not _is_text(id)), None)
     if unwritable:
         raise BadInput(f"{root}: the name {unwritable!a} is not UTF-8 text", "rename it")

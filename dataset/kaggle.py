@@ -7,8 +7,9 @@ from pathlib import Path
 from tencrop.common.errors import BadInput
 from tencrop.dataset.account import Inventory
 from tencrop.dataset.class_names import find_names_file, read_labels_by_id, read_names
-from tencrop.dataset.folder import Folder, list_class_images, list_subfolders
+from tencrop.dataset.folder import Folder, list_class_images
 from tencrop.dataset.source import Entries, Entry, ProgressCallback
+from tencrop.dataset.walk import list_subfolders
 
 IMAGES, SOLUTION = "ILSVRC/Data/CLS-LOC", "LOC_val_solution.csv"
 

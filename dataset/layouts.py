@@ -4,13 +4,13 @@ from pathlib import Path
 
 from tencrop.common.errors import BadInput
 from tencrop.dataset.account import Inventory
-from tencrop.dataset.folder import list_subfolders, open_folder
+from tencrop.dataset.folder import open_folder
 from tencrop.dataset.ilsvrc import DEVKIT, TRAIN, VALIDATION, open_ilsvrc
 from tencrop.dataset.kaggle import IMAGES, open_kaggle
 from tencrop.dataset.parquet import open_parquet
 from tencrop.dataset.source import NoImages, ProgressCallback, Source, ignore_progress
 from tencrop.dataset.source_options import SourceOptions
-from tencrop.dataset.walk import walk
+from tencrop.dataset.walk import list_subfolders, walk
 from tencrop.dataset.webdataset import find_webdataset_tars, open_webdataset
 
 DEFAULTS = SourceOptions()

@@ -18,7 +18,7 @@ from tencrop.dataset.names_file import WNID
 from tencrop.dataset.parquet_listing import read_listing
 from tencrop.dataset.parquet_rows import RowGroups
 from tencrop.dataset.source import Entries, Entry, NoImages, ProgressCallback
-from tencrop.dataset.split_from_path import choose_held_split, choose_inventories, infer_split
+from tencrop.dataset.split_from_path import choose_held_split, choose_inventories, infer_splits
 from tencrop.model.contract import Label
 
 
@@ -61,7 +61,7 @@ def open_parquet(
     file is damaged or lacks the columns, and where nothing names the classes; NoImages where no row has a label.
     """
     inventory = Inventory()
-    splits = {path: infer_split(path) for path in sorted(found)}
+    splits = infer_splits(root, found)
     held = choose_held_split(splits.values())
     inventories = choose_inventories(splits, training, inventory)
     files = tuple(inventories)

@@ -15,7 +15,9 @@ from tencrop.dataset.account import Inventory
 from tencrop.model.contract import Label
 
 BLOCK = 10_000  # entries that are Python objects at the same time
-SUFFIXES = frozenset([".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"])
+SUFFIXES = frozenset(  # of the formats in images/formats.py
+    [".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".tif", ".tiff"]
+)
 
 ProgressCallback = Callable[[int], None]  # called with the number of images listed so far
 

@@ -1,9 +1,11 @@
 """Infers a file's split from its name or a folder above it: train-00000-of-00014.parquet, val/ant/1.jpg."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
 from typing import Literal
 
+from tencrop.common.errors import BadInput
 from tencrop.dataset.account import Inventory
 
 Split = Literal["train", "validation", "test"]
@@ -14,18 +16,61 @@ WORDS: dict[str, Split] = {
     "val": "validation",
     "valid": "validation",
     "validation": "validation",
+    "dev": "validation",
+    "eval": "validation",
+    "evaluation": "validation",
     "test": "test",
     "testing": "test",
 }
+LETTERS = re.compile(r"[^\W\d_]+")
+MAX_RUNS = 2  # runs of letters between separators, as in cifar10test; what has more is a hash
 
 
-def infer_split(path: str) -> Split:
-    """Infer the split from the first word that names one, in the file's name, then in its folders'; else train."""
-    for part in reversed(path.split("/")):
-        for word in re.findall("[a-z]+", part.lower()):
-            if word in WORDS:
-                return WORDS[word]
-    return "train"
+def find_word(name: str) -> str | None:
+    """Find the split word in the name of a file or folder, between separators and digits: val in ILSVRC2012_img_val.
+
+    None where there is none, and where the words are of different splits.
+    """
+    tokens = [LETTERS.findall(token) for token in re.split(r"[\W_]+", name.lower())]
+    words = [run for runs in tokens if len(runs) <= MAX_RUNS for run in runs if run in WORDS]
+    return words[0] if len({WORDS[word] for word in words}) == 1 else None
+
+
+def remove_words(name: str) -> str:
+    """Remove the split words, the digits and the separators from a name: ilsvrc img of ILSVRC2012_img_val."""
+    return " ".join(run for run in LETTERS.findall(name.lower()) if run not in WORDS)
+
+
+def infer_splits(root: Path, paths: Iterable[str]) -> dict[str, Split]:
+    """Infer the split of each file below `root` from the word in its name, else in the folder nearest to it.
+
+    Where no file has a word, all are for training. Raises BadInput where only some files have a word, and where two
+    words mean the same split.
+    """
+    words = {path: next(filter(None, map(find_word, reversed(path.split("/")))), None) for path in sorted(paths)}
+    check_known(root, words)
+    firsts = {word: path for path, word in reversed(words.items()) if word}
+    check_distinct(root, {path: WORDS[word] for word, path in sorted(firsts.items())})
+    return {path: WORDS[word] if word else "train" for path, word in words.items()}
+
+
+def check_known(root: Path, words: Mapping[str, str | None]) -> None:
+    """Raise BadInput where some of these files or folders have a split word and others have none."""
+    known = next((path for path, word in words.items() if word), None)
+    unknown = next((path for path, word in words.items() if not word), None)
+    if known and unknown:
+        raise BadInput(
+            f"{root}: {known} is named after a split, and {unknown} beside it after none that is known",
+            f"move {unknown} elsewhere, or rename it; the words of splits are {', '.join(WORDS)}",
+        )
+
+
+def check_distinct(root: Path, splits: Mapping[str, Split]) -> None:
+    """Raise BadInput where two of these files or folders are of the same split."""
+    found: dict[Split, str] = {}
+    for path, split in splits.items():
+        if found.setdefault(split, path) != path:
+            raise BadInput(f"{root}: {found[split]} and {path} are both for {split}", "move one of them elsewhere")
 
 
 def choose_inventories(splits: Mapping[str, Split], training: bool, inventory: Inventory) -> dict[str, Inventory]:

@@ -9,11 +9,11 @@ from tencrop.common.errors import BadInput
 from tencrop.dataset.account import WITHOUT_LABEL, WITHOUT_PAIR, Inventory
 from tencrop.dataset.byte_range import read_at
 from tencrop.dataset.class_names import adopt_wnids, find_names_file, read_labels_by_index
-from tencrop.dataset.folder import list_subfolders
 from tencrop.dataset.names_file import WNID, make_ids, read_lines
 from tencrop.dataset.source import SUFFIXES, Entries, Entry, ProgressCallback
-from tencrop.dataset.split_from_path import WORDS, Split, choose_held_split, choose_inventories, infer_split
+from tencrop.dataset.split_from_path import WORDS, Split, choose_held_split, choose_inventories, infer_splits
 from tencrop.dataset.tar import Member, Tars, iter_members
+from tencrop.dataset.walk import list_subfolders
 from tencrop.model.contract import Label
 
 CLASSES = ("classes.txt", "classnames.txt")  # one name a line, beside the tars
@@ -34,7 +34,7 @@ def open_webdataset(
     sample has no label or no image, NoImages where there is none.
     """
     inventory = Inventory()
-    splits = {path: infer_split(path) for path in tars}
+    splits = infer_splits(root, tars)
     held = choose_held_split(splits.values())
     wanted = choose_inventories(splits, training, inventory)
     files = tuple(root / path for path in wanted)

@@ -24,11 +24,12 @@ import pyarrow.parquet as pq
 
 from tencrop.common.errors import BadInput, Stopped, WorkFailed
 from tencrop.dataset.account import Inventory
-from tencrop.dataset.folder import list_class_images, list_subfolders, open_folder
+from tencrop.dataset.folder import list_class_images, open_folder
 from tencrop.dataset.holdout import choose_holdout
 from tencrop.dataset.prepare import prepare
 from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.dataset.source import Entries, ignore_progress
+from tencrop.dataset.walk import list_subfolders
 from tencrop.evaluation.evaluate import evaluate_source
 from tencrop.evaluation.prediction_records import pad_top5
 from tencrop.export.run import export

@@ -12,6 +12,7 @@ from tencrop.dataset.folder import list_class_images
 from tencrop.dataset.layouts import open_source
 from tencrop.dataset.source import Entry, Source
 from tencrop.dataset.source_options import SourceOptions
+from tencrop.images.errors import ImageMissing
 from tencrop.model.contract import Label
 
 
@@ -48,6 +49,9 @@ def test_images_may_lie_deeper_and_have_any_listed_suffix_in_any_case(tmp_path: 
         "a/6.bmp",
         "a/7.tif",
         "a/8.tiff",
+        "a/9.JFIF",
+        "a/A.jpe",
+        "a/B.apng",
         "a/deep/er/9.jpg",
     ]
     assert [entry.id for entry in open_source(files(tmp_path, *names)).entries] == names
@@ -72,6 +76,43 @@ def test_links_to_folders_are_followed_once_a_class(tmp_path: Path) -> None:
     assert ids == ["cat/a.jpg", "cat/more/c.jpg", "dog/b.jpg", "ox/back/a.jpg", "ox/c.jpg"]
 
 
+@pytest.mark.parametrize("place", ["ant", "ant/more", "ant/deep/more", "train", "n01440764"])
+def test_a_link_to_a_folder_that_is_gone_is_bad_input(tmp_path: Path, place: str) -> None:
+    root = files(tmp_path, "bee/1.jpg", "cat/1.jpg")
+    (root / place).parent.mkdir(parents=True, exist_ok=True)
+    (root / place).symlink_to("/unmounted/photos")
+    with pytest.raises(BadInput, match=f"{place}: a link to /unmounted/photos, which is not there; mount it"):
+        open_source(root)
+
+
+def test_a_link_to_a_class_folder_that_is_gone_is_bad_input_in_a_split(tmp_path: Path) -> None:
+    root = files(tmp_path, "train/ant/1.jpg", "val/ant/1.jpg")
+    (root / "train" / "bee").symlink_to(root / "train" / "bee")
+    with pytest.raises(BadInput, match=r"train/bee: a link to .*train/bee, which is not there"):
+        open_source(root)
+
+
+def test_links_named_like_images_are_entries_whatever_they_lead_to(tmp_path: Path) -> None:
+    root = files(tmp_path, "ant/0.jpg")
+    for name, target in {
+        "1.jpg": "1.jpg",
+        "2.jpg": "3.jpg",
+        "3.jpg": "2.jpg",
+        "4.JPE": "/gone/",
+        "5.txt": "gone",
+    }.items():
+        (root / "ant" / name).symlink_to(target)
+    (root / "ant" / "6.jpg").symlink_to("0.jpg")
+    folder = open_source(root)
+    assert [entry.id for entry in folder.entries] == [
+        f"ant/{n}" for n in ("0.jpg", "1.jpg", "2.jpg", "3.jpg", "4.JPE", "6.jpg")
+    ]
+    for entry, target in zip(folder.entries[1:5], ("1.jpg", "3.jpg", "2.jpg", "/gone/"), strict=True):
+        with pytest.raises(ImageMissing, match=f"a link to {target}, which is not there"):
+            folder.read(entry)
+    assert folder.read(folder.entries[5]) == b"ant/0.jpg"
+
+
 def test_a_folder_that_cannot_be_listed_is_bad_input_and_not_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -90,11 +131,15 @@ def test_a_folder_that_cannot_be_listed_is_bad_input_and_not_left_out(
         list_class_images(tmp_path, tmp_path / "ant", Inventory())
 
 
-def test_folders_of_the_file_system_are_not_classes(tmp_path: Path) -> None:
-    for name in ("train/ant/1.jpg", "val/ant/2.jpg", "lost+found/x"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(b"")
-    assert [label.id for label in open_source(tmp_path).labels] == ["ant"]
+FOREIGN = ["lost+found", "$RECYCLE.BIN", "System Volume Information", "__MACOSX", "@eaDir", "#recycle", ".Trash-1000"]
+
+
+@pytest.mark.parametrize("name", [*FOREIGN, ".ipynb_checkpoints", ".thumbnails", "@EADIR"])
+def test_folders_of_other_programs_hold_no_images(tmp_path: Path, name: str) -> None:
+    places = [f"{name}/ant/3.jpg", f"train/{name}/ant/4.jpg", f"train/ant/{name}/5.jpg", f"val/ant/6.jpg/{name}/7.jpg"]
+    folder = open_source(files(tmp_path, "train/ant/1.jpg", "val/ant/2.jpg", *places))
+    assert [entry.id for entry in folder.entries] == ["train/ant/1.jpg", "val/ant/2.jpg"]
+    assert folder.inventory.groups["passed_over"].names == {f"{name}/": 4}
 
 
 def test_read_gives_the_files_bytes(tmp_path: Path) -> None:
@@ -135,8 +180,11 @@ def test_a_folder_of_images_without_classes_is_bad_input(tmp_path: Path) -> None
 
 
 def test_a_class_without_an_image_is_bad_input_naming_it(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="b: a class without an image"):
-        open_source(files(tmp_path, "a/1.jpg", "b/notes.txt"))
+    with pytest.raises(BadInput, match=r"b: a class without an image \(it holds 2 x \.heic, \.txt\).*\.jpeg.*"):
+        open_source(files(tmp_path, "a/1.jpg", "b/notes.txt", "b/1.heic", "b/deep/2.HEIC"))
+    (tmp_path / "0").mkdir()
+    with pytest.raises(BadInput, match=r"0: a class without an image \(it holds no file\)"):
+        open_source(tmp_path)
 
 
 def test_a_class_that_the_labels_file_misses_is_bad_input_naming_it(tmp_path: Path) -> None:
@@ -150,7 +198,7 @@ def split(folder: Source) -> list[tuple[str, int, bool | None]]:
     return [(entry.id, entry.label, entry.validation) for entry in folder.entries]
 
 
-@pytest.mark.parametrize("held", ["val", "validation", "Valid"])
+@pytest.mark.parametrize("held", ["val", "validation", "Valid", "DEV", "eval", "val2012", "img val", "1-dev_split"])
 def test_train_and_val_folders_are_a_split(tmp_path: Path, held: str) -> None:
     folder = open_source(
         files(tmp_path, f"{held}/bee/2.jpg", "train/ant/1.jpg", "train/bee/1.jpg", "test/9.jpg", "loose.jpg")
@@ -172,6 +220,33 @@ def test_a_labelled_test_folder_is_for_validation_only_without_another(tmp_path:
 def test_a_val_folder_alone_is_for_validation_and_a_train_folder_alone_is_not_split(tmp_path: Path) -> None:
     assert split(open_source(files(tmp_path / "a", "val/ant/1.jpg"))) == [("val/ant/1.jpg", 0, True)]
     assert split(open_source(files(tmp_path / "b", "train/ant/1.jpg"))) == [("train/ant/1.jpg", 0, None)]
+    assert split(open_source(files(tmp_path / "c", "test/ant/1.jpg"))) == [("test/ant/1.jpg", 0, True)]
+
+
+@pytest.mark.parametrize("train", ["imagenet_train", "ILSVRC2012_img_train"])
+def test_split_folders_that_are_alike_may_hold_images_too(tmp_path: Path, train: str) -> None:
+    """Such as one that shows samples; they have no label."""
+    held = train.replace("train", "val")
+    names = [f"{top}/{name}" for top in (train, held) for name in ("ant/1.jpg", "samples.jpg")]
+    folder = open_source(files(tmp_path, *names))
+    assert split(folder) == [(f"{train}/ant/1.jpg", 0, False), (f"{held}/ant/1.jpg", 0, True)]
+    assert folder.inventory.groups["without_label"].count == 2
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("test tube", "training shoe"),
+        ("bullet_train", "medieval"),
+        ("dev board", "val", "ant"),
+        ("test-1 tube/deep", "test-1 tube", "ant"),
+    ],
+    ids=" ".join,
+)
+def test_a_class_may_be_named_with_the_word_of_a_split(tmp_path: Path, names: tuple[str, ...]) -> None:
+    folder = open_source(files(tmp_path / "test", *(f"{name}/1.jpg" for name in names)))
+    assert [label.id for label in folder.labels] == sorted({name.partition("/")[0] for name in names})
+    assert all(entry.validation is None for entry in folder.entries)
 
 
 def test_a_class_may_be_called_train(tmp_path: Path) -> None:
@@ -180,9 +255,21 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
     assert all(entry.validation is None for entry in folder.entries)
 
 
-def test_a_folder_beside_training_and_validation_is_bad_input_and_no_class(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="and unlabeled beside them"):
-        open_source(files(tmp_path, "train/ant/1.jpg", "train/bee/1.jpg", "val/ant/2.jpg", "unlabeled/3.jpg"))
+@pytest.mark.parametrize("known", [("train", "val"), ("train",), ("imagenet_dev",)], ids=" ".join)
+@pytest.mark.parametrize("other", ["unlabeled", "foo/ant", "train_val/ant", "x_ray"])
+def test_a_folder_of_no_known_split_beside_one_is_bad_input_and_no_class(
+    tmp_path: Path, known: tuple[str, ...], other: str
+) -> None:
+    root = files(tmp_path, f"{other}/3.jpg", *(f"{top}/{name}/1.jpg" for top in known for name in ("ant", "bee")))
+    name = other.partition("/")[0]
+    with pytest.raises(BadInput, match=f"{known[0]}/ is named after a split, and {name}/ .* train, training, val, "):
+        open_source(root)
+
+
+def test_two_folders_for_the_same_split_are_bad_input(tmp_path: Path) -> None:
+    root = files(tmp_path, "train/ant/1.jpg", "val/ant/1.jpg", "dev/ant/1.jpg")
+    with pytest.raises(BadInput, match="dev/ and val/ are both for validation; move one"):
+        open_source(root)
 
 
 def test_a_validation_class_that_is_not_trained_is_bad_input(tmp_path: Path) -> None:

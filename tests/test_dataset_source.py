@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tencrop.common.errors import BadInput
 from tencrop.dataset import source
-from tencrop.dataset.source import Entries, Entry, ignore_progress, is_image
+from tencrop.dataset.source import SUFFIXES, Entries, Entry, ignore_progress, is_image
+from tencrop.images.formats import FORMATS
 
 ENTRIES = [Entry(f"naïve/{n}.jpg", n % 3, n % 5 == 0, (n, 10 * n, 2**40 + n)) for n in range(25)]
 
@@ -50,7 +52,7 @@ def test_an_id_twice_is_bad_input_naming_it() -> None:
 
 
 def test_a_data_set_without_images_is_bad_input() -> None:
-    with pytest.raises(BadInput, match=r"x: holds no images \(\.bmp, "):
+    with pytest.raises(BadInput, match=r"x: holds no images \(\.apng, "):
         Entries.collect(Path("x"), [], ignore_progress)
 
 
@@ -71,3 +73,8 @@ def test_a_million_entries_take_less_than_a_hundred_bytes_each() -> None:
 def test_images_are_known_by_their_suffix() -> None:
     assert all(map(is_image, ("a.jpg", "d/a.JPEG", "d.e/a.b.webp")))
     assert not any(map(is_image, ("a", "jpg", ".jpg", "d/.a.jpg", "d/._a.jpg", "a.txt", "a.jpg/b", "d/.jpg")))
+
+
+def test_images_have_the_suffixes_that_pillow_knows_of_the_formats_that_are_read() -> None:
+    Image.init()
+    assert {suffix for suffix, format in Image.registered_extensions().items() if format in FORMATS} == SUFFIXES

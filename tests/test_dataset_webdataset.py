@@ -51,8 +51,8 @@ def test_every_image_is_read_as_it_was_packed_by_several_threads(tmp_path: Path)
         ("val-0.tar", True),
         ("validation_0.tar", True),
         ("imagenet1k-validation-00.tar", True),
-        ("valley-0.tar", False),
-        ("x.tar", False),
+        ("dev-0.tar", True),
+        ("train-valley-0.tar", False),
     ],
 )
 def test_the_name_of_a_tar_gives_its_split(tmp_path: Path, name: str, validation: bool) -> None:
