@@ -25,12 +25,14 @@ SIZE = (500, 375)  # pixels, an ImageNet photograph's usual size
 
 
 @contextmanager
-def started(arguments: list[str]) -> Iterator[tuple[subprocess.Popen[str], str, float]]:
+def started(
+    arguments: list[str], stdout: int = subprocess.DEVNULL
+) -> Iterator[tuple[subprocess.Popen[str], str, float]]:
     """Yield a ready server's process, its address and the seconds that its start took; kill it when the block ends."""
     began = time.perf_counter()
     command = [sys.executable, "-m", "tencrop", "serve", *arguments, "--port", "0"]
     process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command, stdout=stdout, stderr=subprocess.PIPE, text=True, start_new_session=True
     )  # a Ctrl-C at the terminal is for this program alone
     try:
         printed = ""

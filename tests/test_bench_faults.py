@@ -1,4 +1,4 @@
-"""bench/faults: the slope of a soak, its table, and a soak of a few seconds on a real server."""
+"""bench/faults: the slope of a soak and its table; on real servers a soak of seconds, and logs that nobody reads."""
 
 import math
 import re
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.faults.measure import STDOUTS, measure_unread_log
 from bench.faults.soak import Sample, compute_slope, render_table, soak
 from bench.faults.soak_clients import CLIENTS
 
@@ -48,3 +49,13 @@ def test_a_soak_of_seconds_has_every_client_answered(
     assert {"200", "400", "left", "cut off"} <= set(answers) and "500" not in answers
     seen = capsys.readouterr().err
     assert seen.count(" descriptors, ") == 3 and "Traceback" not in seen
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_closed", STDOUTS.values(), ids=STDOUTS)
+def test_requests_are_answered_and_lines_dropped_where_nobody_reads_stdout(
+    is_closed: bool, photographs: dict[str, Path]
+) -> None:
+    answers = measure_unread_log(is_closed, [photographs["china"].read_bytes()], seconds=2)[-1]
+    found = re.fullmatch(r"\d+ x 404; (\d+) lines of the log dropped", answers)
+    assert found and int(found[1]) > 0, answers

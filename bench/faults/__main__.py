@@ -10,11 +10,9 @@ instead mixes good and bad clients on one server for minutes, and measures its m
 import argparse
 from pathlib import Path
 
-import numpy as np
-
 from bench.expensive_images import animation, scans
 from bench.faults.clients import FAULTS, large_png
-from bench.faults.measure import ASKING, measure_latency, run_clients, terminate
+from bench.faults.measure import ASKING, FLOOD, STDOUTS, measure_fault, measure_unread_log, terminate
 from bench.faults.soak import soak
 from bench.machine import describe_machine
 from bench.startup import resident_mib, started
@@ -45,12 +43,11 @@ def measure_faults(photos: list[bytes], seconds: float) -> None:
     print("| fault | light request, p50 | p99 | /healthz, p99 | memory | answers |\n|---|---|---|---|---|---|")
     with started([]) as (process, address, _):
         for name, count, fault in FAULTS:
-            with run_clients([fault] * count, address, photos) as outcomes:
-                light, health = measure_latency(address, photos[0], seconds)
-            p50, p99, probe = (np.percentile(*each) * 1e3 for each in ((light, 50), (light, 99), (health, 99)))
-            answers = ", ".join(f"{times} x {outcome}" for outcome, times in outcomes.most_common())
-            row = (name if count == 1 else f"{count} {name}", f"{p50:.0f} ms", f"{p99:.0f} ms", f"{probe:.0f} ms")
-            print("|", " | ".join((*row, f"{resident_mib(process, 'VmRSS'):.0f} MiB", answers)), "|", flush=True)
+            row = measure_fault(process, address, [fault] * count, photos, seconds)
+            print("|", " | ".join((name if count == 1 else f"{count} {name}", *row)), "|", flush=True)
+        for name, is_closed in STDOUTS.items():
+            row = measure_unread_log(is_closed, photos, seconds)
+            print("|", " | ".join((f"{FLOOD} clients with paths of 30 kB, {name}", *row)), "|", flush=True)
         print(f"\nPeak memory: {resident_mib(process, 'VmHWM'):.0f} MiB.")
         statuses, took, code = terminate(process, address, photos)
         print(f"SIGTERM while {ASKING} clients send requests: {dict(statuses)}; exit code {code} after {took:.2f} s.")

@@ -17,6 +17,7 @@ from bench.expensive_images import FORM, animation, form, scans
 
 HEALTHZ = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+LONG = 30_000  # characters of a path
 LARGE = 7000  # pixels per side of a PNG of one colour
 
 Fault = Callable[[str, list[bytes], threading.Event], object]  # address, photographs, stop event -> outcome
@@ -29,6 +30,11 @@ def wait(address: str, photos: list[bytes], stopped: threading.Event) -> object:
 
 def flood(address: str, photos: list[bytes], stopped: threading.Event) -> object:
     return post(address, photos[int(time.monotonic() * 1e6) % len(photos)])
+
+
+def ask_for_long_paths(address: str, photos: list[bytes], stopped: threading.Event) -> object:
+    """Ask for a path that the log of the requests repeats."""
+    return call(f"{address}/{'x' * LONG}")[0]
 
 
 def send_half_image(address: str, photos: list[bytes], stopped: threading.Event) -> object:

@@ -1,5 +1,6 @@
 """Measures latencies while clients of a fault run, and how a server ends."""
 
+import re
 import signal
 import subprocess
 import threading
@@ -11,10 +12,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 
-from bench.faults.clients import Fault, post
+import numpy as np
+
+from bench.faults.clients import Fault, ask_for_long_paths, call, post
+from bench.startup import resident_mib, started
 
 HEALTH = 0.02  # seconds between two probes
 ASKING = 64  # clients that send requests when SIGTERM comes
+FLOOD = 16  # clients whose requests have long lines in the log
+STDOUTS = {"while nobody reads stdout": False, "after the reader of stdout has died": True}  # name -> is it closed
+DROPPED = re.compile(rb'tencrop_log_lines_dropped_total\{stream="stdout"\} (\S+)')
 
 
 @contextmanager
@@ -37,6 +44,29 @@ def run_clients(clients: Sequence[Fault], address: str, photos: list[bytes]) -> 
             stopped.set()
         for each in done:
             each.result()
+
+
+def measure_fault(
+    process: "subprocess.Popen[str]", address: str, clients: Sequence[Fault], photos: list[bytes], seconds: float
+) -> list[str]:
+    """The cells of a fault's row: latencies, resident memory, the outcomes of its clients."""
+    with run_clients(clients, address, photos) as outcomes:
+        light, health = measure_latency(address, photos[0], seconds)
+    latencies = (np.percentile(*each) * 1e3 for each in ((light, 50), (light, 99), (health, 99)))
+    answers = ", ".join(f"{times} x {outcome}" for outcome, times in outcomes.most_common())
+    return [*(f"{each:.0f} ms" for each in latencies), f"{resident_mib(process, 'VmRSS'):.0f} MiB", answers]
+
+
+def measure_unread_log(is_closed: bool, photos: list[bytes], seconds: float) -> list[str]:
+    """The cells of the row of a server whose stdout is a pipe that nobody reads, or whose reader has closed it."""
+    with started([], subprocess.PIPE) as (process, address, _):
+        assert process.stdout is not None and process.stderr is not None
+        with process.stdout, process.stderr:
+            if is_closed:
+                process.stdout.close()
+            *cells, answers = measure_fault(process, address, [ask_for_long_paths] * FLOOD, photos, seconds)
+            found = DROPPED.search(call(f"{address}/metrics")[1])
+    return [*cells, f"{answers}; {float(found[1]) if found else 0:.0f} lines of the log dropped"]
 
 
 def measure_latency(address: str, photo: bytes, seconds: float) -> tuple[list[float], list[float]]:
