@@ -44,9 +44,10 @@ def read_labels_by_id(ids: Sequence[str], names: Path | None) -> tuple[Label, ..
     if names is None:
         return tuple(Label(id, id.replace("_", " ")) for id in ids)
     file = read_names(names)
-    missing = [id for id in ids if id not in file.words]
+    table = file.make_table()
+    missing = [id for id in ids if id not in table]
     if not missing:
-        return tuple(Label(id, file.words[id]) for id in ids)
+        return tuple(Label(id, table[id]) for id in ids)
     if not file.has_ids and len(file.labels) == len(ids) and all(WNID.fullmatch(id) for id in ids):
         return tuple(Label(id, label.name) for id, label in zip(ids, file.labels, strict=True))
     kind = "" if file.has_ids else "; it holds names without ids"
@@ -63,8 +64,9 @@ def read_labels_by_index(words: Sequence[str], names: Path | None) -> tuple[Labe
     if names is None:
         return make_ids(words)
     file = read_names(names)
-    if words and all(word in file.words for word in words):
-        return tuple(Label(word, file.words[word]) for word in words)
+    table = file.make_table()
+    if words and all(word in table for word in words):
+        return tuple(Label(word, table[word]) for word in words)
     if words and len(file.labels) != len(words):
         raise BadInput(
             f"{names}: names {len(file.labels)} classes, the data has {len(words)}",

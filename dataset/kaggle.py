@@ -27,7 +27,7 @@ def open_kaggle(root: Path, names: Path | None, progress: ProgressCallback, trai
     if train.is_dir():
         classes = list_subfolders(train)
     elif names:
-        classes = sorted(read_names(names).words)
+        classes = sorted(read_names(names).make_table())
     if not classes:
         raise BadInput(f"{train}: no class folders", "unpack the training images, or give the class names in a file")
     index = {wnid: label for label, wnid in enumerate(classes)}

@@ -26,12 +26,10 @@ MAX_KEYS = 3  # keys of a JSON object that a message shows
 class NamesFile:
     """The classes of a file, in its order. Where it holds no ids, the names stand for them (`make_ids`)."""
 
-    path: Path
     labels: tuple[Label, ...]
     has_ids: bool
 
-    @property
-    def words(self) -> dict[str, str]:
+    def make_table(self) -> dict[str, str]:
         """The words of each class, by its id."""
         return {label.id: label.name for label in self.labels}
 
@@ -54,7 +52,7 @@ def read_names_file(path: Path, any_id: bool) -> NamesFile:
         return _make_labels(path, pairs)
     if any(WNID.match(line) for line in lines):
         raise BadInput(f"{path}: the line {one_line(' '.join(odd))!r} is no wnid with words, but others are", EXPECTED)
-    return NamesFile(path, make_ids(lines), has_ids=False)
+    return NamesFile(make_ids(lines), has_ids=False)
 
 
 def read_lines(file: Path) -> list[str]:
@@ -80,7 +78,7 @@ def _make_labels(path: Path, pairs: Sequence[Sequence[str]]) -> NamesFile:
     id, count = Counter(id for id, _ in pairs).most_common(1)[0]
     if count > 1:
         raise BadInput(f"{path}: names {id!r} twice", "give each class one id")
-    return NamesFile(path, tuple(Label(id, words.strip()) for id, words in pairs), has_ids=True)
+    return NamesFile(tuple(Label(id, words.strip()) for id, words in pairs), has_ids=True)
 
 
 def _parse_json(path: Path, text: str) -> NamesFile:
@@ -97,7 +95,7 @@ def _parse_json(path: Path, text: str) -> NamesFile:
         seen = one_line(json.dumps(classes[odd]))
         raise BadInput(f"{path}: class {odd} is {seen}, neither a name nor a pair of id and name", EXPECTED)
     _check_label2id(path, classes, document.get("label2id"))
-    return NamesFile(path, make_ids(classes), has_ids=False)
+    return NamesFile(make_ids(classes), has_ids=False)
 
 
 def _list_classes(path: Path, document: Any) -> list[Any]:

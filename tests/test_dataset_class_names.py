@@ -17,7 +17,7 @@ def test_wnids_out_of_order_are_bad_input(tmp_path: Path) -> None:
 
 def test_other_ids_may_have_any_order(tmp_path: Path) -> None:
     (tmp_path / "words.txt").write_text("zebra striped\nant small\n")
-    assert list(read_names(tmp_path / "words.txt").words) == ["zebra", "ant"]
+    assert list(read_names(tmp_path / "words.txt").make_table()) == ["zebra", "ant"]
 
 
 def test_wnids_out_of_order_in_json_are_bad_input(tmp_path: Path) -> None:

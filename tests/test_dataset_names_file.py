@@ -40,7 +40,7 @@ def test_lines_of_wnids_alone_are_ids(tmp_path: Path) -> None:
 
 
 def test_words_may_be_any_unicode_after_a_byte_order_mark(tmp_path: Path) -> None:
-    assert read(tmp_path, b"\xef\xbb\xbf" + "c1 naïve 猫\n".encode()).words == {"c1": "naïve 猫"}
+    assert read(tmp_path, b"\xef\xbb\xbf" + "c1 naïve 猫\n".encode()).make_table() == {"c1": "naïve 猫"}
 
 
 def test_equal_names_without_ids_get_their_numbers(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_lines_of_two_words_are_names_where_only_wnids_are_ids(lines: tuple[str,
 
 
 def test_lines_of_two_words_begin_with_an_id_where_any_id_may_stand(tmp_path: Path) -> None:
-    assert read(tmp_path, "zebra striped\nn01440764 tench\n").words == {"zebra": "striped", "n01440764": "tench"}
+    assert read(tmp_path, "zebra striped\nn01440764 tench\n").make_table() == {"zebra": "striped", "n01440764": "tench"}
 
 
 def test_imagenet_class_index_of_keras(tmp_path: Path) -> None:
