@@ -1,6 +1,7 @@
 """Reads a range of bytes from a file."""
 
 import errno
+import io
 import os
 from pathlib import Path
 
@@ -11,7 +12,12 @@ def read_at(file: Path, start: int, size: int) -> bytes:
     Raises OSError where the file is missing or too short.
     """
     with file.open("rb", buffering=0) as opened:
-        data = os.pread(opened.fileno(), size, start)
+        return read_range(opened, start, size, file)
+
+
+def read_range(opened: io.FileIO, start: int, size: int, file: Path) -> bytes:
+    """Read `size` bytes from `start` of an open file. Raises OSError, which names `file`, where it is too short."""
+    data = os.pread(opened.fileno(), size, start)
     if len(data) != size:
         raise OSError(errno.EIO, "shorter than it was when it was listed", str(file))
     return data

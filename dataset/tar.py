@@ -1,25 +1,29 @@
 """Indexes tar archives, nested ones included, so that each file is read by byte offset without unpacking."""
 
 import os
+import posixpath
 import tarfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from io import SEEK_CUR, SEEK_END, SEEK_SET, RawIOBase
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tencrop.common.errors import BadInput
 from tencrop.dataset.account import Inventory
-from tencrop.dataset.byte_range import read_at
 from tencrop.dataset.source import Entries, Entry
+from tencrop.dataset.tar_opener import TarOpener
+from tencrop.images.errors import ImageMissing
 from tencrop.images.limits import check_bytes
 from tencrop.model.contract import Label
 
 MAX_HEADER = 1 << 20  # bytes of a long name or of pax records, which tarfile reads whole
+MAX_LINKS = 40  # from one to the next, as in Linux
+MISSING = -1  # size of a link without a target
 
 
 class Member(NamedTuple):
-    """A regular file in a tar; `start` counts from the beginning of the outermost file."""
+    """A file in a tar; `start` counts from the beginning of the outermost file."""
 
     name: str
     start: int
@@ -35,45 +39,94 @@ class Tars:
     entries: Entries
     files: tuple[Path, ...]
     inventory: Inventory
+    opener: TarOpener = field(default_factory=TarOpener)
 
     def read(self, entry: Entry) -> bytes:
-        """Read an image. Raises ImageTooLarge before a large one is read, OSError where the tar is too short."""
+        """Read an image.
+
+        Raises ImageTooLarge before a large one is read, ImageMissing for a link whose target is not in the tar, OSError
+        where the tar is too short.
+        """
         file, start, size = entry.place
+        if size == MISSING:
+            raise ImageMissing("a link to a file that is not in the tar")
         check_bytes(size)
-        return read_at(self.files[file], start, size)
+        return self.opener.read(self.files[file], start, size)
 
 
-def iter_members(file: Path, inventory: Inventory, inner: Member | None = None) -> Iterator[Member]:
-    """Yield the regular, visible files of an uncompressed tar, or of the tar `inner` in it, in the archive's order.
+def iter_members(
+    file: Path, inventory: Inventory, inner: Member | None = None, opener: TarOpener | None = None
+) -> Iterator[Member]:
+    """Yield the visible files of a tar, or of the tar `inner` in it, in the archive's order, then its visible links.
 
-    Others are passed over, but for folders. Only headers are read. In a name that is not UTF-8, odd bytes become \\xNN.
-    Raises BadInput where the tar is damaged or ends early; tarfile alone would take an unreadable header for the end.
+    A link has the place of the file in the tar that it leads to, or the size MISSING. Other members are passed over,
+    but for folders. Only headers are read. In a name that is not UTF-8, odd bytes become \\xNN. Raises BadInput where
+    the tar is damaged or ends early; tarfile alone would take an unreadable header for the end.
     """
     where = f"{file}: {inner.name}" if inner else str(file)
+    files: dict[str, Member] = {}
+    links: dict[str, str] = {}  # name of the target of each
     try:
-        with file.open("rb", buffering=0) as opened:
+        with (opener or TarOpener()).open(file) as opened:
             size = os.fstat(opened.fileno()).st_size
             window = _Window(opened.fileno(), *((inner.start, inner.size) if inner else (0, size)))
             if window.start + window.size > size:
                 raise tarfile.ReadError("unexpected end of data")
-            with tarfile.open(fileobj=window, mode="r:", encoding="utf-8", errors="surrogateescape") as tar:
-                while (info := tar.next()) is not None:
-                    tar.members.clear()  # type: ignore[attr-defined]  # 50,000 headers are 100 MB
-                    name = (
-                        info.name.encode(errors="surrogateescape").decode(errors="backslashreplace").removeprefix("./")
-                    )
-                    if not info.isreg() or info.issparse() or name.rpartition("/")[2].startswith("."):
-                        if not info.isdir():
-                            inventory.pass_over(name)
-                    else:
-                        yield Member(name, window.start + info.offset_data, info.size)
-                window.seek(tar.offset)
-                if window.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-                    raise tarfile.ReadError("unexpected end of data")
+            for info in _iter_headers(window):
+                name = _as_text(info.name)
+                is_file, is_link = info.isreg() and not info.issparse(), info.issym() or info.islnk()
+                if is_file:
+                    files[name] = Member(name, window.start + info.offset_data, info.size)
+                if is_link:
+                    links[name] = _find_target(info)
+                if _is_hidden(name) or not (is_file or is_link):
+                    inventory.pass_over(name)
+                elif is_file:
+                    yield files[name]
     except (tarfile.TarError, UnicodeError, ValueError, OverflowError) as error:
         raise BadInput(f"{where}: not a whole, uncompressed tar ({error})", "fetch it again") from None
     except OSError as error:
         raise BadInput(f"{where}: cannot be read ({error.strerror})") from None
+    for name in links:
+        if not _is_hidden(name):
+            target = _follow(name, files, links)
+            yield target._replace(name=name) if target else Member(name, 0, MISSING)
+
+
+def _iter_headers(window: "_Window") -> Iterator[tarfile.TarInfo]:
+    """Yield the members of a tar, but for folders. Raises TarError where it is damaged or ends early."""
+    with tarfile.open(fileobj=window, mode="r:", encoding="utf-8", errors="surrogateescape") as tar:
+        while (info := tar.next()) is not None:
+            tar.members.clear()  # type: ignore[attr-defined]  # 50,000 headers are 100 MB
+            if not info.isdir():
+                yield info
+        window.seek(tar.offset)
+        if window.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError("unexpected end of data")
+
+
+def _as_text(name: str) -> str:
+    """The name of a member as text, without ./ before it."""
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace").removeprefix("./")
+
+
+def _is_hidden(name: str) -> bool:
+    return name.rpartition("/")[2].startswith(".")
+
+
+def _find_target(link: tarfile.TarInfo) -> str:
+    """Find the name of a link's target. The path in a symbolic link starts in the folder of the link."""
+    target = _as_text(link.linkname)
+    if link.issym():
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(_as_text(link.name)), target))
+    return target
+
+
+def _follow(name: str, files: Mapping[str, Member], links: Mapping[str, str]) -> Member | None:
+    """Follow a link to its file, over at most MAX_LINKS links. None where no file is there."""
+    for _ in range(MAX_LINKS):
+        name = links.get(name, name)
+    return files.get(name)
 
 
 class _Window(RawIOBase):

@@ -71,21 +71,27 @@ def write(path: Path, content: bytes | None) -> None:
         path.write_bytes(content)
 
 
-MEMBER = st.tuples(st.sampled_from("abc"), st.sampled_from(["jpg", "cls", "json", "txt", "png"]))
+KEY = st.sampled_from(["a", "b", "c.5", "d/c", "._a"])
+SUFFIX = st.sampled_from(["jpg", "cls", "json", "txt", "png", "seg.png", "label.cls", "jpg.cls", "npy"])
+TAR = st.sampled_from(["train-0.tar", "test-0.tar", "train-0.tar.gz"])
 
 
 @EXAMPLES
-@given(st.lists(MEMBER, unique=True), st.sampled_from(["train-0.tar", "test-0.tar"]))
-def test_the_account_of_any_tar_adds_up(members: list[tuple[str, str]], name: str) -> None:
-    contents = {"jpg": jpeg(1), "png": jpeg(2), "cls": b"1", "json": b'{"label": 1}', "txt": b"1"}
+@given(st.lists(st.tuples(KEY, SUFFIX, st.booleans())), TAR)
+def test_the_account_of_any_tar_adds_up(members: list[tuple[str, str, bool]], name: str) -> None:
+    contents = {"jpg": jpeg(1), "png": jpeg(2), "cls": b"1", "json": b'{"label": 1}', "txt": b"1", "npy": b""}
+    always = [("always", "jpg", False), ("always", "cls", False)]
     with TemporaryDirectory() as scratch:
         root = Path(scratch)
         (root / "classes.txt").write_text("\n".join(CLASSES))
-        with tarfile.open(root / name, "w") as opened:
-            for key, suffix in [("always", "jpg"), ("always", "cls"), *members]:
-                info = tarfile.TarInfo(f"{key}.{suffix}")
-                info.size = len(contents[suffix])
-                opened.addfile(info, io.BytesIO(contents[suffix]))
+        with tarfile.open(root / name, "w:gz" if name.endswith(".gz") else "w") as opened:
+            for key, suffix, is_link in [*always, *members]:
+                info, content = tarfile.TarInfo(f"{key}.{suffix}"), contents[suffix.rpartition(".")[2]]
+                if is_link:
+                    info.type, info.linkname = tarfile.LNKTYPE, "a.jpg"
+                else:
+                    info.size = len(content)
+                opened.addfile(info, None if is_link else io.BytesIO(content))
         try:
             source = open_source(root)
         except BadInput:

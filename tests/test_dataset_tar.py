@@ -8,7 +8,7 @@ import pytest
 from archives import tar
 
 from tencrop.common.errors import BadInput
-from tencrop.dataset.account import Inventory
+from tencrop.dataset.account import PASSED_OVER, Inventory
 from tencrop.dataset.byte_range import read_at
 from tencrop.dataset.tar import Member, iter_members
 
@@ -67,7 +67,7 @@ def test_listing_reads_headers_only(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert sum(sizes) < 20_000
 
 
-def test_links_devices_and_folders_are_not_files(tmp_path: Path) -> None:
+def test_links_lead_to_files_and_devices_and_folders_are_passed_over(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "a.tar", "w") as archive:
         for name, kind in (
             ("a", tarfile.SYMTYPE),
@@ -79,7 +79,10 @@ def test_links_devices_and_folders_are_not_files(tmp_path: Path) -> None:
             info = tarfile.TarInfo(name)
             info.type, info.linkname = kind, "e"
             archive.addfile(info)
-    assert [member.name for member in iter_members(tmp_path / "a.tar", Inventory())] == ["e"]
+    inventory = Inventory()
+    members = list(iter_members(tmp_path / "a.tar", inventory))
+    assert [member.name for member in members] == ["e", "a", "b"] and len({member.start for member in members}) == 1
+    assert inventory.groups[PASSED_OVER].names == {"d": 1}
 
 
 def test_an_inner_tar_that_claims_more_bytes_than_the_file_is_bad_input(tmp_path: Path) -> None:

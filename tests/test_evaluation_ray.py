@@ -73,16 +73,16 @@ def keep_folder(folder: Path, root: Path) -> Path:
 
 
 def pack_webdataset(folder: Path, root: Path) -> Path:
-    """Pack the folder into two shards."""
+    """Pack the folder into two shards, one of them compressed."""
     files = sorted(folder.rglob("*.jpg"))
-    for shard in range(2):
+    for shard, (name, mode) in enumerate({"0.tar": "w", "1.tgz": "w:gz"}.items()):
         samples: dict[str, bytes] = {}
         for number, file in enumerate(files[shard::2]):
             samples |= {
                 f"{number:04}.jpg": file.read_bytes(),
                 f"{number:04}.cls": b"%d" % (file.parent.name == "sunflower"),
             }
-        (root / f"{shard}.tar").write_bytes(tar(samples))
+        (root / name).write_bytes(tar(samples, mode=mode))
     (root / "classes.txt").write_text("pagoda\nsunflower\n")
     return root
 

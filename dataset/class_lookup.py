@@ -1,0 +1,27 @@
+"""Finds the class that a label names, by its number, its id or its name."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from tencrop.model.contract import Label
+
+MAX_DIGITS = 9  # of a number that may be a label
+
+
+class ClassLookup:
+    """The classes of a data set, numbered from 0. A name that several classes have finds none of them."""
+
+    def __init__(self, labels: Sequence[Label]) -> None:
+        self.count = len(labels)
+        names = Counter(label.name for label in labels)
+        self._indices = {label.name: index for index, label in enumerate(labels) if names[label.name] == 1}
+        self._indices |= {label.id: index for index, label in enumerate(labels)}
+
+    def find(self, value: int | str) -> int | None:
+        """Find the number of a class. A text is an id or a name; a number in a text counts where no class has it."""
+        if isinstance(value, str):
+            text = value.strip()
+            if text in self._indices or not text.isdecimal() or len(text) > MAX_DIGITS:
+                return self._indices.get(text)
+            value = int(text)
+        return value if 0 <= value < self.count else None
