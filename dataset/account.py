@@ -20,9 +20,10 @@ LEFT_OUT = {  # why an image is left out when the data set is listed, in words
     WITHOUT_LABEL: "without a label",
     WITHOUT_PAIR: "without a pair",
 }
-DUPLICATES, NOT_READ = "duplicates", "not_read"
+DUPLICATES, REPEATED, NOT_READ = "duplicates", "repeated", "not_read"
 FOUND = {  # what else is told, with names
     DUPLICATES: "for validation, with the bytes of a training image (duplicates)",
+    REPEATED: "more lines that name an image again, with the same label",
     NOT_READ: "not looked at, of another split",
 }
 
@@ -66,6 +67,10 @@ class Inventory:
         """See a file or folder and leave it out because of its name; folders end with a slash."""
         self.see()
         self.leave_out(PASSED_OVER, name_kind(name))
+
+    def note_repeated(self, name: str) -> None:
+        """Note that a list names an image once more."""
+        self.groups.setdefault(REPEATED, Group()).add(name)
 
     def note_unread(self, name: str) -> None:
         """Note a file or folder of another split, which is not looked into."""
@@ -115,7 +120,7 @@ class Account:
         return {
             "seen": self.seen,
             "taken": self.taken,
-            **{kind: self.count(kind) for kind in (*LEFT_OUT, DUPLICATES)},
+            **{kind: self.count(kind) for kind in (*LEFT_OUT, DUPLICATES, REPEATED)},
             "undecodable": dict(self.undecodable),
             "names": {kind: dict(group.names) for kind, group in self.groups.items()},
         }

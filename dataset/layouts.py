@@ -4,9 +4,13 @@ from pathlib import Path
 
 from tencrop.common.errors import BadInput
 from tencrop.dataset.account import Inventory
+from tencrop.dataset.fiftyone import find_fiftyone
 from tencrop.dataset.folder import open_folder
+from tencrop.dataset.hub_metadata import find_metadata
 from tencrop.dataset.ilsvrc import DEVKIT, TRAIN, VALIDATION, open_ilsvrc
 from tencrop.dataset.kaggle import IMAGES, open_kaggle
+from tencrop.dataset.list_file import open_list
+from tencrop.dataset.listed import open_listed
 from tencrop.dataset.parquet import open_parquet
 from tencrop.dataset.source import NoImages, ProgressCallback, Source, ignore_progress
 from tencrop.dataset.source_options import SourceOptions
@@ -42,6 +46,9 @@ def open_source(
 
 
 def _open(root: Path, options: SourceOptions, progress: ProgressCallback, training: bool) -> Source:
+    if options.list:
+        options.check_read(root, "the images of a list", "list")
+        return open_listed(root, [open_list(root, options.list)], options.names, progress, training)
     if any((root / name).is_file() for name in (TRAIN, VALIDATION)):
         options.check_read(root, "tars of ILSVRC-2012")
         return open_ilsvrc(root, options.names, progress, training)
@@ -60,6 +67,9 @@ def _open(root: Path, options: SourceOptions, progress: ProgressCallback, traini
         options.check_read(root, "WebDataset tars")
         return open_webdataset(root, tars, options.names, progress, training)
     options.check_read(root, "no parquet files")
+    lists = find_metadata(root) or find_fiftyone(root)
+    if lists:
+        return open_listed(root, lists, options.names, progress, training)
     return open_folder(root, options.names, progress, training)
 
 

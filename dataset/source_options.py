@@ -11,6 +11,7 @@ class SourceOptions:
     """What a folder may not tell by itself. With the defaults every layout is recognised by its contents."""
 
     names: Path | None = None  # file of class names (dataset/names_file.py), which every layout reads
+    list: Path | None = None  # file of paths and labels (dataset/list_file.py)
     config: str | None = None  # one of several configurations in the folder
     image_root: Path | None = None  # folder of the image files that rows name
     image_column: str | None = None

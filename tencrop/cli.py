@@ -32,6 +32,14 @@ Words = Annotated[
     Path | None,
     typer.Option(help='file of class names: lines "id words", one name a line, or JSON of Keras or Hugging Face'),
 ]
+ListFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--list",
+        help='list of images: lines "path label" or a .csv, with paths relative to DATA, and labels that are ids of '
+        "classes or, with --labels, numbers from 0",
+    ),
+]
 Config = Annotated[
     str | None, typer.Option(metavar="NAME", help="one of several configurations of parquet files in DATA")
 ]
@@ -56,6 +64,7 @@ def prepare(
     data: Data,
     out: Annotated[Path, typer.Argument(help="folder for the prepared data set; an unfinished one is continued")],
     labels: Words = None,
+    list_: ListFile = None,
     config: Config = None,
     image_root: ImageRoot = None,
     image_column: ImageColumn = None,
@@ -69,7 +78,7 @@ def prepare(
     from tencrop.dataset.prepare import prepare as run
     from tencrop.dataset.source_options import SourceOptions
 
-    source = _open_source(data, SourceOptions(labels, config, image_root, image_column, label_column))
+    source = _open_source(data, SourceOptions(labels, list_, config, image_root, image_column, label_column))
     with progress_bar("preparing", len(source.entries)) as progress:
         document = run(source, out, holdout, progress)
     _echo(
@@ -299,6 +308,7 @@ def evaluate(
         list[Path] | None, typer.Option(help="a tencrop.onnx; several make an ensemble; by default the embedded model")
     ] = None,
     labels: Words = None,
+    list_: ListFile = None,
     config: Config = None,
     image_root: ImageRoot = None,
     image_column: ImageColumn = None,
@@ -334,7 +344,7 @@ def evaluate(
         raise BadInput("--ray: needs --out DIR, a folder that every machine of the cluster sees")
     if resume and not out:
         raise BadInput("--resume: needs --out DIR, the folder of the run to continue")
-    options = SourceOptions(labels, config, image_root, image_column, label_column)
+    options = SourceOptions(labels, list_, config, image_root, image_column, label_column)
     source = _open_source(data, options, training=False)
     predictor = open_predictor(models, _options(device, engine, precision))
     plan = plan_evaluation(source, predictor, holdout, limit)

@@ -140,6 +140,18 @@ def test_evaluate_measures_a_data_sets_own_validation_images(
     assert json.loads(printed.out)["n"] == 1 and "listing" not in printed.err
 
 
+def test_evaluate_counts_an_image_that_its_list_names_and_that_is_missing_as_wrong(
+    tmp_path: Path, photographs: dict[str, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/flower.jpg").write_bytes(photographs["flower"].read_bytes())
+    (tmp_path / "list.csv").write_text("path,label\nflower.jpg,sunflower\ngone.jpg,sunflower\n")
+    assert call(monkeypatch, "evaluate", str(tmp_path / "data"), "--list", str(tmp_path / "list.csv"), "--json") == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["n"], summary["undecodable"], summary["account"]["undecodable"]) == (2, 1, {"missing": 1})
+    assert summary["ten_crop"]["top5_error"] >= 0.5
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -15,10 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tencrop.common.errors import BadInput, WorkFailed
-from tencrop.dataset.account import NAMES, Account, Group, Inventory, name_kind
+from tencrop.dataset.account import NAMES, REPEATED, Account, Group, Inventory, name_kind
 from tencrop.dataset.layouts import open_source
 from tencrop.dataset.prepare import prepare
 from tencrop.dataset.source import Source
+from tencrop.dataset.source_options import SourceOptions
 
 CLASSES = ("ant", "bee")
 EXAMPLES = settings(max_examples=40, deadline=None)
@@ -119,6 +120,37 @@ def test_the_account_of_any_parquet_adds_up(labels: list[int | None], name: str)
         account = close(source).to_json()
         check_sum(account)
         assert account["seen"] == len(labels)
+
+
+LISTED = {  # paths in a list, and the ids of their images
+    "a/1.jpg": "a/1.jpg",
+    "./a/1.jpg": "a/1.jpg",
+    "a/2": "a/2.jpg",
+    "b.PNG": "b.PNG",
+    "gone.jpg": "gone.jpg",
+    ".x/3.png": ".x/3.png",
+}
+LINE = st.tuples(st.sampled_from(sorted(LISTED)), st.sampled_from("01"))
+
+
+@EXAMPLES
+@given(st.lists(LINE, min_size=1), st.dictionaries(st.sampled_from(["", "a/", ".x/"]), FILE), st.booleans())
+def test_the_account_of_any_list_adds_up(lines: list[tuple[str, str]], files: dict[str, str], names: bool) -> None:
+    with TemporaryDirectory() as scratch:
+        root = Path(scratch)
+        for path in ("a/1.jpg", "a/2.jpg", "b.PNG", *(folder + name for folder, name in files.items())):
+            write(root / path, jpeg(len(path)))
+        (root / "list.txt").write_text("".join(f"{path} {label}\n" for path, label in lines))
+        (root / "names.txt").write_text("ant\nbee\n")
+        options = SourceOptions(names=root / "names.txt" if names else None, list=root / "list.txt")
+        try:
+            source = open_source(root, options)
+        except BadInput:
+            return
+        account = close(source)
+        check_sum(account.to_json())
+        assert {entry.id for entry in source.entries} == {LISTED[path] for path, _ in lines}
+        assert account.count(REPEATED) == len(lines) - len(source.entries)
 
 
 def test_each_thing_that_is_left_out_is_told(tmp_path: Path) -> None:

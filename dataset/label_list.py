@@ -1,0 +1,66 @@
+"""LabelList: a file that names the images of a folder and their classes, and its rows in any form."""
+
+import posixpath
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from tencrop.common.errors import BadInput
+from tencrop.dataset.account import Inventory
+from tencrop.dataset.split_from_path import WORDS, Split, find_word
+from tencrop.dataset.walk import list_subfolders
+
+
+class Row(NamedTuple):
+    """An image, and the id or the number of its class; without one the label is None or empty."""
+
+    path: str
+    label: str | None
+
+
+@dataclass(frozen=True)
+class LabelList:
+    """A file that names the images of a folder and their classes."""
+
+    file: Path
+    rows: Iterable[Row]
+    top: Path  # the folder
+    base: Path  # what the paths are relative to: `top`, or a folder in it
+    split: Split | None = None
+
+
+def read_labels(root: Path, source: LabelList, inventory: Inventory) -> dict[str, str]:
+    """Read the labels, {path below the root: label}, empty where an image has none.
+
+    Raises BadInput where a path leads out of the root, and where an image has two labels.
+    """
+    prefix = source.base.relative_to(root).as_posix()
+    tops = {f"{top.as_posix().rstrip('/')}/" for top in (root.absolute(), root.resolve())}
+    labels: dict[str, str] = {}
+    for row in source.rows:
+        path = posixpath.normpath(posixpath.join(prefix, row.path.replace("\\", "/")))
+        path = next((path.removeprefix(top) for top in tops if path.startswith(top)), path)
+        if path.startswith(("/", "../")) or path in (".", ".."):
+            raise BadInput(
+                f"{source.file}: names {row.path!r}, which is not in {root}",
+                f"give paths relative to {source.base}",
+            )
+        label = sys.intern((row.label or "").strip())
+        if path not in labels:
+            labels[path] = label
+        elif labels[path] == label:
+            inventory.note_repeated(path)
+        else:
+            raise BadInput(
+                f"{source.file}: labels {row.path!r} both {labels[path]!r} and {label!r}",
+                "remove one of the lines",
+            )
+    return labels
+
+
+def list_split_folders(root: Path) -> list[tuple[Path, Split]]:
+    """List the folders of the root that are named after splits, and their splits."""
+    words = {name: find_word(name) for name in list_subfolders(root)}
+    return [(root / name, WORDS[word]) for name, word in words.items() if word]
