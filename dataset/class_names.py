@@ -1,6 +1,6 @@
 """Class ids and their words, read from a names file and checked against the WordNet ids in the image file names."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from tencrop.common.errors import BadInput
 from tencrop.dataset.names_file import WNID, NamesFile, make_ids, read_names_file
 from tencrop.model.contract import Label
 
+MAX_DIGITS = 9  # of a number that may be a label
 MAPPING = "LOC_synset_mapping.txt"  # Kaggle's; many keep it beside other layouts too
 
 
@@ -82,6 +83,26 @@ def read_labels_by_index(words: Sequence[str], names: Path | None) -> tuple[Labe
     if words and not file.has_ids:
         return tuple(Label(own.id, name) for own, name in zip(make_ids(words), named, strict=True))
     return file.labels
+
+
+def are_numbers(texts: Collection[str]) -> bool:
+    """Return whether all texts are whole numbers that may be labels."""
+    return all(text.isascii() and text.isdecimal() and len(text) <= MAX_DIGITS for text in texts)
+
+
+def read_labels_by_text(texts: Sequence[str], names: Path | None) -> tuple[tuple[Label, ...], dict[str, int]]:
+    """Make the labels of classes that are known by different texts, and number the texts.
+
+    The texts are ids in their order. Where there is a file of names, and all texts are whole numbers and not all of
+    them are its ids, they are positions in the file instead. Raises BadInput where the file lacks one of them.
+    """
+    if not (texts and names and are_numbers(texts)) or set(texts) <= read_names(names).make_table().keys():
+        return read_labels_by_id(texts, names), {text: index for index, text in enumerate(texts)}
+    classes = read_labels_by_index((), names)
+    last = max(map(int, texts))
+    if last >= len(classes):
+        raise BadInput(f"{names}: names {len(classes)} classes, but there is a label {last}", "count from 0")
+    return classes, {text: int(text) for text in texts}
 
 
 def adopt_wnids(root: Path, labels: tuple[Label, ...], seen: Mapping[int, set[str]]) -> tuple[Label, ...]:

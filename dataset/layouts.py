@@ -60,8 +60,8 @@ def _open(root: Path, options: SourceOptions, progress: ProgressCallback, traini
         return open_ilsvrc(root, options.names, progress, training)
     parquet = _find_parquet_files(root)
     if parquet:
-        options.check_read(root, "parquet files")
-        return open_parquet(root, parquet, options.names, progress, training)
+        options.check_read(root, "parquet files", "config", "image_root", "image_column", "label_column")
+        return open_parquet(root, parquet, options, progress, training)
     tars = find_webdataset_tars(root)
     if tars:
         options.check_read(root, "WebDataset tars")

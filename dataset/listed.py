@@ -9,13 +9,7 @@ from pathlib import Path
 
 from tencrop.common.errors import BadInput
 from tencrop.dataset.account import PASSED_OVER, WITHOUT_LABEL, Inventory, name_kind
-from tencrop.dataset.class_names import (
-    adopt_wnids,
-    find_names_file,
-    read_labels_by_id,
-    read_labels_by_index,
-    read_names,
-)
+from tencrop.dataset.class_names import adopt_wnids, are_numbers, find_names_file, read_labels_by_text
 from tencrop.dataset.folder import Folder
 from tencrop.dataset.label_list import LabelList, read_labels
 from tencrop.dataset.names_file import WNID
@@ -23,7 +17,6 @@ from tencrop.dataset.source import Entries, Entry, ProgressCallback, is_image
 from tencrop.dataset.split_from_path import WORDS, Split, check_distinct, check_known, choose_held_split, find_word
 from tencrop.dataset.walk import check_link, is_broken_link, list_subfolders, walk
 from tencrop.images.errors import ImageMissing
-from tencrop.model.contract import Label
 
 
 @dataclass(frozen=True)
@@ -65,7 +58,8 @@ def open_listed(
     check_distinct(root, {f"{part.top.name}/": part.split for part in used if part.split})
     alone = not training and any(part.split == held for part in parts)
     names = find_names_file(root, names)
-    labels, index = _read_classes({label for part in used for label in part.labels.values() if label}, names)
+    texts = {label for part in used for label in part.labels.values() if label}
+    labels, index = read_labels_by_text(sorted(texts, key=int if are_numbers(texts) else None), names)
     own = {names, *(one.file for one in lists)}
     missing = set[str]()
     wnids: dict[int, set[str]] = defaultdict(set)
@@ -108,19 +102,6 @@ def _split(root: Path, source: LabelList, labels: dict[str, str]) -> list[_Part]
     for path, label in labels.items():
         grouped[path.partition("/")[0]][path] = label
     return [_Part(source, root / top, split, grouped[top]) for top, split in splits.items()]
-
-
-def _read_classes(used: set[str], names: Path | None) -> tuple[tuple[Label, ...], dict[str, int]]:
-    """Make the classes, and the index of each label that a list uses."""
-    numbers = all(label.isascii() and label.isdecimal() for label in used)
-    if used and names and numbers and not used <= read_names(names).make_table().keys():
-        classes = read_labels_by_index((), names)
-        last = max(map(int, used))
-        if last >= len(classes):
-            raise BadInput(f"{names}: names {len(classes)} classes, the list has number {last}", "count from 0")
-        return classes, {label: int(label) for label in used}
-    ids = sorted(used, key=int if numbers else None)
-    return read_labels_by_id(ids, names), {id: label for label, id in enumerate(ids)}
 
 
 def _count_beside(root: Path, tops: Sequence[Path], own: set[Path | None], inventory: Inventory) -> None:

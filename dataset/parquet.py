@@ -1,24 +1,22 @@
-"""Parquet layout of the Hugging Face hub: columns image.bytes, image.path and label; class names in the schema."""
+"""Parquet layout of the Hugging Face hub: a column of encoded images, or of their paths, and a column of labels."""
 
-import json
-from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tencrop.common.errors import BadInput
-from tencrop.dataset.account import WITHOUT_LABEL, Inventory
-from tencrop.dataset.class_names import adopt_wnids, find_names_file, read_labels_by_index
-from tencrop.dataset.names_file import WNID
-from tencrop.dataset.parquet_listing import read_listing
-from tencrop.dataset.parquet_rows import RowGroups
-from tencrop.dataset.source import Entries, Entry, NoImages, ProgressCallback
-from tencrop.dataset.split_from_path import choose_held_split, choose_inventories, infer_splits
+from tencrop.common.errors import BadInput, one_line
+from tencrop.dataset.account import Inventory
+from tencrop.dataset.hub_columns import choose_columns
+from tencrop.dataset.hub_rows import LabelledRows, Part, choose_parts, join_rows, select_labelled
+from tencrop.dataset.named_file import check_images, read_named_file
+from tencrop.dataset.parquet_listing import count_without_bytes, read_listing
+from tencrop.dataset.parquet_rows import ImageFile, RowGroups
+from tencrop.dataset.source import Entries, Entry, ProgressCallback
+from tencrop.dataset.source_options import SourceOptions
+from tencrop.dataset.split_from_path import infer_splits
 from tencrop.model.contract import Label
 
 
@@ -30,114 +28,56 @@ class Parquet:
     labels: tuple[Label, ...]
     entries: Entries
     rows: RowGroups
+    image_root: Path | None
     inventory: Inventory
 
     def read(self, entry: Entry) -> bytes:
-        """Read image.bytes; a null is no bytes. Raises OSError where the file is missing or damaged."""
-        return self.rows.read(*entry.place)
+        """Read the bytes of the image, or where these are null the file that the row names below the image root.
 
-
-class _Rows(NamedTuple):
-    """The labelled rows of one file."""
-
-    paths: pa.Array  # string [n]
-    ids: pa.Array  # string [n]: file and row, used where the paths are not unique
-    labels: np.ndarray  # int32 [n]
-    validation: np.ndarray  # bool [n]
-    places: np.ndarray  # int64 [n,3]
-    words: list[str]  # class names in the schema; empty where it has none
+        Raises OSError where the parquet file is missing or damaged, ImageMissing where there is no such file.
+        """
+        data, path = self.rows.read(*entry.place)
+        return read_named_file(self.image_root, path) if data is None else data
 
 
 def open_parquet(
-    root: Path,
-    found: list[str],
-    names: Path | None,
-    progress: ProgressCallback,
-    training: bool = True,
+    root: Path, found: list[str], options: SourceOptions, progress: ProgressCallback, training: bool = True
 ) -> Parquet:
-    """List the rows of the files `found` below `root`. Ids are image.path where that is unique, else file and row.
+    """List the rows of the files `found` below `root`. Ids are the images' paths where unique, else file and row.
 
     Without `training` the rows of the training files are left out where there are other files. Raises BadInput where a
-    file is damaged or lacks the columns, and where nothing names the classes; NoImages where no row has a label.
+    file is damaged, lacks the columns or has rows without an image, and where nothing names the classes; NoImages where
+    no row has a label.
     """
     inventory = Inventory()
-    splits = infer_splits(root, found)
-    held = choose_held_split(splits.values())
-    inventories = choose_inventories(splits, training, inventory)
-    files = tuple(inventories)
-    tables: list[_Rows] = []
-    for place, (path, counted) in enumerate(inventories.items()):
-        tables.append(_list_rows(root, path, place, splits[path] == held, splits[path] == "test", counted))
-        progress(sum(len(table.labels) for table in tables))
-    paths, ids = (pa.concat_arrays([table[column] for table in tables]) for column in (0, 1))
-    labels, validation, places = (np.concatenate([table[column] for table in tables]) for column in (2, 3, 4))
-    classes = _read_classes(root, files, tables, names)
-    if not len(labels):
-        raise NoImages(f"{root}: its parquet files hold no labelled rows")
-    if labels.max() >= len(classes):
-        raise BadInput(f"{root}: holds label {labels.max()}, but only {len(classes)} classes are named")
-    unique = not paths.null_count and pc.count_distinct(paths).as_py() == len(paths)
-    entries = Entries.from_columns(root, paths if unique else ids, labels, validation, places)
-    sizes = [len(table.labels) for table in tables]
-    mine = np.repeat([counted is inventory for counted in inventories.values()], sizes)
-    if not mine.any():
-        raise NoImages(f"{root}: its parquet files for validation hold no labelled rows")
-    checked = adopt_wnids(root, classes, _find_wnids(paths, labels))
-    return Parquet(root, checked, entries.select(mine), RowGroups(tuple(root / path for path in files)), inventory)
+    parts = choose_parts(infer_splits(root, found), training, inventory)
+    listed: list[tuple[LabelledRows, ImageFile]] = []
+    for place, part in enumerate(parts):
+        listed.append(_list_rows(root / part.path, part, place, options))
+        progress(sum(len(rows.labels) for rows, _ in listed))
+    labels, entries = join_rows(root, [rows for rows, _ in listed], options.names)
+    return Parquet(root, labels, entries, RowGroups(tuple(file for _, file in listed)), options.image_root, inventory)
 
 
-def _list_rows(root: Path, path: str, place: int, held: bool, test: bool, inventory: Inventory) -> _Rows:
-    """List labels and paths of one file, without the image bytes. In a test split, rows with label -1 are left out."""
-    file = root / path
+def _list_rows(file: Path, part: Part, place: int, options: SourceOptions) -> tuple[LabelledRows, ImageFile]:
+    """List labels and paths of one file, without the image bytes."""
+    without_bytes = 0
     try:
         with pq.ParquetFile(file) as opened:
-            words = _read_words(opened.schema_arrow.metadata or {})
+            columns = choose_columns(file, opened.schema_arrow, options)
+            images = ImageFile(file, columns.image if options.image_root else columns.image._replace(path=None))
             sizes = [opened.metadata.row_group(group).num_rows for group in range(opened.num_row_groups)]
-            table = read_listing(opened, file)
-        paths = pc.struct_field(table["image"].combine_chunks(), "path").cast(pa.string())
-        labels = table["label"].cast(pa.int32()).fill_null(-1).to_numpy()
+            rows = read_listing(opened, file, columns)
+            if part.counted:
+                without_bytes = count_without_bytes(opened, images)
     except (OSError, pa.ArrowException, KeyError, ValueError) as error:
         raise BadInput(
-            f"{file}: not parquet with the columns image (bytes, path) and label ({error})",
+            f"{file}: not parquet with labelled images, or damaged ({one_line(error)})",
             "move it away if it does not belong to the data set",
         ) from None
-    rows = np.concatenate([np.arange(size) for size in sizes] or [np.zeros(0, np.int64)])
-    places = np.stack([np.full(len(rows), place), np.repeat(np.arange(len(sizes)), sizes), rows], 1)
-    good = labels >= 0
-    if not test and not good.all():
-        raise BadInput(f"{file}: row {int(np.argmin(good))} has no label", "only a test split may be without labels")
-    inventory.see(len(labels))
-    if not good.all():
-        inventory.leave_out(WITHOUT_LABEL, path, int((~good).sum()))
-    ids = pa.array([f"{path}/{row:07d}" for row in np.flatnonzero(good)], pa.string())
-    return _Rows(paths.filter(pa.array(good)), ids, labels[good], np.full(len(ids), held), places[good], words)
-
-
-def _read_words(metadata: dict[bytes, bytes]) -> list[str]:
-    """Read the class names that `datasets` writes in the schema: info.features.label.names."""
-    try:
-        document: Any = json.loads(metadata[b"huggingface"])
-        return [str(name) for name in document["info"]["features"]["label"]["names"]]
-    except (KeyError, TypeError, ValueError):
-        return []
-
-
-def _read_classes(root: Path, files: tuple[str, ...], tables: list[_Rows], names: Path | None) -> tuple[Label, ...]:
-    """Make the labels from the schema's names, which all files must share, and the file of names where there is one."""
-    odd = next((file for file, table in zip(files, tables, strict=True) if table.words != tables[0].words), None)
-    if odd:
-        raise BadInput(f"{root / odd}: names other classes than {root / files[0]}", "keep one data set in a folder")
-    names = find_names_file(root, names)
-    if not tables or not (tables[0].words or names):
-        raise BadInput(f"{root}: no class names in the parquet schema", "give the class names in a file")
-    return read_labels_by_index(tables[0].words, names)
-
-
-def _find_wnids(paths: pa.Array, labels: np.ndarray) -> dict[int, set[str]]:
-    """Collect, for each label, the wnids at the end of its images' names (n01440764_10026_n01440764.JPEG)."""
-    found: pa.Array = pc.struct_field(pc.extract_regex(paths, f".*(?P<wnid>{WNID.pattern})"), "wnid")
-    pairs = pa.table({"label": labels, "wnid": found}).group_by(["label", "wnid"]).aggregate([])
-    seen: dict[int, set[str]] = defaultdict(set)
-    for label, wnid in zip(pairs["label"].to_pylist(), pairs["wnid"].to_pylist(), strict=True):
-        seen[label].update([wnid] if wnid else [])
-    return seen
+    numbers = np.concatenate([np.arange(size) for size in sizes] or [np.zeros(0, np.int64)])
+    places = np.stack([np.full(len(numbers), place), np.repeat(np.arange(len(sizes)), sizes), numbers], 1)
+    labelled = select_labelled(file, part, columns, rows, places)
+    if without_bytes:
+        check_images(file, without_bytes, labelled.paths, options.image_root)
+    return labelled, images

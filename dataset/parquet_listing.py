@@ -6,29 +6,52 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tencrop.common.errors import BadInput
+from tencrop.dataset.hub_columns import Columns, Rows
 from tencrop.dataset.parquet_pages import find_column, measure_largest_page
+from tencrop.dataset.parquet_rows import ImageFile
 
-IMAGE, PATH, LABEL = "image.bytes", "image.path", "label"
 MAX_LISTING = 256 << 20  # bytes of the paths and labels of one file; 1.3 million of ImageNet's take 70 MB
 BATCH_BYTES = 64 << 20  # that the rows which are decoded together may take at most
 ROWS = 1 << 16  # rows that are decoded together, fewer where paths may be long
 FEW_ROWS = 100_000  # that any file may have; a larger one has at most a row for each of its bytes
 
 
-def read_listing(opened: pq.ParquetFile, file: Path) -> pa.Table:
-    """Read paths and labels, and check how far the images' pages inflate. Raises BadInput beyond a limit of memory."""
+def read_listing(opened: pq.ParquetFile, file: Path, columns: Columns) -> Rows:
+    """Read paths and labels, and check how far the images' pages inflate.
+
+    Raises BadInput beyond a limit of memory, OSError, ArrowException or KeyError where the file is damaged.
+    """
     if opened.metadata.num_rows > max(FEW_ROWS, file.stat().st_size):
         raise BadInput(f"{file}: lists {opened.metadata.num_rows} images, more than it has bytes")
-    _measure_longest(opened, file, IMAGE)
-    longest = max(_measure_longest(opened, file, PATH), _measure_longest(opened, file, LABEL))
-    rows = min(ROWS, max(1, BATCH_BYTES // longest))
-    batches, size = [], 0
-    for batch in opened.iter_batches(rows, columns=[PATH, LABEL]):
-        batches.append(batch)
-        size += batch.nbytes
+    if columns.image.bytes:
+        _measure_longest(opened, file, columns.image.bytes)
+    listed = [part for part in (columns.image.path, columns.label) if part]
+    longest = max(_measure_longest(opened, file, part) for part in listed)
+    found, size = [Rows(pa.array([], pa.string()), pa.array([], columns.label_type))], 0
+    for batch in opened.iter_batches(min(ROWS, max(1, BATCH_BYTES // longest)), columns=listed):
+        found.append(columns.read(batch))
+        size += found[-1].nbytes
         if size > MAX_LISTING:
             raise BadInput(f"{file}: the paths and labels of its images take more than {MAX_LISTING} bytes")
-    return pa.Table.from_batches(batches) if batches else opened.read(columns=[PATH, LABEL])
+    return Rows(*(pa.concat_arrays(arrays) for arrays in zip(*found, strict=True)))
+
+
+def count_without_bytes(opened: pq.ParquetFile, file: ImageFile) -> int:
+    """Count the rows whose image has no bytes, without reading images where the file's statistics tell.
+
+    Raises OSError or ArrowException where the file is damaged.
+    """
+    if not file.column.bytes:
+        return int(opened.metadata.num_rows)
+    count = 0
+    for group in range(opened.num_row_groups):
+        chunk = find_column(opened.metadata.row_group(group), file.column.bytes)
+        statistics = chunk.statistics if chunk else None
+        if statistics is not None and statistics.has_null_count:
+            count += statistics.null_count
+        else:
+            count += sum(batch.column("bytes").null_count for batch in file.iter_batches(group))
+    return count
 
 
 def _measure_longest(opened: pq.ParquetFile, file: Path, column: str) -> int:

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import tarfile
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,6 +21,7 @@ from tencrop.dataset.layouts import open_source
 from tencrop.dataset.prepare import prepare
 from tencrop.dataset.source import Source
 from tencrop.dataset.source_options import SourceOptions
+from tencrop.images.errors import ImageMissing
 
 CLASSES = ("ant", "bee")
 EXAMPLES = settings(max_examples=40, deadline=None)
@@ -100,26 +102,53 @@ def test_the_account_of_any_tar_adds_up(members: list[tuple[str, str, bool]], na
         check_sum(close(source).to_json())
 
 
+IMAGES: dict[str, pa.DataType] = {
+    "bytes and path": pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
+    "bytes": pa.binary(),
+    "path": pa.string(),
+}
+LABELS: dict[str, tuple[object, ...]] = {"numbers": (-1, 0, 1, None), "texts": ("", "ant", "bee", None)}
+
+
 @EXAMPLES
-@given(st.lists(st.sampled_from([-1, 0, 1, None])), st.sampled_from(["train-0", "test-0"]))
-def test_the_account_of_any_parquet_adds_up(labels: list[int | None], name: str) -> None:
-    features = {"label": {"names": list(CLASSES), "_type": "ClassLabel"}}
-    schema = pa.schema(
-        [("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])), ("label", pa.int64())],
-        metadata={b"huggingface": json.dumps({"info": {"features": features}}).encode()},
-    )
-    labels = [0, *labels]
-    rows = {"image": [{"bytes": jpeg(n), "path": f"{n}.jpg"} for n in range(len(labels))], "label": labels}
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.booleans(), st.integers(0, 4))),
+    st.sampled_from(["train-0", "test-0"]),
+    st.sampled_from(sorted(IMAGES)),
+    st.sampled_from(sorted(LABELS)),
+    st.booleans(),
+)
+def test_the_account_of_any_parquet_adds_up(
+    rows: list[tuple[int, bool, int]], name: str, image: str, labels: str, with_root: bool
+) -> None:
+    """A row: its label, whether it has bytes, and the number of the file that it names; 3 and 4 are not there."""
+    features = {"label": {"names": list(CLASSES), "_type": "ClassLabel"}} if labels == "numbers" else {}
+    rows = [(1, True, 0), *rows]
+    full = [{"bytes": jpeg(n) if has_bytes else None, "path": f"{n}.jpg"} for _, has_bytes, n in rows]
+    values = full if " and " in image else [row[image] for row in full]
+    columns = {"image": pa.array(values, IMAGES[image]), "label": [LABELS[labels][label] for label, _, _ in rows]}
+    metadata = {b"huggingface": json.dumps({"info": {"features": features}}).encode()}
     with TemporaryDirectory() as scratch:
         root = Path(scratch)
-        pq.write_table(pa.table(rows, schema=schema), root / f"{name}.parquet", row_group_size=3)
+        for number in range(3):
+            write(root / "photos" / f"{number}.jpg", jpeg(number))
+        file = root / "tables" / f"{name}.parquet"
+        file.parent.mkdir()
+        pq.write_table(pa.table(columns).replace_schema_metadata(metadata), file, row_group_size=3)
         try:
-            source = open_source(root)
+            source = open_source(file.parent, SourceOptions(image_root=root / "photos" if with_root else None))
         except BadInput:
             return
-        account = close(source).to_json()
+        found = []
+        for entry in source.entries:
+            with suppress(ImageMissing):
+                found.append(source.read(entry))
+        undecodable = ["missing"] * (len(source.entries) - len(found))
+        account = Account.close(source.inventory, len(source.entries), undecodable).to_json()
         check_sum(account)
-        assert account["seen"] == len(labels)
+        assert (account["seen"], account["taken"]) == (len(rows), len(found))
+        assert set(found) <= {jpeg(number) for number in range(5)}
+        assert with_root or not undecodable
 
 
 LISTED = {  # paths in a list, and the ids of their images

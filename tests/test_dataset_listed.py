@@ -88,7 +88,7 @@ def test_a_path_never_leads_out_of_the_folder(root: Path, path: str) -> None:
 def test_numbers_are_positions_in_the_names_and_without_names_they_are_ids(root: Path) -> None:
     content = "a.jpg 2\nb c.JPEG 0\ndeep/d.png 10\n"
     assert [label.id for label in open_listed(root, content).labels] == ["0", "2", "10"]
-    with pytest.raises(BadInput, match=r"names 3 classes, the list has number 10; count from 0"):
+    with pytest.raises(BadInput, match=r"names 3 classes, but there is a label 10; count from 0"):
         open_listed(root, content, names=NAMES)
     source = open_listed(root, content.replace("10", "2"), names=NAMES)
     assert pairs(source) == [("a.jpg", SORTED[2]), ("b c.JPEG", SORTED[0]), ("deep/d.png", SORTED[2])]

@@ -10,9 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from tencrop.dataset import parquet_rows as rowgroups
-from tencrop.dataset.parquet_rows import KEPT, ROWS, RowGroups
+from tencrop.dataset.hub_columns import ImageColumn
+from tencrop.dataset.parquet_rows import KEPT, ROWS, ImageFile, RowGroups
 
 ROW_GROUP = 300
+BYTES = ImageColumn("image", "image.bytes", None)
 
 
 def value(row: int) -> bytes:
@@ -24,11 +26,12 @@ def rows(tmp_path: Path) -> RowGroups:
     """1000 rows in four row groups."""
     images = pa.array([{"bytes": value(row)} for row in range(1000)], pa.struct([("bytes", pa.binary())]))
     pq.write_table(pa.table({"image": images}), tmp_path / "a.parquet", row_group_size=ROW_GROUP)
-    return RowGroups((tmp_path / "a.parquet",))
+    return RowGroups((ImageFile(tmp_path / "a.parquet", BYTES),))
 
 
-def read(rows: RowGroups, row: int) -> bytes:
-    return rows.read(0, row // ROW_GROUP, row % ROW_GROUP)
+def read(rows: RowGroups, row: int) -> bytes | None:
+    data, _ = rows.read(0, row // ROW_GROUP, row % ROW_GROUP)
+    return data
 
 
 def test_rows_are_read_in_any_order(rows: RowGroups) -> None:
@@ -66,7 +69,7 @@ def test_a_missing_row_is_an_os_error(rows: RowGroups) -> None:
 
 def test_a_deleted_file_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="nowhere"):
-        RowGroups((tmp_path / "nowhere.parquet",)).read(0, 0, 0)
+        RowGroups((ImageFile(tmp_path / "nowhere.parquet", BYTES),)).read(0, 0, 0)
 
 
 def test_a_file_that_was_damaged_since_is_an_os_error(rows: RowGroups, tmp_path: Path) -> None:

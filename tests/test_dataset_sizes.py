@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tarfile
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,10 @@ from archives import jpeg, tar
 
 from tencrop.common.errors import BadInput
 from tencrop.dataset import parquet_listing, parquet_pages, parquet_rows
+from tencrop.dataset.hub_columns import ImageColumn
 from tencrop.dataset.layouts import open_source
 from tencrop.dataset.parquet_pages import find_column, measure_largest_page
-from tencrop.dataset.parquet_rows import RowGroups
+from tencrop.dataset.parquet_rows import ImageFile, RowGroups
 from tencrop.dataset.prepare import prepare
 from tencrop.dataset.source import Source
 from tencrop.images.errors import ImageTooLarge
@@ -156,10 +157,35 @@ def test_an_undecodable_large_file_is_left_out_when_a_data_set_is_prepared(tmp_p
     assert list(undecodable) == ["bee/x.jpg"]
 
 
-def write(file: Path, values: list[bytes | None], path: Callable[[int], str] = "{}.jpg".format, **options: Any) -> Path:
-    rows = [{"bytes": value, "path": path(row)} for row, value in enumerate(values)]
-    image = pa.array(rows, pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
-    pq.write_table(pa.table({"image": image, "label": [0] * len(rows)}).replace_schema_metadata(HUB), file, **options)
+def as_struct(values: Sequence[bytes | None], paths: list[str]) -> pa.Array:
+    rows = [{"bytes": value, "path": path} for value, path in zip(values, paths, strict=True)]
+    return pa.array(rows, pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+
+
+def as_large_struct(values: Sequence[bytes | None], paths: list[str]) -> pa.Array:
+    rows = [{"path": path, "bytes": value} for value, path in zip(values, paths, strict=True)]
+    return pa.array(rows, pa.struct([("path", pa.large_string()), ("bytes", pa.large_binary())]))
+
+
+FORMS: dict[str, Callable[[Sequence[bytes | None], list[str]], pa.Array]] = {  # of a column of images
+    "bytes and path": as_struct,
+    "large bytes and path": as_large_struct,
+    "bytes": lambda values, _: pa.array(values, pa.binary()),
+    "large bytes": lambda values, _: pa.array(values, pa.large_binary()),
+}
+
+
+def write(
+    file: Path,
+    values: Sequence[bytes | None],
+    path: Callable[[int], str] = "{}.jpg".format,
+    form: str = "bytes and path",
+    labels: pa.Array | None = None,
+    **options: Any,
+) -> Path:
+    image = FORMS[form](values, [path(row) for row in range(len(values))])
+    table = pa.table({"image": image, "label": [0] * len(values) if labels is None else labels})
+    pq.write_table(table.replace_schema_metadata(HUB), file, **options)
     return file
 
 
@@ -175,14 +201,15 @@ LAYOUTS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_page_headers_tell_how_far_a_column_inflates(tmp_path: Path, layout: str) -> None:
+def test_page_headers_tell_how_far_a_column_inflates(tmp_path: Path, layout: str, form: str) -> None:
     values = [os.urandom(3000) for _ in range(40)]
-    file = write(tmp_path / "a.parquet", [*values], **LAYOUTS[layout])
+    file = write(tmp_path / "a.parquet", values, form=form, **LAYOUTS[layout])
     with pq.ParquetFile(file) as opened:
         for index in range(opened.num_row_groups):
             group = opened.metadata.row_group(index)
-            chunk = find_column(group, "image.bytes")
+            chunk = find_column(group, "image.bytes" if "path" in form else "image")
             assert chunk is not None
             assert (
                 3000 <= measure_largest_page(file, chunk) <= min(group.num_rows * 3010, chunk.total_uncompressed_size)
@@ -190,26 +217,31 @@ def test_page_headers_tell_how_far_a_column_inflates(tmp_path: Path, layout: str
     assert read_all(open_source(tmp_path)) == values
 
 
-def test_a_parquet_of_kilobytes_that_inflates_to_gigabytes_is_bad_input(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", FORMS)
+def test_a_parquet_of_kilobytes_that_inflates_to_gigabytes_is_bad_input(tmp_path: Path, form: str) -> None:
     values = [jpeg(0), bytes(130 * MIB)]
-    file = write(tmp_path / "a.parquet", [*values], compression="zstd", use_dictionary=False)
+    file = write(tmp_path / "a.parquet", values, form=form, compression="zstd", use_dictionary=False)
     assert file.stat().st_size < 40_000
-    with arrow_memory(MIB), pytest.raises(BadInput, match=r"a\.parquet: a page of image\.bytes inflates to \d+ bytes"):
+    line = r"a\.parquet: a page of image(\.bytes)? inflates to \d+ bytes"
+    with arrow_memory(MIB), pytest.raises(BadInput, match=line):
         open_source(tmp_path)
 
 
-def test_rows_that_a_dictionary_repeats_are_decoded_one_by_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("form", "statistics"), [("bytes and path", True), ("large bytes", False)])
+def test_rows_that_a_dictionary_repeats_are_decoded_one_by_one(tmp_path: Path, form: str, statistics: bool) -> None:
     """24 rows of 30 MiB in 10 kB: together 720 MiB."""
-    file = write(tmp_path / "a.parquet", [bytes(30 * MIB)] * 24, compression="zstd", dictionary_pagesize_limit=64 * MIB)
+    options: dict[str, Any] = {"compression": "zstd", "dictionary_pagesize_limit": 64 * MIB}
+    file = write(tmp_path / "a.parquet", [bytes(30 * MIB)] * 24, form=form, write_statistics=statistics, **options)
     assert file.stat().st_size < 40_000
     with arrow_memory(300 * MIB):
         source = open_source(tmp_path)
         assert all(len(source.read(entry)) == 30 * MIB for entry in source.entries)
 
 
-def test_a_value_that_is_too_long_is_undecodable_and_its_neighbours_are_read(tmp_path: Path) -> None:
-    values = [jpeg(0), bytes(MAX_BYTES + 1), jpeg(2), None]
-    write(tmp_path / "a.parquet", values, compression="zstd")
+@pytest.mark.parametrize("form", FORMS)
+def test_a_value_that_is_too_long_is_undecodable_and_its_neighbours_are_read(tmp_path: Path, form: str) -> None:
+    values = [jpeg(0), bytes(MAX_BYTES + 1), jpeg(2), b""]
+    write(tmp_path / "a.parquet", values, form=form, compression="zstd")
     source = open_source(tmp_path)
     with pytest.raises(ImageTooLarge, match=TOO_LARGE):
         source.read(source.entries[1])
@@ -218,10 +250,10 @@ def test_a_value_that_is_too_long_is_undecodable_and_its_neighbours_are_read(tmp
 
 def test_pages_of_many_long_values_are_read_a_few_rows_at_a_time(tmp_path: Path) -> None:
     values = [os.urandom(1000) + bytes(MIB) for _ in range(100)]
-    file = write(tmp_path / "a.parquet", [*values], compression="zstd", use_dictionary=False)
-    rows = RowGroups((file,))
+    file = write(tmp_path / "a.parquet", values, compression="zstd", use_dictionary=False)
+    rows = RowGroups((ImageFile(file, ImageColumn("image", "image.bytes", None)),))
     with arrow_memory(400 * MIB):
-        assert all(rows.read(0, 0, row) == value for row, value in enumerate(values))
+        assert all(rows.read(0, 0, row) == (value, None) for row, value in enumerate(values))
     (cursor,) = rows._open.values()
     assert sum(kept.nbytes for kept in cursor._kept) <= parquet_rows.KEPT_BYTES
     assert sum(map(len, cursor._kept)) <= parquet_rows.ROWS * parquet_rows.KEPT
@@ -234,6 +266,22 @@ def test_paths_that_inflate_are_bad_input(tmp_path: Path, monkeypatch: pytest.Mo
         open_source(tmp_path)
     monkeypatch.setattr(parquet_pages, "MAX_PAGE", 50_000)
     with pytest.raises(BadInput, match=r"a page of image\.path inflates to 10"):
+        open_source(tmp_path)
+
+
+LONG: dict[str, Callable[[list[str]], pa.Array]] = {  # columns of labels
+    "texts": pa.array,
+    "large texts": lambda labels: pa.array(labels, pa.large_string()),
+    "categories": lambda labels: pa.array(labels).dictionary_encode(),
+}
+
+
+@pytest.mark.parametrize("kind", LONG)
+def test_labels_that_inflate_are_bad_input(tmp_path: Path, kind: str) -> None:
+    labels = LONG[kind]([str(row % 2) * 100_000 for row in range(6000)])
+    file = write(tmp_path / "a.parquet", [b""] * 6000, form="bytes", labels=labels, compression="zstd")
+    assert file.stat().st_size < 80_000
+    with arrow_memory(700 * MIB), pytest.raises(BadInput, match=r"the paths and labels of its images take more than"):
         open_source(tmp_path)
 
 
@@ -260,6 +308,7 @@ LIMITED = """
 import resource, sys
 from pathlib import Path
 from typing import Any
+from tencrop.dataset.hub_columns import ImageColumn
 from tencrop.dataset.layouts import open_source
 resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
 source = open_source(Path(sys.argv[1]))
