@@ -27,6 +27,7 @@ from tencrop.dataset.holdout import choose_holdout
 from tencrop.dataset.prepared_document import PreparationPlan, PreparedDocument
 from tencrop.dataset.prepared_part import QUALITY, PartWriter, PixelSums
 from tencrop.dataset.prepared_store import DOCUMENT, INDEX, SCHEMA, STATISTICS
+from tencrop.dataset.separate_output import check_separate
 from tencrop.dataset.source import Entries, Source
 from tencrop.model.contract import Contract
 from tencrop.model.mean_and_pca import PixelStatistics
@@ -40,10 +41,11 @@ def prepare(source: Source, out: Path, holdout: float, progress: Callable[[int],
     """Write the prepared store of a data set, or finish one; `progress` is called with the number of images done.
 
     `holdout` is the share of each class for validation where the data set has no validation images of its own.
-    The statistics are those of the training images, before JPEG. Raises BadInput where `out` cannot be used or holds
-    another data set, where there is only one class or a class without a training image, and where no training image can
-    be decoded; WorkFailed where the disk is full.
+    The statistics are those of the training images, before JPEG. Raises BadInput where `out` cannot be used, lies in
+    the source or holds another data set, where there is only one class or a class without a training image, and where
+    no training image can be decoded; WorkFailed where the disk is full.
     """
+    check_separate(source.root, out)
     entries = source.entries
     held = choose_holdout(entries, holdout)
     _check_classes(source, held)

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from tencrop.common.atomic import write_atomic
 from tencrop.dataset.account import Account
+from tencrop.dataset.separate_output import check_separate
 from tencrop.dataset.source import Source
 from tencrop.evaluation.chunks import evaluate_chunks, is_complete, part_path, run_fingerprint
 from tencrop.evaluation.plan import Plan, plan_evaluation
@@ -70,9 +71,11 @@ def evaluate(
     Without `out` no file is kept. `resume` continues a run that was stopped, and reads the summary of a finished one.
     `progress` is called with the number of finished images. `runner` evaluates the chunks outside this process.
 
-    Raises BadInput where `out` holds anything else, or holds this run and `resume` is false. Raises WorkFailed where an
-    image is gone or `out` cannot be written.
+    Raises BadInput where `out` lies in the data set, holds anything else, or holds this run and `resume` is false.
+    Raises WorkFailed where an image is gone or `out` cannot be written.
     """
+    if out:
+        check_separate(plan.data.root, out)
     with _folder(out) as folder, lock_run_folder(folder, _result_settings(plan, model), resume):
         if (folder / SUMMARY_FILE).exists():
             return read_summary(folder / SUMMARY_FILE)

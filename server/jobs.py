@@ -139,16 +139,21 @@ class Jobs:
         return [job_id for job_id, job in self._jobs.items() if job.status not in FINISHED]
 
     def _find_folder(self, dataset: str) -> Path:
-        """A data set's folder, links resolved. Raises ApiError 422 where it is missing or not below the data root."""
-        root = self._store.data_root
-        try:
+        """A data set's folder, links resolved.
+
+        Raises ApiError 422 where it is missing, not below the data root, or holds the jobs.
+        """
+        root, why = self._store.data_root, "no such folder in the data root"
+        with suppress(
+            OSError, RuntimeError, ValueError
+        ):  # the path is too long, a circle of links, or holds a zero byte
             folder = (root / dataset).resolve()
-            inside = folder.is_relative_to(root) and not Path(dataset).is_absolute() and ".." not in Path(dataset).parts
-            if inside and folder.is_dir():
+            if not folder.is_relative_to(root) or Path(dataset).is_absolute() or ".." in Path(dataset).parts:
+                why = "not in the data root; give a path below it"
+            elif self._store.folder.is_relative_to(folder):
+                why = "holds the state directory of the server; give a folder beside it"
+            elif folder.is_dir():
                 return folder
-        except (OSError, RuntimeError, ValueError):  # the path is too long, a circle of links, or holds a zero byte
-            inside = True
-        why = "no such folder in the data root" if inside else "not in the data root; give a path below it"
         raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_dataset", f"dataset: {why}")
 
     def _change(self, job_id: str, keep: bool = True, **changes: Any) -> None:

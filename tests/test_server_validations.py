@@ -395,6 +395,18 @@ def test_bad_request_is_422_and_makes_no_job(body: Any, code: str, says: str, cl
     assert client.get(URL).json() == []
 
 
+@pytest.mark.parametrize("dataset", ["photos", "photos/pagoda", "alias", "."])
+def test_a_data_set_that_holds_the_state_directory_is_422(
+    classifier: Classifier, tmp_path: Path, photographs: dict[str, Path], dataset: str
+) -> None:
+    write_crops(tmp_path / "photos", photographs, IMAGES)
+    (tmp_path / "alias").symlink_to("photos")
+    with serving(classifier, Settings(data_root=tmp_path, state_dir=tmp_path / "photos/pagoda/state")) as client:
+        reply = client.post(URL, json={"dataset": dataset})
+        assert (reply.status_code, client.get(URL).json()) == (422, [])
+    assert "holds the state directory" in reply.json()["error"]["message"]
+
+
 def test_absolute_path_is_refused_even_inside_the_root(client: TestClient, root: Path) -> None:
     assert client.post(URL, json={"dataset": str(root / "photos")}).status_code == 422
 
