@@ -5,7 +5,6 @@ python -m bench.training --data PREPARED --photos FOLDER [--seconds 60] [--round
 
 import argparse
 import json
-import math
 import os
 import statistics
 import subprocess
@@ -26,8 +25,8 @@ from tencrop.common.errors import Stopped
 from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.model.layer_table import layer_table
 from tencrop.model.net_config import NetConfig
+from tencrop.model.run_progress import EpochRecord
 from tencrop.runtime.allocator import keep_freed_memory
-from tencrop.training.epoch_record import EpochRecord
 from tencrop.training.loader import Batch, Loader, spare_cores
 from tencrop.training.parallel import init_distributed
 from tencrop.training.recipe import load
@@ -112,7 +111,7 @@ def train_variant(variant: Variant, prepared: PreparedStore, clock: Clock) -> No
             except Stopped:
                 return
             means = (recipe.optim.lr, passed.loss, passed.error, passed.images_per_s)
-            trainer.end_epoch(EpochRecord(trainer.epoch_number, *means, math.nan, math.nan, 0.0))  # not validated
+            trainer.end_epoch(EpochRecord(trainer.epoch_number, *means, 1.0, 1.0, 0.0))  # not validated
 
 
 def use_torch_lrn(net: nn.Module, config: NetConfig) -> None:

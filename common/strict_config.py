@@ -12,8 +12,9 @@ STRICT = ConfigDict(extra="forbid", strict=True, validate_by_name=True)
 
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]  # a whole number of 400 digits would be read as infinite
+Positive = Annotated[Finite, Field(gt=0)]
+NotNegative = Annotated[Finite, Field(ge=0)]
 
 T = TypeVar("T")
 

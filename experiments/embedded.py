@@ -20,6 +20,7 @@ from tencrop.common.errors import TencropError
 from tencrop.evaluation.summary import ErrorRates, Summary
 from tencrop.export.run import export
 from tencrop.model.checkpoint import DOCUMENT, WEIGHTS, Checkpoint
+from tencrop.model.checksums import write_sums
 from tencrop.model.filter_picture import draw_filters
 
 ROOT = Path(__file__).parents[1]
@@ -55,6 +56,7 @@ def embed(checkpoint: Path, data: Path | None = None, root: Path = ROOT) -> None
             (model / "checkpoint").mkdir()
             for name in (DOCUMENT, WEIGHTS):  # nothing of what resumes a training
                 shutil.copy(checkpoint / name, model / "checkpoint")
+            write_sums(model / "checkpoint", [WEIGHTS])
     write_atomic(root / PICTURE, draw_filters(saved.weights["conv1.weight"]))
     readme = (root / "README.md").read_text(encoding="utf-8")
     size = sum(file.stat().st_size for file in (root / MODEL).rglob("*") if file.is_file())

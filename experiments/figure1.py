@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from tencrop.common.errors import WorkFailed
 from tencrop.dataset.prepared_store import PreparedStore
-from tencrop.training.epoch_record import EpochRecord
+from tencrop.model.run_progress import EpochRecord
 from tencrop.training.recipe import load
 from tencrop.training.train import train
 

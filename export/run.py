@@ -52,7 +52,6 @@ def export(source: Path, out: Path, weights: str, fc_rank: int, images: Path | N
     """
     _check_options(source, out, weights)
     original = Checkpoint.load(source)
-    original.check(source)
     checkpoint = factorise_fc(original, fc_rank) if fc_rank else original
     checkpoint = cast_to_fp16(checkpoint) if weights == "fp16" else checkpoint
     if weights == "int8":

@@ -1,9 +1,8 @@
 """Checkpoint: one folder with weights.safetensors and checkpoint.json (recipe, contract, progress); never pickle."""
 
 import errno
-import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,22 @@ from safetensors.numpy import load_file, save_file
 from tencrop.common.atomic import atomic_new_folder
 from tencrop.common.errors import BadInput
 from tencrop.common.strict_config import dump, parse
+from tencrop.model.checksums import check_sums, hash_file, write_sums
 from tencrop.model.contract import Contract
-from tencrop.model.layer_table import layer_table, parameter_shapes
-from tencrop.model.mean_and_pca import PixelStatistics
+from tencrop.model.layer_table import Shape, layer_table, parameter_shapes
+from tencrop.model.mean_and_pca import PixelStatistics, statistics_shapes
 from tencrop.model.net_config import NetConfig
+from tencrop.model.run_progress import RunProgress
 
 WEIGHTS = "weights.safetensors"  # parameters under "net.", mean and PCA under "statistics."
 DOCUMENT = "checkpoint.json"
 TRAINING = "training.safetensors"  # momentum and random state; only where a run can be resumed
+TENSOR_FILES = (WEIGHTS, TRAINING)  # those that SHA256SUMS lists
+FLOATS = (np.float16, np.float32)  # types of weights
+
+
+class DamagedCheckpoint(BadInput):
+    """A folder is no whole checkpoint: a file is missing, cut or edited, or its parts do not fit each other."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +37,7 @@ class Checkpoint:
     """A trained net with everything that its use takes.
 
     weights: parameters by the names of model/net.py, fp32 or fp16; recipe: as resolved, plain data with the keys
-    `net` and `mean`; training: arrays that resume a run; progress: epoch and history, plain data.
+    `net` and `mean`; training: arrays that resume a run; progress: a RunProgress as plain data.
     """
 
     recipe: Mapping[str, Any]
@@ -50,6 +57,11 @@ class Checkpoint:
         """The mean to subtract from the pixels: float32 [3,R,R] (aligned) or [3,crop,crop] (center)."""
         return self.statistics.mean_to_subtract(self.recipe["mean"], self.contract.crop)
 
+    @property
+    def run_progress(self) -> RunProgress:
+        """The progress, parsed."""
+        return parse(RunProgress, self.progress, f"{DOCUMENT}: progress")
+
     def save(self, folder: Path) -> None:
         """Write the checkpoint as a new folder, which is there whole or not at all.
 
@@ -67,74 +79,94 @@ class Checkpoint:
         save_file(_make_contiguous(tensors), folder / WEIGHTS)
         if self.training:
             save_file(_make_contiguous(self.training), folder / TRAINING)
+        write_sums(folder, TENSOR_FILES)
         document = {"recipe": self.recipe, "contract": dump(self.contract), "progress": self.progress}
         (folder / DOCUMENT).write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
     def check(self, source: Path) -> None:
-        """Check that weights and net, net and contract, labels and outputs fit each other.
+        """Check that all parts fit each other and that all tensors are finite.
 
-        Raises BadInput with the first part that does not fit; `source` names the checkpoint in the message.
+        Raises DamagedCheckpoint with the first fault, BadInput for a net or a progress that is none. `source` names the
+        checkpoint in the message.
         """
-        self._check_weights(source)
-        net, side, classes = self.net, self.contract.resize, len(self.contract.labels)
-        if self.statistics.mean.shape != (3, side, side) or net.input != self.contract.crop:
-            mean, wanted = list(self.statistics.mean.shape), f"{side}, {self.contract.crop}"
-            raise BadInput(
-                f"{source}: a mean of {mean} and a net of {net.input} pixels do not fit its contract ({wanted})"
-            )
-        outputs = layer_table(net)[-1].out_shape
-        if outputs != (classes,):
-            raise BadInput(f"{source}: has {classes} labels for {outputs[0]} outputs")
+        if fault := next(self._find_faults(), None):
+            raise DamagedCheckpoint(f"{source}: damaged checkpoint: {fault}")
 
-    def _check_weights(self, source: Path) -> None:
-        wanted = parameter_shapes(self.net)
-        if odd := sorted(wanted.keys() ^ self.weights.keys()):
-            why = "is missing" if odd[0] in wanted else "is none of its net"
-            raise BadInput(f"{source}: damaged checkpoint: {odd[0]} {why}")
-        for name, shape in wanted.items():
-            value = self.weights[name]
-            if value.shape != shape or value.dtype.kind != "f":
-                found = f"{value.dtype} {list(value.shape)}"
-                raise BadInput(f"{source}: damaged checkpoint: {name} is {found}, and its net has float {list(shape)}")
+    def _find_faults(self) -> Iterator[str]:
+        """Yield faults. Those behind the first one may be its consequences, or raise errors."""
+        net, contract, _ = self.net, self.contract, self.run_progress
+        tensors = {**self.weights, **{f"statistics.{k}": v for k, v in self.statistics.to_tensors().items()}}
+        shapes = parameter_shapes(net) | {f"statistics.{k}": v for k, v in statistics_shapes(contract.resize).items()}
+        yield from find_misfits(tensors, shapes, FLOATS)
+        if net.input != contract.crop:
+            yield f"its net sees {net.input} pixels, and its contract crops {contract.crop}"
+        outputs, classes = layer_table(net)[-1].out_shape, (len(contract.labels),)
+        if outputs != classes:
+            yield f"it has {classes[0]} labels for {outputs[0]} outputs"
+        for name in find_not_finite({**tensors, **self.training}):
+            yield f"{name} is not finite"
 
     @classmethod
     def load(cls, folder: Path) -> "Checkpoint":
-        """Read a checkpoint. Raises BadInput where the folder is no checkpoint or one of its files is damaged."""
+        """Read a checkpoint and check it. Raises DamagedCheckpoint where it is none, or not as it was written."""
         if not (folder / DOCUMENT).is_file():
-            raise BadInput(
+            raise DamagedCheckpoint(
                 f"{folder}: no checkpoint here ({DOCUMENT} is missing)", "name a checkpoint-* folder of a run"
             )
         try:
-            return cls._read(folder)
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            raise BadInput(
+            check_sums(folder, TENSOR_FILES)
+            saved = cls._read(folder)
+            saved.check(folder)
+        except DamagedCheckpoint:
+            raise
+        except BadInput as error:
+            raise DamagedCheckpoint(f"{folder}: damaged checkpoint: {error}") from None
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
+            raise DamagedCheckpoint(
                 f"{folder}: damaged checkpoint ({error!r}, of its recipe, contract, statistics or weights)"
             ) from None
+        return saved
 
     @classmethod
     def _read(cls, folder: Path) -> "Checkpoint":
         document = json.loads((folder / DOCUMENT).read_text(encoding="utf-8"))
         tensors = load_file(folder / WEIGHTS)
+        if odd := [name for name in tensors if not name.startswith(("net.", "statistics."))]:
+            raise BadInput(f"{odd[0]} belongs to no layer of its net")
         saved = cls(
             recipe=document["recipe"],
-            contract=parse(Contract, document["contract"], f"{folder / DOCUMENT}: contract"),
+            contract=parse(Contract, document["contract"], f"{DOCUMENT}: contract"),
             statistics=PixelStatistics(**_take_prefixed(tensors, "statistics.")),
             weights=_take_prefixed(tensors, "net."),
             progress=document["progress"],
-            training=load_file(folder / TRAINING) if (folder / TRAINING).is_file() else {},
+            training=load_file(folder / TRAINING) if (folder / TRAINING).exists() else {},
         )
         if saved.recipe["mean"] not in ("aligned", "center"):
-            raise ValueError(f"recipe.mean is {saved.recipe['mean']!r}")
-        if not isinstance(saved.progress, dict):
-            raise ValueError("progress is no table")
-        parse(NetConfig, saved.recipe["net"], f"{folder / DOCUMENT}: recipe.net")
+            raise BadInput(f"{DOCUMENT}: recipe.mean is {saved.recipe['mean']!r}")
         return saved
+
+
+def find_misfits(
+    tensors: Mapping[str, np.ndarray], shapes: Mapping[str, Shape], dtypes: Sequence[type]
+) -> Iterator[str]:
+    """Describe the tensors that are missing, unknown, or of another shape or type than these."""
+    for name in sorted(shapes.keys() ^ tensors.keys()):
+        yield f"{name} is missing" if name in shapes else f"{name} belongs to no layer of its net"
+    for name, shape in shapes.items():
+        found, dtype = tensors[name].shape, tensors[name].dtype
+        if found != shape or dtype not in dtypes:
+            wanted = " or ".join(np.dtype(each).name for each in dtypes)
+            yield f"{name} is {dtype} {list(found)}, not {wanted} {list(shape)}"
+
+
+def find_not_finite(tensors: Mapping[str, np.ndarray]) -> Iterator[str]:
+    """Yield the names of floating tensors that hold a NaN or an infinite number."""
+    return (name for name, value in tensors.items() if value.dtype.kind == "f" and not np.isfinite(value).all())
 
 
 def hash_weights(folder: Path) -> str:
     """The sha256 of a checkpoint's weights file, which identifies the checkpoint."""
-    with (folder / WEIGHTS).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return hash_file(folder / WEIGHTS)
 
 
 def _take_prefixed(tensors: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

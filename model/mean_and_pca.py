@@ -5,6 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 
+def statistics_shapes(side: int) -> dict[str, tuple[int, ...]]:
+    """The shape of each array of PixelStatistics, for images of side x side pixels."""
+    return {"mean": (3, side, side), "colour_std": (3,), "colour_vectors": (3, 3)}
+
+
 @dataclass(frozen=True)
 class PixelStatistics:
     """Mean image and colour PCA of all pixels.

@@ -96,6 +96,10 @@ def train(
     data: Annotated[Path, typer.Option(help="a prepared data set")],
     out: Annotated[Path, typer.Option(help="the run folder")],
     resume: Annotated[bool, typer.Option(help="continue after the run's last checkpoint")] = False,
+    resume_from: Annotated[
+        Path | None,
+        typer.Option(metavar="CHECKPOINT", help="continue after this checkpoint of the run, and rename newer ones"),
+    ] = None,
     set: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="change a field of the recipe")] = None,
     workers: Annotated[
         int | None, typer.Option(min=0, help="number of decoding processes; default: one per spare core")
@@ -119,7 +123,7 @@ def train(
             if share == 1:
                 typer.echo(f"epoch {epoch}: loss {shown['loss']:.3f}, {shown['images_per_s']:.0f} images/s", err=True)
 
-        history = run(plan, prepared, out, resume, workers, progress, columns)
+        history = run(plan, prepared, out, resume, workers, progress, columns, resume_from)
     last = history[-1]
     if is_reporter:
         errors = f"center top-1 error {last.center_top1_error:.2%}, top-5 {last.center_top5_error:.2%}"

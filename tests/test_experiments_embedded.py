@@ -2,6 +2,7 @@
 
 import io
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,7 @@ def list_files(folder: Path) -> dict[str, bytes]:
 def test_today_s_checkpoint_makes_today_s_model_again(tmp_path: Path) -> None:
     embed(ROOT / MODEL / "checkpoint", root=copy_checkout(tmp_path))
     old, new = list_files(ROOT / MODEL), list_files(tmp_path / MODEL)
-    assert old.keys() == new.keys() and len(new) == 3
+    assert old.keys() == new.keys() and len(new) == 4
     assert [name for name in old if old[name] != new[name]] in ([], ["tencrop.onnx"])
     files = [TenCropFile.read(root / MODEL / "tencrop.onnx") for root in (ROOT, tmp_path)]
     graphs = [onnx.load_model_from_string(file.graph) for file in files]
@@ -83,6 +84,15 @@ def test_errors_are_measured_on_the_new_model(tmp_path: Path, monkeypatch: pytes
     (changed,) = [new for old, new in lines if old != new]
     assert changed.startswith("| embedded (fc6 and fc7 at rank 128, fp16 weights), fp32 ")
     assert changed.endswith(" | 23.7 MB | 20.00 % / 10.00 % | **18.75 % / 6.25 %** |")
+
+
+def test_a_checkpoint_that_is_not_finite_leaves_the_model(embedded: Checkpoint, tmp_path: Path) -> None:
+    spoiled = {**embedded.weights, "fc8.bias": np.full(101, np.nan, np.float32)}
+    replace(embedded, weights=spoiled).save(tmp_path / "checkpoint")
+    before = list_files(copy_checkout(tmp_path))
+    with pytest.raises(BadInput, match=r"fc8\.bias is not finite"):
+        embed(tmp_path / "checkpoint", root=tmp_path)
+    assert list_files(tmp_path) == before
 
 
 def test_docs_picture_shows_the_embedded_filters(embedded: Checkpoint) -> None:

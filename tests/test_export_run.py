@@ -84,15 +84,22 @@ MISFITS: dict[str, tuple[Callable[[Checkpoint], Checkpoint], str]] = {
     "a weight missing": (lambda saved: remove_weight(saved, "fc8.bias"), "fc8.bias is missing"),
     "a weight too many": (
         lambda saved: set_weight(saved, "fc9.bias", np.zeros(1, np.float32)),
-        "fc9.bias is none of its net",
+        "fc9.bias belongs to no layer of its net",
     ),
     "another shape": (
         lambda saved: set_weight(saved, "conv1.bias", np.zeros(95, np.float32)),
         r"conv1.bias is float32 \[95\]",
     ),
     "whole numbers": (lambda saved: set_weight(saved, "conv1.bias", np.zeros(96, np.int32)), "conv1.bias is int32"),
-    "another crop": (lambda saved: replace_contract(saved, crop=227), "do not fit"),
-    "another resize": (lambda saved: replace_contract(saved, resize=300), "do not fit"),
+    "another crop": (lambda saved: replace_contract(saved, crop=227), "sees 224 pixels, and its contract crops 227"),
+    "another resize": (
+        lambda saved: replace_contract(saved, resize=300),
+        r"statistics.mean is float32 \[3, 256, 256\], not float16 or float32 \[3, 300, 300\]",
+    ),
+    "NaN": (
+        lambda saved: set_weight(saved, "fc8.bias", np.full(101, np.nan, np.float32)),
+        "fc8.bias is not finite",
+    ),
 }
 
 

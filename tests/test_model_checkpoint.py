@@ -3,18 +3,20 @@
 import json
 import os
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors import SafetensorError
 from support.disk_calls import DiskCalls
+from support.epoch_records import make_record
 
 from tencrop.common.errors import BadInput
 from tencrop.common.strict_config import dump
 from tencrop.model import checkpoint as checkpoint_module
-from tencrop.model.checkpoint import DOCUMENT, TRAINING, WEIGHTS, Checkpoint
+from tencrop.model.checkpoint import DOCUMENT, TRAINING, WEIGHTS, Checkpoint, DamagedCheckpoint
+from tencrop.model.checksums import SUMS
 from tencrop.model.contract import Contract, Label
 from tencrop.model.mean_and_pca import PixelStatistics
 from tencrop.model.net import AlexNet
@@ -36,7 +38,7 @@ def make_checkpoint(mean: str = "aligned") -> Checkpoint:
             colour_vectors=np.eye(3, dtype=np.float32)[::-1],  # not contiguous as it comes
         ),
         weights=net.weights(),
-        progress={"history": [{"epoch": 1, "lr": 0.01, "loss": 1 / 3}]},
+        progress={"history": [asdict(make_record())]},
         training={"velocity.fc8.bias": np.array([1.5, -2], np.float32), "random": np.arange(7, dtype=np.uint8)},
     )
 
@@ -84,7 +86,7 @@ def test_mean_is_read_as_the_recipe_says() -> None:
 
 def test_a_checkpoint_for_prediction_has_no_training_file(tmp_path: Path) -> None:
     replace(make_checkpoint(), training={}).save(tmp_path / "c")
-    assert sorted(path.name for path in (tmp_path / "c").iterdir()) == sorted([DOCUMENT, WEIGHTS])
+    assert sorted(path.name for path in (tmp_path / "c").iterdir()) == sorted([DOCUMENT, SUMS, WEIGHTS])
     assert Checkpoint.load(tmp_path / "c").training == {}
 
 
@@ -116,7 +118,7 @@ def test_an_interrupted_save_leaves_no_checkpoint(tmp_path: Path, monkeypatch: p
 def test_a_checkpoint_is_on_the_disk_when_its_save_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = DiskCalls(monkeypatch)
     make_checkpoint().save(tmp_path / "c")
-    for name in (DOCUMENT, WEIGHTS, TRAINING):
+    for name in (DOCUMENT, SUMS, WEIGHTS, TRAINING):
         calls.check(tmp_path / "c" / name)
 
 
@@ -181,6 +183,35 @@ def test_a_damaged_checkpoint_is_bad_input_naming_the_folder(tmp_path: Path, dam
     DAMAGES[damage](folder)
     with pytest.raises(BadInput, match=str(folder)):
         Checkpoint.load(folder)
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("part", ["weights", "statistics", "training"])
+def test_a_tensor_that_is_not_finite_is_named(tmp_path: Path, part: str, number: float) -> None:
+    name = {"weights": "fc8.bias", "statistics": "statistics.colour_std", "training": "velocity.fc8.bias"}[part]
+    saved = make_checkpoint()
+    tensors = saved.statistics.to_tensors() if part == "statistics" else getattr(saved, part)
+    tensors[name.removeprefix("statistics.")][1] = number
+    saved.save(tmp_path / "c")
+    with pytest.raises(DamagedCheckpoint, match=f"{tmp_path}/c: damaged checkpoint: {name} is not finite"):
+        Checkpoint.load(tmp_path / "c")
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, TRAINING])
+def test_a_changed_bit_of_a_tensor_file_is_noticed(tmp_path: Path, name: str) -> None:
+    make_checkpoint().save(tmp_path / "c")
+    content = bytearray((tmp_path / "c" / name).read_bytes())
+    content[-2] ^= 1
+    (tmp_path / "c" / name).write_bytes(content)
+    with pytest.raises(DamagedCheckpoint, match=f"{tmp_path}/c: damaged checkpoint: {name}: its sha256 is not the one"):
+        Checkpoint.load(tmp_path / "c")
+
+
+def test_a_checkpoint_without_sums_is_read(tmp_path: Path) -> None:
+    """Version 0.1 wrote none."""
+    make_checkpoint().save(tmp_path / "c")
+    (tmp_path / "c" / SUMS).unlink()
+    assert are_equal(Checkpoint.load(tmp_path / "c"), make_checkpoint())
 
 
 def read_net_and_mean(checkpoint: Checkpoint) -> tuple[NetConfig, np.ndarray]:

@@ -98,7 +98,7 @@ def test_validation_counts_every_image_once(prepared: PreparedStore, two: Path) 
     images = int(prepared.validation.sum())
     assert images % 2
     trainer = Trainer(load("source145", NOISY), prepared, World(0, 1, CPU))
-    trainer.restore(saved)
+    trainer.restore(saved, two)
     counts = trainer.validate()
     row = saved.progress["history"][-1]
     assert counts.n == images

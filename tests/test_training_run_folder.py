@@ -2,11 +2,13 @@
 
 import csv
 import io
+import json
 import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,10 +19,11 @@ from support.epoch_records import make_record
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tencrop.common.errors import BadInput, WorkFailed
-from tencrop.model.checkpoint import Checkpoint
+from tencrop.model.checkpoint import DOCUMENT, Checkpoint
 from tencrop.model.contract import Contract
 from tencrop.model.filter_picture import draw_filters
 from tencrop.model.mean_and_pca import PixelStatistics
+from tencrop.model.run_progress import EPOCH_START
 from tencrop.training.recipe import load, to_plain
 from tencrop.training.run_folder import RunFolder
 
@@ -31,11 +34,17 @@ def history(epochs: int) -> list[dict[str, float]]:
     return [asdict(make_record(e, 0.9 / e, 0.8 / e, 0.5 / e)) for e in range(1, epochs + 1)]
 
 
-def checkpoint(epochs: int, **part: float) -> Checkpoint:
+def checkpoint(epochs: int, steps: int = 0) -> Checkpoint:
     weights = {"conv1.weight": np.random.default_rng(epochs).normal(size=(20, 3, 5, 5)).astype(np.float32)}
     statistics = PixelStatistics(np.zeros((3, 4, 4), np.float32), np.ones(3, np.float32), np.eye(3, dtype=np.float32))
-    progress = {"history": history(epochs), **({"part": part} if part else {})}
+    progress: dict[str, Any] = {"history": history(epochs)}
+    if steps:
+        progress["part"] = asdict(replace(EPOCH_START, steps=steps))
     return Checkpoint(to_plain(RECIPE), Contract(), statistics, weights, progress)
+
+
+def read_progress(folder: Path) -> object:
+    return json.loads((folder / DOCUMENT).read_text())["progress"]
 
 
 @pytest.fixture
@@ -57,7 +66,7 @@ def test_the_newest_two_checkpoints_stay(run: RunFolder, tmp_path: Path) -> None
     for epochs in (1, 2, 3, 4):
         run.save(checkpoint(epochs))
     assert names(tmp_path) == ["checkpoint-0003", "checkpoint-0004"]
-    assert Checkpoint.load(tmp_path / "checkpoint-0004").progress == {"history": history(4)}
+    assert read_progress(tmp_path / "checkpoint-0004") == {"history": history(4)}
 
 
 def test_checkpoints_within_an_epoch_sort_between_those_of_its_ends(run: RunFolder, tmp_path: Path) -> None:
@@ -166,6 +175,58 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
         RunFolder(tmp_path / "file" / "run", RECIPE)
 
 
+def test_checkpoints_are_listed_by_their_numbers(tmp_path: Path) -> None:
+    for name in ("checkpoint-10000", "checkpoint-9999+1000000", "checkpoint-9999", "checkpoint-9999+999999"):
+        (tmp_path / name).mkdir()
+    assert names(tmp_path) == [
+        "checkpoint-9999",
+        "checkpoint-9999+999999",
+        "checkpoint-9999+1000000",
+        "checkpoint-10000",
+    ]
+
+
+def test_a_run_is_resumed_from_the_checkpoint_that_is_named(
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.save(checkpoint(1))
+    run.save(checkpoint(1, steps=7))
+    assert RunFolder.find_resumable(tmp_path, False, tmp_path / "checkpoint-0001") == [tmp_path / "checkpoint-0001"]
+    monkeypatch.chdir(tmp_path)
+    for asked in (Path("checkpoint-0001+000007"), tmp_path / "." / "checkpoint-0001+000007"):
+        assert RunFolder.find_resumable(tmp_path, True, asked) == [*RunFolder.list_checkpoints(tmp_path)]
+    with pytest.raises(
+        BadInput, match=r"--resume-from elsewhere: not among .*\(checkpoint-0001, checkpoint-0001\+000007\)"
+    ):
+        RunFolder.find_resumable(tmp_path, True, Path("elsewhere"))
+
+
+def test_newer_checkpoints_are_set_aside_and_none_is_lost(
+    run: RunFolder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):
+        run.save(checkpoint(1))
+        run.save(checkpoint(1, steps=7))
+        run.set_aside_after(tmp_path / "checkpoint-0001")
+        assert names(tmp_path) == ["checkpoint-0001"]
+        shutil.rmtree(tmp_path / "checkpoint-0001")
+    aside = ["checkpoint-0001+000007.aside1", "checkpoint-0001+000007.aside2"]
+    assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == aside
+    assert caplog.messages == [f"--resume-from: {tmp_path / aside[0][:-7]} is now {name}" for name in aside]
+
+
+def test_tensorboard_hides_the_epochs_that_are_trained_again(tmp_path: Path) -> None:
+    with RunFolder(tmp_path, RECIPE) as run:
+        for epochs in (1, 2, 3):
+            run.save(checkpoint(epochs))
+    shutil.rmtree(tmp_path / "checkpoint-0003")
+    with RunFolder(tmp_path, RECIPE, epoch=3) as run:
+        run.save(checkpoint(3))
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    assert [scalar.step for scalar in events.Scalars("center_top1_error")] == [1, 2, 3]
+
+
 def test_asking_whether_a_run_exists_writes_nothing(tmp_path: Path) -> None:
     assert RunFolder.find_resumable(tmp_path / "run", resume=True) == []
     assert not list(tmp_path.iterdir())
@@ -199,4 +260,4 @@ def test_a_checkpoint_that_cannot_be_written_is_failed_work_and_the_one_before_s
     with pytest.raises(WorkFailed, match=r"checkpoint-0002: .*No space left on device.*--resume"):
         run.save(checkpoint(2))
     assert names(tmp_path) == ["checkpoint-0001"]
-    assert Checkpoint.load(tmp_path / "checkpoint-0001").progress == {"history": history(1)}
+    assert read_progress(tmp_path / "checkpoint-0001") == {"history": history(1)}

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from support.epoch_records import make_record
 
-from tencrop.training.epoch_record import EpochRecord
+from tencrop.model.run_progress import EpochRecord
 from tencrop.training.recipe import Event, Plateau, Recipe, load
 from tencrop.training.schedule import EpochSettings, compute_epoch_settings, count_drops
 

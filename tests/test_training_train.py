@@ -180,6 +180,19 @@ def test_a_stopped_run_resumed_equals_an_uninterrupted_run(
     assert_equal(load_last(tmp_path), load_last(finished))
 
 
+def test_a_run_that_goes_on_from_an_older_checkpoint_equals_an_uninterrupted_run(
+    finished: Path, copied: Path, tiny_prepared: PreparedStore, recipe: Recipe
+) -> None:
+    older, newest = RunFolder.list_checkpoints(copied)
+    (newest / "weights.safetensors").write_bytes(b"")
+    with pytest.raises(BadInput, match=f"{newest}: damaged .* --resume-from {older}$"):
+        train(recipe, tiny_prepared, copied, True, 0, ignore_progress)
+    train(recipe, tiny_prepared, copied, False, 0, ignore_progress, resume_from=older)
+    assert_equal(load_last(copied), load_last(finished))
+    assert (copied / "metrics.csv").read_text().count("\n") == 1 + 4
+    assert (copied / f"{newest.name}.aside1" / "weights.safetensors").read_bytes() == b""
+
+
 def test_resuming_a_finished_run_changes_nothing(copied: Path, tiny_prepared: PreparedStore, recipe: Recipe) -> None:
     before = load_last(copied)
     history = train(recipe, tiny_prepared, copied, True, 0, ignore_progress)
@@ -332,7 +345,7 @@ def test_a_checkpoint_without_momentum_is_not_resumed(
 ) -> None:
     for folder in RunFolder.list_checkpoints(copied):
         (folder / "training.safetensors").unlink()
-    with pytest.raises(BadInput, match=r"--resume: .*no momentum.*start="):
+    with pytest.raises(BadInput, match=r"checkpoint-0004: has no momentum.*start="):
         train(replace(recipe, epochs=5), tiny_prepared, copied, True, 0, ignore_progress)
 
 

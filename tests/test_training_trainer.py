@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,18 +12,20 @@ import torch
 from support.epoch_records import make_record
 from support.tiny_recipe import OVERRIDES, ignore_progress
 
+from tencrop.common.errors import WorkFailed
 from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.model.metrics import ErrorCounts
+from tencrop.model.run_progress import EPOCH_START, EpochProgress
 from tencrop.model.ten_crop_net import TenCropNet
-from tencrop.training.epoch_record import TrainingPass
 from tencrop.training.loader import Loader
 from tencrop.training.parallel import World
 from tencrop.training.recipe import Recipe, load
 from tencrop.training.schedule import EpochSettings
 from tencrop.training.stop_signal import Stop
-from tencrop.training.trainer import EpochProgress, Trainer, dropout_seed
+from tencrop.training.trainer import Trainer, TrainingPass, dropout_seed
 
 ALONE = World(0, 1, torch.device("cpu"))
+HERE = Path("checkpoint")
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +48,7 @@ def train_epoch(
     trainer: Trainer, settings: EpochSettings | None = None, progress: EpochProgress | None = None
 ) -> TrainingPass:
     """Train on the batches of an epoch after the position `progress`."""
-    trainer.progress = progress or EpochProgress()
+    trainer.progress = progress or EPOCH_START
     loader = Loader(trainer.prepared, trainer.recipe, 0)
     return trainer.train_epoch(loader, settings or EpochSettings(), Stop(), ignore_progress)
 
@@ -223,7 +226,7 @@ def test_gradients_that_overflow_leave_the_net_alone_and_halve_the_scale(half: T
 def test_the_scale_is_saved_and_restored(half: Trainer, tiny_prepared: PreparedStore) -> None:
     with_scale(half, 1024.0)._step(next(Loader(half.prepared, half.recipe, 0).iter_epoch(1)), EpochSettings(), 1)
     again = Trainer(half.recipe, tiny_prepared, ALONE)
-    again.restore(half.make_checkpoint())
+    again.restore(half.make_checkpoint(), HERE)
     assert again.scaler.state_dict() == half.scaler.state_dict()
     assert (again.scaler.get_scale(), again.scaler.state_dict()["_growth_tracker"]) == (1024.0, 1)
 
@@ -243,7 +246,7 @@ def test_a_run_computes_in_the_precision_of_auto_and_its_checkpoint_records_it(
     )
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: not has_bf16)
     elsewhere = Trainer(replace(recipe, precision="auto"), tiny_prepared, ALONE)
-    elsewhere.restore(saved)
+    elsewhere.restore(saved, HERE)
     assert [session["precision"] for session in elsewhere.sessions] == (
         ["bf16", "fp32"] if has_bf16 else ["fp32", "bf16"]
     )
@@ -264,11 +267,22 @@ def test_a_restored_training_is_the_one_that_was_saved(
     trainer: Trainer, tiny_prepared: PreparedStore, recipe: Recipe
 ) -> None:
     train_epoch(trainer)
+    trainer.progress = EpochProgress(steps=2, loss=2.5, wrong=9.0, seconds=1.5)
     again = Trainer(recipe, tiny_prepared, ALONE)
     assert not same(state(again), state(trainer))
-    again.restore(trainer.make_checkpoint())
+    again.restore(trainer.make_checkpoint(), HERE)
     assert same(state(again), state(trainer))
     assert again.progress == trainer.progress
+
+
+@pytest.mark.parametrize("where", ["weight", "velocity"])
+def test_a_net_that_is_not_finite_is_not_saved(trainer: Trainer, where: str) -> None:
+    tensor = trainer.net.get_parameter("fc8.bias") if where == "weight" else trainer.optim.velocity["fc8.bias"]
+    with torch.no_grad():
+        tensor[1] = torch.inf
+    name = "fc8.bias" if where == "weight" else "velocity.fc8.bias"
+    with pytest.raises(WorkFailed, match=f"^{name} is not finite after 0 epochs, 0 batches; lower optim.lr"):
+        trainer.make_checkpoint()
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

@@ -1,6 +1,8 @@
 """RunFolder: a run's resolved recipe.toml, metrics.csv, TensorBoard events, curves.png, conv1.png, checkpoints."""
 
 import csv
+import itertools
+import logging
 import re
 import shutil
 from collections.abc import Sequence
@@ -14,9 +16,9 @@ from torch.utils.tensorboard import SummaryWriter
 from tencrop.common.atomic import atomic_path, write_atomic
 from tencrop.common.errors import BadInput, WorkFailed
 from tencrop.common.lock import lock_folder
-from tencrop.model.checkpoint import Checkpoint
+from tencrop.model.checkpoint import Checkpoint, DamagedCheckpoint
 from tencrop.model.filter_picture import draw_filters
-from tencrop.training.epoch_record import EpochRecord
+from tencrop.model.run_progress import EpochRecord, RunProgress
 from tencrop.training.recipe import Recipe, to_plain
 
 KEEP = 2  # checkpoints: the newest, and the one before as a reserve
@@ -27,18 +29,21 @@ CURVES = {
     "center_top5_error": "validation, top-5",
 }
 
+log = logging.getLogger(__name__)
+
 
 class RunFolder:
     """A run folder that this process holds open for writing.
 
-    Raises BadInput where another process holds it, or where the folder cannot be used.
+    `epoch` is the next one to train: TensorBoard hides what the folder has of it and of later ones. Raises BadInput
+    where another process holds the folder, or where it cannot be used.
     """
 
-    def __init__(self, out: Path, recipe: Recipe) -> None:
+    def __init__(self, out: Path, recipe: Recipe, epoch: int = 1) -> None:
         self._lock = lock_folder(out)
         write_atomic(out / "recipe.toml", tomli_w.dumps(to_plain(recipe)))
         self.out = out
-        self.events = SummaryWriter(str(out))
+        self.events = SummaryWriter(str(out), purge_step=epoch)
 
     def __enter__(self) -> "RunFolder":
         return self
@@ -48,9 +53,18 @@ class RunFolder:
         self._lock.close()
 
     @classmethod
-    def find_resumable(cls, out: Path, resume: bool) -> list[Path]:
-        """List the checkpoints to resume from. Raises BadInput where there are some and `resume` is false."""
+    def find_resumable(cls, out: Path, resume: bool, resume_from: Path | None = None) -> list[Path]:
+        """List the checkpoints up to the one to resume from: the newest one, or `resume_from`.
+
+        Raises BadInput where there are some and neither is asked for, and where `resume_from` is none of them.
+        """
         found = cls.list_checkpoints(out)
+        if resume_from:
+            places = [path.resolve() for path in found]
+            if resume_from.resolve() not in places:
+                names = ", ".join(path.name for path in found) or "none"
+                raise BadInput(f"--resume-from {resume_from}: not among the checkpoints of {out} ({names})")
+            return found[: places.index(resume_from.resolve()) + 1]
         if found and not resume:
             raise BadInput(f"{out}: holds a run already", "add --resume to continue it, or choose another folder")
         return found
@@ -58,16 +72,33 @@ class RunFolder:
     @staticmethod
     def list_checkpoints(out: Path) -> list[Path]:
         """Complete checkpoints of a run folder, oldest first. A copy under another name is not listed."""
-        return sorted(path for path in out.glob("checkpoint-*") if CHECKPOINT_NAME.fullmatch(path.name))
+        return sorted(
+            (path for path in out.glob("checkpoint-*") if CHECKPOINT_NAME.fullmatch(path.name)), key=_position
+        )
+
+    @staticmethod
+    def load(path: Path) -> Checkpoint:
+        """Read a checkpoint of a run. Raises DamagedCheckpoint, also where its progress is not that of its name."""
+        saved = Checkpoint.load(path)
+        if (name := _name_checkpoint(saved.run_progress)) != path.name:
+            raise DamagedCheckpoint(f"{path}: damaged checkpoint: its progress is that of {name}")
+        return saved
+
+    def set_aside_after(self, checkpoint: Path) -> None:
+        """Rename the newer checkpoints, whose places the run takes from here on. A warning names each."""
+        for path in self.list_checkpoints(self.out):
+            if _position(path) > _position(checkpoint):
+                names = (f"{path.name}.aside{number}" for number in itertools.count(1))
+                aside = next(path.with_name(name) for name in names if not path.with_name(name).exists())
+                path.rename(aside)
+                log.warning("--resume-from: %s is now %s", path, aside.name)
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint, and after a whole epoch also the metrics and pictures of the history.
 
-        A checkpoint within an epoch is named checkpoint-EPOCHS+BATCHES. Raises WorkFailed where it cannot be written.
+        Raises WorkFailed where it cannot be written.
         """
-        history = [EpochRecord(**row) for row in checkpoint.progress["history"]]
-        part = checkpoint.progress.get("part")
-        name = f"checkpoint-{len(history):04d}" + (f"+{part['steps']:06d}" if part else "")
+        progress, name = checkpoint.run_progress, _name_checkpoint(checkpoint.run_progress)
         try:
             checkpoint.save(self.out / name)
         except OSError as error:  # a full disk
@@ -77,9 +108,9 @@ class RunFolder:
             ) from None
         for old in self.list_checkpoints(self.out)[:-KEEP]:
             shutil.rmtree(old)
-        if not part:
-            self._write_metrics(history)
-            self._draw_curves(history)
+        if not progress.part.steps:
+            self._write_metrics(progress.history)
+            self._draw_curves(progress.history)
             write_atomic(self.out / "conv1.png", draw_filters(checkpoint.weights["conv1.weight"]))
 
     def _write_metrics(self, history: Sequence[EpochRecord]) -> None:
@@ -102,3 +133,15 @@ class RunFolder:
         axes.legend()
         with atomic_path(self.out / "curves.png") as partial:
             figure.savefig(partial, format="png")
+
+
+def _name_checkpoint(progress: RunProgress) -> str:
+    """checkpoint-EPOCHS, or checkpoint-EPOCHS+BATCHES within an epoch."""
+    steps = progress.part.steps
+    return f"checkpoint-{len(progress.history):04d}" + (f"+{steps:06d}" if steps else "")
+
+
+def _position(checkpoint: Path) -> tuple[int, int]:
+    """Epochs and batches by a checkpoint's name."""
+    epochs, _, steps = checkpoint.name.removeprefix("checkpoint-").partition("+")
+    return int(epochs), int(steps or 0)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tencrop.training.epoch_record import EpochRecord
+from tencrop.model.run_progress import EpochRecord
 from tencrop.training.recipe import Plateau, Recipe
 
 

@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -12,12 +12,13 @@ from torch._dynamo.exc import TorchDynamoException
 
 from tencrop.common.errors import BadInput, Stopped, WorkFailed, one_line
 from tencrop.dataset.prepared_store import PreparedStore
-from tencrop.model.checkpoint import Checkpoint
+from tencrop.model.checkpoint import Checkpoint, DamagedCheckpoint
+from tencrop.model.run_progress import EpochRecord
 from tencrop.runtime.allocator import keep_freed_memory
-from tencrop.training.epoch_record import EpochRecord
 from tencrop.training.loader import Loader, spare_cores
 from tencrop.training.parallel import init_distributed
 from tencrop.training.recipe import Recipe
+from tencrop.training.resume_check import check_schedule
 from tencrop.training.run_folder import RunFolder
 from tencrop.training.schedule import compute_epoch_settings
 from tencrop.training.stop_signal import Stop
@@ -25,6 +26,7 @@ from tencrop.training.trainer import ReportProgress, Trainer
 
 FLAT = 0.99  # of ln C: a mean loss above it is that of guessing
 FLAT_AFTER = 2  # epochs
+NOTHING_WHOLE = "no older one is whole: start again in another --out, or from other weights by --set start=CHECKPOINT"
 LOADER_ERRORS = ("DataLoader worker", "Pin memory thread")  # how torch's messages about ended loader processes begin
 
 log = logging.getLogger(__name__)
@@ -38,9 +40,11 @@ def train(
     workers: int | None,
     report: ReportProgress,
     columns: bool = False,
+    resume_from: Path | None = None,
 ) -> list[EpochRecord]:
     """Train to the end of the recipe's schedule; returns one record per epoch.
 
+    resume: continue from the newest checkpoint in `out`; resume_from: continue from this one, and set newer ones aside.
     Under torchrun the processes train together; the first one writes and reports. Raises BadInput, WorkFailed, and
     after SIGTERM or Ctrl-C Stopped, when all progress is saved.
     """
@@ -49,11 +53,10 @@ def train(
     with init_distributed() as world, Stop() as stop:
         trainer = Trainer(recipe, prepared, world, columns)
         loader = Loader(prepared, recipe, spare_cores() if workers is None else workers, trainer.partition.share)
-        saved = RunFolder.find_resumable(out, resume)
-        if saved:
-            trainer.restore(Checkpoint.load(saved[-1]))
-            if not world.rank:
-                _log_changes(trainer)
+        checkpoints = RunFolder.find_resumable(out, resume, resume_from)
+        if checkpoints:
+            _restore(trainer, checkpoints)
+            _check_changes(trainer)
         if not world.all_equal([len(trainer.history), trainer.progress.steps]):
             raise WorkFailed(
                 f"{out}: the processes find different checkpoints there", "name a folder that all machines see"
@@ -61,7 +64,10 @@ def train(
         with closing(loader), _explain_failures(loader.order.batch):
             if world.rank:
                 return _run_epochs(trainer, loader, stop, _ignore, _ignore)
-            with RunFolder(out, recipe) as run:  # opened last: it writes, and nothing may be written before a refusal
+            # opened last: it writes, and nothing may be written before a refusal
+            with RunFolder(out, recipe, trainer.epoch_number) as run:
+                if resume_from:
+                    run.set_aside_after(checkpoints[-1])
                 return _run_epochs(trainer, loader, stop, report, run.save)
 
 
@@ -70,6 +76,27 @@ def _check_split(prepared: PreparedStore) -> None:
         raise BadInput(f"{prepared.root}: holds no validation images", "prepare it with --holdout 0.15")
     if prepared.validation.all():
         raise BadInput(f"{prepared.root}: holds no training images", "prepare it with a smaller --holdout")
+
+
+def _restore(trainer: Trainer, checkpoints: Sequence[Path]) -> None:
+    """Restore the last of a run's checkpoints. Where that fails, BadInput names the newest one that can be restored."""
+    try:
+        trainer.restore(RunFolder.load(checkpoints[-1]), checkpoints[-1])
+    except BadInput as error:
+        whole = next((path for path in reversed(checkpoints[:-1]) if _can_restore(trainer, path)), None)
+        if whole:
+            raise BadInput(error.what, f"{whole} is whole: continue from it with --resume-from {whole}") from None
+        if isinstance(error, DamagedCheckpoint):
+            raise BadInput(error.what, NOTHING_WHOLE) from None
+        raise
+
+
+def _can_restore(trainer: Trainer, checkpoint: Path) -> bool:
+    try:
+        trainer.restore(RunFolder.load(checkpoint), checkpoint)
+    except BadInput:
+        return False
+    return True
 
 
 def _run_epochs(
@@ -102,9 +129,14 @@ def _run_epochs(
     return trainer.history
 
 
-def _log_changes(trainer: Trainer) -> None:
-    for key, (old, new) in trainer.sessions[-1]["changed"].items():
-        log.warning("--resume: %s is %s from here on; it was %s", key, new, old)
+def _check_changes(trainer: Trainer) -> None:
+    """Warn of the keys that a resume changes. Raises BadInput where the schedule would raise the rate."""
+    changed = trainer.sessions[-1]["changed"]
+    if changed:
+        check_schedule(trainer.recipe, trainer.history)
+    if not trainer.world.rank:
+        for key, (old, new) in changed.items():
+            log.warning("--resume: %s is %s from here on; it was %s", key, new, old)
 
 
 @contextmanager

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from tencrop.common.errors import BadInput, Stopped, WorkFailed
 from tencrop.dataset.prepared_store import PreparedStore
-from tencrop.model.checkpoint import Checkpoint, hash_weights
+from tencrop.model.checkpoint import Checkpoint, find_not_finite, hash_weights
 from tencrop.model.layer_table import layer_table
 from tencrop.model.metrics import ErrorCounts, top_k
+from tencrop.model.run_progress import EPOCH_START, EpochProgress, EpochRecord
 from tencrop.model.ten_crop_net import TenCropNet
 from tencrop.training.augment import Normalize
-from tencrop.training.epoch_record import EpochRecord, TrainingPass
 from tencrop.training.initial_weights import read_or_draw_weights
 from tencrop.training.loader import Batch, Loader
 from tencrop.training.objective import Objective
@@ -26,7 +26,7 @@ from tencrop.training.optim import Momentum
 from tencrop.training.parallel import WholeNet, World
 from tencrop.training.precision import choose_memory_format, resolve_precision
 from tencrop.training.recipe import Recipe, to_plain
-from tencrop.training.resume_check import check_same_run, check_schedule
+from tencrop.training.resume_check import check_resumable
 from tencrop.training.schedule import EpochSettings
 from tencrop.training.session_record import describe_session
 from tencrop.training.stop_signal import Stop
@@ -39,13 +39,12 @@ ReportProgress = Callable[[int, float, Mapping[str, float]], None]  # epoch, sha
 
 
 @dataclass(frozen=True)
-class EpochProgress:
-    """Position in the current epoch, with sums over its batches so far. Field names are stored in checkpoints."""
+class TrainingPass:
+    """Result of one pass over the training images: mean loss, top-1 error and speed."""
 
-    steps: int = 0
-    loss: float = 0.0  # sum of the batches' mean losses
-    wrong: float = 0.0  # wrong top-1 guesses
-    seconds: float = 0.0
+    loss: float
+    error: float
+    images_per_s: float
 
 
 class Trainer:
@@ -75,7 +74,7 @@ class Trainer:
         mean = statistics.mean_to_subtract(recipe.mean, contract.crop)
         self.ten_crop = TenCropNet(self.net, contract, mean).to(self.device)
         self.history: list[EpochRecord] = []
-        self.progress = EpochProgress()
+        self.progress = EPOCH_START
         self.sessions = [describe_session(self.device, self.precision)]
         if recipe.compile:
             self.objective.compile()
@@ -102,8 +101,9 @@ class Trainer:
             if step % REPORT == 0 or step == len(loader) or halt:
                 seconds = before.seconds + time.perf_counter() - started
                 loss, wrong = self.world.mean(sums)
+                if not math.isfinite(loss):
+                    raise self._diverged(f"epoch {self.epoch_number}: the loss is {loss} after {step} batches")
                 self.progress = EpochProgress(step, loss, wrong * shares, seconds)
-                self._check_loss()
                 speed = step * loader.order.batch / seconds
                 report(self.epoch_number, step / len(loader), {"loss": loss / step, "images_per_s": speed})
             if halt and step < len(loader):
@@ -115,7 +115,7 @@ class Trainer:
     def end_epoch(self, record: EpochRecord) -> None:
         """Append the epoch's record to the history. The next epoch begins."""
         self.history.append(record)
-        self.progress = EpochProgress()
+        self.progress = EPOCH_START
 
     def _step(self, batch: Batch, settings: EpochSettings, step: int) -> Tensor:
         """Update the net once; returns the batch's mean loss and number of wrong guesses, float64 [2]."""
@@ -129,12 +129,8 @@ class Trainer:
         self.scaler.update()
         return torch.stack([loss.detach(), wrong]).double()
 
-    def _check_loss(self) -> None:
-        if not math.isfinite(self.progress.loss):
-            raise WorkFailed(
-                f"epoch {self.epoch_number}: the loss is {self.progress.loss} after {self.progress.steps} batches",
-                f"lower optim.lr (it is {self.recipe.optim.lr}) and start again",
-            )
+    def _diverged(self, what: str) -> WorkFailed:
+        return WorkFailed(what, f"lower optim.lr (it is {self.recipe.optim.lr}) and start again")
 
     def _autocast(self) -> torch.autocast:
         """Context in which torch computes in this training's precision."""
@@ -159,8 +155,14 @@ class Trainer:
         return ErrorCounts(*(int(n) for n in self.world.sum(torch.tensor(list(asdict(counts).values())))))
 
     def make_checkpoint(self) -> Checkpoint:
-        """Copy all that a later process needs to predict or to resume. Every process must call it at the same step."""
+        """Copy all that a later process needs to predict or to resume. Every process must call it at the same step.
+
+        Raises WorkFailed where a weight or a velocity is not finite.
+        """
+        weights = self.partition.gather(dict(self.net.named_parameters()))
         velocity = {f"velocity.{name}": v for name, v in self.partition.gather(self.optim.velocity).items()}
+        if odd := next(find_not_finite({**weights, **velocity}), None):
+            raise self._diverged(f"{odd} is not finite after {len(self.history)} epochs, {self.progress.steps} batches")
         progress: dict[str, Any] = {
             "history": [asdict(record) for record in self.history],
             "scaler": self.scaler.state_dict(),
@@ -170,25 +172,26 @@ class Trainer:
             recipe=to_plain(self.recipe),
             contract=self.prepared.contract,
             statistics=self.prepared.statistics,
-            weights=self.partition.gather(dict(self.net.named_parameters())),
+            weights=weights,
             progress=progress | ({"part": asdict(self.progress)} if self.progress.steps else {}),
             training=velocity,
         )
 
-    def restore(self, saved: Checkpoint) -> None:
-        """Take over the state of a checkpoint. Raises BadInput where the checkpoint belongs to another run."""
-        changes = check_same_run(saved, self.recipe, self.prepared, {f"velocity.{n}" for n in self.optim.velocity})
-        history = [EpochRecord(**row) for row in saved.progress["history"]]
-        if changes:
-            check_schedule(self.recipe, history)
+    def restore(self, saved: Checkpoint, source: Path) -> None:
+        """Take over the state of a checkpoint, which `source` names in messages.
+
+        Raises DamagedCheckpoint where a part of it is missing or wrong, BadInput where it belongs to another run.
+        """
+        changes = check_resumable(saved, source, self.recipe, self.prepared, self.precision)
+        progress = saved.run_progress
         self._set_weights(saved.weights)
         with torch.no_grad():
             for name, velocity in self.optim.velocity.items():
                 velocity.copy_(torch.from_numpy(self.partition.shard(name, saved.training[f"velocity.{name}"])))
-        self.scaler.load_state_dict(saved.progress["scaler"])
-        self.history, self.progress = history, EpochProgress(**saved.progress.get("part", {}))
-        resumed = {"after_epoch": len(history), "changed": {key: [old, new] for key, old, new in changes}}
-        self.sessions = [*saved.progress.get("sessions", ()), self.sessions[0] | resumed]
+        self.scaler.load_state_dict(progress.scaler)
+        self.history, self.progress = [*progress.history], progress.part
+        resumed = {"after_epoch": len(progress.history), "changed": {key: [old, new] for key, old, new in changes}}
+        self.sessions = [*progress.sessions, self.sessions[0] | resumed]
 
     @torch.no_grad()
     def _set_weights(self, weights: Mapping[str, np.ndarray]) -> None:

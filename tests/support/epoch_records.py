@@ -1,6 +1,6 @@
 """Epoch records for the tests of schedules and run folders, which read only some of their fields."""
 
-from tencrop.training.epoch_record import EpochRecord
+from tencrop.model.run_progress import EpochRecord
 
 
 def make_record(
