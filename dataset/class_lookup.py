@@ -3,9 +3,8 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from tencrop.dataset.class_names import are_numbers
 from tencrop.model.contract import Label
-
-MAX_DIGITS = 9  # of a number that may be a label
 
 
 class ClassLookup:
@@ -21,7 +20,7 @@ class ClassLookup:
         """Find the number of a class. A text is an id or a name; a number in a text counts where no class has it."""
         if isinstance(value, str):
             text = value.strip()
-            if text in self._indices or not text.isdecimal() or len(text) > MAX_DIGITS:
+            if text in self._indices or not are_numbers([text]):
                 return self._indices.get(text)
             value = int(text)
         return value if 0 <= value < self.count else None

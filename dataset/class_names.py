@@ -1,5 +1,6 @@
 """Class ids and their words, read from a names file and checked against the WordNet ids in the image file names."""
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -39,8 +40,9 @@ def read_names(file: Path) -> NamesFile:
 def read_labels_by_id(ids: Sequence[str], names: Path | None) -> tuple[Label, ...]:
     """Make the labels of classes that are known by their ids.
 
-    Without a file of names the words are the id, with spaces for underscores. A file without ids names either the ids
-    themselves or, in their order, as many wnids as there are. Raises BadInput where the file misses a class.
+    Without a file of names the words are the id, with spaces for underscores. A file with ids may also hold the ids of
+    the data as its names, and then its own ids count. A file without ids names either the ids themselves or, in their
+    order, as many wnids as there are. Raises BadInput where the file misses a class.
     """
     if names is None:
         return tuple(Label(id, id.replace("_", " ")) for id in ids)
@@ -49,18 +51,35 @@ def read_labels_by_id(ids: Sequence[str], names: Path | None) -> tuple[Label, ..
     missing = [id for id in ids if id not in table]
     if not missing:
         return tuple(Label(id, table[id]) for id in ids)
+    found = _find_by_name(ids, file)
+    if found:
+        return found
     if not file.has_ids and len(file.labels) == len(ids) and all(WNID.fullmatch(id) for id in ids):
         return tuple(Label(id, label.name) for id, label in zip(ids, file.labels, strict=True))
     kind = "" if file.has_ids else "; it holds names without ids"
     raise BadInput(f"{names}: no words for {missing[0]!r} ({len(missing)} of {len(ids)} classes are missing{kind})")
 
 
+def _find_by_name(names: Sequence[str], file: NamesFile) -> tuple[Label, ...]:
+    """Find classes by their names in a file that has ids: the whole name or, of ImageNet's, what is before its comma.
+
+    Empty where the file has no ids, and where it does not have each of these names once.
+    """
+    table: dict[str, set[Label]] = defaultdict(set)
+    for label in file.labels if file.has_ids else ():
+        for name in (label.name, label.name.partition(",")[0]):
+            table[name.replace("_", " ")].add(label)
+    found = [table.get(name.replace("_", " "), set()) for name in names]
+    labels = tuple(label for labels in found if len(labels) == 1 for label in labels)
+    return labels if len(set(labels)) == len(names) else ()
+
+
 def read_labels_by_index(words: Sequence[str], names: Path | None) -> tuple[Label, ...]:
     """Make the labels of classes that are known by their numbers: class k is the k-th of the file of names.
 
     `words` are the data set's own names, and the labels where there is no file. They may also be ids, all of which the
-    file must hold, or empty. Where the file has no ids they stay the ids. Raises BadInput where file and data set
-    disagree.
+    file must hold, or names of a part of its classes, or empty. Where the file has no ids they stay the ids. Raises
+    BadInput where file and data set disagree.
     """
     if names is None:
         return make_ids(words)
@@ -68,6 +87,9 @@ def read_labels_by_index(words: Sequence[str], names: Path | None) -> tuple[Labe
     table = file.make_table()
     if words and all(word in table for word in words):
         return tuple(Label(word, table[word]) for word in words)
+    found = _find_by_name(words, file)
+    if found and len(file.labels) != len(words):
+        return found
     if words and len(file.labels) != len(words):
         raise BadInput(
             f"{names}: names {len(file.labels)} classes, the data has {len(words)}",

@@ -142,6 +142,8 @@ def _summarize(plan: Plan, model: Predictor, table: pa.Table) -> Summary:
         dataset=plan.data.root.resolve().name,
         subset=plan.subset,
         available=plan.available,
+        classes=plan.classes,
+        model_classes=len(model.contract.labels),
         published=_published_errors(model),
         account=Account.close(
             plan.data.inventory, len(plan.data.entries), table["reason"].filter(table["undecodable"]).to_pylist()

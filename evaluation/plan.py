@@ -4,8 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from tencrop.common.errors import BadInput
 from tencrop.dataset.holdout import choose_holdout
+from tencrop.dataset.names_file import WNID
 from tencrop.dataset.source import Entry, Source
 from tencrop.runtime.ensemble import Predictor
 
@@ -23,6 +26,7 @@ class Plan:
     labels: Sequence[int]  # of each entry, the index of its class in the model's labels
     subset: Subset
     available: int  # images in the subset; more than `entries` where a limit was given
+    classes: int  # that these images have
     chunk_size: int  # images
 
     @property
@@ -43,19 +47,42 @@ def plan_evaluation(data: Source, model: Predictor, holdout: float = 1, limit: i
 
     Raises BadInput where the model lacks a class of the data set, or where no image is left to evaluate.
     """
-    index = {label.id: i for i, label in enumerate(model.contract.labels)}
-    unknown = [label.id for label in data.labels if label.id not in index]
-    if unknown:
-        others = f"{len(unknown)} of {len(data.labels)} classes are not"
-        raise BadInput(f"{data.root}: class {unknown[0]!r} is none of the model's ({others})")
-    entries: Sequence[Entry] = data.entries.select(choose_holdout(data.entries, holdout))
-    available = len(entries)
+    index = _match_classes(data, model)
+    chosen = data.entries.select(choose_holdout(data.entries, holdout))
+    available, classes = len(chosen), len(np.unique(chosen.labels))
+    entries: Sequence[Entry] = chosen
     if limit is not None and limit < available:
         entries = [entries[i * available // limit] for i in range(limit)]
     if not entries:
         raise BadInput(f"{data.root}: no image left to evaluate")
-    labels = [index[data.labels[entry.label].id] for entry in entries]
-    return Plan(data, entries, labels, _subset(data, holdout), available, CHUNK)
+    labels = [index[entry.label] for entry in entries]
+    return Plan(data, entries, labels, _subset(data, holdout), available, classes, CHUNK)
+
+
+def _match_classes(data: Source, model: Predictor) -> list[int]:
+    """Find the data set's classes among the model's by their ids: the index of each.
+
+    Raises BadInput where the model lacks one, which says how the ids of both look.
+    """
+    index = {label.id: i for i, label in enumerate(model.contract.labels)}
+    unknown = [label.id for label in data.labels if label.id not in index]
+    if unknown:
+        first, own = unknown[0], next(iter(index))
+        matched = f"{len(data.labels) - len(unknown)} of {len(data.labels)} classes match"
+        raise BadInput(
+            f"{data.root}: class {first!r} is none of the model's ({matched}; the model's ids are like {own!r})",
+            _advise_on_ids(first, own),
+        )
+    return [index[label.id] for label in data.labels]
+
+
+def _advise_on_ids(data: str, model: str) -> str:
+    """What to do about classes of a data set and of a model, given an id of each."""
+    if WNID.fullmatch(model) and not WNID.fullmatch(data):
+        return f'--labels FILE with lines "{model} name" gives the data set\'s classes their wnids'
+    if model.isdecimal() or (WNID.fullmatch(data) and not WNID.fullmatch(model)):
+        return f"import the model with a --labels FILE that has ids like {data!r}, in the order of its outputs"
+    return "rename or remove such classes, or give their ids in a --labels FILE"
 
 
 def _subset(data: Source, holdout: float) -> Subset:

@@ -56,6 +56,8 @@ class Summary:
     available: int  # images in the subset; a limit makes `n` smaller
     published: tuple[PublishedError, ...] = ()  # what the 2012 nets of this recipe reached
     account: Account | None = None  # of all images of the data set; version 0.1 kept none
+    classes: int | None = None  # that the subset's images have; version 0.1 kept neither number
+    model_classes: int | None = None  # that a prediction may name
 
     def to_json(self) -> dict[str, Any]:
         """The form that summary.json holds. `images` and `among` are older names of `subset` and `available`."""
@@ -75,6 +77,8 @@ class Summary:
             "among": self.available,
             "subset": self.subset,
             "available": self.available,
+            "classes": self.classes,
+            "model_classes": self.model_classes,
             "expect": [asdict(error) for error in self.published],
             "account": self.account.to_json() if self.account else None,
         }
@@ -83,8 +87,8 @@ class Summary:
     def from_json(cls, document: Mapping[str, Any]) -> "Summary":
         """From summary.json of this version, or of version 0.1.
 
-        That has no `no_answer`, `subset`, `available` and `account`. Raises ValueError, KeyError, TypeError or
-        AttributeError where the document is no summary.
+        That has no `no_answer`, `subset`, `available`, `account`, `classes` and `model_classes`. Raises ValueError,
+        KeyError, TypeError or AttributeError where the document is no summary.
         """
         text = {key: str(document[key]) for key in ("engine", "device", "precision", "contract_sha256", "dataset")}
         return cls(
@@ -98,6 +102,8 @@ class Summary:
             available=int(document["available" if "available" in document else "among"]),
             published=tuple(PublishedError(**error) for error in document["expect"]),
             account=Account.from_json(document["account"]) if document.get("account") else None,
+            classes=_read_count(document.get("classes")),
+            model_classes=_read_count(document.get("model_classes")),
             **text,
         )
 
@@ -108,6 +114,10 @@ def read_summary(file: Path) -> Summary:
         return Summary.from_json(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise BadInput(f"{file}: damaged, or not of a validation", "evaluate again") from None
+
+
+def _read_count(value: Any) -> int | None:
+    return None if value is None else int(value)
 
 
 def _read_model(document: Mapping[str, Any]) -> EvaluatedModel:

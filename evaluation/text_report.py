@@ -9,6 +9,8 @@ def text_report(summary: Summary) -> str:
     if summary.no_answer:
         lost += f", {summary.no_answer} without an answer"
     lines = [f"{summary.n} images ({lost}), {summary.engine} on {summary.device}, {summary.precision}"]
+    if summary.classes:
+        lines.append(f"{summary.classes} of the model's {summary.model_classes} classes")
     for kind, words in VIEWS.items():
         errors = getattr(summary, kind)
         lines.append(f"{words:<12} top-1 error {errors.top1_error:7.2%}   top-5 error {errors.top5_error:7.2%}")

@@ -70,6 +70,25 @@ def test_another_number_of_classes_is_bad_input(tmp_path: Path) -> None:
         read_labels_by_index(["ant", "bee", "zebra"], tmp_path / "words.txt")
 
 
+SYNSETS = "n01440764 tench, Tinca tinca\nn02012849 crane\nn02364673 guinea pig, Cavia cobaya\nn03126707 crane\n"
+
+
+def test_names_of_classes_get_the_ids_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text(SYNSETS)
+    expected = (Label("n02364673", "guinea pig, Cavia cobaya"), Label("n01440764", "tench, Tinca tinca"))
+    assert read_labels_by_id(["guinea_pig", "tench"], tmp_path / "words.txt") == expected
+    assert read_labels_by_index(["guinea pig", "tench, Tinca tinca"], tmp_path / "words.txt") == expected
+
+
+@pytest.mark.parametrize("names", [("crane", "tench"), ("tench", "ant"), ("tench", "tench, Tinca tinca")])
+def test_names_that_the_file_has_twice_or_not_at_all_are_bad_input(names: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text(SYNSETS)
+    with pytest.raises(BadInput, match="no words for"):
+        read_labels_by_id(names, tmp_path / "words.txt")
+    with pytest.raises(BadInput, match="names 4 classes, the data has 2"):
+        read_labels_by_index(names, tmp_path / "words.txt")
+
+
 def test_wnids_of_images_become_ids_only_where_each_class_has_one_of_its_own() -> None:
     labels = (Label("dog", "dog"), Label("cat", "cat"))
     assert adopt_wnids(Path("x"), labels, {0: {"n02084071"}, 1: {"n02121620"}}) == (

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,11 @@ from support.crops import write_crops
 
 from tencrop.common.errors import BadInput
 from tencrop.dataset.layouts import open_source
+from tencrop.dataset.source_options import SourceOptions
 from tencrop.evaluation.evaluate import evaluate
 from tencrop.evaluation.plan import plan_evaluation
+from tencrop.evaluation.text_report import text_report
+from tencrop.model.contract import Label
 from tencrop.runtime.classifier import Classifier
 
 
@@ -22,8 +26,36 @@ def folder(tmp_path: Path, photographs: dict[str, Path]) -> Path:
 
 def test_class_that_the_model_does_not_know_is_refused(folder: Path, classifier: Classifier) -> None:
     (folder / "sunflower").rename(folder / "n11939491")
-    with pytest.raises(BadInput, match="'n11939491' is none of the model's"):
+    with pytest.raises(BadInput, match="'n11939491' is none of the model's") as raised:
         plan_evaluation(open_source(folder), classifier)
+    assert "1 of 2 classes match; the model's ids are like 'Faces'" in raised.value.what
+    assert "import the model with a --labels FILE that has ids like 'n11939491'" in raised.value.advice
+
+
+def test_a_file_of_labels_gives_class_names_the_wnids_of_the_model(
+    folder: Path, classifier: Classifier, tmp_path: Path
+) -> None:
+    wnids = [Label(f"n{index:08d}", label.name) for index, label in enumerate(classifier.labels)]
+    metadata = classifier.file.metadata
+    contract = replace(metadata.contract, labels=tuple(wnids))
+    model = replace(classifier, file=replace(classifier.file, metadata=replace(metadata, contract=contract)))
+    with pytest.raises(BadInput, match="'pagoda' is none of the model's") as raised:
+        plan_evaluation(open_source(folder), model)
+    assert "0 of 2 classes match; the model's ids are like 'n00000000'" in raised.value.what
+    assert '--labels FILE with lines "n00000000 name"' in raised.value.advice
+    (tmp_path / "words").write_text("".join(f"{label.id} {label.name}, and more\n" for label in wnids))
+    plan = plan_evaluation(open_source(folder, SourceOptions(tmp_path / "words")), model)
+    assert {classifier.labels[label].id for label in plan.labels} == {"pagoda", "sunflower"}
+
+
+def test_a_part_of_the_models_classes_is_told(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
+    data = open_source(folder)
+    summary = evaluate(plan_evaluation(data, classifier, limit=1), classifier, tmp_path / "run")
+    assert (summary.classes, summary.model_classes) == (2, 101)
+    assert "2 of the model's 101 classes" in text_report(summary)
+    assert "<dt>classes</dt><dd>2 of the model's 101</dd>" in (tmp_path / "run/report.html").read_text()
+    document = json.loads((tmp_path / "run/summary.json").read_text())
+    assert (document["classes"], document["model_classes"]) == (2, 101)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,8 @@ def summary() -> Summary:
         model=EvaluatedModel("one + two", "a1" * 32, members),
         subset=0.15,
         available=100,
+        classes=10,
+        model_classes=1000,
         published=(PublishedError("ILSVRC-2012 validation", "ten_crop", 40.66, 18.21),),
     )
 
