@@ -22,7 +22,7 @@ from tencrop.images.jpeg_segments import (
     read_frame,
     read_segments,
 )
-from tencrop.images.limits import MAX_SCANS
+from tencrop.images.limits import MAX_READS, MAX_SCANS
 from tencrop.images.tiff_directory import COMPRESSION, HEIGHT, SMALL_INTEGERS, STRIPS, TILES, WIDTH, Directory
 from tencrop.images.tiff_layout import BITS, CIELAB, JPEG, NONE, OLD_JPEG, PHOTOMETRIC
 
@@ -37,8 +37,12 @@ FEW_SCANS = 16  # counted in the whole file; more are counted segment by segment
 MAX_LOOKS = 2000  # at segments of a JPEG, which take 4 ms; encoders write some dozens
 UNREAD = 100.0  # units, of an image in too many pieces to look at
 PNG_COST, DEEP_PNG_COST = 2.5, 5.0  # units for a megapixel; deep: alpha or 16 bits
+PIECE_COST = 0.0002  # units for a piece of a PNG's pixels
+RUN_LENGTHS = (1, 2)  # compressions of a BMP, which Pillow undoes in Python
+RUN_COST, RUN_BYTE_COST = 7.0, 50.0  # units for a megapixel, and for a megabyte
 WEBP_COST, GIF_COST, BMP_COST = 6.0, 2.5, 1.0
 RAW_TIFF_COST, TIFF_COST, DEEP_TIFF_COST = 1.5, 2.0, 5.0  # deep: more than 8 bits, or CIELAB
+BLOCK_COST = 0.0006  # units for a strip or tile of a TIFF
 ALPHA, DEEP = 4, 16  # bit of a PNG's colour type; bits of a sample
 
 
@@ -87,7 +91,7 @@ def _sum_jpeg(pixels: int, size: int, is_arithmetic: bool, is_progressive: bool,
 def _estimate_png(data: bytes) -> float:
     width, height, bits, colour = struct.unpack_from(">IIBB", data, 16)
     cost = DEEP_PNG_COST if colour & ALPHA or bits == DEEP else PNG_COST
-    return float(width * height / MEGA * cost)
+    return float(width * height / MEGA * cost) + count(data, b"IDAT") * PIECE_COST
 
 
 def _estimate_gif(data: bytes) -> float:
@@ -98,7 +102,10 @@ def _estimate_gif(data: bytes) -> float:
 def _estimate_bmp(data: bytes) -> float:
     (header,) = struct.unpack_from("<I", data, 14)
     width, height = struct.unpack_from("<HH" if header == 12 else "<ii", data, 18)
-    return float(abs(width * height) / MEGA * BMP_COST)
+    pixels = abs(width * height)
+    if header > 12 and int.from_bytes(data[30:34], "little") in RUN_LENGTHS:
+        return float(pixels / MEGA * RUN_COST + min(len(data), MAX_READS) / MEGA * RUN_BYTE_COST)
+    return float(pixels / MEGA * BMP_COST)
 
 
 def _estimate_webp(data: bytes) -> float:
@@ -117,9 +124,13 @@ def _estimate_webp(data: bytes) -> float:
 def _estimate_tiff(data: bytes) -> float:
     directory = Directory(data)
     pixels = directory.first(WIDTH, 0) * directory.first(HEIGHT, 0)
-    compression = directory.first(COMPRESSION, NONE)
+    blocks = directory.length(STRIPS) + directory.length(TILES)
+    return _estimate_tiff_pixels(directory, pixels, blocks) + blocks * BLOCK_COST
+
+
+def _estimate_tiff_pixels(directory: Directory, pixels: int, blocks: int) -> float:
+    compression, data = directory.first(COMPRESSION, NONE), directory.data
     if compression in (JPEG, OLD_JPEG):
-        blocks = directory.length(STRIPS) + directory.length(TILES)
         scans = max(count(data, SOS) / max(blocks, 1), 1)
         is_arithmetic = any(count(data, bytes([0xFF, marker])) for marker in (ARITHMETIC, ARITHMETIC_PROGRESSIVE))
         is_progressive = count(data, bytes([0xFF, PROGRESSIVE])) > 0

@@ -15,6 +15,7 @@ from tencrop.server.known_parameters import unknown_name_error
 
 FORM = "multipart/form-data"
 MAX_FIELDS = 8  # of a form, beside its files
+MAX_SEMICOLONS = 64  # of a part's header; the time to read its parameters grows with their square
 MAX_CONTENT_TYPE = 1024  # bytes that are looked at; the time grows with their square
 BOUNDARY = re.compile(rb"[ !#-\[\]-~]{1,200}")  # printable characters, except those that a quoted text escapes
 
@@ -23,6 +24,11 @@ class _FormParser(MultiPartParser):
     """Keeps a form's files in memory: BodyLimits limits bodies as they arrive, and no file goes to a disk."""
 
     spool_max_size = 1 << 40
+
+    def on_header_end(self) -> None:
+        if self._current_partial_header_value.count(b";") > MAX_SEMICOLONS:
+            raise MultiPartException(f"A header of a part has more than {MAX_SEMICOLONS} semicolons.")
+        super().on_header_end()
 
 
 async def read_files(request: Request, name: str, max_files: int) -> list[bytes]:

@@ -13,6 +13,7 @@ from types import FrameType
 import uvicorn
 
 from tencrop.common.errors import BadInput, WorkFailed
+from tencrop.images.pillow_warnings import silence_libtiff
 from tencrop.model.embedded import EMBEDDED
 from tencrop.runtime.allocator import give_back_large_blocks
 from tencrop.runtime.classifier import open_classifier
@@ -69,6 +70,7 @@ def serve(paths: Sequence[Path], options: EngineOptions, ensembles: Sequence[str
     """
     _ignore_user_signals()
     give_back_large_blocks()
+    silence_libtiff()
     devices = [replace(options, device=device) for device in options.device.split(",")]
     models = [model for device in devices for model in _open_models(paths or (EMBEDDED,), ensembles, device)]
     for model in models:

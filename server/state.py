@@ -34,6 +34,7 @@ class ServerState:
         self.pipelines = {name: self._open_pipeline([m for m in models if m.name == name]) for name in names}
         self.draining = False  # set at SIGTERM
         self._drain_due = 0.0  # time.monotonic() when draining has to be over
+        self.event_streams = 0  # that follow a validation
         self.jobs = self._open_jobs(store) if store else None
 
     def find_pipeline(self, name: str | None) -> Pipeline:

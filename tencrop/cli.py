@@ -11,7 +11,7 @@ import typer
 from tencrop.common.errors import BadInput, Stopped, WorkFailed
 from tencrop.common.standard_streams import open_closed_streams
 from tencrop.common.terminal_text import dump_json, escape_output, escape_text
-from tencrop.images.pillow_warnings import filter_pillow_warnings
+from tencrop.images.pillow_warnings import filter_pillow_warnings, silence_libtiff
 from tencrop.model.embedded import EMBEDDED
 from tencrop.progress_bar import progress_bar
 from tencrop.runtime.disable_telemetry import disable_telemetry
@@ -295,6 +295,7 @@ def predict(
     """Name what images show."""
     from tencrop.runtime.classifier import open_classifier
 
+    silence_libtiff()
     with open_classifier(model, _options(device, engine, precision)) as classifier:
         for path in images:
             guesses = classifier.predict(path, top).top
@@ -387,6 +388,7 @@ def compare(
 def _open_source(data: Path, options: "SourceOptions", training: bool = True) -> "Source":
     from tencrop.dataset.layouts import open_source
 
+    silence_libtiff()
     with progress_bar("listing", None) as progress:
         return open_source(data, options, progress, training)
 

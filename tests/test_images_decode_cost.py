@@ -3,12 +3,13 @@
 import io
 import struct
 import tracemalloc
+import zlib
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from support.pictures import encode, noise_jpeg, picture
+from support.pictures import decode_pixels, encode, noise_jpeg, picture
 from support.tiff_layouts import GREY, RGB, Layout, make_samples, write
 from test_images_jpeg_end import ARITHMETIC
 from test_images_limits import with_scans
@@ -16,7 +17,7 @@ from test_images_limits import with_scans
 from tencrop.images.decode_cost import CHEAP, FEW_SCANS, MAX_LOOKS, UNREAD, estimate_cost
 from tencrop.images.jpeg_segments import read_frame
 from tencrop.images.limits import MAX_SCANS
-from tencrop.images.tiff_directory import COMPRESSION, HEIGHT, MAX_NUMBERS, STRIPS, TILES, WIDTH
+from tencrop.images.tiff_directory import COMPRESSION, HEIGHT, MAX_NUMBERS, STRIP_HEIGHT, STRIPS, TILES, WIDTH
 from tencrop.images.tiff_layout import BITS, PHOTOMETRIC
 
 FORMATS: list[tuple[str, dict[str, Any]]] = [
@@ -110,10 +111,10 @@ def test_depth_and_alpha_cost() -> None:
     colour = Image.fromarray(picture(300, 200))
     plain, alpha = (estimate_cost(encode(image, "PNG")) for image in (colour, colour.convert("RGBA")))
     deep = estimate_cost(encode(Image.fromarray(np.zeros((200, 300), np.uint16)), "PNG"))
-    assert alpha == deep == 2 * plain
+    assert [alpha, deep] == pytest.approx([2 * plain] * 2, rel=0.01)
     layouts = (Layout(RGB, 8), Layout(GREY, 16), Layout(GREY, 32, 3))
     eight, sixteen, floats = (estimate_cost(write(layout, make_samples(layout))) for layout in layouts)
-    assert sixteen == floats > 3 * eight
+    assert sixteen == floats > 1.5 * eight
 
 
 def test_tiffs_with_jpegs_cost_their_scans() -> None:
@@ -123,6 +124,38 @@ def test_tiffs_with_jpegs_cost_their_scans() -> None:
         return out.getvalue() + b"\xff\xda" * scans
 
     assert estimate_cost(tiff(60)) > 3 * estimate_cost(tiff(0))
+
+
+def run_length_bmp(width: int, height: int, bits: int, runs: bytes) -> bytes:
+    """A BMP of run lengths and grey."""
+    palette = bytes(value for grey in range(1 << bits) for value in (grey, grey, grey, 0))
+    start, compression = 54 + len(palette), 1 if bits == 8 else 2
+    header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, bits, compression, len(runs), 0, 0, 1 << bits, 0)
+    return b"BM" + struct.pack("<IHHI", start + len(runs), 0, 0, start) + header + palette + runs
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_run_lengths_of_a_bmp_cost_their_bytes_and_their_pixels(bits: int) -> None:
+    """Pillow undoes them in Python: an image of 900 kB took half a second, and passed for one of 7 ms."""
+    short, none = run_length_bmp(300, 300, bits, (b"\1\0" * 300 + bytes(2)) * 300), run_length_bmp(300, 300, bits, b"")
+    assert decode_pixels(short).shape == (256, 256, 3)
+    assert estimate_cost(short) - estimate_cost(none) == pytest.approx(9.03, rel=0.01)
+    assert estimate_cost(run_length_bmp(2500, 2500, bits, b"")) > CHEAP
+    endless = run_length_bmp(100, 100, bits, b"\xff\0" * 2_000_000)
+    assert estimate_cost(endless) == pytest.approx(50, rel=0.01)
+
+
+def test_pieces_of_a_png_and_of_a_tiff_cost() -> None:
+    png = flat(40, 30, "PNG")
+    at = png.index(b"IDAT") - 4
+    empty = bytes(4) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
+    pieces = png[:at] + empty * 50_000 + png[at:]
+    assert decode_pixels(pieces).shape == (256, 256, 3)
+    assert estimate_cost(pieces) - estimate_cost(png) == pytest.approx(10)
+    image = Image.new("L", (60, 6000))
+    one, many = (encode(image, "TIFF", tiffinfo={STRIP_HEIGHT: height}) for height in (6000, 1))
+    assert decode_pixels(many).shape == (256, 256, 3)
+    assert estimate_cost(many) - estimate_cost(one) == pytest.approx(3.6, rel=0.01)
 
 
 def test_an_image_in_too_many_pieces_to_look_at_passes_for_expensive() -> None:

@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from tencrop.runtime.classifier import Classifier
 from tencrop.server.app import create_app
 from tencrop.server.errors import ApiError
-from tencrop.server.form import MAX_CONTENT_TYPE, MAX_FIELDS, read_files
+from tencrop.server.form import MAX_CONTENT_TYPE, MAX_FIELDS, MAX_SEMICOLONS, read_files
 from tencrop.server.settings import Settings
 
 HEAD = b'--B\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
@@ -79,6 +79,13 @@ def test_a_content_type_is_read_up_to_a_limit(client: TestClient, form: bytes) -
         assert (
             post(client, form, "multipart/form-data;".ljust(size - len("boundary=B"), ";") + "boundary=B")[0] == status
         )
+
+
+@pytest.mark.parametrize("more", [0, 1], ids=["most", "one more"])
+def test_a_parts_header_has_a_limited_number_of_parameters(client: TestClient, form: bytes, more: int) -> None:
+    """64 parts with 4,000 each took half a second."""
+    status, message = post(client, form.replace(b'"a"', b'"a' + b";" * (MAX_SEMICOLONS - 2 + more) + b'"', 1))
+    assert (status, "semicolons" in message) == ((400, True) if more else (200, False))
 
 
 @pytest.mark.parametrize("boundary", ["", '"', "a\\\\b", "é", "x" * 201], ids=["none", "quote", "escape", "e", "long"])

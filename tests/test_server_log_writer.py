@@ -1,11 +1,13 @@
 """Logs whose reader sleeps or has died: requests are answered, lines are dropped and counted, the server ends."""
 
+import io
 import logging
 import os
 import signal
 import socket
 import subprocess
 import time
+import urllib.error
 import urllib.request
 import warnings
 from collections.abc import Iterator
@@ -13,7 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from serving import SERVE, read_address
+from PIL import Image
+from serving import SERVE, read_address, run_server
 
 from tencrop.server.log_writer import DROPPED, MAX_WAITING, LogWriter, StderrFormatter, write_logs_in_background
 
@@ -140,6 +143,20 @@ def test_a_server_whose_logs_nobody_reads_answers_and_ends(closed: bool) -> None
             assert process.wait(timeout=30) == 0 and time.monotonic() - started < 8
         finally:
             process.kill()
+
+
+def test_the_libraries_write_nothing_past_the_log() -> None:
+    """libtiff's lines would fill a pipe that nobody reads, and the decoder's thread would wait for ever."""
+    packed = io.BytesIO()
+    Image.new("L", (64, 64)).save(packed, "TIFF", compression="tiff_lzw")
+    damaged = packed.getvalue()[:8] + bytes(20) + packed.getvalue()[28:]
+    with run_server() as (process, url):
+        request = urllib.request.Request(f"{url}/v1/predict", damaged, {"Content-Type": "image/tiff"})
+        with pytest.raises(urllib.error.HTTPError, match="400"):
+            urllib.request.urlopen(request, timeout=30)
+        process.terminate()
+        assert process.stderr
+        assert [line for line in process.stderr if not line.startswith("INFO")] == []
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -675,6 +676,24 @@ def test_empty_folder_names_are_refused(monkeypatch: pytest.MonkeyPatch) -> None
         read_settings(data_root="")
     monkeypatch.setenv("TENCROP_DATA_ROOT", "/srv/data")
     assert read_settings().data_root == Path("/srv/data")
+
+
+def test_event_streams_are_limited_and_those_that_end_free_their_place(
+    client: TestClient, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each stream looks at its job four times a second: 900 of them kept the event loop for 20 s."""
+    monkeypatch.setattr(validations, "MAX_STREAMS", 2)
+    name = ask(client)
+    with ThreadPoolExecutor(2) as pool:
+        streams = [pool.submit(client.get, f"{URL}/{name}/events") for _ in range(2)]
+        wait_until(lambda: client.app.state.server_state.event_streams == 2)  # type: ignore[attr-defined]
+        refused = client.get(f"{URL}/{name}/events")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "queue_full")
+        assert refused.headers["retry-after"]
+        gate.set()
+        assert [stream.result().status_code for stream in streams] == [200, 200]
+    assert client.get(f"{URL}/{name}/events").status_code == 200
+    assert client.app.state.server_state.event_streams == 0  # type: ignore[attr-defined]
 
 
 def followed(*looks: Validation, gone_after: int = 1000, drains_after: int = 1000) -> list[str]:

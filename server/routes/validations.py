@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from tencrop.server.body_images import describe_body
 from tencrop.server.errors import ApiError
@@ -15,12 +16,13 @@ from tencrop.server.hardening_headers import EVERYWHERE, POLICY
 from tencrop.server.json_body import JSON, read_json
 from tencrop.server.known_parameters import KnownParametersRoute
 from tencrop.server.schemas import FINISHED, NewValidation, Validation
-from tencrop.server.state import State
+from tencrop.server.state import ServerState, State
 
 if TYPE_CHECKING:
     from tencrop.server.jobs import Jobs
 
 TICK = 0.25  # seconds between two looks at a job
+MAX_STREAMS = 64  # at once; one more is answered 429
 HEARTBEAT = 15.0  # seconds without an event after which a comment is sent
 BODY = describe_body({JSON: NewValidation.model_json_schema()})
 PAGE = 100  # validations in one answer, where the client does not say
@@ -73,8 +75,10 @@ def one(name: str, jobs: OpenJobs) -> Validation:
 async def events(name: str, request: Request, state: State, jobs: OpenJobs) -> StreamingResponse:
     """Server-sent events: `progress` at once and whenever the validation changes, `end` when it is finished."""
     jobs.get(name)
-    stream = follow(lambda: jobs.get(name), request.is_disconnected, lambda: state.draining)
-    return StreamingResponse(stream, media_type="text/event-stream", headers=STREAM)
+    if state.event_streams >= MAX_STREAMS:
+        what = f"{MAX_STREAMS} event streams are open; try again"
+        raise ApiError(HTTPStatus.TOO_MANY_REQUESTS, "queue_full", what, {"Retry-After": f"{HEARTBEAT:.0f}"})
+    return _EventStream(follow(lambda: jobs.get(name), request.is_disconnected, lambda: state.draining), state)
 
 
 @router.get("/{name}/report", response_class=FileResponse)
@@ -87,6 +91,21 @@ def report(name: str, jobs: OpenJobs) -> FileResponse:
 def delete(name: str, jobs: OpenJobs, cancel: bool = False) -> None:
     """Cancel a validation, or remove a finished one. `cancel=true` keeps a finished one and answers 409."""
     jobs.delete(name, cancel)
+
+
+class _EventStream(StreamingResponse):
+    """An answer of server-sent events, which counts as open from its creation until its end."""
+
+    def __init__(self, events: AsyncIterator[str], state: ServerState) -> None:
+        super().__init__(events, media_type="text/event-stream", headers=STREAM)
+        self._state = state
+        state.event_streams += 1
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._state.event_streams -= 1
 
 
 async def follow(
