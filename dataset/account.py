@@ -24,7 +24,7 @@ DUPLICATES, REPEATED, NOT_READ = "duplicates", "repeated", "not_read"
 FOUND = {  # what else is told, with names
     DUPLICATES: "for validation, with the bytes of a training image (duplicates)",
     REPEATED: "more lines that name an image again, with the same label",
-    NOT_READ: "not looked at, of another split",
+    NOT_READ: "not looked at, of another split or configuration",
 }
 
 

@@ -10,13 +10,13 @@ import pyarrow.parquet as pq
 from tencrop.common.errors import BadInput, one_line
 from tencrop.dataset.account import Inventory
 from tencrop.dataset.hub_columns import choose_columns
+from tencrop.dataset.hub_configs import choose_files
 from tencrop.dataset.hub_rows import LabelledRows, Part, choose_parts, join_rows, select_labelled
 from tencrop.dataset.named_file import check_images, read_named_file
 from tencrop.dataset.parquet_listing import count_without_bytes, read_listing
 from tencrop.dataset.parquet_rows import ImageFile, RowGroups
 from tencrop.dataset.source import Entries, Entry, ProgressCallback
 from tencrop.dataset.source_options import SourceOptions
-from tencrop.dataset.split_from_path import infer_splits
 from tencrop.model.contract import Label
 
 
@@ -50,7 +50,8 @@ def open_parquet(
     no row has a label.
     """
     inventory = Inventory()
-    parts = choose_parts(infer_splits(root, found), training, inventory)
+    splits = choose_files(root, found, options.config, inventory)
+    parts = choose_parts(splits, training, inventory)
     listed: list[tuple[LabelledRows, ImageFile]] = []
     for place, part in enumerate(parts):
         listed.append(_list_rows(root / part.path, part, place, options))

@@ -211,9 +211,12 @@ def test_a_split_that_is_not_looked_at_is_told(tmp_path: Path) -> None:
         write(tmp_path / name, b"")
     assert close(open_source(tmp_path, training=False)).format() == [
         "1 seen: 1 taken",
-        "  2 not looked at, of another split: test/, train/",
+        "  2 not looked at, of another split or configuration: test/, train/",
     ]
-    assert close(open_source(tmp_path)).format() == ["2 seen: 2 taken", "  1 not looked at, of another split: test/"]
+    assert close(open_source(tmp_path)).format() == [
+        "2 seen: 2 taken",
+        "  1 not looked at, of another split or configuration: test/",
+    ]
 
 
 def test_an_account_that_does_not_add_up_fails_the_run() -> None:

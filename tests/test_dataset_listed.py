@@ -157,7 +157,7 @@ def test_paths_that_begin_with_folders_of_splits_are_a_split(tmp_path: Path) -> 
     assert [(entry.id, entry.validation) for entry in source.entries] == [("train/1.jpg", False), ("val/2.jpg", True)]
     assert account(source)[1:] == [
         "  2 without a label: 5.jpg, val/3.jpg",
-        "  1 not looked at, of another split: test/",
+        "  1 not looked at, of another split or configuration: test/",
     ]
     own = open_source(root, SourceOptions(list=tmp_path / "list.txt"), training=False)
     assert pairs(own) == [("val/2.jpg", "dog")] and own.labels == source.labels
