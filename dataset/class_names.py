@@ -10,13 +10,12 @@ from tencrop.dataset.names_file import WNID, NamesFile, make_ids, read_names_fil
 from tencrop.model.contract import Label
 
 MAX_DIGITS = 9  # of a number that may be a label
-MAPPING = "LOC_synset_mapping.txt"  # Kaggle's; many keep it beside other layouts too
+BESIDE = ("LOC_synset_mapping.txt", "synset_words.txt")  # Kaggle's and Caffe's; many keep one beside other layouts
 
 
 def find_names_file(root: Path, names: Path | None) -> Path | None:
-    """Find the file of class names: the one that the user gave, else Kaggle's beside the data."""
-    beside = root / MAPPING
-    return names or (beside if beside.is_file() else None)
+    """Find the file of class names: the one that the user gave, else Kaggle's or Caffe's beside the data."""
+    return names or next((root / name for name in BESIDE if (root / name).is_file()), None)
 
 
 def read_names(file: Path) -> NamesFile:

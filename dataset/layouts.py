@@ -7,14 +7,14 @@ from tencrop.dataset.account import Inventory
 from tencrop.dataset.fiftyone import find_fiftyone
 from tencrop.dataset.folder import open_folder
 from tencrop.dataset.hub_metadata import find_metadata
-from tencrop.dataset.ilsvrc import DEVKIT, TRAIN, VALIDATION, open_ilsvrc
-from tencrop.dataset.kaggle import IMAGES, open_kaggle
+from tencrop.dataset.ilsvrc import find_challenge, open_ilsvrc
+from tencrop.dataset.ilsvrc_folders import find_unpacked, open_unpacked
 from tencrop.dataset.list_file import open_list
 from tencrop.dataset.listed import open_listed
 from tencrop.dataset.parquet import open_parquet
 from tencrop.dataset.source import NoImages, ProgressCallback, Source, ignore_progress
 from tencrop.dataset.source_options import SourceOptions
-from tencrop.dataset.walk import list_subfolders, walk
+from tencrop.dataset.walk import walk
 from tencrop.dataset.webdataset import find_webdataset_tars, open_webdataset
 
 DEFAULTS = SourceOptions()
@@ -49,15 +49,14 @@ def _open(root: Path, options: SourceOptions, progress: ProgressCallback, traini
     if options.list:
         options.check_read(root, "the images of a list", "list")
         return open_listed(root, [open_list(root, options.list)], options.names, progress, training)
-    if any((root / name).is_file() for name in (TRAIN, VALIDATION)):
-        options.check_read(root, "tars of ILSVRC-2012")
-        return open_ilsvrc(root, options.names, progress, training)
-    if (root / IMAGES).is_dir():
-        options.check_read(root, "Kaggle's folders")
-        return open_kaggle(root, options.names, progress, training)
-    if (root / DEVKIT).is_file() and not list_subfolders(root):
-        options.check_read(root, "the devkit of ILSVRC-2012")
-        return open_ilsvrc(root, options.names, progress, training)
+    challenge = find_challenge(root)
+    if challenge:
+        options.check_read(root, f"files of {challenge.name}")
+        return open_ilsvrc(root, challenge, options.names, progress, training)
+    unpacked = find_unpacked(root)
+    if unpacked:
+        options.check_read(root, f"folders of {unpacked.challenge.name}")
+        return open_unpacked(root, unpacked, options.names, progress, training)
     parquet = _find_parquet_files(root)
     if parquet:
         options.check_read(root, "parquet files", "config", "image_root", "image_column", "label_column")

@@ -15,6 +15,7 @@ from tencrop.common.errors import BadInput, WorkFailed, one_line
 from tencrop.dataset.byte_range import read_range
 
 CODECS = {".tar.gz": "gzip", ".tgz": "gzip", ".tar.zst": "zstd"}  # by the end of the name; pyarrow has both
+MAGIC = {"gzip": b"\x1f\x8b", "zstd": b"(\xb5/\xfd"}  # where it is missing, a browser has decompressed the file
 KEPT = 2  # decompressed tars that stay: of the images that are read now, and of the next ones
 MAX_RATIO = 100  # of a tar to its compressed form; photographs hardly shrink
 ALWAYS = 64 << 20  # bytes that any tar may have; one of a few small files is mostly zeros
@@ -46,7 +47,7 @@ class TarOpener:
         is no room for a decompressed one.
         """
         codec = next((codec for suffix, codec in CODECS.items() if file.name.endswith(suffix)), None)
-        if codec is None:
+        if codec is None or not _begins_with(file, MAGIC[codec]):
             return file.open("rb", buffering=0)
         with self._lock:
             while file not in self._copies and len(self._copies) >= KEPT:
@@ -59,6 +60,11 @@ class TarOpener:
         """Read `size` bytes from `start` of a tar. Raises as `open`, and OSError where the tar is too short."""
         with self.open(file) as opened:
             return read_range(opened, start, size, file)
+
+
+def _begins_with(file: Path, magic: bytes) -> bool:
+    with file.open("rb") as opened:
+        return opened.read(len(magic)) == magic
 
 
 def _decompress(file: Path, codec: str) -> io.FileIO:

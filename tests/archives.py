@@ -46,10 +46,10 @@ def tar(
     return packed.getvalue()
 
 
-def meta_mat(synsets: Sequence[tuple[int, str, str, int]] = SYNSETS) -> bytes:
+def meta_mat(synsets: Sequence[tuple[int, str, str, int]] = SYNSETS, challenge: str = "ILSVRC2012") -> bytes:
     """meta.mat: a struct array `synsets` [n,1] with the fields of the devkit's readme."""
     names = (
-        "ILSVRC2012_ID",
+        f"{challenge}_ID",
         "WNID",
         "words",
         "gloss",
@@ -60,7 +60,7 @@ def meta_mat(synsets: Sequence[tuple[int, str, str, int]] = SYNSETS) -> bytes:
     )
     table = np.zeros((len(synsets), 1), [(name, object) for name in names])
     for row, (number, wnid, words, children) in zip(table[:, 0], synsets, strict=True):
-        row["ILSVRC2012_ID"], row["WNID"], row["words"], row["gloss"] = (
+        row[f"{challenge}_ID"], row["WNID"], row["words"], row["gloss"] = (
             float(number),
             wnid,
             words,
@@ -69,7 +69,7 @@ def meta_mat(synsets: Sequence[tuple[int, str, str, int]] = SYNSETS) -> bytes:
         row["num_children"], row["children"] = float(children), np.arange(1.0, children + 1)
         row["wordnet_height"], row["num_train_images"] = float(children > 0), 0.0 if children else 3.0
     packed = io.BytesIO()
-    savemat(packed, {"synsets": table}, do_compression=True)
+    savemat(packed, {"synsets": table, "cost_matrix": np.zeros((3, 3), np.uint8)}, do_compression=True)
     return packed.getvalue()
 
 
@@ -87,15 +87,28 @@ def devkit(synsets: Sequence[tuple[int, str, str, int]] = SYNSETS, truth: Sequen
     return tar(files, mode="w:gz")
 
 
+def devkit_2010(truth: Sequence[int] = TRUTH) -> bytes:
+    """ILSVRC2010_devkit-1.0.tar.gz."""
+    lines = "".join(f"{number}\n" for number in truth).encode()
+    files = {
+        "devkit-1.0/": b"",
+        "devkit-1.0/readme.txt": b"read me",
+        "devkit-1.0/data/": b"",
+        "devkit-1.0/data/meta.mat": meta_mat(challenge="ILSVRC2010"),
+        "devkit-1.0/data/ILSVRC2010_validation_ground_truth.txt": lines,
+    }
+    return tar(files, mode="w:gz")
+
+
 def training_images(each: int = 4) -> dict[str, dict[str, bytes]]:
     """{wnid: {name: JPEG}} of all classes, in the devkit's order."""
     leaves = [wnid for _, wnid, _, children in SYNSETS if not children]
     return {wnid: {f"{wnid}_{n}.JPEG": jpeg(100 * place + n) for n in range(each)} for place, wnid in enumerate(leaves)}
 
 
-def validation_images() -> dict[str, bytes]:
+def validation_images(name: str = "ILSVRC2012_val") -> dict[str, bytes]:
     """{name: JPEG}, not in the order of the numbers."""
-    return {f"ILSVRC2012_val_{number:08d}.JPEG": jpeg(1000 + number) for number in (3, 1, 5, 2, 4)}
+    return {f"{name}_{number:08d}.JPEG": jpeg(1000 * len(name) + number) for number in (3, 1, 5, 2, 4)}
 
 
 def ilsvrc(root: Path, each: int = 4) -> Path:
@@ -105,6 +118,19 @@ def ilsvrc(root: Path, each: int = 4) -> Path:
     (root / "ILSVRC2012_img_train.tar").write_bytes(tar(tars))
     (root / "ILSVRC2012_img_val.tar").write_bytes(tar(validation_images()))
     (root / "ILSVRC2012_devkit_t12.tar.gz").write_bytes(devkit())
+    return root
+
+
+def ilsvrc_2010(root: Path) -> Path:
+    """The five files as downloaded. The ground truth of the test images is that of the others from its end."""
+    root.mkdir(parents=True, exist_ok=True)
+    tars = {f"{wnid}.tar": tar(images) for wnid, images in training_images().items()}
+    (root / "ILSVRC2010_images_train.tar").write_bytes(tar(tars))
+    for part in ("val", "test"):
+        (root / f"ILSVRC2010_images_{part}.tar").write_bytes(tar(validation_images(f"ILSVRC2010_{part}")))
+    (root / "ILSVRC2010_devkit-1.0.tar.gz").write_bytes(devkit_2010())
+    lines = "".join(f"{number}\n" for number in reversed(TRUTH))
+    (root / "ILSVRC2010_test_ground_truth.txt").write_text(lines)
     return root
 
 

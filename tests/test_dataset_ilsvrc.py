@@ -12,6 +12,7 @@ from archives import (
     WORDS,
     devkit,
     ilsvrc,
+    ilsvrc_2010,
     read_by_threads,
     tar,
     training_images,
@@ -19,12 +20,13 @@ from archives import (
 )
 
 from tencrop.common.errors import BadInput
+from tencrop.dataset.account import Account
 from tencrop.dataset.holdout import choose_holdout
-from tencrop.dataset.ilsvrc import DEVKIT, TRAIN, VALIDATION
 from tencrop.dataset.layouts import open_source
 from tencrop.dataset.source_options import SourceOptions
 from tencrop.model.contract import Label
 
+TRAIN, VALIDATION, DEVKIT = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", "ILSVRC2012_devkit_t12.tar.gz"
 LABELS = tuple(Label(wnid, words) for wnid, words in zip(SORTED, WORDS, strict=True))
 
 
@@ -105,10 +107,10 @@ def inner(**changes: bytes) -> bytes:
 
 MISFITS = {
     "no devkit": (DEVKIT, None, "devkit_t12.tar.gz: missing"),
-    "devkit that is no tar": (DEVKIT, b"no tar", "devkit_t12.tar.gz: cannot be read as a tar"),
+    "devkit that is no tar": (DEVKIT, b"no tar", "devkit_t12.tar.gz: not a whole, uncompressed tar"),
     "half a devkit": (DEVKIT, devkit()[:400], "devkit_t12.tar.gz: "),
     "devkit of other tasks": (DEVKIT, tar({"x/readme.txt": b""}, mode="w:gz"), "holds no data/meta.mat"),
-    "short ground truth": (DEVKIT, devkit(truth=(1, 2, 3)), "holds 5 images, the ground truth .* is of images 1 to 3"),
+    "short ground truth": (DEVKIT, devkit(truth=(1, 2, 3)), "holds 5 images, .*ground_truth.txt is of images 1 to 3"),
     "ground truth of no class": (DEVKIT, devkit(truth=(1, 2, 3, 4, 1)), "class 4, which meta.mat does not have"),
     "ground truth of no numbers": (
         DEVKIT,
@@ -197,3 +199,60 @@ def test_a_tar_that_is_cut_after_it_was_listed_is_an_os_error(root: Path) -> Non
     (root / VALIDATION).write_bytes(b"")
     with pytest.raises(OSError, match="shorter"):
         source.read(source.entries[-1])
+
+
+def expected_2010(*parts: str) -> dict[str, tuple[int, bool | None, bytes]]:
+    found: dict[str, tuple[int, bool | None, bytes]] = {}
+    for wnid, images in training_images().items() if "train" in parts else ():
+        for name, data in images.items():
+            found[f"train/{wnid}/{name}"] = (SORTED.index(wnid), False if len(parts) > 1 else None, data)
+    for part, truth in (("val", TRUE_LABELS), ("test", TRUE_LABELS[::-1])):
+        for name, data in validation_images(f"ILSVRC2010_{part}").items() if part in parts else ():
+            found[f"{part}/{name}"] = (truth[int(name.rpartition("_")[2][:8]) - 1], True, data)
+    return found
+
+
+def test_the_challenge_of_2010_is_read_with_its_validation_images(tmp_path: Path) -> None:
+    source = open_source(ilsvrc_2010(tmp_path))
+    assert source.labels == LABELS
+    assert read_by_threads(source) == expected_2010("train", "val")
+    assert source.inventory.groups["not_read"].names == {"ILSVRC2010_images_test.tar": 1}
+    assert read_by_threads(open_source(tmp_path, training=False)) == expected_2010("val")
+
+
+def test_without_its_validation_tar_the_challenge_of_2010_is_read_with_its_test_images(tmp_path: Path) -> None:
+    (ilsvrc_2010(tmp_path) / "ILSVRC2010_images_val.tar").unlink()
+    assert read_by_threads(open_source(tmp_path)) == expected_2010("train", "test")
+    assert read_by_threads(open_source(tmp_path, training=False)) == expected_2010("test")
+    (tmp_path / "ILSVRC2010_images_train.tar").unlink()
+    assert read_by_threads(open_source(tmp_path)) == expected_2010("test")
+    (tmp_path / "ILSVRC2010_test_ground_truth.txt").unlink()
+    with pytest.raises(BadInput, match=r"test_ground_truth.txt: cannot be read .*; put it beside the images"):
+        open_source(tmp_path)
+
+
+def test_patches_of_2010_replace_the_images_of_their_part_and_name(tmp_path: Path) -> None:
+    ilsvrc_2010(tmp_path)
+    wnid, name = SORTED[0], f"{SORTED[0]}_2.JPEG"
+    held = "ILSVRC2010_val_00000003.JPEG"
+    patches = {
+        f"train/{name}": b"a",
+        f"val/{held}": b"b",
+        "val/another.JPEG": b"c",
+        f"test/{held}": b"d",
+    }
+    (tmp_path / "patch_images.tar").write_bytes(tar({f"patch_images/{key}": data for key, data in patches.items()}))
+    source = open_source(tmp_path)
+    replaced = {f"train/{wnid}/{name}": b"a", f"val/{held}": b"b"}
+    assert read_by_threads(source) == {
+        id: (label, validation, replaced.get(id, data))
+        for id, (label, validation, data) in expected_2010("train", "val").items()
+    }
+    account = Account.close(source.inventory, len(source.entries), ())
+    assert account.groups["without_pair"].names == {"patch_images.tar/val/another.JPEG": 1}
+
+
+def test_the_tars_of_two_challenges_in_a_folder_are_bad_input(root: Path) -> None:
+    ilsvrc_2010(root)
+    with pytest.raises(BadInput, match=r"holds tars of ILSVRC2012 and of ILSVRC2010; keep each challenge in a folder"):
+        open_source(root)

@@ -95,9 +95,16 @@ def test_files_that_were_joined_are_one_tar(tmp_path: Path, suffix: str) -> None
 
 
 @pytest.mark.parametrize("suffix", PACK)
+def test_a_tar_that_a_browser_has_decompressed_is_read(tmp_path: Path, suffix: str) -> None:
+    whole, file = shard(0, 3), tmp_path / f"x{suffix}"
+    file.write_bytes(whole)
+    assert TarOpener().read(file, 0, len(whole)) == whole
+
+
+@pytest.mark.parametrize("suffix", PACK)
 def test_a_damaged_file_is_bad_input(tmp_path: Path, suffix: str) -> None:
     packed, file = PACK[suffix](shard(0, 3)), tmp_path / f"x{suffix}"
-    for content in (packed[:-1], packed[: len(packed) // 2], packed + b"more", shard(0, 3)):
+    for content in (packed[:-1], packed[: len(packed) // 2], packed + b"more"):
         file.write_bytes(content)
         with pytest.raises(BadInput, match=r"x\..*: not a whole (gzip|zstd) file \(.+\); fetch it again"):
             TarOpener().open(file)
