@@ -21,6 +21,7 @@ from tencrop.model.contract import Label
 
 CLASSES = ("classes.txt", "classnames.txt")  # one name a line, beside the tars
 PLAIN = ".tar"
+UNPACK = "unpack the tars if they hold class folders"
 DEVKIT = "_devkit"  # in the names of ILSVRC's archives of class names
 
 Samples = dict[str, dict[str, Member]]  # the files of each sample by their fields
@@ -69,7 +70,7 @@ def open_webdataset(
         if not listed:
             raise NoImages(
                 f"{root}: its tars hold no images with a label, but {fields.format() or 'nothing'}",
-                "expected a label in KEY.cls, KEY.txt or KEY.json beside KEY.jpg; unpack archives of other folders",
+                f"expected a label in KEY.cls, KEY.txt or KEY.json beside KEY.jpg; {UNPACK}",
             )
 
     entries = Entries.collect(root, iter_entries(), progress)
@@ -110,7 +111,7 @@ def _read_labels(root: Path, names: Path | None) -> tuple[Label, ...]:
     if beside is None:
         raise BadInput(
             f"{root}: no file names the classes of its tars",
-            f"give the class names in a file, or one per line in {root / CLASSES[0]}",
+            f"give the class names in a file, or one per line in {root / CLASSES[0]}; {UNPACK}",
         )
     return make_ids(read_lines(beside))
 
