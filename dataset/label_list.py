@@ -48,6 +48,10 @@ def read_labels(root: Path, source: LabelList, inventory: Inventory) -> dict[str
                 f"give paths relative to {source.base}",
             )
         label = sys.intern((row.label or "").strip())
+        try:
+            f"{path}{label}".encode()
+        except UnicodeEncodeError:
+            raise BadInput(f"{source.file}: holds {path!a} and {label!a}, no UTF-8 text", "correct the line") from None
         if path not in labels:
             labels[path] = label
         elif labels[path] == label:

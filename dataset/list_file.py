@@ -78,8 +78,10 @@ def open_text(file: Path) -> Iterator[TextIO]:
             raise BadInput(f"{file}: has more than {MAX_LIST} bytes", EXPECTED)
         with file.open(newline="", encoding="utf-8-sig") as lines:
             yield lines
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise BadInput(f"{file}: cannot be read as text ({one_line(error)})") from None
+    except OSError as error:
+        raise BadInput(f"{file}: cannot be read ({error.strerror})") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise BadInput(f"{file}: cannot be read as text ({one_line(error)})", EXPECTED) from None
 
 
 def _iter_csv(lines: TextIO) -> Iterator[Record]:
