@@ -15,6 +15,8 @@ from tencrop.images.errors import ImageMissing
 from tencrop.images.limits import read_image_file
 from tencrop.model.contract import Label
 
+UNLABELED = "_unlabeled"  # folder of images without a class, in FiftyOne's ImageClassificationDirectoryTree
+
 
 @dataclass(frozen=True)
 class Folder:
@@ -53,7 +55,7 @@ def open_folder(root: Path, names: Path | None, progress: ProgressCallback, trai
         if not list_subfolders(top):
             raise BadInput(f"{top}: holds no class folders", f"expected {top}/<class>/<image>")
     train = [top for top, held in tops.items() if not held]
-    classes = sorted({name for top in train or tops for name in list_subfolders(top)})
+    classes = sorted({name for top in train or tops for name in list_subfolders(top)} - {UNLABELED})
     names = find_names_file(root, names)
     labels = read_labels_by_id(classes, names)
     index = {name: label for label, name in enumerate(classes)}
@@ -66,6 +68,10 @@ def open_folder(root: Path, names: Path | None, progress: ProgressCallback, trai
                 inventory.note_unread(f"{top.name}/")
                 continue
             for name in list_subfolders(top):
+                if name == UNLABELED:
+                    for id in list_class_images(root, top / name, inventory):
+                        inventory.leave_out(WITHOUT_LABEL, id)
+                    continue
                 if name not in index:
                     raise BadInput(f"{top / name}: no such class in {train[0]}", "move or remove it")
                 yield from (Entry(id, index[name], held) for id in list_class_images(root, top / name, inventory))

@@ -26,7 +26,11 @@ UsageError: type[Exception] = typer.BadParameter.__mro__[
 ]  # click's base of all usage errors, which typer does not export
 
 Data = Annotated[
-    Path, typer.Argument(help="a folder per class, ILSVRC-2012's tars, Kaggle's folders, parquet, or WebDataset tars")
+    Path,
+    typer.Argument(
+        help="a folder per class, ILSVRC's tars or folders, parquet, WebDataset tars, or images with metadata.csv or "
+        "labels.json"
+    ),
 ]
 Words = Annotated[
     Path | None,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tencrop.common.errors import BadInput
-from tencrop.dataset.account import Inventory
+from tencrop.dataset.account import Account, Inventory
 from tencrop.dataset.folder import list_class_images
 from tencrop.dataset.layouts import open_source
 from tencrop.dataset.source import Entry, Source
@@ -140,6 +140,17 @@ def test_folders_of_other_programs_hold_no_images(tmp_path: Path, name: str) -> 
     folder = open_source(files(tmp_path, "train/ant/1.jpg", "val/ant/2.jpg", *places))
     assert [entry.id for entry in folder.entries] == ["train/ant/1.jpg", "val/ant/2.jpg"]
     assert folder.inventory.groups["passed_over"].names == {f"{name}/": 4}
+
+
+def test_fiftyones_folder_of_unlabeled_images_is_no_class(tmp_path: Path) -> None:
+    folder = open_source(files(tmp_path, "ant/1.jpg", "bee/2.jpg", "_unlabeled/3.jpg", "_unlabeled/x.txt"))
+    assert [label.id for label in folder.labels] == ["ant", "bee"]
+    account = Account.close(folder.inventory, len(folder.entries), ())
+    assert account.format() == [
+        "4 seen: 2 taken",
+        "  1 passed over by name: .txt",
+        "  1 without a label: _unlabeled/3.jpg",
+    ]
 
 
 def test_read_gives_the_files_bytes(tmp_path: Path) -> None:

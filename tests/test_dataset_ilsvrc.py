@@ -216,6 +216,7 @@ def test_the_challenge_of_2010_is_read_with_its_validation_images(tmp_path: Path
     source = open_source(ilsvrc_2010(tmp_path))
     assert source.labels == LABELS
     assert read_by_threads(source) == expected_2010("train", "val")
+    assert Account.close(source.inventory, len(source.entries), ()).seen == 17
     assert source.inventory.groups["not_read"].names == {"ILSVRC2010_images_test.tar": 1}
     assert read_by_threads(open_source(tmp_path, training=False)) == expected_2010("val")
 

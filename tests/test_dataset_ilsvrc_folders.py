@@ -18,6 +18,7 @@ from archives import (
 )
 
 from tencrop.common.errors import BadInput
+from tencrop.dataset.account import Account
 from tencrop.dataset.class_names import BESIDE
 from tencrop.dataset.ilsvrc_folders import KAGGLE, SOLUTION
 from tencrop.dataset.layouts import open_source
@@ -182,6 +183,7 @@ def test_a_flat_folder_beside_the_file_of_its_classes_is_read(tmp_path: Path, tr
     write(tmp_path / BESIDE[1], "".join(f"{label.id} {label.name}\n" for label in LABELS))
     source = open_source(tmp_path)
     assert source.labels == LABELS
+    assert Account.close(source.inventory, len(source.entries), ()).seen == (17 if train else 5)
     assert read_by_threads(source) == {
         id.removeprefix(f"{KAGGLE}/"): found for id, found in expected(train=train).items()
     }
