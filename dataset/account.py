@@ -43,7 +43,8 @@ class Group:
 
     def format(self) -> str:
         """The number and the most frequent names."""
-        shown = [name if times == 1 else f"{times} x {name}" for name, times in self.names.most_common(SHOWN)]
+        frequent = sorted(self.names.items(), key=lambda item: (-item[1], item[0]))[:SHOWN]
+        shown = [name if times == 1 else f"{times} x {name}" for name, times in frequent]
         more = ["..."] if len(self.names) > SHOWN else []
         return ", ".join(shown + more)
 

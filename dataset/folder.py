@@ -8,9 +8,10 @@ from pathlib import Path
 from tencrop.common.errors import BadInput
 from tencrop.dataset.account import PASSED_OVER, WITHOUT_LABEL, Group, Inventory, name_kind
 from tencrop.dataset.class_names import find_names_file, read_labels_by_id
-from tencrop.dataset.source import SUFFIXES, Entries, Entry, ProgressCallback, is_image
+from tencrop.dataset.source import Entries, Entry, ProgressCallback, is_image
 from tencrop.dataset.split_folders import find_tops
-from tencrop.dataset.walk import check_link, is_broken_link, is_shown, list_subfolders, walk
+from tencrop.dataset.walk import check_link, holds_images, is_broken_link, is_shown, list_subfolders, walk
+from tencrop.dataset.wrong_layout import refuse_class, refuse_folder
 from tencrop.images.errors import ImageMissing
 from tencrop.images.limits import read_image_file
 from tencrop.model.contract import Label
@@ -53,9 +54,11 @@ def open_folder(root: Path, names: Path | None, progress: ProgressCallback, trai
     tops = find_tops(root, inventory)
     for top in tops:
         if not list_subfolders(top):
-            raise BadInput(f"{top}: holds no class folders", f"expected {top}/<class>/<image>")
+            raise refuse_folder(top)
     train = [top for top, held in tops.items() if not held]
     classes = sorted({name for top in train or tops for name in list_subfolders(top)} - {UNLABELED})
+    if root in tops:
+        _check_depth(root, classes)
     names = find_names_file(root, names)
     labels = read_labels_by_id(classes, names)
     index = {name: label for label, name in enumerate(classes)}
@@ -77,6 +80,13 @@ def open_folder(root: Path, names: Path | None, progress: ProgressCallback, trai
                 yield from (Entry(id, index[name], held) for id in list_class_images(root, top / name, inventory))
 
     return Folder(root, labels, Entries.collect(root, iter_entries(), progress), inventory)
+
+
+def _check_depth(root: Path, classes: list[str]) -> None:
+    """Raise BadInput where there is one class folder, which holds folders and no image: these may be the classes."""
+    only = root / classes[0] if len(classes) == 1 else None
+    if only and list_subfolders(only) and not holds_images(only):
+        raise BadInput(f"{root}: holds one class folder, {only.name}, with folders in it", f"name {only} instead")
 
 
 def _count_loose_files(folder: Path, inventory: Inventory, names: Path | None) -> None:
@@ -109,11 +119,7 @@ def list_class_images(root: Path, folder: Path, inventory: Inventory) -> list[st
                 others.add(name_kind(name))
                 inventory.leave_out(PASSED_OVER, name_kind(name))
     if not found:
-        raise BadInput(
-            f"{folder}: a class without an image (it holds {others.format() or 'no file'})",
-            f"add images ({' '.join(sorted(SUFFIXES))}), move the folder elsewhere, or name the folder whose folders "
-            "are the classes",
-        )
+        raise refuse_class(folder, others)
     unwritable = next((id for id in found if not _is_text(id)), None)
     if unwritable:
         raise BadInput(f"{root}: the name {unwritable!a} is not UTF-8 text", "rename it")

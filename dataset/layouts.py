@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from tencrop.common.errors import BadInput
-from tencrop.dataset.account import Inventory
 from tencrop.dataset.fiftyone import find_fiftyone
 from tencrop.dataset.folder import open_folder
 from tencrop.dataset.hub_metadata import find_metadata
@@ -11,13 +10,17 @@ from tencrop.dataset.ilsvrc import find_challenge, open_ilsvrc
 from tencrop.dataset.ilsvrc_folders import find_unpacked, open_unpacked
 from tencrop.dataset.list_file import open_list
 from tencrop.dataset.listed import open_listed
+from tencrop.dataset.names_file import WNID
 from tencrop.dataset.parquet import open_parquet
+from tencrop.dataset.prepared_store import DOCUMENT
 from tencrop.dataset.source import NoImages, ProgressCallback, Source, ignore_progress
 from tencrop.dataset.source_options import SourceOptions
-from tencrop.dataset.walk import walk
+from tencrop.dataset.walk import holds_images, list_subfolders
 from tencrop.dataset.webdataset import find_webdataset_tars, open_webdataset
+from tencrop.dataset.wrong_layout import refuse_file
 
 DEFAULTS = SourceOptions()
+DEPTH = 3  # folders between DATA and a parquet file, as in data/default/train/0000.parquet
 
 
 def open_source(
@@ -32,6 +35,8 @@ def open_source(
     have labels. Raises BadInput where the folder has none of the layouts, or a damaged one, and where an option is
     given that its layout does not read.
     """
+    if root.is_file():
+        raise refuse_file(root)
     if not root.is_dir():
         raise BadInput(
             f"{root}: no such folder",
@@ -49,22 +54,34 @@ def _open(root: Path, options: SourceOptions, progress: ProgressCallback, traini
     if options.list:
         options.check_read(root, "the images of a list", "list")
         return open_listed(root, [open_list(root, options.list)], options.names, progress, training)
+    if (root / DOCUMENT).is_file():
+        raise BadInput(f"{root}: a data set that is prepared already", "name the one that it was made of")
+    folders, hold_images = _find_folders(root)
     challenge = find_challenge(root)
-    if challenge:
+    originals = challenge.list_tars(root) if challenge else []
+    if challenge and (len(originals) > 1 or not hold_images):
         options.check_read(root, f"files of {challenge.name}")
-        return open_ilsvrc(root, challenge, options.names, progress, training)
+        source: Source = open_ilsvrc(root, challenge, options.names, progress, training)
+        return _pass_over_folders(source, [*originals, *challenge.devkits])
     unpacked = find_unpacked(root)
     if unpacked:
         options.check_read(root, f"folders of {unpacked.challenge.name}")
         return open_unpacked(root, unpacked, options.names, progress, training)
-    parquet = _find_parquet_files(root)
+    parquet = _find_parquet_files(root, folders, hold_images and not options.image_root)
     if parquet:
         options.check_read(root, "parquet files", "config", "image_root", "image_column", "label_column")
-        return open_parquet(root, parquet, options, progress, training)
-    tars = find_webdataset_tars(root)
+        source = open_parquet(root, parquet, options, progress, training)
+        return source if options.image_root else _pass_over_folders(source, parquet)
+    tars = [] if hold_images else find_webdataset_tars(root)
+    packed = next((tar for tar in tars if WNID.fullmatch(Path(tar).stem)), None)
+    if packed:
+        raise BadInput(
+            f"{root}: holds a tar of each class, such as {packed}",
+            "unpack each into a folder of its name, or name the folder of the tar that they were in",
+        )
     if tars:
         options.check_read(root, "WebDataset tars")
-        return open_webdataset(root, tars, options.names, progress, training)
+        return _pass_over_folders(open_webdataset(root, tars, options.names, progress, training), tars)
     options.check_read(root, "no parquet files")
     lists = find_metadata(root) or find_fiftyone(root)
     if lists:
@@ -72,12 +89,38 @@ def _open(root: Path, options: SourceOptions, progress: ProgressCallback, traini
     return open_folder(root, options.names, progress, training)
 
 
-def _find_parquet_files(root: Path) -> list[str]:
-    """List the paths below `root`, without hidden folders and files."""
-    found = []
-    for place, files in walk(root, Inventory()):
-        inside = place.relative_to(root)
-        found += [
-            (inside / name).as_posix() for name in files if name.endswith(".parquet") and not name.startswith(".")
-        ]
-    return found
+def _find_folders(root: Path, depth: int = DEPTH) -> tuple[list[Path], bool]:
+    """Find the folders below `root`, `depth` levels deep, that hold no image; tell whether any holds one.
+
+    What holds an image is a class folder, and is not looked into.
+    """
+    found, hold_images = [], False
+    for name in list_subfolders(root):
+        if holds_images(root / name):
+            hold_images = True
+        else:
+            deeper, images_deeper = _find_folders(root / name, depth - 1) if depth > 1 else ([], False)
+            found += [root / name, *deeper]
+            hold_images |= images_deeper
+    return found, hold_images
+
+
+def _find_parquet_files(root: Path, folders: list[Path], beside_images: bool) -> list[str]:
+    """List the paths below `root` of the parquet files in it and in `folders`.
+
+    Beside folders that hold images they count only where one lies at the top or in data/: a report among class folders
+    holds one, too.
+    """
+    found = [path for place in (root, *folders) for path in place.glob("[!.]*.parquet") if not path.is_dir()]
+    if beside_images and not any(path.parent in (root, root / "data") for path in found):
+        return []
+    return sorted(path.relative_to(root).as_posix() for path in found)
+
+
+def _pass_over_folders(source: Source, files: list[str]) -> Source:
+    """Count the folders at the top that hold none of the data set's files."""
+    used = {file.partition("/")[0] for file in files}
+    for name in list_subfolders(source.root):
+        if name not in used:
+            source.inventory.pass_over(f"{name}/")
+    return source

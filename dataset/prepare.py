@@ -96,7 +96,8 @@ def _check_classes(source: Source, held: np.ndarray) -> None:
     """Raise BadInput where there are fewer than two classes, or where a class has no training image."""
     if len(source.labels) < 2:
         raise BadInput(
-            f"{source.root}: holds one class, {source.labels[0].id!r}", "name the folder whose folders are the classes"
+            f"{source.root}: all its images are of one class, {source.labels[0].id!r}",
+            "a training takes two or more: a folder per class, as DATA/<class>/<image>, or --list FILE",
         )
     if held.all():
         raise BadInput(

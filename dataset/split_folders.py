@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tencrop.dataset.account import Inventory
-from tencrop.dataset.source import is_image
 from tencrop.dataset.split_from_path import (
     WORDS,
     check_distinct,
@@ -13,7 +12,7 @@ from tencrop.dataset.split_from_path import (
     find_word,
     remove_words,
 )
-from tencrop.dataset.walk import list_subfolders
+from tencrop.dataset.walk import holds_images, list_subfolders
 
 
 def find_tops(root: Path, inventory: Inventory) -> dict[Path, bool]:
@@ -39,11 +38,6 @@ def find_tops(root: Path, inventory: Inventory) -> dict[Path, bool]:
         if name not in wanted:
             inventory.note_unread(f"{name}/")
     return {root / name: splits[name] == held for name in wanted}
-
-
-def holds_images(folder: Path) -> bool:
-    """Return whether an image lies in the folder itself."""
-    return any(is_image(path.name) and not path.is_dir() for path in folder.iterdir())
 
 
 def _are_alike(words: Mapping[str, str | None]) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tencrop.common.errors import BadInput
 from tencrop.dataset.account import Inventory
+from tencrop.dataset.source import is_image
 
 FOREIGN = frozenset(  # folders of file systems, disks and archives, in lower case
     [
@@ -52,6 +53,12 @@ def walk(top: Path, inventory: Inventory) -> Iterator[tuple[Path, list[str]]]:
 def list_subfolders(folder: Path) -> list[str]:
     """List the names of the folders in a folder, sorted, without hidden and system folders."""
     return sorted(p.name for p in folder.iterdir() if is_shown(p.name) and p.is_dir())
+
+
+def holds_images(folder: Path) -> bool:
+    """Return whether an image lies in the folder itself."""
+    with os.scandir(folder) as entries:
+        return any(is_image(entry.name) and not entry.is_dir() for entry in entries)
 
 
 def is_shown(name: str) -> bool:

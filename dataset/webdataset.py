@@ -81,13 +81,13 @@ def open_webdataset(
 def find_webdataset_tars(root: Path) -> list[str]:
     """List the paths below `root` of the tars in it, and in its folders, sorted.
 
-    The folders are searched only where all of them are named after splits and hold no folders. Beside other folders a
-    compressed tar is no shard: it is what they were unpacked from.
+    The folders are searched only where one of them is named after a split. Beside other folders a compressed tar is no
+    shard: it is what they were unpacked from.
     """
     folders = list_subfolders(root)
-    splits = all(find_word(name) and not list_subfolders(root / name) for name in folders)
+    splits = any(map(find_word, folders))
     places = [root, *(root / name for name in folders if splits)]
-    suffixes = (PLAIN, *CODECS) if splits else (PLAIN,)
+    suffixes = (PLAIN, *CODECS) if splits or not folders else (PLAIN,)
     found = [path for place in places for path in place.iterdir() if path.name.endswith(suffixes)]
     shown = (path for path in found if not path.name.startswith(".") and DEVKIT not in path.name)
     return sorted(path.relative_to(root).as_posix() for path in shown)

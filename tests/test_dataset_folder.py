@@ -181,7 +181,7 @@ def test_a_missing_folder_is_bad_input(tmp_path: Path) -> None:
 
 
 def test_a_file_instead_of_a_folder_is_bad_input(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"a\.jpg: no such folder"):
+    with pytest.raises(BadInput, match=r"a\.jpg: is a file, and a data set is a folder"):
         open_source(files(tmp_path, "a.jpg") / "a.jpg")
 
 
@@ -194,7 +194,7 @@ def test_a_class_without_an_image_is_bad_input_naming_it(tmp_path: Path) -> None
     with pytest.raises(BadInput, match=r"b: a class without an image \(it holds 2 x \.heic, \.txt\).*\.jpeg.*"):
         open_source(files(tmp_path, "a/1.jpg", "b/notes.txt", "b/1.heic", "b/deep/2.HEIC"))
     (tmp_path / "0").mkdir()
-    with pytest.raises(BadInput, match=r"0: a class without an image \(it holds no file\)"):
+    with pytest.raises(BadInput, match=r"0: a class without an image \(it is empty\)"):
         open_source(tmp_path)
 
 

@@ -10,6 +10,7 @@ from archives import ilsvrc, jpeg, tar
 from tencrop.common.errors import BadInput
 from tencrop.dataset.folder import Folder
 from tencrop.dataset.layouts import open_source
+from tencrop.dataset.source_options import SourceOptions
 from tencrop.dataset.tar import Tars
 
 
@@ -87,13 +88,62 @@ def test_training_images_alone_are_always_listed(layout: str, tmp_path: Path) ->
     assert len(open_source(tmp_path, training=False).entries) == len(open_source(tmp_path).entries) > 0
 
 
-def test_an_empty_folder_is_bad_input(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="holds no class folders"):
+def write(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(jpeg(1))
+    return root
+
+
+@pytest.mark.parametrize("top", ["", "train/"])
+@pytest.mark.parametrize("place", ["ant/x.parquet", "ant/x.tar", "data/x.parquet", "data/x.tar", "ant/deep/x.parquet"])
+def test_a_stray_file_in_a_class_folder_decides_nothing(tmp_path: Path, top: str, place: str) -> None:
+    write(tmp_path, f"{top}ant/1.jpg", f"{top}data/1.jpg", f"{top}{place}")
+    source = open_source(tmp_path)
+    assert [entry.id for entry in source.entries] == [f"{top}ant/1.jpg", f"{top}data/1.jpg"]
+    assert source.inventory.groups["passed_over"].names == {Path(place).suffix: 1}
+
+
+@pytest.mark.parametrize("name", ["x.tar", "x.tar.gz", "ILSVRC2012_img_val.tar", "train/x.tar", "train/x.parquet"])
+def test_a_stray_file_beside_class_folders_decides_nothing(tmp_path: Path, name: str) -> None:
+    write(tmp_path, "train/ant/1.jpg", "val/ant/1.jpg", name)
+    source = open_source(tmp_path)
+    assert [entry.id for entry in source.entries] == ["train/ant/1.jpg", "val/ant/1.jpg"]
+    assert source.inventory.groups["passed_over"].names == {Path(name).suffix: 1}
+
+
+def test_a_report_among_class_folders_is_bad_input_and_no_data_set(tmp_path: Path) -> None:
+    write(tmp_path, "ant/1.jpg", "bee/1.jpg", "report/predictions.parquet", "report/summary.json")
+    with pytest.raises(BadInput, match=r"report: a class without an image \(it holds \.(parquet|json), .*move it"):
         open_source(tmp_path)
 
 
-def test_parquet_that_lies_deep_is_found(tmp_path: Path) -> None:
-    (tmp_path / "default" / "train").mkdir(parents=True)
-    (tmp_path / "default" / "train" / "0000.parquet").write_bytes(b"damaged")
-    with pytest.raises(BadInput, match=r"0000\.parquet: not parquet"):
-        open_source(tmp_path)
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("x.parquet", "ant/1.jpg"),
+        ("data/x.parquet", "assets/1.jpg"),
+        ("data/default/train/0000.parquet",),
+        ("default/train/0000.parquet",),
+        ("train.parquet/part-0.snappy.parquet",),
+    ],
+    ids=" ".join,
+)
+def test_parquet_decides_at_the_top_in_data_and_deeper_where_no_folder_holds_images(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    with pytest.raises(BadInput, match=r"\.parquet: (not|cannot|is)"):
+        open_source(write(tmp_path, *names))
+
+
+def test_parquet_of_paths_may_lie_beside_its_images(tmp_path: Path) -> None:
+    root = write(tmp_path, "tables/x.parquet", "images/1.jpg")
+    with pytest.raises(BadInput, match=r"tables/x\.parquet: (not|cannot|is)"):
+        open_source(root, SourceOptions(image_root=root))
+
+
+def test_folders_beside_tars_are_told(tmp_path: Path) -> None:
+    (tmp_path / "x.tar").write_bytes(tar({"1.jpg": jpeg(1), "1.cls": b"0"}))
+    (tmp_path / "classes.txt").write_text("ant\n")
+    write(tmp_path, "docs/README.md")
+    assert open_source(tmp_path).inventory.groups["passed_over"].names == {"docs/": 1}

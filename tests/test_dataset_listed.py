@@ -326,7 +326,7 @@ def test_fiftyones_labels_are_read_without_an_option(tmp_path: Path) -> None:
         ("data/deep/2.jpg", "cat"),
         ("data/gone", "dog"),
     ]
-    assert account(source) == ["6 seen: 4 taken", "  2 without a label: data/5.jpg, data/3"]
+    assert account(source) == ["6 seen: 4 taken", "  2 without a label: data/3, data/5.jpg"]
 
 
 def test_fiftyones_splits_and_names_without_classes_are_read(tmp_path: Path) -> None:
