@@ -4,7 +4,7 @@ The schema's metadata tells the kind of a column (Image, ClassLabel) under info.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -60,19 +60,23 @@ class Columns(NamedTuple):
     has_texts: bool  # labels are texts; else they are numbers
     words: tuple[str, ...]  # class names by number; empty where the schema has none
 
-    @property
-    def label_type(self) -> pa.DataType:
-        """The type of labels that are read."""
-        return pa.string() if self.has_texts else pa.int32()
-
     def read(self, batch: pa.RecordBatch) -> Rows:
         """Read the paths and labels of some rows. Raises ArrowException where these are damaged, KeyError."""
-        batch.validate(full=True)  # texts are UTF-8
+        batch.validate(full=True)  # offsets are within the buffers, texts are UTF-8
         if self.image.path:
             paths = self.image.split(batch.column(self.image.name)).column("path").cast(pa.string())
         else:
             paths = pa.nulls(len(batch), pa.string())
-        return Rows(paths, batch.column(self.label).cast(self.label_type))
+        return Rows(paths, batch.column(self.label).cast(self._label_type))
+
+    def join(self, parts: Iterable[Rows]) -> Rows:
+        """Copy rows into one, which needs no file that they were mapped from."""
+        empty = Rows(pa.array([], pa.string()), pa.array([], self._label_type))
+        return Rows(*(pa.concat_arrays(arrays) for arrays in zip(empty, *parts, strict=True)))
+
+    @property
+    def _label_type(self) -> pa.DataType:
+        return pa.string() if self.has_texts else pa.int32()
 
 
 class _Kind(NamedTuple):

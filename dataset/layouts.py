@@ -13,6 +13,7 @@ from tencrop.dataset.listed import open_listed
 from tencrop.dataset.names_file import WNID
 from tencrop.dataset.parquet import open_parquet
 from tencrop.dataset.prepared_store import DOCUMENT
+from tencrop.dataset.saved_dataset import find_saved, open_saved
 from tencrop.dataset.source import NoImages, ProgressCallback, Source, ignore_progress
 from tencrop.dataset.source_options import SourceOptions
 from tencrop.dataset.walk import holds_images, list_subfolders
@@ -40,7 +41,7 @@ def open_source(
     if not root.is_dir():
         raise BadInput(
             f"{root}: no such folder",
-            "give one that holds a folder per class, ILSVRC's or WebDataset tars, or parquet files",
+            "give one that holds a folder per class, ILSVRC's or WebDataset tars, or parquet or Arrow files",
         )
     try:
         return _open(root, options, progress, training)
@@ -67,7 +68,12 @@ def _open(root: Path, options: SourceOptions, progress: ProgressCallback, traini
     if unpacked:
         options.check_read(root, f"folders of {unpacked.challenge.name}")
         return open_unpacked(root, unpacked, options.names, progress, training)
-    parquet = _find_parquet_files(root, folders, hold_images and not options.image_root)
+    beside_images = hold_images and not options.image_root
+    saved = find_saved(root, beside_images)
+    if saved:
+        options.check_read(root, "a data set of save_to_disk", "config", "image_root", "image_column", "label_column")
+        return open_saved(root, saved, options, progress, training)
+    parquet = _find_parquet_files(root, folders, beside_images)
     if parquet:
         options.check_read(root, "parquet files", "config", "image_root", "image_column", "label_column")
         source = open_parquet(root, parquet, options, progress, training)
@@ -82,7 +88,7 @@ def _open(root: Path, options: SourceOptions, progress: ProgressCallback, traini
     if tars:
         options.check_read(root, "WebDataset tars")
         return _pass_over_folders(open_webdataset(root, tars, options.names, progress, training), tars)
-    options.check_read(root, "no parquet files")
+    options.check_read(root, "no parquet or Arrow files")
     lists = find_metadata(root) or find_fiftyone(root)
     if lists:
         return open_listed(root, lists, options.names, progress, training)

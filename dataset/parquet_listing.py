@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tencrop.common.errors import BadInput
@@ -27,13 +26,14 @@ def read_listing(opened: pq.ParquetFile, file: Path, columns: Columns) -> Rows:
         _measure_longest(opened, file, columns.image.bytes)
     listed = [part for part in (columns.image.path, columns.label) if part]
     longest = max(_measure_longest(opened, file, part) for part in listed)
-    found, size = [Rows(pa.array([], pa.string()), pa.array([], columns.label_type))], 0
+    found: list[Rows] = []
+    size = 0
     for batch in opened.iter_batches(min(ROWS, max(1, BATCH_BYTES // longest)), columns=listed):
         found.append(columns.read(batch))
         size += found[-1].nbytes
         if size > MAX_LISTING:
             raise BadInput(f"{file}: the paths and labels of its images take more than {MAX_LISTING} bytes")
-    return Rows(*(pa.concat_arrays(arrays) for arrays in zip(*found, strict=True)))
+    return columns.join(found)
 
 
 def count_without_bytes(opened: pq.ParquetFile, file: ImageFile) -> int:

@@ -14,6 +14,7 @@ import pytest
 from archives import jpeg
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.arrow_files import make_table, save
 
 from tencrop.common.errors import BadInput, WorkFailed
 from tencrop.dataset.account import NAMES, REPEATED, Account, Group, Inventory, name_kind
@@ -116,27 +117,29 @@ LABELS: dict[str, tuple[object, ...]] = {"numbers": (-1, 0, 1, None), "texts": (
     st.sampled_from(["train-0", "test-0"]),
     st.sampled_from(sorted(IMAGES)),
     st.sampled_from(sorted(LABELS)),
+    st.sampled_from(["parquet", "Arrow"]),
     st.booleans(),
 )
-def test_the_account_of_any_parquet_adds_up(
-    rows: list[tuple[int, bool, int]], name: str, image: str, labels: str, with_root: bool
+def test_the_account_of_any_table_adds_up(
+    rows: list[tuple[int, bool, int]], name: str, image: str, labels: str, kind: str, with_root: bool
 ) -> None:
     """A row: its label, whether it has bytes, and the number of the file that it names; 3 and 4 are not there."""
     features = {"label": {"names": list(CLASSES), "_type": "ClassLabel"}} if labels == "numbers" else {}
     rows = [(1, True, 0), *rows]
     full = [{"bytes": jpeg(n) if has_bytes else None, "path": f"{n}.jpg"} for _, has_bytes, n in rows]
     values = full if " and " in image else [row[image] for row in full]
-    columns = {"image": pa.array(values, IMAGES[image]), "label": [LABELS[labels][label] for label, _, _ in rows]}
-    metadata = {b"huggingface": json.dumps({"info": {"features": features}}).encode()}
+    table = make_table(pa.array(values, IMAGES[image]), [LABELS[labels][label] for label, _, _ in rows], features)
     with TemporaryDirectory() as scratch:
         root = Path(scratch)
         for number in range(3):
             write(root / "photos" / f"{number}.jpg", jpeg(number))
-        file = root / "tables" / f"{name}.parquet"
-        file.parent.mkdir()
-        pq.write_table(pa.table(columns).replace_schema_metadata(metadata), file, row_group_size=3)
+        if kind == "Arrow":
+            save(root / "tables" / name, table)
+        else:
+            (root / "tables").mkdir()
+            pq.write_table(table, root / "tables" / f"{name}.parquet", row_group_size=3)
         try:
-            source = open_source(file.parent, SourceOptions(image_root=root / "photos" if with_root else None))
+            source = open_source(root / "tables", SourceOptions(image_root=root / "photos" if with_root else None))
         except BadInput:
             return
         found = []

@@ -29,7 +29,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(("name", "value"), OPTIONS)
 def test_class_folders_read_no_option_of_parquet_files(folder: Path, name: str, value: Any) -> None:
     option = name.replace("_", "-")
-    with pytest.raises(BadInput, match=rf"^--{option}: does not apply to .* no parquet files; leave the option out$"):
+    with pytest.raises(BadInput, match=rf"^--{option}: does not apply to .* no parquet or Arrow files; leave "):
         open_source(folder, replace(SourceOptions(), **{name: value}))
 
 
