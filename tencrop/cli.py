@@ -45,13 +45,13 @@ ListFile = Annotated[
     ),
 ]
 Config = Annotated[
-    str | None, typer.Option(metavar="NAME", help="one of several configurations of parquet files in DATA")
+    str | None, typer.Option(metavar="NAME", help="one of several configurations of parquet or Arrow files in DATA")
 ]
 ImageRoot = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="folder of the image files that parquet rows without bytes name")
+    Path | None, typer.Option(metavar="DIR", help="folder of the image files that rows without bytes name")
 ]
-ImageColumn = Annotated[str | None, typer.Option(metavar="NAME", help="column of the images in parquet files")]
-LabelColumn = Annotated[str | None, typer.Option(metavar="NAME", help="column of the labels in parquet files")]
+ImageColumn = Annotated[str | None, typer.Option(metavar="NAME", help="column of the images in parquet or Arrow files")]
+LabelColumn = Annotated[str | None, typer.Option(metavar="NAME", help="column of the labels in parquet or Arrow files")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
 EngineChoice = Annotated[str, typer.Option(help="auto, onnxruntime, tensorrt or openvino")]
 PrecisionChoice = Annotated[
