@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from support.arrow_files import make_table, save
 
 from tencrop.common.errors import BadInput, WorkFailed
-from tencrop.dataset.account import NAMES, REPEATED, Account, Group, Inventory, name_kind
+from tencrop.dataset.account import NAMES, NOT_READ, REPEATED, WITHOUT_LABEL, Account, Group, Inventory, name_kind
 from tencrop.dataset.layouts import open_source
 from tencrop.dataset.prepare import prepare
 from tencrop.dataset.source import Source
@@ -26,8 +26,12 @@ from tencrop.images.errors import ImageMissing
 
 CLASSES = ("ant", "bee")
 EXAMPLES = settings(max_examples=40, deadline=None)
-FILE = st.sampled_from(["1.jpg", "2.JPEG", "3.png", ".4.jpg", "._1.jpg", "notes.txt", "README", "5.heic", "Thumbs.db"])
-FOLDER = st.sampled_from(["", "deep/", ".cache/", "lost+found/", "deep/.git/"])
+FILE = st.sampled_from(
+    ["1.jpg", "2.JPEG", "3.png", ".4.jpg", "._1.jpg", "notes.txt", "README", "5.heic", "Thumbs.db", "6.JFIF", "x.tar"]
+)
+FOREIGN = ["lost+found", "__MACOSX", "@eaDir"]
+FOLDER = st.sampled_from(["", "deep/", ".cache/", "deep/.git/", *(f"{name}/ant/" for name in FOREIGN)])
+TOP = st.sampled_from(["", "ant/", "bee/", "train/ant/", "val/ant/", "dev/bee/", "x/", "test/"])
 CONTENT = st.sampled_from([b"", b"no image", jpeg(1), jpeg(2), None])  # None: a link to nothing
 
 
@@ -45,16 +49,12 @@ def check_sum(document: dict[str, object]) -> None:
 
 
 @EXAMPLES
-@given(
-    st.dictionaries(
-        st.tuples(st.sampled_from(["", "ant/", "bee/", "train/ant/", "val/ant/", "@x/"]), FOLDER, FILE), CONTENT
-    )
-)
-def test_the_account_of_any_folders_adds_up(files: dict[tuple[str, str, str], bytes | None]) -> None:
+@given(st.sampled_from(["", "train/", "img_dev/"]), st.dictionaries(st.tuples(TOP, FOLDER, FILE), CONTENT))
+def test_the_account_of_any_folders_adds_up(top: str, files: dict[tuple[str, str, str], bytes | None]) -> None:
     with TemporaryDirectory() as scratch:
         root = Path(scratch)
         for name in CLASSES:
-            write(root / name / "always.jpg", jpeg(0))
+            write(root / top / name / "always.jpg", jpeg(0))
         for path, content in files.items():
             write(root / "".join(path), content)
         try:
@@ -62,9 +62,18 @@ def test_the_account_of_any_folders_adds_up(files: dict[tuple[str, str, str], by
         except BadInput:
             return  # refused as a whole
         account = close(source)
-        images = [path for path in root.rglob("*") if os.path.isfile(path) or path.is_symlink()]
-        assert len(source.entries) == account.taken <= len(images)
         check_sum(account.to_json())
+        unread = tuple(account.groups[NOT_READ].names) if account.count(NOT_READ) else ()
+        images = [name for name in list_visible_images(root) if not name.startswith(unread)]
+        assert len(source.entries) == account.taken == len(images) - account.count(WITHOUT_LABEL)
+        assert {entry.id for entry in source.entries} <= set(images)
+
+
+def list_visible_images(root: Path) -> list[str]:
+    """The paths of all images that are in no folder of another program, links to nothing included."""
+    names = [path.relative_to(root) for path in root.rglob("*") if os.path.isfile(path) or path.is_symlink()]
+    shown = [name for name in names if not any(part.startswith(".") or part in FOREIGN for part in name.parts)]
+    return [name.as_posix() for name in shown if name.suffix.lower() in (".jpg", ".jpeg", ".png", ".jfif")]
 
 
 def write(path: Path, content: bytes | None) -> None:
