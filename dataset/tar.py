@@ -13,6 +13,7 @@ from tencrop.common.errors import BadInput
 from tencrop.dataset.account import Inventory
 from tencrop.dataset.source import Entries, Entry
 from tencrop.dataset.tar_opener import TarOpener
+from tencrop.dataset.walk import is_shown
 from tencrop.images.errors import ImageMissing
 from tencrop.images.limits import check_bytes
 from tencrop.model.contract import Label
@@ -79,8 +80,9 @@ def iter_members(
                     files[name] = Member(name, window.start + info.offset_data, info.size)
                 if is_link:
                     links[name] = _find_target(info)
-                if _is_hidden(name) or not (is_file or is_link):
-                    inventory.pass_over(name)
+                hidden = _find_hidden(name)
+                if hidden or not (is_file or is_link):
+                    inventory.pass_over(hidden or name)
                 elif is_file:
                     yield files[name]
     except (tarfile.TarError, UnicodeError, ValueError, OverflowError) as error:
@@ -88,7 +90,7 @@ def iter_members(
     except OSError as error:
         raise BadInput(f"{where}: cannot be read ({error.strerror})") from None
     for name in links:
-        if not _is_hidden(name):
+        if not _find_hidden(name):
             target = _follow(name, files, links)
             yield target._replace(name=name) if target else Member(name, 0, MISSING)
 
@@ -110,8 +112,11 @@ def _as_text(name: str) -> str:
     return name.encode(errors="surrogateescape").decode(errors="backslashreplace").removeprefix("./")
 
 
-def _is_hidden(name: str) -> bool:
-    return name.rpartition("/")[2].startswith(".")
+def _find_hidden(name: str) -> str:
+    """Find the part of a name that hides a member: its own name, or a folder of another program; empty without one."""
+    *folders, base = name.split("/")
+    hidden = (f"{folder}/" for folder in folders if folder not in (".", "..") and not is_shown(folder))
+    return next(hidden, base if base.startswith(".") else "")
 
 
 def _find_target(link: tarfile.TarInfo) -> str:
