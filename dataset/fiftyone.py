@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from tencrop.common.errors import BadInput, one_line
-from tencrop.dataset.label_list import LabelList, Row, list_split_folders
+from tencrop.dataset.label_list import LabelList, Row
 from tencrop.dataset.list_file import open_text
+from tencrop.dataset.split_folders import list_split_folders
 
 LABELS, DATA = "labels.json", "data"
 EXPECTED = 'expected {"classes": [...], "labels": {"000001": 0, ...}}'

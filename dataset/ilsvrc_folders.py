@@ -17,9 +17,10 @@ from tencrop.dataset.class_names import are_numbers, find_names_file, read_label
 from tencrop.dataset.devkit import find_devkit, read_devkit
 from tencrop.dataset.folder import Folder, list_class_images
 from tencrop.dataset.ilsvrc import CHALLENGES, Challenge, HeldTar
-from tencrop.dataset.label_list import list_split_folders, read_labels
+from tencrop.dataset.label_list import read_labels
 from tencrop.dataset.list_file import open_list, open_text
 from tencrop.dataset.source import Entries, Entry, ProgressCallback
+from tencrop.dataset.split_folders import list_split_folders
 from tencrop.dataset.walk import list_subfolders
 from tencrop.model.contract import Label
 
@@ -36,6 +37,11 @@ class Unpacked(NamedTuple):
     train: Path | None
     held: Path | None
     others: Sequence[Path]
+
+    def list_folders(self, root: Path) -> list[str]:
+        """List the paths of the folders below `root`."""
+        folders = (self.train, self.held, *self.others)
+        return [folder.relative_to(root).as_posix() for folder in folders if folder]
 
 
 class Truth(NamedTuple):

@@ -9,8 +9,7 @@ from typing import NamedTuple
 
 from tencrop.common.errors import BadInput
 from tencrop.dataset.account import Inventory
-from tencrop.dataset.split_from_path import WORDS, Split, find_word
-from tencrop.dataset.walk import list_subfolders
+from tencrop.dataset.split_from_path import Split
 
 
 class Row(NamedTuple):
@@ -62,9 +61,3 @@ def read_labels(root: Path, source: LabelList, inventory: Inventory) -> dict[str
                 "remove one of the lines",
             )
     return labels
-
-
-def list_split_folders(root: Path) -> list[tuple[Path, Split]]:
-    """List the folders of the root that are named after splits, and their splits."""
-    words = {name: find_word(name) for name in list_subfolders(root)}
-    return [(root / name, WORDS[word]) for name, word in words.items() if word]

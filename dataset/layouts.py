@@ -67,7 +67,8 @@ def _open(root: Path, options: SourceOptions, progress: ProgressCallback, traini
     unpacked = find_unpacked(root)
     if unpacked:
         options.check_read(root, f"folders of {unpacked.challenge.name}")
-        return open_unpacked(root, unpacked, options.names, progress, training)
+        source = open_unpacked(root, unpacked, options.names, progress, training)
+        return _pass_over_folders(source, [*unpacked.list_folders(root), *unpacked.challenge.devkits])
     beside_images = hold_images and not options.image_root
     saved = find_saved(root, beside_images)
     if saved:

@@ -27,8 +27,7 @@ def open_list(root: Path, file: Path) -> LabelList:
 def _iter_rows(file: Path) -> Iterator[Row]:
     """Read a .csv with quotes, or a text whose labels follow the last tab of a line, or else its last space.
 
-    A first line that names columns is left out, and so is one whose path has no suffix of an image while the second's
-    has one. Raises BadInput.
+    A first line that names columns is left out. Raises BadInput, also where it may name columns that are unknown.
     """
     with open_text(file) as lines:
         records = _iter_csv(lines) if file.suffix.lower() == ".csv" else _iter_text(lines)
@@ -36,21 +35,26 @@ def _iter_rows(file: Path) -> Iterator[Row]:
         if not start:
             raise BadInput(f"{file}: is empty", EXPECTED)
         header = start[0][1]
-        columns = find_columns(file, header, PATHS)
+        columns = _find_columns(file, header)
         path, label = columns or (0, 1)
-        for number, fields in chain(start[1:] if columns or _is_header(start) else start, records):
+        if not columns and len(start) == 2 and not is_image(header[0]) and is_image(start[1][1][0]):
+            raise BadInput(
+                f"{file}: line 1 is {one_line(' '.join(header))!r}, no image as in line 2, and no header that is known",
+                "call the columns path and label",
+            )
+        for number, fields in chain(start[1:] if columns else start, records):
             if len(fields) != (len(header) if columns else 2) or not fields[path]:
                 raise BadInput(f"{file}: line {number} is {one_line(' '.join(fields))!r}, no path and label", EXPECTED)
             yield Row(fields[path], fields[label].strip())
 
 
-def find_columns(file: Path, header: Sequence[str], paths: Sequence[str]) -> tuple[int, int] | None:
-    """Find the columns of paths and labels in a header; None where no column has one of the names `paths`.
+def _find_columns(file: Path, header: Sequence[str]) -> tuple[int, int] | None:
+    """Find the columns of paths and labels in a header; None where no column has one of the names PATHS.
 
     The column of labels is called label, or is the only other one. Raises BadInput where there is none.
     """
     names = [name.strip().lower() for name in header]
-    path = next((names.index(name) for name in paths if name in names), None)
+    path = next((names.index(name) for name in PATHS if name in names), None)
     if path is None:
         return None
     if LABEL in names:
@@ -61,11 +65,6 @@ def find_columns(file: Path, header: Sequence[str], paths: Sequence[str]) -> tup
     raise BadInput(
         f"{file}: has the columns {shown}, and none is called {LABEL}", f"call the column of classes {LABEL}"
     )
-
-
-def _is_header(start: Sequence[Record]) -> bool:
-    """Return whether the first of two records names no image, but the second does."""
-    return len(start) == 2 and not is_image(start[0][1][0]) and is_image(start[1][1][0])
 
 
 @contextmanager

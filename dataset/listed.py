@@ -87,7 +87,7 @@ def open_listed(
 
 
 def _split(root: Path, source: LabelList, labels: dict[str, str]) -> list[_Part]:
-    """Split the images of a list by the folders with which all paths begin, where these are named after splits.
+    """Split the images of a list by the folders with which all paths begin, where these are there, named after splits.
 
     Raises BadInput where some of them are named after several splits, and others after none.
     """
@@ -96,7 +96,7 @@ def _split(root: Path, source: LabelList, labels: dict[str, str]) -> list[_Part]
     splits = {top: WORDS[word] for top, word in words.items() if word}
     if len(set(splits.values())) > 1:
         check_known(root, {f"{top}/": word for top, word in words.items()})
-    if source.top != root or splits.keys() != tops:
+    if source.top != root or splits.keys() != tops or not any((root / top).is_dir() for top in tops):
         return [_Part(source, source.top, source.split, labels)]
     grouped: dict[str, dict[str, str]] = {top: {} for top in splits}
     for path, label in labels.items():
@@ -151,7 +151,7 @@ def _match_files(root: Path, part: _Part, own: set[Path | None], inventory: Inve
 def _explain_missing(source: LabelList, missing: Sequence[str]) -> BadInput:
     """The error for a list of which no image is there."""
     first = missing[0]
-    pattern = f"{glob.escape(first)}*"
-    near = next((name for name in list_subfolders(source.base) if any((source.base / name).glob(pattern))), None)
-    advice = f"{source.base / near} has it: name that folder" if near else "name the folder that its paths start from"
+    places = [source.base.parent, *(source.base / name for name in list_subfolders(source.base))]
+    near = next((place for place in places if any(place.glob(f"{glob.escape(first)}*"))), None)
+    advice = f"{near} has it: name that folder" if near else "name the folder that its paths start from"
     return BadInput(f"{source.file}: names {len(missing)} images, none of which is there, such as {first!r}", advice)

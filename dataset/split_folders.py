@@ -6,6 +6,7 @@ from pathlib import Path
 from tencrop.dataset.account import Inventory
 from tencrop.dataset.split_from_path import (
     WORDS,
+    Split,
     check_distinct,
     check_known,
     choose_held_split,
@@ -38,6 +39,12 @@ def find_tops(root: Path, inventory: Inventory) -> dict[Path, bool]:
         if name not in wanted:
             inventory.note_unread(f"{name}/")
     return {root / name: splits[name] == held for name in wanted}
+
+
+def list_split_folders(root: Path) -> list[tuple[Path, Split]]:
+    """List the folders of `root` that are named after splits, and their splits."""
+    words = {name: find_word(name) for name in list_subfolders(root)}
+    return [(root / name, WORDS[word]) for name, word in words.items() if word]
 
 
 def _are_alike(words: Mapping[str, str | None]) -> bool:

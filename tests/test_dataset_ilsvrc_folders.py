@@ -220,6 +220,15 @@ def test_a_flat_folder_alone_is_told_what_it_lacks(tmp_path: Path) -> None:
         open_source(flat(tmp_path))
 
 
+def test_other_folders_beside_a_flat_one_are_told(tmp_path: Path) -> None:
+    unpack(flat(tmp_path))
+    write(tmp_path / "more" / "1.jpg", b"")
+    write(tmp_path / "test" / "ILSVRC2012_test_00000001.JPEG", b"")
+    account = Account.close((source := open_source(tmp_path)).inventory, len(source.entries), ())
+    assert account.groups["passed_over"].names == {"more/": 1}
+    assert account.groups["not_read"].names == {"test/": 1}
+
+
 def test_class_folders_beside_a_devkit_are_class_folders(tmp_path: Path) -> None:
     TRUTHS["devkit"](flat(tmp_path))
     remove(tmp_path / "val")

@@ -62,7 +62,6 @@ FORMS = {
         ",label,Width,FileName\n0,dog,1,a.jpg\n1,cat,2,b c.JPEG\n2,dog,3,deep/d.png\n",
     ),
     "csv of ids": ("L.CSV", "id,breed\na,dog\nb c,cat\ndeep/d,dog\n"),
-    "csv with names of its own": ("l.csv", "Photo,Animal\na.jpg,dog\nb c.JPEG,cat\ndeep/d.png,dog\n"),
 }
 
 
@@ -190,6 +189,7 @@ FAULTS = {
     "csv of three columns": ("l.csv", "a.jpg,1,2\n", r"line 1 is 'a.jpg 1 2', no path and label"),
     "ragged csv": ("l.csv", "path,label\na.jpg,1\nb,1,2\n", r"line 3 is 'b 1 2', no path and label"),
     "unclear column": ("l.csv", "path,a,b\na.jpg,1,2\n", r"has the columns path, a, b, and none is called label"),
+    "unknown header": ("l.csv", "Photo,Animal\na.jpg,dog\n", r"line 1 is 'Photo Animal', no image as in line 2, and"),
     "open quote": ("l.csv", 'path,label\n"a.jpg,1\n', r"l\.csv: cannot be read as text"),
     "no path": ("l.csv", "path,label\n,1\n", r"line 2 is '1', no path and label"),
     "two labels": ("l.txt", "a.jpg dog\n./a.jpg cat\n", r"labels './a.jpg' both 'dog' and 'cat'"),
@@ -211,6 +211,14 @@ def test_a_faulty_list_is_one_line_of_bad_input(root: Path, fault: str) -> None:
     with pytest.raises(BadInput, match=message) as error:
         open_source(root, SourceOptions(list=root.parent / name))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("place", ["data/train", "data/train/deep", "elsewhere"])
+def test_a_list_of_another_folder_is_told_which_it_may_be(tmp_path: Path, place: str) -> None:
+    write(tmp_path, pictures("data/train/1.jpg", "data/train/deep/2.jpg", "elsewhere/3.jpg"))
+    advice = rf"{tmp_path}/data has it: name that folder" if place == "data/train" else "name the folder that its paths"
+    with pytest.raises(BadInput, match=rf"none of which is there, such as 'train/1.jpg'; {advice}"):
+        open_listed(tmp_path / place, "train/1.jpg cat\n")
 
 
 def test_an_id_that_two_files_may_be_is_refused(root: Path) -> None:
