@@ -56,7 +56,10 @@ def read_labels_by_id(ids: Sequence[str], names: Path | None) -> tuple[Label, ..
     if not file.has_ids and len(file.labels) == len(ids) and all(WNID.fullmatch(id) for id in ids):
         return tuple(Label(id, label.name) for id, label in zip(ids, file.labels, strict=True))
     kind = "" if file.has_ids else "; it holds names without ids"
-    raise BadInput(f"{names}: no words for {missing[0]!r} ({len(missing)} of {len(ids)} classes are missing{kind})")
+    raise BadInput(
+        f"{names}: no words for {missing[0]!r} ({len(missing)} of {len(ids)} classes are missing{kind})",
+        "add a line for each class of the data",
+    )
 
 
 def _find_by_name(names: Sequence[str], file: NamesFile) -> tuple[Label, ...]:

@@ -108,7 +108,7 @@ def _number_classes(
         labels = [np.array([number[text] for text in table.texts], np.int32)[table.labels] for table in tables]
         return np.concatenate(labels), classes
     if not (first.columns.words or names):
-        raise BadInput(f"{root}: no class names in the schema", "give the class names in a file with --labels")
+        raise BadInput(f"{root}: no class names in the schema", "give the class names with --labels FILE")
     return np.concatenate([table.labels for table in tables]), read_labels_by_index(first.columns.words, names)
 
 

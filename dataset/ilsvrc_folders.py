@@ -115,7 +115,7 @@ def _read_labels(
     if not ids:
         raise BadInput(
             f"{folders.held}: no class folders are beside it",
-            "unpack the training images, or give the class names in a file",
+            "unpack the training images, or give the class names with --labels FILE",
         )
     words = {} if names else {label.id: label for label in told}
     return tuple(words.get(label.id, label) for label in read_labels_by_id(ids, names))
@@ -150,7 +150,10 @@ def _name_numbers(file: Path, labels: set[str], classes: Sequence[str], names: P
     ids = known if file_of_names and (file_of_names.has_ids or not classes) else list(classes)
     count = max(map(int, labels)) + 1
     if count > len(ids) or (ids != known and count != len(ids)):
-        raise BadInput(f"{file}: numbers {count} classes, {len(ids)} are known", "give the class names in a file")
+        raise BadInput(
+            f"{file}: its labels go up to {count - 1}, and {len(ids)} classes are known",
+            "give the class names, counted from 0, with --labels FILE",
+        )
     return {label: ids[int(label)] for label in labels}
 
 

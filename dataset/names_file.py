@@ -59,8 +59,10 @@ def read_lines(file: Path) -> list[str]:
     """Read the lines of a text that are not blank. Raises BadInput."""
     try:
         return [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{file}: cannot be read as text ({error})") from None
+    except OSError as error:
+        raise BadInput(f"{file}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{file}: cannot be read as text ({error})", EXPECTED) from None
 
 
 def make_ids(names: Sequence[str]) -> tuple[Label, ...]:

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tencrop.common.errors import BadInput, one_line
+from tencrop.common.lfs_pointer import refuse_lfs_pointer
 from tencrop.dataset.account import Inventory
 from tencrop.dataset.hub_columns import choose_columns
 from tencrop.dataset.hub_configs import choose_files
@@ -72,6 +73,7 @@ def _list_rows(file: Path, part: Part, place: int, options: SourceOptions) -> tu
             if part.counted:
                 without_bytes = count_without_bytes(opened, images)
     except (OSError, pa.ArrowException, KeyError, ValueError) as error:
+        refuse_lfs_pointer(file)
         raise BadInput(
             f"{file}: not parquet with labelled images, or damaged ({one_line(error)})",
             "move it away if it does not belong to the data set",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tencrop.common.errors import BadInput
+from tencrop.common.lfs_pointer import refuse_lfs_pointer
 from tencrop.dataset.account import Inventory
 from tencrop.dataset.source import Entries, Entry
 from tencrop.dataset.tar_opener import TarOpener
@@ -86,6 +87,7 @@ def iter_members(
                 elif is_file:
                     yield files[name]
     except (tarfile.TarError, UnicodeError, ValueError, OverflowError) as error:
+        refuse_lfs_pointer(file)
         raise BadInput(f"{where}: not a whole, uncompressed tar ({error})", "fetch it again") from None
     except OSError as error:
         raise BadInput(f"{where}: cannot be read ({error.strerror})") from None

@@ -111,7 +111,7 @@ def _read_labels(root: Path, names: Path | None) -> tuple[Label, ...]:
     if beside is None:
         raise BadInput(
             f"{root}: no file names the classes of its tars",
-            f"give the class names in a file, or one per line in {root / CLASSES[0]}; {UNPACK}",
+            f"give the class names with --labels FILE, or one per line in {root / CLASSES[0]}; {UNPACK}",
         )
     return make_ids(read_lines(beside))
 

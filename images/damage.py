@@ -4,6 +4,7 @@ import re
 
 from PIL import UnidentifiedImageError
 
+from tencrop.common.lfs_pointer import POINTER
 from tencrop.images.errors import ImageError, TruncatedImage, UnsupportedImage
 from tencrop.images.formats import FORMATS, has_known_signature
 from tencrop.images.jpeg_segments import (
@@ -32,6 +33,10 @@ def explain_failure(error: Exception, data: bytes) -> ImageError:
     if isinstance(error, UnidentifiedImageError):
         if has_known_signature(data):
             return ImageError("damaged image: its header cannot be read")
+        if not data:
+            return UnsupportedImage("empty: it has no bytes")
+        if data.startswith(POINTER):
+            return UnsupportedImage("a Git LFS pointer in place of the image")
         return UnsupportedImage(f"not an image of a known format ({', '.join(FORMATS)})")
     message = str(error)
     if UNSUPPORTED_BMP.match(message) and _is_sound_bmp(data):

@@ -197,7 +197,12 @@ def import_(
 
 @app.command()
 def info(
-    file: Annotated[Path, typer.Argument(help="an ONNX file, a folder with a tencrop.onnx, or a checkpoint folder")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="an ONNX file, a folder with a tencrop.onnx, or a checkpoint folder; by default the embedded model"
+        ),
+    ] = EMBEDDED,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
     """Print what a file holds: contract, labels, recipe, parity, norms, opset, bytes, parameters."""

@@ -32,6 +32,15 @@ def test_predict_names_images(
     assert [answer["image"] for answer in answers] == files and all(len(answer["top"]) == 3 for answer in answers)
 
 
+def test_info_describes_the_embedded_model_by_default(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "info") == 0
+    default = capsys.readouterr().out
+    assert call(monkeypatch, "info", str(EMBEDDED)) == 0
+    assert default == capsys.readouterr().out and "\n  pizza: pizza\n" in default
+
+
 HOSTILE = ["a\x1b[2Jb.jpg", "new\nline.jpg", "bidi\u202e.jpg", "c1\x9b31m.jpg", "raw\udcff\udcfe.jpg", "grüße.jpg"]
 MODEL = "m\x1b[2J\n\u202e.onnx"
 

@@ -201,7 +201,9 @@ def test_without_names_the_devkit_or_the_class_folders_name_the_classes(tmp_path
 def test_numbers_are_no_positions_among_a_part_of_the_class_folders(tmp_path: Path) -> None:
     TRUTHS["list of numbers"](flat(tmp_path))
     remove(tmp_path / "train" / SORTED[1])
-    with pytest.raises(BadInput, match=r"val.txt: numbers 3 classes, 2 are known; give the class names in a file"):
+    with pytest.raises(
+        BadInput, match=r"val.txt: its labels go up to 2, and 2 classes are known; give .* with --labels FILE"
+    ):
         open_source(tmp_path)
 
 

@@ -147,5 +147,5 @@ def test_a_wnid_beside_names_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_bad_input(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"gone\.txt: cannot be read as text"):
+    with pytest.raises(BadInput, match=r"gone\.txt: cannot be read \(No such file or directory\)"):
         read_names_file(tmp_path / "gone.txt", any_id=True)

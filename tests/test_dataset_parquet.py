@@ -126,7 +126,7 @@ def test_a_labelled_test_split_is_for_validation_where_there_is_no_other(tmp_pat
 
 def test_without_names_in_the_schema_a_labels_file_gives_them(tmp_path: Path) -> None:
     write(tmp_path / "a.parquet", [(jpeg(n), f"{n}.jpg", n) for n in range(2)], None)
-    with pytest.raises(BadInput, match="no class names in the schema; give the class names in a file"):
+    with pytest.raises(BadInput, match="no class names in the schema; give the class names with --labels FILE"):
         open_source(tmp_path)
     (tmp_path / "words.txt").write_text("n01440764 tench\nn02119789 kit fox\n")
     assert open_source(tmp_path, SourceOptions(names=tmp_path / "words.txt")).labels == (

@@ -303,5 +303,7 @@ def test_links_in_a_tar_are_followed(tmp_path: Path) -> None:
 
 
 def test_tars_without_names_of_classes_are_bad_input(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"give the class names in a file, or one per line in .*classes\.txt; unpack"):
+    with pytest.raises(
+        BadInput, match=r"give the class names with --labels FILE, or one per line in .*classes\.txt; unpack"
+    ):
         open_source(write(tmp_path, {"x.tar": shard(0, 2)}, None))

@@ -160,6 +160,7 @@ def test_a_deleted_image_leaves_its_bars(photograph: bytes) -> None:
 def test_undecodable_images_are_listed_up_to_a_cap(photograph: bytes) -> None:
     few = make_validation(photograph, 300, 9, undecodable=range(3)).page()
     assert few.partition('<section id="undecodable">')[2].count("<li>") == 3 and "more; predictions" not in few
+    assert few.count("</code>: damaged image: it cannot be decoded</li>") == 3
     many = (
         make_validation(photograph, 1500, 9, undecodable=range(1200)).page().partition('<section id="undecodable">')[2]
     )

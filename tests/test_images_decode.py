@@ -18,6 +18,7 @@ from support.pictures import (
 )
 from torchvision.transforms import CenterCrop, Compose, Resize
 
+from tencrop.common.lfs_pointer import POINTER
 from tencrop.images.decode import MAX_ASPECT, MAX_PIXELS, decode
 from tencrop.images.errors import ImageError, ImageTooLarge, UnsupportedImage
 from tencrop.images.formats import FORMATS
@@ -122,12 +123,22 @@ def test_a_listed_format_cut_inside_its_header_is_damaged_not_unsupported(format
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"\0", b"no image", b"%PDF-1.7\n", b"<svg xmlns='http://www.w3.org/2000/svg'/>", bytes(1000), b"\xff" * 99],
+    [b"\0", b"no image", b"%PDF-1.7\n", b"<svg xmlns='http://www.w3.org/2000/svg'/>", bytes(1000), b"\xff" * 99],
 )
 def test_bytes_that_are_not_an_image_are_unsupported(data: bytes) -> None:
-    with pytest.raises(UnsupportedImage) as caught:
+    with pytest.raises(UnsupportedImage, match="not an image of a known format") as caught:
         decode(data, CONTRACT)
     assert caught.value.code == "unsupported_format"
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [(b"", "empty: it has no bytes"), (POINTER + b"v1\noid sha256:0\nsize 9\n", "a Git LFS pointer in place of")],
+    ids=["empty file", "pointer"],
+)
+def test_what_a_download_left_in_place_of_an_image_is_named(data: bytes, message: str) -> None:
+    with pytest.raises(UnsupportedImage, match=message):
+        decode(data, CONTRACT)
 
 
 @pytest.mark.parametrize("format", ["PPM", "TGA", "ICO", "JPEG2000", "PCX", "AVIF"])

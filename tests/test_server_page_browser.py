@@ -63,6 +63,7 @@ def folder(photographs: dict[str, Path], tmp_path_factory: pytest.TempPathFactor
     """`data/photos` with crops of the photographs, `second.onnx` (the embedded model), and later the server's state."""
     folder = tmp_path_factory.mktemp("page")
     write_crops(folder / "data" / "photos", photographs, IMAGES, broken=None)
+    (folder / "data" / "photos" / "README").touch()
     (folder / "second.onnx").symlink_to(EMBEDDED / "tencrop.onnx")
     return folder
 
@@ -483,7 +484,9 @@ def test_job_is_started_followed_and_leads_to_its_report(browser: Browser, url: 
         start(page, "photos", 3)
         expect(next_one.locator(".status")).to_have_text("Waiting for its turn")
         hold.unlink()
-        expect(job.locator(".status")).to_have_text(re.compile(rf"^Done: {IMAGES} images, [\d.]+ images/s$"))
+        expect(job.locator(".status")).to_have_text(
+            re.compile(rf"^Done: {IMAGES} images, [\d.]+ images/s; 1 left out$")
+        )
         expect(next_one.locator(".status")).to_contain_text("Done: 3 images")
         expect(page.locator("#job-news")).to_contain_text("Validation of photos. Done: ")
         summary = page.evaluate("fetch('/v1/validations').then((reply) => reply.json())")[1]["summary"]

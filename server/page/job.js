@@ -12,7 +12,7 @@ export const isFinished = (job) => FINISHED.includes(job.status);
 // The state of a job in one line.
 export function describe(job) {
   if (job.status === "running") return `Running${progress(job)}`;
-  if (job.status === "done") return `Done: ${count(job.summary.n)} images${broken(job.summary)}${rate(job)}`;
+  if (job.status === "done") return `Done: ${count(job.summary.n)} images${broken(job.summary)}${rate(job)}${leftOut(job.summary)}`;
   if (job.status === "failed") return `Failed: ${job.error}`;
   return job.status === "queued" ? "Waiting for its turn" : `Cancelled after ${count(job.images)} images`;
 }
@@ -86,3 +86,9 @@ const rate = ({ images_per_s: speed }) => (speed ? `, ${speed.toFixed(1)} images
 const broken = ({ undecodable, no_answer: unanswered }) =>
   (undecodable ? `, ${count(undecodable)} of them undecodable` : "") +
   (unanswered ? `, ${count(unanswered)} of them without an answer` : "");
+
+// What the data set's account tells besides; an older summary has none, and the report names each.
+function leftOut({ account }) {
+  const number = account ? account.passed_over + account.without_label + account.without_pair : 0;
+  return number ? `; ${count(number)} left out` : "";
+}
