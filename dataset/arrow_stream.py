@@ -12,6 +12,7 @@ import pyarrow as pa
 from pyarrow import ipc, types
 
 from tencrop.common.errors import BadInput, one_line
+from tencrop.common.lfs_pointer import refuse_lfs_pointer
 from tencrop.dataset.hub_columns import Columns, Rows, choose_columns
 from tencrop.dataset.source_options import SourceOptions
 
@@ -48,6 +49,7 @@ def list_stream(file: Path, options: SourceOptions) -> Listing:
 def _list_batches(file: Path, mapped: pa.MemoryMappedFile, options: SourceOptions) -> Listing:
     mapped.seek(max(0, mapped.size() - len(END)))
     if mapped.read() != END:
+        refuse_lfs_pointer(file)
         raise BadInput(f"{file}: ends early", "copy it again")
     mapped.seek(0)
     whole = mapped.read_buffer(mapped.size())

@@ -1,5 +1,6 @@
 """common/lfs_pointer.py: a file that a clone without Git LFS left is named, whatever kind it should be."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,12 @@ from tencrop.dataset.layouts import open_source
 TEXT = POINTER + b"v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n"
 
 
-@pytest.mark.parametrize("name", ["train-0.parquet", "x.tar", "x.tar.gz", "x.tar.zst"])
+@pytest.mark.parametrize("name", ["train-0.parquet", "data-0.arrow", "x.tar", "x.tar.gz", "x.tar.zst"])
 def test_a_pointer_in_place_of_an_archive_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / "classes.txt").write_text("ant\n")
+    if name.endswith(".arrow"):
+        (tmp_path / "state.json").write_text(json.dumps({"_data_files": [{"filename": name}]}))
+        (tmp_path / "dataset_info.json").write_text("{}")
     (tmp_path / name).write_bytes(TEXT)
     with pytest.raises(
         BadInput, match=rf"{name}: a Git LFS pointer in place of the file; fetch it"
