@@ -211,3 +211,13 @@ def test_operations_names_every_setting_once_with_its_flag_and_default() -> None
 
 def test_operations_explains_every_alert() -> None:
     assert [rule["alert"] for rule in ALERTS] == re.findall(r"^\| `(Tencrop\w+)` ", OPERATIONS, re.MULTILINE)
+
+
+def test_the_proxys_rule_hides_every_path_of_the_metrics(classifier: Classifier) -> None:
+    found = re.search(r"location ~ (\S+) \{ return 404; \}", OPERATIONS)
+    assert found
+    with TestClient(create_app([classifier], Settings(root_path="/nets"))) as client:
+        for path in ("/metrics", "/metrics/", "/nets/metrics", "/nets/metrics/"):
+            assert client.get(path).status_code == 200 and re.search(found[1], path)
+        for path in ("/", "/docs", "/nets/v2", "/v1/validations", "/page/page.js"):
+            assert not re.search(found[1], path)
