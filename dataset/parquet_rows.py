@@ -17,8 +17,8 @@ from tencrop.images.limits import check_bytes
 
 ROWS = 32  # rows that are decoded together, fewer where values may be long
 KEPT = 4  # times ROWS that are cached, so that a thread that comes late still finds its row
-BATCH_BYTES = 64 << 20  # that the rows which are decoded together may take at most, unless one alone takes more
-KEPT_BYTES = 128 << 20  # that the cached rows may take at most, unless the last ones alone take more
+BATCH_BYTES = 32 << 20  # that the rows which are decoded together may take at most, unless one alone takes more
+KEPT_BYTES = 64 << 20  # that the cached rows may take at most, unless the last ones alone take more
 OPEN = 2  # open row groups: threads that read in order are in one group, or at the border of two
 BUFFER = 1 << 20  # bytes read ahead per column; without a buffer pyarrow reads a whole row group
 

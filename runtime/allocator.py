@@ -13,7 +13,7 @@ def keep_freed_memory() -> None:
 
 
 def give_back_large_blocks() -> None:
-    """For serving: return blocks of 4 MiB and more to the kernel at once. Only large images need such blocks.
+    """For decoding images: return blocks of 4 MiB and more to the kernel at once. Only large images need such blocks.
 
     All threads share one heap, which keeps at most 8 MiB at its end. By default each thread has its own, and the sum of
     what they keep grows for hours.

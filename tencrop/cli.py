@@ -14,6 +14,7 @@ from tencrop.common.terminal_text import dump_json, escape_output, escape_text
 from tencrop.images.pillow_warnings import filter_pillow_warnings, silence_libtiff
 from tencrop.model.embedded import EMBEDDED
 from tencrop.progress_bar import progress_bar
+from tencrop.runtime.allocator import give_back_large_blocks
 from tencrop.runtime.disable_telemetry import disable_telemetry
 
 if TYPE_CHECKING:
@@ -398,6 +399,7 @@ def _open_source(data: Path, options: "SourceOptions", training: bool = True) ->
     from tencrop.dataset.layouts import open_source
 
     silence_libtiff()
+    give_back_large_blocks()
     with progress_bar("listing", None) as progress:
         return open_source(data, options, progress, training)
 
