@@ -13,14 +13,14 @@ from pyarrow import ipc, types
 
 from tencrop.common.errors import BadInput, one_line
 from tencrop.common.lfs_pointer import refuse_lfs_pointer
-from tencrop.dataset.hub_columns import Columns, Rows, choose_columns
+from tencrop.dataset.hub_columns import Columns, Rows, check_listing
+from tencrop.dataset.hub_schema import choose_columns
 from tencrop.dataset.source_options import SourceOptions
 
 END = b"\xff\xff\xff\xff\0\0\0\0"
 HEADER, CUSTOM_METADATA = 2, 4  # fields of a message
 COMPRESSION = 3  # field of a record batch
 PLACE_BYTES = 32  # of a row's place in memory
-MAX_LISTING = 256 << 20  # bytes of the places, paths and labels of one file
 EXPECTED = "save it again with `save_to_disk`"
 
 
@@ -35,7 +35,7 @@ class Listing(NamedTuple):
 def list_stream(file: Path, options: SourceOptions) -> Listing:
     """List the rows of a file, which is mapped into memory while it is listed.
 
-    Raises BadInput where the file lacks the columns, is damaged or compressed, or would list more than MAX_LISTING.
+    Raises BadInput where the file lacks the columns, is damaged or compressed, or takes more than MAX_LISTING to list.
     """
     try:
         with pa.memory_map(str(file)) as mapped:
@@ -66,11 +66,10 @@ def _list_batches(file: Path, mapped: pa.MemoryMappedFile, options: SourceOption
     for batch in stream:
         wanted = batch.select([columns.image.name, columns.label])
         size += batch.num_rows * PLACE_BYTES
-        if size <= MAX_LISTING:
-            rows.append(columns.read(wanted))
-            size += rows[-1].nbytes
-        if size > MAX_LISTING:
-            raise BadInput(f"{file}: the places, paths and labels of its images take more than {MAX_LISTING} bytes")
+        check_listing(file, size)
+        rows.append(columns.read(wanted))
+        size += rows[-1].nbytes
+        check_listing(file, size)
         places.append(_locate_images(wanted, columns, options.image_root is not None, whole))
     return Listing(columns, columns.join(rows), np.concatenate(places))
 

@@ -49,6 +49,8 @@ def check_images(file: Path, count: int, names: pa.Array, folder: Path | None) -
     blocks = (names[start : start + BLOCK].to_pylist() for start in range(0, len(names), BLOCK))
     if not any(name and find_named_file(folder, name) for block in blocks for name in block):
         first = next(iter(names.drop_null()[:1].to_pylist()), None)
+        if first is None:
+            raise BadInput(f"{file}: {count} of its images have neither bytes nor a path", "write the file again")
         raise BadInput(
             f"{folder}: holds none of the {count} images that {file} names, such as {first!r}",
             "give the folder that their paths start from with --image-root DIR",

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 from tencrop.common.errors import BadInput, one_line
 from tencrop.common.lfs_pointer import refuse_lfs_pointer
 from tencrop.dataset.account import Inventory
-from tencrop.dataset.hub_columns import choose_columns
 from tencrop.dataset.hub_configs import choose_files
 from tencrop.dataset.hub_rows import LabelledRows, Part, choose_parts, join_rows, select_labelled
+from tencrop.dataset.hub_schema import choose_columns
 from tencrop.dataset.named_file import check_images, read_named_file
 from tencrop.dataset.parquet_listing import count_without_bytes, read_listing
 from tencrop.dataset.parquet_rows import ImageFile, RowGroups

@@ -5,11 +5,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from tencrop.common.errors import BadInput
-from tencrop.dataset.hub_columns import Columns, Rows
+from tencrop.dataset.hub_columns import Columns, Rows, check_listing
 from tencrop.dataset.parquet_pages import find_column, measure_largest_page
 from tencrop.dataset.parquet_rows import ImageFile
 
-MAX_LISTING = 256 << 20  # bytes of the paths and labels of one file; 1.3 million of ImageNet's take 70 MB
 BATCH_BYTES = 64 << 20  # that the rows which are decoded together may take at most
 ROWS = 1 << 16  # rows that are decoded together, fewer where paths may be long
 FEW_ROWS = 100_000  # that any file may have; a larger one has at most a row for each of its bytes
@@ -31,8 +30,7 @@ def read_listing(opened: pq.ParquetFile, file: Path, columns: Columns) -> Rows:
     for batch in opened.iter_batches(min(ROWS, max(1, BATCH_BYTES // longest)), columns=listed):
         found.append(columns.read(batch))
         size += found[-1].nbytes
-        if size > MAX_LISTING:
-            raise BadInput(f"{file}: the paths and labels of its images take more than {MAX_LISTING} bytes")
+        check_listing(file, size)
     return columns.join(found)
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import onnx
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tencrop import cli
@@ -159,6 +161,33 @@ def test_evaluate_counts_an_image_that_its_list_names_and_that_is_missing_as_wro
     summary = json.loads(capsys.readouterr().out)
     assert (summary["n"], summary["undecodable"], summary["account"]["undecodable"]) == (2, 1, {"missing": 1})
     assert summary["ten_crop"]["top5_error"] >= 0.5
+
+
+TABLE_OPTIONS = {"--config": "b", "--image-root": "photos", "--image-column": "img", "--label-column": "genus"}
+
+
+@pytest.mark.parametrize("command", [("evaluate", "tables"), ("prepare", "tables", "out")], ids=["evaluate", "prepare"])
+def test_the_options_of_tables_are_all_read(
+    command: tuple[str, ...],
+    photographs: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """In tables that can be read with all of them, and not without any one of them."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").symlink_to(photographs["china"].parent)
+    table = pa.table({"img": ["china.jpg"] * 2, "png": [b""] * 2, "genus": ["pagoda", "pizza"], "class": [0, 1]})
+    table = table.append_column("target", table["class"])
+    for config in "ab":
+        (tmp_path / "tables" / config).mkdir(parents=True)
+        pq.write_table(table, tmp_path / "tables" / config / "train.parquet")
+    for left_out in TABLE_OPTIONS:
+        given = [part for option in TABLE_OPTIONS.items() if option[0] != left_out for part in option]
+        assert call(monkeypatch, *command, *given) == 2
+        assert left_out in capsys.readouterr().err
+    assert call(monkeypatch, *command, *(part for option in TABLE_OPTIONS.items() for part in option)) == 0
+    assert "2 seen: 2 taken" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

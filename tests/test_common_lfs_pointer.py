@@ -19,9 +19,7 @@ def test_a_pointer_in_place_of_an_archive_is_named(tmp_path: Path, name: str) ->
         (tmp_path / "state.json").write_text(json.dumps({"_data_files": [{"filename": name}]}))
         (tmp_path / "dataset_info.json").write_text("{}")
     (tmp_path / name).write_bytes(TEXT)
-    with pytest.raises(
-        BadInput, match=rf"{name}: a Git LFS pointer in place of the file; fetch it"
-    ):
+    with pytest.raises(BadInput, match=rf"{name}: a Git LFS pointer in place of the file; fetch it"):
         open_source(tmp_path)
 
 

@@ -11,7 +11,7 @@ from support.arrow_files import make_table, save
 from test_dataset_sizes import arrow_memory, python_memory, sparse
 
 from tencrop.common.errors import BadInput
-from tencrop.dataset import arrow_stream
+from tencrop.dataset import arrow_stream, hub_columns
 from tencrop.dataset.layouts import open_source
 from tencrop.images.errors import ImageTooLarge
 from tencrop.images.limits import MAX_BYTES
@@ -99,11 +99,11 @@ def test_a_sparse_file_of_gigabytes_is_not_read(file: Path) -> None:
 def test_a_listing_beyond_a_limit_of_memory_is_bad_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = make_table(pa.array([{"bytes": b"", "path": "x" * 1000}] * 3000, STRUCT), [0] * 3000)
     save(tmp_path, table, rows=1000)
-    monkeypatch.setattr(arrow_stream, "MAX_LISTING", 2 * MIB)
-    with arrow_memory(3 * MIB), pytest.raises(BadInput, match="the places, paths and labels of its images take more"):
+    monkeypatch.setattr(hub_columns, "MAX_LISTING", 2 * MIB)
+    with arrow_memory(3 * MIB), pytest.raises(BadInput, match="the paths and labels of its images take more"):
         open_source(tmp_path)
-    monkeypatch.setattr(arrow_stream, "MAX_LISTING", 31_000)  # less than the places of the first batch
-    with arrow_memory(MIB), pytest.raises(BadInput, match="the places, paths and labels of its images take more"):
+    monkeypatch.setattr(hub_columns, "MAX_LISTING", 31_000)  # less than the places of the first batch
+    with arrow_memory(MIB), pytest.raises(BadInput, match="the paths and labels of its images take more"):
         open_source(tmp_path)
 
 

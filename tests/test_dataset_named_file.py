@@ -134,6 +134,12 @@ def test_a_folder_that_holds_none_of_the_files_is_refused(tmp_path: Path) -> Non
             open_source(tmp_path / "d", SourceOptions(image_root=folder))
 
 
+def test_rows_with_neither_bytes_nor_a_path_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "train-0.parquet", [(jpeg(0), None), (None, None)])
+    with pytest.raises(BadInput, match=r"train-0\.parquet: 1 of its images have neither bytes nor a path"):
+        open_source(tmp_path, SourceOptions(image_root=tmp_path))
+
+
 def test_links_within_the_folder_and_to_the_folder_are_followed(tmp_path: Path) -> None:
     write_photographs(tmp_path / "photos")
     (tmp_path / "link").symlink_to("photos")

@@ -1,4 +1,4 @@
-"""dataset/hub_columns.py: the columns that people have are found, and a choice that is open is the user's."""
+"""dataset/hub_schema.py: the columns that people have are found, and a choice that is open is the user's."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 
 from tencrop.common.errors import BadInput
-from tencrop.dataset.hub_columns import Columns, ImageColumn, choose_columns
+from tencrop.dataset.hub_columns import Columns, ImageColumn
+from tencrop.dataset.hub_schema import choose_columns
 from tencrop.dataset.source_options import SourceOptions
 
 STRUCT = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -30,8 +31,8 @@ IMAGES: dict[str, tuple[pa.DataType, str | None, str | None]] = {
 
 
 @pytest.mark.parametrize("kind", IMAGES)
-@pytest.mark.parametrize("name", ["image", "img", "pixel_values", "jpg", "a.b"])
-def test_a_column_of_bytes_is_the_image_whatever_its_name(kind: str, name: str) -> None:
+@pytest.mark.parametrize("name", ["image", "img", "pixel_values", "jpg"])
+def test_a_column_of_bytes_is_the_image(kind: str, name: str) -> None:
     type, data, path = IMAGES[kind]
     image, label, has_texts, words = choose((name, type), ("label", pa.int64()))
     assert image == ImageColumn(name, data and data.format(name), path and path.format(name))
@@ -53,6 +54,20 @@ def test_a_class_label_is_the_label_whatever_its_name_and_names_the_classes() ->
     assert (found.label, found.words) == ("species", ("ant", "bee"))
 
 
+def test_a_struct_with_bytes_is_the_image_whatever_its_name_and_bytes_alone_are_not() -> None:
+    assert choose(("a.b", STRUCT), ("hash", pa.binary()), ("label", pa.int64())).image.bytes == "a.b.bytes"
+    with pytest.raises(BadInput, match=r"no column of encoded images among hash \(binary\), label"):
+        choose(("hash", pa.binary()), ("label", pa.int64()))
+    assert choose(("hash", pa.binary()), ("label", pa.int64()), image_column="hash").image.bytes == "hash"
+
+
+def test_paths_compete_with_bytes_where_their_folder_is_given(tmp_path: Path) -> None:
+    fields = (("img", pa.string()), ("png", pa.binary()), ("label", pa.int64()))
+    assert choose(*fields).image.name == "png"
+    with pytest.raises(BadInput, match=r"the columns png, img may hold the encoded images"):
+        choose(*fields, image_root=tmp_path)
+
+
 def test_sound_is_no_image() -> None:
     features = {"sound": {"_type": "Audio"}, "photo": {"_type": "Image"}}
     found = choose(("sound", STRUCT), ("photo", STRUCT), ("label", pa.int64()), features=features)
@@ -69,10 +84,10 @@ def test_a_choice_among_several_is_the_users() -> None:
     with pytest.raises(BadInput, match=line):
         choose(*CIFAR100)
     assert choose(*CIFAR100, label_column="coarse_label").label == "coarse_label"
-    fields = (("img", STRUCT), ("mask", pa.binary()), ("label", pa.int64()))
+    fields = (("img", STRUCT), ("mask", STRUCT), ("label", pa.int64()))
     with pytest.raises(BadInput, match="the columns img, mask may hold the encoded images; choose one with --im"):
         choose(*fields)
-    assert choose(*fields, image_column="mask").image == ImageColumn("mask", "mask", None)
+    assert choose(*fields, image_column="mask").image == ImageColumn("mask", "mask.bytes", "mask.path")
 
 
 def test_an_option_may_name_a_column_with_another_name_or_beside_the_usual_one() -> None:
