@@ -71,11 +71,11 @@ class Inventory:
 
     def note_repeated(self, name: str) -> None:
         """Note that a list names an image once more."""
-        self.groups.setdefault(REPEATED, Group()).add(name)
+        self.groups.setdefault(REPEATED, Group()).add(_as_text(name))
 
     def note_unread(self, name: str) -> None:
         """Note a file or folder of another split, which is not looked into."""
-        self.groups.setdefault(NOT_READ, Group()).add(name)
+        self.groups.setdefault(NOT_READ, Group()).add(_as_text(name))
 
 
 @dataclass(frozen=True)

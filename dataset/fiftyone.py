@@ -6,13 +6,14 @@ https://docs.voxel51.com/user_guide/import_datasets.html
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from tencrop.common.errors import BadInput, one_line
 from tencrop.dataset.label_list import LabelList, Row
 from tencrop.dataset.list_file import open_text
+from tencrop.dataset.names_file import make_ids
 from tencrop.dataset.split_folders import list_split_folders
 
 LABELS, DATA = "labels.json", "data"
@@ -42,15 +43,17 @@ def _iter_rows(file: Path) -> Iterator[Row]:
     labels = document.get("labels") if isinstance(document, dict) else None
     if not isinstance(labels, dict):
         raise BadInput(f"{file}: holds no labels by image", EXPECTED)
+    classes = document.get("classes")
+    ids = [label.id for label in make_ids([str(name) for name in classes])] if isinstance(classes, list) else None
     for path, target in labels.items():
         try:
-            yield Row(path, _name_class(document.get("classes"), target))
+            yield Row(path, _name_class(ids, target))
         except (TypeError, IndexError):
             shown = one_line(json.dumps(target))
             raise BadInput(f"{file}: the label of {path!r} is {shown}, none of the classes", EXPECTED) from None
 
 
-def _name_class(classes: Any, target: Any) -> str | None:
+def _name_class(classes: Sequence[str] | None, target: Any) -> str | None:
     """Name the class of a target: a position in the classes, a name, or an object that holds one of them as its label.
 
     Raises TypeError or IndexError for anything else.
@@ -60,4 +63,4 @@ def _name_class(classes: Any, target: Any) -> str | None:
         return label
     if not isinstance(label, int) or isinstance(label, bool) or label < 0:
         raise TypeError(label)
-    return str(classes[label] if isinstance(classes, list) else label)
+    return str(label) if classes is None else classes[label]

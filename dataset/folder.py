@@ -8,7 +8,7 @@ from pathlib import Path
 from tencrop.common.errors import BadInput
 from tencrop.dataset.account import PASSED_OVER, WITHOUT_LABEL, Group, Inventory, name_kind
 from tencrop.dataset.class_names import find_names_file, read_labels_by_id
-from tencrop.dataset.source import Entries, Entry, ProgressCallback, is_image
+from tencrop.dataset.source import Entries, Entry, ProgressCallback, is_image, is_text
 from tencrop.dataset.split_folders import find_tops
 from tencrop.dataset.walk import check_link, holds_images, is_broken_link, is_shown, list_subfolders, walk
 from tencrop.dataset.wrong_layout import refuse_class, refuse_folder
@@ -120,15 +120,7 @@ def list_class_images(root: Path, folder: Path, inventory: Inventory) -> list[st
                 inventory.leave_out(PASSED_OVER, name_kind(name))
     if not found:
         raise refuse_class(folder, others)
-    unwritable = next((id for id in found if not _is_text(id)), None)
+    unwritable = next((id for id in found if not is_text(id)), None)
     if unwritable:
         raise BadInput(f"{root}: the name {unwritable!a} is not UTF-8 text", "rename it")
     return sorted(found, key=lambda id: id.split("/"))
-
-
-def _is_text(name: str) -> bool:
-    """Return whether a file name is UTF-8 text. On Linux it may be any bytes."""
-    try:
-        return bool(name.encode())
-    except UnicodeEncodeError:
-        return False

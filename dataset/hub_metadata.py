@@ -54,7 +54,7 @@ def _iter_records(file: Path) -> Iterator[dict[str, Any]]:
     """Yield the rows by column. Raises BadInput."""
     with open_text(file) as lines:
         if file.suffix == ".csv":
-            yield from csv.DictReader(lines, strict=True)
+            yield from _iter_csv(file, csv.DictReader(lines, strict=True))
             return
         for number, line in enumerate(lines, 1):
             try:
@@ -65,3 +65,12 @@ def _iter_records(file: Path) -> Iterator[dict[str, Any]]:
                 raise BadInput(f"{file}: line {number} is no JSON object", EXPECTED)
             if record:
                 yield record
+
+
+def _iter_csv(file: Path, reader: "csv.DictReader[str]") -> Iterator[dict[str, Any]]:
+    """Yield the rows. Raises BadInput for one with more or fewer fields than there are columns."""
+    for record in reader:
+        if None in record or None in record.values():
+            columns = len(reader.fieldnames or ())
+            raise BadInput(f"{file}: line {reader.line_num} has not {columns} fields, as the header", EXPECTED)
+        yield record

@@ -1,23 +1,28 @@
 """Detects which layout a data set folder has from its contents, and opens the matching reader."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from tencrop.common.errors import BadInput
+from tencrop.dataset.beside import count_beside
+from tencrop.dataset.class_names import find_names_file
+from tencrop.dataset.devkit import DATA, META
 from tencrop.dataset.fiftyone import find_fiftyone
 from tencrop.dataset.folder import open_folder
+from tencrop.dataset.hub_configs import CARD
 from tencrop.dataset.hub_metadata import find_metadata
-from tencrop.dataset.ilsvrc import find_challenge, open_ilsvrc
-from tencrop.dataset.ilsvrc_folders import find_unpacked, open_unpacked
+from tencrop.dataset.ilsvrc import Challenge, find_challenge, open_ilsvrc
+from tencrop.dataset.ilsvrc_folders import SOLUTION, find_unpacked, open_unpacked
 from tencrop.dataset.list_file import open_list
 from tencrop.dataset.listed import open_listed
 from tencrop.dataset.names_file import WNID
 from tencrop.dataset.parquet import open_parquet
 from tencrop.dataset.prepared_store import DOCUMENT
 from tencrop.dataset.saved_dataset import find_saved, open_saved
-from tencrop.dataset.source import NoImages, ProgressCallback, Source, ignore_progress
+from tencrop.dataset.source import NoImages, ProgressCallback, Source, ignore_progress, is_text
 from tencrop.dataset.source_options import SourceOptions
 from tencrop.dataset.walk import holds_images, list_subfolders
-from tencrop.dataset.webdataset import find_webdataset_tars, open_webdataset
+from tencrop.dataset.webdataset import CLASSES, find_webdataset_tars, open_webdataset
 from tencrop.dataset.wrong_layout import refuse_file
 
 DEFAULTS = SourceOptions()
@@ -44,11 +49,15 @@ def open_source(
             "give one that holds a folder per class, ILSVRC's or WebDataset tars, or parquet or Arrow files",
         )
     try:
-        return _open(root, options, progress, training)
+        source = _open(root, options, progress, training)
     except NoImages:
         if training:
             raise
-        return _open(root, options, progress, True)
+        source = _open(root, options, progress, True)
+    odd = next((label for label in source.labels if not is_text(label.id + label.name)), None)
+    if odd:
+        raise BadInput(f"{root}: the name of class {odd.id!a} is not UTF-8 text", "rename it")
+    return source
 
 
 def _open(root: Path, options: SourceOptions, progress: ProgressCallback, training: bool) -> Source:
@@ -63,12 +72,13 @@ def _open(root: Path, options: SourceOptions, progress: ProgressCallback, traini
     if challenge and (len(originals) > 1 or not hold_images):
         options.check_read(root, f"files of {challenge.name}")
         source: Source = open_ilsvrc(root, challenge, options.names, progress, training)
-        return _pass_over_folders(source, [*originals, *challenge.devkits])
+        return _count_beside(source, options, _list_own(root, challenge))
     unpacked = find_unpacked(root)
     if unpacked:
         options.check_read(root, f"folders of {unpacked.challenge.name}")
         source = open_unpacked(root, unpacked, options.names, progress, training)
-        return _pass_over_folders(source, [*unpacked.list_folders(root), *unpacked.challenge.devkits])
+        own = [SOLUTION, f"{unpacked.tar.part}.txt", *_list_own(root, unpacked.challenge)]
+        return _count_beside(source, options, [*own, *unpacked.list_folders(root)])
     beside_images = hold_images and not options.image_root
     saved = find_saved(root, beside_images)
     if saved:
@@ -78,7 +88,7 @@ def _open(root: Path, options: SourceOptions, progress: ProgressCallback, traini
     if parquet:
         options.check_read(root, "parquet files", "config", "image_root", "image_column", "label_column")
         source = open_parquet(root, parquet, options, progress, training)
-        return source if options.image_root else _pass_over_folders(source, parquet)
+        return source if options.image_root else _count_beside(source, options, [*parquet, CARD])
     tars = [] if hold_images else find_webdataset_tars(root)
     packed = next((tar for tar in tars if WNID.fullmatch(Path(tar).stem)), None)
     if packed:
@@ -88,7 +98,8 @@ def _open(root: Path, options: SourceOptions, progress: ProgressCallback, traini
         )
     if tars:
         options.check_read(root, "WebDataset tars")
-        return _pass_over_folders(open_webdataset(root, tars, options.names, progress, training), tars)
+        source = open_webdataset(root, tars, options.names, progress, training)
+        return _count_beside(source, options, [*tars, *CLASSES])
     options.check_read(root, "no parquet or Arrow files")
     lists = find_metadata(root) or find_fiftyone(root)
     if lists:
@@ -124,10 +135,15 @@ def _find_parquet_files(root: Path, folders: list[Path], beside_images: bool) ->
     return sorted(path.relative_to(root).as_posix() for path in found)
 
 
-def _pass_over_folders(source: Source, files: list[str]) -> Source:
-    """Count the folders at the top that hold none of the data set's files."""
-    used = {file.partition("/")[0] for file in files}
-    for name in list_subfolders(source.root):
-        if name not in used:
-            source.inventory.pass_over(f"{name}/")
+def _list_own(root: Path, challenge: Challenge) -> list[str]:
+    """List the files at the top that are of a challenge: its tars, and its devkit, packed or not."""
+    own = [path.name for path in root.glob(f"{challenge.name}*")]
+    return [*own, *challenge.devkits, challenge.patches or "", DATA, META]
+
+
+def _count_beside(source: Source, options: SourceOptions, used: Iterable[str]) -> Source:
+    """Count what lies beside the used files and folders; what names the classes is no part of the images."""
+    names = find_names_file(source.root, options.names)
+    own = [path.relative_to(source.root).as_posix() for path in [names] if path and path.is_relative_to(source.root)]
+    count_beside(source.root, [*used, *own], source.inventory)
     return source

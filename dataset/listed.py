@@ -14,6 +14,7 @@ from tencrop.dataset.folder import Folder
 from tencrop.dataset.label_list import LabelList, read_labels
 from tencrop.dataset.names_file import WNID
 from tencrop.dataset.source import Entries, Entry, ProgressCallback, is_image
+from tencrop.dataset.split_folders import list_split_folders
 from tencrop.dataset.split_from_path import WORDS, Split, check_distinct, check_known, choose_held_split, find_word
 from tencrop.dataset.walk import check_link, is_broken_link, list_subfolders, walk
 from tencrop.images.errors import ImageMissing
@@ -52,6 +53,7 @@ def open_listed(
     where a path leads out of the root, an image has two labels, a label is unknown, or no image is there.
     """
     inventory = Inventory()
+    _check_splits(root, lists)
     parts = [part for one in lists for part in _split(root, one, read_labels(root, one, inventory))]
     held = choose_held_split([part.split for part in parts])
     used = [part for part in parts if part.split in (None, "train", held)]
@@ -59,6 +61,8 @@ def open_listed(
     alone = not training and any(part.split == held for part in parts)
     names = find_names_file(root, names)
     texts = {label for part in used for label in part.labels.values() if label}
+    if not texts:
+        raise BadInput(f"{lists[0].file}: labels no image", "write a row with path and label for each")
     labels, index = read_labels_by_text(sorted(texts, key=int if are_numbers(texts) else None), names)
     own = {names, *(one.file for one in lists)}
     missing = set[str]()
@@ -84,6 +88,15 @@ def open_listed(
     if len(missing) == len(entries):
         raise _explain_missing(lists[0], sorted(missing))
     return ListedFolder(root, adopt_wnids(root, labels, wnids), entries, inventory, frozenset(missing))
+
+
+def _check_splits(root: Path, lists: Sequence[LabelList]) -> None:
+    """Raise BadInput where folders of splits have a list each, but one for training or validation has none."""
+    listed = {one.top for one in lists if one.split}
+    for folder, split in list_split_folders(root) if listed else ():
+        if folder not in listed and split != "test":
+            name = lists[0].file.name
+            raise BadInput(f"{folder}: holds no {name}, as {lists[0].top} does", "add it, or move the folder elsewhere")
 
 
 def _split(root: Path, source: LabelList, labels: dict[str, str]) -> list[_Part]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tencrop.common.errors import BadInput, one_line
+from tencrop.dataset.source import is_text
 from tencrop.model.contract import Label
 
 WNID = re.compile("n[0-9]{8}")  # a WordNet id
@@ -125,7 +126,7 @@ def _is_pair(value: Any) -> bool:
 
 
 def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip())
+    return isinstance(value, str) and bool(value.strip()) and is_text(value)
 
 
 def _check_label2id(path: Path, names: Sequence[str], label2id: Any) -> None:

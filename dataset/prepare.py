@@ -143,7 +143,8 @@ def _undecodable(index: pa.Table) -> list[str]:
 
 
 def _find_duplicates(index: pa.Table) -> list[str]:
-    """The ids of the validation images whose bytes are those of a training image."""
+    """The ids of the validation images whose bytes are those of a training image, both decoded."""
+    index = index.filter(pc.equal(index["reason"], ""))
     held = index["validation"]
     trained = index["sha256"].filter(pc.invert(held)).drop_null()
     twice = pc.is_in(index["sha256"], pa.array(trained.to_pylist(), trained.type))

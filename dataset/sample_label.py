@@ -31,7 +31,7 @@ def read_label(
         value = _parse(field.rpartition(".")[2], text)
     except (ValueError, OSError, RecursionError) as error:
         raise BadInput(f"{file}: {member.name} holds no label ({one_line(error)})", "write the tar again") from None
-    label = classes.find(value) if isinstance(value, int | str) else None
+    label = classes.find(value) if isinstance(value, int | str) and not isinstance(value, bool) else None
     if label is not None or value is None or (optional and (field == CAPTION or value in (-1, "-1"))):
         return label
     raise BadInput(

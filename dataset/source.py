@@ -135,5 +135,13 @@ def is_image(name: str) -> bool:
     return bool(stem) and not base.startswith(".") and (dot + suffix).lower() in SUFFIXES
 
 
+def is_text(name: str) -> bool:
+    """Return whether a name is UTF-8 text. On Linux a file name may be any bytes, and JSON has half characters."""
+    try:
+        return bool(name.encode())
+    except UnicodeEncodeError:
+        return False
+
+
 def ignore_progress(count: int) -> None:
     """Ignore the number of images, for callers that show no progress."""

@@ -266,11 +266,12 @@ def test_prepare_finds_photographs_that_are_in_both_parts_of_a_split(tmp_path: P
             write(tmp_path / "data" / "train" / name / f"{number}.jpg", jpeg(10 * number + len(name)))
     write(tmp_path / "data" / "val" / "bee" / "again.jpg", jpeg(10 + len("bee")))
     write(tmp_path / "data" / "val" / "bee" / "other.jpg", jpeg(99))
-    write(tmp_path / "data" / "val" / "ant" / "broken.jpg", b"no image")
+    for split in ("train", "val"):
+        write(tmp_path / "data" / split / "ant" / "broken.jpg", b"no image")
     document = prepare(open_source(tmp_path / "data"), tmp_path / "out", 0.2, lambda _: None)
     stored = json.loads((tmp_path / "out" / "prepared.json").read_text())["account"]
     assert stored == document.account
     check_sum(stored)
     assert (stored["duplicates"], stored["names"]["duplicates"]) == (1, {"val/bee/again.jpg": 1})
-    assert stored["undecodable"] == {"unsupported_format": 1}
+    assert stored["undecodable"] == {"unsupported_format": 2}
     assert list(stored["names"]) == ["duplicates"]

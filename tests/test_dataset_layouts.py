@@ -1,11 +1,15 @@
 """dataset/layouts.py: recognises a layout by the contents of the folder."""
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from archives import ilsvrc, jpeg, tar
+from archives import devkit, ilsvrc, jpeg, tar, validation_images
+from support.arrow_files import make_table
 
 from tencrop.common.errors import BadInput
 from tencrop.dataset.folder import Folder
@@ -142,8 +146,72 @@ def test_parquet_of_paths_may_lie_beside_its_images(tmp_path: Path) -> None:
         open_source(root, SourceOptions(image_root=root))
 
 
-def test_folders_beside_tars_are_told(tmp_path: Path) -> None:
-    (tmp_path / "x.tar").write_bytes(tar({"1.jpg": jpeg(1), "1.cls": b"0"}))
-    (tmp_path / "classes.txt").write_text("ant\n")
-    write(tmp_path, "docs/README.md")
-    assert open_source(tmp_path).inventory.groups["passed_over"].names == {"docs/": 1}
+def tars(root: Path) -> None:
+    (root / "train").mkdir()
+    (root / "train" / "x.tar").write_bytes(tar({"1.jpg": jpeg(1), "1.cls": b"0"}))
+    (root / "classes.txt").write_text("ant\n")
+
+
+def tables(root: Path, names: tuple[str, ...] = ("ant", "bee")) -> None:
+    features = {"label": {"names": names, "_type": "ClassLabel"}}
+    (root / "train").mkdir()
+    pq.write_table(make_table(pa.array([jpeg(1)]), [0], features), root / "train" / "x.parquet")
+    (root / "README.md").write_text("---\n---\n")
+
+
+def unpacked(root: Path) -> None:
+    (root / "ILSVRC2012_devkit_t12.tar.gz").write_bytes(devkit())
+    for name, data in validation_images().items():
+        (root / "val").mkdir(exist_ok=True)
+        (root / "val" / name).write_bytes(data)
+
+
+@pytest.mark.parametrize("layout", [tars, tables, unpacked, ilsvrc], ids=lambda layout: layout.__name__)
+def test_what_lies_beside_a_data_sets_files_is_told(layout: Callable[[Path], object], tmp_path: Path) -> None:
+    layout(tmp_path)
+    used = len(open_source(tmp_path).entries)
+    names = (
+        "a.jpg",
+        "b.heic",
+        "c.PARQUET",
+        "d.TAR",
+        "e.tar.xz",
+        ".cache/x",
+        "docs/x.md",
+        "synset.md",
+        "__MACOSX/1.jpg",
+    )
+    source = open_source(write(tmp_path, *names))
+    assert source.inventory.groups["without_label"].names == {"a.jpg": 1}
+    others = {".heic", ".parquet", ".tar", ".xz", ".cache/", "docs/", ".md", "__MACOSX/"}
+    assert source.inventory.groups["passed_over"].names == dict.fromkeys(others, 1)
+    assert source.inventory.seen - len(names) == len(source.entries) == used
+
+
+@pytest.mark.parametrize("layout", [tars, tables], ids=lambda layout: layout.__name__)
+def test_what_lies_beside_files_in_the_folder_of_a_split_is_told(
+    layout: Callable[[Path], object], tmp_path: Path
+) -> None:
+    layout(tmp_path)
+    assert open_source(write(tmp_path, "train/y.incomplete")).inventory.groups["passed_over"].names == {
+        ".incomplete": 1
+    }
+
+
+def test_a_link_to_nothing_beside_the_files_may_be_a_folder_and_is_refused(tmp_path: Path) -> None:
+    tars(tmp_path)
+    (tmp_path / "more").symlink_to("/unmounted")
+    with pytest.raises(BadInput, match="more: a link to /unmounted, which is not there"):
+        open_source(tmp_path)
+
+
+def test_a_class_of_half_a_character_is_one_line(tmp_path: Path) -> None:
+    tables(tmp_path, ("ant", "\ud800"))
+    with pytest.raises(BadInput, match=r"the name of class '\\ud800' is not UTF-8 text"):
+        open_source(tmp_path)
+
+
+def test_a_folder_of_another_split_may_have_any_name(tmp_path: Path) -> None:
+    folder(tmp_path)
+    (tmp_path / os.fsdecode(b"test\xff")).mkdir()
+    assert open_source(tmp_path).inventory.groups["not_read"].names == {"test\\xff/": 1}

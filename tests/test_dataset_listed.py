@@ -199,7 +199,7 @@ FAULTS = {
         r"names 2 images, none of which is there, such as 'x.jpg'; name",
     ),
     "another folder": ("l.txt", "d.png dog\n", r"none of which is there, such as 'd.png'; .*/deep has it: name that"),
-    "no label": ("l.csv", "path,label\na.jpg,\n", r"holds no images"),
+    "no label": ("l.csv", "path,label\na.jpg,\n", r"l\.csv: labels no image"),
 }
 
 
@@ -278,6 +278,13 @@ HUB_FAULTS: dict[str, tuple[dict[str, str | bytes], str]] = {
         r"holds '\\ud800.jpg' and '1', no UTF-8 text",
     ),
     "a short row": ({"metadata.jsonl": JSONL + '{"label": 1}'}, r'holds {"label": 1}; expected rows'),
+    "a comma without quotes": ({"metadata.csv": "file_name,label\n1.jpg,tench, Tinca\n"}, "line 2 has not 2 fields"),
+    "a row of one field": ({"metadata.csv": "file_name,label\n1.jpg\n"}, "line 2 has not 2 fields, as the header"),
+    "labels of none": ({"metadata.csv": "file_name,label\n1.jpg,\n"}, "metadata.csv: labels no image"),
+    "a split without a file": (
+        {"train/metadata.csv": "file_name,label\n1.jpg,x\n", "val/x/1.jpg": ""},
+        "val: holds no metadata.csv, as .*train does",
+    ),
     "out": ({"metadata.csv": "file_name,label\n../1.jpg,x\n"}, r"names '../1.jpg', which is not in"),
 }
 
@@ -335,6 +342,13 @@ def test_fiftyones_labels_are_read_without_an_option(tmp_path: Path) -> None:
         ("data/gone", "dog"),
     ]
     assert account(source) == ["6 seen: 4 taken", "  2 without a label: data/3, data/5.jpg"]
+
+
+def test_two_of_fiftyones_classes_with_one_name_stay_two(tmp_path: Path) -> None:
+    """ImageNet's crane is a bird, and a machine."""
+    content = labels_json({"1": 0, "2": 1}, ["crane", "crane"])
+    source = open_source(write(tmp_path, pictures("data/1.jpg", "data/2.jpg") | {"labels.json": content}))
+    assert pairs(source) == [("data/1.jpg", "crane #0"), ("data/2.jpg", "crane #1")]
 
 
 def test_fiftyones_splits_and_names_without_classes_are_read(tmp_path: Path) -> None:

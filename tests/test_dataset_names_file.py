@@ -111,6 +111,7 @@ REFUSED: dict[str, tuple[str, str | bytes, str]] = {
     "numbers from 1": ("a.json", '{"1": "tench", "2": "crane"}', "has 2 classes, but no class 0"),
     "a long number": ("a.json", json.dumps({"9" * 5000: "tench"}), "has 1 classes, but no class 0"),
     "a number for a name": ("a.json", '{"0": "tench", "1": 7}', "class 1 is 7"),
+    "half a character": ("a.json", '{"0": "tench", "1": "\\ud800"}', 'class 1 is "\\ud800"'),
     "a blank name": ("a.json", '{"0": "tench", "1": " "}', 'class 1 is " "'),
     "names beside pairs": ("a.json", '{"0": "tench", "1": ["n01443537", "goldfish"]}', 'class 1 is ["n01443537", "gol'),
     "a triple": ("a.json", '{"0": ["n01440764", "tench", "fish"]}', 'class 0 is ["n01440764", "tench", "fish"]'),

@@ -145,6 +145,7 @@ MISFITS: dict[str, tuple[dict[str, bytes], str]] = {
     "json without label": ({"1.jpg": b"0", "1.json": b"{}"}, r"hold no images with a label, but \.jpg, \.json"),
     "json that is a list": ({"1.jpg": b"0", "1.json": b"[]"}, r"1.json holds \[\], which is none"),
     "json with a fraction": ({"1.jpg": b"0", "1.json": b'{"label": 1.5}'}, "1.json holds 1.5, which is none"),
+    "json with true": ({"1.jpg": b"0", "1.json": b'{"label": true}'}, "1.json holds True, which is none"),
     "damaged json": ({"1.jpg": b"0", "1.json": b"{"}, "1.json holds no label"),
     "nothing": ({}, "hold no images with a label, but nothing"),
 }
