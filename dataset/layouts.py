@@ -66,10 +66,10 @@ def _open(root: Path, options: SourceOptions, progress: ProgressCallback, traini
         return open_listed(root, [open_list(root, options.list)], options.names, progress, training)
     if (root / DOCUMENT).is_file():
         raise BadInput(f"{root}: a data set that is prepared already", "name the one that it was made of")
-    folders, hold_images = _find_folders(root)
+    folders, image_folders = _find_folders(root)
     challenge = find_challenge(root)
     originals = challenge.list_tars(root) if challenge else []
-    if challenge and (len(originals) > 1 or not hold_images):
+    if challenge and (len(originals) > 1 or not image_folders):
         options.check_read(root, f"files of {challenge.name}")
         source: Source = open_ilsvrc(root, challenge, options.names, progress, training)
         return _count_beside(source, options, _list_own(root, challenge))
@@ -79,17 +79,17 @@ def _open(root: Path, options: SourceOptions, progress: ProgressCallback, traini
         source = open_unpacked(root, unpacked, options.names, progress, training)
         own = [SOLUTION, f"{unpacked.tar.part}.txt", *_list_own(root, unpacked.challenge)]
         return _count_beside(source, options, [*own, *unpacked.list_folders(root)])
-    beside_images = hold_images and not options.image_root
-    saved = find_saved(root, beside_images)
+    other_images = [] if options.image_root else image_folders
+    saved = find_saved(root, bool(other_images))
     if saved:
         options.check_read(root, "a data set of save_to_disk", "config", "image_root", "image_column", "label_column")
         return open_saved(root, saved, options, progress, training)
-    parquet = _find_parquet_files(root, folders, beside_images)
+    parquet = _find_parquet_files(root, folders, other_images)
     if parquet:
         options.check_read(root, "parquet files", "config", "image_root", "image_column", "label_column")
         source = open_parquet(root, parquet, options, progress, training)
         return source if options.image_root else _count_beside(source, options, [*parquet, CARD])
-    tars = [] if hold_images else find_webdataset_tars(root)
+    tars = [] if image_folders else find_webdataset_tars(root)
     packed = next((tar for tar in tars if WNID.fullmatch(Path(tar).stem)), None)
     if packed:
         raise BadInput(
@@ -107,32 +107,37 @@ def _open(root: Path, options: SourceOptions, progress: ProgressCallback, traini
     return open_folder(root, options.names, progress, training)
 
 
-def _find_folders(root: Path, depth: int = DEPTH) -> tuple[list[Path], bool]:
-    """Find the folders below `root`, `depth` levels deep, that hold no image; tell whether any holds one.
+def _find_folders(root: Path, depth: int = DEPTH) -> tuple[list[Path], list[Path]]:
+    """Find the folders below `root`, `depth` levels deep, that hold no image, and those that hold some.
 
     What holds an image is a class folder, and is not looked into.
     """
-    found, hold_images = [], False
+    without, with_images = [], []
     for name in list_subfolders(root):
         if holds_images(root / name):
-            hold_images = True
+            with_images.append(root / name)
         else:
-            deeper, images_deeper = _find_folders(root / name, depth - 1) if depth > 1 else ([], False)
-            found += [root / name, *deeper]
-            hold_images |= images_deeper
-    return found, hold_images
+            deeper, deeper_with_images = _find_folders(root / name, depth - 1) if depth > 1 else ([], [])
+            without += [root / name, *deeper]
+            with_images += deeper_with_images
+    return without, with_images
 
 
-def _find_parquet_files(root: Path, folders: list[Path], beside_images: bool) -> list[str]:
+def _find_parquet_files(root: Path, folders: list[Path], image_folders: list[Path]) -> list[str]:
     """List the paths below `root` of the parquet files in it and in `folders`.
 
     Beside folders that hold images they count only where one lies at the top or in data/: a report among class folders
-    holds one, too.
+    holds one, too. Raises BadInput where two or more of these folders are beside such a file: they may be the classes.
     """
     found = [path for place in (root, *folders) for path in place.glob("[!.]*.parquet") if not path.is_dir()]
-    if beside_images and not any(path.parent in (root, root / "data") for path in found):
-        return []
-    return sorted(path.relative_to(root).as_posix() for path in found)
+    at_top = [path for path in found if path.parent in (root, root / "data")]
+    if at_top and len(image_folders) > 1:
+        first, images = min(at_top).relative_to(root), image_folders[0].relative_to(root)
+        raise BadInput(
+            f"{root}: holds {first}, and images in {images} and other folders",
+            "keep one data set in a folder; for parquet files that name these images add --image-root DIR",
+        )
+    return sorted(path.relative_to(root).as_posix() for path in found) if at_top or not image_folders else []
 
 
 def _list_own(root: Path, challenge: Challenge) -> list[str]:

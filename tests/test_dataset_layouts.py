@@ -140,6 +140,16 @@ def test_parquet_decides_at_the_top_in_data_and_deeper_where_no_folder_holds_ima
         open_source(write(tmp_path, *names))
 
 
+@pytest.mark.parametrize("name", ["x.parquet", "data/x.parquet"])
+@pytest.mark.parametrize(
+    "folders", [("ant", "bee"), ("train/ant", "val/ant"), ("train/ant", "train/bee")], ids=" ".join
+)
+def test_parquet_beside_class_folders_is_bad_input(tmp_path: Path, name: str, folders: tuple[str, str]) -> None:
+    root = write(tmp_path, name, *(f"{folder}/1.jpg" for folder in folders))
+    with pytest.raises(BadInput, match=f"holds {name}, and images in {folders[0]} and other folders; keep one"):
+        open_source(root)
+
+
 def test_parquet_of_paths_may_lie_beside_its_images(tmp_path: Path) -> None:
     root = write(tmp_path, "tables/x.parquet", "images/1.jpg")
     with pytest.raises(BadInput, match=r"tables/x\.parquet: (not|cannot|is)"):
