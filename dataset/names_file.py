@@ -20,6 +20,7 @@ WNID = re.compile("n[0-9]{8}")  # a WordNet id
 EXPECTED = (
     'expected lines "id words", one name a line, Keras\' imagenet_class_index.json, or a config.json with id2label'
 )
+MAX_NAMES = 16 << 20  # bytes; the 21,841 classes of ImageNet have 1 MB
 MAX_KEYS = 3  # keys of a JSON object that a message shows
 
 
@@ -59,6 +60,8 @@ def read_names_file(path: Path, any_id: bool) -> NamesFile:
 def read_lines(file: Path) -> list[str]:
     """Read the lines of a text that are not blank. Raises BadInput."""
     try:
+        if file.stat().st_size > MAX_NAMES:
+            raise BadInput(f"{file}: has more than {MAX_NAMES} bytes", EXPECTED)
         return [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except OSError as error:
         raise BadInput(f"{file}: cannot be read ({error.strerror})") from None
