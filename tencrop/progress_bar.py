@@ -13,7 +13,10 @@ class UpdateBar(Protocol):
 
 @contextmanager
 def progress_bar(title: str, total: int | None, enabled: bool = True) -> Iterator[UpdateBar]:
-    """Show a bar while the block runs. Without a total the bar disappears at the end, and shows only on a terminal."""
+    """Show a bar while the block runs. Without a total the bar disappears at the end, and shows only on a terminal.
+
+    It also disappears where the block fails before anything is done, so that the error stands alone.
+    """
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -35,4 +38,9 @@ def progress_bar(title: str, total: int | None, enabled: bool = True) -> Iterato
         def update(done: float, note: str = "") -> None:
             progress.update(task, completed=done, note=note)
 
-        yield update
+        try:
+            yield update
+        except BaseException:
+            if not progress.tasks[task].completed:
+                progress.live.transient = progress.disable = True
+            raise

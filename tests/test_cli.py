@@ -126,6 +126,18 @@ def test_compared_names_cannot_act_on_a_terminal(run_hostile: Callable[..., Prin
     assert json.loads(run_hostile("compare", *runs, "--json").out)["a"]["folder"] == runs[0]
 
 
+def test_a_run_that_is_refused_prints_one_line_and_no_bar(
+    tmp_path: Path, photographs: dict[str, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("pagoda", "sunflower"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        (tmp_path / "data" / name / "1.jpg").write_bytes(photographs["china"].read_bytes())
+    (tmp_path / "out").write_text("no folder")
+    for command in (("prepare", str(tmp_path / "data")), ("evaluate", str(tmp_path / "data"), "--out")):
+        assert call(monkeypatch, *command, str(tmp_path / "out")) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+
+
 def test_evaluate_prints_both_errors(
     tmp_path: Path, photographs: dict[str, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tencrop.common.errors import BadInput
-from tencrop.dataset.names_file import NamesFile, read_names_file
+from tencrop.dataset.names_file import MAX_NAMES, NamesFile, read_names_file
 from tencrop.model.contract import Label
 
 CRANES = ("tench", "crane", "great white shark", "crane")
@@ -150,3 +150,11 @@ def test_a_wnid_beside_names_is_refused(tmp_path: Path) -> None:
 def test_a_missing_file_is_bad_input(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"gone\.txt: cannot be read \(No such file or directory\)"):
         read_names_file(tmp_path / "gone.txt", any_id=True)
+
+
+def test_a_file_of_gigabytes_is_not_read(tmp_path: Path) -> None:
+    file = tmp_path / "words.txt"
+    with file.open("wb") as opened:
+        opened.truncate(MAX_NAMES + 1)
+    with pytest.raises(BadInput, match=rf"words\.txt: has more than {MAX_NAMES} bytes; expected lines"):
+        read_names_file(file, any_id=True)

@@ -200,6 +200,16 @@ def test_a_report_that_is_gone_is_410(client: TestClient, settings: Settings) ->
     assert client.get(f"{URL}/{name}").json()["status"] == "done"
 
 
+def test_a_report_is_sent_whole_whatever_ranges_are_asked_for(client: TestClient) -> None:
+    name = ask(client, limit=1)
+    wait_for(client, name, "done")
+    whole = client.get(f"{URL}/{name}/report")
+    for asked in ("bytes=0-9", "bytes=" + ",".join(["0-"] * 1000), "bytes=9-0", "bytes=999999999-", "lines=x", "?"):
+        reply = client.get(f"{URL}/{name}/report", headers={"Range": asked})
+        assert (reply.status_code, reply.content) == (200, whole.content)
+        assert reply.headers["Accept-Ranges"] == "none"
+
+
 def test_the_jobs_that_finished_first_are_not_kept(classifier: Classifier, settings: Settings) -> None:
     few = settings.model_copy(update={"keep_validations": 2})
     folder = settings.state_dir / "validations"

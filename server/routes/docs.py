@@ -8,11 +8,12 @@ from http import HTTPStatus
 import swagger_ui_bundle
 from fastapi import APIRouter
 from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import FileResponse, HTMLResponse
+from fastapi.responses import HTMLResponse
 
 from tencrop.server.errors import ApiError
 from tencrop.server.hardening_headers import EVERYWHERE, POLICY
 from tencrop.server.state import State
+from tencrop.server.whole_file import WholeFile
 
 INLINE = re.compile(rb"<script>(.*?)</script>", re.DOTALL)  # FastAPI's call of Swagger
 RULES = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'"
@@ -39,8 +40,8 @@ async def docs(state: State) -> HTMLResponse:
 
 
 @router.get("/docs/{name}")
-async def asset(name: str) -> FileResponse:
+async def asset(name: str) -> WholeFile:
     """One of the page's own files. Raises ApiError 404 for a name outside ASSETS."""
     if name not in ASSETS:
         raise ApiError(HTTPStatus.NOT_FOUND, "not_found", f"no such file {name!r}")
-    return FileResponse(f"{swagger_ui_bundle.swagger_ui_path}/{name}", media_type=ASSETS[name])
+    return WholeFile(f"{swagger_ui_bundle.swagger_ui_path}/{name}", media_type=ASSETS[name])

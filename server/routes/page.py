@@ -4,12 +4,13 @@ from http import HTTPStatus
 from pathlib import Path
 
 from fastapi import APIRouter, Response
-from fastapi.responses import FileResponse, HTMLResponse
+from fastapi.responses import HTMLResponse
 
 from tencrop.server.errors import ApiError
 from tencrop.server.hardening_headers import EVERYWHERE, POLICY
 from tencrop.server.routes.predict import Model
 from tencrop.server.state import State
+from tencrop.server.whole_file import WholeFile
 
 PAGE = Path(__file__).parent.parent / "page"
 INDEX = (PAGE / "index.html").read_text("utf-8")
@@ -35,8 +36,8 @@ async def kernels(state: State, model: Model = None) -> Response:
 
 
 @router.get("/page/{name}")
-async def asset(name: str) -> FileResponse:
+async def asset(name: str) -> WholeFile:
     """One of the page's own files. Raises ApiError 404 for a name outside ASSETS."""
     if name not in ASSETS:
         raise ApiError(HTTPStatus.NOT_FOUND, "not_found", f"no such file {name!r}")
-    return FileResponse(PAGE / name, media_type=ASSETS[name], headers=FRESH)
+    return WholeFile(PAGE / name, media_type=ASSETS[name], headers=FRESH)

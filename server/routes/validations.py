@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import FileResponse, StreamingResponse
+from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from tencrop.server.body_images import describe_body
@@ -17,6 +17,7 @@ from tencrop.server.json_body import JSON, read_json
 from tencrop.server.known_parameters import KnownParametersRoute
 from tencrop.server.schemas import FINISHED, NewValidation, Validation
 from tencrop.server.state import ServerState, State
+from tencrop.server.whole_file import WholeFile
 
 if TYPE_CHECKING:
     from tencrop.server.jobs import Jobs
@@ -81,10 +82,10 @@ async def events(name: str, request: Request, state: State, jobs: OpenJobs) -> S
     return _EventStream(follow(lambda: jobs.get(name), request.is_disconnected, lambda: state.draining), state)
 
 
-@router.get("/{name}/report", response_class=FileResponse)
-def report(name: str, jobs: OpenJobs) -> FileResponse:
+@router.get("/{name}/report", response_class=WholeFile)
+def report(name: str, jobs: OpenJobs) -> WholeFile:
     """The report.html of a validation that is done."""
-    return FileResponse(jobs.report(name), media_type="text/html", headers={POLICY: REPORT_RULES})
+    return WholeFile(jobs.report(name), media_type="text/html", headers={POLICY: REPORT_RULES})
 
 
 @router.delete("/{name}", status_code=HTTPStatus.NO_CONTENT)
