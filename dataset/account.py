@@ -62,7 +62,7 @@ class Inventory:
 
     def leave_out(self, reason: str, name: str, times: int = 1) -> None:
         """Count an image that was seen and is left out; `reason` is a key of LEFT_OUT."""
-        self.groups.setdefault(reason, Group()).add(_as_text(name), times)
+        self._add(reason, name, times)
 
     def pass_over(self, name: str) -> None:
         """See a file or folder and leave it out because of its name; folders end with a slash."""
@@ -71,11 +71,14 @@ class Inventory:
 
     def note_repeated(self, name: str) -> None:
         """Note that a list names an image once more."""
-        self.groups.setdefault(REPEATED, Group()).add(_as_text(name))
+        self._add(REPEATED, name)
 
     def note_unread(self, name: str) -> None:
         """Note a file or folder of another split, which is not looked into."""
-        self.groups.setdefault(NOT_READ, Group()).add(_as_text(name))
+        self._add(NOT_READ, name)
+
+    def _add(self, kind: str, name: str, times: int = 1) -> None:
+        self.groups.setdefault(kind, Group()).add(escape_name(name), times)
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,7 @@ class Account:
         return cls(int(document["seen"]), int(document["taken"]), reasons, groups)
 
     def rows(self) -> list[tuple[int, str, str]]:
-        """What was not simply taken, for people: a number, what it is of, and names or reasons."""
+        """The rows for people about what was not simply taken: a number, what it is of, and names or reasons."""
         rows = [
             (self.count(kind), words, self.groups[kind].format())
             for kind, words in (LEFT_OUT | FOUND).items()
@@ -151,13 +154,13 @@ class Account:
         return [f"{self.seen} seen: {self.taken} taken", *(f"  {n} {what}: {names}" for n, what, names in self.rows())]
 
 
-def _as_text(name: str) -> str:
+def escape_name(name: str) -> str:
     """Write the bytes of a file name that are not UTF-8 as \\xNN."""
     return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def name_kind(name: str) -> str:
-    """What files of a kind have in common: the suffix, else the whole name; folders keep their names."""
+    """The part of a name that files of a kind share: the suffix, else the whole name; folders keep their names."""
     base = name.rstrip("/").rpartition("/")[2]
     stem, dot, suffix = base.rpartition(".")
     if name.endswith("/"):

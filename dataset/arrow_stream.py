@@ -92,7 +92,7 @@ def _find_field(data: memoryview, table: int, number: int) -> int:
 
 
 def _locate_images(batch: pa.RecordBatch, columns: Columns, with_paths: bool, whole: pa.Buffer) -> np.ndarray:
-    """Where the bytes of each image are in the file, or for a null its path: int64 [n,3] as in Listing."""
+    """Locate the bytes of each image in the file, or for a null its path: int64 [n,3] as in Listing."""
     split = columns.image.split(batch.column(columns.image.name))
     starts, sizes = _locate(split.column("bytes"), whole)
     are_paths = (sizes < 0) & with_paths

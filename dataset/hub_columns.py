@@ -44,7 +44,7 @@ class Rows(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """What is read of a table."""
+    """The columns that are read of a table, and how."""
 
     image: ImageColumn
     label: str

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from tencrop.common.errors import BadInput
 from tencrop.dataset.account import Inventory
+from tencrop.dataset.source import is_text
 from tencrop.dataset.split_from_path import Split
 
 
@@ -47,10 +48,8 @@ def read_labels(root: Path, source: LabelList, inventory: Inventory) -> dict[str
                 f"give paths relative to {source.base}",
             )
         label = sys.intern((row.label or "").strip())
-        try:
-            f"{path}{label}".encode()
-        except UnicodeEncodeError:
-            raise BadInput(f"{source.file}: holds {path!a} and {label!a}, no UTF-8 text", "correct the line") from None
+        if not is_text(path + label):
+            raise BadInput(f"{source.file}: holds {path!a} and {label!a}, no UTF-8 text", "correct the line")
         if path not in labels:
             labels[path] = label
         elif labels[path] == label:

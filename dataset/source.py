@@ -118,7 +118,7 @@ class Source(Protocol):
 
     @property
     def inventory(self) -> Inventory:
-        """What was seen and left out when the images were listed."""
+        """The counts of what was seen and left out when the images were listed."""
 
     def read(self, entry: Entry) -> bytes:
         """Read the encoded image. Several threads may call this at once.

@@ -8,7 +8,7 @@ from tencrop.common.errors import BadInput
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """What a folder may not tell by itself. With the defaults every layout is recognised by its contents."""
+    """The options for what a folder may not tell by itself. By default its contents alone decide."""
 
     names: Path | None = None  # file of class names (dataset/names_file.py), which every layout reads
     list: Path | None = None  # file of paths and labels (dataset/list_file.py)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from tencrop.common.errors import BadInput
 from tencrop.common.lfs_pointer import refuse_lfs_pointer
-from tencrop.dataset.account import Inventory
+from tencrop.dataset.account import Inventory, escape_name
 from tencrop.dataset.source import Entries, Entry
 from tencrop.dataset.tar_opener import TarOpener
 from tencrop.dataset.walk import is_shown
@@ -111,7 +111,7 @@ def _iter_headers(window: "_Window") -> Iterator[tarfile.TarInfo]:
 
 def _as_text(name: str) -> str:
     """The name of a member as text, without ./ before it."""
-    return name.encode(errors="surrogateescape").decode(errors="backslashreplace").removeprefix("./")
+    return escape_name(name).removeprefix("./")
 
 
 def _find_hidden(name: str) -> str:

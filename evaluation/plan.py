@@ -77,7 +77,7 @@ def _match_classes(data: Source, model: Predictor) -> list[int]:
 
 
 def _advise_on_ids(data: str, model: str) -> str:
-    """What to do about classes of a data set and of a model, given an id of each."""
+    """The advice where classes of a data set and of a model differ, given an id of each."""
     if WNID.fullmatch(model) and not WNID.fullmatch(data):
         return f'--labels FILE with lines "{model} name" gives the data set\'s classes their wnids'
     if model.isdecimal() or (WNID.fullmatch(data) and not WNID.fullmatch(model)):

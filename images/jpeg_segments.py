@@ -65,7 +65,7 @@ def read_frame(data: bytes, most: int = MAX_SEGMENTS) -> Frame | None:
 
 
 def count(data: bytes, pattern: bytes, start: int = 0) -> int:
-    """How often a pattern occurs from `start` on, in pieces."""
+    """Count a pattern from `start` on, piece by piece."""
     beyond = len(pattern) - 1
     return sum(data.count(pattern, at, at + PIECE + beyond) for at in range(start, len(data), PIECE))
 

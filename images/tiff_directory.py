@@ -57,7 +57,7 @@ class Directory:
             self.tags[number] = Tag(kind, numbers, value)
 
     def length(self, number: int) -> int:
-        """How many numbers a tag says that it has; 0 where it is missing."""
+        """The number of values that a tag says it has; 0 where it is missing."""
         return self.tags[number].length if number in self.tags else 0
 
     def first(self, number: int, default: int, integers: Mapping[int, str] = INTEGERS) -> int:

@@ -12,6 +12,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from tencrop.dataset.source import Source
+from tencrop.images.errors import ImageError
 
 SYNSETS = (  # ILSVRC2012_ID, WNID, words, number of children: the IDs do not follow the wnids, as in the true devkit
     (1, "n02119789", "kit fox, Vulpes macrotis", 0),
@@ -148,4 +149,15 @@ def read_by_threads(source: Source) -> dict[str, tuple[int, bool | None, bytes]]
             entry.validation,
             content,
         )
+    return found
+
+
+def read_all(source: Source, lost: type[ImageError]) -> list[bytes | None]:
+    """Read every image in order; None for one that raises the error `lost`."""
+    found: list[bytes | None] = []
+    for entry in source.entries:
+        try:
+            found.append(source.read(entry))
+        except lost:
+            found.append(None)
     return found

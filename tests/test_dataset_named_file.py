@@ -10,13 +10,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from archives import jpeg
+from archives import jpeg, read_all
 
 from tencrop.common.errors import BadInput
 from tencrop.dataset.account import Account
 from tencrop.dataset.layouts import open_source
 from tencrop.dataset.named_file import find_named_file, read_named_file
-from tencrop.dataset.source import Source
 from tencrop.dataset.source_options import SourceOptions
 from tencrop.evaluation.evaluate import evaluate_source
 from tencrop.images.errors import ImageMissing, ImageTooLarge
@@ -44,16 +43,6 @@ def write_photographs(folder: Path, count: int = 4) -> list[str]:
     return [f"ant/{number}.jpg" for number in range(count)]
 
 
-def read_all(source: Source) -> list[bytes | None]:
-    found: list[bytes | None] = []
-    for entry in source.entries:
-        try:
-            found.append(source.read(entry))
-        except ImageMissing:
-            found.append(None)
-    return found
-
-
 @pytest.mark.parametrize("without", [range(8), range(0, 8, 2), [7]], ids=["all", "half", "one"])
 @pytest.mark.parametrize("statistics", [True, False], ids=["statistics", "no statistics"])
 def test_rows_without_bytes_are_refused(tmp_path: Path, without: Sequence[int], statistics: bool) -> None:
@@ -75,7 +64,7 @@ def test_a_row_without_an_image_is_refused(tmp_path: Path) -> None:
 def test_training_rows_without_bytes_do_not_matter_to_an_evaluation_that_does_not_read_them(tmp_path: Path) -> None:
     write(tmp_path / "train-0.parquet", [(None, "1.jpg"), (None, "2.jpg")])
     write(tmp_path / "validation-0.parquet", [(jpeg(3), "3.jpg"), (jpeg(4), "4.jpg")])
-    assert read_all(open_source(tmp_path, training=False)) == [jpeg(3), jpeg(4)]
+    assert read_all(open_source(tmp_path, training=False), ImageMissing) == [jpeg(3), jpeg(4)]
     with pytest.raises(BadInput, match=r"train-0\.parquet: 2 of its images"):
         open_source(tmp_path)
 
@@ -97,7 +86,7 @@ def test_files_that_rows_name_are_read_below_the_folder(tmp_path: Path, absolute
     paths = [str(tmp_path / "photos" / name) if absolute else name for name in names]
     write(tmp_path / "d" / "train-0.parquet", [(jpeg(9) if n == 2 else None, path) for n, path in enumerate(paths)])
     source = open_source(tmp_path / "d", SourceOptions(image_root=tmp_path / "photos"))
-    assert read_all(source) == [jpeg(0), jpeg(1), jpeg(9), jpeg(3)]
+    assert read_all(source, ImageMissing) == [jpeg(0), jpeg(1), jpeg(9), jpeg(3)]
 
 
 def test_a_column_of_paths_is_read(tmp_path: Path) -> None:
@@ -107,7 +96,7 @@ def test_a_column_of_paths_is_read(tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "d" / "train-0.parquet", row_group_size=3)
     source = open_source(tmp_path / "d", SourceOptions(image_root=tmp_path / "photos"))
     assert [entry.id for entry in source.entries] == names
-    assert read_all(source) == [jpeg(number) for number in range(4)]
+    assert read_all(source, ImageMissing) == [jpeg(number) for number in range(4)]
 
 
 def test_a_file_that_is_missing_or_elsewhere_is_an_undecodable_image(tmp_path: Path) -> None:
@@ -120,7 +109,7 @@ def test_a_file_that_is_missing_or_elsewhere_is_an_undecodable_image(tmp_path: P
     odd = ["gone.jpg", "ant", "", ".", "pipe", "a\0b", "x" * 5000, "/" * 5000, "\ud7ff", None]
     write(tmp_path / "d" / "train-0.parquet", [(None, path) for path in (name, *outside, *odd)])
     source = open_source(tmp_path / "d", SourceOptions(image_root=tmp_path / "photos"))
-    assert read_all(source) == [jpeg(0), *[None] * len(outside + odd)]
+    assert read_all(source, ImageMissing) == [jpeg(0), *[None] * len(outside + odd)]
     reasons = ["missing"] * len(outside + odd)
     assert Account.close(source.inventory, len(source.entries), reasons).taken == 1
 
@@ -182,6 +171,6 @@ def test_what_datasets_writes_of_files_is_refused_and_read_once_embedded_as_the_
         open_source(tmp_path / "paths")
     roots = SourceOptions(image_root=tmp_path / "photos")
     for source in (open_source(tmp_path / "embedded"), open_source(tmp_path / "paths", roots)):
-        assert read_all(source) == images
+        assert read_all(source, ImageMissing) == images
         summary = evaluate_source(source, classifier)
         assert (summary.n, summary.undecodable) == (2, 0)

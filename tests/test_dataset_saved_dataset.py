@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from archives import jpeg, read_by_threads
+from archives import jpeg, read_all, read_by_threads
 from support.arrow_files import make_table, save
 
 from tencrop.common.errors import BadInput
@@ -135,13 +135,7 @@ def test_rows_without_bytes_are_refused_or_read_below_a_folder(tmp_path: Path) -
     with pytest.raises(BadInput, match=r"of-00001\.arrow: 4 of its images have no bytes"):
         open_source(tmp_path / "d")
     source = open_source(tmp_path / "d", SourceOptions(image_root=tmp_path / "photos"))
-    found: list[bytes | None] = []
-    for entry in source.entries:
-        try:
-            found.append(source.read(entry))
-        except ImageMissing:
-            found.append(None)
-    assert found == [jpeg(0), jpeg(1), None, None, None, jpeg(5)]
+    assert read_all(source, ImageMissing) == [jpeg(0), jpeg(1), None, None, None, jpeg(5)]
     with pytest.raises(BadInput, match=r"nowhere: holds none of the 4 images that .* names, such as '0\.jpg'"):
         open_source(tmp_path / "d", SourceOptions(image_root=tmp_path / "nowhere"))
 

@@ -156,7 +156,7 @@ def make_thin_weights(**changes: tuple[int, ...]) -> dict[str, torch.Tensor]:
 
 
 def wrap_as_lightning(state_dict: dict[str, torch.Tensor], **hyper_parameters: object) -> dict[str, object]:
-    """What pytorch-lightning 2.6 saves beside the weights (its Trainer.save_checkpoint)."""
+    """The entries that pytorch-lightning 2.6 saves beside the weights (its Trainer.save_checkpoint)."""
     score: dict[str, object] = {
         "monitor": None,
         "best_model_score": torch.tensor(0.5),

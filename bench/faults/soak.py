@@ -27,7 +27,7 @@ KEPT = 5  # finished validations, so that the server soon holds as many as it ke
 
 
 class Sample(NamedTuple):
-    """What a process holds, so many seconds after the start of the soak."""
+    """The memory, descriptors and threads of a process, so many seconds after the start of the soak."""
 
     seconds: float
     mib: float
