@@ -127,6 +127,85 @@ class ModelStatus(BaseModel):
     precision: str
 
 
+class ServedLabel(BaseModel):
+    """One class: its index among the probabilities, its id and words."""
+
+    index: int
+    id: str
+    label: str
+
+
+class Preprocessing(BaseModel):
+    """The contract without its labels: how an image becomes ten views. `sha256` is the hash that reports quote."""
+
+    resize: int
+    crop: int
+    filter: str
+    channels: str
+    sha256: str
+
+
+class ErrorFractions(BaseModel):
+    """Errors as fractions from 0 to 1."""
+
+    top1_error: float
+    top5_error: float
+
+
+class MeasuredErrors(BaseModel):
+    """Errors by the center crop and by the mean over the ten views."""
+
+    center: ErrorFractions
+    ten_crop: ErrorFractions
+
+
+class ExpectedErrors(MeasuredErrors):
+    """What the summary.json beside the model's file says: its errors over `n` images of a data set.
+
+    In `mean_over_classes` each class counts alike.
+    """
+
+    dataset: str
+    n: int
+    mean_over_classes: MeasuredErrors | None = None
+
+
+class ModelEntry(ModelStatus):
+    """A served model in a list, with its number of classes. `sha256` is the hash of its file.
+
+    Of an ensemble it is the hash of its members' hashes.
+    """
+
+    classes: int
+    sha256: str
+
+
+class ModelList(BaseModel):
+    """The answer of GET /v1/models. The labels of each model are at /v1/models/NAME."""
+
+    models: list[ModelEntry]
+
+
+class ModelMember(BaseModel):
+    """One net of an ensemble."""
+
+    name: str
+    sha256: str
+
+
+class ModelDescription(ModelEntry):
+    """The answer of GET /v1/models/NAME.
+
+    `members` are the nets of an ensemble, empty for one net. `errors` is null where no summary.json lies beside the
+    model's file, and for an ensemble.
+    """
+
+    contract: Preprocessing
+    members: list[ModelMember]
+    errors: ExpectedErrors | None
+    labels: list[ServedLabel]
+
+
 class Readiness(BaseModel):
     """The answer of GET /readyz."""
 

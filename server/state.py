@@ -37,17 +37,16 @@ class ServerState:
         self.event_streams = 0  # that follow a validation
         self.jobs = self._open_jobs(store) if store else None
 
-    def find_pipeline(self, name: str | None) -> Pipeline:
-        """The pipeline of the model of that name, of the first model without a name. Raises ApiError 422, 503."""
+    def find_pipeline(self, name: str | None, unknown: HTTPStatus = HTTPStatus.UNPROCESSABLE_ENTITY) -> Pipeline:
+        """The pipeline of the model of that name, of the first model without a name.
+
+        Raises ApiError with the status `unknown` for a name that no model has, 503 while draining.
+        """
         if self.draining:
             raise shutting_down_error()
         wanted = next(iter(self.pipelines)) if name is None else name
         if wanted not in self.pipelines:
-            raise ApiError(
-                HTTPStatus.UNPROCESSABLE_ENTITY,
-                "unknown_model",
-                f"no model {wanted!r}; served are {', '.join(self.pipelines)}",
-            )
+            raise ApiError(unknown, "unknown_model", f"no model {wanted!r}; served are {', '.join(self.pipelines)}")
         return self.pipelines[wanted]
 
     def check_ready(self) -> None:

@@ -1,0 +1,98 @@
+"""GET /v1/models lists what is served; /v1/models/NAME has the labels, the contract and the file's hash."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from tencrop.model.embedded import EMBEDDED
+from tencrop.runtime.classifier import Classifier
+from tencrop.runtime.ensemble import Ensemble
+from tencrop.server.app import create_app
+from tencrop.server.keys import generate_key, hash_key
+from tencrop.server.settings import Settings
+
+HASH = hashlib.sha256((EMBEDDED / "tencrop.onnx").read_bytes()).hexdigest()
+ENTRY = {
+    "name": "caltech101",
+    "engine": "openvino",
+    "device": "cpu",
+    "precision": "fp32",
+    "classes": 101,
+    "sha256": HASH,
+}
+
+
+@pytest.fixture(scope="module")
+def client(classifier: Classifier) -> Iterator[TestClient]:
+    """The embedded model, and an ensemble of it with itself."""
+    with TestClient(create_app([classifier, Ensemble("pair", (classifier, classifier))], Settings())) as client:
+        yield client
+
+
+def get(client: TestClient, path: str) -> Any:
+    reply = client.get(path)
+    assert reply.status_code == 200
+    return reply.json()
+
+
+def test_the_list_has_every_model_and_no_labels(client: TestClient) -> None:
+    pair = {**ENTRY, "name": "pair", "sha256": hashlib.sha256((HASH + HASH).encode()).hexdigest()}
+    assert get(client, "/v1/models") == {"models": [ENTRY, pair]}
+
+
+def test_a_model_is_described_as_its_file_says(client: TestClient, classifier: Classifier) -> None:
+    found = get(client, "/v1/models/caltech101")
+    assert {key: found[key] for key in ENTRY} == ENTRY
+    assert found["contract"] == {
+        "resize": 256,
+        "crop": 224,
+        "filter": "bilinear",
+        "channels": "rgb",
+        "sha256": classifier.contract.sha256,
+    }
+    assert found["members"] == []
+
+
+def test_labels_are_those_of_predictions(client: TestClient, photographs: dict[str, Path]) -> None:
+    labels = get(client, "/v1/models/caltech101")["labels"]
+    assert [label["index"] for label in labels] == list(range(101))
+    top = client.post("/v1/predict?top=101", content=photographs["china"].read_bytes()).json()["top"]
+    for guess in top:
+        del guess["probability"]
+        assert labels[guess["index"]] == guess
+
+
+def test_an_ensemble_names_its_members(client: TestClient) -> None:
+    found = get(client, "/v1/models/pair")
+    assert found["members"] == [{"name": "caltech101", "sha256": HASH}] * 2
+    assert len(found["labels"]) == 101 and found["errors"] is None
+
+
+def test_an_unknown_model_is_404_and_the_known_ones_are_named(client: TestClient) -> None:
+    reply = client.get("/v1/models/resnet")
+    assert reply.status_code == 404
+    message = "no model 'resnet'; served are caltech101, pair"
+    assert reply.json() == {"error": {"code": "unknown_model", "message": message}}
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/caltech101"])
+def test_models_follow_the_rules_of_v1(client: TestClient, classifier: Classifier, tmp_path: Path, path: str) -> None:
+    assert client.get(f"{path}/").json() == client.get(path).json()
+    assert client.get(f"{path}?x=1").status_code == 422
+    assert client.post(path).headers["allow"] == "GET, HEAD"
+    key = generate_key()
+    (tmp_path / "keys").write_text(f"anna {hash_key(key)}\n")
+    with TestClient(create_app([classifier], Settings(api_key_file=tmp_path / "keys"))) as guarded:
+        assert guarded.get(path).status_code == 401
+        assert guarded.get(path, headers={"X-API-Key": key}).status_code == 200
+
+
+def test_a_draining_server_describes_no_model(classifier: Classifier) -> None:
+    app = create_app([classifier], Settings())
+    with TestClient(app) as client:
+        app.state.server_state.drain()
+        assert client.get("/v1/models/caltech101").status_code == 503
