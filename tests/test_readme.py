@@ -1,4 +1,4 @@
-"""README.md: its ten lines without our code predict like the server, and its client examples work."""
+"""README.md and docs/: the ten lines without our code predict like the server, and the client examples work."""
 
 import re
 import subprocess
@@ -15,15 +15,21 @@ from tencrop.runtime.classifier import open_classifier
 from tencrop.runtime.engine_choice import EngineOptions
 from tencrop.training.recipe import load
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+TRAINING = ["README.md", "docs/train.md", "docs/fine-tune.md"]  # with commands that train, then export
 WITHOUT_OURS = "import sys; assert not {'torch', 'tencrop'} & set(sys.modules)"
+
+
+def find_blocks(name: str, language: str) -> list[str]:
+    """The blocks of code in this language of a document."""
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL)
 
 
 @pytest.mark.parametrize("name", ["china", "flower"])
 def test_ten_lines_of_onnxruntime_numpy_and_pillow_predict_like_tencrop(
     name: str, photographs: dict[str, Path], tmp_path: Path
 ) -> None:
-    (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    (block,) = find_blocks("docs/export.md", "python")
     assert len([line for line in block.splitlines() if line]) == 10
     (tmp_path / "photo.jpg").write_bytes(photographs[name].read_bytes())
     (tmp_path / "models").mkdir()
@@ -42,7 +48,7 @@ def test_ten_lines_of_onnxruntime_numpy_and_pillow_predict_like_tencrop(
 
 
 def test_the_client_examples_get_answers(photographs: dict[str, Path], tmp_path: Path) -> None:
-    (block,) = re.findall(r"```py\n(.*?)```", README, re.DOTALL)
+    (block,) = find_blocks("docs/serve.md", "py")
     (tmp_path / "photo.jpg").write_bytes(photographs["china"].read_bytes())
     with run_server() as (_, url):
         lines = block.replace("localhost:8000", url.removeprefix("http://"))
@@ -52,9 +58,10 @@ def test_the_client_examples_get_answers(photographs: dict[str, Path], tmp_path:
     assert hub.count("ImageClassificationOutputElement") == 3 and triton == "(1, 101)"
 
 
-def test_the_exported_checkpoint_is_the_last_one_of_the_trained_recipe() -> None:
-    recipes, checkpoints = (
-        re.findall(r"tencrop train (\w+) --data prepared", README),
-        re.findall(r"tencrop export \S+/checkpoint-(\d+) ", README),
-    )
-    assert {load(recipe).epochs for recipe in recipes} >= {int(number) for number in checkpoints} != set()
+@pytest.mark.parametrize("name", TRAINING)
+def test_the_exported_checkpoint_is_the_last_one_of_the_trained_recipe(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    trained = re.findall(r"tencrop train (\w+) --data prepared --out (\S+)(?:.*? epochs=(\d+))?", text)
+    exported = re.findall(r"tencrop export (\S+)/checkpoint-(\d+) ", text)
+    last = {(run, int(epochs) if epochs else load(recipe).epochs) for recipe, run, epochs in trained}
+    assert {(run, int(number)) for run, number in exported} <= last and exported
