@@ -20,26 +20,26 @@ Groups = Annotated[Count, Field(alias="columns")]  # recipes and checkpoints sto
 
 @dataclass(frozen=True, config=STRICT)
 class Conv:
-    """A convolutional layer. `pad` is the zeros before (top, left) and behind (bottom, right)."""
+    """A convolutional layer, section 3.5."""
 
-    channels: Count
-    kernel: Count
-    stride: Count = 1
-    pad: tuple[Natural, Natural] = (0, 0)
-    groups: Groups = 1  # 2: each half of the kernels sees its own column only
-    init_std: NotNegative = 0.01
-    init_bias: float = 0.0
+    channels: Count  # number of kernels
+    kernel: Count  # pixels along a side of a kernel
+    stride: Count = 1  # pixels between neighbouring outputs
+    pad: tuple[Natural, Natural] = (0, 0)  # rows and columns of zeros before (top, left) and behind (bottom, right)
+    groups: Groups = 1  # 2: each half of the kernels sees its own column only (section 3.2)
+    init_std: NotNegative = 0.01  # standard deviation of the initial weights (section 5)
+    init_bias: float = 0.0  # initial bias (section 5)
 
 
 @dataclass(frozen=True, config=STRICT)
 class Linear:
-    """A fully connected layer. With a `rank` its matrix is the product of two, [units,rank] by [rank,inputs]."""
+    """A fully connected layer, section 3.5."""
 
-    units: Count
-    init_std: NotNegative = 0.01
-    init_bias: float = 0.0
-    rank: Natural = 0
-    groups: Groups = 1  # 2: each half of the units sees its own column only
+    units: Count  # outputs; in fc8 a training sets them to the number of classes
+    init_std: NotNegative = 0.01  # standard deviation of the initial weights (section 5)
+    init_bias: float = 0.0  # initial bias (section 5)
+    rank: Natural = 0  # the matrix is the product of [units,rank] and [rank,inputs]; 0: one matrix
+    groups: Groups = 1  # 2: each half of the units sees its own column only (section 3.2)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -50,12 +50,12 @@ class LRN:
     stays inside a column, as in that program, instead of reaching over all kernels of the layer.
     """
 
-    size: Odd = 5
-    alpha: float = 1e-4
-    beta: float = 0.75
-    k: float = 2.0
-    alpha_divided: bool = True
-    groups: Groups = 1
+    size: Odd = 5  # n, the kernels in a sum; odd
+    alpha: float = 1e-4  # factor of the sum
+    beta: float = 0.75  # exponent
+    k: float = 2.0  # term beside the sum
+    alpha_divided: bool = True  # divide alpha by n, unlike the paper's formula
+    groups: Groups = 1  # 2: the sum stays inside a column
 
     @property
     def alpha_each(self) -> float:
@@ -67,32 +67,32 @@ class LRN:
 class WithinMapLRN:
     """The 2012 program's normalization over a size x size window of the same map; alpha is divided by size^2."""
 
-    size: Odd = 5
-    alpha: float = 1e-3
-    beta: float = 0.75
-    k: float = 1.0
+    size: Odd = 5  # pixels along a side of the window; odd
+    alpha: float = 1e-3  # factor of the sum of squares, divided by size^2
+    beta: float = 0.75  # exponent
+    k: float = 1.0  # term beside the sum
 
 
 @dataclass(frozen=True, config=STRICT)
 class Pool:
     """Max pooling; overlapping where stride < size (section 3.4). The output size is rounded up, as in 2012."""
 
-    size: Count = 3
-    stride: Count = 2
+    size: Count = 3  # pixels along a side of the window
+    stride: Count = 2  # pixels between neighbouring windows
 
 
 @dataclass(frozen=True, config=STRICT)
 class Dropout:
     """Section 4.2, not inverted: a mask in training, times 1 - p at test."""
 
-    p: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    p: Annotated[float, Field(ge=0, lt=1)] = 0.5  # probability that an output is 0
 
 
 @dataclass(frozen=True, config=STRICT)
 class NetConfig:
     """The paper's net (figure 2). A variant changes a few fields; `layers` is the order of the operations."""
 
-    input: Count = 224
+    input: Count = 224  # pixels along a side of the image
     conv1: Conv = Conv(96, 11, stride=4, pad=(0, 3))  # 55x55: the output size rounded up
     conv2: Conv = Conv(256, 5, pad=(2, 2), groups=2, init_bias=1.0)
     conv3: Conv = Conv(384, 3, pad=(1, 1))
@@ -114,4 +114,4 @@ class NetConfig:
         "fc6 relu dropout",
         "fc7 relu dropout",
         "fc8",
-    )
+    )  # operations in their order, a string for each layer (section 3.5)

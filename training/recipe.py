@@ -23,22 +23,22 @@ KEEPS_EXPECT = frozenset(["name", "about", "seed", "precision", "compile"])
 class Augment:
     """Section 4.1."""
 
-    crops: bool = True  # random 224 crops; else the center crop
-    mirror: bool = True
+    crops: bool = True  # random 224x224 crops; else the center crop
+    mirror: bool = True  # mirror every second image, by chance
     noise: NotNegative = 0.1  # factor of the colour PCA's standard deviations; 0: no colour noise
-    noise_divide: Positive = 1.0  # the 2012 program divides the noisy image by 1.1
+    noise_divide: Positive = 1.0  # divisor of the noisy image; the 2012 program has 1.1
 
 
 @dataclass(frozen=True, config=STRICT)
 class Optim:
     """Section 5: v = momentum v - decay lr w - lr g; w = w + v."""
 
-    batch: Count = 128
-    momentum: NotNegative = 0.9
-    lr: NotNegative = 0.01
-    decay: NotNegative = 0.0005
-    bias_lr: NotNegative = 0.01
-    bias_decay: NotNegative = 0.0005
+    batch: Count = 128  # images of one update, on all devices together
+    momentum: NotNegative = 0.9  # share of the last step that the next one keeps
+    lr: NotNegative = 0.01  # learning rate of the weights at the start
+    decay: NotNegative = 0.0005  # weight decay of the weights
+    bias_lr: NotNegative = 0.01  # learning rate of the biases at the start; the 2012 program has 0.02
+    bias_decay: NotNegative = 0.0005  # weight decay of the biases; the 2012 program has 0
     bias_drops: bool = True  # whether the schedule's drops apply to biases too
 
 
@@ -47,18 +47,18 @@ class Event:
     """Settings from one epoch on. The next event replaces them all, but the divisions of all events accumulate."""
 
     after: Natural  # epochs that are done when the event begins
-    divide: Positive = 1.0  # divides every later rate, on top of earlier events
+    divide: Positive = 1.0  # divisor of every later rate, on top of earlier events
     layer_lr: dict[str, NotNegative] = dataclasses.field(default_factory=dict)  # layers whose weights have an own rate
     frozen: tuple[str, ...] = ()  # layers that are not updated, biases included
-    noise: bool = True
+    noise: bool = True  # colour noise, with its division
 
 
 @dataclass(frozen=True, config=STRICT)
 class Plateau:
-    """The paper's rule: divide the rates when the validation error stops improving, `drops` times, then end."""
+    """Section 5: divide the rates when the validation error stops improving, `drops` times, then end."""
 
-    divide: Positive = 10.0
-    drops: Natural = 3
+    divide: Positive = 10.0  # divisor of the rates at each drop
+    drops: Natural = 3  # drops before the training ends
     patience: Count = 5  # epochs without a new lowest error that count as "stopped improving"
 
 
@@ -66,21 +66,21 @@ class Plateau:
 class Recipe:
     """One training from start to end."""
 
-    name: str
-    about: str
-    epochs: Count
-    mean: Literal["aligned", "center"] = "aligned"  # subtract the part of the mean image under a crop, or its center
-    seed: Natural = 0
+    name: str  # name of the recipe
+    about: str  # one line about it
+    epochs: Count  # passes over the training images, at most (section 5)
+    mean: Literal["aligned", "center"] = "aligned"  # subtract the mean under a crop, or its center (section 2)
+    seed: Natural = 0  # of the initial weights, the order of the images and their crops, noise and dropout
     start: str = ""  # checkpoint to fine-tune, its matrices factorised to this recipe's ranks
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"  # of layers and norms; weights and update are fp32
-    compile: bool = True
+    compile: bool = True  # compile the net with torch.compile
     net: NetConfig = NetConfig()
     augment: Augment = Augment()
     optim: Optim = Optim()
-    events: tuple[Event, ...] = ()
-    plateau: Plateau | None = None
-    until_train_error: float = 0.0  # end after an epoch with at most this training error (figure 1); 0: never
-    expect: tuple[PublishedError, ...] = ()
+    events: tuple[Event, ...] = ()  # changes at fixed epochs; the 2012 program's way to drop the rates
+    plateau: Plateau | None = None  # the paper's way to drop the rates, by the validation error (section 5)
+    until_train_error: float = 0.0  # end after an epoch with at most this training error; 0: never (figure 1)
+    expect: tuple[PublishedError, ...] = ()  # published errors that a report prints beside the measured ones
 
 
 def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
