@@ -14,7 +14,8 @@ from tencrop.common.errors import BadInput
 from tencrop.common.terminal_text import escape_text
 from tencrop.evaluation.finished_run import FinishedRun
 from tencrop.evaluation.report import Z
-from tencrop.evaluation.summary import VIEWS
+from tencrop.model.measured_errors import VIEWS
+from tencrop.model.metrics import ClassCounts
 
 TOPS = {"top-1": "top1", "top-5": "top5"}  # in words -> as a key
 
@@ -22,9 +23,10 @@ TOPS = {"top-1": "top1", "top-5": "top5"}  # in words -> as a key
 def compare(a: FinishedRun, b: FinishedRun, show: int) -> dict[str, Any]:
     """Compare the answers of two runs by the center crop and by the ten views.
 
-    For each of the two the result holds the errors of both runs, as `compare_errors` gives them, and "changed", the
-    number of images with another top-1 label. "largest_move" and "median_move" say how far the probability of each
-    run's own top-1 label moves, over the images that both runs have an answer for; they are None without such images.
+    For each of the two the result holds the errors of both runs, as `compare_errors` gives them, their means over the
+    classes, as `compare_means` does, and "changed", the number of images with another top-1 label. "largest_move" and
+    "median_move" say how far the probability of each run's own top-1 label moves, over the images that both runs have
+    an answer for; they are None without such images.
     "images" lists the first `show` images, by id, with another top-1 label by ten views.
 
     Raises BadInput where the runs are of other images or other true classes.
@@ -39,6 +41,7 @@ def compare(a: FinishedRun, b: FinishedRun, show: int) -> dict[str, Any]:
         found[kind] = {
             "top1": compare_errors(hits_a[:, 0], hits_b[:, 0]),
             "top5": compare_errors(hits_a.any(1), hits_b.any(1)),
+            "mean_over_classes": compare_means(top_a, top_b, a.labels),
             "changed": int((top_a[:, 0] != top_b[:, 0]).sum()),
             "largest_move": float(moved.max()) if len(moved) else None,
             "median_move": float(np.median(moved)) if len(moved) else None,
@@ -103,6 +106,13 @@ def compare_errors(right_a: np.ndarray, right_b: np.ndarray) -> dict[str, Any]:
     }
 
 
+def compare_means(top_a: np.ndarray, top_b: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """Compare the means over the classes of the errors of A and B, given their `top_k` indices [n,5] and labels [n]."""
+    a, b = (ClassCounts.from_top_k(top, labels).mean_error() for top in (top_a, top_b))
+    pairs = {"top1": (a.top1_error, b.top1_error), "top5": (a.top5_error, b.top5_error)}
+    return {name: {"error_a": in_a, "error_b": in_b, "difference": in_b - in_a} for name, (in_a, in_b) in pairs.items()}
+
+
 def paired_interval(only_a: int, only_b: int, n: int) -> tuple[float, float]:
     """95 % interval of B's error minus A's, where `only_a` of n images are right in A only and `only_b` in B only.
 
@@ -133,6 +143,9 @@ def text_comparison(found: Mapping[str, Any]) -> str:
     for kind, words in VIEWS.items():
         lines += [f"{words:<12} {name} {_text_errors(found[kind][key])}" for name, key in TOPS.items()]
     for kind, words in VIEWS.items():
+        means = found[kind]["mean_over_classes"]
+        lines += [f"{words:<12} {name} {_text_pair(means[key])} (mean over classes)" for name, key in TOPS.items()]
+    for kind, words in VIEWS.items():
         changed, moves = found[kind]["changed"], _text_moves(found[kind])
         lines.append(f"{words:<12} another top-1 label: {changed:5}; its probability moves by: {moves}")
     if found["images"]:
@@ -150,9 +163,14 @@ def _text_run(run: Mapping[str, Any]) -> str:
 
 
 def _text_errors(of: Mapping[str, Any]) -> str:
-    errors = f"{of['error_a']:8.2%} {of['error_b']:8.2%}  {of['difference']:+8.3%}"
     between = "({:+.3%} to {:+.3%})".format(*of["interval"])
-    return f"{errors} {between:<22} {of['right_only_in_a']:15} {of['right_only_in_b']:6} {of['mcnemar_p']:12.3g}"
+    return (
+        f"{_text_pair(of)} {between:<22} {of['right_only_in_a']:15} {of['right_only_in_b']:6} {of['mcnemar_p']:12.3g}"
+    )
+
+
+def _text_pair(of: Mapping[str, Any]) -> str:
+    return f"{of['error_a']:8.2%} {of['error_b']:8.2%}  {of['difference']:+8.3%}"
 
 
 def _text_moves(of: Mapping[str, Any]) -> str:

@@ -21,11 +21,12 @@ from tencrop.dataset.separate_output import check_separate
 from tencrop.dataset.source import Source
 from tencrop.evaluation.chunks import evaluate_chunks, is_complete, part_path, run_fingerprint
 from tencrop.evaluation.plan import Plan, plan_evaluation
-from tencrop.evaluation.prediction_records import count_errors, write_records
+from tencrop.evaluation.prediction_records import count_errors, mean_over_classes, write_records
 from tencrop.evaluation.report import html_report
 from tencrop.evaluation.run_folder import lock_run_folder
 from tencrop.evaluation.run_timing import TIMING_FILE, RunTiming
-from tencrop.evaluation.summary import SUMMARY_FILE, ErrorRates, EvaluatedModel, Summary, read_summary
+from tencrop.evaluation.summary import SUMMARY_FILE, EvaluatedModel, Summary, read_summary
+from tencrop.model.measured_errors import VIEWS, ErrorRates, ErrorsByViews
 from tencrop.model.published_errors import PublishedError
 from tencrop.runtime.cores import cores
 from tencrop.runtime.ensemble import Predictor
@@ -127,7 +128,7 @@ def _finish(out: Path, plan: Plan, model: Predictor, timing: RunTiming) -> Summa
 
 def _summarize(plan: Plan, model: Predictor, table: pa.Table) -> Summary:
     nets = tuple(EvaluatedModel(net.name, net.sha256) for net in model.members)
-    center, ten_crop = (count_errors(table, kind) for kind in ("center", "ten_crop"))
+    center, ten_crop = (count_errors(table, kind) for kind in VIEWS)
     return Summary(
         n=table.num_rows,
         undecodable=int(table["undecodable"].to_numpy().sum()),
@@ -144,6 +145,7 @@ def _summarize(plan: Plan, model: Predictor, table: pa.Table) -> Summary:
         available=plan.available,
         classes=plan.classes,
         model_classes=len(model.contract.labels),
+        mean_over_classes=ErrorsByViews(*(mean_over_classes(table, kind) for kind in VIEWS)),
         published=_published_errors(model),
         account=Account.close(
             plan.data.inventory, len(plan.data.entries), table["reason"].filter(table["undecodable"]).to_pylist()

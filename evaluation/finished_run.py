@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from tencrop.common.errors import BadInput
 from tencrop.evaluation.prediction_records import pad_top5, read_records
-from tencrop.evaluation.summary import SUMMARY_FILE, VIEWS, Summary, read_summary
+from tencrop.evaluation.summary import SUMMARY_FILE, Summary, read_summary
+from tencrop.model.measured_errors import VIEWS
 
 
 @dataclass(frozen=True)

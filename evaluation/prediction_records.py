@@ -13,7 +13,8 @@ from tencrop.common.errors import BadInput
 from tencrop.dataset.source import Entry
 from tencrop.images.errors import Failure
 from tencrop.model.contract import CENTER_VIEW
-from tencrop.model.metrics import TOP, ErrorCounts, top_k
+from tencrop.model.measured_errors import ErrorRates
+from tencrop.model.metrics import TOP, ClassCounts, ErrorCounts, top_k
 
 TOP_INDICES, TOP_PROBABILITIES = pa.list_(pa.int32()), pa.list_(pa.float32())  # up to five, best first
 SCHEMA = pa.schema(
@@ -102,3 +103,8 @@ def pad_top5(column: pa.ChunkedArray) -> np.ndarray:
 def count_errors(table: pa.Table, kind: str) -> ErrorCounts:
     """Count the errors over all rows by the center crop ("center") or by the ten views ("ten_crop")."""
     return ErrorCounts.from_top_k(pad_top5(table[f"{kind}_indices"]), table["label"].to_numpy())
+
+
+def mean_over_classes(table: pa.Table, kind: str) -> ErrorRates:
+    """The mean over the classes of the error within each class, by one kind of prediction as in `count_errors`."""
+    return ClassCounts.from_top_k(pad_top5(table[f"{kind}_indices"]), table["label"].to_numpy()).mean_error()

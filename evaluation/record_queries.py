@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from tencrop.evaluation.prediction_records import pad_top5
-from tencrop.model.metrics import TOP
+from tencrop.model.metrics import ClassCounts
 
 
 class ClassErrors(NamedTuple):
@@ -32,8 +32,8 @@ class Predictions:
     """The ten views' predictions for n images. An image without an answer has indices of -1 and is wrong."""
 
     labels: np.ndarray  # int32 [n], the true classes
-    top: np.ndarray  # int32 [n,TOP], best first; also -1 where the model has fewer classes than TOP
-    probabilities: np.ndarray  # float32 [n,TOP], -1 where `top` is
+    top: np.ndarray  # int32 [n,5], best first; also -1 where the model has fewer classes than TOP
+    probabilities: np.ndarray  # float32 [n,5], -1 where `top` is
 
     @classmethod
     def from_table(cls, table: pa.Table) -> "Predictions":
@@ -48,10 +48,9 @@ class Predictions:
 
     def rank_classes(self) -> list[ClassErrors]:
         """Count the errors of each class that has images; the worst class comes first."""
-        hits = self.top == self.labels[:, None]
-        images = np.bincount(self.labels)
-        wrong = [np.bincount(self.labels[~hits[:, :k].any(1)], minlength=len(images)) for k in (1, TOP)]
-        first, five = (count / np.maximum(images, 1) for count in wrong)
+        counts = ClassCounts.from_top_k(self.top, self.labels)
+        images = counts.images
+        first, five = (wrong / np.maximum(images, 1) for wrong in (counts.top1_wrong, counts.top5_wrong))
         order = np.lexsort((-five, -first))
         return [ClassErrors(int(c), int(images[c]), float(first[c]), float(five[c])) for c in order if images[c]]
 

@@ -22,10 +22,11 @@ from PIL import Image
 from tencrop.dataset.source import Entry, Source
 from tencrop.evaluation.record_queries import Predictions
 from tencrop.evaluation.run_timing import RunTiming
-from tencrop.evaluation.summary import VIEWS, ErrorRates, Summary
+from tencrop.evaluation.summary import Summary
 from tencrop.images.decode import decode
 from tencrop.images.errors import ImageError
 from tencrop.model.contract import Contract, Label
+from tencrop.model.measured_errors import VIEWS, ErrorRates
 from tencrop.model.published_errors import PublishedError
 
 if TYPE_CHECKING:
@@ -117,13 +118,15 @@ class ErrorRow(NamedTuple):
     views: str  # in words
     top1: Measured
     top5: Measured
+    mean_over_classes: ErrorRates | None  # None in an older summary
     published: list[PublishedError]
 
 
 def _error_row(summary: Summary, kind: str) -> ErrorRow:
     rates: ErrorRates = getattr(summary, kind)
     top1, top5 = (_measured(error, summary.n) for error in (rates.top1_error, rates.top5_error))
-    return ErrorRow(VIEWS[kind], top1, top5, [error for error in summary.published if error.views == kind])
+    means = getattr(summary.mean_over_classes, kind, None)
+    return ErrorRow(VIEWS[kind], top1, top5, means, [error for error in summary.published if error.views == kind])
 
 
 def _measured(error: float, n: int) -> Measured:

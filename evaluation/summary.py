@@ -9,18 +9,10 @@ from typing import Any
 from tencrop.common.errors import BadInput
 from tencrop.dataset.account import Account
 from tencrop.evaluation.plan import Subset
+from tencrop.model.measured_errors import VIEWS, ErrorRates, ErrorsByViews
 from tencrop.model.published_errors import PublishedError
 
 SUMMARY_FILE = "summary.json"
-VIEWS = {"center": "center crop", "ten_crop": "ten views"}  # the two kinds of prediction, in words
-
-
-@dataclass(frozen=True)
-class ErrorRates:
-    """Fractions of all images. An image without an answer is wrong in both."""
-
-    top1_error: float
-    top5_error: float
 
 
 @dataclass(frozen=True)
@@ -44,8 +36,8 @@ class Summary:
     n: int
     undecodable: int  # images that could not be decoded
     no_answer: int  # decoded images whose probabilities are not finite
-    center: ErrorRates  # of the center crop
-    ten_crop: ErrorRates  # of the mean over the ten views
+    center: ErrorRates  # over all images, of the center crop
+    ten_crop: ErrorRates  # over all images, of the mean over the ten views
     engine: str
     device: str
     precision: str
@@ -58,6 +50,7 @@ class Summary:
     account: Account | None = None  # of all images of the data set; version 0.1 kept none
     classes: int | None = None  # that the subset's images have; version 0.1 kept neither number
     model_classes: int | None = None  # that a prediction may name
+    mean_over_classes: ErrorsByViews | None = None  # of those that have images; older versions kept none
 
     def to_json(self) -> dict[str, Any]:
         """The form that summary.json holds. `images` and `among` are older names of `subset` and `available`."""
@@ -67,6 +60,7 @@ class Summary:
             "no_answer": self.no_answer,
             "center": asdict(self.center),
             "ten_crop": asdict(self.ten_crop),
+            "mean_over_classes": asdict(self.mean_over_classes) if self.mean_over_classes else None,
             "engine": self.engine,
             "device": self.device,
             "precision": self.precision,
@@ -87,8 +81,8 @@ class Summary:
     def from_json(cls, document: Mapping[str, Any]) -> "Summary":
         """From summary.json of this version, or of version 0.1.
 
-        That has no `no_answer`, `subset`, `available`, `account`, `classes` and `model_classes`. Raises ValueError,
-        KeyError, TypeError or AttributeError where the document is no summary.
+        That has no `no_answer`, `mean_over_classes`, `subset`, `available`, `account`, `classes` and `model_classes`.
+        Raises ValueError, KeyError, TypeError or AttributeError where the document is no summary.
         """
         text = {key: str(document[key]) for key in ("engine", "device", "precision", "contract_sha256", "dataset")}
         return cls(
@@ -104,6 +98,7 @@ class Summary:
             account=Account.from_json(document["account"]) if document.get("account") else None,
             classes=_read_count(document.get("classes")),
             model_classes=_read_count(document.get("model_classes")),
+            mean_over_classes=_read_means(document.get("mean_over_classes")),
             **text,
         )
 
@@ -118,6 +113,10 @@ def read_summary(file: Path) -> Summary:
 
 def _read_count(value: Any) -> int | None:
     return None if value is None else int(value)
+
+
+def _read_means(document: Mapping[str, Any] | None) -> ErrorsByViews | None:
+    return None if document is None else ErrorsByViews(**{kind: ErrorRates(**document[kind]) for kind in VIEWS})
 
 
 def _read_model(document: Mapping[str, Any]) -> EvaluatedModel:

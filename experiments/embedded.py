@@ -17,11 +17,12 @@ import numpy as np
 import tencrop
 from tencrop.common.atomic import atomic_folder, write_atomic
 from tencrop.common.errors import TencropError
-from tencrop.evaluation.summary import ErrorRates, Summary
+from tencrop.evaluation.summary import Summary
 from tencrop.export.run import export
 from tencrop.model.checkpoint import DOCUMENT, WEIGHTS, Checkpoint
 from tencrop.model.checksums import write_sums
 from tencrop.model.filter_picture import draw_filters
+from tencrop.model.measured_errors import ErrorRates
 
 ROOT = Path(__file__).parents[1]
 MODEL = Path("model/embedded/caltech101")

@@ -1,8 +1,11 @@
 """Top-1 and top-5 errors as integer counts, so that partial results of several workers add up exactly."""
 
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
+
+from tencrop.model.measured_errors import ErrorRates
 
 TOP = 5
 
@@ -46,3 +49,29 @@ class ErrorCounts:
     def to_dict(self) -> dict[str, float]:
         """Both errors under their keys in a report."""
         return {"top1_error": self.top1_error, "top5_error": self.top5_error}
+
+
+@dataclass(frozen=True, eq=False)
+class ClassCounts:
+    """Numbers of images and of wrong answers for each class 0..C-1, int64 [C]; a class may have no image."""
+
+    images: np.ndarray
+    top1_wrong: np.ndarray
+    top5_wrong: np.ndarray
+
+    @classmethod
+    def from_top_k(cls, top: np.ndarray, labels: np.ndarray) -> "ClassCounts":
+        """Count the errors of `top_k` indices [N,k] against true labels [N]. A row of -1 has no answer."""
+        hits = top == labels[:, None]
+        images = np.bincount(labels)
+        wrong = [np.bincount(labels[~hits[:, :k].any(1)], minlength=len(images)) for k in (1, TOP)]
+        return cls(images, *wrong)
+
+    def mean_error(self) -> ErrorRates:
+        """The mean over the classes that have images of the error within the class: each class counts alike.
+
+        The sum is exact before it is rounded, so it is equal on every machine.
+        """
+        seen = self.images > 0
+        first, five = (wrong[seen] / self.images[seen] for wrong in (self.top1_wrong, self.top5_wrong))
+        return ErrorRates(fmean(first.tolist()), fmean(five.tolist()))

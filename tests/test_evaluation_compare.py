@@ -67,6 +67,24 @@ def test_every_number_equals_a_loop_over_the_images(pair: tuple[Path, Path]) -> 
     assert [image["id"] for image in found["images"]] == sorted(changed)  # those of ten views, the last of KINDS
 
 
+def test_means_over_classes_equal_a_loop_over_the_classes(pair: tuple[Path, Path]) -> None:
+    found, runs = compare_folders(pair), dict(zip("ab", draw_runs(60), strict=True))
+    labels = {row["label"] for row in runs["a"]}
+    for kind in KINDS:
+        for k, name in ((1, "top1"), (5, "top5")):
+            of = found[kind]["mean_over_classes"][name]
+            for run, rows in runs.items():
+                wrong = [
+                    np.mean([row["label"] not in row[f"{kind}_indices"][:k] for row in rows if row["label"] == label])
+                    for label in labels
+                ]
+                assert of[f"error_{run}"] == pytest.approx(np.mean(wrong), abs=1e-15)
+            assert of["difference"] == of["error_b"] - of["error_a"]
+    lines = [line for line in text_comparison(found).splitlines() if line.endswith("(mean over classes)")]
+    means = found["ten_crop"]["mean_over_classes"]["top5"]
+    assert lines[3].split()[:5] == ["ten", "views", "top-5", f"{means['error_a']:.2%}", f"{means['error_b']:.2%}"]
+
+
 def test_errors_are_those_that_the_runs_report(pair: tuple[Path, Path]) -> None:
     found = compare_folders(pair)
     for run, folder in zip("ab", pair, strict=True):
@@ -231,7 +249,7 @@ def test_two_engines_on_photographs_are_compared_by_the_command(
     assert call(monkeypatch, "compare", *runs) == 0
     printed = capsys.readouterr().out.splitlines()
     assert (
-        printed[0] == f"A: {runs[0]}: caltech101 on photos, openvino on cpu, fp32, 0 undecodable" and len(printed) == 9
+        printed[0] == f"A: {runs[0]}: caltech101 on photos, openvino on cpu, fp32, 0 undecodable" and len(printed) == 13
     )
 
 
@@ -241,5 +259,5 @@ def test_printed_comparison_lists_the_images_that_changed(
     assert call(monkeypatch, "compare", *map(str, pair), "--show", "3") == 0
     printed = capsys.readouterr().out.splitlines()
     changed = compare_folders(pair)["ten_crop"]["changed"]
-    assert printed[9] == f"another label by ten views, 3 of {changed} (classes by their index):" and len(printed) == 13
-    assert all(": true " in line and ", A " in line and ", B " in line for line in printed[10:])
+    assert printed[13] == f"another label by ten views, 3 of {changed} (classes by their index):" and len(printed) == 17
+    assert all(": true " in line and ", A " in line and ", B " in line for line in printed[14:])

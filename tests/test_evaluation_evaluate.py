@@ -26,6 +26,7 @@ from tencrop.evaluation.prediction_records import ADDED, count_errors, write_rec
 from tencrop.evaluation.report import MISTAKES, PANEL
 from tencrop.evaluation.text_report import text_report
 from tencrop.model.checkpoint import Checkpoint
+from tencrop.model.measured_errors import VIEWS
 from tencrop.model.metrics import ErrorCounts
 from tencrop.runtime.classifier import Classifier
 from tencrop.server.app import create_app
@@ -148,8 +149,15 @@ def test_report_counts_equal_the_records(folder: Path, classifier: Classifier, t
     for kind in ("center", "ten_crop"):
         wrong = sum(row["label"] not in row[f"{kind}_indices"][:1] for row in rows)
         assert getattr(summary, kind).top1_error == wrong / 19
+        by_class = [[row for row in rows if row["label"] == label] for label in {row["label"] for row in rows}]
+        means = json.loads((out / "summary.json").read_text())["mean_over_classes"][kind]
+        for k, name in ((1, "top1_error"), (5, "top5_error")):
+            errors = [np.mean([row["label"] not in row[f"{kind}_indices"][:k] for row in some]) for some in by_class]
+            assert means[name] == pytest.approx(np.mean(errors), abs=1e-15) and len(errors) == 2
+            assert f"{means[name]:.2%}" in text_report(summary).split(VIEWS[kind])[2].splitlines()[0]
     assert [row["id"] for row in rows if row["undecodable"]] == ["pagoda/broken.jpg"]
     page = (out / "report.html").read_text()
+    assert f"ten views, mean over classes</th><td>{means['top1_error']:.2%}<span" in page
     assert page.count("<img") == PANEL + min(MISTAKES, wrong - 1) and "pagoda" in page and "://" not in page
     assert set(json.loads((out / "run.json").read_text())) == {"started", "seconds", "images", "images_per_s", "cores"}
     assert not (out / "parts").exists()

@@ -18,8 +18,9 @@ from support.synthetic_validation import make_hostile, make_validation
 from tencrop.evaluation.plan import Subset
 from tencrop.evaluation.record_queries import Predictions
 from tencrop.evaluation.report import LISTED, MISTAKES, PANEL
-from tencrop.evaluation.summary import ErrorRates, EvaluatedModel
+from tencrop.evaluation.summary import EvaluatedModel
 from tencrop.model.contract import Label
+from tencrop.model.measured_errors import ErrorRates, ErrorsByViews
 from tencrop.model.published_errors import PublishedError
 
 
@@ -70,15 +71,18 @@ def test_confusions_and_surest_mistakes_equal_a_plain_count(photograph: bytes) -
     assert read_table(given.page(), "confusions")[0][2] == str(max(pairs.values()))
 
 
-def test_headline_has_wilsons_intervals_and_2012_below_each_kind(photograph: bytes) -> None:
+def test_headline_has_wilsons_intervals_means_over_classes_and_2012_below_each_kind(photograph: bytes) -> None:
     given = make_validation(photograph, 100, 9)
+    means = ErrorsByViews(ErrorRates(0.25, 0.125), ErrorRates(0.225, 0.1))
     published = (
         PublishedError("ILSVRC-2012 validation", "ten_crop", 40.66, 18.21),
         PublishedError("ILSVRC-2010 test", "center", 39.0, 18.3),
     )
-    given = replace(given, summary=replace(given.summary, published=published))
-    center, then_center, _, then_ten = read_table(given.page(), "errors")
+    given = replace(given, summary=replace(given.summary, published=published, mean_over_classes=means))
+    center, mean_center, then_center, _, mean_ten, then_ten = read_table(given.page(), "errors")
     assert center[:2] == ["center crop", "10.00%  5.52% to 17.44%"]  # Wilson 1927
+    assert mean_center == ["center crop, mean over classes", "25.00%", "12.50%"]
+    assert mean_ten == ["ten views, mean over classes", "22.50%", "10.00%"]
     assert then_center == ["2012, center crop, ILSVRC-2010 test", "39.00%", "18.30%"]
     assert then_ten == ["2012, ten views, ILSVRC-2012 validation", "40.66%", "18.21%"]
 

@@ -13,9 +13,10 @@ from PIL import Image
 from experiments import embedded as command
 from experiments.embedded import MODEL, PICTURE, ROOT, describe_form, embed, replace_row
 from tencrop.common.errors import BadInput
-from tencrop.evaluation.summary import ErrorRates, EvaluatedModel, Summary
+from tencrop.evaluation.summary import EvaluatedModel, Summary
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.filter_picture import draw_filters
+from tencrop.model.measured_errors import ErrorRates
 from tencrop.model.tencropfile import TenCropFile
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tencrop.model.metrics import ErrorCounts, top_k
+from tencrop.model.metrics import ClassCounts, ErrorCounts, top_k
 
 
 def test_ties_go_to_the_lower_index() -> None:
@@ -72,3 +72,32 @@ def test_errors_are_fractions_of_every_listed_image() -> None:
 
 def test_without_images_both_errors_are_zero() -> None:
     assert ErrorCounts().to_dict() == {"top1_error": 0.0, "top5_error": 0.0}
+
+
+def test_mean_over_classes_equals_a_plain_loop() -> None:
+    random = np.random.default_rng(5)
+    labels = np.sort((random.random(300) ** 3 * 12).astype(np.int32))  # large classes and small ones
+    labels[labels == 4] = 5  # a class without images
+    top = np.array([random.permutation(14)[:5] for _ in labels])
+    top[::7] = -1  # without an answer
+    top[:200:2, 0] = labels[:200:2]
+    first, five = [], []
+    for label in range(14):
+        rows = top[labels == label]
+        if len(rows):
+            first.append(np.mean([row[0] != label for row in rows]))
+            five.append(np.mean([label not in row for row in rows]))
+    assert len(first) == 11
+    found = ClassCounts.from_top_k(top, labels).mean_error()
+    assert found.top1_error == pytest.approx(np.mean(first), abs=1e-15)
+    assert found.top5_error == pytest.approx(np.mean(five), abs=1e-15)
+    assert found.top1_error != pytest.approx(ErrorCounts.from_top_k(top, labels).top1_error, abs=1e-3)
+    shuffled = random.permutation(len(labels))
+    assert ClassCounts.from_top_k(top[shuffled], labels[shuffled]).mean_error() == found
+
+
+def test_mean_over_classes_of_a_large_and_a_small_class_counts_them_alike() -> None:
+    top, labels = np.array([[0]] * 9 + [[0]]), np.array([0] * 9 + [3])
+    found = ClassCounts.from_top_k(top, labels).mean_error()
+    assert (found.top1_error, found.top5_error) == (0.5, 0.5)
+    assert ErrorCounts.from_top_k(top, labels).top1_error == 0.1

@@ -10,7 +10,8 @@ import pyarrow as pa
 from tencrop.evaluation.compare import compare
 from tencrop.evaluation.finished_run import open_run
 from tencrop.evaluation.prediction_records import SCHEMA, count_errors, write_records
-from tencrop.evaluation.summary import ErrorRates, EvaluatedModel, Summary
+from tencrop.evaluation.summary import EvaluatedModel, Summary
+from tencrop.model.measured_errors import ErrorRates
 
 Row = dict[str, Any]  # as prediction_records.SCHEMA
 KINDS = ("center", "ten_crop")

@@ -13,8 +13,9 @@ from tencrop.dataset.source import Entries, Entry
 from tencrop.evaluation.prediction_records import SCHEMA
 from tencrop.evaluation.report import html_report
 from tencrop.evaluation.run_timing import RunTiming
-from tencrop.evaluation.summary import ErrorRates, EvaluatedModel, Summary
+from tencrop.evaluation.summary import EvaluatedModel, Summary
 from tencrop.model.contract import Label
+from tencrop.model.measured_errors import ErrorRates
 from tencrop.model.published_errors import PublishedError
 
 HOSTILE = '<img src=x onerror="hacked=1"></script><script>hacked=1</script> & \'quotes\' "and" ‮םולש‬ 🦎 ' + "w" * 300
