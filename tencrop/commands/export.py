@@ -1,0 +1,29 @@
+"""`tencrop export`: a checkpoint into net.onnx and tencrop.onnx."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tencrop.commands.output import echo, echo_sizes
+from tencrop.model.embedded import EMBEDDED
+
+
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="a checkpoint folder; by default the embedded model's")] = EMBEDDED
+    / "checkpoint",
+    out: Annotated[Path, typer.Argument(help="folder for the files")] = Path("out"),
+    weights: Annotated[str, typer.Option(help="fp32 (as they are), fp16 or int8")] = "fp32",
+    fc_rank: Annotated[int, typer.Option(min=0, help="factorise fc6 and fc7 to this rank; 0 leaves them")] = 0,
+    images: Annotated[
+        Path | None, typer.Option(help="folder of photographs that parity is measured on and int8 is calibrated on")
+    ] = None,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="compute each view by itself, even where views can share the first layers")
+    ] = False,
+) -> None:
+    """Write net.onnx and tencrop.onnx, only if onnxruntime and OpenVINO give torch's answers (int8: nearly)."""
+    from tencrop.export.run import export as run
+
+    echo(*run(checkpoint, out, weights, fc_rank, images, plain).format().split("\n"))
+    echo_sizes(out)

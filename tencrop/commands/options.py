@@ -1,0 +1,49 @@
+"""Arguments and options that several commands have."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from tencrop.runtime.engine_choice import EngineOptions
+
+Data = Annotated[
+    Path,
+    typer.Argument(
+        help="a folder per class, ILSVRC's tars or folders, parquet, WebDataset tars, or images with metadata.csv or "
+        "labels.json"
+    ),
+]
+Words = Annotated[
+    Path | None,
+    typer.Option(help='file of class names: lines "id words", one name a line, or JSON of Keras or Hugging Face'),
+]
+ListFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--list",
+        help='list of images: lines "path label" or a .csv, with paths relative to DATA, and labels that are ids of '
+        "classes or, with --labels, numbers from 0",
+    ),
+]
+Config = Annotated[
+    str | None, typer.Option(metavar="NAME", help="one of several configurations of parquet or Arrow files in DATA")
+]
+ImageRoot = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="folder of the image files that rows without bytes name")
+]
+ImageColumn = Annotated[str | None, typer.Option(metavar="NAME", help="column of the images in parquet or Arrow files")]
+LabelColumn = Annotated[str | None, typer.Option(metavar="NAME", help="column of the labels in parquet or Arrow files")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
+EngineChoice = Annotated[str, typer.Option(help="auto, onnxruntime, tensorrt or openvino")]
+PrecisionChoice = Annotated[
+    str, typer.Option(help="auto, fp32, tf32 (onnxruntime on a GPU), bf16 (openvino) or fp16 (tensorrt)")
+]
+
+
+def engine_options(device: str, engine: str, precision: str) -> "EngineOptions":
+    """Join the three options of a command's engine."""
+    from tencrop.runtime.engine_choice import EngineOptions
+
+    return EngineOptions(device, engine, precision)

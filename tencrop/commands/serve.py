@@ -1,0 +1,63 @@
+"""`tencrop serve`: the HTTP server."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tencrop.commands.options import EngineChoice, PrecisionChoice, engine_options
+
+
+def serve(
+    models: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[MODEL]...", help="tencrop.onnx files or their folders; by default the embedded model"),
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="default: 127.0.0.1")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="default: 8000")] = None,
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="also answer requests for this host name; by default a server on loopback answers only for localhost "
+            "and addresses",
+        ),
+    ] = None,
+    root_path: Annotated[
+        str | None, typer.Option(metavar="PATH", help="sub-path below which a proxy shows the server, such as /tencrop")
+    ] = None,
+    data_root: Annotated[
+        str | None, typer.Option(metavar="DIR", help="folder of data sets that may be validated over HTTP")
+    ] = None,
+    state_dir: Annotated[
+        str | None, typer.Option(metavar="DIR", help="folder that keeps those validations; default: ./tencrop-state")
+    ] = None,
+    keep_validations: Annotated[
+        int | None, typer.Option(min=1, help="finished validations to keep, the oldest go first; default: 100")
+    ] = None,
+    api_key_file: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="answer only requests with a key from this file; `tencrop key` makes one"),
+    ] = None,
+    ensemble: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=A,B", help="also serve the mean of several models")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N, or several GPUs as cuda:0,cuda:1")] = "auto",
+    engine: EngineChoice = "auto",
+    precision: PrecisionChoice = "auto",
+) -> None:
+    """Answer POSTed images with their five most probable labels."""
+    from tencrop.server.run import serve as run
+    from tencrop.server.settings import read_settings
+
+    settings = read_settings(
+        host=host,
+        port=port,
+        allowed_host=allowed_host or None,
+        root_path=root_path,
+        data_root=data_root,
+        state_dir=state_dir,
+        keep_validations=keep_validations,
+        api_key_file=api_key_file,
+    )
+    run(models or (), engine_options(device, engine, precision), ensemble or (), settings)
