@@ -8,8 +8,8 @@ import sys
 SCRIPT = """
 import importlib, json, logging, os, pkgutil, signal, sys, threading, warnings
 
-import PIL.Image, fastapi, numpy, onnx, prometheus_client, pyarrow.parquet, pydantic_settings, scipy.io
-import starlette.formparsers, swagger_ui_bundle, uvicorn, uvicorn.protocols.http.httptools_impl
+import PIL.Image, fastapi, fastapi_swagger, numpy, onnx, prometheus_client, pyarrow.parquet, pydantic_settings, scipy.io
+import starlette.formparsers, uvicorn, uvicorn.protocols.http.httptools_impl
 
 PARSER = starlette.formparsers.MultiPartParser
 

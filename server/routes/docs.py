@@ -4,8 +4,9 @@ import re
 from base64 import b64encode
 from hashlib import sha256
 from http import HTTPStatus
+from pathlib import Path
 
-import swagger_ui_bundle
+import fastapi_swagger
 from fastapi import APIRouter
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
@@ -15,6 +16,7 @@ from tencrop.server.hardening_headers import EVERYWHERE, POLICY
 from tencrop.server.state import State
 from tencrop.server.whole_file import WholeFile
 
+FOLDER = Path(fastapi_swagger.__file__).parent / "resources"  # Swagger UI 5, as npm's swagger-ui-dist has it
 INLINE = re.compile(rb"<script>(.*?)</script>", re.DOTALL)  # FastAPI's call of Swagger
 RULES = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'"
 ASSETS = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css", "favicon-32x32.png": "image/png"}
@@ -33,6 +35,7 @@ async def docs(state: State) -> HTMLResponse:
         swagger_js_url=js,
         swagger_css_url=css,
         swagger_favicon_url=icon,
+        swagger_ui_parameters={"validatorUrl": None},  # else it asks swagger.io to validate the document
     )
     hashes = " ".join(f"'sha256-{b64encode(sha256(script).digest()).decode()}'" for script in INLINE.findall(page.body))
     page.headers[POLICY] = f"{RULES}; script-src 'self' {hashes}; {EVERYWHERE}"
@@ -44,4 +47,4 @@ async def asset(name: str) -> WholeFile:
     """One of the page's own files. Raises ApiError 404 for a name outside ASSETS."""
     if name not in ASSETS:
         raise ApiError(HTTPStatus.NOT_FOUND, "not_found", f"no such file {name!r}")
-    return WholeFile(f"{swagger_ui_bundle.swagger_ui_path}/{name}", media_type=ASSETS[name])
+    return WholeFile(FOLDER / name, media_type=ASSETS[name])
