@@ -1,11 +1,11 @@
-# The server's image. `docker build -t tencrop .` builds it for CPUs. `--build-arg EXTRAS=[gpu]` adds CUDA and cuDNN; run
-# that image with `--gpus all`.
+# The server's image. `docker build -t tencrop .` builds it for CPUs. `--build-arg EXTRAS=[gpu]` takes CUDA and cuDNN; run
+# that image with `--gpus all`. Validations over HTTP need the packages of `evaluate`: EXTRAS=[cpu,evaluate].
 #
 # Both images have the same base. pip installs the CUDA libraries in the versions that onnxruntime-gpu asks for; an
 # nvidia/cuda base could hold other versions. NVIDIA's container toolkit adds the driver of the host.
 FROM python:3.11-slim-bookworm AS code
 WORKDIR /src
-ARG EXTRAS=""
+ARG EXTRAS="[cpu]"
 COPY pyproject.toml ./
 RUN python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; extras = '${EXTRAS}'.strip('[]').split(','); \
     print(*p['dependencies'], *(line for e in extras if e for line in p['optional-dependencies'][e]), sep='\n')" > requirements.txt

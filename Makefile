@@ -2,7 +2,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
-GPU := $(shell nvidia-smi -L >/dev/null 2>&1 && echo [gpu])
+ENGINE := $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 OUT ?= out
 RECIPE ?= caltech101
 ARGS ?=
@@ -22,7 +22,7 @@ test-all: $(VENV)/.dev
 export: $(VENV)/.train
 	$(BIN)/tencrop export $(if $(CHECKPOINT),$(CHECKPOINT),model/embedded/caltech101/checkpoint) $(OUT) $(ARGS)
 
-evaluate: $(VENV)/.base
+evaluate: $(VENV)/.evaluate
 	@test -n "$(DATA)" || { echo "usage: make evaluate DATA=<folder of class folders>" >&2; exit 2; }
 	$(BIN)/tencrop evaluate "$(DATA)" $(ARGS)
 
@@ -49,10 +49,14 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV) || { rm -f $@; exit 1; }
 
 $(VENV)/.base: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/pip install --quiet --editable ".$(GPU)"
+	$(BIN)/pip install --quiet --editable ".[$(ENGINE)]"
 	touch $@
 
-$(VENV)/.train: $(VENV)/.base
+$(VENV)/.evaluate: $(VENV)/.base
+	$(BIN)/pip install --quiet --editable ".[evaluate]"
+	touch $@
+
+$(VENV)/.train: $(VENV)/.evaluate
 	$(BIN)/pip install --quiet --editable ".[train]"
 	touch $@
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -10,11 +9,10 @@ from tencrop.common.errors import BadInput
 from tencrop.dataset.holdout import choose_holdout
 from tencrop.dataset.names_file import WNID
 from tencrop.dataset.source import Entry, Source
+from tencrop.evaluation.summary import Subset
 from tencrop.runtime.ensemble import Predictor
 
 CHUNK = 64  # images; the last chunk of a plan may have fewer
-
-Subset = Literal["own", "all"] | float  # the data set's own validation images, all images, or a share of each class
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tencrop.common.errors import WorkFailed
+from tencrop.common.extras import install_line, require
 from tencrop.runtime.cores import container_limit
 from tencrop.runtime.engine_choice import EngineChoice
 from tencrop.runtime.nvidia_driver import require_gpu
@@ -20,10 +21,11 @@ DEFAULT_LOG_LEVEL = 3  # "error": onnxruntime warns of each device
 class OnnxRuntimeEngine:
     """onnxruntime with one provider; no node may fall back to another device in silence.
 
-    Raises WorkFailed where the device, its driver or its provider is missing.
+    Raises WorkFailed where the runtime, the device, its driver or its provider is missing.
     """
 
     def __init__(self, graph: bytes, choice: EngineChoice) -> None:
+        _require_runtime(choice.device)
         import onnxruntime as ort
 
         self.name, self.device = choice.engine, choice.device
@@ -74,11 +76,22 @@ class OnnxRuntimeEngine:
         return list(binding.copy_outputs_to_cpu())
 
 
+def _require_runtime(device: str) -> None:
+    """Raises NoGpu where the machine has no GPU for `device`, WorkFailed where onnxruntime is not installed."""
+    try:
+        require("cpu" if device == "cpu" else "gpu")
+    except WorkFailed:
+        if device != "cpu":
+            require_gpu(device, "")  # a machine without a GPU does not lack the package
+        raise
+
+
 def _load_cuda(device: str, provider: str) -> None:
     import onnxruntime as ort
 
     if provider not in ort.get_available_providers():
-        raise WorkFailed(f"device {device}: this onnxruntime has no {provider}", "install onnxruntime-gpu[cuda,cudnn]")
+        what = f"device {device}: this onnxruntime has no {provider}"
+        raise WorkFailed(what, f"pip uninstall onnxruntime, then {install_line(['gpu'])}")
     with redirect_stdout(sys.stderr):  # it prints the libraries that it misses, and stdout is for answers
         ort.preload_dlls()  # without torch nothing else finds the CUDA libraries that pip installed
 

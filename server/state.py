@@ -1,5 +1,6 @@
 """ServerState: everything that the running server holds. Routes take it as `state: State`."""
 
+import logging
 import time
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -7,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 from fastapi import Depends, Request
 
+from tencrop.common.errors import WorkFailed
+from tencrop.common.extras import require
 from tencrop.runtime.ensemble import Predictor
 from tencrop.server.admission import Admission
 from tencrop.server.batcher import Batcher
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
 
 LAST_SECONDS = 1.0  # in which a job may stop when the time to drain is over already
 
+log = logging.getLogger("uvicorn.error")
+
 
 class ServerState:
     """One for each process. Several models of one name are one model on several devices."""
@@ -35,6 +40,7 @@ class ServerState:
         self.draining = False  # set at SIGTERM
         self._drain_due = 0.0  # time.monotonic() when draining has to be over
         self.event_streams = 0  # that follow a validation
+        self.lacking = ""  # what validations need and is not installed, with the line that installs it
         self.jobs = self._open_jobs(store) if store else None
 
     def find_pipeline(self, name: str | None, unknown: HTTPStatus = HTTPStatus.UNPROCESSABLE_ENTITY) -> Pipeline:
@@ -77,7 +83,15 @@ class ServerState:
         admission = Admission(model.name, settings.queue_images(model), self.metrics)
         return Pipeline(batcher, admission, self.decode_pool, settings.deadline_seconds)
 
-    def _open_jobs(self, store: JobStore) -> "Jobs":
+    def _open_jobs(self, store: JobStore) -> "Jobs | None":
+        """Start the jobs, or log what they lack: a server without the extra `evaluate` answers images all the same."""
+        try:
+            require("evaluate")
+        except WorkFailed as missing:
+            self.lacking = str(missing)
+            log.warning("validations are off: %s", missing)
+            store.close()
+            return None
         from tencrop.server.jobs import Jobs  # imports pyarrow: 30 MiB that a server without a data root does not need
 
         batchers = {name: pipeline.batcher for name, pipeline in self.pipelines.items()}

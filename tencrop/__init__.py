@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tencrop.common.errors import BadInput, TencropError
+from tencrop.common.extras import require
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,8 +82,9 @@ def evaluate(
     limit: evaluate this many images, evenly spread. holdout: evaluate only this share of each class, the one that
     `tencrop prepare --holdout` keeps. resume: continue a stopped run in `out`. progress: called with the numbers of
     finished and of all images.
-    Raises TencropError for a bad data set, model or folder.
+    Raises TencropError for a bad data set, model or folder, or without the packages of the extra `evaluate`.
     """
+    require("evaluate")
     from tencrop.dataset.layouts import open_source
     from tencrop.evaluation.evaluate import evaluate_source
     from tencrop.runtime.classifier import Classifier

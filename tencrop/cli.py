@@ -15,6 +15,7 @@ from tencrop.commands.prepare import prepare
 from tencrop.commands.serve import serve
 from tencrop.commands.train import train
 from tencrop.common.errors import BadInput, Stopped, WorkFailed
+from tencrop.common.extras import install_line
 from tencrop.common.standard_streams import open_closed_streams
 from tencrop.common.terminal_text import escape_output, escape_text
 from tencrop.images.pillow_warnings import filter_pillow_warnings
@@ -55,8 +56,7 @@ def main() -> None:
     except OSError as error:  # a disk that is full, an --out that cannot be written
         sys.exit(_fail(f"{error.filename or 'a file'}: {error.strerror or error}", 1))
     except ModuleNotFoundError as error:
-        install = {"ray": "'tencrop[ray]'", "tencrop": "-e ."}.get(str(error.name), "'tencrop[train]'")
-        sys.exit(_fail(f"this command needs {error.name}, which is not installed: pip install {install}", 1))
+        sys.exit(_fail(f"not installed: {error.name}; {install_line()}", 1))
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
     sys.exit(code or 0)

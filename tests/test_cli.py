@@ -2,7 +2,6 @@
 
 import io
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -256,17 +255,6 @@ def test_wrong_usage_is_one_line(
 def test_no_command_is_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(monkeypatch) == 0
     assert "evaluate" in capsys.readouterr().out
-
-
-def test_training_without_torch_says_what_to_install(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setitem(sys.modules, "tencrop.training.train", None)
-    assert call(monkeypatch, "train", "paper", "--data", "x", "--out", "x") == 1
-    assert (
-        capsys.readouterr().err
-        == "tencrop: this command needs tencrop.training.train, which is not installed: pip install 'tencrop[train]'\n"
-    )
 
 
 def test_full_disk_is_one_line(

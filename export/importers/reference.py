@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import onnxruntime as ort
 
 from tencrop.common.errors import BadInput, one_line
 from tencrop.export.importers.graph_rewrite import (
@@ -161,8 +162,6 @@ def _to_probabilities(scores: np.ndarray, output: str) -> np.ndarray:
 
 def _open_session(model: bytes) -> Any:
     """An onnxruntime session without graph optimization: no node is fused or replaced, unlike in the engines."""
-    import onnxruntime as ort
-
     options = ort.SessionOptions()
     options.log_severity_level = SESSION_LOG_LEVEL
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL

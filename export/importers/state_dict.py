@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from tencrop.common.errors import BadInput, one_line
+from tencrop.common.extras import require
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "model_ema")  # keys of state dicts in files, the first one wins
 MODULES = ("module", "_orig_mod")  # names that DataParallel and torch.compile put around a net or a part of it
@@ -61,6 +62,7 @@ def _read_safetensors(path: Path) -> StateDict:
 
 
 def _read_pickle(path: Path) -> StateDict:
+    require("train")
     import torch
 
     loaded, assumed = _unwrap(_load_pickle(path))

@@ -37,7 +37,9 @@ router = APIRouter(prefix="/v1/validations", route_class=KnownParametersRoute)
 
 
 async def _get_jobs(state: State) -> Any:
-    """Return the jobs of the server. Raises ApiError 404 where the server has no data root."""
+    """Return the jobs of the server. Raises ApiError 404 without a data root, 501 without the packages for jobs."""
+    if state.lacking:
+        raise ApiError(HTTPStatus.NOT_IMPLEMENTED, "not_installed", f"validations are off: {state.lacking}")
     if state.jobs is None:
         raise ApiError(HTTPStatus.NOT_FOUND, "validations_off", "validations are off: the server has no data root")
     return state.jobs

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from tencrop.commands.output import echo_json
+from tencrop.common.extras import require
 
 
 def compare(
@@ -15,6 +16,7 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
     """Compare two validations of the same images: errors with intervals, McNemar's test, changed images."""
+    require("evaluate")
     from tencrop.evaluation.compare import compare as run
     from tencrop.evaluation.compare import text_comparison
     from tencrop.evaluation.finished_run import open_run

@@ -21,6 +21,7 @@ from tencrop.commands.options import (
 )
 from tencrop.commands.output import echo, echo_json
 from tencrop.common.errors import BadInput
+from tencrop.common.extras import require
 from tencrop.model.embedded import EMBEDDED
 from tencrop.progress_bar import progress_bar
 
@@ -56,6 +57,7 @@ def evaluate(
     precision: PrecisionChoice = "auto",
 ) -> None:
     """Measure center-crop and ten-crop errors over labelled images: the data set's validation images, if it has any."""
+    require("ray" if ray else "evaluate")
     from tencrop.dataset.source_options import SourceOptions
     from tencrop.evaluation.evaluate import evaluate as run
     from tencrop.evaluation.plan import plan_evaluation

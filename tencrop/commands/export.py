@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from tencrop.commands.output import echo, echo_sizes
+from tencrop.common.extras import require
 from tencrop.model.embedded import EMBEDDED
 
 
@@ -23,6 +24,7 @@ def export(
     ] = False,
 ) -> None:
     """Write net.onnx and tencrop.onnx, only if onnxruntime and OpenVINO give torch's answers (int8: nearly)."""
+    require("train", "cpu")
     from tencrop.export.run import export as run
 
     echo(*run(checkpoint, out, weights, fc_rank, images, plain).format().split("\n"))

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from tencrop.commands.output import echo, echo_sizes
+from tencrop.common.extras import require
 
 
 def import_(
@@ -37,6 +38,7 @@ def import_(
     output: Annotated[str | None, typer.Option(help="logits or probabilities")] = None,
 ) -> None:
     """Convert a trained net into net.onnx and tencrop.onnx, only if onnxruntime and OpenVINO give the net's answers."""
+    require("evaluate", "cpu")
     from tencrop.export.importers.input_convention import parse_input_convention
     from tencrop.export.importers.run import format_import, import_net
 

@@ -8,6 +8,7 @@ import typer
 from tencrop.commands.open_source import open_source
 from tencrop.commands.options import Config, Data, ImageColumn, ImageRoot, LabelColumn, ListFile, Words
 from tencrop.commands.output import echo
+from tencrop.common.extras import require
 from tencrop.progress_bar import progress_bar
 
 
@@ -25,6 +26,7 @@ def prepare(
     ] = 0.15,
 ) -> None:
     """Turn a data set into 256x256 JPEGs with its mean image and colour PCA."""
+    require("evaluate")
     from tencrop.dataset.account import Account
     from tencrop.dataset.prepare import prepare as run
     from tencrop.dataset.source_options import SourceOptions

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from tencrop.commands.output import echo
+from tencrop.common.extras import require
 from tencrop.progress_bar import progress_bar
 
 
@@ -29,6 +30,7 @@ def train(
     ] = False,
 ) -> None:
     """Train by the paper's regimen; on several devices under torchrun."""
+    require("train")
     from tencrop.dataset.prepared_store import PreparedStore
     from tencrop.training.recipe import load
     from tencrop.training.train import train as run
