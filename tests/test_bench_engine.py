@@ -1,6 +1,7 @@
 """bench/engine.py: all rows compute the same answers, and the table shows what was measured."""
 
 import numpy as np
+import pytest
 
 from bench.engine import measure_speed, open_ours, open_torch, render_table
 from tencrop.model.checkpoint import Checkpoint
@@ -8,6 +9,7 @@ from tencrop.model.embedded import EMBEDDED
 from tencrop.model.probe import formula_image
 
 
+@pytest.mark.slow
 def test_all_rows_compute_the_same_answer(embedded: Checkpoint) -> None:
     images = formula_image(0, 256, 256)[None]
     device, rows = open_ours(EMBEDDED, "cpu")

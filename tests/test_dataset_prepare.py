@@ -347,6 +347,7 @@ prepare.prepare(open_source(Path(sys.argv[1])), Path(sys.argv[2]), 0.2, lambda d
 """
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("parts_of_8")
 def test_a_killed_prepare_is_finished_equal(source: Source, tiny_folder: Path, tmp_path: Path) -> None:
     """SIGKILL in the middle of the third part: the two finished ones are kept as they are."""

@@ -71,6 +71,7 @@ def predict_with_torch(path: Path, weights: Mapping[str, np.ndarray], mean: np.n
     }  # torchvision's order: four corners, the center, their mirror images
 
 
+@pytest.mark.slow
 def test_evaluation_equals_an_independent_script_on_every_image(
     folder: Path, classifier: Classifier, embedded: Checkpoint, tmp_path: Path
 ) -> None:
@@ -96,6 +97,7 @@ def test_served_predictions_equal_evaluated_ones(folder: Path, classifier: Class
             )
 
 
+@pytest.mark.slow
 def test_an_image_whose_answer_is_not_a_number_is_wrong(
     folder: Path, classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,6 +123,7 @@ def test_an_image_whose_answer_is_not_a_number_is_wrong(
     assert lost in text_report(summary) and "19, of them " + lost[1:-1] in (tmp_path / "run/report.html").read_text()
 
 
+@pytest.mark.slow
 def test_report_prints_the_published_errors_of_the_recipe(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
     metadata = classifier.file.metadata
     then = {"data": "ILSVRC-2012 validation", "views": "ten_crop", "top1": 40.66, "top5": 18.21}
@@ -140,6 +143,7 @@ def test_report_prints_the_published_errors_of_the_recipe(folder: Path, classifi
     ]
 
 
+@pytest.mark.slow
 def test_report_counts_equal_the_records(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
     out = tmp_path / "run"
     summary = evaluate(plan_all(folder, classifier), classifier, out)
@@ -163,6 +167,7 @@ def test_report_counts_equal_the_records(folder: Path, classifier: Classifier, t
     assert not (out / "parts").exists()
 
 
+@pytest.mark.slow
 def test_resumed_run_equals_undisturbed_run(
     folder: Path, classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,6 +192,7 @@ def interrupt_after_eight(done: int) -> None:
         raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_resume_redoes_damaged_and_foreign_parts(
     folder: Path, classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -202,6 +208,7 @@ def test_resume_redoes_damaged_and_foreign_parts(
     assert seen == [8, 12, 16, 19]
 
 
+@pytest.mark.slow
 def test_resume_redoes_parts_of_version_0_1(
     folder: Path, classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,6 +234,7 @@ def test_finished_run_of_version_0_1_is_read(folder: Path, classifier: Classifie
     assert evaluate(plan, classifier, out, True) == summary
 
 
+@pytest.mark.slow
 def test_one_call_plans_and_evaluates_and_keeps_nothing(
     folder: Path, classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,6 +267,7 @@ def test_image_that_vanishes_is_one_line_and_nothing_is_lost(
         evaluate(plan, classifier, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_counts_of_merged_parts_are_the_sum(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
     evaluate(plan_all(folder, classifier), classifier, tmp_path / "run")
     table = pq.read_table(tmp_path / "run/predictions.parquet")

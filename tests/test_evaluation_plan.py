@@ -58,6 +58,7 @@ def test_a_part_of_the_models_classes_is_told(folder: Path, classifier: Classifi
     assert (document["classes"], document["model_classes"]) == (2, 101)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("inside", "holdout", "images", "n"),
     [("", 1, "all", 19), ("", 1.0, "all", 19), ("", 0.3, 0.3, 6), ("val", 0.3, "own", 19)],

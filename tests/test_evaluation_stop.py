@@ -13,6 +13,7 @@ from support.crops import assert_same_validation, write_crops
 
 ROOT = Path(__file__).parent.parent
 KILLS = 10
+pytestmark = pytest.mark.slow
 IMAGES = 96  # in chunks of 4
 
 # `tencrop ARGUMENTS` with small chunks; prints the name of each part file that it has written.
@@ -69,7 +70,6 @@ def undisturbed(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.mark.slow
 def test_a_run_killed_at_ten_random_moments_and_resumed_equals_the_undisturbed_run(
     folder: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
@@ -87,7 +87,6 @@ def test_a_run_killed_at_ten_random_moments_and_resumed_equals_the_undisturbed_r
     assert_same_validation(out, undisturbed)
 
 
-@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_finished_images_are_kept(folder: Path, undisturbed: Path, tmp_path: Path) -> None:
     code, stderr = run_evaluate(folder, tmp_path / "run", misfortune=DISK_FULL)
     assert (code, stderr) == (

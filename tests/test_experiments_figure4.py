@@ -50,6 +50,7 @@ def test_the_nearest_images_are_those_that_a_plain_search_finds(
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.slow
 def test_a_picture_and_two_counts(
     checkpoint: Checkpoint, tiny_prepared: PreparedStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -68,6 +68,7 @@ def images(photographs: dict[str, Path]) -> np.ndarray:
     return np.stack([decode(path.read_bytes(), Contract())[0] for path in photographs.values()])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("old", "crop"), [(True, 227), (False, 227), (False, 226)], ids=["V1", "new", "rounded up"])
 def test_imported_net_answers_as_the_torch_net(
     old: bool, crop: int, tmp_path: Path, mean: np.ndarray, images: np.ndarray
@@ -115,6 +116,7 @@ def test_wrong_readings_change_the_answers(mean: np.ndarray, images: np.ndarray)
     assert all(np.abs(answer - right).max() > 1e-4 for answer in wrong.values()), wrong
 
 
+@pytest.mark.slow
 def test_without_a_mean_image_the_mean_colour_of_ilsvrc_is_subtracted(tmp_path: Path, images: np.ndarray) -> None:
     (tmp_path / "alexnet.caffemodel").write_bytes(encode_caffemodel(old=True))
     made = import_net(tmp_path / "alexnet.caffemodel", tmp_path / "out", InputConvention(), None)
@@ -211,6 +213,7 @@ def test_numbers_of_the_data_layer_are_used_and_missing_ones_are_listed(what: st
     np.testing.assert_allclose(pixels.mean.ravel(), wanted_mean, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_scale_and_mean_values_are_applied_as_caffe_does(tmp_path: Path, images: np.ndarray) -> None:
     numbers = encode_float(1, SCALE) + encode_float(5, 104) + encode_float(5, 117) + encode_float(5, 123)
     (tmp_path / "net.caffemodel").write_bytes(with_data_layer(numbers)(True))

@@ -45,6 +45,7 @@ def write_folder(
     return folder
 
 
+@pytest.mark.slow
 def test_import_is_that_of_the_same_flags(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

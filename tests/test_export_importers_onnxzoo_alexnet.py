@@ -101,6 +101,7 @@ def want(bvlc: onnx.ModelProto, crops: np.ndarray) -> np.ndarray:
     return compute_torch_logits(bvlc, crops)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [64, 4096])
 def test_imported_net_is_the_torch_net(width: int, crops: np.ndarray) -> None:
     model = fill_weights(width)

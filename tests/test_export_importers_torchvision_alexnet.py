@@ -28,6 +28,7 @@ from tencrop.runtime.engine_choice import EngineOptions
 from tencrop.server.app import create_app
 from tencrop.server.settings import Settings
 
+pytestmark = pytest.mark.slow
 CLASSES = 12
 NORMALIZE = v2.Compose(
     [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))]

@@ -101,6 +101,7 @@ def test_every_engine_reproduces_the_probe_and_agrees_with_the_full_model(
         np.testing.assert_allclose(got, want, rtol=0, atol=0.1)
 
 
+@pytest.mark.slow
 def test_net_calibrated_on_grey_images_is_rejected(embedded: Checkpoint, photographs: dict[str, Path]) -> None:
     grey = np.full((2, 256, 256, 3), 128, np.uint8)
     reference = TorchReference(embedded)

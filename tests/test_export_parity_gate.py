@@ -159,6 +159,7 @@ def images() -> np.ndarray:
     return make_formula_images(Contract(), 5)
 
 
+@pytest.mark.slow
 def test_true_files_pass_on_every_engine_and_batch(embedded: Checkpoint, images: np.ndarray) -> None:
     parity = check_parity(*build_files(embedded), TorchReference(embedded).expect(images))
     assert parity.lrn_nodes == 2
@@ -171,18 +172,21 @@ def test_true_files_pass_on_every_engine_and_batch(embedded: Checkpoint, images:
     assert parity.largest_before_lrn is not None and set(parity.largest_before_lrn) == {"lrn1", "lrn2"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_mutant_is_rejected(mutant: str, embedded: Checkpoint, images: np.ndarray) -> None:
     with pytest.raises(WorkFailed, match="parity"):
         check_parity(*MUTANTS[mutant](embedded), TorchReference(embedded).expect(images[:1]))
 
 
+@pytest.mark.slow
 def test_true_files_of_source145_pass(source145: Checkpoint, images: np.ndarray) -> None:
     parity = check_parity(*build_files(source145), TorchReference(source145).expect(images[:2]))
     assert parity.lrn_nodes == 2
     assert all(row.logits_relative < 1e-4 for row in parity.compared)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutant", SOURCE_MUTANTS)
 def test_mutant_of_source145_is_rejected(mutant: str, source145: Checkpoint, images: np.ndarray) -> None:
     with pytest.raises(WorkFailed, match="parity"):
@@ -197,6 +201,7 @@ def test_numbers_alone_reject_a_net_without_lrn(
         check_parity(*MUTANTS["no LRN"](embedded), TorchReference(embedded).expect(images[:1]))
 
 
+@pytest.mark.slow
 def test_parity_json_is_read_as_it_was_written(embedded: Checkpoint, images: np.ndarray) -> None:
     parity = check_parity(*build_files(embedded), TorchReference(embedded).expect(images[:1]))
     keys = ["images", "limits", "lrn_nodes", "largest_before_lrn", "compared"]

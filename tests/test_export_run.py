@@ -20,6 +20,7 @@ from tencrop.runtime.classifier import open_classifier
 from tencrop.runtime.engine_choice import EngineOptions
 
 
+@pytest.mark.slow
 def test_exported_file_opens_on_every_engine(tmp_path: Path) -> None:
     parity = export(EMBEDDED / "checkpoint", tmp_path / "out", "fp32", 0, None)
     assert json.loads((tmp_path / "out/parity.json").read_text()) == parity.to_json()
@@ -61,6 +62,7 @@ def test_smaller_export_keeps_its_checkpoint(source145: Checkpoint, tmp_path: Pa
     ).stat().st_size
 
 
+@pytest.mark.slow
 def test_refused_export_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise WorkFailed("parity: no")

@@ -33,6 +33,7 @@ def refusal(data: bytes) -> ImageError | None:
     return None
 
 
+@pytest.mark.slow
 def test_no_message_of_a_damaged_image_is_written_for_programmers() -> None:
     refusals = [error for data in mutants.mutants(4000, 18) if (error := refusal(data))]
     refusals += [

@@ -193,6 +193,7 @@ def read_dropped(address: str) -> float:
     return float(text.split()[0])
 
 
+@pytest.mark.slow
 def test_warnings_on_a_stderr_that_nobody_reads_hold_nobody_up(
     pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

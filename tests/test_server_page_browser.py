@@ -420,6 +420,7 @@ def test_telephone_takes_photographs_and_shows_the_picture_beside_each_view(
         expect(page.locator("#picture")).to_be_in_viewport(ratio=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["/nets/tencrop", "/nets/tencrop/"])
 def test_page_works_below_a_sub_path(browser: Browser, folder: Path, china: Path, path: str) -> None:
     (folder / "below").mkdir(exist_ok=True)
@@ -461,6 +462,7 @@ def start(page: Page, dataset: str, limit: int | None = None, holdout: float | N
     page.get_by_role("button", name="Start").click()
 
 
+@pytest.mark.slow
 def test_job_is_started_followed_and_leads_to_its_report(browser: Browser, url: str, hold: Path) -> None:
     hold.touch()
     with open_page(browser, url) as page:

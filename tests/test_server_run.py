@@ -35,6 +35,7 @@ def server() -> Iterator[tuple[subprocess.Popen[str], str]]:
         yield running
 
 
+@pytest.mark.slow
 def test_server_answers_without_torch_in_little_memory(
     server: tuple[subprocess.Popen[str], str], photographs: dict[str, Path]
 ) -> None:
@@ -71,6 +72,7 @@ def resident(process: subprocess.Popen[str], field: str) -> float:
     return int(found[1]) / 1024
 
 
+@pytest.mark.slow
 def test_an_idle_connection_ends_after_the_setting() -> None:
     with run_server(**os.environ, TENCROP_KEEP_ALIVE_SECONDS="1") as (_, url):
         host, port = url.removeprefix("http://").split(":")
@@ -88,6 +90,7 @@ def test_sigterm_ends_with_exit_code_0(server: tuple[subprocess.Popen[str], str]
     assert process.wait(timeout=30) == 0
 
 
+@pytest.mark.slow
 def test_sighup_drains_as_sigterm_does(server: tuple[subprocess.Popen[str], str], photographs: dict[str, Path]) -> None:
     process, address = server
     data = photographs["flower"].read_bytes()
@@ -118,6 +121,7 @@ def test_user_signals_do_nothing(server: tuple[subprocess.Popen[str], str], numb
     assert process.poll() is None
 
 
+@pytest.mark.slow
 def test_nohup_keeps_sighup_away() -> None:
     command = ["nohup", *SERVE, "--port", "0"]
     with subprocess.Popen(command, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
@@ -163,6 +167,7 @@ def one_line(result: subprocess.CompletedProcess[str]) -> str:
     return result.stderr
 
 
+@pytest.mark.slow
 def test_a_missing_device_is_refused_before_the_port_is_bound() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         result = run("--device", "cuda:99", "--port", str(taken.getsockname()[1]))  # no machine has a hundred GPUs
@@ -170,12 +175,14 @@ def test_a_missing_device_is_refused_before_the_port_is_bound() -> None:
     assert "NVIDIA driver" in one_line(result)
 
 
+@pytest.mark.slow
 def test_taken_port_is_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         result = run("--port", str(taken.getsockname()[1]))
     assert result.returncode == 1 and "choose another --port" in one_line(result)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -201,6 +208,7 @@ def test_bad_environment_is_exit_2(name: str, value: str, message: str, monkeypa
     assert result.returncode == 2 and message in one_line(result)
 
 
+@pytest.mark.slow
 def test_one_model_on_two_devices_and_an_ensemble(photographs: dict[str, Path], tmp_path: Path) -> None:
     """Two engines on the one CPU stand for engines on two GPUs."""
     other = tmp_path / "other.onnx"
@@ -235,6 +243,7 @@ def test_devices_that_would_answer_differently_are_refused(classifier: Classifie
         create_app([classifier, other], Settings())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "ensemble", ["both", "both=caltech101,other", "=caltech101", "caltech101=caltech101,caltech101"]
 )

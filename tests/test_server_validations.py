@@ -131,6 +131,7 @@ def events(text: str) -> list[tuple[str, dict[str, Any]]]:
     return [(kind.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for kind, data in blocks]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [None, 5])
 def test_job_is_the_run_of_evaluate(
     limit: int | None, client: TestClient, root: Path, settings: Settings, classifier: Classifier, tmp_path: Path
@@ -156,6 +157,7 @@ def test_job_holds_out_as_evaluate_does(
     assert (job["holdout"], job["summary"]["images"], job["total"]) == (0.4, 0.4, 4)
 
 
+@pytest.mark.slow
 def test_events_tell_each_chunk_and_the_end(client: TestClient, gate: threading.Event) -> None:
     name = ask(client)
     wait_for(client, name, "running")
@@ -210,6 +212,7 @@ def test_a_report_is_sent_whole_whatever_ranges_are_asked_for(client: TestClient
         assert reply.headers["Accept-Ranges"] == "none"
 
 
+@pytest.mark.slow
 def test_the_jobs_that_finished_first_are_not_kept(classifier: Classifier, settings: Settings) -> None:
     few = settings.model_copy(update={"keep_validations": 2})
     folder = settings.state_dir / "validations"
@@ -226,6 +229,7 @@ def test_the_jobs_that_finished_first_are_not_kept(classifier: Classifier, setti
         assert client.get(f"{URL}/{old[2]}/report").status_code == 404
 
 
+@pytest.mark.slow
 def test_unfinished_and_stopping_jobs_are_kept(
     classifier: Classifier, settings: Settings, gate: threading.Event
 ) -> None:
@@ -267,6 +271,7 @@ def test_a_bad_page_is_422(client: TestClient, query: str) -> None:
     assert client.get(f"{URL}?{query}").status_code == 422
 
 
+@pytest.mark.slow
 def test_one_runs_at_a_time_in_order_of_creation(client: TestClient, gate: threading.Event) -> None:
     names = [ask(client, limit=limit) for limit in (4, 3, 2)]
     wait_for(client, names[0], "running")
@@ -584,6 +589,7 @@ def test_the_switch_is_looked_at_before_the_body(classifier: Classifier, tmp_pat
     assert asked == []
 
 
+@pytest.mark.slow
 def test_a_job_continues_after_a_restart(
     classifier: Classifier, settings: Settings, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -133,6 +133,7 @@ def test_sigterm_ends_streams_and_exits_0_and_the_job_continues(root: Path, undi
     assert_finished_as(undisturbed, root, tmp_path, first)
 
 
+@pytest.mark.slow
 def test_a_missing_folder_is_one_line() -> None:
     result = subprocess.run(
         command("serve", "--port", "0", "--data-root", "no-such-folder"),

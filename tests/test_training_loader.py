@@ -89,6 +89,7 @@ def test_shares_that_do_not_divide_a_batch_are_bad_input(tiny_prepared: Prepared
         EpochOrder(tiny_prepared, recipe(), (0, 3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_stopped_epoch_continues_with_the_next_batch(tiny_prepared: PreparedStore, workers: int) -> None:
     loader = Loader(tiny_prepared, recipe(), workers)
@@ -122,6 +123,7 @@ def test_a_batch_has_the_types_of_the_objective(tiny_prepared: PreparedStore) ->
     assert [tuple(part.shape) for part in batch] == [(8, 224, 224, 3), (8, 2), (8,), (8, 3), (8,)]
 
 
+@pytest.mark.slow
 def test_with_and_without_workers_the_batches_are_the_same(tiny_prepared: PreparedStore) -> None:
     alone, helped = Loader(tiny_prepared, recipe(), 0), Loader(tiny_prepared, recipe(), 1)
     for epoch in (1, 2):
@@ -130,6 +132,7 @@ def test_with_and_without_workers_the_batches_are_the_same(tiny_prepared: Prepar
         assert all(equal(a, b) for a, b in pairs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_loading_leaves_torchs_random_state_alone(tiny_prepared: PreparedStore, workers: int) -> None:
     """A resumed run starts its workers anew. It must draw the same dropout masks as an uninterrupted one."""

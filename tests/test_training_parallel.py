@@ -29,6 +29,7 @@ from tencrop.training.parallel import NVIDIA, World, init_distributed
 from tencrop.training.recipe import load
 from tencrop.training.trainer import Trainer, dropout_seed
 
+pytestmark = pytest.mark.slow
 CPU = torch.device("cpu")
 
 
@@ -178,7 +179,6 @@ def test_a_stopped_and_resumed_run_equals_an_undisturbed_one(two: Path) -> None:
     assert_equal(load_last(two / "stopped"), load_last(two / "noisy"))
 
 
-@pytest.mark.slow
 def test_a_signal_to_the_whole_process_group_leaves_the_loaders_workers_to_end_well(
     prepared: PreparedStore, tmp_path: Path
 ) -> None:
@@ -188,7 +188,6 @@ def test_a_signal_to_the_whole_process_group_leaves_the_loaders_workers_to_end_w
     assert end["checkpoints"] == ["checkpoint-0001", "checkpoint-0001+000001"]
 
 
-@pytest.mark.slow
 def test_a_killed_process_costs_a_restart_and_changes_nothing(
     prepared: PreparedStore, two: Path, tmp_path: Path
 ) -> None:

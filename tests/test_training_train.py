@@ -28,6 +28,8 @@ from tencrop.training.run_folder import KEEP, RunFolder
 from tencrop.training.train import FLAT, FLAT_AFTER, train
 from tencrop.training.trainer import Trainer
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _allocator_left_alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
