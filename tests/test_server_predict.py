@@ -235,6 +235,7 @@ def test_page_and_its_assets_are_served(client: TestClient) -> None:
     assert client.get("/page/page.js").status_code == client.get("/page/page.css").status_code == 200
     assert client.get("/page/kernels.png").content.startswith(b"\x89PNG")
     assert client.get("/page/secret.txt").status_code == client.get("/page/..%2fapp.py").status_code == 404
+    assert client.get("/page/examples/../../app.py").status_code == client.get("/page/examples").status_code == 404
 
 
 def test_large_images_leave_a_decoder_to_the_others(

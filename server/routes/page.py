@@ -15,7 +15,12 @@ from tencrop.server.whole_file import WholeFile
 PAGE = Path(__file__).parent.parent / "page"
 INDEX = (PAGE / "index.html").read_text("utf-8")
 MODULES = ("page", "api", "dom", "job", "lock", "models", "predict", "validations", "views", "words")
-ASSETS = {**{f"{name}.js": "text/javascript" for name in MODULES}, "page.css": "text/css"}
+EXAMPLES = sorted(path.name for path in (PAGE / "examples").iterdir())  # pictures, named by the label they show
+ASSETS = {
+    **{f"{name}.js": "text/javascript" for name in MODULES},
+    "page.css": "text/css",
+    **{f"examples/{name}": "image/jpeg" for name in EXAMPLES},
+}
 FRESH = {"Cache-Control": "no-cache"}  # a browser must not mix the modules of two versions
 RULES = f"default-src 'self'; img-src 'self' blob: data:; {EVERYWHERE}"
 
@@ -35,7 +40,7 @@ async def kernels(state: State, model: Model = None) -> Response:
     return Response(state.find_pipeline(model).model.members[0].file.metadata.filter_picture, media_type="image/png")
 
 
-@router.get("/page/{name}")
+@router.get("/page/{name:path}")
 async def asset(name: str) -> WholeFile:
     """One of the page's own files. Raises ApiError 404 for a name outside ASSETS."""
     if name not in ASSETS:
