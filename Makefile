@@ -40,6 +40,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python docs/links.py
 
 docker:
 	docker build -t tencrop $(ARGS) .
