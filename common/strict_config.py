@@ -15,6 +15,7 @@ Natural = Annotated[int, Field(ge=0)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]  # a whole number of 400 digits would be read as infinite
 Positive = Annotated[Finite, Field(gt=0)]
 NotNegative = Annotated[Finite, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 T = TypeVar("T")
 

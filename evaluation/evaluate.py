@@ -25,8 +25,8 @@ from tencrop.evaluation.prediction_records import count_errors, mean_over_classe
 from tencrop.evaluation.report import html_report
 from tencrop.evaluation.run_folder import lock_run_folder
 from tencrop.evaluation.run_timing import TIMING_FILE, RunTiming
-from tencrop.evaluation.summary import SUMMARY_FILE, EvaluatedModel, Summary, read_summary
-from tencrop.model.measured_errors import VIEWS, ErrorRates, ErrorsByViews
+from tencrop.evaluation.summary import EvaluatedModel, Summary, read_summary
+from tencrop.model.measured_errors import SUMMARY_FILE, VIEWS, ErrorRates, ErrorsByViews
 from tencrop.model.published_errors import PublishedError
 from tencrop.runtime.cores import cores
 from tencrop.runtime.ensemble import Predictor

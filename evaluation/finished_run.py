@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from tencrop.common.errors import BadInput
 from tencrop.evaluation.prediction_records import pad_top5, read_records
-from tencrop.evaluation.summary import SUMMARY_FILE, Summary, read_summary
-from tencrop.model.measured_errors import VIEWS
+from tencrop.evaluation.summary import Summary, read_summary
+from tencrop.model.measured_errors import SUMMARY_FILE, VIEWS
 
 
 @dataclass(frozen=True)

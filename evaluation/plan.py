@@ -9,7 +9,7 @@ from tencrop.common.errors import BadInput
 from tencrop.dataset.holdout import choose_holdout
 from tencrop.dataset.names_file import WNID
 from tencrop.dataset.source import Entry, Source
-from tencrop.evaluation.summary import Subset
+from tencrop.model.measured_errors import Subset
 from tencrop.runtime.ensemble import Predictor
 
 CHUNK = 64  # images; the last chunk of a plan may have fewer

@@ -4,15 +4,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from tencrop.common.errors import BadInput
 from tencrop.dataset.account import Account
-from tencrop.model.measured_errors import VIEWS, ErrorRates, ErrorsByViews
+from tencrop.model.measured_errors import VIEWS, ErrorRates, ErrorsByViews, Subset
 from tencrop.model.published_errors import PublishedError
-
-SUMMARY_FILE = "summary.json"
-Subset = Literal["own", "all"] | float  # the data set's own validation images, all images, or a share of each class
 
 
 @dataclass(frozen=True)

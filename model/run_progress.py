@@ -7,9 +7,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from tencrop.common.errors import BadInput
-from tencrop.common.strict_config import STRICT, Count, Finite, Natural, NotNegative, parse
-
-Share = Annotated[float, Field(ge=0, le=1)]
+from tencrop.common.strict_config import STRICT, Count, Finite, Natural, NotNegative, Share, parse
 
 
 @dataclass(frozen=True, config=STRICT)

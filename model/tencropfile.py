@@ -78,6 +78,7 @@ class TenCropFile:
     """A tencrop.onnx that was read from disk."""
 
     name: str
+    folder: Path  # that holds it, and perhaps its summary.json
     sha256: str
     graph: bytes  # the whole file
     metadata: Metadata
@@ -97,7 +98,7 @@ class TenCropFile:
         metadata = Metadata.from_props({p.key: p.value for p in model.metadata_props}, str(path))
         _check_interface(model, metadata, str(path))
         name = path.stem if path.stem != "tencrop" else path.resolve().parent.name
-        return cls(name, hashlib.sha256(graph).hexdigest(), graph, metadata)
+        return cls(name, path.parent, hashlib.sha256(graph).hexdigest(), graph, metadata)
 
 
 def _check_interface(model: onnx.ModelProto, metadata: Metadata, source: str) -> None:

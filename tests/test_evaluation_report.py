@@ -17,9 +17,9 @@ from support.synthetic_validation import make_hostile, make_validation
 
 from tencrop.evaluation.record_queries import Predictions
 from tencrop.evaluation.report import LISTED, MISTAKES, PANEL
-from tencrop.evaluation.summary import EvaluatedModel, Subset
+from tencrop.evaluation.summary import EvaluatedModel
 from tencrop.model.contract import Label
-from tencrop.model.measured_errors import ErrorRates, ErrorsByViews
+from tencrop.model.measured_errors import ErrorRates, ErrorsByViews, Subset
 from tencrop.model.published_errors import PublishedError
 
 

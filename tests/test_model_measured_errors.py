@@ -1,0 +1,90 @@
+"""model/measured_errors.py: the summary.json beside a model tells its errors; one of another model tells nothing."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tencrop.common.errors import BadInput
+from tencrop.model.measured_errors import ErrorRates, ErrorsByViews, MeasuredErrors, read_measured_errors
+from tencrop.model.tencropfile import TenCropFile
+
+STORED = Path(__file__).parent / "fixtures" / "0.1"
+SHA256 = "a1" * 32
+SUMMARY: dict[str, Any] = {
+    "n": 40,
+    "center": {"top1_error": 0.5, "top5_error": 0.25},
+    "ten_crop": {"top1_error": 0.4, "top5_error": 0.2},
+    "mean_over_classes": {
+        "center": {"top1_error": 0.6, "top5_error": 0.35},
+        "ten_crop": {"top1_error": 0.55, "top5_error": 0.3},
+    },
+    "precision": "fp32",
+    "model": {"name": "net", "sha256": SHA256},
+    "dataset": "photos",
+    "subset": 0.15,
+}
+
+
+def write(folder: Path, **changes: object) -> Path:
+    (folder / "summary.json").write_text(json.dumps(SUMMARY | changes))
+    return folder
+
+
+def test_errors_are_read_from_the_summary_beside_the_model(tmp_path: Path) -> None:
+    assert read_measured_errors(write(tmp_path), SHA256) == MeasuredErrors(
+        dataset="photos",
+        subset=0.15,
+        n=40,
+        precision="fp32",
+        center=ErrorRates(0.5, 0.25),
+        ten_crop=ErrorRates(0.4, 0.2),
+        mean_over_classes=ErrorsByViews(ErrorRates(0.6, 0.35), ErrorRates(0.55, 0.3)),
+    )
+
+
+def test_a_folder_without_a_summary_tells_nothing(tmp_path: Path) -> None:
+    assert read_measured_errors(tmp_path, SHA256) is None
+
+
+def test_the_summary_of_another_model_tells_nothing(tmp_path: Path) -> None:
+    assert read_measured_errors(write(tmp_path), "b2" * 32) is None
+
+
+def test_the_summary_of_version_0_1_has_no_means(tmp_path: Path) -> None:
+    shutil.copy(STORED / "evaluation" / "summary.json", tmp_path)
+    found = read_measured_errors(tmp_path, TenCropFile.read(STORED / "tiny").sha256)
+    assert found is not None
+    assert (found.n, found.subset, found.mean_over_classes) == (13, "all", None)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"n": 0},
+        {"n": "40"},
+        {"n": float("nan")},
+        {"center": None},
+        {"center": {"top1_error": 0.5}},
+        {"ten_crop": {"top1_error": 1.5, "top5_error": 0.2}},
+        {"mean_over_classes": {"center": SUMMARY["center"]}},
+        {"model": None},
+        {"model": {"name": "net"}},
+        {"dataset": 7},
+        {"subset": "some"},
+    ],
+    ids=str,
+)
+def test_a_damaged_summary_is_one_line(changes: dict[str, object], tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"summary\.json: .*; evaluate again, or remove it$") as raised:
+        read_measured_errors(write(tmp_path, **changes), SHA256)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"null", b"{", b"\xff", b"[" * 100_000], ids=range(6))
+def test_another_file_is_one_line(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "summary.json").write_bytes(content)
+    with pytest.raises(BadInput, match=r"summary\.json: damaged, or not of a validation"):
+        read_measured_errors(tmp_path, SHA256)
