@@ -1,11 +1,13 @@
-"""Makes all of the embedded model again from a checkpoint: its tencrop.onnx, docs/conv1.png and the README's errors.
+"""Makes all of the embedded model again from a checkpoint: tencrop.onnx, summary.json, conv1.png, the README's errors.
 
 python -m experiments.embedded CHECKPOINT [--data DATA]
 
-The README's rows change only with --data, a labelled data set of which a share was held out of the training.
+summary.json and the README's rows change only with --data, a labelled data set of which a share was held out of the
+training.
 """
 
 import argparse
+import json
 import re
 import shutil
 import sys
@@ -22,13 +24,13 @@ from tencrop.export.run import export
 from tencrop.model.checkpoint import DOCUMENT, WEIGHTS, Checkpoint
 from tencrop.model.checksums import write_sums
 from tencrop.model.filter_picture import draw_filters
-from tencrop.model.measured_errors import ErrorRates
+from tencrop.model.measured_errors import SUMMARY_FILE, ErrorRates
 
 ROOT = Path(__file__).parents[1]
 MODEL = Path("model/embedded/caltech101")
 PICTURE = Path("docs/conv1.png")
 HOLDOUT = 0.15  # share of each class that the README's errors are measured on
-PRECISIONS = {"fp32": "fp32", "auto": "bf16"}  # precision to ask for -> the README's row of the answering precision
+PRECISIONS = {"fp32": "fp32", "auto": "bf16"}  # to ask for -> the README's row; the first one's summary is kept
 
 
 def main() -> None:
@@ -50,10 +52,13 @@ def embed(checkpoint: Path, data: Path | None = None, root: Path = ROOT) -> None
     """
     saved = Checkpoint.load(checkpoint)
     with TemporaryDirectory() as folder:
-        export(checkpoint, Path(folder), "fp32", 0, None)
-        summaries = [measure(Path(folder), data, precision) for precision in PRECISIONS] if data else []
+        new = Path(folder) / MODEL.name  # a summary names the model by its folder
+        export(checkpoint, new, "fp32", 0, None)
+        summaries = [measure(new, data, precision) for precision in PRECISIONS] if data else []
         with atomic_folder(root / MODEL) as model:
-            shutil.copy(Path(folder) / "tencrop.onnx", model)
+            shutil.copy(new / "tencrop.onnx", model)
+            for summary in summaries[:1]:
+                write_atomic(model / SUMMARY_FILE, json.dumps(summary.to_json(), indent=1) + "\n")
             (model / "checkpoint").mkdir()
             for name in (DOCUMENT, WEIGHTS):  # nothing of what resumes a training
                 shutil.copy(checkpoint / name, model / "checkpoint")

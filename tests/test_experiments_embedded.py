@@ -1,6 +1,7 @@
 """experiments/embedded.py: one command makes the embedded model, its picture and the README's errors again."""
 
 import io
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -55,8 +56,8 @@ def list_files(folder: Path) -> dict[str, bytes]:
 def test_today_s_checkpoint_makes_today_s_model_again(tmp_path: Path) -> None:
     embed(ROOT / MODEL / "checkpoint", root=copy_checkout(tmp_path))
     old, new = list_files(ROOT / MODEL), list_files(tmp_path / MODEL)
-    assert old.keys() == new.keys() and len(new) == 4
-    assert [name for name in old if old[name] != new[name]] in ([], ["tencrop.onnx"])
+    assert old.keys() - {"summary.json"} == new.keys() and len(new) == 4
+    assert [name for name in new if old[name] != new[name]] in ([], ["tencrop.onnx"])
     files = [TenCropFile.read(root / MODEL / "tencrop.onnx") for root in (ROOT, tmp_path)]
     graphs = [onnx.load_model_from_string(file.graph) for file in files]
     assert graphs[0].graph == graphs[1].graph and graphs[0].opset_import == graphs[1].opset_import
@@ -75,14 +76,17 @@ def test_errors_are_measured_on_the_new_model(tmp_path: Path, monkeypatch: pytes
     asked = []
 
     def measure(model: Path, data: Path, precision: str) -> Summary:
-        asked.append((TenCropFile.read(model).metadata.recipe["name"], data, precision))
+        file = TenCropFile.read(model)
+        asked.append((file.name, file.metadata.recipe["name"], data, precision))
         return summarize("fp32")  # of a CPU without bf16
 
     monkeypatch.setattr(command, "measure", measure)
     embed(ROOT / MODEL / "checkpoint", tmp_path / "data", copy_checkout(tmp_path))
-    assert asked == [("caltech101_compact", tmp_path / "data", precision) for precision in ("fp32", "auto")]
+    assert asked == [("caltech101", "caltech101_compact", tmp_path / "data", p) for p in ("fp32", "auto")]
     lines = zip(README.splitlines(), (tmp_path / "README.md").read_text(encoding="utf-8").splitlines(), strict=True)
     (changed,) = [new for old, new in lines if old != new]
+    kept = json.loads((tmp_path / MODEL / "summary.json").read_text())
+    assert kept == summarize("fp32").to_json()
     assert changed.startswith("| embedded (fc6 and fc7 at rank 128, fp16 weights), fp32 ")
     assert changed.endswith(" | 23.7 MB | 20.00 % / 10.00 % | **18.75 % / 6.25 %** |")
 

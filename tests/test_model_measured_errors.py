@@ -1,6 +1,7 @@
 """model/measured_errors.py: the summary.json beside a model tells its errors; one of another model tells nothing."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from tencrop.common.errors import BadInput
+from tencrop.model.embedded import EMBEDDED
 from tencrop.model.measured_errors import ErrorRates, ErrorsByViews, MeasuredErrors, read_measured_errors
 from tencrop.model.tencropfile import TenCropFile
 
@@ -88,3 +90,18 @@ def test_another_file_is_one_line(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "summary.json").write_bytes(content)
     with pytest.raises(BadInput, match=r"summary\.json: damaged, or not of a validation"):
         read_measured_errors(tmp_path, SHA256)
+
+
+def test_the_embedded_model_has_its_errors_beside_it() -> None:
+    file = TenCropFile.read(EMBEDDED)
+    found = read_measured_errors(file.folder, file.sha256)
+    assert found is not None
+    assert (found.dataset, found.subset, found.n, found.precision) == ("caltech101", 0.15, 1170, "fp32")
+    assert found.mean_over_classes is not None
+    assert found.mean_over_classes.ten_crop.top1_error > found.ten_crop.top1_error  # small classes are harder
+
+
+def test_the_embedded_summary_names_no_place_of_the_machine_that_wrote_it() -> None:
+    text = (EMBEDDED / "summary.json").read_text()
+    assert json.loads(text)["model"]["name"] == "caltech101"
+    assert not re.search(r"[/\\~]|tmp", text)

@@ -25,6 +25,7 @@ DATA = {  # one file of each pattern in pyproject.toml's package-data
     "tencrop/evaluation/report.js",
     "tencrop/model/embedded/caltech101/checkpoint/checkpoint.json",
     "tencrop/model/embedded/caltech101/checkpoint/weights.safetensors",
+    "tencrop/model/embedded/caltech101/summary.json",
     "tencrop/model/embedded/caltech101/tencrop.onnx",
     "tencrop/server/page/examples/starfish.jpg",
     "tencrop/server/page/index.html",
