@@ -13,16 +13,17 @@ from tencrop.runtime.ensemble import Predictor
 from tencrop.server.allowed_hosts import AllowedHosts
 from tencrop.server.body_limits import BodyLimits
 from tencrop.server.errors import add_error_handlers
+from tencrop.server.failures import describe_failures, describe_rest
 from tencrop.server.head_requests import HeadRequests
 from tencrop.server.hub_json import base64_json_bytes
 from tencrop.server.job_store import open_job_store
 from tencrop.server.keys import ApiKeys, Keys
 from tencrop.server.oip import routes as oip_routes
+from tencrop.server.openapi import TAGS, complete_openapi
 from tencrop.server.paths import RootPath, accept_final_slashes
 from tencrop.server.request_log import RequestLog
 from tencrop.server.routes import docs, health, hub, page, predict, validations
 from tencrop.server.routes import models as model_routes
-from tencrop.server.schemas import Failure
 from tencrop.server.settings import Settings
 from tencrop.server.state import ServerState
 
@@ -57,16 +58,20 @@ def create_app(models: Sequence[Predictor], settings: Settings, is_local: bool =
         version=__version__,
         description="The 2012 AlexNet's ten-crop prediction. "
         "A server with --api-key-file wants the header `Authorization: Bearer KEY` under /v1 and /v2.",
+        license_info={"name": "Apache License 2.0", "identifier": "Apache-2.0"},
+        openapi_tags=[{"name": name, "description": text} for name, text in TAGS.items()],
         docs_url=None,
         redoc_url=None,
-        servers=[{"url": settings.root_path}] if settings.root_path else None,
+        servers=[{"url": settings.root_path or "/"}],
         lifespan=lifespan,
-        responses={"4XX": {"model": Failure, "description": "the fault of the request"}},
+        responses={**describe_failures(500), **describe_rest()},
+        generate_unique_id_function=lambda route: route.name,
     )
     _add_middleware(app, settings, keys, is_local)
     add_error_handlers(app)
     for routes in (predict, hub, model_routes, oip_routes, validations, health, docs, page):
         app.include_router(routes.router)
+    complete_openapi(app, keys is not None)
     accept_final_slashes(app)
     return app
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from fastapi import Request
+from pydantic import BaseModel
 
 from tencrop.server.body_stream import read_body
 from tencrop.server.errors import bad_parameter_error, unsupported_format_error
@@ -10,7 +11,8 @@ from tencrop.server.form import FORM, read_files
 from tencrop.server.json_body import JSON, get_content_type
 from tencrop.server.schemas import HubRequest
 
-BINARY = {"type": "string", "format": "binary"}
+OCTET_STREAM = "application/octet-stream"
+BINARY = {"type": "string", "format": "binary", "contentMediaType": OCTET_STREAM}  # older and newer tools read one each
 
 
 def describe_body(schemas: dict[str, Any]) -> dict[str, Any]:
@@ -19,13 +21,18 @@ def describe_body(schemas: dict[str, Any]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
+def refer(kind: type[BaseModel]) -> dict[str, str]:
+    """The schema of a model that is among the document's components (server/openapi.py)."""
+    return {"$ref": f"#/components/schemas/{kind.__name__}"}
+
+
 def _describe_form(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "required": [name], "properties": {name: schema}}
 
 
-IMAGE_BODY = describe_body({FORM: _describe_form("image", BINARY), "application/octet-stream": BINARY})
+IMAGE_BODY = describe_body({FORM: _describe_form("image", BINARY), OCTET_STREAM: BINARY})
 BATCH_BODY = describe_body({FORM: _describe_form("images", {"type": "array", "items": BINARY})})
-HUB_BODY = describe_body({"application/octet-stream": BINARY, JSON: HubRequest.model_json_schema()})
+HUB_BODY = describe_body({OCTET_STREAM: BINARY, JSON: refer(HubRequest)})
 
 
 async def read_image(request: Request) -> bytes:

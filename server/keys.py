@@ -91,6 +91,11 @@ class Keys:
         return owner
 
 
+def is_guarded(path: str) -> bool:
+    """Return whether a path answers only the owners of keys."""
+    return path.startswith(GUARDED) and not path.startswith(FREE)
+
+
 class ApiKeys:
     """ASGI middleware: 401 for a guarded path without one of the file's keys."""
 
@@ -99,7 +104,7 @@ class ApiKeys:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
-        if scope["type"] != "http" or not path.startswith(GUARDED) or path.startswith(FREE):
+        if scope["type"] != "http" or not is_guarded(path):
             await self.app(scope, receive, send)
             return
         owner = self.keys.find_owner(_sent_key(scope))

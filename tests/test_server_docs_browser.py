@@ -89,3 +89,20 @@ def test_every_operation_is_shown(browser: Browser, url: str) -> None:
         ]
         assert sorted(shown) == operations
         expect(page.locator(".errors-wrapper")).to_have_count(0)
+
+
+def test_a_user_with_a_key_can_try_an_operation(browser: Browser, url: str) -> None:
+    with open_docs(browser, url) as page:
+        page.get_by_role("button", name="Authorize").click()
+        page.get_by_label("auth-bearer-value").fill(KEY)
+        page.get_by_role("button", name="Apply credentials").first.click()
+        page.get_by_role("button", name="Close").first.click()
+        block = page.locator("#operations-models-get_model")
+        block.locator(".opblock-summary-control").click()
+        block.get_by_role("button", name="Try it out").click()
+        block.get_by_placeholder("name").fill("caltech101")
+        block.get_by_role("button", name="Execute").click()
+        answer = block.locator(".live-responses-table .response")
+        expect(answer.locator(".response-col_status")).to_have_text("200")
+        expect(answer.locator(".highlight-code")).to_contain_text('"name": "caltech101"')
+        expect(block.locator(".request-url")).to_contain_text(f"{url}/v1/models/caltech101")

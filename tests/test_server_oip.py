@@ -171,10 +171,10 @@ def test_aio(server: str, files: list[bytes], expected: np.ndarray) -> None:
         close(result, row[None])
 
 
-def test_the_document_asks_for_a_name_alone(server: str) -> None:
+def test_the_path_of_a_model_asks_for_a_name_alone(server: str) -> None:
     paths = httpx2.get(f"http://{server}/openapi.json").json()["paths"]
     asked = [
-        [parameter["name"] for parameter in paths[f"/v2/models/{{name}}{end}"][method]["parameters"]]
+        [each["name"] for each in paths[f"/v2/models/{{name}}{end}"][method]["parameters"] if each["in"] == "path"]
         for end, method in ROUTES
     ]
     assert asked == [["name"]] * len(ROUTES)

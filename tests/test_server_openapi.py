@@ -1,11 +1,16 @@
-"""Requests that fit the OpenAPI document, or nearly fit it, are answered, and never by a 500."""
+"""The OpenAPI document is whole, other tools read it, and no request that nearly fits it is answered by a 500."""
 
+import json
+import shutil
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
+from openapi_spec_validator import OpenAPIV31SpecValidator
 from schemathesis import Case
 from schemathesis.checks import not_a_server_error
 from schemathesis.core.result import Ok
@@ -13,11 +18,119 @@ from schemathesis.schemas import BaseSchema
 from schemathesis.specs.openapi.checks import response_schema_conformance
 from serving import run_server
 
+from tencrop.runtime.classifier import Classifier
+from tencrop.server.app import create_app
+from tencrop.server.keys import generate_key, hash_key
+from tencrop.server.openapi import iter_operations
+from tencrop.server.settings import Settings
+
 EXAMPLES = 25  # of each operation
+ERRORS = {"/v1": "Failure", "/v2": "ProtocolFailure"}  # the schema of an error, by the start of the path
+TOOLS = {  # that read openapi.json: arguments, and how the tool is installed
+    "openapi-typescript": ("openapi.json --output openapi.ts", "npm install --global openapi-typescript"),
+    "redocly": ("lint openapi.json", "npm install --global @redocly/cli"),
+    "openapi-python-client": (
+        "generate --path openapi.json --output-path client --meta none --fail-on-warning",
+        "pip install openapi-python-client",
+    ),
+}
+
+
+def make_document(classifier: Classifier, **options: Any) -> dict[str, Any]:
+    document = create_app([classifier], Settings(**options)).openapi()
+    return dict(json.loads(json.dumps(document)))
 
 
 @pytest.fixture(scope="module")
-def document(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BaseSchema]:
+def document(classifier: Classifier) -> dict[str, Any]:
+    """The document of a server without keys."""
+    return make_document(classifier)
+
+
+@pytest.fixture(scope="module")
+def guarded(classifier: Classifier, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The document of a server with keys, below a sub-path."""
+    keys = tmp_path_factory.mktemp("openapi") / "keys"
+    keys.write_text(f"anna {hash_key(generate_key())}\n")
+    return make_document(classifier, api_key_file=keys, root_path="/nets")
+
+
+@pytest.mark.parametrize("kind", ["document", "guarded"])
+def test_the_document_is_valid_openapi(kind: str, request: pytest.FixtureRequest) -> None:
+    document = request.getfixturevalue(kind)
+    assert document["openapi"].startswith("3.1")
+    assert [str(error) for error in OpenAPIV31SpecValidator(document).iter_errors()] == []
+
+
+def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    references = list(find_references(document))
+    assert "#/components/schemas/HubParameters" in references and len(references) > 100
+    for reference in references:
+        node: Any = document
+        for key in reference.removeprefix("#/").split("/"):
+            node = node[key]
+
+
+def find_references(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if isinstance(node.get("$ref"), str):
+            yield node["$ref"]
+        node = list(node.values())
+    if isinstance(node, list):
+        for each in node:
+            yield from find_references(each)
+
+
+def test_operations_have_short_names_of_their_own(document: dict[str, Any]) -> None:
+    names = [operation["operationId"] for operation in iter_operations(document)]
+    assert len(set(names)) == len(names)
+    assert {"predict", "predict_batch", "image_classification", "get_model", "infer", "list_validations"} <= set(names)
+    assert not [name for name in names if "_v1" in name or "_v2" in name]
+
+
+def test_every_error_has_the_form_of_its_interface(document: dict[str, Any]) -> None:
+    for path, operations in document["paths"].items():
+        reference = f"#/components/schemas/{ERRORS.get(path[:3], 'Failure')}"
+        for operation in operations.values():
+            errors = {status: answer for status, answer in operation["responses"].items() if status[0] in "45"}
+            assert {"4XX", "500", "5XX"} <= set(errors)
+            for answer in errors.values():
+                assert answer["content"]["application/json"]["schema"] == {"$ref": reference}
+
+
+def test_every_body_of_images_may_be_binary(document: dict[str, Any]) -> None:
+    for path in ("/v1/predict", "/v1/image-classification", "/v2/models/{name}/infer"):
+        content = document["paths"][path]["post"]["requestBody"]["content"]
+        assert content["application/octet-stream"]["schema"]["format"] == "binary"
+
+
+def test_keys_are_described_where_they_are_asked_for(document: dict[str, Any], guarded: dict[str, Any]) -> None:
+    assert document["servers"] == [{"url": "/"}] and guarded["servers"] == [{"url": "/nets"}]
+    assert "securitySchemes" not in document["components"]
+    assert set(guarded["components"]["securitySchemes"]) == {"bearer", "header"}
+    for operation in iter_operations(document):
+        assert "security" not in operation and "401" not in operation["responses"]
+    for path, operations in guarded["paths"].items():
+        is_free = path in ("/healthz", "/readyz") or path.startswith("/v2/health")
+        for operation in operations.values():
+            assert operation.get("security") == (None if is_free else [{"bearer": []}, {"header": []}])
+            assert ("401" in operation["responses"]) == (not is_free)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tool", TOOLS)
+def test_tools_for_clients_read_the_document(tool: str, guarded: dict[str, Any], tmp_path: Path) -> None:
+    arguments, installation = TOOLS[tool]
+    command = shutil.which(tool)
+    if command is None:
+        pytest.skip(f"needs {tool}: {installation}")
+    (tmp_path / "openapi.json").write_text(json.dumps(guarded))
+    result = subprocess.run([command, *arguments.split()], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0 and "Warning was" not in result.stderr, result.stdout + result.stderr
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BaseSchema]:
     """The document of a process that serves the embedded model, validations included."""
     folder = tmp_path_factory.mktemp("openapi")
     (folder / "data").mkdir()
@@ -27,8 +140,8 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BaseSchema]:
 
 
 @pytest.mark.slow
-def test_no_request_breaks_the_server(document: BaseSchema) -> None:
-    for result in document.get_all_operations():
+def test_no_request_breaks_the_server_or_gets_an_undocumented_answer(served: BaseSchema) -> None:
+    for result in served.get_all_operations():
         assert isinstance(result, Ok)
 
         @given(case=result.ok().as_strategy())
@@ -40,6 +153,7 @@ def test_no_request_breaks_the_server(document: BaseSchema) -> None:
             suppress_health_check=list(HealthCheck),
         )
         def asked(case: Case[Any]) -> None:
-            case.call_and_validate(checks=[not_a_server_error, response_schema_conformance])
+            response = case.call_and_validate(checks=[not_a_server_error, response_schema_conformance])
+            assert str(response.status_code) in case.operation.definition.raw["responses"]
 
         asked()

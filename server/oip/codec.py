@@ -11,46 +11,20 @@ from http import HTTPStatus
 from typing import Any, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, Field
 from pydantic_core import to_json
 
 from tencrop.model.contract import Label
 from tencrop.model.metrics import top_k
 from tencrop.server.errors import ApiError, bad_request_error
 from tencrop.server.json_body import parse_json
-from tencrop.server.oip.served_model import DYNAMIC, OUTPUT, VERSION, TensorMetadata
+from tencrop.server.oip.schemas import InferRequest, RequestedOutput, Tensor, TensorMetadata
+from tencrop.server.oip.served_model import DYNAMIC, OUTPUT, VERSION
 from tencrop.server.oip.tensor_json import cut_data, parse_images, parse_pixels
 from tencrop.server.pipeline import Images
 
 HEADER_LENGTH = "inference-header-content-length"
 MAX_DIMENSION = 2**31
 MAX_JSON = 8 << 20  # bytes, almost all of them in the array `data`
-
-
-class Tensor(BaseModel):
-    """An input as a request has it."""
-
-    name: str
-    datatype: str
-    shape: list[int] = Field(max_length=8)
-    data: list[Any] | None = None
-    parameters: dict[str, Any] = {}
-
-
-class RequestedOutput(BaseModel):
-    """An output that a request names."""
-
-    name: str
-    parameters: dict[str, Any] = {}
-
-
-class InferRequest(BaseModel):
-    """The JSON of a request."""
-
-    id: str | None = None
-    inputs: list[Tensor] = Field(min_length=1, max_length=1)
-    outputs: list[RequestedOutput] | None = Field(default=None, max_length=1)
-    parameters: dict[str, Any] = {}
 
 
 class ParsedRequest(NamedTuple):
@@ -122,7 +96,7 @@ def _json_bytes(body: bytes, header: str | None) -> int:
 
 
 def _check_input(tensor: Tensor, expected: TensorMetadata) -> None:
-    if (tensor.name, tensor.datatype) != expected[:2]:
+    if (tensor.name, tensor.datatype) != (expected.name, expected.datatype):
         raise bad_request_error(
             f"input {tensor.name!r} of {tensor.datatype}: "
             f"this model has the one input {expected.name!r} of {expected.datatype}"

@@ -2,17 +2,30 @@
 
 from functools import partial
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Path, Request, Response
 
 from tencrop import __version__
 from tencrop.images.errors import ImageError
+from tencrop.server.body_images import BINARY, OCTET_STREAM, describe_body, refer
 from tencrop.server.body_stream import read_body
 from tencrop.server.errors import ApiError, shutting_down_error
+from tencrop.server.failures import IMAGES, describe_failures, describe_rest
+from tencrop.server.json_body import JSON
 from tencrop.server.oip.codec import HEADER_LENGTH, ParsedRequest, parse_request, render_response
 from tencrop.server.oip.compression import compress
+from tencrop.server.oip.schemas import (
+    Engine,
+    InferRequest,
+    InferResponse,
+    ModelConfig,
+    ModelMetadata,
+    ModelReadiness,
+    ServerMetadata,
+    Statistics,
+)
 from tencrop.server.oip.served_model import PIXELS, VERSION, ServedModel
 from tencrop.server.pipeline import ImageAnswer
 from tencrop.server.requester import Requester
@@ -25,11 +38,27 @@ EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "mo
 router = APIRouter(
     prefix="/v2",
     tags=["Open Inference Protocol"],
-    responses={"4XX": {"model": ProtocolFailure, "description": "the fault of the request"}},
+    responses={**describe_failures(500, kind=ProtocolFailure), **describe_rest(ProtocolFailure)},
 )
 
 
-async def _find_model(request: Request, state: State, name: str) -> ServedModel:
+NOT_FOUND = describe_failures(404, 503, kind=ProtocolFailure)
+INFER = {
+    200: {"model": InferResponse, "content": {OCTET_STREAM: {"schema": BINARY}}},
+    **describe_failures(404, *IMAGES, kind=ProtocolFailure),
+}
+LENGTH = {  # of a request whose tensors are binary
+    "name": HEADER_LENGTH,
+    "in": "header",
+    "description": "bytes of JSON before the binary tensors; 0 where the body is the one input itself",
+    "schema": {"type": "integer", "minimum": 0},
+}
+BODY = {**describe_body({JSON: refer(InferRequest), OCTET_STREAM: BINARY}), "parameters": [LENGTH]}
+
+ModelName = Annotated[str, Path(description="a served model, or NAME-pixels")]
+
+
+async def _find_model(request: Request, state: State, name: ModelName) -> ServedModel:
     """Find the model of a name. Raises ApiError 404 where no model has the name, 503 while draining."""
     model_version = request.path_params.get("model_version", VERSION)
     if state.draining:
@@ -44,60 +73,59 @@ Model = Annotated[ServedModel, Depends(_find_model)]
 
 
 @router.get("")
-async def server_metadata(state: State) -> dict[str, Any]:
+async def server_metadata(state: State) -> ServerMetadata:
     """The server's name, version and extensions, and the engine, device and precision of each model."""
-    models = {name: pipeline.batcher.engine_info._asdict() for name, pipeline in state.pipelines.items()}
-    return {"name": "tencrop", "version": __version__, "extensions": EXTENSIONS, "models": models}
+    models = {name: Engine(**pipeline.batcher.engine_info._asdict()) for name, pipeline in state.pipelines.items()}
+    return ServerMetadata(name="tencrop", version=__version__, extensions=EXTENSIONS, models=models)
 
 
 @router.get("/health/live")
-async def live() -> dict[str, bool]:
+async def server_live() -> dict[str, bool]:
     """Answers as long as the process lives."""
     return {"live": True}
 
 
-@router.get("/health/ready")
-async def ready(state: State) -> dict[str, bool]:
+@router.get("/health/ready", responses=describe_failures(503, kind=ProtocolFailure))
+async def server_ready(state: State) -> dict[str, bool]:
     """Answers 200 where /readyz does."""
     state.check_ready()
     return {"ready": True}
 
 
 @router.get("/models/stats")
-async def every_statistics(state: State) -> dict[str, Any]:
+async def statistics(state: State) -> Statistics:
     """The statistics of all models."""
-    return {
-        "model_stats": [ServedModel(pipeline, name).describe_statistics() for name, pipeline in state.pipelines.items()]
-    }
+    models = [ServedModel(pipeline, name) for name, pipeline in state.pipelines.items()]
+    return Statistics(model_stats=[model.describe_statistics() for model in models])
 
 
-@router.get("/models/{name}")
+@router.get("/models/{name}", responses=NOT_FOUND)
 @router.get("/models/{name}/versions/{model_version}", include_in_schema=False)
-async def model_metadata(model: Model) -> dict[str, Any]:
+async def model_metadata(model: Model) -> ModelMetadata:
     """The model's input and output, and its engine, device and precision."""
     return model.describe()
 
 
-@router.get("/models/{name}/ready")
+@router.get("/models/{name}/ready", responses=NOT_FOUND)
 @router.get("/models/{name}/versions/{model_version}/ready", include_in_schema=False)
-async def model_ready(model: Model, state: State) -> dict[str, Any]:
+async def model_ready(model: Model, state: State) -> ModelReadiness:
     """Answers 200 where the model can answer."""
     state.check_ready()
-    return {"name": model.name, "ready": True}
+    return ModelReadiness(name=model.name, ready=True)
 
 
-@router.get("/models/{name}/config")
+@router.get("/models/{name}/config", responses=NOT_FOUND)
 @router.get("/models/{name}/versions/{model_version}/config", include_in_schema=False)
-async def model_config(model: Model) -> dict[str, Any]:
+async def model_config(model: Model) -> ModelConfig:
     """The model's input and output in the form of Triton's model configuration."""
     return model.describe_config()
 
 
-@router.get("/models/{name}/stats")
+@router.get("/models/{name}/stats", responses=NOT_FOUND)
 @router.get("/models/{name}/versions/{model_version}/stats", include_in_schema=False)
-async def model_statistics(model: Model) -> dict[str, Any]:
+async def model_statistics(model: Model) -> Statistics:
     """Images, forward passes and seconds so far; both names of a model count together."""
-    return {"model_stats": [model.describe_statistics()]}
+    return Statistics(model_stats=[model.describe_statistics()])
 
 
 @router.post("/repository/index")
@@ -107,7 +135,7 @@ async def repository_index(state: State) -> list[dict[str, str]]:
     return [{"name": name, "version": VERSION, "state": "READY", "reason": ""} for name in names]
 
 
-@router.post("/models/{name}/infer")
+@router.post("/models/{name}/infer", responses=INFER, openapi_extra=BODY)
 @router.post("/models/{name}/versions/{model_version}/infer", include_in_schema=False)
 async def infer(request: Request, model: Model, state: State) -> Response:
     """Ten-crop probabilities of a batch of images."""
@@ -139,7 +167,7 @@ def _render(
     body, json_bytes = render_response(model.name, asked, probabilities, labels, model.engine_info._asdict())
     body, encoding = compress(body, accepted)
     headers = {HEADER_LENGTH: json_bytes, "content-encoding": encoding}
-    media_type = "application/json" if json_bytes is None else "application/octet-stream"
+    media_type = JSON if json_bytes is None else OCTET_STREAM
     return Response(
         body, headers={key: str(value) for key, value in headers.items() if value is not None}, media_type=media_type
     )

@@ -1,7 +1,16 @@
 """ServedModel: a model as the Open Inference Protocol names and describes it."""
 
-from typing import Any, NamedTuple
-
+from tencrop.server.oip.schemas import (
+    Duration,
+    Engine,
+    InferStatistics,
+    InstanceGroup,
+    ModelConfig,
+    ModelMetadata,
+    ModelStatistics,
+    TensorConfig,
+    TensorMetadata,
+)
 from tencrop.server.pipeline import Pipeline
 
 OUTPUT = "probabilities"
@@ -12,15 +21,7 @@ PLATFORM = "tencrop_onnx"
 CONFIG_TYPES = {"BYTES": "TYPE_STRING", "UINT8": "TYPE_UINT8", "FP32": "TYPE_FP32"}
 
 
-class TensorMetadata(NamedTuple):
-    """A model's one input or its output: name, datatype, and shape."""
-
-    name: str
-    datatype: str
-    shape: tuple[int, ...]
-
-
-ENCODED_IMAGES = TensorMetadata("image", "BYTES", (DYNAMIC,))
+ENCODED_IMAGES = TensorMetadata(name="image", datatype="BYTES", shape=(DYNAMIC,))
 
 
 class ServedModel:
@@ -30,51 +31,55 @@ class ServedModel:
         contract, side = pipeline.model.contract, pipeline.model.contract.resize
         takes_pixels = name != pipeline.model.name
         self.pipeline, self.name, self.engine_info = pipeline, name, pipeline.batcher.engine_info
-        self.input = TensorMetadata("images", "UINT8", (DYNAMIC, side, side, 3)) if takes_pixels else ENCODED_IMAGES
-        self.output = TensorMetadata(OUTPUT, "FP32", (DYNAMIC, len(contract.labels)))
+        self.input = (
+            TensorMetadata(name="images", datatype="UINT8", shape=(DYNAMIC, side, side, 3))
+            if takes_pixels
+            else ENCODED_IMAGES
+        )
+        self.output = TensorMetadata(name=OUTPUT, datatype="FP32", shape=(DYNAMIC, len(contract.labels)))
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> ModelMetadata:
         """The model's input and output, and its engine, device and precision."""
-        return {
-            "name": self.name,
-            "versions": [VERSION],
-            "platform": PLATFORM,
-            "inputs": [self.input._asdict()],
-            "outputs": [self.output._asdict()],
-            "parameters": self.engine_info._asdict(),
-        }
+        return ModelMetadata(
+            name=self.name,
+            versions=[VERSION],
+            platform=PLATFORM,
+            inputs=[self.input],
+            outputs=[self.output],
+            parameters=Engine(**self.engine_info._asdict()),
+        )
 
-    def describe_config(self) -> dict[str, Any]:
+    def describe_config(self) -> ModelConfig:
         """The same in the form of Triton's model configuration."""
         kind = "KIND_CPU" if self.engine_info.device.startswith("cpu") else "KIND_GPU"
         devices = self.engine_info.device.split(",")
-        return {
-            "name": self.name,
-            "platform": PLATFORM,
-            "backend": self.engine_info.engine,
-            "max_batch_size": 0,
-            "input": [_describe_tensor(self.input)],
-            "output": [_describe_tensor(self.output)],
-            "instance_group": [{"name": device, "kind": kind, "count": 1} for device in devices],
-        }
+        return ModelConfig(
+            name=self.name,
+            platform=PLATFORM,
+            backend=self.engine_info.engine,
+            max_batch_size=0,
+            input=[_describe_tensor(self.input)],
+            output=[_describe_tensor(self.output)],
+            instance_group=[InstanceGroup(name=device, kind=kind, count=1) for device in devices],
+        )
 
-    def describe_statistics(self) -> dict[str, Any]:
+    def describe_statistics(self) -> ModelStatistics:
         """Images, forward passes and seconds so far. Both names of a model count together."""
-        metrics, model = self.pipeline.batcher.metrics, self.pipeline.model.name
-        images = int(metrics.get_value("images_total", model))
-        forwards = int(metrics.get_value("engine_seconds_count", model))
-        times = {"queue": (images, "queue_seconds_sum"), "compute_infer": (forwards, "engine_seconds_sum")}
-        return {
-            "name": self.name,
-            "version": VERSION,
-            "inference_count": images,
-            "execution_count": forwards,
-            "inference_stats": {
-                key: {"count": count, "ns": int(metrics.get_value(seconds, model) * 1e9)}
-                for key, (count, seconds) in times.items()
-            },
-        }
+        images, forwards = self._count("images_total"), self._count("engine_seconds_count")
+        return ModelStatistics(
+            name=self.name,
+            version=VERSION,
+            inference_count=images,
+            execution_count=forwards,
+            inference_stats=InferStatistics(
+                queue=Duration(count=images, ns=self._count("queue_seconds_sum", 1e9)),
+                compute_infer=Duration(count=forwards, ns=self._count("engine_seconds_sum", 1e9)),
+            ),
+        )
+
+    def _count(self, metric: str, scale: float = 1) -> int:
+        return int(self.pipeline.batcher.metrics.get_value(metric, self.pipeline.model.name) * scale)
 
 
-def _describe_tensor(tensor: TensorMetadata) -> dict[str, Any]:
-    return {"name": tensor.name, "data_type": CONFIG_TYPES[tensor.datatype], "dims": list(tensor.shape)}
+def _describe_tensor(tensor: TensorMetadata) -> TensorConfig:
+    return TensorConfig(name=tensor.name, data_type=CONFIG_TYPES[tensor.datatype], dims=tensor.shape)

@@ -5,6 +5,7 @@
 
 from fastapi import APIRouter, Response
 
+from tencrop.server.failures import describe_failures
 from tencrop.server.metrics import CONTENT_TYPE
 from tencrop.server.schemas import ModelStatus, Readiness
 from tencrop.server.state import State
@@ -18,7 +19,7 @@ async def healthz() -> dict[str, str]:
     return {"status": "alive"}
 
 
-@router.get("/readyz")
+@router.get("/readyz", responses=describe_failures(503))
 async def readyz(state: State) -> Readiness:
     """The served models, with the engine, device and precision of each."""
     state.check_ready()

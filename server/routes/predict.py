@@ -10,6 +10,7 @@ from tencrop.images.errors import ImageError
 from tencrop.model.contract import Contract
 from tencrop.model.metrics import top_k
 from tencrop.server.body_images import BATCH_BODY, IMAGE_BODY, read_form_images, read_image
+from tencrop.server.failures import IMAGES, describe_failures
 from tencrop.server.known_parameters import KnownParametersRoute
 from tencrop.server.pipeline import ImageAnswer, Pipeline
 from tencrop.server.schemas import (
@@ -28,10 +29,12 @@ Top = Annotated[int, Query(ge=1, le=MAX_TOP, description="how many labels")]
 Model = Annotated[str | None, Query(description="a served model; the first by default")]
 Views = Annotated[bool, Query(description="add the most probable label of each of the ten views")]
 
+FAILURES = describe_failures(*IMAGES)
+
 router = APIRouter(prefix="/v1/predict", tags=["predict"], route_class=KnownParametersRoute)
 
 
-@router.post("", response_model_exclude_none=True, openapi_extra=IMAGE_BODY)
+@router.post("", response_model_exclude_none=True, openapi_extra=IMAGE_BODY, responses=FAILURES)
 async def predict(request: Request, state: State, top: Top = 5, model: Model = None, views: Views = False) -> Answer:
     """Ten-crop prediction of one image: a form with one file `image`, or the image's bytes as the whole body."""
     pipeline = state.find_pipeline(model)
@@ -39,8 +42,10 @@ async def predict(request: Request, state: State, top: Top = 5, model: Model = N
     return _render(pipeline, answer, top, views)
 
 
-@router.post("/batch", response_model_exclude_none=True, openapi_extra=BATCH_BODY)
-async def batch(request: Request, state: State, top: Top = 5, model: Model = None, views: Views = False) -> BatchAnswer:
+@router.post("/batch", response_model_exclude_none=True, openapi_extra=BATCH_BODY, responses=FAILURES)
+async def predict_batch(
+    request: Request, state: State, top: Top = 5, model: Model = None, views: Views = False
+) -> BatchAnswer:
     """Ten-crop predictions of a form's files `images`, in their order. An error stands in for an image that fails."""
     pipeline = state.find_pipeline(model)
     read = partial(read_form_images, max_images=pipeline.admission.capacity)

@@ -5,13 +5,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from tencrop.server.body_images import describe_body
+from tencrop.server.body_images import describe_body, refer
 from tencrop.server.errors import ApiError
+from tencrop.server.failures import Responses, describe_failures
 from tencrop.server.hardening_headers import EVERYWHERE, POLICY
 from tencrop.server.json_body import JSON, read_json
 from tencrop.server.known_parameters import KnownParametersRoute
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 TICK = 0.25  # seconds between two looks at a job
 MAX_STREAMS = 64  # at once; one more is answered 429
 HEARTBEAT = 15.0  # seconds without an event after which a comment is sent
-BODY = describe_body({JSON: NewValidation.model_json_schema()})
+BODY = describe_body({JSON: refer(NewValidation)})
 PAGE = 100  # validations in one answer, where the client does not say
 MAX_PAGE = 1000
 REPORT_RULES = (  # the file itself allows its own script alone
@@ -33,7 +34,18 @@ REPORT_RULES = (  # the file itself allows its own script alone
 )
 STREAM = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # so that a proxy passes each event on at once
 
-router = APIRouter(prefix="/v1/validations", route_class=KnownParametersRoute)
+TEXT = {"type": "string"}
+CREATED: Responses = {202: {"headers": {"Location": {"schema": TEXT}}}}
+LISTED: Responses = {200: {"headers": {"Link": {"description": 'the next page (rel="next")', "schema": TEXT}}}}
+EVENTS: Responses = {200: {"content": {"text/event-stream": {"schema": TEXT}}}}
+REPORT: Responses = {200: {"content": {"text/html": {"schema": TEXT}}}}
+
+router = APIRouter(
+    prefix="/v1/validations",
+    tags=["validations"],
+    route_class=KnownParametersRoute,
+    responses=describe_failures(404, 422),
+)
 
 
 async def _get_jobs(state: State) -> Any:
@@ -47,11 +59,18 @@ async def _get_jobs(state: State) -> Any:
 
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="how many validations")]
 Before = Annotated[str | None, Query(pattern="^[0-9a-f]{24}$", description="only validations older than this id")]
+Cancel = Annotated[bool, Query(description="cancel only: a finished validation is kept, and answered 409")]
+Name = Annotated[str, Path(description="the id of a validation")]
 OpenJobs = Annotated["Jobs", Depends(_get_jobs)]
 
 
-@router.post("", status_code=HTTPStatus.ACCEPTED, openapi_extra=BODY)
-async def create(request: Request, state: State, jobs: OpenJobs, response: Response) -> Validation:
+@router.post(
+    "",
+    status_code=HTTPStatus.ACCEPTED,
+    openapi_extra=BODY,
+    responses={**CREATED, **describe_failures(400, 413, 415, 429, 503, 504, 507)},
+)
+async def create_validation(request: Request, state: State, jobs: OpenJobs, response: Response) -> Validation:
     """Queue a validation. One runs at a time, and requests go before it."""
     asked = await read_json(request, NewValidation)
     job: Validation = await run_in_threadpool(jobs.create, asked, state.find_pipeline(asked.model).model.name)
@@ -59,8 +78,10 @@ async def create(request: Request, state: State, jobs: OpenJobs, response: Respo
     return job
 
 
-@router.get("")
-def every(jobs: OpenJobs, response: Response, limit: Limit = PAGE, before: Before = None) -> list[Validation]:
+@router.get("", responses=LISTED)
+def list_validations(
+    jobs: OpenJobs, response: Response, limit: Limit = PAGE, before: Before = None
+) -> list[Validation]:
     """Validations, the newest first. Where older ones follow, the header Link leads to them (rel="next")."""
     found = jobs.list_newest(limit + 1, before)
     if len(found) > limit:
@@ -69,13 +90,13 @@ def every(jobs: OpenJobs, response: Response, limit: Limit = PAGE, before: Befor
 
 
 @router.get("/{name}")
-def one(name: str, jobs: OpenJobs) -> Validation:
+def get_validation(name: Name, jobs: OpenJobs) -> Validation:
     """The state of a validation, and its summary once it is done."""
     return jobs.get(name)
 
 
-@router.get("/{name}/events")
-async def events(name: str, request: Request, state: State, jobs: OpenJobs) -> StreamingResponse:
+@router.get("/{name}/events", response_class=StreamingResponse, responses={**EVENTS, **describe_failures(429)})
+async def follow_validation(name: Name, request: Request, state: State, jobs: OpenJobs) -> StreamingResponse:
     """Server-sent events: `progress` at once and whenever the validation changes, `end` when it is finished."""
     jobs.get(name)
     if state.event_streams >= MAX_STREAMS:
@@ -84,14 +105,14 @@ async def events(name: str, request: Request, state: State, jobs: OpenJobs) -> S
     return _EventStream(follow(lambda: jobs.get(name), request.is_disconnected, lambda: state.draining), state)
 
 
-@router.get("/{name}/report", response_class=WholeFile)
-def report(name: str, jobs: OpenJobs) -> WholeFile:
+@router.get("/{name}/report", response_class=WholeFile, responses={**REPORT, **describe_failures(409, 410)})
+def get_report(name: Name, jobs: OpenJobs) -> WholeFile:
     """The report.html of a validation that is done."""
     return WholeFile(jobs.report(name), media_type="text/html", headers={POLICY: REPORT_RULES})
 
 
-@router.delete("/{name}", status_code=HTTPStatus.NO_CONTENT)
-def delete(name: str, jobs: OpenJobs, cancel: bool = False) -> None:
+@router.delete("/{name}", status_code=HTTPStatus.NO_CONTENT, responses=describe_failures(409, 507))
+def delete_validation(name: Name, jobs: OpenJobs, cancel: Cancel = False) -> None:
     """Cancel a validation, or remove a finished one. `cancel=true` keeps a finished one and answers 409."""
     jobs.delete(name, cancel)
 
