@@ -12,6 +12,7 @@ from tencrop.commands.info import info
 from tencrop.commands.key import key
 from tencrop.commands.predict import predict
 from tencrop.commands.prepare import prepare
+from tencrop.commands.recipes import recipes
 from tencrop.commands.serve import serve
 from tencrop.commands.train import train
 from tencrop.common.errors import BadInput, Stopped, WorkFailed
@@ -25,7 +26,7 @@ UsageError: type[Exception] = typer.BadParameter.__mro__[
     1
 ]  # click's base of all usage errors, which typer does not export
 
-COMMANDS = (prepare, train, export, import_, info, serve, key, predict, evaluate, compare)
+COMMANDS = (prepare, recipes, train, export, import_, info, serve, key, predict, evaluate, compare)
 
 app = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, help="Train, export, serve and measure the 2012 AlexNet."

@@ -83,6 +83,11 @@ class Recipe:
     expect: tuple[PublishedError, ...] = ()  # published errors that a report prints beside the measured ones
 
 
+def recipe_names() -> list[str]:
+    """The names of the recipes that tencrop has."""
+    return sorted(path.stem for path in RECIPES.glob("*.toml"))
+
+
 def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
     """Load a recipe by its name in training/recipes or by the path of a TOML file, with "key=value" overrides.
 
@@ -142,8 +147,7 @@ def _read_table(name: str, above: tuple[str, ...] = ()) -> Table:
     named = RECIPES / f"{name}.toml"
     file = named if named.is_file() else Path(name)
     if not file.is_file():
-        known = ", ".join(sorted(path.stem for path in RECIPES.glob("*.toml")))
-        raise BadInput(f"{name}: no such recipe", f"known are {known}, or name a TOML file")
+        raise BadInput(f"{name}: no such recipe", f"known are {', '.join(recipe_names())}, or name a TOML file")
     try:
         table = tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

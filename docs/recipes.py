@@ -1,0 +1,48 @@
+"""python docs/recipes.py: writes docs/recipes.md, the recipes and every field of a recipe, from the code."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from tencrop.training.recipe import load, recipe_names
+from tencrop.training.recipe_fields import RecipeField, describe_fields
+
+PAGE = """# Recipes
+
+    tencrop recipes             # the recipes, one a line
+    tencrop recipes --fields    # every field, one a line
+
+A recipe is a TOML file. [train.md](train.md) says how to choose one and how to change a field.
+`python docs/recipes.py` writes this page from the recipes and from the comments behind their fields.
+
+## The recipes
+
+They lie in `training/recipes/`. `tencrop train` takes a name or the path of a TOML file.
+
+{recipes}
+
+## Every field
+
+- A dot in a name is a table: `optim.lr` is `lr` in the table `[optim]`.
+- `events[].after` stands in each table `[[events]]`.
+- `--set NAME=VALUE` takes every name without `[]`, except `base`. An array is set whole, as TOML
+  writes it: `--set 'events=[{{after=24, divide=10.0}}]'`.
+- An unknown name or a value of another type is an error. A `number` takes `1` and `1.0`.
+- The last column names the part of the paper that the field is from ([paper.md](paper.md)).
+
+{fields}
+"""
+
+
+def write_page() -> str:
+    """Write the page -> Markdown."""
+    recipes = [(f"`{name}`", load(name).about) for name in recipe_names()]
+    fields = [(f"`{name}`", *rest) for name, *rest in describe_fields()]
+    return PAGE.format(recipes=_table(("recipe", "what it is"), recipes), fields=_table(RecipeField._fields, fields))
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))
+
+
+if __name__ == "__main__":
+    (Path(__file__).parent / "recipes.md").write_text(write_page(), encoding="utf-8")
