@@ -8,6 +8,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from tencrop import __version__
 from tencrop.common.errors import BadInput
+from tencrop.model.measured_errors import read_measured_errors
 from tencrop.runtime.engine import engine_signature
 from tencrop.runtime.ensemble import Predictor
 from tencrop.server.allowed_hosts import AllowedHosts
@@ -40,16 +41,17 @@ def create_app(models: Sequence[Predictor], settings: Settings, is_local: bool =
     """Build an application that serves these models; requests that name no model get the first.
 
     Models of one name are one model on several devices. `is_local` says that only this machine reaches the server,
-    which then answers to its own names alone. Raises BadInput for a bad folder or key file, and where devices of one
-    model would give different answers.
+    which then answers to its own names alone. Raises BadInput for a bad folder, key file or summary.json, and where
+    devices of one model would give different answers.
     """
     _check_same_answers(models)
+    errors = {model.name: read_measured_errors(model.members[0].file.folder, model.sha256) for model in models}
     store = open_job_store(settings)
     keys = Keys.read(settings.api_key_file) if settings.api_key_file else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.server_state = ServerState(models, settings, store)
+        app.state.server_state = ServerState(models, errors, settings, store)
         yield
         app.state.server_state.close()
 

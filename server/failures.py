@@ -17,6 +17,7 @@ REASONS = {  # by status
     422: "A parameter, a field or a key does not fit.",
     429: "No place is free. Try again after the seconds that Retry-After says.",
     500: "The server is at fault; its log says why.",
+    501: "The server lacks the packages that validations need.",
     503: "The server shuts down, or an engine has ended.",
     504: "The body or the answer was not complete in time.",
     507: "The server's disk is full.",

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tencrop.model.measured_errors import MeasuredErrors
 from tencrop.runtime.prediction import Guess
 
 MAX_TOP = 1000  # labels in an answer
@@ -145,31 +146,6 @@ class Preprocessing(BaseModel):
     sha256: str
 
 
-class ErrorFractions(BaseModel):
-    """Errors as fractions from 0 to 1."""
-
-    top1_error: float
-    top5_error: float
-
-
-class MeasuredErrors(BaseModel):
-    """Errors by the center crop and by the mean over the ten views."""
-
-    center: ErrorFractions
-    ten_crop: ErrorFractions
-
-
-class ExpectedErrors(MeasuredErrors):
-    """What the summary.json beside the model's file says: its errors over `n` images of a data set.
-
-    In `mean_over_classes` each class counts alike.
-    """
-
-    dataset: str
-    n: int
-    mean_over_classes: MeasuredErrors | None = None
-
-
 class ModelEntry(ModelStatus):
     """A served model in a list, with its number of classes. `sha256` is the hash of its file.
 
@@ -196,13 +172,13 @@ class ModelMember(BaseModel):
 class ModelDescription(ModelEntry):
     """The answer of GET /v1/models/NAME.
 
-    `members` are the nets of an ensemble, empty for one net. `errors` is null where no summary.json lies beside the
-    model's file, and for an ensemble.
+    `members` are the nets of an ensemble, empty for one net. `errors` are those of the summary.json beside the model's
+    file, null where there is none of this model.
     """
 
     contract: Preprocessing
     members: list[ModelMember]
-    errors: ExpectedErrors | None
+    errors: MeasuredErrors | None
     labels: list[ServedLabel]
 
 

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 
 from tencrop.common.errors import WorkFailed
 from tencrop.common.extras import require
+from tencrop.model.measured_errors import MeasuredErrors
 from tencrop.runtime.ensemble import Predictor
 from tencrop.server.admission import Admission
 from tencrop.server.batcher import Batcher
@@ -31,7 +32,14 @@ log = logging.getLogger("uvicorn.error")
 class ServerState:
     """One for each process. Several models of one name are one model on several devices."""
 
-    def __init__(self, models: Sequence[Predictor], settings: Settings, store: JobStore | None) -> None:
+    def __init__(
+        self,
+        models: Sequence[Predictor],
+        errors: Mapping[str, MeasuredErrors | None],
+        settings: Settings,
+        store: JobStore | None,
+    ) -> None:
+        self.errors = errors  # that a model expects, by its name
         self.settings = settings
         self.metrics = Metrics()
         self.decode_pool = DecodePool()

@@ -1,13 +1,16 @@
 """GET /v1/models lists what is served; /v1/models/NAME has the labels, the contract and the file's hash."""
 
 import hashlib
+import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
+from tencrop.common.errors import BadInput
 from tencrop.model.embedded import EMBEDDED
 from tencrop.runtime.classifier import Classifier
 from tencrop.runtime.ensemble import Ensemble
@@ -70,6 +73,29 @@ def test_an_ensemble_names_its_members(client: TestClient) -> None:
     found = get(client, "/v1/models/pair")
     assert found["members"] == [{"name": "caltech101", "sha256": HASH}] * 2
     assert len(found["labels"]) == 101 and found["errors"] is None
+
+
+def test_errors_are_those_of_the_summary_beside_the_file(client: TestClient) -> None:
+    summary = json.loads((EMBEDDED / "summary.json").read_text())
+    errors = get(client, "/v1/models/caltech101")["errors"]
+    assert errors == {key: summary[key] for key in errors}
+    assert {"dataset", "n", "center", "ten_crop", "mean_over_classes"} < set(errors)
+
+
+def test_errors_of_another_file_are_not_told(classifier: Classifier, tmp_path: Path) -> None:
+    copied = replace(classifier, file=replace(classifier.file, folder=tmp_path))
+    summary = json.loads((EMBEDDED / "summary.json").read_text())
+    summary["model"]["sha256"] = "0" * 64
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    with TestClient(create_app([copied], Settings())) as client:
+        assert get(client, "/v1/models/caltech101")["errors"] is None
+
+
+def test_a_damaged_summary_ends_the_start(classifier: Classifier, tmp_path: Path) -> None:
+    copied = replace(classifier, file=replace(classifier.file, folder=tmp_path))
+    (tmp_path / "summary.json").write_text("{}")
+    with pytest.raises(BadInput, match=r"summary\.json: damaged"):
+        create_app([copied], Settings())
 
 
 def test_an_unknown_model_is_404_and_the_known_ones_are_named(client: TestClient) -> None:

@@ -32,7 +32,7 @@ def get_model(name: Name, state: State) -> ModelDescription:
         **_describe_entry(pipeline).model_dump(),
         contract=Preprocessing.model_validate(contract, from_attributes=True),
         members=[ModelMember(name=member.name, sha256=member.sha256) for member in members],
-        errors=None,
+        errors=state.errors[name],
         labels=[ServedLabel(index=index, id=label.id, label=label.name) for index, label in enumerate(contract.labels)],
     )
 

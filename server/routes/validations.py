@@ -44,7 +44,7 @@ router = APIRouter(
     prefix="/v1/validations",
     tags=["validations"],
     route_class=KnownParametersRoute,
-    responses=describe_failures(404, 422),
+    responses=describe_failures(404, 422, 501),
 )
 
 
