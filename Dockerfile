@@ -1,5 +1,5 @@
-# The server's image. `docker build -t tencrop .` builds it for CPUs. `--build-arg EXTRAS=[gpu]` takes CUDA and cuDNN; run
-# that image with `--gpus all`. Validations over HTTP need the packages of `evaluate`: EXTRAS=[cpu,evaluate].
+# The server's image. `docker build -t tencrop .` builds it for CPUs. `--build-arg EXTRAS=[gpu]` takes CUDA and cuDNN;
+# run that image with `--gpus all`. Validations over HTTP need the packages of `evaluate`: EXTRAS=[cpu,evaluate].
 #
 # Both images have the same base. pip installs the CUDA libraries in the versions that onnxruntime-gpu asks for; an
 # nvidia/cuda base could hold other versions. NVIDIA's container toolkit adds the driver of the host.
@@ -7,6 +7,7 @@ FROM python:3.11-slim-bookworm AS code
 WORKDIR /src
 ARG EXTRAS="[cpu]"
 COPY pyproject.toml ./
+COPY constraints.txt ./
 RUN python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; extras = '${EXTRAS}'.strip('[]').split(','); \
     print(*p['dependencies'], *(line for e in extras if e for line in p['optional-dependencies'][e]), sep='\n')" > requirements.txt
 COPY README.md ./
@@ -24,10 +25,10 @@ COPY server server
 RUN pip install --no-cache-dir --no-deps --compile --root /code --prefix /usr/local .
 
 FROM python:3.11-slim-bookworm
-# The next two layers change only with the list of dependencies. compileall writes the bytecode of the standard library,
-# which the base lacks: the container's user cannot write it.
-COPY --from=code /src/requirements.txt /usr/local/share/tencrop/
-RUN pip install --no-cache-dir --compile --requirement /usr/local/share/tencrop/requirements.txt \
+# The next two layers change only with the dependencies and their versions. compileall writes the bytecode of the
+# standard library, which the base lacks: the container's user cannot write it.
+COPY --from=code /src/requirements.txt /src/constraints.txt /usr/local/share/tencrop/
+RUN cd /usr/local/share/tencrop && pip install --no-cache-dir --compile -r requirements.txt -c constraints.txt \
     && python -m compileall -q -x site-packages /usr/local/lib/python3.11 \
     && install -d -o 10001 -g 10001 /var/lib/tencrop
 COPY --from=code /code/usr/local /usr/local

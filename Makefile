@@ -3,12 +3,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 ENGINE := $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
+CONSTRAINTS ?= constraints.txt
+INSTALL = $(PYTHON) install/environment.py $(VENV) $(CONSTRAINTS)
 OUT ?= out
 RECIPE ?= caltech101
 ARGS ?=
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
-.PHONY: serve test test-all export train evaluate embedded check docker
+.PHONY: serve test test-all export train evaluate embedded check lock floors docker
 
 serve: $(VENV)/.base
 	exec $(BIN)/tencrop serve $(ARGS)
@@ -45,22 +47,28 @@ check: $(VENV)/.dev
 docker:
 	docker build -t tencrop $(ARGS) .
 
-$(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tencrop needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
-	$(PYTHON) -m venv $(VENV) || { rm -f $@; exit 1; }
+lock: $(VENV)/.base
+	$(BIN)/python install/lock.py
 
-$(VENV)/.base: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/pip install --quiet --editable ".[$(ENGINE)]"
-	touch $@
+# The quick tests with the lowest versions that pyproject.toml allows.
+floors:
+	mkdir -p build
+	$(PYTHON) install/floors.py > build/floors.txt
+	$(MAKE) test VENV=.venv-floors CONSTRAINTS=build/floors.txt
+
+$(VENV)/.base: pyproject.toml $(CONSTRAINTS)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tencrop needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
+	@$(INSTALL) $(ENGINE)
+	@touch $@
 
 $(VENV)/.evaluate: $(VENV)/.base
-	$(BIN)/pip install --quiet --editable ".[evaluate]"
-	touch $@
+	@$(INSTALL) $(ENGINE),evaluate
+	@touch $@
 
 $(VENV)/.train: $(VENV)/.evaluate
-	$(BIN)/pip install --quiet --editable ".[train]"
-	touch $@
+	@$(INSTALL) $(ENGINE),evaluate,train
+	@touch $@
 
 $(VENV)/.dev: $(VENV)/.train
-	$(BIN)/pip install --quiet --editable ".[dev]"
-	touch $@
+	@$(INSTALL) $(ENGINE),evaluate,train,dev
+	@touch $@
