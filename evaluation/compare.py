@@ -13,9 +13,8 @@ import pyarrow.compute as pc
 from tencrop.common.errors import BadInput
 from tencrop.common.terminal_text import escape_text
 from tencrop.evaluation.finished_run import FinishedRun
-from tencrop.evaluation.report import Z
 from tencrop.model.measured_errors import VIEWS
-from tencrop.model.metrics import ClassCounts
+from tencrop.model.metrics import ClassCounts, Z
 
 TOPS = {"top-1": "top1", "top-5": "top5"}  # in words -> as a key
 

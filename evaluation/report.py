@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from math import sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,6 +26,7 @@ from tencrop.images.decode import decode
 from tencrop.images.errors import ImageError
 from tencrop.model.contract import Contract, Label
 from tencrop.model.measured_errors import VIEWS, ErrorRates
+from tencrop.model.metrics import wilson_interval
 from tencrop.model.published_errors import PublishedError
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ PANEL = 8  # images shown as examples, as many as in figure 4 of the paper
 MISTAKES = 12  # images shown of the surest mistakes
 PAIRS = 15  # pairs of classes in the table of confusions
 LISTED = 100  # images in each list of images without a prediction
-Z = 1.96  # of a 95 % interval
 THUMBNAIL = Contract(resize=224, crop=224)  # pixels; the square that the net sees, smaller
 QUALITY = 80  # of the thumbnails as JPEG; about 12 kB per photograph
 HERE = Path(__file__).parent
@@ -75,13 +74,6 @@ def html_report(
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
-
-
-def wilson_interval(error: float, n: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of an error that is a fraction of n."""
-    middle, spread = error + Z * Z / (2 * n), Z * sqrt(error * (1 - error) / n + Z * Z / (4 * n * n))
-    scale = 1 + Z * Z / n
-    return (middle - spread) / scale, (middle + spread) / scale
 
 
 @cache
@@ -130,8 +122,7 @@ def _error_row(summary: Summary, kind: str) -> ErrorRow:
 
 
 def _measured(error: float, n: int) -> Measured:
-    low, high = (min(max(end, 0.0), 1.0) for end in wilson_interval(error, n))  # rounding may carry an end past 0 or 1
-    return Measured(error, low, high)
+    return Measured(error, *wilson_interval(error, n))
 
 
 class ConfusedPair(NamedTuple):

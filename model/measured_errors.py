@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic.dataclasses import dataclass
 
@@ -22,6 +22,10 @@ class ErrorRates:
     top1_error: Share
     top5_error: Share
 
+    def by_top(self) -> dict[str, float]:
+        """Both errors by their names for people."""
+        return {"top-1": self.top1_error, "top-5": self.top5_error}
+
 
 @dataclass(frozen=True, config=STRICT)
 class ErrorsByViews:
@@ -31,6 +35,14 @@ class ErrorsByViews:
     ten_crop: ErrorRates  # of the mean over the ten views
 
 
+class ErrorRow(NamedTuple):
+    """A row of a table of errors. `images` is None in a mean over classes."""
+
+    words: str
+    rates: ErrorRates
+    images: int | None
+
+
 @dataclass(frozen=True, config=STRICT)
 class MeasuredErrors:
     """The part of a summary.json that says how often the model is wrong, and on which images."""
@@ -38,10 +50,24 @@ class MeasuredErrors:
     dataset: str  # name of the data set's folder
     subset: Subset
     n: Count  # images
+    available: Count  # images in the subset; a limit makes `n` smaller
     precision: str  # that the answers were computed in
     center: ErrorRates  # over all images
     ten_crop: ErrorRates
     mean_over_classes: ErrorsByViews | None = None  # older versions kept none
+
+    def rows(self) -> list[ErrorRow]:
+        """The errors as a table: over images, and the means over classes where they are known."""
+        rows = [ErrorRow(words, getattr(self, kind), self.n) for kind, words in VIEWS.items()]
+        if means := self.mean_over_classes:
+            rows += [ErrorRow(f"{w}, mean over classes", getattr(means, kind), None) for kind, w in VIEWS.items()]
+        return rows
+
+    def describe_images(self) -> str:
+        """Which images, in words."""
+        chosen: dict[Subset, str] = {"own": "the data set's own for validation", "all": "all of the data set"}
+        count = f"{self.n:,}" if self.n == self.available else f"{self.n:,}, evenly spread, of {self.available:,}"
+        return f"{count} images: {chosen.get(self.subset, f'a share of {self.subset} of each class, held out')}"
 
 
 def read_measured_errors(folder: Path, sha256: str) -> MeasuredErrors | None:
@@ -62,7 +88,7 @@ def read_model_and_errors(file: Path) -> tuple[str, MeasuredErrors]:
     """
     try:
         document: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        document = {"subset": document.get("images")} | document  # its name in version 0.1
+        document = {"subset": document.get("images"), "available": document.get("among")} | document  # names in 0.1
         sha256 = str(document["model"]["sha256"])
         known = {name: document[name] for name in MeasuredErrors.__dataclass_fields__ if name in document}
         return sha256, parse(MeasuredErrors, known, str(file))

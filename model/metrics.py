@@ -1,6 +1,7 @@
 """Top-1 and top-5 errors as integer counts, so that partial results of several workers add up exactly."""
 
 from dataclasses import dataclass
+from math import sqrt
 from statistics import fmean
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from tencrop.model.measured_errors import ErrorRates
 
 TOP = 5
+Z = 1.96  # of a 95 % interval
 
 
 def top_k(probabilities: np.ndarray, k: int = TOP) -> np.ndarray:
@@ -75,3 +77,10 @@ class ClassCounts:
         seen = self.images > 0
         first, five = (wrong[seen] / self.images[seen] for wrong in (self.top1_wrong, self.top5_wrong))
         return ErrorRates(fmean(first.tolist()), fmean(five.tolist()))
+
+
+def wilson_interval(error: float, n: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of an error that is a fraction of n, within 0 and 1."""
+    middle, spread = error + Z * Z / (2 * n), Z * sqrt(error * (1 - error) / n + Z * Z / (4 * n * n))
+    scale = 1 + Z * Z / n
+    return max((middle - spread) / scale, 0.0), min((middle + spread) / scale, 1.0)  # rounding may carry them past

@@ -4,6 +4,7 @@ import sys
 
 import typer
 
+from tencrop.commands.card import card
 from tencrop.commands.compare import compare
 from tencrop.commands.evaluate import evaluate
 from tencrop.commands.export import export
@@ -26,7 +27,7 @@ UsageError: type[Exception] = typer.BadParameter.__mro__[
     1
 ]  # click's base of all usage errors, which typer does not export
 
-COMMANDS = (prepare, recipes, train, export, import_, info, serve, key, predict, evaluate, compare)
+COMMANDS = (prepare, recipes, train, export, import_, info, card, serve, key, predict, evaluate, compare)
 
 app = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, help="Train, export, serve and measure the 2012 AlexNet."

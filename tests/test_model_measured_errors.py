@@ -27,6 +27,7 @@ SUMMARY: dict[str, Any] = {
     "model": {"name": "net", "sha256": SHA256},
     "dataset": "photos",
     "subset": 0.15,
+    "available": 40,
 }
 
 
@@ -40,11 +41,27 @@ def test_errors_are_read_from_the_summary_beside_the_model(tmp_path: Path) -> No
         dataset="photos",
         subset=0.15,
         n=40,
+        available=40,
         precision="fp32",
         center=ErrorRates(0.5, 0.25),
         ten_crop=ErrorRates(0.4, 0.2),
         mean_over_classes=ErrorsByViews(ErrorRates(0.6, 0.35), ErrorRates(0.55, 0.3)),
     )
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"subset": "own"}, "40 images: the data set's own for validation"),
+        ({"subset": "all", "available": 50_000}, "40, evenly spread, of 50,000 images: all of the data set"),
+        ({"n": 1170, "available": 1170}, "1,170 images: a share of 0.15 of each class, held out"),
+    ],
+    ids=str,
+)
+def test_images_are_told_in_words(changes: dict[str, object], words: str, tmp_path: Path) -> None:
+    found = read_measured_errors(write(tmp_path, **changes), SHA256)
+    assert found is not None
+    assert found.describe_images() == words
 
 
 def test_a_folder_without_a_summary_tells_nothing(tmp_path: Path) -> None:
