@@ -82,13 +82,12 @@ def measure(model: Path, data: Path, precision: str) -> Summary:
 
 def replace_row(readme: str, row: str, saved: Checkpoint, size: int, summary: Summary) -> str:
     """Replace the README's row of this precision. The fp32 row also names the form and the bytes."""
-    center, ten_crop = format_errors(summary.center), format_errors(summary.ten_crop)
+    form = f"fp32 ({describe_form(saved)}, {size / 1e6:.1f} MB)" if row == "fp32" else row
     marker = f"<!-- make embedded: {row} -->"
-    if row == "fp32":
-        form = f"embedded ({describe_form(saved)}), fp32"
-        line = f"| {form} {marker} | {size / 1e6:.1f} MB | {center} | **{ten_crop}** |"
-    else:
-        line = f"| the same in the default precision of a CPU that has bf16 {marker} | | {center} | {ten_crop} |"
+    cells = [format_errors(errors) for errors in (summary.center, summary.ten_crop)]
+    means = summary.mean_over_classes
+    cells += [format_errors(errors) for errors in (means.center, means.ten_crop)] if means else ["", ""]
+    line = f"| {form} {marker} | {' | '.join(cells)} |"
     changed, found = re.subn(rf"^.*{re.escape(marker)}.*$", lambda _: line, readme, flags=re.MULTILINE)
     if found != 1:
         raise ValueError(f"README.md has {found} rows with the marker {marker}")

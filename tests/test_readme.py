@@ -1,5 +1,6 @@
-"""README.md and docs/: the ten lines without our code predict like the server, and the client examples work."""
+"""README.md and docs/: the README is short, and its answers and those of the examples in docs/ are right."""
 
+import json
 import re
 import subprocess
 import sys
@@ -7,22 +8,53 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
 from serving import run_server
 
 from tencrop.images.decode import decode
 from tencrop.model.embedded import EMBEDDED
-from tencrop.runtime.classifier import open_classifier
+from tencrop.runtime.classifier import Classifier, open_classifier
 from tencrop.runtime.engine_choice import EngineOptions
+from tencrop.server.app import create_app
+from tencrop.server.settings import Settings
 from tencrop.training.recipe import load
 
 ROOT = Path(__file__).parents[1]
 TRAINING = ["README.md", "docs/train.md", "docs/fine-tune.md"]  # with commands that train, then export
+WORDS, LINES = 900, 150  # at most, in the README
 WITHOUT_OURS = "import sys; assert not {'torch', 'tencrop'} & set(sys.modules)"
 
 
 def find_blocks(name: str, language: str) -> list[str]:
     """The blocks of code in this language of a document."""
     return re.findall(rf"```{language}\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_the_readme_is_short() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.split()) <= WORDS and len(text.splitlines()) <= LINES
+
+
+def test_the_readmes_curl_gets_the_readmes_answer(classifier: Classifier) -> None:
+    (command,) = [block for block in find_blocks("README.md", "sh") if block.startswith("curl ")]
+    found = re.fullmatch(r'curl -F image=@(\S+) "localhost:8000(\S+)"\n', command)
+    assert found
+    (block,) = find_blocks("README.md", "json")
+    shown = json.loads(block)
+    with TestClient(create_app([classifier], Settings())) as client:
+        answer = client.post(found[2], files={"image": (ROOT / found[1]).read_bytes()}).json()
+    assert answer.keys() == shown.keys() and len(answer["top"]) == len(shown["top"])
+    assert (answer["model"], answer["input"]) == (shown["model"], shown["input"])
+    best, shown_best = answer["top"][0], shown["top"][0]
+    assert shown_best["id"] == best["id"] == Path(found[1]).stem  # the picture is named after what it shows
+    assert shown_best == best | {"probability": pytest.approx(best["probability"], abs=1e-3)}
+
+
+def test_the_readmes_python_prints_what_it_says() -> None:
+    (block,) = find_blocks("README.md", "python")
+    (shown,) = re.findall(r"  # (.+)$", block, re.MULTILINE)
+    done = subprocess.run([sys.executable, "-c", block], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{shown}\n", "")
 
 
 @pytest.mark.parametrize("name", ["china", "flower"])
