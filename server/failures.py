@@ -15,12 +15,12 @@ REASONS = {  # by status
     413: "The body or the image is too large.",
     415: "The body has a type, an encoding or an image format that is not read.",
     422: "A parameter, a field or a key does not fit.",
-    429: "No place is free. Try again after the seconds that Retry-After says.",
+    429: "No place is free. Retry-After, where it is sent, says when to try again.",
     500: "The server is at fault; its log says why.",
     501: "The server lacks the packages that validations need.",
     503: "The server shuts down, or an engine has ended.",
     504: "The body or the answer was not complete in time.",
-    507: "The server's disk is full.",
+    507: "The server cannot write its state folder.",
 }
 HEADERS: dict[int, dict[str, Any]] = {  # by status
     401: {"headers": {"WWW-Authenticate": {"schema": {"type": "string"}}}},
@@ -28,7 +28,7 @@ HEADERS: dict[int, dict[str, Any]] = {  # by status
 }
 Responses = dict[int | str, dict[str, Any]]  # of a route, as FastAPI takes them
 
-IMAGES = (400, 413, 415, 422, 429, 500, 503, 504)  # of every route that takes images
+IMAGE_FAILURES = (400, 413, 415, 422, 429, 500, 503, 504)  # of every route that takes images
 
 
 def describe_failures(*statuses: int, kind: type[BaseModel] = Failure) -> Responses:

@@ -1,8 +1,10 @@
 """The OpenAPI document is whole, other tools read it, and no request that nearly fits it is answered by a 500."""
 
 import json
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -121,11 +123,19 @@ def test_keys_are_described_where_they_are_asked_for(document: dict[str, Any], g
 @pytest.mark.parametrize("tool", TOOLS)
 def test_tools_for_clients_read_the_document(tool: str, guarded: dict[str, Any], tmp_path: Path) -> None:
     arguments, installation = TOOLS[tool]
-    command = shutil.which(tool)
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # one tool calls ruff
+    command = shutil.which(tool, path=path)
     if command is None:
         pytest.skip(f"needs {tool}: {installation}")
     (tmp_path / "openapi.json").write_text(json.dumps(guarded))
-    result = subprocess.run([command, *arguments.split()], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    result = subprocess.run(
+        [command, *arguments.split()],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert result.returncode == 0 and "Warning was" not in result.stderr, result.stdout + result.stderr
 
 

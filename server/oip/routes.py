@@ -12,7 +12,7 @@ from tencrop.images.errors import ImageError
 from tencrop.server.body_images import BINARY, OCTET_STREAM, describe_body, refer
 from tencrop.server.body_stream import read_body
 from tencrop.server.errors import ApiError, shutting_down_error
-from tencrop.server.failures import IMAGES, describe_failures, describe_rest
+from tencrop.server.failures import IMAGE_FAILURES, describe_failures, describe_rest
 from tencrop.server.json_body import JSON
 from tencrop.server.oip.codec import HEADER_LENGTH, ParsedRequest, parse_request, render_response
 from tencrop.server.oip.compression import compress
@@ -42,10 +42,10 @@ router = APIRouter(
 )
 
 
-NOT_FOUND = describe_failures(404, 503, kind=ProtocolFailure)
+MODEL_FAILURES = describe_failures(404, 503, kind=ProtocolFailure)
 INFER = {
     200: {"model": InferResponse, "content": {OCTET_STREAM: {"schema": BINARY}}},
-    **describe_failures(404, *IMAGES, kind=ProtocolFailure),
+    **describe_failures(404, *IMAGE_FAILURES, kind=ProtocolFailure),
 }
 LENGTH = {  # of a request whose tensors are binary
     "name": HEADER_LENGTH,
@@ -99,14 +99,14 @@ async def statistics(state: State) -> Statistics:
     return Statistics(model_stats=[model.describe_statistics() for model in models])
 
 
-@router.get("/models/{name}", responses=NOT_FOUND)
+@router.get("/models/{name}", responses=MODEL_FAILURES)
 @router.get("/models/{name}/versions/{model_version}", include_in_schema=False)
 async def model_metadata(model: Model) -> ModelMetadata:
     """The model's input and output, and its engine, device and precision."""
     return model.describe()
 
 
-@router.get("/models/{name}/ready", responses=NOT_FOUND)
+@router.get("/models/{name}/ready", responses=MODEL_FAILURES)
 @router.get("/models/{name}/versions/{model_version}/ready", include_in_schema=False)
 async def model_ready(model: Model, state: State) -> ModelReadiness:
     """Answers 200 where the model can answer."""
@@ -114,14 +114,14 @@ async def model_ready(model: Model, state: State) -> ModelReadiness:
     return ModelReadiness(name=model.name, ready=True)
 
 
-@router.get("/models/{name}/config", responses=NOT_FOUND)
+@router.get("/models/{name}/config", responses=MODEL_FAILURES)
 @router.get("/models/{name}/versions/{model_version}/config", include_in_schema=False)
 async def model_config(model: Model) -> ModelConfig:
     """The model's input and output in the form of Triton's model configuration."""
     return model.describe_config()
 
 
-@router.get("/models/{name}/stats", responses=NOT_FOUND)
+@router.get("/models/{name}/stats", responses=MODEL_FAILURES)
 @router.get("/models/{name}/versions/{model_version}/stats", include_in_schema=False)
 async def model_statistics(model: Model) -> Statistics:
     """Images, forward passes and seconds so far; both names of a model count together."""

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from tencrop.server.body_images import HUB_BODY, read_image
 from tencrop.server.body_stream import max_body_bytes, stream_body
-from tencrop.server.failures import IMAGES, describe_failures
+from tencrop.server.failures import IMAGE_FAILURES, describe_failures
 from tencrop.server.hub_json import base64_json_bytes, read_hub_json
 from tencrop.server.json_body import JSON, get_content_type
 from tencrop.server.known_parameters import KnownParametersRoute
@@ -18,7 +18,7 @@ from tencrop.server.state import State
 TOP = 5  # labels, where the client does not say
 
 ENGINE = {"description": "engine; device; precision", "schema": {"type": "string"}}
-ANSWERS = {200: {"headers": {"X-Tencrop-Engine": ENGINE}}, **describe_failures(*IMAGES)}
+ANSWERS = {200: {"headers": {"X-Tencrop-Engine": ENGINE}}, **describe_failures(*IMAGE_FAILURES)}
 
 router = APIRouter(tags=["predict"], route_class=KnownParametersRoute)
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path
 
+from tencrop.runtime.classifier import Classifier
 from tencrop.server.failures import describe_failures
 from tencrop.server.known_parameters import KnownParametersRoute
 from tencrop.server.pipeline import Pipeline
@@ -27,7 +28,7 @@ def get_model(name: Name, state: State) -> ModelDescription:
     """A model's contract, labels, file and engine, and the errors that it expects."""
     pipeline = state.find_pipeline(name, HTTPStatus.NOT_FOUND)
     model, contract = pipeline.model, pipeline.model.contract
-    members = model.members if len(model.members) > 1 else ()
+    members = () if isinstance(model, Classifier) else model.members
     return ModelDescription(
         **_describe_entry(pipeline).model_dump(),
         contract=Preprocessing.model_validate(contract, from_attributes=True),

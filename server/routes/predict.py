@@ -10,7 +10,7 @@ from tencrop.images.errors import ImageError
 from tencrop.model.contract import Contract
 from tencrop.model.metrics import top_k
 from tencrop.server.body_images import BATCH_BODY, IMAGE_BODY, read_form_images, read_image
-from tencrop.server.failures import IMAGES, describe_failures
+from tencrop.server.failures import IMAGE_FAILURES, describe_failures
 from tencrop.server.known_parameters import KnownParametersRoute
 from tencrop.server.pipeline import ImageAnswer, Pipeline
 from tencrop.server.schemas import (
@@ -29,7 +29,7 @@ Top = Annotated[int, Query(ge=1, le=MAX_TOP, description="how many labels")]
 Model = Annotated[str | None, Query(description="a served model; the first by default")]
 Views = Annotated[bool, Query(description="add the most probable label of each of the ten views")]
 
-FAILURES = describe_failures(*IMAGES)
+FAILURES = describe_failures(*IMAGE_FAILURES)
 
 router = APIRouter(prefix="/v1/predict", tags=["predict"], route_class=KnownParametersRoute)
 
