@@ -12,7 +12,7 @@ PAGE = """# Recipes
     tencrop recipes --fields    # every field, one a line
 
 A recipe is a TOML file. [train.md](train.md) says how to choose one and how to change a field.
-`python docs/recipes.py` writes this page from the recipes and from the comments behind their fields.
+`python docs/recipes.py` writes this page from the recipes and from the comments behind fields.
 
 ## The recipes
 
