@@ -11,6 +11,7 @@ import onnx
 from tencrop.common.atomic import atomic_folder
 from tencrop.common.errors import BadInput
 from tencrop.export.compress import cast_to_fp16, cast_to_fp32, factorise_fc
+from tencrop.export.hub_folder import write_hub_folder
 from tencrop.export.int8 import quantize_to_int8
 from tencrop.export.net_graph import build_net_graph
 from tencrop.export.parity_gate import BATCHES, INT8_LIMITS, Parity, check_parity
@@ -43,10 +44,13 @@ class ExportedGraphs(NamedTuple):
     probe: Probe
 
 
-def export(source: Path, out: Path, weights: str, fc_rank: int, images: Path | None, plain: bool = False) -> Parity:
+def export(
+    source: Path, out: Path, weights: str, fc_rank: int, images: Path | None, plain: bool = False, hub: bool = False
+) -> Parity:
     """Write the files, all or none, once the parity gate has passed.
 
     plain: compute each view by itself, even where the views could share their first layers (export/shared_stem.py).
+    hub: add what the Hugging Face hub expects (export/hub_folder.py).
 
     Raises BadInput for a bad checkpoint or option, WorkFailed where the gate refuses.
     """
@@ -73,6 +77,8 @@ def export(source: Path, out: Path, weights: str, fc_rank: int, images: Path | N
             probe=graphs.probe,
         )
         write_files(folder, graphs.net, graphs.tencrop, metadata)
+        if hub:
+            write_hub_folder(folder, out, graphs.net, checkpoint.mean, source, original.run_progress)
     return graphs.parity
 
 

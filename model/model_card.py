@@ -29,6 +29,16 @@ RECIPE = {  # what a row of the training's table says -> where the recipe holds 
 SESSION = ("tencrop", "commit", "torch", "device", "precision")  # keys of a session record that the card shows
 
 
+CARD, SAFETENSORS = "README.md", "model.safetensors"
+FILES = {  # what may lie beside the card
+    "tencrop.onnx": "the whole prediction",
+    "net.onnx": "the net alone: from a crop whose mean is subtracted to logits",
+    "model.onnx": "the center view alone: from its pixels (0 to 255, RGB) to logits; the mean is inside",
+    "config.json": "the classes, for model.onnx",
+    "preprocessor_config.json": "the preprocessing for model.onnx. Its form knows no ten views, "
+    "and a program that reads it may cut the crop one pixel beside",
+    SAFETENSORS: "the weights, behind `net.`, and the statistics of the images that the net was trained on",
+}
 LIMITS = (
     "## Limits",
     "",
@@ -48,10 +58,11 @@ def render_card(file: TenCropFile, errors: MeasuredErrors | None, progress: RunP
         _describe_errors(errors),
         _describe_import(recipe) if is_import else _describe_training(recipe, origin, progress),
         LIMITS,
+        _list_files(file),
         _state_license(origin),
         _list_classes(file),
     )
-    return "\n\n".join("\n".join(part) for part in parts) + "\n"
+    return "\n\n".join(text for part in parts if (text := "\n".join(part))) + "\n"
 
 
 def make_card(file: TenCropFile, summary: Path | None = None, checkpoint: Path | None = None) -> str:
@@ -136,6 +147,11 @@ def _describe_import(recipe: Mapping[str, Any]) -> Iterator[str]:
     yield "How the net was trained is not known here."
     yield from (f"- {markdown(line)}" for line in recipe.get("notes", ()))
     yield from (f"- assumed: {markdown(line)}" for line in recipe.get("assumed", ()))
+
+
+def _list_files(file: TenCropFile) -> list[str]:
+    lines = [f"- `{name}`: {words}" for name, words in FILES.items() if (file.folder / name).is_file()]
+    return ["## Files", "", *lines] if lines else []
 
 
 def _state_license(origin: Origin | None) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Imports a source file to OUT: net.onnx, tencrop.onnx and parity.json. `tencrop import SOURCE OUT` calls it."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from os.path import isfile
 from pathlib import Path
@@ -11,10 +11,11 @@ import onnx
 from tencrop.common.atomic import atomic_folder
 from tencrop.common.errors import BadInput, one_line
 from tencrop.common.strict_config import parse
+from tencrop.export.hub_folder import HUB_FILES, write_hub_folder
 from tencrop.export.importers.caffe import read_caffe
 from tencrop.export.importers.filter_picture import draw_first_filters
 from tencrop.export.importers.graph_rewrite import find_rounding_operator
-from tencrop.export.importers.hub_folder import read_hub_folder
+from tencrop.export.importers.hub_folder import NETS, read_hub_folder
 from tencrop.export.importers.input_convention import InputConvention
 from tencrop.export.importers.labels import ImportedLabels, read_labels
 from tencrop.export.importers.onnx_file import read_onnx
@@ -49,12 +50,14 @@ READERS: Mapping[str, Callable[[Path, InputConvention], SourceNet]] = {
 }
 
 
-def import_net(path: Path, out: Path, given: InputConvention, labels: Path | None) -> Metadata:
+def import_net(path: Path, out: Path, given: InputConvention, labels: Path | None, hub: bool = False) -> Metadata:
     """Write the files, all or none, once both engines agree with the source; returns the metadata of tencrop.onnx.
 
-    given: by the user's flags. Raises BadInput for a bad source or flag, WorkFailed where the parity gate refuses.
+    given: by the user's flags. hub: add what the Hugging Face hub expects (export/hub_folder.py).
+
+    Raises BadInput for a bad source or flag, WorkFailed where the parity gate refuses.
     """
-    _check_out(path, out)
+    _check_out(path, out, (*FILES, *HUB_FILES) if hub else FILES)
     given.check()
     source = _read_source(path, given, labels)
     convention = given.fill_from(source.known)
@@ -84,6 +87,8 @@ def import_net(path: Path, out: Path, given: InputConvention, labels: Path | Non
     )
     with atomic_folder(out) as folder:
         write_files(folder, net, tencrop, metadata)
+        if hub:
+            write_hub_folder(folder, out, net, pixels.rgb_mean)
     return metadata
 
 
@@ -99,11 +104,13 @@ def format_import(metadata: Metadata) -> Iterator[str]:
     yield f"compared with {parity.reference}"
 
 
-def _check_out(path: Path, out: Path) -> None:
+def _check_out(path: Path, out: Path, names: Sequence[str]) -> None:
     """Check the import's folder. Raises BadInput where `out` is a file, or where the source would be overwritten."""
     if out.exists() and not out.is_dir():
         raise BadInput(f"{out}: is a file", "name a folder for the import")
-    if isfile(path) and any((out / name).exists() and path.samefile(out / name) for name in FILES):
+    sources = [path / name for name in NETS] if path.is_dir() else [path]
+    written = [out / name for name in names if (out / name).exists()]
+    if any(isfile(source) and source.samefile(file) for source in sources for file in written):
         raise BadInput(f"{path}: would be overwritten by its own import", f"name another folder than {out}")
 
 

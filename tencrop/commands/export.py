@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from tencrop.commands.options import Hub
 from tencrop.commands.output import echo, echo_sizes
 from tencrop.common.extras import require
 from tencrop.model.embedded import EMBEDDED
@@ -22,10 +23,11 @@ def export(
     plain: Annotated[
         bool, typer.Option("--plain", help="compute each view by itself, even where views can share the first layers")
     ] = False,
+    hub: Hub = False,
 ) -> None:
     """Write net.onnx and tencrop.onnx, only if onnxruntime and OpenVINO give torch's answers (int8: nearly)."""
     require("train", "cpu")
     from tencrop.export.run import export as run
 
-    echo(*run(checkpoint, out, weights, fc_rank, images, plain).format().split("\n"))
+    echo(*run(checkpoint, out, weights, fc_rank, images, plain, hub).format().split("\n"))
     echo_sizes(out)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from tencrop.commands.options import Hub
 from tencrop.commands.output import echo, echo_sizes
 from tencrop.common.extras import require
 
@@ -36,6 +37,7 @@ def import_(
         ),
     ] = None,
     output: Annotated[str | None, typer.Option(help="logits or probabilities")] = None,
+    hub: Hub = False,
 ) -> None:
     """Convert a trained net into net.onnx and tencrop.onnx, only if onnxruntime and OpenVINO give the net's answers."""
     require("evaluate", "cpu")
@@ -45,5 +47,5 @@ def import_(
     options = parse_input_convention(
         mean, std, scale=scale, channels=channels, layout=layout, crop=crop, resize=resize, output=output
     )
-    echo(*format_import(import_net(source, out, options, labels)))
+    echo(*format_import(import_net(source, out, options, labels, hub)))
     echo_sizes(out)

@@ -35,6 +35,9 @@ ImageRoot = Annotated[
 ]
 ImageColumn = Annotated[str | None, typer.Option(metavar="NAME", help="column of the images in parquet or Arrow files")]
 LabelColumn = Annotated[str | None, typer.Option(metavar="NAME", help="column of the labels in parquet or Arrow files")]
+Hub = Annotated[
+    bool, typer.Option("--hub", help="also write what the Hugging Face hub expects, such as README.md and config.json")
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
 EngineChoice = Annotated[str, typer.Option(help="auto, onnxruntime, tensorrt or openvino")]
 PrecisionChoice = Annotated[
