@@ -12,6 +12,8 @@ from fastapi.testclient import TestClient
 
 from tencrop.common.errors import BadInput
 from tencrop.model.embedded import EMBEDDED
+from tencrop.model.model_card import make_card
+from tencrop.model.tencropfile import TenCropFile
 from tencrop.runtime.classifier import Classifier
 from tencrop.runtime.ensemble import Ensemble
 from tencrop.server.app import create_app
@@ -98,6 +100,18 @@ def test_a_damaged_summary_ends_the_start(classifier: Classifier, tmp_path: Path
         create_app([copied], Settings())
 
 
+def test_the_card_is_that_of_the_command(client: TestClient) -> None:
+    reply = client.get("/v1/models/caltech101/card")
+    assert (reply.status_code, reply.headers["content-type"]) == (200, "text/markdown; charset=utf-8")
+    assert reply.text == make_card(TenCropFile.read(EMBEDDED))
+
+
+def test_an_ensemble_has_no_card_but_names_its_nets(client: TestClient) -> None:
+    reply = client.get("/v1/models/pair/card")
+    message = "an ensemble has no card; its nets are caltech101, caltech101"
+    assert (reply.status_code, reply.json()) == (404, {"error": {"code": "no_card", "message": message}})
+
+
 def test_an_unknown_model_is_404_and_the_known_ones_are_named(client: TestClient) -> None:
     reply = client.get("/v1/models/resnet")
     assert reply.status_code == 404
@@ -105,9 +119,9 @@ def test_an_unknown_model_is_404_and_the_known_ones_are_named(client: TestClient
     assert reply.json() == {"error": {"code": "unknown_model", "message": message}}
 
 
-@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/caltech101"])
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/caltech101", "/v1/models/caltech101/card"])
 def test_models_follow_the_rules_of_v1(client: TestClient, classifier: Classifier, tmp_path: Path, path: str) -> None:
-    assert client.get(f"{path}/").json() == client.get(path).json()
+    assert client.get(f"{path}/").text == client.get(path).text
     assert client.get(f"{path}?x=1").status_code == 422
     assert client.post(path).headers["allow"] == "GET, HEAD"
     key = generate_key()

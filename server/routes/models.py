@@ -1,18 +1,24 @@
-"""GET /v1/models lists the served models; /v1/models/NAME describes one, with its labels."""
+"""GET /v1/models lists the served models; /v1/models/NAME describes one, and /v1/models/NAME/card is its model card."""
 
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Response
 
+from tencrop.model.model_card import render_card
+from tencrop.model.run_progress import RunProgress
 from tencrop.runtime.classifier import Classifier
-from tencrop.server.failures import describe_failures
+from tencrop.server.errors import ApiError
+from tencrop.server.failures import Responses, describe_failures
 from tencrop.server.known_parameters import KnownParametersRoute
 from tencrop.server.pipeline import Pipeline
 from tencrop.server.schemas import ModelDescription, ModelEntry, ModelList, ModelMember, Preprocessing, ServedLabel
 from tencrop.server.state import State
 
 Name = Annotated[str, Path(description="a served model")]
+
+MARKDOWN = "text/markdown"
+CARD: Responses = {200: {"content": {MARKDOWN: {"schema": {"type": "string"}}}}}
 
 router = APIRouter(prefix="/v1/models", tags=["models"], route_class=KnownParametersRoute)
 
@@ -36,6 +42,16 @@ def get_model(name: Name, state: State) -> ModelDescription:
         errors=state.errors[name],
         labels=[ServedLabel(index=index, id=label.id, label=label.name) for index, label in enumerate(contract.labels)],
     )
+
+
+@router.get("/{name}/card", response_class=Response, responses={**CARD, **describe_failures(404, 422, 503)})
+def get_card(name: Name, state: State) -> Response:
+    """A model's card in the form of the Hugging Face hub. An ensemble has none, but its nets do."""
+    model = state.find_pipeline(name, HTTPStatus.NOT_FOUND).model
+    if not isinstance(model, Classifier):
+        what = f"an ensemble has no card; its nets are {', '.join(member.name for member in model.members)}"
+        raise ApiError(HTTPStatus.NOT_FOUND, "no_card", what)
+    return Response(render_card(model.file, state.errors[name], RunProgress()), media_type=MARKDOWN)
 
 
 def _describe_entry(pipeline: Pipeline) -> ModelEntry:
