@@ -22,7 +22,7 @@ import numpy as np
 from bench.machine import describe_machine
 from bench.startup import started
 from bench.validation import link_dataset
-from tencrop.dataset.source import is_image
+from tencrop.images.file_name import is_image
 from tencrop.model.embedded import EMBEDDED
 from tencrop.runtime.classifier import open_classifier
 from tencrop.runtime.engine_choice import EngineOptions

@@ -21,8 +21,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from bench.machine import describe_machine
-from tencrop.dataset.source import is_image
 from tencrop.images.decode import decode
+from tencrop.images.file_name import is_image
 from tencrop.model.embedded import EMBEDDED
 from tencrop.runtime.classifier import Classifier, open_classifier
 from tencrop.runtime.cores import cores

@@ -2,6 +2,8 @@
 
 import signal
 
+RESUME = "what was done is saved: go on with --resume"
+
 
 class TencropError(Exception):
     """The base of every error that tencrop raises on purpose.
@@ -32,7 +34,7 @@ class Stopped(TencropError):
     number: the signal that asked. It is SIGTERM's where another process received the signal.
     """
 
-    def __init__(self, what: str, advice: str = "", number: int = signal.SIGTERM) -> None:
+    def __init__(self, what: str, advice: str = RESUME, number: int = signal.SIGTERM) -> None:
         super().__init__(what, advice)
         self.number = number
 

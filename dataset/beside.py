@@ -4,8 +4,8 @@ from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
 from tencrop.dataset.account import WITHOUT_LABEL, Inventory
-from tencrop.dataset.source import is_image
 from tencrop.dataset.walk import check_link
+from tencrop.images.file_name import is_image
 
 
 def count_beside(root: Path, used: Collection[str], inventory: Inventory) -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 from tencrop.common.errors import BadInput
 from tencrop.dataset.account import PASSED_OVER, WITHOUT_LABEL, Group, Inventory, name_kind
 from tencrop.dataset.class_names import find_names_file, read_labels_by_id
-from tencrop.dataset.source import Entries, Entry, ProgressCallback, is_image, is_text
+from tencrop.dataset.source import Entries, Entry, ProgressCallback, is_text
 from tencrop.dataset.split_folders import find_tops
 from tencrop.dataset.walk import check_link, holds_images, is_broken_link, is_shown, list_subfolders, walk
 from tencrop.dataset.wrong_layout import refuse_class, refuse_folder
 from tencrop.images.errors import ImageMissing
+from tencrop.images.file_name import is_image
 from tencrop.images.limits import read_image_file
 from tencrop.model.contract import Label
 

@@ -10,9 +10,10 @@ from tencrop.common.errors import BadInput
 from tencrop.dataset.account import WITHOUT_PAIR, Inventory
 from tencrop.dataset.class_names import read_labels_by_id
 from tencrop.dataset.devkit import Devkit, find_devkit, read_devkit
-from tencrop.dataset.source import Entries, Entry, ProgressCallback, is_image
+from tencrop.dataset.source import Entries, Entry, ProgressCallback
 from tencrop.dataset.tar import Member, Tars, iter_members
 from tencrop.dataset.walk import list_subfolders
+from tencrop.images.file_name import is_image
 
 TRAIN = "train"  # folder of the training images in ids, and in the tar of patches
 

@@ -9,7 +9,7 @@ from typing import TextIO
 
 from tencrop.common.errors import BadInput, one_line
 from tencrop.dataset.label_list import LabelList, Row
-from tencrop.dataset.source import is_image
+from tencrop.images.file_name import is_image
 
 PATHS = ("path", "file_name", "filename", "filepath", "file", "image", "image_id", "image_name", "img", "id", "id_code")
 LABEL = "label"

@@ -13,11 +13,12 @@ from tencrop.dataset.class_names import adopt_wnids, are_numbers, find_names_fil
 from tencrop.dataset.folder import Folder
 from tencrop.dataset.label_list import LabelList, read_labels
 from tencrop.dataset.names_file import WNID
-from tencrop.dataset.source import Entries, Entry, ProgressCallback, is_image
+from tencrop.dataset.source import Entries, Entry, ProgressCallback
 from tencrop.dataset.split_folders import list_split_folders
 from tencrop.dataset.split_from_path import WORDS, Split, check_distinct, check_known, choose_held_split, find_word
 from tencrop.dataset.walk import check_link, is_broken_link, list_subfolders, walk
 from tencrop.images.errors import ImageMissing
+from tencrop.images.file_name import is_image
 
 
 @dataclass(frozen=True)

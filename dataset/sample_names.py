@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from tencrop.dataset.source import SUFFIXES
+from tencrop.images.file_name import SUFFIXES
 
 LABELS = ("cls", "label.cls", "cls.txt", "label.txt", "label", "json", "label.json", "cls.json", "txt")
 IMAGES = frozenset(suffix.removeprefix(".") for suffix in SUFFIXES)

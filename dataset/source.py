@@ -12,13 +12,10 @@ import pyarrow.compute as pc
 
 from tencrop.common.errors import BadInput
 from tencrop.dataset.account import Inventory
+from tencrop.images.file_name import SUFFIXES
 from tencrop.model.contract import Label
 
 BLOCK = 10_000  # entries that are Python objects at the same time
-SUFFIXES = frozenset(  # of the formats in images/formats.py
-    [".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".tif", ".tiff"]
-)
-
 ProgressCallback = Callable[[int], None]  # called with the number of images listed so far
 
 
@@ -126,13 +123,6 @@ class Source(Protocol):
         Raises OSError where it has vanished since it was listed, ImageMissing for a link whose target is missing,
         ImageTooLarge before an image of more than MAX_BYTES is read.
         """
-
-
-def is_image(name: str) -> bool:
-    """Return whether a path names an image that is not hidden."""
-    base = name.rpartition("/")[2]
-    stem, dot, suffix = base.rpartition(".")
-    return bool(stem) and not base.startswith(".") and (dot + suffix).lower() in SUFFIXES
 
 
 def is_text(name: str) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tencrop.common.errors import BadInput
 from tencrop.dataset.account import Inventory
-from tencrop.dataset.source import is_image
+from tencrop.images.file_name import is_image
 
 FOREIGN = frozenset(  # folders of file systems, disks and archives, in lower case
     [

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tencrop.common.errors import BadInput
 from tencrop.dataset.account import Group, name_kind
-from tencrop.dataset.source import SUFFIXES
+from tencrop.images.file_name import SUFFIXES
 
 ARCHIVES = frozenset([".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar"])
 LISTS = frozenset([".csv", ".txt", ".json", ".jsonl"])

@@ -33,10 +33,10 @@ from tencrop.dataset.walk import list_subfolders
 from tencrop.evaluation.evaluate import evaluate_source
 from tencrop.evaluation.prediction_records import pad_top5
 from tencrop.export.run import export
+from tencrop.model.run_checkpoints import list_checkpoints
 from tencrop.runtime.classifier import open_classifier
 from tencrop.runtime.engine_choice import EngineOptions
 from tencrop.training.recipe import load
-from tencrop.training.run_folder import RunFolder
 from tencrop.training.train import train
 
 TESTED = 50  # most test images per class
@@ -73,7 +73,7 @@ def run_fold(options: argparse.Namespace) -> None:
     prepare(visible, prepared, 0, lambda done: None)
     started = time.time()
     history = train(recipe, PreparedStore.open(prepared), run, True, None, print_epoch)
-    export(RunFolder.list_checkpoints(run)[-1], model, "fp32", 0, None)
+    export(list_checkpoints(run)[-1], model, "fp32", 0, None)
     classifier = open_classifier(model, EngineOptions(precision=options.precision))
     evaluate_source(source, classifier, holdout=0, out=options.out / "report", resume=True)
     result = {

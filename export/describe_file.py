@@ -14,6 +14,7 @@ from tencrop.common.strict_config import dump
 from tencrop.export.shared_stem import FRONT
 from tencrop.model.checkpoint import DOCUMENT, Checkpoint, hash_weights
 from tencrop.model.contract import Contract
+from tencrop.model.run_checkpoints import find_checkpoint
 from tencrop.model.tencropfile import TenCropFile, parse_onnx
 
 PARAMETER_TYPES = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT8, TensorProto.INT32)  # of weights and biases
@@ -22,7 +23,8 @@ QUANTIZATION_SUFFIXES = ("_scale", "_zero_point")  # of the names of int8's scal
 
 
 def describe_file(path: Path) -> dict[str, Any]:
-    """Describe a file or folder: its kind, size, inputs, outputs and metadata. Raises BadInput."""
+    """Describe a file, a folder, or a run's newest checkpoint: kind, size, tensors and metadata. Raises BadInput."""
+    path = find_checkpoint(path)
     if (path / DOCUMENT).is_file():
         return _describe_checkpoint(path)
     file = path / "tencrop.onnx" if path.is_dir() else path

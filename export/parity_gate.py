@@ -1,5 +1,6 @@
 """The parity gate: net.onnx and tencrop.onnx on every CPU engine, against the reference that they were made from."""
 
+import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass as plain_dataclass
@@ -19,6 +20,8 @@ BATCHES = (1, 2, 5)  # images in a batch
 ENGINES = (EngineChoice("onnxruntime", "cpu", "fp32"), EngineChoice("openvino", "cpu", "fp32"))
 FORBIDDEN_OPERATORS = ("Dropout", "Shape", "Size", "NonZero")  # leftovers of a careless export
 TINY = float(np.finfo(np.float32).tiny)  # stands for 0 where 0 has no quotient and no logarithm
+
+log = logging.getLogger(__name__)
 
 
 class EngineRefused(WorkFailed):
@@ -157,6 +160,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 def _compare(net: onnx.ModelProto, tencrop: onnx.ModelProto, expected: ExpectedAnswers) -> Iterator[ParityRow]:
     for choice in ENGINES:
+        log.info("comparing %s with %s", choice.engine, expected.name)
         crop_engine, image_engine = _open(net, choice), _open(tencrop, choice)
         for size in BATCHES:
             crops = np.ascontiguousarray(expected.crops[:size].reshape(-1, *expected.crops.shape[2:]))

@@ -1,5 +1,6 @@
 """Exports a checkpoint folder to OUT: net.onnx, tencrop.onnx, parity.json, and a smaller checkpoint where asked for."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from tencrop.model.checkpoint import Checkpoint, hash_weights
 from tencrop.model.contract import Contract
 from tencrop.model.filter_picture import draw_filters
 from tencrop.model.probe import Probe
+from tencrop.model.run_checkpoints import find_checkpoint
 from tencrop.model.tencropfile import OUTPUTS, Metadata
 from tencrop.runtime.engine import open_engine
 from tencrop.runtime.engine_choice import EngineChoice
@@ -33,6 +35,8 @@ COMPARE_EVERY = 14  # for int8: one photograph of so many is compared on, the ot
 INT8_IMAGES = COMPARED_IMAGES * COMPARE_EVERY  # photographs that int8 takes: 5 to compare, 65 to calibrate
 MIN_INT8_IMAGES = 20  # photographs that int8 needs: 2 to compare, 18 to calibrate
 INT8_PROBE_SLACK = 0.03  # added to the probe's tolerance: two engines differed by 0.0135 on 21 images in fp32
+
+log = logging.getLogger(__name__)
 
 
 class ExportedGraphs(NamedTuple):
@@ -49,11 +53,13 @@ def export(
 ) -> Parity:
     """Write the files, all or none, once the parity gate has passed.
 
+    source: a checkpoint folder, or a run folder, whose newest whole checkpoint is taken.
     plain: compute each view by itself, even where the views could share their first layers (export/shared_stem.py).
     hub: add what the Hugging Face hub expects (export/hub_folder.py).
 
     Raises BadInput for a bad checkpoint or option, WorkFailed where the gate refuses.
     """
+    source = find_checkpoint(source)
     _check_options(source, out, weights)
     original = Checkpoint.load(source)
     checkpoint = factorise_fc(original, fc_rank) if fc_rank else original
@@ -64,6 +70,7 @@ def export(
         graphs = _export_exact(checkpoint, load_photographs(images, checkpoint.contract, COMPARED_IMAGES), plain)
     else:
         graphs = _export_exact(checkpoint, make_formula_images(checkpoint.contract, COMPARED_IMAGES), plain)
+    log.info("writing %s", out)
     with atomic_folder(out) as folder:
         if checkpoint is not original:
             source = folder / "checkpoint"
@@ -113,21 +120,27 @@ def _load_int8_photographs(folder: Path | None, contract: Contract) -> np.ndarra
 
 def _export_exact(checkpoint: Checkpoint, images: np.ndarray, plain: bool) -> ExportedGraphs:
     """The graphs in the checkpoint's own weights, fp32 or fp16."""
+    log.info("torch answers %d images", len(images))
     reference = TorchReference(checkpoint)
+    expected = reference.expect(images)
+    log.info("building net.onnx and tencrop.onnx")
     net = build_net_graph(checkpoint)
     tencrop = build_tencrop_graph(net, checkpoint.contract, checkpoint.mean, plain)
-    parity = check_parity(net, tencrop, reference.expect(images))
+    parity = check_parity(net, tencrop, expected)
     return ExportedGraphs(net, tencrop, parity, _choose_probe(reference.predict, checkpoint.contract))
 
 
 def _export_int8(checkpoint: Checkpoint, photographs: np.ndarray, plain: bool) -> ExportedGraphs:
     """The graphs in int8. The gate judges the exact graphs first, so that only the rounding is left to judge."""
+    log.info("torch answers %d photographs", len(photographs[::COMPARE_EVERY]))
     reference = TorchReference(checkpoint)
     expected = reference.expect(photographs[::COMPARE_EVERY])
+    log.info("building the exact graphs")
     exact_net = build_net_graph(checkpoint)
     exact_tencrop = build_tencrop_graph(exact_net, checkpoint.contract, checkpoint.mean, plain)
     exact_parity = check_parity(exact_net, exact_tencrop, expected)
     calibration = np.delete(photographs, np.s_[::COMPARE_EVERY], axis=0)
+    log.info("calibrating int8 on %d photographs", len(calibration))
     net = quantize_to_int8(build_net_graph(cast_to_fp32(checkpoint)), reference.crop_each(calibration))
     tencrop = build_tencrop_graph(net, checkpoint.contract, checkpoint.mean, plain)
     parity = check_parity(net, tencrop, expected, INT8_LIMITS)
@@ -139,4 +152,5 @@ def _export_int8(checkpoint: Checkpoint, photographs: np.ndarray, plain: bool) -
 
 def _choose_probe(predict: Callable[[np.ndarray], np.ndarray], contract: Contract, slack: float = 0.0) -> Probe:
     """predict: uint8 [1,R,R,3] -> probabilities [1,C]."""
+    log.info("choosing the probe")
     return Probe.choose(lambda png: predict(decode(png, contract)[0][None])[0], slack)

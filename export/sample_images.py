@@ -6,10 +6,10 @@ import numpy as np
 
 from tencrop.common.errors import BadInput
 from tencrop.dataset.account import Inventory
-from tencrop.dataset.source import is_image
 from tencrop.dataset.walk import walk
 from tencrop.images.decode import decode
 from tencrop.images.errors import ImageError
+from tencrop.images.file_name import is_image
 from tencrop.model.contract import Contract
 from tencrop.model.probe import formula_png
 

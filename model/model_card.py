@@ -12,6 +12,7 @@ from tencrop.model.hub_metadata import hub_metadata
 from tencrop.model.measured_errors import SUMMARY_FILE, MeasuredErrors, read_measured_errors, read_model_and_errors
 from tencrop.model.metrics import wilson_interval
 from tencrop.model.origin import Origin, find_origin
+from tencrop.model.run_checkpoints import find_checkpoint
 from tencrop.model.run_progress import RunProgress
 from tencrop.model.tencropfile import INPUT, OUTPUTS, TenCropFile
 from tencrop.model.yaml_text import yaml_lines
@@ -78,6 +79,7 @@ def make_card(file: TenCropFile, summary: Path | None = None, checkpoint: Path |
             raise BadInput(f"{summary}: of another model than {file.name}", "evaluate this one with --out")
     if checkpoint is None:
         return render_card(file, errors, RunProgress())
+    checkpoint = find_checkpoint(checkpoint)
     progress = Checkpoint.load(checkpoint).run_progress
     if hash_weights(checkpoint) != file.metadata.checkpoint_sha256:
         raise BadInput(f"{checkpoint}: {file.name} was made of another checkpoint", "name that one")

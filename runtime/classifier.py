@@ -1,10 +1,11 @@
 """Classifier: a tencrop.onnx on an engine that has reproduced the probe. Server, evaluation and API predict with it."""
 
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import islice
 from operator import index
 from pathlib import Path
 from threading import Lock
@@ -83,29 +84,42 @@ class Classifier:
         [H,W,3] in RGB. Raises ImageError where an image cannot be decoded or the answer is no number, BadInput where
         `top` is below 1.
         """
+        if not isinstance(image, list):
+            (found,) = self.predict_each([image], top)
+            return _unwrap(found)
+        return [_unwrap(found, f"image {number}: ") for number, found in enumerate(self.predict_each(image, top))]
+
+    def predict_each(self, images: Iterable[AnyInput], top: int = TOP) -> Iterator[Prediction | BadInput]:
+        """Name what each of many images shows, in their order; an image that fails gives its error in its place.
+
+        Reads `images` as it goes, a forward pass ahead, so that memory does not grow with their number. Images and
+        errors are those of `predict`. Raises BadInput where `top` is below 1.
+        """
         if index(top) < 1:
             raise BadInput(f"top is {top}: expected at least 1")
-        if not isinstance(image, list):
-            return self._predict_squares([decode_input(image, self.contract)], top)[0]
-        size, predictions = batch_size(self.engine), []
-        with ThreadPoolExecutor(cores(), "decode") as pool:
-            for start in range(0, len(image), size):
-                squares = list(pool.map(self._decode_numbered, count(start), image[start : start + size]))
-                predictions += self._predict_squares(squares, top)
-        return predictions
+        stream, size = iter(images), batch_size(self.engine)
+        with ThreadPoolExecutor(min(size, cores()), "decode") as pool:
+            while batch := list(islice(stream, size)):
+                yield from self._predict_squares(list(pool.map(self._try_decode, batch)), top)
 
-    def _decode_numbered(self, number: int, image: ImageInput) -> np.ndarray:
-        """Decode an image of a list. Raises its error with its number, counted from 0."""
+    def _try_decode(self, image: ImageInput) -> np.ndarray | BadInput:
         try:
             return decode_input(image, self.contract)
         except BadInput as error:
-            raise type(error)(f"image {number}: {error.what}", error.advice) from None
+            return error
 
-    def _predict_squares(self, squares: Sequence[np.ndarray], top: int) -> list[Prediction]:
-        means, views = self.forward(np.stack(squares))
-        return [
-            Prediction.from_probabilities(mean, each, self.labels, top) for mean, each in zip(means, views, strict=True)
-        ]
+    def _predict_squares(self, squares: Sequence[np.ndarray | BadInput], top: int) -> Iterator[Prediction | BadInput]:
+        """Predict the squares among decoded images and errors; the errors keep their places."""
+        decoded = [square for square in squares if not isinstance(square, BadInput)]
+        answers = iter(zip(*self.forward(np.stack(decoded)), strict=True) if decoded else ())
+        for square in squares:
+            yield square if isinstance(square, BadInput) else self._name_classes(*next(answers), top)
+
+    def _name_classes(self, mean: np.ndarray, views: np.ndarray, top: int) -> Prediction | BadInput:
+        try:
+            return Prediction.from_probabilities(mean, views, self.labels, top)
+        except BadInput as error:
+            return error
 
     def forward(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Compute a batch: uint8 [N,R,R,3] -> (probabilities [N,C], view_probabilities [N,10,C]), float32.
@@ -148,6 +162,13 @@ class Classifier:
         self.close()
 
 
+def _unwrap(found: Prediction | BadInput, where: str = "") -> Prediction:
+    """Return a prediction. Raises an error in its place, with `where` before it."""
+    if isinstance(found, BadInput):
+        raise type(found)(f"{where}{found.what}", found.advice) from None
+    return found
+
+
 def open_classifier(path: Path, options: EngineOptions) -> Classifier:
     """Open a tencrop.onnx or its folder on the first of `engine_choices` that reproduces the file's probe.
 
@@ -159,6 +180,7 @@ def open_classifier(path: Path, options: EngineOptions) -> Classifier:
     possible = engine_choices(options)
     file = TenCropFile.read(path)
     failures: list[WorkFailed] = []
+    started = time.perf_counter()
     for choice in possible:
         try:
             classifier = _open_checked(file, choice)
@@ -167,6 +189,8 @@ def open_classifier(path: Path, options: EngineOptions) -> Classifier:
             continue
         if why := dict.fromkeys(str(failure) for failure in failures if not isinstance(failure, NoGpu)):
             log.warning("%s: %s on %s runs it, because %s", file.name, choice.engine, choice.device, "; ".join(why))
+        seconds = time.perf_counter() - started
+        log.debug("%s: %s, opened in %.1f s", path, engine_signature(classifier.engine), seconds)
         return classifier
     raise WorkFailed("; ".join(dict.fromkeys(map(str, failures))))
 

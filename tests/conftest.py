@@ -1,7 +1,9 @@
 """Fixtures that several files share: two photographs, a tiny data set, the embedded model, a small net."""
 
 import importlib.util
+import logging
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +32,13 @@ os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # the tests compute on CPUs, on a mac
 def pytest_xdist_auto_num_workers() -> int:
     """As many processes as this one may use cores, for `-n auto`: xdist itself knows no container's limit."""
     return cores()
+
+
+@pytest.fixture(autouse=True)
+def _log_left_alone() -> Iterator[None]:
+    """Take back what a command of the test set: how much is logged."""
+    yield
+    logging.getLogger("tencrop").setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")

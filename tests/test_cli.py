@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -10,27 +11,14 @@ import onnx
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from support.command_line import call, log_to_stderr
+from typer.main import get_command
 
-from tencrop import cli
+from tencrop import __version__
+from tencrop.cli import app
+from tencrop.commands.command_groups import GROUPS, name_command
 from tencrop.common.terminal_text import escape_lines
 from tencrop.model.embedded import EMBEDDED
-
-
-def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    """The exit code of `tencrop ARGUMENTS`."""
-    monkeypatch.setattr("sys.argv", ["tencrop", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    return int(ended.value.code or 0)
-
-
-def test_predict_names_images(
-    photographs: dict[str, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    files = [str(path) for path in photographs.values()]
-    assert call(monkeypatch, "predict", *files, "--json", "--top", "3") == 0
-    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [answer["image"] for answer in answers] == files and all(len(answer["top"]) == 3 for answer in answers)
 
 
 def test_info_describes_the_embedded_model_by_default(
@@ -100,9 +88,14 @@ def test_names_and_labels_cannot_act_on_a_terminal(run_hostile: Callable[..., Pr
     assert b"a\\x1b[2Jb.jpg\n" in printed.out and b"helicopter\\x1b[31m\\u202e\n" in printed.out
     described = run_hostile("info", MODEL)
     assert described.code == 0 and b"bonsai\\x1b[31m\\u202e\n" in described.out
-    for arguments in (("predict", "no\x1b\n\u202e"), ("info", "\x9b"), ("predict", MODEL), ("evaluate", "\udcff\x1b")):
+    for arguments, code in (
+        (("predict", "no\x1b\n\u202e"), 1),
+        (("info", "\x9b"), 2),
+        (("predict", MODEL), 1),
+        (("evaluate", "\udcff\x1b"), 2),
+    ):
         failed = run_hostile(*arguments)
-        assert failed.code == 2 and failed.err.count(b"\n") == 1 and not failed.out
+        assert failed.code == code and failed.err.count(b"\n") == 1 and not failed.out
 
 
 def test_json_is_utf_8_for_any_name(run_hostile: Callable[..., Printed]) -> None:
@@ -204,8 +197,10 @@ def test_the_options_of_tables_are_all_read(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("predict", "missing.jpg"), "missing.jpg: No such file"),
-        (("predict", __file__), "not an image"),
+        (("predict", "*.jpg"), "*.jpg: no file matches"),
+        (("predict", "."), ".: holds no images"),
+        (("predict", "x.jpg", "--json", "--csv"), "give one of them"),
+        (("predict", "x.jpg", "--quiet", "--verbose"), "give one of them"),
         (("evaluate", "missing"), "no such folder"),
         (("evaluate", "missing", "--resume"), "--resume: needs --out DIR"),
         (("evaluate", "missing", "--ray"), "--ray: needs --out DIR"),
@@ -252,6 +247,113 @@ def test_wrong_usage_is_one_line(
     assert said.startswith("tencrop: ")
 
 
+COMMANDS = sorted(get_command(app).commands)  # type: ignore[attr-defined]
+
+
+def test_help_says_what_tencrop_is_and_names_every_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "-h") == 0
+    said = capsys.readouterr().out
+    assert "AlexNet of 2012" in said and "..." not in said.partition("Use a net")[2]
+    assert re.findall(r"^  (\w+)  ", said.partition("Use a net:")[2], re.MULTILINE) == [
+        name_command(command) for commands in GROUPS.values() for command in commands
+    ]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command_fits_a_screen_and_names_no_installed_path(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert call(monkeypatch, command, "-h") == 0
+    said = capsys.readouterr().out
+    assert said.count("\n") <= 42 and str(EMBEDDED.parents[2]) not in said
+    assert "-q, --quiet" in said and "-v, --verbose" in said
+
+
+def test_version_is_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(monkeypatch, "--version") == 0
+    assert capsys.readouterr().out == f"tencrop {__version__}\n"
+
+
+def test_shells_complete_the_names_of_commands(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in (("_TENCROP_COMPLETE", "complete_bash"), ("COMP_WORDS", "tencrop ev"), ("COMP_CWORD", "1")):
+        monkeypatch.setenv(name, value)
+    assert call(monkeypatch) == 0
+    assert capsys.readouterr().out.split() == ["evaluate"]
+
+
+def test_a_mistyped_command_is_told_the_one_that_is_like_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "evalaute") == 2
+    assert "Did you mean 'evaluate'?" in capsys.readouterr().err
+
+
+def test_quiet_leaves_the_results(
+    photographs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log_to_stderr(monkeypatch)
+    (tmp_path / "data/pagoda").mkdir(parents=True)
+    (tmp_path / "data/pagoda/china.jpg").write_bytes(photographs["china"].read_bytes())
+    runs = [str(tmp_path / name) for name in "ab"]
+    commands = [
+        ("predict", str(tmp_path / "data")),
+        *(("evaluate", str(tmp_path / "data"), "--out", run) for run in runs),
+        ("compare", *runs),
+        ("info",),
+    ]
+    for command in commands:
+        assert call(monkeypatch, *command, "--quiet") == 0
+        printed = capsys.readouterr()
+        assert printed.out and not printed.err, command
+
+
+def test_verbose_tells_the_engine_the_time_and_where_an_error_comes_from(
+    photographs: dict[str, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log_to_stderr(monkeypatch)
+    assert call(monkeypatch, "predict", str(photographs["china"]), "-v") == 0
+    said = capsys.readouterr().err
+    assert " on cpu in " in said and re.search(r"^\d+\.\d s$", said, re.MULTILINE)
+    assert call(monkeypatch, "info", "missing", "-v") == 2
+    said = capsys.readouterr().err
+    assert said.startswith("tencrop: missing: ") and "Traceback" in said and "describe_file" in said
+
+
+def test_an_interrupted_evaluation_says_how_to_go_on(
+    photographs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data/pagoda").mkdir(parents=True)
+    (tmp_path / "data/pagoda/china.jpg").write_bytes(photographs["china"].read_bytes())
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tencrop.evaluation.evaluate.evaluate_chunks", interrupt)
+    command = ("evaluate", str(tmp_path / "data"))
+    assert call(monkeypatch, *command, "--out", str(tmp_path / "run")) == 130
+    assert capsys.readouterr().err == "tencrop: stopped; what was done is saved: go on with --resume\n"
+    assert call(monkeypatch, *command) == 130
+    assert not capsys.readouterr().err.strip()
+    monkeypatch.undo()
+    assert call(monkeypatch, *command, "--out", str(tmp_path / "run"), "--resume") == 0
+
+
+def test_an_interrupted_preparation_says_how_to_go_on(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tencrop.dataset.prepare._prepare_parts", interrupt)
+    assert call(monkeypatch, "prepare", str(tiny_folder), str(tmp_path / "out")) == 130
+    assert capsys.readouterr().err == "tencrop: stopped; what is done is kept: run it again to go on\n"
+
+
 def test_no_command_is_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(monkeypatch) == 0
     assert "evaluate" in capsys.readouterr().out
@@ -273,7 +375,8 @@ def test_full_disk_is_one_line(
 def test_whole_path_from_photographs_to_errors(
     tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """prepare, train, export, evaluate: the files of each are what the next one reads."""
+    """prepare, train, export, evaluate: the files of each are what the next one reads, and each names the next."""
+    log_to_stderr(monkeypatch)
     recipe = tmp_path / "tiny.toml"
     settings = (
         'base = "caltech101"',
@@ -288,8 +391,18 @@ def test_whole_path_from_photographs_to_errors(
     data, run, out = (str(tmp_path / name) for name in ("data", "run", "out"))
     assert call(monkeypatch, "prepare", str(tiny_folder), data, "--holdout", "0.2") == 0
     assert call(monkeypatch, "train", str(recipe), "--data", data, "--out", run, "--workers", "0") == 0
-    assert call(monkeypatch, "export", f"{run}/checkpoint-0001", out) == 0
+    assert call(monkeypatch, "export", run, out) == 0
     assert call(monkeypatch, "evaluate", str(tiny_folder), "--model", out, "--holdout", "0.2", "--json") == 0
-    printed = capsys.readouterr().out
+    printed, said = capsys.readouterr()
     summary = json.loads(printed[printed.index('{\n "n"') :])
     assert summary["n"] == 6 and summary["model"]["name"] == "out"
+    for line in (
+        f"next: tencrop train caltech101 --data {data} --out runs/caltech101",
+        "epoch 1 of 1: loss ",
+        f"next: tencrop export {run} out",
+        f"{run}: the newest whole checkpoint is checkpoint-0001",
+        "comparing openvino with torch",
+        f"next: tencrop evaluate DATA --model {out}",
+        "nothing is kept; --out DIR",
+    ):
+        assert f"\n{line}" in f"\n{said}", line

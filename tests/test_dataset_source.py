@@ -10,7 +10,8 @@ from PIL import Image
 
 from tencrop.common.errors import BadInput
 from tencrop.dataset import source
-from tencrop.dataset.source import SUFFIXES, Entries, Entry, ignore_progress, is_image
+from tencrop.dataset.source import Entries, Entry, ignore_progress
+from tencrop.images.file_name import SUFFIXES, is_image
 from tencrop.images.formats import FORMATS
 
 ENTRIES = [Entry(f"naïve/{n}.jpg", n % 3, n % 5 == 0, (n, 10 * n, 2**40 + n)) for n in range(25)]

@@ -9,8 +9,8 @@ from statistics import median
 import numpy as np
 import pytest
 from PIL import Image
+from support.command_line import call
 from support.random_runs import KINDS, Row, compare_folders, draw_runs, write_run
-from test_cli import call
 
 from tencrop.common.errors import BadInput
 from tencrop.evaluation.compare import compare_errors, paired_interval, text_comparison

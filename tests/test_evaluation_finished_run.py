@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from support.command_line import call
 from support.random_runs import compare_folders, draw_runs, write_run
-from test_cli import call
 
 from tencrop.common.errors import BadInput
 from tencrop.evaluation.compare import text_comparison

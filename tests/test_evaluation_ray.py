@@ -164,13 +164,12 @@ def test_a_worker_that_would_compute_differently_is_refused(
 
 
 def command(*arguments: Any, **environment: str) -> tuple[int, str, str]:
-    """Run `tencrop evaluate`; its exit code, stdout, and stderr without the progress."""
-    call = [sys.executable, "-m", "tencrop", "evaluate", *map(str, arguments)]
+    """Run `tencrop evaluate --quiet`; its exit code, stdout and stderr."""
+    call = [sys.executable, "-m", "tencrop", "evaluate", "--quiet", *map(str, arguments)]
     done = subprocess.run(
         call, cwd=TESTS.parent, capture_output=True, text=True, timeout=120, env=os.environ | environment
     )
-    stderr = [line for line in done.stderr.splitlines() if not line.startswith(("evaluating", "listing"))]
-    return done.returncode, done.stdout, "\n".join(stderr)
+    return done.returncode, done.stdout, done.stderr.removesuffix("\n")
 
 
 def test_the_command_starts_a_ray_of_its_own_and_prints_nothing_more(folder: Path, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def folder(photographs: dict[str, Path], tmp_path_factory: pytest.TempPathFactor
 
 @contextmanager
 def start_evaluate(folder: Path, out: Path, *more: str, misfortune: str = "") -> Iterator["subprocess.Popen[str]"]:
-    arguments = ["evaluate", str(folder), "--out", str(out), "--precision", "fp32", *more]
+    arguments = ["evaluate", str(folder), "--out", str(out), "--precision", "fp32", "--quiet", *more]
     command = [sys.executable, "-c", CHILD.replace("{misfortune}", misfortune or "pass"), *arguments]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
@@ -56,11 +56,10 @@ def start_evaluate(folder: Path, out: Path, *more: str, misfortune: str = "") ->
 
 
 def run_evaluate(folder: Path, out: Path, *more: str, misfortune: str = "") -> tuple[int, str]:
-    """Run the command to its end; the exit code, and stderr without the progress."""
+    """Run the command to its end; the exit code and stderr."""
     with start_evaluate(folder, out, *more, misfortune=misfortune) as process:
         _, stderr = process.communicate(timeout=120)
-        lines = [line for line in stderr.splitlines() if not line.startswith(("evaluating", "listing"))]
-        return process.returncode, "\n".join(lines)
+        return process.returncode, stderr.removesuffix("\n")
 
 
 @pytest.fixture(scope="module")

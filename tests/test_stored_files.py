@@ -24,6 +24,7 @@ from tencrop.evaluation.finished_run import open_run
 from tencrop.images.decode import decode
 from tencrop.model.checkpoint import Checkpoint, hash_weights
 from tencrop.model.net_config import Conv, NetConfig
+from tencrop.model.run_checkpoints import list_checkpoints
 from tencrop.model.ten_crop_net import TenCropNet
 from tencrop.model.tencropfile import TenCropFile
 from tencrop.runtime.classifier import Classifier, open_classifier
@@ -31,7 +32,6 @@ from tencrop.runtime.engine_choice import EngineOptions
 from tencrop.server.job_store import open_job_store
 from tencrop.server.settings import Settings
 from tencrop.training.recipe import Recipe, load, to_plain
-from tencrop.training.run_folder import RunFolder
 from tencrop.training.train import train
 
 STORED = Path(__file__).parent / "fixtures" / "0.1"
@@ -162,7 +162,7 @@ def test_a_stored_training_is_resumed(tmp_path: Path) -> None:
     timed = ("seconds", "images_per_s")
     expected = {key: value for key, value in EXPECTED["third_epoch"].items() if key not in timed}
     assert {key: value for key, value in history[2].items() if key not in timed} == pytest.approx(expected, rel=1e-3)
-    assert [path.name for path in RunFolder.list_checkpoints(tmp_path)] == ["checkpoint-0002", "checkpoint-0003"]
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["checkpoint-0002", "checkpoint-0003"]
 
 
 def test_a_stored_training_that_was_stopped_in_an_epoch_ends_as_the_one_that_was_not(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from tencrop.common.strict_config import parse
 from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.model.checkpoint import DOCUMENT
 from tencrop.model.contract import Contract
+from tencrop.model.run_checkpoints import list_checkpoints
 from tencrop.model.run_progress import EpochProgress
 from tencrop.training import train as train_module
 from tencrop.training.parallel import World
@@ -63,7 +64,7 @@ def stopped(trainer: Trainer, tmp_path_factory: pytest.TempPathFactory) -> Path:
         run.save(trainer.make_checkpoint())
         trainer.progress = EpochProgress(steps=2, loss=2.2, wrong=9.0, seconds=1.5)
         run.save(trainer.make_checkpoint())
-    assert [path.name for path in RunFolder.list_checkpoints(out)] == [WHOLE, NEWEST]
+    assert [path.name for path in list_checkpoints(out)] == [WHOLE, NEWEST]
     return out
 
 

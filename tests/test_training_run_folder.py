@@ -23,6 +23,7 @@ from tencrop.model.checkpoint import DOCUMENT, Checkpoint
 from tencrop.model.contract import Contract
 from tencrop.model.filter_picture import draw_filters
 from tencrop.model.mean_and_pca import PixelStatistics
+from tencrop.model.run_checkpoints import list_checkpoints
 from tencrop.model.run_progress import EPOCH_START
 from tencrop.training.recipe import load, to_plain
 from tencrop.training.run_folder import RunFolder
@@ -54,7 +55,7 @@ def run(tmp_path: Path) -> Iterator[RunFolder]:
 
 
 def names(out: Path) -> list[str]:
-    return [path.name for path in RunFolder.list_checkpoints(out)]
+    return [path.name for path in list_checkpoints(out)]
 
 
 def test_the_recipe_is_written_as_resolved(tmp_path: Path) -> None:
@@ -194,7 +195,7 @@ def test_a_run_is_resumed_from_the_checkpoint_that_is_named(
     assert RunFolder.find_resumable(tmp_path, False, tmp_path / "checkpoint-0001") == [tmp_path / "checkpoint-0001"]
     monkeypatch.chdir(tmp_path)
     for asked in (Path("checkpoint-0001+000007"), tmp_path / "." / "checkpoint-0001+000007"):
-        assert RunFolder.find_resumable(tmp_path, True, asked) == [*RunFolder.list_checkpoints(tmp_path)]
+        assert RunFolder.find_resumable(tmp_path, True, asked) == [*list_checkpoints(tmp_path)]
     with pytest.raises(
         BadInput, match=r"--resume-from elsewhere: not among .*\(checkpoint-0001, checkpoint-0001\+000007\)"
     ):

@@ -13,9 +13,9 @@ from support.tiny_recipe import OVERRIDES, assert_equal, drop_times, ignore_prog
 from tencrop.common.errors import BadInput
 from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.model.checkpoint import Checkpoint
+from tencrop.model.run_checkpoints import list_checkpoints
 from tencrop.training import train as train_module
 from tencrop.training.recipe import Recipe, load
-from tencrop.training.run_folder import RunFolder
 from tencrop.training.stop_signal import SIGNALS, Stop
 from tencrop.training.train import train
 
@@ -110,12 +110,12 @@ def resumed(recipe: Recipe, prepared: PreparedStore, out: Path) -> Checkpoint:
 
 
 def names(out: Path) -> list[str]:
-    return [path.name for path in RunFolder.list_checkpoints(out)]
+    return [path.name for path in list_checkpoints(out)]
 
 
 def complaint(ended: "subprocess.CompletedProcess[str]") -> str:
-    """The only line that is not about progress."""
-    (line,) = [line for line in ended.stderr.splitlines() if not line.startswith(("epoch ", "training "))]
+    """The only line beside those of the epochs and the answer to a signal."""
+    (line,) = [line for line in ended.stderr.splitlines() if not line.startswith(("epoch ", "SIG"))]
     return line
 
 
@@ -149,6 +149,9 @@ def test_a_stopped_run_saves_its_position_and_resumes_bit_for_bit(
     """Its exit code is not 0, so the shell does not go on with an unfinished net."""
     ended = train_in_a_process(tiny_prepared, tmp_path, misfortune)
     assert ended.returncode == code
+    assert (
+        f"{signal.Signals(code - 128).name}: the training is saved after this batch; a second one ends" in ended.stderr
+    )
     assert (
         complaint(ended)
         == "tencrop: stopped in epoch 2 after 2 of 3 batches; what was done is saved: go on with --resume"
@@ -199,6 +202,15 @@ def test_a_signal_is_a_request_and_gives_the_next_one_its_old_meaning(number: si
         assert [*heard, stop.requested, stop.number] == [False, True, number]
         assert [signal.getsignal(each) for each in SIGNALS] == before
     assert [signal.getsignal(each) for each in SIGNALS] == before
+
+
+def test_the_first_signal_is_answered_at_once_by_one_process(caplog: pytest.LogCaptureFixture) -> None:
+    for speaks in (False, True):
+        with Stop(speaks):
+            assert not caplog.messages
+            signal.raise_signal(signal.SIGTERM)
+    said = "SIGTERM: the training is saved after this batch; a second one ends the training at once"
+    assert caplog.messages == [said]
 
 
 def test_under_torchrun_which_repeats_signals_a_second_one_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

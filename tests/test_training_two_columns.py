@@ -33,11 +33,11 @@ from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.net import AlexNet
 from tencrop.model.net_config import NetConfig
+from tencrop.model.run_checkpoints import list_checkpoints
 from tencrop.training import train as train_module
 from tencrop.training import two_columns as columns
 from tencrop.training.parallel import World
 from tencrop.training.recipe import load
-from tencrop.training.run_folder import RunFolder
 from tencrop.training.trainer import Trainer
 from tencrop.training.two_columns import Column, Exchange, TwoColumns
 
@@ -192,7 +192,7 @@ def test_sigterm_to_torchrun_saves_what_its_processes_trained(
         torchrun("-m", "tencrop", *command), env=environment(), stderr=subprocess.PIPE, text=True
     ) as process:
         deadline = time.monotonic() + 120
-        while not RunFolder.list_checkpoints(out) and process.poll() is None and time.monotonic() < deadline:
+        while not list_checkpoints(out) and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)
         process.send_signal(signal.SIGTERM)
         said = process.communicate(timeout=60)[1]

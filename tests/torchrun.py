@@ -28,11 +28,11 @@ from tencrop.dataset.prepare import prepare
 from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.net import AlexNet
+from tencrop.model.run_checkpoints import list_checkpoints
 from tencrop.training import parallel
 from tencrop.training import train as train_module
 from tencrop.training.loader import Batch, Loader
 from tencrop.training.recipe import load
-from tencrop.training.run_folder import RunFolder
 from tencrop.training.schedule import EpochSettings
 from tencrop.training.stop_signal import Stop
 from tencrop.training.trainer import Trainer
@@ -179,7 +179,7 @@ def main() -> None:
             _install_hooks(job, world.rank)
             ended = _train(job, prepared, world.rank)
             world.any(False)  # wait: the first process writes
-            checkpoints = [path.name for path in RunFolder.list_checkpoints(Path(job.out))]
+            checkpoints = [path.name for path in list_checkpoints(Path(job.out))]
             with Path(f"{job.out}.rank{world.rank}").open("a") as file:
                 file.write(
                     json.dumps({"ended": ended, "checkpoints": checkpoints, "masks": job.masks, "fc8": job.fc8}) + "\n"

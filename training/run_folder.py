@@ -3,7 +3,6 @@
 import csv
 import itertools
 import logging
-import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, fields
@@ -18,11 +17,11 @@ from tencrop.common.errors import BadInput, WorkFailed
 from tencrop.common.lock import lock_folder
 from tencrop.model.checkpoint import Checkpoint, DamagedCheckpoint
 from tencrop.model.filter_picture import draw_filters
-from tencrop.model.run_progress import EpochRecord, RunProgress
+from tencrop.model.run_checkpoints import list_checkpoints, name_checkpoint, position
+from tencrop.model.run_progress import EpochRecord
 from tencrop.training.recipe import Recipe, to_plain
 
 KEEP = 2  # checkpoints: the newest, and the one before as a reserve
-CHECKPOINT_NAME = re.compile(r"checkpoint-\d{4,}(\+\d{6,})?")
 CURVES = {
     "train_error": "training",
     "center_top1_error": "validation, center crop",
@@ -58,7 +57,7 @@ class RunFolder:
 
         Raises BadInput where there are some and neither is asked for, and where `resume_from` is none of them.
         """
-        found = cls.list_checkpoints(out)
+        found = list_checkpoints(out)
         if resume_from:
             places = [path.resolve() for path in found]
             if resume_from.resolve() not in places:
@@ -70,24 +69,17 @@ class RunFolder:
         return found
 
     @staticmethod
-    def list_checkpoints(out: Path) -> list[Path]:
-        """Complete checkpoints of a run folder, oldest first. A copy under another name is not listed."""
-        return sorted(
-            (path for path in out.glob("checkpoint-*") if CHECKPOINT_NAME.fullmatch(path.name)), key=_position
-        )
-
-    @staticmethod
     def load(path: Path) -> Checkpoint:
         """Read a checkpoint of a run. Raises DamagedCheckpoint, also where its progress is not that of its name."""
         saved = Checkpoint.load(path)
-        if (name := _name_checkpoint(saved.run_progress)) != path.name:
+        if (name := name_checkpoint(saved.run_progress)) != path.name:
             raise DamagedCheckpoint(f"{path}: damaged checkpoint: its progress is that of {name}")
         return saved
 
     def set_aside_after(self, checkpoint: Path) -> None:
         """Rename the newer checkpoints, whose places the run takes from here on. A warning names each."""
-        for path in self.list_checkpoints(self.out):
-            if _position(path) > _position(checkpoint):
+        for path in list_checkpoints(self.out):
+            if position(path) > position(checkpoint):
                 names = (f"{path.name}.aside{number}" for number in itertools.count(1))
                 aside = next(path.with_name(name) for name in names if not path.with_name(name).exists())
                 path.rename(aside)
@@ -98,7 +90,7 @@ class RunFolder:
 
         Raises WorkFailed where it cannot be written.
         """
-        progress, name = checkpoint.run_progress, _name_checkpoint(checkpoint.run_progress)
+        progress, name = checkpoint.run_progress, name_checkpoint(checkpoint.run_progress)
         try:
             checkpoint.save(self.out / name)
         except OSError as error:  # a full disk
@@ -106,7 +98,7 @@ class RunFolder:
                 f"{self.out / name}: {error.strerror}",
                 "the checkpoint before it is whole: make room and continue with --resume",
             ) from None
-        for old in self.list_checkpoints(self.out)[:-KEEP]:
+        for old in list_checkpoints(self.out)[:-KEEP]:
             shutil.rmtree(old)
         if not progress.part.steps:
             self._write_metrics(progress.history)
@@ -133,15 +125,3 @@ class RunFolder:
         axes.legend()
         with atomic_path(self.out / "curves.png") as partial:
             figure.savefig(partial, format="png")
-
-
-def _name_checkpoint(progress: RunProgress) -> str:
-    """checkpoint-EPOCHS, or checkpoint-EPOCHS+BATCHES within an epoch."""
-    steps = progress.part.steps
-    return f"checkpoint-{len(progress.history):04d}" + (f"+{steps:06d}" if steps else "")
-
-
-def _position(checkpoint: Path) -> tuple[int, int]:
-    """Epochs and batches by a checkpoint's name."""
-    epochs, _, steps = checkpoint.name.removeprefix("checkpoint-").partition("+")
-    return int(epochs), int(steps or 0)

@@ -3,6 +3,7 @@
 A second one ends it at once; under torchrun it does nothing.
 """
 
+import logging
 import os
 import signal
 import threading
@@ -14,15 +15,18 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 # and it kills the processes after 30 s anyway.
 TORCHRUN = "TORCHELASTIC_RUN_ID"
 
+log = logging.getLogger(__name__)
+
 
 class Stop:
-    """Signal handlers while the context is open; `requested` becomes true with the first signal.
+    """Signal handlers while the context is open; `requested` becomes true with the first signal, which is answered.
 
     `number` is that signal's. It is SIGTERM's until one comes: under torchrun another process may receive it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, speaks: bool = True) -> None:
         self.requested = False
+        self.speaks = speaks  # false in all processes of torchrun but one
         self.number: int = signal.SIGTERM
         self.previous: dict[signal.Signals, Any] = {}  # handlers
 
@@ -38,8 +42,12 @@ class Stop:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.requested, self.number = True, number
+        again = ""
         if TORCHRUN not in os.environ:
             self._restore()
+            again = "; a second one ends the training at once"
+        if self.speaks:
+            log.warning("%s: the training is saved after this batch%s", signal.Signals(number).name, again)
 
     def _restore(self) -> None:
         for number, handler in self.previous.items():

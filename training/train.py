@@ -26,6 +26,7 @@ from tencrop.training.trainer import ReportProgress, Trainer
 
 FLAT = 0.99  # of ln C: a mean loss above it is that of guessing
 FLAT_AFTER = 2  # epochs
+WIDE = 0.03  # init_std of conv3 to conv5 that leaves the loss of guessing soon (docs/results.md)
 NOTHING_WHOLE = "no older one is whole: start again in another --out, or from other weights by --set start=CHECKPOINT"
 LOADER_ERRORS = ("DataLoader worker", "Pin memory thread")  # how torch's messages about ended loader processes begin
 
@@ -50,7 +51,7 @@ def train(
     """
     _check_split(prepared)
     keep_freed_memory()
-    with init_distributed() as world, Stop() as stop:
+    with init_distributed() as world, Stop(speaks=not world.rank) as stop:
         trainer = Trainer(recipe, prepared, world, columns)
         loader = Loader(prepared, recipe, spare_cores() if workers is None else workers, trainer.partition.share)
         checkpoints = RunFolder.find_resumable(out, resume, resume_from)
@@ -103,6 +104,8 @@ def _run_epochs(
     trainer: Trainer, loader: Loader, stop: Stop, report: ReportProgress, save: Callable[[Checkpoint], None]
 ) -> list[EpochRecord]:
     recipe = trainer.recipe
+    if recipe.compile and not trainer.world.rank:
+        log.info("compiling the net: the first batches and the first validation take a while")
     while settings := compute_epoch_settings(recipe, trainer.history):
         started = time.perf_counter() - trainer.progress.seconds
         try:
@@ -122,11 +125,20 @@ def _run_epochs(
             seconds=time.perf_counter() - started,
         )
         trainer.end_epoch(record)
+        if not trainer.world.rank:
+            log.info("%s", _describe_epoch(record, recipe.epochs))
         _warn_if_flat(trainer)
         save(trainer.make_checkpoint())
         if trainer.world.any(stop.requested):
             raise Stopped(f"stopped after epoch {len(trainer.history)}", number=stop.number)
     return trainer.history
+
+
+def _describe_epoch(record: EpochRecord, epochs: int) -> str:
+    errors = f"top-1 error {record.center_top1_error:.2%}, top-5 {record.center_top5_error:.2%}"
+    return (
+        f"epoch {record.epoch} of {epochs}: loss {record.train_loss:.3f}, {errors}, {record.images_per_s:.0f} images/s"
+    )
 
 
 def _check_changes(trainer: Trainer) -> None:
@@ -171,8 +183,14 @@ def _warn_if_flat(trainer: Trainer) -> None:
     guessing = math.log(classes)
     if epochs >= FLAT_AFTER and loss > FLAT * guessing and not trainer.world.rank:
         log.warning(
-            "epoch %d: the loss %.2f is still that of guessing (ln %d = %.2f). The recipe paper may linger there for "
-            "some epochs; else try another optim.lr, or init_std = 0.03 on conv3 to conv5, and see that images and "
-            "labels belong together",
-            *(epochs, loss, classes, guessing),
+            "epoch %d: the loss %.2f is still that of guessing (ln %d = %.2f). %s, and see that images and labels "
+            "belong together",
+            *(epochs, loss, classes, guessing, _advise_on_flat(trainer.recipe)),
         )
+
+
+def _advise_on_flat(recipe: Recipe) -> str:
+    """What to try, without what the recipe does already."""
+    if min(conv.init_std for conv in (recipe.net.conv3, recipe.net.conv4, recipe.net.conv5)) >= WIDE:
+        return "Try another optim.lr"
+    return f"It may linger there for some epochs; else try another optim.lr, or init_std = {WIDE} on conv3 to conv5"

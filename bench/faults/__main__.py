@@ -16,7 +16,7 @@ from bench.faults.measure import ASKING, FLOOD, STDOUTS, measure_fault, measure_
 from bench.faults.soak import soak
 from bench.machine import describe_machine
 from bench.startup import resident_mib, started
-from tencrop.dataset.source import is_image
+from tencrop.images.file_name import is_image
 
 
 def main() -> None:

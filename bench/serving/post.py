@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from tencrop.common.errors import BadInput
-from tencrop.dataset.source import is_image
+from tencrop.images.file_name import is_image
 
 Post = Callable[[str, bytes], bytes]  # path, encoded photograph -> request
 

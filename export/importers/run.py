@@ -1,5 +1,6 @@
 """Imports a source file to OUT: net.onnx, tencrop.onnx and parity.json. `tencrop import SOURCE OUT` calls it."""
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from os.path import isfile
@@ -49,6 +50,8 @@ READERS: Mapping[str, Callable[[Path, InputConvention], SourceNet]] = {
     ".caffemodel": read_caffe,
 }
 
+log = logging.getLogger(__name__)
+
 
 def import_net(path: Path, out: Path, given: InputConvention, labels: Path | None, hub: bool = False) -> Metadata:
     """Write the files, all or none, once both engines agree with the source; returns the metadata of tencrop.onnx.
@@ -59,24 +62,28 @@ def import_net(path: Path, out: Path, given: InputConvention, labels: Path | Non
     """
     _check_out(path, out, (*FILES, *HUB_FILES) if hub else FILES)
     given.check()
+    log.info("reading %s", path)
     source = _read_source(path, given, labels)
     convention = given.fill_from(source.known)
     source_input = read_source_input(source, convention)
     pixels, resize = resolve_pixels(convention, source_input.layout, source_input.crop)
     contract = Contract(resize=resize, crop=source_input.crop)
     reference = SourceReference.open(source, source_input, pixels, contract)
+    log.info("the net answers %d images", max(BATCHES))
     answers = reference.answer(make_formula_images(contract, max(BATCHES)))
     output = detect_output_kind(answers.scores, convention.output, source)
     reference.check_repeatable(answers)
     classes = answers.scores.shape[-1]
     names = read_labels(source.labels, classes)
     contract = replace(contract, labels=names.labels)
+    log.info("building net.onnx and tencrop.onnx")
     net = convert_to_net(source, source_input, pixels, classes, output)
     try:
         tencrop = build_tencrop_graph(net, contract, pixels.rgb_mean)
     except Exception as error:  # of several types: ten views are a batch that the graph does not take
         raise BadInput(f"{path}: {source_input.batch_limit}: {one_line(error)}") from None
     parity = _check_parity(net, tencrop, reference.expect(answers, output), source_input)
+    log.info("choosing the probe")
     metadata = Metadata(
         contract=contract,
         recipe=_describe_import(reference, convention, output, names),
@@ -85,6 +92,7 @@ def import_net(path: Path, out: Path, given: InputConvention, labels: Path | Non
         filter_picture=draw_first_filters(source.model, pixels.channels),
         probe=Probe.choose(lambda png: reference.predict(png, output)),
     )
+    log.info("writing %s", out)
     with atomic_folder(out) as folder:
         write_files(folder, net, tencrop, metadata)
         if hub:

@@ -10,12 +10,17 @@ from tencrop.common.extras import require
 
 
 def compare(
-    run_a: Annotated[Path, typer.Argument(help="a folder that `evaluate --out` wrote")],
-    run_b: Annotated[Path, typer.Argument(help="another such folder, of the same images")],
-    show: Annotated[int, typer.Option(min=0, help="list this many of the images whose top-1 label changed")] = 10,
+    run_a: Annotated[Path, typer.Argument(metavar="RUN_A", help="a folder that `evaluate --out` wrote")],
+    run_b: Annotated[Path, typer.Argument(metavar="RUN_B", help="another such folder, of the same images")],
+    show: Annotated[
+        int, typer.Option(metavar="N", min=0, help="list this many of the images whose top-1 label changed")
+    ] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
-    """Compare two validations of the same images: errors with intervals, McNemar's test, changed images."""
+    """Compare two validations of the same images.
+
+    Prints errors with intervals, McNemar's test, and the images whose label changed.
+    """
     require("evaluate")
     from tencrop.evaluation.compare import compare as run
     from tencrop.evaluation.compare import text_comparison

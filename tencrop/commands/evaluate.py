@@ -1,5 +1,7 @@
 """`tencrop evaluate`: the errors of a model over labelled images."""
 
+import logging
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -19,17 +21,20 @@ from tencrop.commands.options import (
     Words,
     engine_options,
 )
-from tencrop.commands.output import echo, echo_json
-from tencrop.common.errors import BadInput
+from tencrop.commands.output import echo, echo_json, say_next
+from tencrop.commands.progress import show_progress
+from tencrop.common.errors import BadInput, Stopped
 from tencrop.common.extras import require
 from tencrop.model.embedded import EMBEDDED
-from tencrop.progress_bar import progress_bar
+
+log = logging.getLogger(__name__)
 
 
 def evaluate(
     data: Data,
     model: Annotated[
-        list[Path] | None, typer.Option(help="a tencrop.onnx; several make an ensemble; by default the embedded model")
+        list[Path] | None,
+        typer.Option(metavar="MODEL", help="a tencrop.onnx; several make an ensemble; default: the embedded model"),
     ] = None,
     labels: Words = None,
     list_: ListFile = None,
@@ -37,17 +42,22 @@ def evaluate(
     image_root: ImageRoot = None,
     image_column: ImageColumn = None,
     label_column: LabelColumn = None,
-    out: Annotated[Path | None, typer.Option(help="folder for the report; without it nothing is kept")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="evaluate this many images, evenly spread")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="folder for the report; without it nothing is kept")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="evaluate this many images, evenly spread")
+    ] = None,
     holdout: Annotated[
         float,
         typer.Option(
+            metavar="SHARE",
             min=0,
             max=1,
-            help="share of each class to evaluate if DATA has no split; give the value that `prepare` had",
+            help="share of each class to evaluate if DATA has no split, as `prepare` had it",
         ),
     ] = 1,
-    resume: Annotated[bool, typer.Option(help="continue a stopped run")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="continue a stopped run")] = False,
     ray: Annotated[
         bool, typer.Option("--ray", help="use all machines of RAY_ADDRESS's cluster; each must see DATA and --out")
     ] = False,
@@ -56,7 +66,11 @@ def evaluate(
     engine: EngineChoice = "auto",
     precision: PrecisionChoice = "auto",
 ) -> None:
-    """Measure center-crop and ten-crop errors over labelled images: the data set's validation images, if it has any."""
+    """Measure the errors of a model over labelled images.
+
+    The images are the data set's validation images, if it has any. Errors are those of the center crop and of ten
+    crops.
+    """
     require("ray" if ray else "evaluate")
     from tencrop.dataset.source_options import SourceOptions
     from tencrop.evaluation.evaluate import evaluate as run
@@ -78,9 +92,19 @@ def evaluate(
         from tencrop.evaluation.ray import make_ray_runner
 
         runner = make_ray_runner(plan, predictor, models, out)
-    with progress_bar("evaluating", len(plan.entries)) as progress:
-        summary = run(plan, predictor, out, resume, progress, runner)
+    with show_progress("evaluating", len(plan.entries)) as progress:
+        try:
+            summary = run(plan, predictor, out, resume, progress, runner)
+        except KeyboardInterrupt:
+            if out:
+                raise Stopped("stopped", number=signal.SIGINT) from None
+            raise
     if as_json:
         echo_json(summary.to_json(), indent=1)
-        return
-    echo(*text_report(summary).split("\n"))
+    else:
+        echo(*text_report(summary).split("\n"))
+    if out:
+        log.info("%s: report.html, summary.json and predictions.parquet are written", out)
+        say_next("compare", out, "ANOTHER_RUN")
+    else:
+        log.info("nothing is kept; --out DIR keeps a report with every image")

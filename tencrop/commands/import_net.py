@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tencrop.commands.options import Hub
-from tencrop.commands.output import echo, echo_sizes
+from tencrop.commands.output import echo, echo_sizes, say_next
 from tencrop.common.extras import require
 
 
@@ -14,11 +14,12 @@ def import_(
     source: Annotated[
         Path,
         typer.Argument(
+            metavar="SOURCE",
             help="an ONNX classifier, its folder with Hugging Face's config.json and preprocessor_config.json, "
-            "torchvision's alexnet (.pth, .ckpt, .safetensors), or a .caffemodel"
+            "torchvision's alexnet (.pth, .ckpt, .safetensors), or a .caffemodel",
         ),
     ],
-    out: Annotated[Path, typer.Argument(help="folder for the files")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="folder for the files")],
     mean: Annotated[
         str | None, typer.Option(help="mean that is subtracted, such as 0.485,0.456,0.406, or Caffe's .binaryproto")
     ] = None,
@@ -39,7 +40,10 @@ def import_(
     output: Annotated[str | None, typer.Option(help="logits or probabilities")] = None,
     hub: Hub = False,
 ) -> None:
-    """Convert a trained net into net.onnx and tencrop.onnx, only if onnxruntime and OpenVINO give the net's answers."""
+    """Convert the net of another project.
+
+    net.onnx and tencrop.onnx are written only if onnxruntime and OpenVINO give the net's answers.
+    """
     require("evaluate", "cpu")
     from tencrop.export.importers.input_convention import parse_input_convention
     from tencrop.export.importers.run import format_import, import_net
@@ -49,3 +53,5 @@ def import_(
     )
     echo(*format_import(import_net(source, out, options, labels, hub)))
     echo_sizes(out)
+    say_next("evaluate", "DATA", "--model", out)
+    say_next("serve", out)

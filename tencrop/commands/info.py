@@ -11,17 +11,21 @@ from tencrop.model.embedded import EMBEDDED
 
 def info(
     file: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
-            help="an ONNX file, a folder with a tencrop.onnx, or a checkpoint folder; by default the embedded model"
+            metavar="[FILE]",
+            help="an ONNX file, the folder of a tencrop.onnx, a checkpoint or a run; default: the embedded model",
         ),
-    ] = EMBEDDED,
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
-    """Print what a file holds: contract, labels, recipe, parity, norms, opset, bytes, parameters."""
+    """Print what a model or a checkpoint holds.
+
+    That is its contract, labels, recipe, parity, norms, opset, bytes and parameters.
+    """
     from tencrop.export.describe_file import describe_file, format_description
 
-    described = describe_file(file)
+    described = describe_file(file or EMBEDDED)
     if as_json:
         echo_json(described, indent=1)
     else:

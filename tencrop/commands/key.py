@@ -10,12 +10,15 @@ from tencrop.common.terminal_text import escape_text
 
 
 def key(
-    name: Annotated[str, typer.Argument(help="owner of the key, as the log names it")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="owner of the key, as the log names it")],
     to: Annotated[
         Path | None, typer.Option(metavar="FILE", help="append the line to this file, made readable to you alone")
     ] = None,
 ) -> None:
-    """Make an API key. Prints the key on stderr, once, and its line for `serve --api-key-file` on stdout."""
+    """Make an API key for the server.
+
+    Prints the key on stderr, once, and its line for `serve --api-key-file` on stdout.
+    """
     from tencrop.server.keys import add_key, generate_key, hash_key
 
     if name.split() != [name] or "#" in name or escape_text(name) != name:

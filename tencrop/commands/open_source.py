@@ -1,15 +1,18 @@
 """Opens the data set of a command."""
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tencrop.commands.progress import show_progress
 from tencrop.images.pillow_warnings import silence_libtiff
-from tencrop.progress_bar import progress_bar
 from tencrop.runtime.allocator import give_back_large_blocks
 
 if TYPE_CHECKING:
     from tencrop.dataset.source import Source
     from tencrop.dataset.source_options import SourceOptions
+
+log = logging.getLogger(__name__)
 
 
 def open_source(data: Path, options: "SourceOptions", training: bool = True) -> "Source":
@@ -18,5 +21,7 @@ def open_source(data: Path, options: "SourceOptions", training: bool = True) -> 
 
     silence_libtiff()
     give_back_large_blocks()
-    with progress_bar("listing", None) as progress:
-        return layouts.open_source(data, options, progress, training)
+    with show_progress("listing", None) as progress:
+        source = layouts.open_source(data, options, progress, training)
+    log.debug("%s: %d images of %d classes", data, len(source.entries), len(source.labels))
+    return source

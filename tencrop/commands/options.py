@@ -11,37 +11,41 @@ if TYPE_CHECKING:
 Data = Annotated[
     Path,
     typer.Argument(
+        metavar="DATA",
         help="a folder per class, ILSVRC's tars or folders, parquet, WebDataset tars, or images with metadata.csv or "
-        "labels.json"
+        "labels.json",
     ),
 ]
 Words = Annotated[
     Path | None,
-    typer.Option(help='file of class names: lines "id words", one name a line, or JSON of Keras or Hugging Face'),
+    typer.Option(
+        metavar="FILE", help='class names: lines "id words", one name a line, or JSON of Keras or Hugging Face'
+    ),
 ]
 ListFile = Annotated[
     Path | None,
     typer.Option(
         "--list",
-        help='list of images: lines "path label" or a .csv, with paths relative to DATA, and labels that are ids of '
-        "classes or, with --labels, numbers from 0",
+        metavar="FILE",
+        help='list of images: lines "path label" or a .csv; paths below DATA, labels are class ids, or with --labels '
+        "numbers from 0",
     ),
 ]
-Config = Annotated[
-    str | None, typer.Option(metavar="NAME", help="one of several configurations of parquet or Arrow files in DATA")
+Config = Annotated[str | None, typer.Option(metavar="NAME", help="one of several configurations of tables in DATA")]
+ImageRoot = Annotated[Path | None, typer.Option(metavar="DIR", help="folder of the files that rows without bytes name")]
+ImageColumn = Annotated[str | None, typer.Option(metavar="NAME", help="column of the images in tables")]
+LabelColumn = Annotated[str | None, typer.Option(metavar="NAME", help="column of the labels in tables")]
+Model = Annotated[
+    Path | None, typer.Option(metavar="MODEL", help="a tencrop.onnx, or its folder; default: the embedded model")
 ]
-ImageRoot = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="folder of the image files that rows without bytes name")
-]
-ImageColumn = Annotated[str | None, typer.Option(metavar="NAME", help="column of the images in parquet or Arrow files")]
-LabelColumn = Annotated[str | None, typer.Option(metavar="NAME", help="column of the labels in parquet or Arrow files")]
 Hub = Annotated[
     bool, typer.Option("--hub", help="also write what the Hugging Face hub expects, such as README.md and config.json")
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
-EngineChoice = Annotated[str, typer.Option(help="auto, onnxruntime, tensorrt or openvino")]
+Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda or cuda:N")]
+EngineChoice = Annotated[str, typer.Option(metavar="NAME", help="auto, onnxruntime, tensorrt or openvino")]
 PrecisionChoice = Annotated[
-    str, typer.Option(help="auto, fp32, tf32 (onnxruntime on a GPU), bf16 (openvino) or fp16 (tensorrt)")
+    str,
+    typer.Option(metavar="NAME", help="auto, fp32, tf32 (onnxruntime on a GPU), bf16 (openvino) or fp16 (tensorrt)"),
 ]
 
 

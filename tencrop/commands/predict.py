@@ -1,34 +1,78 @@
 """`tencrop predict`: the labels of images."""
 
-from pathlib import Path
-from typing import Annotated
+import logging
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tencrop.commands.options import Device, EngineChoice, PrecisionChoice, engine_options
-from tencrop.commands.output import echo, echo_json
+from tencrop.commands.image_arguments import STDIN, list_images, open_image
+from tencrop.commands.options import Device, EngineChoice, Model, PrecisionChoice, engine_options
+from tencrop.commands.output import echo, echo_csv, echo_json, print_error
+from tencrop.commands.progress import show_progress
+from tencrop.common.errors import BadInput
 from tencrop.images.pillow_warnings import silence_libtiff
-from tencrop.model.embedded import EMBEDDED
+
+if TYPE_CHECKING:
+    from tencrop.runtime.prediction import Guess
+
+log = logging.getLogger(__name__)
 
 
 def predict(
-    images: Annotated[list[Path], typer.Argument(help="image files")],
-    model: Annotated[Path, typer.Option(help="a tencrop.onnx, or its folder")] = EMBEDDED,
-    top: Annotated[int, typer.Option(min=1, help="number of labels")] = 5,
+    images: Annotated[
+        list[str],
+        typer.Argument(metavar="IMAGE", help="files, folders with all below them, patterns as '*.jpg', - for stdin"),
+    ],
+    model: Model = None,
+    top: Annotated[int, typer.Option(metavar="N", min=1, help="number of labels")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object per image")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="print a table: image,rank,id,label,probability")] = False,
     device: Device = "auto",
     engine: EngineChoice = "auto",
     precision: PrecisionChoice = "auto",
 ) -> None:
-    """Name what images show."""
+    """Name what images show.
+
+    An image that cannot be read is an error in its place on stderr. The others go on, and the exit code is 1.
+    """
+    from tencrop.model.embedded import EMBEDDED
     from tencrop.runtime.classifier import open_classifier
 
+    if as_json and as_csv:
+        raise BadInput("--json and --csv: give one of them")
+    show = next(form for form, wanted in ((_show_json, as_json), (_show_csv, as_csv), (_show_text, True)) if wanted)
     silence_libtiff()
-    with open_classifier(model, engine_options(device, engine, precision)) as classifier:
-        for path in images:
-            guesses = classifier.predict(path, top).top
-            if as_json:
-                found = [{"id": guess.id, "label": guess.label, "probability": guess.probability} for guess in guesses]
-                echo_json({"image": str(path), "top": found})
-            else:
-                echo(str(path), *(f"  {guess.probability:6.1%}  {guess.label}" for guess in guesses))
+    paths = [path for argument in images for path in list_images(argument)]
+    if len(paths) > len(images):
+        log.info("%d images", len(paths))
+    failed = 0
+    with open_classifier(model or EMBEDDED, engine_options(device, engine, precision)) as classifier:
+        if as_csv:
+            echo_csv("image", "rank", "id", "label", "probability")
+        inputs = (open_image(path, sys.stdin.buffer) for path in paths)
+        with show_progress("predicting", len(paths), enabled=not sys.stdout.isatty()) as progress:
+            for done, (path, found) in enumerate(zip(paths, classifier.predict_each(inputs, top), strict=True), 1):
+                if isinstance(found, BadInput):
+                    print_error(f"{path}: {found}" if path == STDIN else found)
+                    failed += 1
+                else:
+                    show(path, found.top)
+                progress(done)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _show_text(path: str, top: Sequence["Guess"]) -> None:
+    echo(path, *(f"  {guess.probability:6.1%}  {guess.label}" for guess in top))
+
+
+def _show_json(path: str, top: Sequence["Guess"]) -> None:
+    found = [{"id": guess.id, "label": guess.label, "probability": guess.probability} for guess in top]
+    echo_json({"image": path, "top": found})
+
+
+def _show_csv(path: str, top: Sequence["Guess"]) -> None:
+    for rank, guess in enumerate(top, 1):
+        echo_csv(path, rank, guess.id, guess.label, guess.probability)

@@ -1,5 +1,6 @@
 """`tencrop prepare`: a data set into a prepared store."""
 
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -7,14 +8,17 @@ import typer
 
 from tencrop.commands.open_source import open_source
 from tencrop.commands.options import Config, Data, ImageColumn, ImageRoot, LabelColumn, ListFile, Words
-from tencrop.commands.output import echo
+from tencrop.commands.output import echo, say_next
+from tencrop.commands.progress import show_progress
+from tencrop.common.errors import Stopped
 from tencrop.common.extras import require
-from tencrop.progress_bar import progress_bar
 
 
 def prepare(
     data: Data,
-    out: Annotated[Path, typer.Argument(help="folder for the prepared data set; an unfinished one is continued")],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="folder for the prepared data set; an unfinished one is continued")
+    ],
     labels: Words = None,
     list_: ListFile = None,
     config: Config = None,
@@ -22,18 +26,27 @@ def prepare(
     image_column: ImageColumn = None,
     label_column: LabelColumn = None,
     holdout: Annotated[
-        float, typer.Option(min=0, max=0.9, help="share of each class kept for validation, if DATA has no split")
+        float,
+        typer.Option(
+            metavar="SHARE", min=0, max=0.9, help="share of each class kept for validation, if DATA has no split"
+        ),
     ] = 0.15,
 ) -> None:
-    """Turn a data set into 256x256 JPEGs with its mean image and colour PCA."""
+    """Turn a data set into what `train` reads.
+
+    That is a folder of 256x256 JPEGs with their mean image and colour PCA.
+    """
     require("evaluate")
     from tencrop.dataset.account import Account
     from tencrop.dataset.prepare import prepare as run
     from tencrop.dataset.source_options import SourceOptions
 
     source = open_source(data, SourceOptions(labels, list_, config, image_root, image_column, label_column))
-    with progress_bar("preparing", len(source.entries)) as progress:
-        document = run(source, out, holdout, progress)
+    with show_progress("preparing", len(source.entries)) as progress:
+        try:
+            document = run(source, out, holdout, progress)
+        except KeyboardInterrupt:
+            raise Stopped("stopped", "what is done is kept: run it again to go on", signal.SIGINT) from None
     echo(
         f"{out}: {len(source.labels)} classes, "
         f"{document.training} training and {document.validation} validation images, "
@@ -41,3 +54,4 @@ def prepare(
         f"{document.bytes_per_image} bytes an image as JPEG of quality {document.quality}",
         *Account.from_json(document.account).format(),
     )
+    say_next("train", "caltech101", "--data", out, "--out", "runs/caltech101")

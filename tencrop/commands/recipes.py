@@ -13,7 +13,7 @@ def recipes(
         bool, typer.Option("--fields", help="every field instead: type, default, meaning and section of the paper")
     ] = False,
 ) -> None:
-    """List the recipes for `tencrop train`, or the fields that a recipe and `--set` take."""
+    """List the recipes, or the fields that they and `--set` take."""
     from rich.console import Console
     from rich.table import Table
 

@@ -13,8 +13,8 @@ def serve(
         list[Path] | None,
         typer.Argument(metavar="[MODEL]...", help="tencrop.onnx files or their folders; by default the embedded model"),
     ] = None,
-    host: Annotated[str | None, typer.Option(help="default: 127.0.0.1")] = None,
-    port: Annotated[int | None, typer.Option(min=0, max=65535, help="default: 8000")] = None,
+    host: Annotated[str | None, typer.Option(metavar="HOST", help="address to listen on; default: 127.0.0.1")] = None,
+    port: Annotated[int | None, typer.Option(metavar="N", min=0, max=65535, help="default: 8000")] = None,
     allowed_host: Annotated[
         list[str] | None,
         typer.Option(
@@ -33,7 +33,8 @@ def serve(
         str | None, typer.Option(metavar="DIR", help="folder that keeps those validations; default: ./tencrop-state")
     ] = None,
     keep_validations: Annotated[
-        int | None, typer.Option(min=1, help="finished validations to keep, the oldest go first; default: 100")
+        int | None,
+        typer.Option(metavar="N", min=1, help="finished validations to keep, the oldest go first; default: 100"),
     ] = None,
     api_key_file: Annotated[
         str | None,
@@ -42,11 +43,13 @@ def serve(
     ensemble: Annotated[
         list[str] | None, typer.Option(metavar="NAME=A,B", help="also serve the mean of several models")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N, or several GPUs as cuda:0,cuda:1")] = "auto",
+    device: Annotated[
+        str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:N, or several GPUs as cuda:0,cuda:1")
+    ] = "auto",
     engine: EngineChoice = "auto",
     precision: PrecisionChoice = "auto",
 ) -> None:
-    """Answer POSTed images with their five most probable labels."""
+    """Answer POSTed images with their most probable labels."""
     from tencrop.server.run import serve as run
     from tencrop.server.settings import read_settings
 

@@ -7,46 +7,52 @@ from typing import Annotated
 
 import typer
 
-from tencrop.commands.output import echo
+from tencrop.commands.output import echo, say_next
+from tencrop.commands.progress import show_progress
 from tencrop.common.extras import require
-from tencrop.progress_bar import progress_bar
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="name of a recipe (paper, source145, caltech101, ...) or a TOML file")],
-    data: Annotated[Path, typer.Option(help="a prepared data set")],
-    out: Annotated[Path, typer.Option(help="the run folder")],
-    resume: Annotated[bool, typer.Option(help="continue after the run's last checkpoint")] = False,
+    recipe: Annotated[
+        str,
+        typer.Argument(metavar="RECIPE", help="name of a recipe (paper, source145, caltech101, ...) or a TOML file"),
+    ],
+    data: Annotated[Path, typer.Option(metavar="DIR", help="a prepared data set")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="the run folder")],
+    resume: Annotated[bool, typer.Option("--resume", help="continue after the run's last checkpoint")] = False,
     resume_from: Annotated[
         Path | None,
         typer.Option(metavar="CHECKPOINT", help="continue after this checkpoint of the run, and rename newer ones"),
     ] = None,
     set: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="change a field of the recipe")] = None,
     workers: Annotated[
-        int | None, typer.Option(min=0, help="number of decoding processes; default: one per spare core")
+        int | None, typer.Option(metavar="N", min=0, help="number of decoding processes; default: one per spare core")
     ] = None,
     columns: Annotated[
         bool, typer.Option("--columns", help="put the net's two columns on two devices, under torchrun")
     ] = False,
 ) -> None:
-    """Train by the paper's regimen; on several devices under torchrun."""
+    """Train by the paper's regimen. torchrun starts it on several devices."""
     require("train")
     from tencrop.dataset.prepared_store import PreparedStore
     from tencrop.training.recipe import load
+    from tencrop.training.torch_messages import silence_torch
     from tencrop.training.train import train as run
 
+    silence_torch()
     plan = load(recipe, set or ())
     prepared = PreparedStore.open(data)
+    images = int((~prepared.validation).sum())
     is_reporter = os.environ.get("RANK", "0") == "0"  # one of the processes that torchrun started
-    with progress_bar("training", plan.epochs, is_reporter) as bar:
+    with show_progress("training", plan.epochs, "epochs", is_reporter) as update:
 
         def progress(epoch: int, share: float, shown: Mapping[str, float]) -> None:
-            bar(epoch - 1 + share, f"loss {shown['loss']:.3f}, {shown['images_per_s']:.0f} images/s")
-            if share == 1:
-                typer.echo(f"epoch {epoch}: loss {shown['loss']:.3f}, {shown['images_per_s']:.0f} images/s", err=True)
+            speed = f"loss {shown['loss']:.3f}, {shown['images_per_s']:.0f} images/s"
+            update(epoch - 1 + share, f"{share * images:.0f} of {images} images, {speed}")
 
         history = run(plan, prepared, out, resume, workers, progress, columns, resume_from)
     last = history[-1]
     if is_reporter:
         errors = f"center top-1 error {last.center_top1_error:.2%}, top-5 {last.center_top5_error:.2%}"
         echo(f"{out}: {len(history)} epochs, {errors}")
+        say_next("export", out, "out")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tencrop.model.checkpoint import Checkpoint
-from tencrop.training.run_folder import RunFolder
+from tencrop.model.run_checkpoints import list_checkpoints
 
 OVERRIDES = [  # of recipe caltech101
     "compile=false",
@@ -31,7 +31,7 @@ def ignore_progress(epoch: int, share: float, shown: Mapping[str, float]) -> Non
 
 
 def load_last(out: Path) -> Checkpoint:
-    return Checkpoint.load(RunFolder.list_checkpoints(out)[-1])
+    return Checkpoint.load(list_checkpoints(out)[-1])
 
 
 def drop_times(checkpoint: Checkpoint) -> list[dict[str, Any]]:
