@@ -1,10 +1,13 @@
 """Strict configuration: frozen dataclasses read from TOML or JSON, where an unknown or mistyped key is an error."""
 
 import json
-from typing import Annotated, Any, TypeVar
+from collections.abc import Iterator
+from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import is_pydantic_dataclass
 
+from tencrop.common.did_you_mean import did_you_mean
 from tencrop.common.errors import BadInput
 
 # A field with an alias is stored under the alias; in Python it has its own name.
@@ -16,6 +19,8 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]  # a whole number of 400 d
 Positive = Annotated[Finite, Field(gt=0)]
 NotNegative = Annotated[Finite, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+
+MOST_SUGGESTED = 3  # keys
 
 T = TypeVar("T")
 
@@ -37,9 +42,27 @@ def parse(kind: type[T], data: Any, source: str) -> T:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "document"
-        raise BadInput(f"{source}: {key}: {first['msg'].lower()}") from None
+        unknown = first["type"] == "unexpected_keyword_argument"
+        raise BadInput(f"{source}: {key}: {first['msg'].lower()}", _suggest_key(kind, key) if unknown else "") from None
 
 
 def dump(value: Any) -> Any:
     """Convert a dataclass to plain data that JSON and TOML can hold: the inverse of `parse`."""
     return TypeAdapter(type(value)).dump_python(value, mode="json", by_alias=True)
+
+
+def _suggest_key(kind: Any, key: str) -> str:
+    """Advice for an unknown key: the keys that end alike, as optim.lr for lr, else the one that is like it."""
+    known = list(_list_keys(kind))
+    alike = [each for each in known if each.rpartition(".")[2] == key.rpartition(".")[2]]
+    return f"did you mean {' or '.join(alike[:MOST_SUGGESTED])}?" if alike else did_you_mean(key, known)
+
+
+def _list_keys(kind: Any, prefix: str = "") -> Iterator[str]:
+    """Yield the dotted keys of a dataclass and of those inside it."""
+    table = kind.__pydantic_fields__ if is_pydantic_dataclass(kind) else {}
+    for name, field in table.items():
+        key = f"{prefix}{field.alias or name}"
+        yield key
+        for inner in (field.annotation, *get_args(field.annotation)):
+            yield from _list_keys(inner, f"{key}.")

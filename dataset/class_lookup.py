@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from tencrop.common.did_you_mean import did_you_mean
 from tencrop.dataset.class_names import are_numbers
 from tencrop.model.contract import Label
 
@@ -15,6 +16,10 @@ class ClassLookup:
         names = Counter(label.name for label in labels)
         self._indices = {label.name: index for index, label in enumerate(labels) if names[label.name] == 1}
         self._indices |= {label.id: index for index, label in enumerate(labels)}
+
+    def advise(self, value: object, otherwise: str) -> str:
+        """Advice for a text that names no class: the id or name that is like it, before the advice for any other."""
+        return did_you_mean(str(value), self._indices, otherwise)
 
     def find(self, value: int | str) -> int | None:
         """Find the number of a class. A text is an id or a name; a number in a text counts where no class has it."""

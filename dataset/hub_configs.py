@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
+from tencrop.common.did_you_mean import did_you_mean
 from tencrop.common.errors import BadInput, one_line
 from tencrop.dataset.account import Inventory
 from tencrop.dataset.split_from_path import Split, find_word, infer_splits
@@ -40,7 +41,8 @@ def choose_files(root: Path, found: Sequence[str], config: str | None, inventory
         )
     wanted = [name for name in configs if config is None or name == config or name.startswith(f"{config}/")]
     if not wanted:
-        raise BadInput(f"{root}: holds no configuration {config!r}", f"--config takes one of {names}")
+        advice = did_you_mean(str(config), configs, f"--config takes one of {names}")
+        raise BadInput(f"{root}: holds no configuration {config!r}", advice)
     files = {path: split for name in wanted for path, split in configs[name].items()}
     for path in found:
         if path not in files:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 import pyarrow as pa
 from pyarrow import types
 
+from tencrop.common.did_you_mean import did_you_mean
 from tencrop.common.errors import BadInput, one_line
 from tencrop.dataset.hub_columns import Columns, ImageColumn
 from tencrop.dataset.source_options import SourceOptions
@@ -67,7 +68,8 @@ def _pick(file: Path, schema: pa.Schema, kind: _Kind, found: Mapping[str, T], wa
     if not names or names[0] not in found:
         where = "no column" if wanted is None else f"no column {wanted!r}"
         described = one_line(", ".join(f"{field.name} ({str(field.type)[:MAX_TYPE]})" for field in schema))
-        raise BadInput(f"{file}: {where} of {kind.what} among {described or 'no columns'}", kind.expected)
+        advice = did_you_mean(wanted or "", {*schema.names} - {wanted}, kind.expected)
+        raise BadInput(f"{file}: {where} of {kind.what} among {described or 'no columns'}", advice)
     return found[names[0]]
 
 

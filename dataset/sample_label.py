@@ -36,7 +36,7 @@ def read_label(
         return label
     raise BadInput(
         f"{file}: {member.name} holds {one_line(repr(value))}, which is none of the {classes.count} named classes",
-        f"expected a class's id or name, or a number from 0 to {classes.count - 1}",
+        classes.advise(value, f"expected a class's id or name, or a number from 0 to {classes.count - 1}"),
     )
 
 

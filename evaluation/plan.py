@@ -1,10 +1,11 @@
 """Plan: the images of a data set that are evaluated, each with the index of its true class in the model's labels."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from tencrop.common.did_you_mean import did_you_mean
 from tencrop.common.errors import BadInput
 from tencrop.dataset.holdout import choose_holdout
 from tencrop.dataset.names_file import WNID
@@ -69,18 +70,19 @@ def _match_classes(data: Source, model: Predictor) -> list[int]:
         matched = f"{len(data.labels) - len(unknown)} of {len(data.labels)} classes match"
         raise BadInput(
             f"{data.root}: class {first!r} is none of the model's ({matched}; the model's ids are like {own!r})",
-            _advise_on_ids(first, own),
+            _advise_on_ids(first, own, index),
         )
     return [index[label.id] for label in data.labels]
 
 
-def _advise_on_ids(data: str, model: str) -> str:
-    """The advice where classes of a data set and of a model differ, given an id of each."""
+def _advise_on_ids(data: str, model: str, ids: Iterable[str]) -> str:
+    """The advice where classes of a data set and of a model differ, given an id of each, and all of the model's."""
     if WNID.fullmatch(model) and not WNID.fullmatch(data):
         return f'--labels FILE with lines "{model} name" gives the data set\'s classes their wnids'
     if model.isdecimal() or (WNID.fullmatch(data) and not WNID.fullmatch(model)):
         return f"import the model with a --labels FILE that has ids like {data!r}, in the order of its outputs"
-    return "rename or remove such classes, or give their ids in a --labels FILE"
+    otherwise = "rename or remove such classes, or give their ids in a --labels FILE"
+    return otherwise if WNID.fullmatch(data) else did_you_mean(data, ids, otherwise)
 
 
 def _subset(data: Source, holdout: float) -> Subset:

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 
 from tencrop.common.atomic import atomic_folder
+from tencrop.common.did_you_mean import did_you_mean
 from tencrop.common.errors import BadInput
 from tencrop.export.compress import cast_to_fp16, cast_to_fp32, factorise_fc
 from tencrop.export.hub_folder import write_hub_folder
@@ -94,7 +95,8 @@ def _check_options(source: Path, out: Path, weights: str) -> None:
     if out.exists() and not out.is_dir():
         raise BadInput(f"{out}: is a file", "name a folder for the export")
     if weights not in WEIGHT_FORMATS:
-        raise BadInput(f"--weights {weights}: expected {', '.join(WEIGHT_FORMATS)}")
+        advice = did_you_mean(weights, WEIGHT_FORMATS)
+        raise BadInput(f"--weights {weights}: expected {', '.join(WEIGHT_FORMATS)}", advice)
     if (out / "checkpoint").resolve() == source.resolve():
         raise BadInput(
             f"{out}: an export into this folder would replace the checkpoint that it is made from",

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import NamedTuple
 
+from tencrop.common.did_you_mean import did_you_mean
 from tencrop.common.errors import BadInput
 
 ENGINES = ("auto", "onnxruntime", "tensorrt", "openvino")
@@ -65,10 +66,11 @@ def engine_choices(options: EngineOptions) -> list[EngineChoice]:
 
 def _check_known(options: EngineOptions) -> None:
     if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", options.device):
-        raise BadInput(f"device {options.device}: expected auto, cpu, cuda or cuda:N")
+        advice = did_you_mean(options.device, ("auto", "cpu", "cuda"))
+        raise BadInput(f"device {options.device}: expected auto, cpu, cuda or cuda:N", advice)
     for option, value, known in (("engine", options.engine, ENGINES), ("precision", options.precision, PRECISIONS)):
         if value not in known:
-            raise BadInput(f"{option} {value}: expected {', '.join(known)}")
+            raise BadInput(f"{option} {value}: expected {', '.join(known)}", did_you_mean(value, known))
 
 
 def _all_choices(device: str) -> list[EngineChoice]:

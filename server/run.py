@@ -12,6 +12,7 @@ from types import FrameType
 
 import uvicorn
 
+from tencrop.common.did_you_mean import did_you_mean
 from tencrop.common.errors import BadInput, WorkFailed
 from tencrop.images.pillow_warnings import silence_libtiff
 from tencrop.model.embedded import EMBEDDED
@@ -113,7 +114,7 @@ def _open_models(paths: Sequence[Path], ensembles: Sequence[str], options: Engin
         unknown = [member for member in wanted if member not in by_name]
         if not name or unknown:
             what = f"--ensemble {text}: expected NAME=A,B with served models"
-            raise BadInput(what, f"served are {', '.join(by_name)}")
+            raise BadInput(what, did_you_mean("".join(unknown[:1]), by_name, f"served are {', '.join(by_name)}"))
         models.append(Ensemble(name, tuple(open_classifier(by_name[member], options) for member in wanted)))
     names = [model.name for model in models]
     if len(set(names)) < len(names):

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from tencrop.common.did_you_mean import did_you_mean
 from tencrop.common.errors import BadInput
 from tencrop.images.limits import MAX_BYTES
 from tencrop.runtime.engine import batch_size
@@ -111,7 +112,8 @@ def read_settings(**flags: str | int | Sequence[str] | None) -> Settings:
     known = {(PREFIX + name).upper() for name in Settings.model_fields}
     unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
     if unknown:
-        raise BadInput(f"{unknown[0]}: no such setting", f"known are {', '.join(sorted(known))}")
+        advice = did_you_mean(unknown[0], known, f"known are {', '.join(sorted(known))}")
+        raise BadInput(f"{unknown[0]}: no such setting", advice)
     given: dict[str, Any] = {key: value for key, value in flags.items() if value is not None}
     try:
         return Settings(**given)

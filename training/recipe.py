@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic.dataclasses import dataclass
 
+from tencrop.common.did_you_mean import did_you_mean
 from tencrop.common.errors import BadInput
 from tencrop.common.strict_config import STRICT, Count, Natural, NotNegative, Positive, dump, parse
 from tencrop.model.layer_table import parameter_shapes
@@ -147,7 +148,9 @@ def _read_table(name: str, above: tuple[str, ...] = ()) -> Table:
     named = RECIPES / f"{name}.toml"
     file = named if named.is_file() else Path(name)
     if not file.is_file():
-        raise BadInput(f"{name}: no such recipe", f"known are {', '.join(recipe_names())}, or name a TOML file")
+        known = recipe_names()
+        advice = did_you_mean(name, known, f"known are {', '.join(known)}, or name a TOML file")
+        raise BadInput(f"{name}: no such recipe", advice)
     try:
         table = tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

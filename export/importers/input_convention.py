@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tencrop.common.did_you_mean import did_you_mean
 from tencrop.common.errors import BadInput
 from tencrop.export.importers.caffe_file import read_mean_image
 
@@ -48,8 +49,8 @@ class InputConvention:
     def check(self) -> None:
         """Check the values. Raises BadInput for a word that is unknown or a number that is out of range."""
         for flag, known in (("channels", CHANNELS), ("layout", LAYOUTS), ("output", OUTPUTS)):
-            if getattr(self, flag) not in (None, *known):
-                raise BadInput(f"--{flag} {getattr(self, flag)}: expected {' or '.join(known)}")
+            if (value := getattr(self, flag)) not in (None, *known):
+                raise BadInput(f"--{flag} {value}: expected {' or '.join(known)}", did_you_mean(value, known))
         for flag in ("crop", "resize"):
             if getattr(self, flag) is not None and getattr(self, flag) not in SIDES:
                 raise BadInput(f"--{flag} {getattr(self, flag)}: expected {SIDES[0]} to {SIDES[-1]} pixels")
