@@ -93,12 +93,18 @@ class TenCropFile:
         try:
             graph = path.read_bytes()
         except OSError as error:
-            raise BadInput(f"{path}: cannot be read ({error.strerror})") from None
+            raise BadInput(f"{path}: cannot be read ({error.strerror})", _advise_on_missing(path.parent)) from None
         model = parse_onnx(graph, str(path))
         metadata = Metadata.from_props({p.key: p.value for p in model.metadata_props}, str(path))
         _check_interface(model, metadata, str(path))
         name = path.stem if path.stem != "tencrop" else path.resolve().parent.name
         return cls(name, path.parent, hashlib.sha256(graph).hexdigest(), graph, metadata)
+
+
+def _advise_on_missing(folder: Path) -> str:
+    """What to do where the folder is a training's: a checkpoint, or a run with some."""
+    is_training = (folder / "checkpoint.json").is_file() or any(folder.glob("checkpoint-*/checkpoint.json"))
+    return f"export it first: tencrop export {folder} OUT" if is_training else ""
 
 
 def _check_interface(model: onnx.ModelProto, metadata: Metadata, source: str) -> None:

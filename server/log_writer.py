@@ -89,7 +89,8 @@ def write_logs_in_background() -> None:
     handler = LogWriter(sys.stderr.fileno(), "stderr")
     handler.setFormatter(StderrFormatter("%(levelprefix)s %(message)s", use_colors=sys.stderr.isatty()))
     logging.getLogger().addHandler(handler)
-    logging.getLogger("uvicorn").setLevel(logging.INFO)
+    log_of_server = logging.getLogger("uvicorn")
+    log_of_server.setLevel(log_of_server.level or logging.INFO)  # --quiet has set another
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of forms that are answered with 400
     logging.captureWarnings(True)
 

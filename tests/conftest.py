@@ -38,7 +38,8 @@ def pytest_xdist_auto_num_workers() -> int:
 def _log_left_alone() -> Iterator[None]:
     """Take back what a command of the test set: how much is logged."""
     yield
-    logging.getLogger("tencrop").setLevel(logging.NOTSET)
+    for name in ("tencrop", "uvicorn"):
+        logging.getLogger(name).setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")

@@ -62,8 +62,8 @@ def test_without_a_total_nothing_is_left(lines: Callable[..., list[str]]) -> Non
 
 
 def test_a_note_stands_in_the_place_of_the_speed(lines: Callable[..., list[str]]) -> None:
-    steps = (10, 1.0, "loss 2.320"), (20, 2.0, "loss 2.310")
-    assert lines(90, *steps) == ["evaluating: 2 of 90 images, loss 2.310, 0:29:20 left"]
+    steps = (10, 0.5, "loss 2.320"), (20, 1.5, "loss 2.310")  # one and a half are not two
+    assert lines(90, *steps) == ["evaluating: 1 of 90 images, loss 2.310, 0:29:30 left"]
 
 
 def test_quiet_shows_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

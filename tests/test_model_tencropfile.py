@@ -36,6 +36,15 @@ def test_file_that_is_not_onnx_is_refused(content: bytes, tmp_path: Path) -> Non
         TenCropFile.read(tmp_path / "no.onnx")
 
 
+@pytest.mark.parametrize("place", ["checkpoint.json", "checkpoint-0003/checkpoint.json"])
+def test_a_training_is_told_to_be_exported_first(place: str, tmp_path: Path) -> None:
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    (tmp_path / place).write_text("{}")
+    with pytest.raises(BadInput) as refused:
+        TenCropFile.read(tmp_path)
+    assert refused.value.advice == f"export it first: tencrop export {tmp_path} OUT"
+
+
 def test_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="cannot be read"):
         TenCropFile.read(tmp_path / "none.onnx")

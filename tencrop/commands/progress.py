@@ -60,7 +60,7 @@ class ProgressLines:
         self.last = now
         started, before = self.start
         speed = (done - before) / (now - started) if now > started else 0.0
-        parts = [f"{done:.0f}" + (f" of {self.total}" if self.total else "") + f" {self.unit}"]
+        parts = [f"{int(done)}" + (f" of {self.total}" if self.total else "") + f" {self.unit}"]
         if note or speed:
             parts.append(note or f"{speed:.0f} {self.unit}/s")
         if speed and self.total:

@@ -1,7 +1,7 @@
 """--quiet and --verbose: how much a command says on stderr beside its results and errors.
 
 Rooms say it by logging below `tencrop`: progress and closing words are INFO, details are DEBUG. --quiet leaves
-warnings. A log of the server's goes its own way (server/log_writer.py).
+warnings. The server logs below `uvicorn`, as its library does; its access log is a result.
 """
 
 import inspect
@@ -47,5 +47,6 @@ def set_verbosity(quiet: bool = False, verbose: bool = False) -> None:
         raise BadInput("--quiet and --verbose: give one of them")
     level = {(True, False): logging.WARNING, (False, True): logging.DEBUG}.get((quiet, verbose), logging.INFO)
     log.setLevel(level)
+    logging.getLogger("uvicorn").setLevel(max(level, logging.INFO))  # the server's; its details are uvicorn's own
     if logging.lastResort:  # writes what no other handler takes
         logging.lastResort.setLevel(level)
