@@ -102,7 +102,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 def train_on(command: Command, tiny_prepared: PreparedStore) -> Command:
     """Run `tencrop train` with the settings of the run, in the folder that is named first."""
     sets = [part for override in SETTINGS for part in ("--set", override)]
-    arguments = ("train", "caltech101", "--data", tiny_prepared.root, "--workers", 0, *sets, "--out")
+    arguments = ("train", "caltech101", "--quiet", "--data", tiny_prepared.root, "--workers", 0, *sets, "--out")
     return partial(command, *arguments)
 
 
