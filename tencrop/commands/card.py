@@ -11,7 +11,7 @@ from tencrop.model.embedded import EMBEDDED
 def card(
     model: Annotated[
         Path | None,
-        typer.Argument(metavar="[MODEL]", help="a tencrop.onnx, or its folder; default: the embedded model"),
+        typer.Argument(metavar="MODEL", help="a tencrop.onnx, or its folder; default: the embedded model"),
     ] = None,
     summary: Annotated[
         Path | None, typer.Option(metavar="FILE", help="summary.json of its validation; by default the one beside it")

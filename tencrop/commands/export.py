@@ -15,11 +15,11 @@ def export(
     checkpoint: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[CHECKPOINT]",
+            metavar="CHECKPOINT",
             help="a checkpoint folder, or a run folder for its newest; default: the embedded net's",
         ),
     ] = None,
-    out: Annotated[Path, typer.Argument(metavar="[OUT]", help="folder for the files")] = Path("out"),
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="folder for the files")] = Path("out"),
     weights: Annotated[str, typer.Option(metavar="NAME", help="fp32 (as they are), fp16 or int8")] = "fp32",
     fc_rank: Annotated[
         int, typer.Option(metavar="N", min=0, help="factorise fc6 and fc7 to this rank; 0 leaves them")

@@ -13,7 +13,7 @@ def info(
     file: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[FILE]",
+            metavar="FILE",
             help="an ONNX file, the folder of a tencrop.onnx, a checkpoint or a run; default: the embedded model",
         ),
     ] = None,

@@ -11,7 +11,7 @@ from tencrop.commands.options import EngineChoice, PrecisionChoice, engine_optio
 def serve(
     models: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[MODEL]...", help="tencrop.onnx files or their folders; by default the embedded model"),
+        typer.Argument(metavar="MODEL", help="tencrop.onnx files or their folders; by default the embedded model"),
     ] = None,
     host: Annotated[str | None, typer.Option(metavar="HOST", help="address to listen on; default: 127.0.0.1")] = None,
     port: Annotated[int | None, typer.Option(metavar="N", min=0, max=65535, help="default: 8000")] = None,
