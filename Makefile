@@ -10,7 +10,7 @@ RECIPE ?= caltech101
 ARGS ?=
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
-.PHONY: serve test test-all export train evaluate embedded check lock floors docker
+.PHONY: serve test test-all export train evaluate embedded check docs lock floors docker
 
 serve: $(VENV)/.base
 	exec $(BIN)/tencrop serve $(ARGS)
@@ -44,6 +44,9 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports
 	$(BIN)/python docs/links.py
 
+docs: $(VENV)/.docs
+	$(BIN)/python docs/build_site.py
+
 docker:
 	docker build -t tencrop $(ARGS) .
 
@@ -59,6 +62,10 @@ floors:
 $(VENV)/.base: pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tencrop needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
 	@$(INSTALL) $(ENGINE)
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.base
+	@$(INSTALL) $(ENGINE),docs
 	@touch $@
 
 $(VENV)/.evaluate: $(VENV)/.base

@@ -1,13 +1,12 @@
 """docs/links.py: finds every link of a page but those of code, and says which lead nowhere."""
 
-import runpy
 from pathlib import Path
-from typing import Any
 
 import pytest
+from support.scripts import load_script
 
 ROOT = Path(__file__).parents[1]
-CHECK: dict[str, Any] = runpy.run_path(str(ROOT / "docs" / "links.py"))
+links = load_script("docs/links.py")
 
 PAGE = """# A page
 
@@ -45,7 +44,7 @@ def write(folder: Path, **pages: str) -> Path:
 
 
 def test_every_link_is_found_with_its_line_and_none_in_code(tmp_path: Path) -> None:
-    found = sorted(CHECK["find_links"](write(tmp_path, page=PAGE)))
+    found = sorted(links.find_links(write(tmp_path, page=PAGE)))
     lines = {"a.md": 3, "b%20c.md#part": 3, "d.png": 3, "e.md": 5, "f.md": 7, "#a-page": 21, "g.png": 23, "h.md#i": 23}
     assert {target: line for line, target in found} == lines | {"k.md": 25}
     assert len(found) == len(lines) + 1
@@ -74,7 +73,7 @@ def test_a_link_leads_to_a_file_and_a_heading(tmp_path: Path, target: str, fault
     (tmp_path / "root" / "folder" / "with space.txt").touch()
     (tmp_path / "page.md").touch()
     page = write(tmp_path / "root", page="# Top\n", other="# Top\n\n## A part\n")
-    assert CHECK["find_fault"](page, target, page.parent) == fault
+    assert links.find_fault(page, target, page.parent) == fault
 
 
 @pytest.mark.parametrize(
@@ -94,24 +93,24 @@ def test_a_link_leads_to_a_file_and_a_heading(tmp_path: Path, target: str, fault
     ids=str,
 )
 def test_anchors_are_those_of_github(heading: str, anchor: str) -> None:
-    assert CHECK["find_anchors"](f"{heading}\n\ntext\n") == {anchor}
+    assert links.find_anchors(f"{heading}\n\ntext\n") == {anchor}
 
 
 def test_equal_headings_are_counted_and_code_has_none() -> None:
     text = "# A\n\n## A\n\n```sh\n# no heading\n```\n\n## A-1\n\n## A\n\n#no heading\n\n<a id='own'></a>\n"
-    assert CHECK["find_anchors"](text) == {"a", "a-1", "a-1-1", "a-2", "own"}
+    assert links.find_anchors(text) == {"a", "a-1", "a-1-1", "a-2", "own"}
 
 
 def test_the_pages_are_those_of_the_root_docs_deploy_and_the_records() -> None:
-    pages = {str(page.relative_to(ROOT)) for page in CHECK["find_pages"]()}
+    pages = {str(page.relative_to(ROOT)) for page in links.find_pages()}
     assert {"README.md", "CHANGELOG.md", "docs/paper.md", "training/records/README.md"} <= pages
     assert "training/records/2026-11-24-figure1/README.md" in pages
 
 
 def test_a_fault_is_one_line_and_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(tmp_path, README="# A\n\n[good](#a)\n[bad](b.md)\n")
-    assert CHECK["main"](tmp_path) == 1
+    assert links.main(tmp_path) == 1
     assert capsys.readouterr().err == "README.md:4: b.md: there is no such file\n"
     write(tmp_path, b="")
-    assert CHECK["main"](tmp_path) == 0
+    assert links.main(tmp_path) == 0
     assert capsys.readouterr().err == ""

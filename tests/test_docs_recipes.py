@@ -2,15 +2,16 @@
 
 import os
 import pty
-import runpy
 import subprocess
 import sys
 from pathlib import Path
 
+from support.scripts import load_script
+
 from tencrop.training.recipe import load, recipe_names
 from tencrop.training.recipe_fields import describe_fields
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
 WITHOUT_TORCH = "import sys; sys.modules['torch'] = None; from tencrop.cli import main; main()"
 
 
@@ -56,5 +57,5 @@ def read(terminal: int) -> bytes:
 
 
 def test_the_page_is_what_the_code_writes() -> None:
-    write_page = runpy.run_path(str(DOCS / "recipes.py"))["write_page"]
-    assert (DOCS / "recipes.md").read_text(encoding="utf-8") == write_page(), "run: python docs/recipes.py"
+    written = load_script("docs/recipes.py").write_page()
+    assert (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8") == written, "run: python docs/recipes.py"
