@@ -43,6 +43,7 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python docs/links.py
+	$(BIN)/python docs/sentences.py
 
 docs: $(VENV)/.docs
 	$(BIN)/python docs/build_site.py

@@ -3,6 +3,7 @@
 A page has the same place in the site as in the repository, so that every link leads there as it leads on a forge.
 """
 
+import logging
 import sys
 import tempfile
 from pathlib import Path
@@ -31,4 +32,5 @@ def main(out: Path = ROOT / "site") -> None:
 
 
 if __name__ == "__main__":
+    logging.basicConfig(format="%(message)s")  # each warning of mkdocs is a fault
     main(*map(Path, sys.argv[1:]))
