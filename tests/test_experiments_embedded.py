@@ -14,7 +14,7 @@ from PIL import Image
 from experiments import embedded as command
 from experiments.embedded import MODEL, PICTURE, ROOT, describe_form, embed, replace_row
 from tencrop.common.errors import BadInput
-from tencrop.evaluation.summary import EvaluatedModel, Summary
+from tencrop.evaluation.summary import EvaluatedModel, Summary, read_summary
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.filter_picture import draw_filters
 from tencrop.model.measured_errors import ErrorRates, ErrorsByViews
@@ -113,6 +113,11 @@ def test_each_precision_has_a_row_in_the_readme(embedded: Checkpoint) -> None:
     assert old.split("|")[1] == new.split("|")[1] and new.endswith(ERRORS)
     with pytest.raises(ValueError, match="0 rows"):
         replace_row(changed.replace("bf16", ""), "bf16", embedded, 0, summarize("bf16"))
+
+
+def test_the_readme_has_the_errors_of_the_summary_beside_the_model(embedded: Checkpoint) -> None:
+    size = sum(len(content) for content in list_files(ROOT / MODEL).values())
+    assert replace_row(README, "fp32", embedded, size, read_summary(ROOT / MODEL / "summary.json")) == README
 
 
 def test_form_is_named_as_in_the_readme(embedded: Checkpoint, source145: Checkpoint) -> None:
