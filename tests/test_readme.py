@@ -17,10 +17,8 @@ from tencrop.runtime.classifier import Classifier, open_classifier
 from tencrop.runtime.engine_choice import EngineOptions
 from tencrop.server.app import create_app
 from tencrop.server.settings import Settings
-from tencrop.training.recipe import load
 
 ROOT = Path(__file__).parents[1]
-TRAINING = ["README.md", "docs/train.md", "docs/fine-tune.md"]  # with commands that train, then export
 WORDS, LINES = 900, 150  # at most, in the README
 WITHOUT_OURS = "import sys; assert not {'torch', 'tencrop'} & set(sys.modules)"
 
@@ -88,12 +86,3 @@ def test_the_client_examples_get_answers(photographs: dict[str, Path], tmp_path:
     assert done.returncode == 0, done.stderr
     hub, triton = done.stdout.splitlines()
     assert hub.count("ImageClassificationOutputElement") == 3 and triton == "(1, 101)"
-
-
-@pytest.mark.parametrize("name", TRAINING)
-def test_the_exported_checkpoint_is_the_last_one_of_the_trained_recipe(name: str) -> None:
-    text = (ROOT / name).read_text(encoding="utf-8")
-    trained = re.findall(r"tencrop train (\w+) --data prepared --out (\S+)(?:.*? epochs=(\d+))?", text)
-    exported = re.findall(r"tencrop export (\S+)/checkpoint-(\d+) ", text)
-    last = {(run, int(epochs) if epochs else load(recipe).epochs) for recipe, run, epochs in trained}
-    assert {(run, int(number)) for run, number in exported} <= last and exported
