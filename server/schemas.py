@@ -5,7 +5,6 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tencrop.model.measured_errors import MeasuredErrors
 from tencrop.runtime.prediction import Guess
 
 MAX_TOP = 1000  # labels in an answer
@@ -126,60 +125,6 @@ class ModelStatus(BaseModel):
     engine: str
     device: str
     precision: str
-
-
-class ServedLabel(BaseModel):
-    """One class: its index among the probabilities, its id and words."""
-
-    index: int
-    id: str
-    label: str
-
-
-class Preprocessing(BaseModel):
-    """The contract without its labels: how an image becomes ten views. `sha256` is the hash that reports quote."""
-
-    resize: int
-    crop: int
-    filter: str
-    channels: str
-    sha256: str
-
-
-class ModelEntry(ModelStatus):
-    """A served model in a list, with its number of classes. `sha256` is the hash of its file.
-
-    Of an ensemble it is the hash of its members' hashes.
-    """
-
-    classes: int
-    sha256: str
-
-
-class ModelList(BaseModel):
-    """The answer of GET /v1/models. The labels of each model are at /v1/models/NAME."""
-
-    models: list[ModelEntry]
-
-
-class ModelMember(BaseModel):
-    """One net of an ensemble."""
-
-    name: str
-    sha256: str
-
-
-class ModelDescription(ModelEntry):
-    """The answer of GET /v1/models/NAME.
-
-    `members` are the nets of an ensemble, empty for one net. `errors` are those of the summary.json beside the model's
-    file, null where there is none of this model.
-    """
-
-    contract: Preprocessing
-    members: list[ModelMember]
-    errors: MeasuredErrors | None
-    labels: list[ServedLabel]
 
 
 class Readiness(BaseModel):

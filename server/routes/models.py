@@ -11,8 +11,15 @@ from tencrop.runtime.classifier import Classifier
 from tencrop.server.errors import ApiError
 from tencrop.server.failures import Responses, describe_failures
 from tencrop.server.known_parameters import KnownParametersRoute
+from tencrop.server.model_description import (
+    ModelDescription,
+    ModelEntry,
+    ModelList,
+    ModelMember,
+    Preprocessing,
+    ServedLabel,
+)
 from tencrop.server.pipeline import Pipeline
-from tencrop.server.schemas import ModelDescription, ModelEntry, ModelList, ModelMember, Preprocessing, ServedLabel
 from tencrop.server.state import State
 
 Name = Annotated[str, Path(description="a served model")]
