@@ -23,7 +23,7 @@ from tencrop.server.oip import routes as oip_routes
 from tencrop.server.openapi import TAGS, complete_openapi
 from tencrop.server.paths import RootPath, accept_final_slashes
 from tencrop.server.request_log import RequestLog
-from tencrop.server.routes import docs, health, hub, page, predict, validations
+from tencrop.server.routes import docs, folders, health, hub, page, predict, validations
 from tencrop.server.routes import models as model_routes
 from tencrop.server.settings import Settings
 from tencrop.server.state import ServerState
@@ -71,7 +71,7 @@ def create_app(models: Sequence[Predictor], settings: Settings, is_local: bool =
     )
     _add_middleware(app, settings, keys, is_local)
     add_error_handlers(app)
-    for routes in (predict, hub, model_routes, oip_routes, validations, health, docs, page):
+    for routes in (predict, hub, model_routes, oip_routes, validations, folders, health, docs, page):
         app.include_router(routes.router)
     complete_openapi(app, keys is not None)
     accept_final_slashes(app)

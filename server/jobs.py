@@ -16,6 +16,7 @@ from tencrop.common.errors import BadInput, Stopped, TencropError
 from tencrop.evaluation.run_timing import TIMING_FILE, read_timing
 from tencrop.evaluation.summary import Summary
 from tencrop.server.batcher import Batcher
+from tencrop.server.data_root import DataRoot
 from tencrop.server.errors import ApiError, internal_error
 from tencrop.server.job_evaluation import evaluate_job
 from tencrop.server.job_message import public_message
@@ -38,6 +39,7 @@ class Jobs:
         self, store: JobStore, batchers: Mapping[str, Batcher], stopping: Callable[[], bool], keep: int
     ) -> None:
         self._store, self._batchers, self._stopping, self._keep = store, batchers, stopping, keep
+        self._data_root = DataRoot(store.data_root, store.folder)
         self._jobs = store.read()  # oldest first
         self._running: str | None = None  # the job that the thread works on, even if it was cancelled meanwhile
         self._wake = threading.Condition()
@@ -53,7 +55,7 @@ class Jobs:
 
     def create(self, asked: NewValidation, model: str) -> Validation:
         """Queue a job for the served model `model`. Raises ApiError 422, 429, 507."""
-        self._find_folder(asked.dataset)
+        self._data_root.find(asked.dataset)
         with self._wake:
             if len(self._unfinished()) >= MAX_UNFINISHED:
                 raise ApiError(
@@ -71,6 +73,10 @@ class Jobs:
             self._jobs[job.id] = job
             self._wake.notify()
         return job
+
+    def list_folders(self, below: str) -> list[str]:
+        """The names of the folders in a folder of the data root. Raises ApiError 422."""
+        return self._data_root.list_folders(below)
 
     def list_newest(self, limit: int, before: str | None = None) -> list[Validation]:
         """At most `limit` jobs, the newest first; `before` is the id of a job, which may be gone, to continue after."""
@@ -138,24 +144,6 @@ class Jobs:
     def _unfinished(self) -> list[str]:
         return [job_id for job_id, job in self._jobs.items() if job.status not in FINISHED]
 
-    def _find_folder(self, dataset: str) -> Path:
-        """A data set's folder, links resolved.
-
-        Raises ApiError 422 where it is missing, not below the data root, or holds the jobs.
-        """
-        root, why = self._store.data_root, "no such folder in the data root"
-        with suppress(
-            OSError, RuntimeError, ValueError
-        ):  # the path is too long, a circle of links, or holds a zero byte
-            folder = (root / dataset).resolve()
-            if not folder.is_relative_to(root) or Path(dataset).is_absolute() or ".." in Path(dataset).parts:
-                why = "not in the data root; give a path below it"
-            elif self._store.folder.is_relative_to(folder):
-                why = "holds the state directory of the server; give a folder beside it"
-            elif folder.is_dir():
-                return folder
-        raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_dataset", f"dataset: {why}")
-
     def _change(self, job_id: str, keep: bool = True, **changes: Any) -> None:
         """Change fields of a job, on disk too if `keep`. A cancelled job stays as it is."""
         with self._wake:
@@ -213,5 +201,9 @@ class Jobs:
         def is_stopped() -> bool:
             return self._stopping() or self._jobs[job_id].status == "cancelled"
 
-        folder, out, batcher = self._find_folder(job.dataset), self._store.run_folder(job_id), self._batchers[job.model]
+        folder, out, batcher = (
+            self._data_root.find(job.dataset),
+            self._store.run_folder(job_id),
+            self._batchers[job.model],
+        )
         return evaluate_job(job, folder, out, batcher, is_stopped, partial(self._change, job_id))

@@ -150,6 +150,12 @@ class NewValidation(BaseModel):
     holdout: float = Field(default=1, ge=0, le=1, strict=True)
 
 
+class Folders(BaseModel):
+    """The answer of GET /v1/folders."""
+
+    folders: list[str]
+
+
 class Validation(BaseModel):
     """A job: the answer of GET /v1/validations/ID, and the content of job.json.
 

@@ -9,11 +9,8 @@ import shutil
 import subprocess
 import sys
 import urllib.request
-from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +18,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, Route, expect, sync_playwright
 from serving import read_address, run_server
 from support.crops import write_crops
+from support.page import ask, assert_shows, give, open_page
 from test_evaluation_report_browser import contrast
 
 from tencrop.images.decode import decode
@@ -34,7 +32,6 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's Chromiu
 IMAGES = 24  # of the data set, in chunks of 4
 MAX_BODY = 2_000_000  # bytes
 KEY = "a-key"
-NOISE = "Failed to load resource"  # Chromium logs it for every error reply
 
 # `tencrop ARGUMENTS` with small chunks; while the file HOLD is there, the third one of a job waits.
 CHILD = """
@@ -107,77 +104,6 @@ def china(photographs: dict[str, Path]) -> Path:
     return photographs["china"]
 
 
-@contextmanager
-def open_page(browser: Browser, url: str, *refused: str, path: str = "", **options: Any) -> Iterator[Page]:
-    """Open the page, and close it at the end.
-
-    The page must have asked no other server, and have logged no errors but those of replies with these statuses.
-    """
-    elsewhere, heard = list[str](), list[str]()
-
-    def guard(route: Route) -> None:
-        if route.request.url.startswith((f"{url}/", "blob:")):
-            route.fallback()
-        else:
-            elsewhere.append(route.request.url)
-            route.abort()
-
-    context = browser.new_context(**{"viewport": {"width": 1200, "height": 900}, **options})
-    context.route("**/*", guard)
-    page = context.new_page()
-    page.on("console", lambda message: heard.append(message.text))
-    page.on("pageerror", lambda error: heard.append(str(error)))
-    reply = page.goto(url + path)
-    assert reply and "default-src 'self'" in reply.headers["content-security-policy"]
-    expect(page.locator("#engine")).to_have_text("run by openvino on cpu in fp32")
-    yield page
-    context.close()
-    assert elsewhere == []
-    assert [text for text in heard if not (NOISE in text and any(status in text for status in refused))] == []
-
-
-def ask(url: str, image: bytes) -> dict[str, Any]:
-    """The answer of the API."""
-    with urllib.request.urlopen(
-        urllib.request.Request(f"{url}/v1/predict?views=true", image, {"Content-Type": "image/any"})
-    ) as reply:
-        return dict(json.load(reply))
-
-
-def percent(probability: float) -> str:
-    return f"{100 * probability:.1f}%"
-
-
-def assert_shows(page: Page, answer: dict[str, Any]) -> None:
-    """The page shows five labels, ten views, and how many of the views agree with the mean."""
-    mean, views = answer["top"][0], answer["views"]
-    expect(page.locator("#labels li")).to_have_text(
-        [f"{guess['label']} {percent(guess['probability'])}" for guess in answer["top"]]
-    )
-    agree = sum(view["index"] == mean["index"] for view in views)
-    shown = [
-        (view["label"], percent(view["probability"]) + (" ✓" if view["index"] == mean["index"] else ""))
-        for view in views
-    ]
-    tiles = page.locator("#views button")
-    expect(tiles.locator("b")).to_have_text([label for label, _ in shown])
-    expect(tiles.locator(".share")).to_have_text([share for _, share in shown])
-    assert 1 < agree < len(views)  # otherwise the page has another sentence
-    others = Counter(view["label"] for view in views if view["index"] != mean["index"])
-    expect(page.locator("#agreement")).to_contain_text(
-        f"{agree} of 10 views say {mean['label']} by themselves; the others say "
-    )
-    for label, times in others.items():
-        expect(page.locator("#agreement")).to_contain_text(f"{label} ({times})" if times > 1 else label)
-    expect(page.locator("#state")).to_contain_text(f"{mean['label']}, {percent(mean['probability'])}.")
-
-
-def give(page: Page, image: Path | tuple[str, bytes]) -> None:
-    """Pick an image in the page."""
-    file: Any = image if isinstance(image, Path) else {"name": image[0], "mimeType": "", "buffer": image[1]}
-    page.locator("#file").set_input_files(file)
-
-
 def read_pixels(canvas: Locator) -> np.ndarray:
     """The pixels of a canvas, uint8 [H,W,3]."""
     data = canvas.evaluate("(canvas) => canvas.toDataURL()").partition(",")[2]
@@ -188,11 +114,11 @@ def read_pixels(canvas: Locator) -> np.ndarray:
 def test_picked_photograph_gets_the_labels_and_views_of_the_api(browser: Browser, url: str, china: Path) -> None:
     with open_page(browser, url) as page:
         with page.expect_file_chooser() as chooser:
-            page.get_by_role("button", name="Pick an image").click()
+            page.get_by_role("button", name="Pick images").click()
         chooser.value.set_files(china)
         assert_shows(page, ask(url, china.read_bytes()))
-        expect(page.locator("#facts")).to_contain_text("JPEG, 640 \N{MULTIPLICATION SIGN} 427 pixels.")
-        expect(page.locator("#unseen")).to_be_empty()
+        expect(page.locator(".facts")).to_contain_text("JPEG, 640 \N{MULTIPLICATION SIGN} 427 pixels.")
+        expect(page.locator(".unshown")).to_be_empty()
 
 
 def test_each_tile_is_the_crop_that_the_net_sees(browser: Browser, url: str, china: Path) -> None:
@@ -204,8 +130,8 @@ def test_each_tile_is_the_crop_that_the_net_sees(browser: Browser, url: str, chi
         crops.append(crop[:, ::-1] if mirrored else crop)
     with open_page(browser, url) as page:
         give(page, china)
-        expect(page.locator("#views canvas")).to_have_count(10)
-        for i, canvas in enumerate(page.locator("#views canvas").all()):
+        expect(page.locator(".views canvas")).to_have_count(10)
+        for i, canvas in enumerate(page.locator(".views canvas").all()):
             tile = np.asarray(Image.fromarray(read_pixels(canvas)).resize((contract.crop, contract.crop)), np.float32)
             distances = [float(np.abs(tile - crop).mean()) for crop in crops]
             assert int(np.argmin(distances)) == i and distances[i] < 6
@@ -215,8 +141,8 @@ def test_box_of_a_view_is_shown_while_it_is_pointed_at_or_focused(browser: Brows
     with open_page(browser, url) as page:
         give(page, china)
         tile, picture = (
-            page.locator("#views button").nth(4),
-            page.locator("#picture"),
+            page.locator(".views button").nth(4),
+            page.locator(".picture"),
         )  # bottom right: 32 pixels are cut off
         expect(tile).to_be_visible()
         rest = read_pixels(picture)
@@ -267,17 +193,17 @@ def test_a_drop_without_a_file_is_explained(browser: Browser, url: str, china: P
         assert_shows(page, ask(url, china.read_bytes()))
         expect(page.locator("#failed")).to_be_empty()
         page.evaluate(drop)
-        expect(page.locator("#answer")).to_be_visible()
+        expect(page.locator("#answers")).to_be_visible()
 
 
 def test_a_damaged_file_is_explained_and_the_page_works_on(browser: Browser, url: str, china: Path) -> None:
     with open_page(browser, url, "400", "415") as page:
         give(page, china)
-        expect(page.locator("#answer")).to_be_visible()
+        expect(page.locator("#answers")).to_be_visible()
         give(page, ("half.jpg", china.read_bytes()[:9000]))
-        failed = page.locator("#failed")
+        failed = page.locator("article .failed")
         expect(failed).to_contain_text("Damaged image")
-        expect(page.locator("#answer")).to_be_hidden()
+        expect(page.locator(".found")).to_be_hidden()
         expect(page.get_by_role("button", name="Try again")).to_be_hidden()  # the same image would fail again
         give(page, ("notes.txt", b"no image at all"))
         expect(failed).to_contain_text("Not an image of a known format (JPEG, ")
@@ -289,7 +215,7 @@ def test_a_damaged_file_is_explained_and_the_page_works_on(browser: Browser, url
 def test_too_large_a_file_is_explained_with_its_size(browser: Browser, url: str) -> None:
     with open_page(browser, url, "413", "ERR_") as page:
         give(page, ("huge.bmp", b"BM" + bytes(MAX_BODY)))
-        expect(page.locator("#failed")).to_contain_text("huge.bmp (2.0 MB) is too large")
+        expect(page.locator("article .failed")).to_contain_text("huge.bmp (2.0 MB) is too large")
 
 
 def test_tiff_is_answered_and_the_page_says_that_it_cannot_be_shown(browser: Browser, url: str, china: Path) -> None:
@@ -298,9 +224,9 @@ def test_tiff_is_answered_and_the_page_says_that_it_cannot_be_shown(browser: Bro
         image.resize((320, 213)).save(packed, "TIFF")
     with open_page(browser, url) as page:
         give(page, ("china.tiff", packed.getvalue()))
-        expect(page.locator("#unseen")).to_have_text("This browser cannot show TIFF images; the server can read them.")
-        expect(page.locator("#labels li")).to_have_count(5)
-        expect(page.locator("#views button")).to_have_count(10)
+        expect(page.locator(".unshown")).to_have_text("This browser cannot show TIFF images; the server can read them.")
+        expect(page.locator(".labels li")).to_have_count(5)
+        expect(page.locator(".views button")).to_have_count(10)
 
 
 def test_newer_image_stops_the_older_and_progress_is_shown(
@@ -329,10 +255,10 @@ def test_busy_and_unreachable_servers_are_explained_and_the_image_is_sent_again(
             "**/v1/predict**", lambda route: route.fulfill(status=429, body=full, headers={"Retry-After": "2"}), times=1
         )
         give(page, china)
-        expect(page.locator("#failed")).to_have_text("The server is busy: 256 images wait. Try again in 2 s.")
+        expect(page.locator("article .failed")).to_have_text("The server is busy: 256 images wait. Try again in 2 s.")
         page.route(re.compile("/v1/predict|/readyz"), lambda route: route.abort(), times=2)
         page.get_by_role("button", name="Try again").click()
-        expect(page.locator("#failed")).to_have_text("The server cannot be reached.")
+        expect(page.locator("article .failed")).to_have_text("The server cannot be reached.")
         page.get_by_role("button", name="Try again").press("Enter")
         assert_shows(page, ask(url, china.read_bytes()))
 
@@ -340,32 +266,40 @@ def test_busy_and_unreachable_servers_are_explained_and_the_image_is_sent_again(
 def test_everything_can_be_reached_by_keyboard_in_order(browser: Browser, url: str, china: Path) -> None:
     with open_page(browser, url) as page:
         with page.expect_file_chooser() as chooser:
-            page.keyboard.press("Tab")
-            page.keyboard.press("Tab")
-            expect(page.locator("#pick")).to_be_focused()
+            expect(page.locator("#examples")).to_be_visible()
+            for control in ("#model", "summary", "#pick"):
+                page.keyboard.press("Tab")
+                expect(page.locator(control)).to_be_focused()
             page.keyboard.press("Enter")
         chooser.value.set_files(china)
-        expect(page.locator("#views button")).to_have_count(10)
+        expect(page.locator(".views button")).to_have_count(10)
         reached = []
-        for _ in range(15):
+        for _ in range(4 + 3 + 10 + 5 + 3):
             page.keyboard.press("Tab")
             name, outline = page.evaluate(
-                "[document.activeElement.id || document.activeElement.parentElement.parentElement.id,"
-                " getComputedStyle(document.activeElement).outline]"
+                """() => {
+                  const { id, dataset, localName } = document.activeElement;
+                  const list = document.activeElement.closest("ol")?.className;
+                  const outline = getComputedStyle(document.activeElement).outline;
+                  return [id || dataset.label || dataset.form || list || localName, outline];
+                }"""
             )
             reached.append(name)
             assert "solid 2px" in outline, name
-        assert reached == ["views"] * 10 + ["dataset", "validated", "limit", "holdout", "start"]
+        assert reached == [
+            *("sunflower", "stop_sign", "pyramid", "starfish"),
+            *("curl", "python", "json"),
+            *["views"] * 10,
+            *("dataset", "validated", "limit", "holdout", "button"),
+            *["a"] * 3,
+        ]
 
 
 def test_screen_readers_are_given_names_and_headings(browser: Browser, url: str, china: Path) -> None:
     with open_page(browser, url) as page:
         give(page, china)
-        expect(page.locator("#views button")).to_have_count(10)
-        name = re.compile(
-            r"^[a-z ]+, \d+\.\d%, (top left|top right|center|bottom left|bottom right)(, mirrored)?"
-            r"(; agrees with the mean)?$"
-        )
+        expect(page.locator(".views button")).to_have_count(10)
+        name = re.compile(r"^[a-z ]+ \d+\.\d%( ✓)? (top left|top right|center|bottom left|bottom right)(, mirrored)?$")
         assert page.get_by_role("button", name=name).count() == 10
         assert page.evaluate("Array.from(document.querySelectorAll('h1,h2,h3'), (h) => h.tagName)")[:2] == ["H1", "H2"]
         for field in ("Data set", "At most"):
@@ -393,7 +327,7 @@ def test_page_can_be_read_in_light_and_dark_and_never_scrolls_sideways(
     }"""
     with open_page(browser, url, color_scheme=scheme, viewport={"width": width, "height": 700}) as page:
         give(page, china)
-        expect(page.locator("#views button")).to_have_count(10)
+        expect(page.locator(".views button")).to_have_count(10)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         found = page.evaluate(script)
         assert (
@@ -415,9 +349,9 @@ def test_telephone_takes_photographs_and_shows_the_picture_beside_each_view(
             page.get_by_role("button", name="Take a photograph").tap()
         assert chooser.value.element.get_attribute("capture") == "environment"
         chooser.value.set_files(china)
-        page.locator("#views button").last.tap()
-        expect(page.locator("#views button").last).to_be_in_viewport(ratio=0.5)
-        expect(page.locator("#picture")).to_be_in_viewport(ratio=1)
+        page.locator(".views button").last.tap()
+        expect(page.locator(".views button").last).to_be_in_viewport(ratio=0.5)
+        expect(page.locator(".picture")).to_be_in_viewport(ratio=1)
 
 
 @pytest.mark.slow
@@ -429,7 +363,7 @@ def test_page_works_below_a_sub_path(browser: Browser, folder: Path, china: Path
     kept = ["--data-root", str(folder / "data"), "--state-dir", str(folder / "below")]
     with run_server(*options, *kept) as (_, url), open_page(browser, url, path=path) as page:
         give(page, china)
-        expect(page.locator("#views button")).to_have_count(10)
+        expect(page.locator(".views button")).to_have_count(10)
         kernels = page.get_by_role("img", name="The first-layer kernels of caltech101")
         expect(kernels).to_have_js_property("naturalWidth", 738)
         start(page, "photos")
@@ -442,7 +376,7 @@ def test_page_works_below_a_sub_path(browser: Browser, folder: Path, china: Path
 def test_other_model_answers_the_same_image_and_shows_its_kernels(browser: Browser, url: str, china: Path) -> None:
     with open_page(browser, url) as page:
         give(page, china)
-        expect(page.locator("#views button")).to_have_count(10)
+        expect(page.locator(".views button")).to_have_count(10)
         with page.expect_response(lambda reply: reply.url.endswith("/v1/predict?views=true&model=second")) as reply:
             page.get_by_label("Model").first.select_option("second")
         assert reply.value.json()["model"] == "second"
@@ -491,6 +425,18 @@ def test_job_is_started_followed_and_leads_to_its_report(browser: Browser, url: 
             expect(finished).to_have_count(0)
 
 
+def test_folders_of_the_data_root_are_suggested(browser: Browser, url: str, folder: Path) -> None:
+    classes = sorted(path.name for path in (folder / "data" / "photos").iterdir() if path.is_dir())
+    with open_page(browser, url) as page:
+        suggested = page.locator("#folders option")
+        page.get_by_label("Data set", exact=True).focus()
+        expect(suggested).to_have_count(1)
+        expect(suggested).to_have_attribute("value", "photos")
+        page.get_by_label("Data set", exact=True).fill("photos/p")
+        expect(suggested.first).to_have_attribute("value", f"photos/{classes[0]}")
+        expect(suggested).to_have_count(len(classes))
+
+
 def test_held_out_share_is_sent_and_shown(browser: Browser, url: str, hold: Path) -> None:
     with open_page(browser, url, "409") as page:
         start(page, "photos", holdout=0.2)
@@ -530,17 +476,6 @@ def test_jobs_are_cancelled_and_removed_and_mistakes_are_explained(browser: Brow
         expect(second.locator(".status")).to_contain_text("Done: 3 images")
         second.get_by_role("button", name="Remove").press("Enter")
         expect(page.locator("#jobs li")).to_have_count(0)
-
-
-def test_page_explains_how_validations_are_turned_on(browser: Browser, url: str) -> None:
-    off = json.dumps(
-        {"error": {"code": "validations_off", "message": "validations are off: the server has no data root"}}
-    )
-    with open_page(browser, url, "404") as page:
-        page.route("**/v1/validations", lambda route: route.fulfill(status=404, body=off))
-        page.reload()
-        expect(page.get_by_text("tencrop serve --data-root DIR")).to_be_visible()
-        expect(page.get_by_role("button", name="Start")).to_be_hidden()
 
 
 def test_key_is_asked_for_once_and_sent_with_everything(browser: Browser, url: str, china: Path) -> None:

@@ -1,5 +1,6 @@
-// The served models: their list, the chosen model, its engine and its kernels.
+// The served models: their list, the chosen model, its engine, its kernels and its classes.
 import { call, root } from "./api.js";
+import { showClasses } from "./classes.js";
 import { at, element } from "./dom.js";
 
 const RETRY = 3000; // ms
@@ -28,4 +29,5 @@ export function showModel() {
   at("kernels").src = `${root}/page/kernels.png?model=${encodeURIComponent(name)}`;
   at("kernels").alt = `The first-layer kernels of ${name}`;
   at("kernels").hidden = false;
+  showClasses(name);
 }

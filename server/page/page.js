@@ -1,5 +1,8 @@
 // The page: takes images by button, drop and paste, and loads the models and the validations.
+import { call } from "./api.js";
+import { search } from "./classes.js";
 import { at } from "./dom.js";
+import { suggest } from "./folders.js";
 import { loadModels, showModel } from "./models.js";
 import { predict, predictAgain } from "./predict.js";
 import { refresh, start } from "./validations.js";
@@ -7,24 +10,22 @@ import { refresh, start } from "./validations.js";
 for (const [button, input] of [["pick", "file"], ["photograph", "camera"]]) {
   at(button).addEventListener("click", () => at(input).click());
   at(input).addEventListener("change", () => {
-    if (at(input).files[0]) predict(at(input).files[0]);
+    take(at(input).files);
     at(input).value = ""; // so that the same file can be picked again
   });
 }
-at("again").addEventListener("click", () => {
-  at("pick").focus(); // the button disappears
-  predictAgain();
-});
+for (const button of at("examples").querySelectorAll("button")) {
+  button.addEventListener("click", async () => take([await loadExample(button)]));
+}
 at("model").addEventListener("change", () => {
   showModel();
   predictAgain();
 });
 
 document.addEventListener("paste", (event) => {
-  const image = event.clipboardData.files[0];
-  if (!image) return; // text, into a field
+  if (!event.clipboardData.files.length) return; // text, into a field
   event.preventDefault();
-  predict(image);
+  take(event.clipboardData.files);
 });
 document.addEventListener("dragover", (event) => {
   event.preventDefault();
@@ -36,11 +37,12 @@ document.addEventListener("dragleave", (event) => {
 document.addEventListener("drop", (event) => {
   event.preventDefault();
   at("drop").classList.remove("over");
-  const image = event.dataTransfer.files[0];
-  if (image) predict(image);
+  if (event.dataTransfer.files.length) take(event.dataTransfer.files);
   else at("failed").textContent = "That was no file. Save the image first, or copy and paste it.";
 });
 
+at("search").addEventListener("input", search);
+for (const event of ["focus", "input"]) at("dataset").addEventListener(event, suggest);
 at("start").addEventListener("submit", (event) => {
   event.preventDefault();
   start();
@@ -49,5 +51,15 @@ document.addEventListener("visibilitychange", () => {
   if (!document.hidden && !at("on").hidden) refresh(); // others may have started validations
 });
 
+function take(files) {
+  if (files.length) predict([...files]);
+}
+
+async function loadExample(button) {
+  const path = `/page/examples/${button.dataset.label}.jpg`;
+  const image = new File([await (await call(path)).blob()], `${button.dataset.label}.jpg`, { type: "image/jpeg" });
+  return Object.assign(image, { example: path });
+}
+
 loadModels();
-refresh();
+if (at("off").textContent === "") refresh();

@@ -18,8 +18,7 @@ export async function refresh() {
     list(jobs);
     follow(jobs.findLast((job) => !isFinished(job)));
   } catch (failure) {
-    if (failure.code !== "validations_off") return showLost(failure);
-    at("off").hidden = false;
+    showLost(failure);
   }
 }
 

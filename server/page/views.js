@@ -1,5 +1,5 @@
 // The ten views: their tiles, cut from the picture, each with its own label, and their frames on the picture.
-import { at, element } from "./dom.js";
+import { element } from "./dom.js";
 import { percent } from "./words.js";
 
 const FINE = 3; // pixels of the canvas for each pixel of the square that the net sees
@@ -7,17 +7,19 @@ const TILE = 336; // pixels
 const SHADE = "rgb(0 0 0 / .6)";
 const FRAME = "#ffd23f";
 
-// Shows the views. `mean` is the first label of their mean; `bitmap` is the image, or null where the browser cannot show it.
-export function showViews(views, mean, bitmap) {
+// Shows the views in the answer `item`. `mean` is the first label of their mean; `bitmap` is the image, or null where the
+// browser cannot show it.
+export function showViews(item, views, mean, bitmap) {
   const side = Math.max(...views.map((view) => view.top + view.size)); // R: the last crop ends where the square does
   const whole = square(bitmap, side);
-  const draw = (view) => drawWhole(whole, view ? [view] : views, Boolean(view));
-  at("views").replaceChildren(...views.map((view) => {
+  const picture = item.querySelector(".picture");
+  const draw = (view) => drawWhole(picture, whole, view ? [view] : views, Boolean(view));
+  item.querySelector(".views").replaceChildren(...views.map((view) => {
     const row = element("li");
     row.append(tile(view, mean, side, whole, draw));
     return row;
   }));
-  at("agreement").textContent = agreement(views, mean);
+  item.querySelector(".agreement").textContent = agreement(views, mean);
   draw(null);
 }
 
@@ -59,8 +61,7 @@ function square(bitmap, side) {
   return canvas;
 }
 
-function drawWhole(whole, framed, alone) {
-  const picture = at("picture");
+function drawWhole(picture, whole, framed, alone) {
   Object.assign(picture, { width: whole.width, height: whole.height }); // clears it too
   const paint = picture.getContext("2d");
   paint.drawImage(whole, 0, 0);
@@ -95,8 +96,6 @@ function tile(view, mean, side, whole, draw) {
     element("span", `${percent(view.probability)}${agrees ? " ✓" : ""}`, { className: "share" }),
     element("small", place(view, side)),
   );
-  const name = `${view.label}, ${percent(view.probability)}, ${place(view, side)}${agrees ? "; agrees with the mean" : ""}`;
-  button.setAttribute("aria-label", name);
   for (const event of ["mouseenter", "focus", "click"]) button.addEventListener(event, () => draw(view));
   for (const event of ["mouseleave", "blur"]) button.addEventListener(event, () => draw(null));
   return button;
