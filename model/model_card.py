@@ -28,8 +28,6 @@ RECIPE = {  # what a row of the training's table says -> where the recipe holds 
     "sha256 of the weights that it started from": ("start",),
 }
 SESSION = ("tencrop", "commit", "torch", "device", "precision")  # keys of a session record that the card shows
-
-
 CARD, SAFETENSORS = "README.md", "model.safetensors"
 FILES = {  # what may lie beside the card
     "tencrop.onnx": "the whole prediction",
@@ -140,15 +138,16 @@ def _describe_training(recipe: Mapping[str, Any], origin: Origin | None, progres
         yield f"| epochs so far | {len(progress.history)} |"
     for session in progress.sessions:
         known = [f"{key} {session[key]}" for key in SESSION if session.get(key)]
-        yield f"| trained from epoch {int(session.get('after_epoch', 0)) + 1} by | {markdown(', '.join(known))} |"
+        yield f"| trained after epoch {markdown(session.get('after_epoch', 0))} by | {markdown(', '.join(known))} |"
 
 
 def _describe_import(recipe: Mapping[str, Any]) -> Iterator[str]:
     yield from ("## Origin", "")
     yield f"`tencrop import` made it of {markdown(recipe.get('source', 'a file without a name'))}."
     yield "How the net was trained is not known here."
-    yield from (f"- {markdown(line)}" for line in recipe.get("notes", ()))
-    yield from (f"- assumed: {markdown(line)}" for line in recipe.get("assumed", ()))
+    for key, words in (("notes", ""), ("assumed", "assumed: ")):
+        lines = recipe.get(key)  # of a file that anyone may have written
+        yield from (f"- {words}{markdown(line)}" for line in (lines if isinstance(lines, list) else ()))
 
 
 def _list_files(file: TenCropFile) -> list[str]:

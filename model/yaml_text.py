@@ -8,7 +8,7 @@ from tencrop.common.terminal_text import escape_text
 
 
 def yaml_lines(value: Mapping[str, Any] | Sequence[Any]) -> list[str]:
-    """The lines of a mapping or a list of mappings, lists, strings and numbers. Strings are quoted as in JSON."""
+    """The lines of a mapping or a list, not empty, of such, strings and numbers. Strings are quoted as in JSON."""
     if isinstance(value, Mapping):
         return [line for key, item in value.items() for line in _entry(f"{key}:", item, [f"{key}:"], "  ")]
     return [line for item in value for line in _entry("-", item, [], "- ")]

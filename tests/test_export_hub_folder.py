@@ -118,7 +118,7 @@ def test_a_net_of_ours_says_what_it_is_and_how_it_was_trained(embedded_folder: P
     assert (config["architectures"], config["model_type"], config["image_size"]) == (["AlexNet"], "alexnet", 224)
     assert config["label2id"]["yin yang"] == 100 and config["id2label"]["100"] == "yin yang"
     text = (embedded_folder / "README.md").read_text()
-    assert "| trained from epoch 1 by | tencrop 0.2.0 |" in text and "| ten views | 23.42% (" in text
+    assert "| trained after epoch 0 by | tencrop 0.2.0 |" in text and "| ten views | 23.42% (" in text
     assert "- `model.safetensors`: the weights" in text
 
 

@@ -111,7 +111,7 @@ def test_the_training_is_told_as_the_checkpoint_knows_it(own: TenCropFile) -> No
     text = read_card(render_card(own, None, progress)).text
     assert "| recipe | caltech101\\_compact |" in text and "| images in a step | 64 |" in text
     assert "| epochs so far | 2 |" in text
-    assert "| trained from epoch 1 by | tencrop 0.2.0, torch 2.9, device AVX2 |" in text
+    assert "| trained after epoch 0 by | tencrop 0.2.0, torch 2.9, device AVX2 |" in text
 
 
 def test_an_imported_net_tells_its_source_and_what_was_assumed(own: TenCropFile) -> None:
@@ -127,6 +127,14 @@ def test_an_imported_net_tells_its_source_and_what_was_assumed(own: TenCropFile)
     assert "`tencrop import` made it of resnet.onnx." in card.text and "## Training" not in card.text
     assert "- taken from config.json: the names" in card.text
     assert "- assumed: outputs that are logits, going by their sums (--output)" in card.text
+
+
+@pytest.mark.parametrize("recipe", [{"notes": 5, "assumed": "x"}, {"net": 1, "optim": 2, "name": None}], ids=str)
+def test_a_recipe_of_other_types_says_nothing(recipe: dict[str, Any], own: TenCropFile) -> None:
+    session = {"after_epoch": "x", "tencrop": ["0"]}
+    changed = replace(own, metadata=replace(own.metadata, recipe=recipe))
+    text = read_card(render_card(changed, None, RunProgress(sessions=(session,)))).text
+    assert "- assumed:" not in text and "| recipe |" not in text and "| images in a step |" not in text
 
 
 def test_names_of_any_characters_change_neither_head_nor_markdown(own: TenCropFile) -> None:
@@ -166,7 +174,7 @@ def test_a_summary_or_a_checkpoint_of_another_model_is_refused(
 def test_the_checkpoint_tells_its_sessions(file: TenCropFile, embedded: Checkpoint, tmp_path: Path) -> None:
     session = {"after_epoch": 3, "tencrop": "0.2.0", "commit": "abc", "precision": "bf16"}
     replace(embedded, progress={"sessions": [session]}).save(tmp_path / "checkpoint")
-    assert "| trained from epoch 4 by | tencrop 0.2.0, commit abc, precision bf16 |" in make_card(
+    assert "| trained after epoch 3 by | tencrop 0.2.0, commit abc, precision bf16 |" in make_card(
         file, None, tmp_path / "checkpoint"
     )
 
