@@ -16,7 +16,7 @@ from tencrop.common.strict_config import dump
 from tencrop.training.recipe import Recipe
 
 PAPER = r"(?:[Ss]ection|[Ff]igure|[Tt]ables?) \d(?:\.\d)?(?: and \d)?"
-BOUNDS = {"minimum": "from", "exclusiveMinimum": "above", "exclusiveMaximum": "below"}  # JSON Schema's words
+BOUNDS = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to", "exclusiveMaximum": "below"}  # JSON Schema
 
 
 class RecipeField(NamedTuple):
@@ -35,11 +35,6 @@ BASE = RecipeField("base", "string", "none", "the recipe that gives every value 
 def describe_fields() -> list[RecipeField]:
     """Describe every field of a recipe, in the order of the code."""
     return [BASE, *_walk(Recipe, "", None)]
-
-
-def names_to_set() -> list[str]:
-    """The dotted names that `--set` takes: all but `base` and the fields inside of arrays."""
-    return [field.name for field in describe_fields()[1:] if "[]" not in field.name]
 
 
 def _walk(kind: Any, prefix: str, values: Any) -> Iterator[RecipeField]:
