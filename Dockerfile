@@ -11,6 +11,8 @@ COPY constraints.txt ./
 RUN python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; extras = '${EXTRAS}'.strip('[]').split(','); \
     print(*p['dependencies'], *(line for e in extras if e for line in p['optional-dependencies'][e]), sep='\n')" > requirements.txt
 COPY README.md ./
+COPY LICENSE ./
+COPY NOTICE ./
 COPY tencrop tencrop
 COPY common common
 COPY model model

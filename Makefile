@@ -10,7 +10,7 @@ RECIPE ?= caltech101
 ARGS ?=
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
-.PHONY: serve test test-all export train evaluate embedded check docs lock floors docker
+.PHONY: serve test test-all export train evaluate embedded check docs lock floors docker release
 
 serve: $(VENV)/.base
 	exec $(BIN)/tencrop serve $(ARGS)
@@ -50,6 +50,9 @@ docs: $(VENV)/.docs
 
 docker:
 	docker build -t tencrop $(ARGS) .
+
+release:
+	PYTHON="$(PYTHON)" .ci/release
 
 lock: $(VENV)/.base
 	$(BIN)/python install/lock.py

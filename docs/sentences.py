@@ -1,4 +1,4 @@
-"""python docs/sentences.py: fails where README.md or a page of docs/ has a sentence of more than 25 words.
+"""python docs/sentences.py: fails where a page at the top or in docs/ has a sentence of more than 25 words.
 
 A piece of code is one word, and a link is its text. Headings, tables and blocks of code have no sentences.
 """
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/*.md")
+PAGES = ("*.md", "docs/*.md")
 MOST = 25  # words
 
 UNREAD = re.compile(r"^ *(`{3,}|~{3,}).*?^ *\1[`~]*$|<!--.*?-->", re.MULTILINE | re.DOTALL)  # fenced code, comments

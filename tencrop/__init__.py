@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tencrop.runtime.classifier import Classifier
     from tencrop.runtime.prediction import Guess, Prediction
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["Classifier", "Guess", "Prediction", "Summary", "TencropError", "__version__", "decode", "evaluate", "load"]
 
 HOMES = {  # of the classes above, imported at their first use

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +41,6 @@ def test_importing_tencrop_loads_no_runtime() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     heavy = {"torch", "onnxruntime", "openvino", "fastapi", "onnx", "numpy", "PIL", "pyarrow", "pydantic", "typer"}
     assert "tencrop" in done.stdout.split() and not heavy & set(done.stdout.split())
-
-
-def test_the_version_is_that_of_the_installation() -> None:
-    assert tencrop.__version__ == version("tencrop")
 
 
 def test_every_public_name_is_there() -> None:

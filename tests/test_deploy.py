@@ -91,7 +91,8 @@ def test_image_holds_every_package() -> None:
     ]
     sources = {name for names in copied for name in names}
     rooms = {link.name for link in (ROOT / "tencrop").iterdir() if link.is_symlink()}
-    assert rooms | {"tencrop", "pyproject.toml", "constraints.txt", "README.md"} == sources
+    files = {"pyproject.toml", "constraints.txt", "README.md", "LICENSE", "NOTICE"}
+    assert rooms | files | {"tencrop"} == sources
     assert all((ROOT / name).exists() for name in sources)
     context = (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
     assert context[0] == "*" and sources <= {line.removeprefix("!") for line in context if line.startswith("!")}

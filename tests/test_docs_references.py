@@ -1,14 +1,15 @@
-"""README.md, CHANGELOG.md and docs/*.md: every path, module and test selection in them exists."""
+"""README.md, docs/*.md and other pages: every path, module and test selection in them exists."""
 
 import ast
 import re
 from pathlib import Path
 
 import pytest
+from support.code_references import REFERENCE, find_problem, find_references
 
 ROOT = Path(__file__).parents[1]
 ROOMS = "bench|common|dataset|deploy|docs|evaluation|experiments|export|images|model|runtime|server|tests|training"
-DOCUMENTS = ["README.md", "CHANGELOG.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [path.relative_to(ROOT).as_posix() for path in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])]
 
 
 def read_without_quotes(name: str) -> str:
@@ -21,6 +22,14 @@ def test_every_path_in_backticks_exists(name: str) -> None:
     for code in re.findall(r"`([^`\n]+)`", read_without_quotes(name)):
         for path in re.findall(rf"(?:^|(?<= ))((?:{ROOMS})/[\w./-]*)", code):
             assert (ROOT / path.rstrip(".")).exists(), path
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_name_that_is_pointed_at_is_in_its_file(name: str) -> None:
+    references = [
+        reference for reference in find_references(read_without_quotes(name)) if REFERENCE.fullmatch(reference)
+    ]
+    assert not {reference: problem for reference in references if (problem := find_problem(reference))}
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

@@ -1,5 +1,6 @@
 """An installation adds one importable name, tencrop, with all files, and works beside the user's own modules."""
 
+import hashlib
 import os
 import re
 import shutil
@@ -7,10 +8,12 @@ import sys
 import tarfile
 import zipfile
 from collections.abc import Iterable, Sequence
+from email import message_from_bytes
 from pathlib import Path
 
 import jedi
 import pytest
+import sklearn
 from support.installation import OFFLINE, PIP, ROOMS, Installation, install, run
 
 from tencrop import __version__
@@ -111,6 +114,34 @@ def test_wheel_holds_every_file_of_the_rooms_and_nothing_else(wheel: Path) -> No
         assert archive.read(top_level).split() == [b"tencrop"]
 
 
+def test_wheel_says_who_made_it_and_who_may_use_it(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        (path,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        metadata = message_from_bytes(archive.read(path))
+        for name in ("LICENSE", "NOTICE"):
+            held = archive.read(f"{path.removesuffix('METADATA')}licenses/{name}")
+            assert held == (ROOT / name).read_bytes()
+    assert (metadata["Version"], metadata["Author"]) == (__version__, "the tencrop developers")
+    assert metadata["License-Expression"] == "Apache-2.0"
+    assert metadata.get_all("License-File") == ["LICENSE", "NOTICE"]
+    classifiers = metadata.get_all("Classifier", [])
+    assert "Typing :: Typed" in classifiers and "Programming Language :: Python :: 3.11" in classifiers
+    assert not [name for name in classifiers if name.startswith("License ::")]  # PyPI refuses them beside an expression
+
+
+def test_the_licence_is_the_text_of_apache_org() -> None:
+    digest = (
+        "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"  # www.apache.org/licenses/LICENSE-2.0.txt
+    )
+    assert hashlib.sha256((ROOT / "LICENSE").read_bytes()).hexdigest() == digest
+
+
+def test_the_notice_names_the_makers_of_scikit_learns_photographs() -> None:
+    credits = (Path(sklearn.__file__).parent / "datasets" / "images" / "README.txt").read_text(encoding="utf-8")
+    addresses = set(re.findall(r"https?://\S+", credits))
+    assert len(addresses) >= 5 and not addresses - set(re.findall(r"https?://[^\s,]+", (ROOT / "NOTICE").read_text()))
+
+
 @pytest.mark.slow
 def test_sdist_gives_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
     checkout = tmp_path / "checkout"
@@ -123,7 +154,9 @@ def test_sdist_gives_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
         folders = {member.name.split("/")[1] for member in archive if member.name.count("/")}
         assert all(member.isfile() or member.isdir() for member in archive)  # no link, which some systems cannot unpack
     assert folders == {
+        "LICENSE",
         "MANIFEST.in",
+        "NOTICE",
         "PKG-INFO",
         "README.md",
         "pyproject.toml",
