@@ -135,6 +135,8 @@ def test_page_says_what_the_net_knows_and_how_often_it_is_wrong(browser: Browser
         page.locator("#classes summary").click()
         classes = page.locator("#classes li:visible")
         expect(classes).to_have_count(101)
+        width = "list => list.scrollWidth - list.clientWidth"
+        assert page.locator("#classes ul").evaluate(width) == 0, "classes lie beside the page, where nobody looks"
         page.get_by_label("Search").fill("CROCO")
         expect(classes).to_have_text(["crocodile", "crocodile head"])
         expect(page.locator("#matches")).to_have_text("2 of 101")
