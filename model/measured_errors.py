@@ -92,7 +92,9 @@ def read_model_and_errors(file: Path) -> tuple[str, MeasuredErrors]:
         sha256 = str(document["model"]["sha256"])
         known = {name: document[name] for name in MeasuredErrors.__dataclass_fields__ if name in document}
         return sha256, parse(MeasuredErrors, known, str(file))
+    except OSError as error:
+        raise BadInput(f"{file}: cannot be read ({error.strerror})", "`tencrop evaluate --out` writes it") from None
     except BadInput as error:
         raise BadInput(error.what, "evaluate again, or remove it") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise BadInput(f"{file}: damaged, or not of a validation", "evaluate again, or remove it") from None

@@ -102,9 +102,9 @@ class TenCropFile:
 
 
 def _advise_on_missing(folder: Path) -> str:
-    """What to do where the folder is a training's: a checkpoint, or a run with some."""
+    """What to do: export, where the folder is a training's (a checkpoint, or a run with some), else name another."""
     is_training = (folder / "checkpoint.json").is_file() or any(folder.glob("checkpoint-*/checkpoint.json"))
-    return f"export it first: tencrop export {folder} OUT" if is_training else ""
+    return f"export it first: tencrop export {folder} OUT" if is_training else "name a tencrop.onnx or its folder"
 
 
 def _check_interface(model: onnx.ModelProto, metadata: Metadata, source: str) -> None:

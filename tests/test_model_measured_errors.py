@@ -10,7 +10,13 @@ import pytest
 
 from tencrop.common.errors import BadInput
 from tencrop.model.embedded import EMBEDDED
-from tencrop.model.measured_errors import ErrorRates, ErrorsByViews, MeasuredErrors, read_measured_errors
+from tencrop.model.measured_errors import (
+    ErrorRates,
+    ErrorsByViews,
+    MeasuredErrors,
+    read_measured_errors,
+    read_model_and_errors,
+)
 from tencrop.model.tencropfile import TenCropFile
 
 STORED = Path(__file__).parent / "fixtures" / "0.1"
@@ -100,6 +106,11 @@ def test_a_damaged_summary_is_one_line(changes: dict[str, object], tmp_path: Pat
     with pytest.raises(BadInput, match=r"summary\.json: .*; evaluate again, or remove it$") as raised:
         read_measured_errors(write(tmp_path, **changes), SHA256)
     assert "\n" not in str(raised.value)
+
+
+def test_a_missing_summary_is_told_from_a_damaged_one(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"none\.json: cannot be read \(No such file or directory\); .*evaluate --out"):
+        read_model_and_errors(tmp_path / "none.json")
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"null", b"{", b"\xff", b"[" * 100_000], ids=range(6))
