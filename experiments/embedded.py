@@ -65,7 +65,7 @@ def embed(checkpoint: Path, data: Path | None = None, root: Path = ROOT) -> None
             write_sums(model / "checkpoint", [WEIGHTS])
     write_atomic(root / PICTURE, draw_filters(saved.weights["conv1.weight"]))
     readme = (root / "README.md").read_text(encoding="utf-8")
-    size = sum(file.stat().st_size for file in (root / MODEL).rglob("*") if file.is_file())
+    size = (root / MODEL / "tencrop.onnx").stat().st_size
     for row, summary in zip(PRECISIONS.values(), summaries, strict=False):
         if summary.precision == row:
             readme = replace_row(readme, row, saved, size, summary)
@@ -81,7 +81,7 @@ def measure(model: Path, data: Path, precision: str) -> Summary:
 
 
 def replace_row(readme: str, row: str, saved: Checkpoint, size: int, summary: Summary) -> str:
-    """Replace the README's row of this precision. The fp32 row also names the form and the bytes."""
+    """Replace the README's row of this precision. The fp32 row also names the form and the file's bytes."""
     form = f"fp32 ({describe_form(saved)}, {size / 1e6:.1f} MB)" if row == "fp32" else row
     marker = f"<!-- make embedded: {row} -->"
     cells = [format_errors(errors) for errors in (summary.center, summary.ten_crop)]
