@@ -59,7 +59,7 @@ def main() -> None:
     except (BadInput, WorkFailed) as error:
         sys.exit(str(error))
     except Stopped as end:
-        print(end, file=sys.stderr)
+        print(end.what, file=sys.stderr)
         sys.exit(128 + end.number)
 
 

@@ -114,10 +114,14 @@ def test_a_stored_tencrop_onnx_is_that_of_the_stored_checkpoint(tiny: Classifier
 
 
 def read_without_account(folder: Path) -> dict[str, Any]:
-    """All files, prepared.json without the account, which 0.1 did not write."""
+    """All files, prepared.json without the account, which 0.1 did not write.
+
+    index.parquet is its rows: its bytes hold the version of pyarrow.
+    """
     document = json.loads((folder / "prepared.json").read_text())
     document.pop("account", None)
-    return {path.name: path.read_bytes() for path in folder.iterdir()} | {"prepared.json": document}
+    read = {"prepared.json": document, "index.parquet": pq.read_table(folder / "index.parquet")}
+    return {path.name: path.read_bytes() for path in folder.iterdir()} | read
 
 
 def test_a_stored_prepared_data_set_is_opened_and_prepared_again_the_same(
