@@ -190,7 +190,7 @@ def open_classifier(path: Path, options: EngineOptions) -> Classifier:
         if why := dict.fromkeys(str(failure) for failure in failures if not isinstance(failure, NoGpu)):
             log.warning("%s: %s on %s runs it, because %s", file.name, choice.engine, choice.device, "; ".join(why))
         seconds = time.perf_counter() - started
-        log.debug("%s: %s, opened in %.1f s", path, engine_signature(classifier.engine), seconds)
+        log.debug("%s: %s, opened in %.1f s", file.name, engine_signature(classifier.engine), seconds)
         return classifier
     raise WorkFailed("; ".join(dict.fromkeys(map(str, failures))))
 

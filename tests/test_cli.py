@@ -318,7 +318,8 @@ def test_verbose_tells_the_engine_the_time_and_where_an_error_comes_from(
     log_to_stderr(monkeypatch)
     assert call(monkeypatch, "predict", str(photographs["china"]), "-v") == 0
     said = capsys.readouterr().err
-    assert " on cpu in " in said and re.search(r"^\d+\.\d s$", said, re.MULTILINE)
+    assert re.search(r"^caltech101: \w+ on cpu in ", said, re.MULTILINE), said
+    assert re.search(r"^\d+\.\d s$", said, re.MULTILINE)
     assert call(monkeypatch, "info", "missing", "-v") == 2
     said = capsys.readouterr().err
     assert said.startswith("tencrop: missing: ") and "Traceback" in said and "describe_file" in said
