@@ -44,12 +44,20 @@ def check_bytes(size: int) -> None:
 
 def read_image_file(path: Path) -> bytes:
     """Read an encoded image. Raises ImageTooLarge before a large file is read, OSError where there is no file."""
-    with path.open("rb") as opened:
+    with open(path, "rb", opener=_open_at_once) as opened:
         size = os.fstat(opened.fileno()).st_size
         check_bytes(size)
         data = opened.read(size or MAX_BYTES + 1)  # a device or a pipe has no size
     check_bytes(len(data))
     return data
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file for reading. A named pipe is empty where nobody writes to it; opening it otherwise waits forever."""
+    opened = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # Windows has neither these pipes nor the flag
+    if hasattr(os, "O_NONBLOCK"):
+        os.set_blocking(opened, True)
+    return opened
 
 
 def check_encoded(data: bytes) -> ReadLimitedBytes:

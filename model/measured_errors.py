@@ -2,8 +2,9 @@
 
 import json
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from tencrop.common.errors import BadInput
@@ -12,6 +13,7 @@ from tencrop.common.strict_config import STRICT, Count, Share, parse
 SUMMARY_FILE = "summary.json"
 VIEWS = {"center": "center crop", "ten_crop": "ten views"}  # the two kinds of prediction, in words
 
+Images = Annotated[Count, Field(le=2**53)]  # a larger one may be no float, which intervals are computed in
 Subset = Literal["own", "all"] | float  # the data set's own validation images, all images, or a share of each class
 
 
@@ -49,8 +51,8 @@ class MeasuredErrors:
 
     dataset: str  # name of the data set's folder
     subset: Subset
-    n: Count  # images
-    available: Count  # images in the subset; a limit makes `n` smaller
+    n: Images
+    available: Images  # images in the subset; a limit makes `n` smaller
     precision: str  # that the answers were computed in
     center: ErrorRates  # over all images
     ten_crop: ErrorRates

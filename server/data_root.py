@@ -56,6 +56,8 @@ class DataRoot:
             folder = (self._root / path).resolve()
             if not folder.is_relative_to(self._root) or Path(path).is_absolute() or ".." in Path(path).parts:
                 why = "not in the data root; give a path below it"
+            elif self._root in self._reserved.parents and folder.is_relative_to(self._reserved):
+                why = "in the state directory of the server; give a folder beside it"
             elif folder.is_dir():
                 return folder
         raise _bad_dataset(why)

@@ -1,9 +1,12 @@
 """images/limits.py: refuses small files that would take hours or gigabytes to decode."""
 
 import io
+import os
 import struct
 import zlib
 from collections.abc import Callable
+from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -13,7 +16,7 @@ from support.pictures import noise_jpeg
 from tencrop.images.decode import decode
 from tencrop.images.errors import ImageError
 from tencrop.images.jpeg_segments import MAX_SEGMENTS, PIECE, count, read_frame, read_segments
-from tencrop.images.limits import MAX_SCANS
+from tencrop.images.limits import MAX_SCANS, read_image_file
 from tencrop.model.contract import Contract
 
 CONTRACT = Contract()
@@ -28,6 +31,20 @@ def with_scans(more: int, between: bytes = b"", before: bytes = b"", data: bytes
     last = data.rindex(SOS, 0, end)
     head = data[last : last + 2 + int.from_bytes(data[last + 2 : last + 4])]
     return data[:end] + before + (between + head) * more + data[end:]
+
+
+def test_a_named_pipe_is_read_to_its_end_and_is_empty_without_a_writer(tmp_path: Path) -> None:
+    pipe = tmp_path / "a.jpg"
+    os.mkfifo(pipe)
+    read = Thread(target=lambda: pipe.with_suffix(".read").write_bytes(read_image_file(pipe)), daemon=True)
+    read.start()
+    read.join(60)
+    assert pipe.with_suffix(".read").read_bytes() == b""
+    reading, writing = os.pipe()
+    os.write(writing, b"written")
+    os.close(writing)
+    assert read_image_file(Path(f"/dev/fd/{reading}")) == b"written"
+    os.close(reading)
 
 
 def test_a_jpeg_may_repeat_its_scans_up_to_a_limit() -> None:

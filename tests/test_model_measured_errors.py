@@ -91,6 +91,7 @@ def test_the_summary_of_version_0_1_has_no_means(tmp_path: Path) -> None:
         {"n": 0},
         {"n": "40"},
         {"n": float("nan")},
+        {"n": 10**20},
         {"center": None},
         {"center": {"top1_error": 0.5}},
         {"ten_crop": {"top1_error": 1.5, "top5_error": 0.2}},

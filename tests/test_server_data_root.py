@@ -49,7 +49,10 @@ def test_folders_of_the_data_root_are_listed(client: TestClient) -> None:
     assert client.get(URL, params={"below": "more"}).json() == {"folders": []}
 
 
-@pytest.mark.parametrize("below", ["..", "out", "out/secret", "/", "photos/..", "photos.tar", "none", "circle", "a\0b"])
+@pytest.mark.parametrize(
+    "below",
+    ["..", "out", "out/secret", "/", "photos/..", "photos.tar", "none", "circle", "a\0b", "state/validations"],
+)
 def test_folders_outside_of_the_data_root_are_not_listed(below: str, client: TestClient) -> None:
     reply = client.get(URL, params={"below": below})
     assert (reply.status_code, reply.json()["error"]["code"]) == (422, "bad_dataset")
@@ -59,8 +62,11 @@ def test_folders_outside_of_the_data_root_are_not_listed(below: str, client: Tes
 def test_each_listed_folder_may_be_validated(root: Path) -> None:
     folders = DataRoot(root, root / "state" / "validations")
     assert [folders.find(name).is_dir() for name in folders.list_folders("")] == [True] * 3
-    with pytest.raises(ApiError, match="holds the state directory"):
-        folders.find("state")
+    for name, why in (("state", "holds"), ("state/validations", "in"), ("state/validations/1", "in")):
+        (root / name).mkdir(exist_ok=True)
+        with pytest.raises(ApiError, match=f"{why} the state directory"):
+            folders.find(name)
+    assert DataRoot(root / "photos", root).list_folders("") == ["cats", "dogs"]
 
 
 def test_a_list_of_folders_is_bounded(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
