@@ -1,6 +1,7 @@
 """Image bytes -> uint8 [R,R,3]: the one decoder of images from clients and data sets.
 
-Bit-equal to torchvision's Resize(R) + CenterCrop(R). A prepared data set has squares of this decoder as JPEGs, and
+Bit-equal to torchvision's Resize(R) + CenterCrop(R), but for large JPEGs whose contract scales them down first
+(images/jpeg_scale.py). A prepared data set has squares of this decoder as JPEGs, and
 dataset/prepared_store.py reads those back.
 """
 
@@ -17,9 +18,10 @@ from tencrop.images.damage import explain_failure
 from tencrop.images.errors import ImageError, ImageTooLarge, TruncatedImage
 from tencrop.images.formats import FORMATS
 from tencrop.images.jpeg_end import complete, sum_pixels
+from tencrop.images.jpeg_scale import has_several_scans, scale_jpeg
 from tencrop.images.jpeg_segments import SOI
 from tencrop.images.limits import MAX_READS, check_encoded
-from tencrop.images.orientation import EXIF_ERRORS, load_pixels, turn_upright
+from tencrop.images.orientation import EXIF_ERRORS, load_pixels, turn_size, turn_upright
 from tencrop.images.to_rgb import convert_to_rgb, drop_empty_alpha, mark_unsigned, scale_transparent_colour
 from tencrop.model.contract import Contract
 
@@ -49,7 +51,7 @@ def decode(data: bytes, contract: Contract) -> tuple[np.ndarray, ImageInfo]:
     """
     try:
         with _open_image(data) as opened:
-            return _decode_opened(opened, contract)
+            return _decode_opened(opened, data, contract)
     except TruncatedImage as error:
         return _decode_without_end(data, contract, error)
 
@@ -57,6 +59,7 @@ def decode(data: bytes, contract: Contract) -> tuple[np.ndarray, ImageInfo]:
 def fit_square(image: Image.Image, contract: Contract) -> np.ndarray:
     """Convert a PIL image, which is left as it is, into the contract's square, uint8 [R,R,3] RGB, as `decode` does.
 
+    Its pixels are taken as they are: a large JPEG that `decode` would scale down comes out a little different.
     Raises ImageTooLarge, or ImageError where Pillow cannot load the pixels.
     """
     _check_size(*image.size)
@@ -85,14 +88,20 @@ def _open_image(data: bytes) -> Iterator[ImageFile.ImageFile]:
         raise explain_failure(error, data) from None
 
 
-def _decode_opened(opened: ImageFile.ImageFile, contract: Contract) -> tuple[np.ndarray, ImageInfo]:
-    with _one_large if _is_large(opened) else nullcontext():
+def _decode_opened(opened: ImageFile.ImageFile, data: bytes, contract: Contract) -> tuple[np.ndarray, ImageInfo]:
+    size, is_large = opened.size, _is_large(opened)
+    if opened.format in ("JPEG", "MPO"):
+        scale_jpeg(opened, contract)
+        is_large = is_large and (_is_large(opened) or has_several_scans(data))
+    is_scaled = opened.size != size
+    with _one_large if is_large else nullcontext():
         if opened.format == "PNG" and "transparency" in opened.info:
             scale_transparent_colour(opened)
         mark_unsigned(opened)
         is_turned = load_pixels(opened)
         image = drop_empty_alpha(turn_upright(opened), opened.format)
-        info = ImageInfo(opened.format or "", opened.mode, *image.size, is_turned)
+        upright = turn_size(opened, size) if is_scaled else image.size
+        info = ImageInfo(opened.format or "", opened.mode, *upright, is_turned)
         return _resize_and_crop(convert_to_rgb(image), contract.resize), info
 
 
@@ -100,8 +109,8 @@ def _decode_without_end(data: bytes, contract: Contract, error: TruncatedImage) 
     """Decode a JPEG that lacks its end marker and nothing else. Raises `error` where pixels are missing."""
     if not data.startswith(SOI) or not _is_same(islice(complete(data), 2), scale=8) or not _is_same(complete(data)):
         raise error
-    with _open_image(next(complete(data))) as opened:
-        return _decode_opened(opened, contract)
+    with _open_image(data := next(complete(data))) as opened:
+        return _decode_opened(opened, data, contract)
 
 
 def _is_same(jpegs: Iterable[bytes], scale: int = 1) -> bool:

@@ -19,6 +19,7 @@ TURNS = {  # EXIF orientation -> the transposition that turns the image upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+SIDEWAYS = (5, 6, 7, 8)  # orientations that exchange width and height
 
 
 def load_pixels(opened: ImageFile.ImageFile) -> bool:
@@ -35,6 +36,11 @@ def load_pixels(opened: ImageFile.ImageFile) -> bool:
             del opened.getexif()[directory]
     opened.load()
     return is_turned
+
+
+def turn_size(image: Image.Image, size: tuple[int, int]) -> tuple[int, int]:
+    """The width and height of the upright picture, where `size` has those of the picture as it is stored."""
+    return size[::-1] if _read_orientation(image) in SIDEWAYS else size
 
 
 def turn_upright(image: Image.Image) -> Image.Image:

@@ -6,12 +6,13 @@ Stored with the weights.
 import hashlib
 import json
 from collections import Counter
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from tencrop.common.errors import BadInput
-from tencrop.common.strict_config import STRICT, dump
+from tencrop.common.strict_config import STRICT, Count, dump
 
 CENTER_VIEW = 2  # index of the center crop among the ten views
 
@@ -33,9 +34,29 @@ class Label:
 
 
 @dataclass(frozen=True, config=STRICT)
+class Decoding:
+    """How encoded images become pixels, where a decoder has a choice.
+
+    jpeg_scale_from: a JPEG whose shorter side has so many pixels or more is decoded at the smallest of 1/2, 1/4 and 1/8
+    of its size that leaves its shorter side at least twice the contract's `resize`; None: every JPEG in full.
+    """
+
+    jpeg_scale_from: Count | None = None
+
+
+FULL_DECODING = Decoding()  # of contracts that do not name any: those of files from before 0.2
+SCALED_DECODING = Decoding(jpeg_scale_from=1024)  # of those made since
+
+
+def _is_full(decoding: Decoding) -> bool:
+    return decoding == FULL_DECODING
+
+
+@dataclass(frozen=True, config=STRICT)
 class Contract:
     """Preprocessing, views and labels of one classifier (sections 2 and 4.1 of the paper).
 
+    A decoding in full is left out of the stored contract and of its hash, as in files from before 0.2.
     Raises BadInput where two labels have the same id.
     """
 
@@ -44,6 +65,7 @@ class Contract:
     filter: Literal["bilinear"] = "bilinear"  # antialiased, Pillow's
     channels: Literal["rgb"] = "rgb"
     labels: tuple[Label, ...] = ()
+    decode: Annotated[Decoding, Field(exclude_if=_is_full)] = FULL_DECODING
 
     def __post_init__(self) -> None:
         twice = [id for id, times in Counter(label.id for label in self.labels).items() if times > 1]
