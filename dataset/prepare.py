@@ -24,7 +24,7 @@ from tencrop.common.atomic import atomic_path, write_atomic
 from tencrop.common.errors import BadInput, WorkFailed
 from tencrop.dataset.account import Account
 from tencrop.dataset.holdout import choose_holdout
-from tencrop.dataset.prepared_document import PreparationPlan, PreparedDocument
+from tencrop.dataset.prepared_document import PLAN, PreparationPlan, PreparedDocument, choose_decoding
 from tencrop.dataset.prepared_part import QUALITY, PartWriter, PixelSums
 from tencrop.dataset.prepared_store import DOCUMENT, INDEX, SCHEMA, STATISTICS
 from tencrop.dataset.separate_output import check_separate
@@ -49,12 +49,12 @@ def prepare(source: Source, out: Path, holdout: float, progress: Callable[[int],
     entries = source.entries
     held = choose_holdout(entries, holdout)
     _check_classes(source, held)
-    contract = Contract(labels=source.labels)
+    contract = Contract(labels=source.labels, decode=choose_decoding(out / PLAN))
     share = holdout if entries.validation is None else None
     plan = PreparationPlan(contract, share, len(entries), _hash_entries(entries), QUALITY, PART)
     with _report_full_disk(out):
         _make_folder(out)
-        plan.write_or_check(out / "plan.json")
+        plan.write_or_check(out / PLAN)
         index, sums = _prepare_parts(source, held, out, contract, progress)
         if not sums.n[0]:
             raise BadInput(

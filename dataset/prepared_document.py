@@ -7,8 +7,10 @@ from typing import Any
 
 from tencrop.common.atomic import write_atomic
 from tencrop.common.errors import BadInput
-from tencrop.common.strict_config import dump
-from tencrop.model.contract import Contract
+from tencrop.common.strict_config import dump, parse
+from tencrop.model.contract import FULL_DECODING, SCALED_DECODING, Contract, Decoding
+
+PLAN = "plan.json"
 
 
 @dataclass(frozen=True)
@@ -48,3 +50,15 @@ class PreparedDocument(PreparationPlan):
     undecodable: list[str]  # ids of the images that were left out
     bytes_per_image: int  # mean
     account: dict[str, Any]  # of all images of the source, as Account.to_json writes it
+
+
+def choose_decoding(plan: Path) -> Decoding:
+    """The decoding of a store's plan, so that one of an older version is finished as it was begun; or today's.
+
+    A plan that cannot be read is another one, which `write_or_check` refuses.
+    """
+    try:
+        stored = json.loads(plan.read_bytes())["contract"].get("decode")
+        return FULL_DECODING if stored is None else parse(Decoding, stored, str(plan))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, BadInput):  # none, or damaged
+        return SCALED_DECODING

@@ -26,10 +26,11 @@ from tencrop.dataset import prepared_part
 from tencrop.dataset.holdout import choose_holdout
 from tencrop.dataset.layouts import open_source
 from tencrop.dataset.prepare import prepare
+from tencrop.dataset.prepared_document import PLAN
 from tencrop.dataset.prepared_store import DOCUMENT, INDEX, SCHEMA, STATISTICS, PreparedStore
 from tencrop.dataset.source import Entry, Source
 from tencrop.images.decode import decode
-from tencrop.model.contract import Contract
+from tencrop.model.contract import FULL_DECODING, SCALED_DECODING, Contract
 
 
 def quiet(done: int) -> None:
@@ -60,7 +61,7 @@ def test_undecodable_images_are_listed_and_left_out(tiny_prepared: PreparedStore
 
 def test_labels_and_holdout_are_those_of_the_source(tiny_prepared: PreparedStore, source: Source) -> None:
     good = np.array(["broken" not in entry.id for entry in source.entries])
-    assert tiny_prepared.contract == Contract(labels=source.labels)
+    assert tiny_prepared.contract == Contract(labels=source.labels, decode=SCALED_DECODING)
     np.testing.assert_array_equal(tiny_prepared.labels, np.array([entry.label for entry in source.entries])[good])
     np.testing.assert_array_equal(tiny_prepared.validation, choose_holdout(source.entries, 0.2)[good])
     assert 0 < tiny_prepared.validation.sum() < 10
@@ -224,6 +225,23 @@ def test_the_plan_is_written_atomically_and_once(source: Source, tmp_path: Path)
     assert (tmp_path / "plan.json").stat().st_mtime_ns == before.st_mtime_ns
 
 
+def test_a_store_of_an_older_version_is_finished_as_it_was_begun(source: Source, tmp_path: Path) -> None:
+    assert prepare(source, tmp_path, 0.2, quiet).contract.decode == SCALED_DECODING
+    plan = json.loads((tmp_path / PLAN).read_text())
+    assert plan["contract"].pop("decode") == {"jpeg_scale_from": 1024}
+    older = json.dumps(plan, indent=1, ensure_ascii=False)
+    (tmp_path / PLAN).write_text(older)
+    assert prepare(source, tmp_path, 0.2, quiet).contract.decode == FULL_DECODING
+    assert (tmp_path / PLAN).read_text() == older
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"contract": {"decode": {"jpeg_scale_from": 0}}}'])
+def test_a_damaged_plan_is_another_one(text: str, source: Source, tmp_path: Path) -> None:
+    (tmp_path / PLAN).write_text(text)
+    with pytest.raises(BadInput, match="holds another prepared data set"):
+        prepare(source, tmp_path, 0.2, quiet)
+
+
 def test_statistics_on_a_full_disk_are_an_os_error_and_finished_later(source: Source, tmp_path: Path) -> None:
     prepare(source, tmp_path, 0.2, quiet)
     whole = snapshot(tmp_path)
@@ -374,6 +392,7 @@ import resource, sys
 from pathlib import Path
 from tencrop.dataset.layouts import open_source
 from tencrop.dataset.prepare import prepare
+from tencrop.dataset.prepared_document import PLAN
 source = open_source(Path(sys.argv[1]))
 prepare(source, Path(sys.argv[2]), 0.15, lambda done: None)
 print(len(source.entries), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

@@ -1,6 +1,7 @@
 """Initial weights of a training: drawn from the recipe's seed, or those of the checkpoint that it fine-tunes."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ def read_or_draw_weights(recipe: Recipe, prepared: PreparedStore) -> Mapping[str
     net = recipe.net
     if recipe.start:
         start = Checkpoint.load(Path(recipe.start))
-        if start.contract != prepared.contract:
+        if replace(start.contract, decode=prepared.contract.decode) != prepared.contract:
             raise BadInput(f"{recipe.start}: trained on other classes than {prepared.root} has")
         try:
             return AlexNet.from_weights(net, factorise_weights(start.weights, net)).weights()
