@@ -18,9 +18,10 @@ import numpy as np
 from PIL import Image
 
 from bench.machine import describe_machine
-from tencrop.dataset.source import is_image
 from tencrop.images.decode import decode
-from tencrop.model.contract import FULL_DECODING, SCALED_DECODING
+from tencrop.images.file_name import is_image
+from tencrop.images.jpeg_scale import choose_divisor
+from tencrop.model.contract import FULL_DECODING, SCALED_DECODING, Contract
 from tencrop.model.embedded import EMBEDDED
 from tencrop.runtime.classifier import open_classifier
 from tencrop.runtime.engine_choice import EngineOptions
@@ -35,6 +36,7 @@ class Squares(NamedTuple):
 
     pixels: dict[str, np.ndarray]
     seconds: dict[str, float]
+    shifted: int  # squares that lie half a pixel elsewhere, as the resized longer side has another length
 
 
 def enlarge(photograph: Path, shorter: int) -> bytes:
@@ -45,6 +47,19 @@ def enlarge(photograph: Path, shorter: int) -> bytes:
         size = (max(shorter, round(image.width * scale)), max(shorter, round(image.height * scale)))
         image.convert("RGB").resize(size, Image.Resampling.LANCZOS).save(packed, "JPEG", quality=QUALITY)
     return packed.getvalue()
+
+
+def resized_length(width: int, height: int, side: int) -> int:
+    """The longer side once the shorter one has `side` pixels."""
+    return side * max(width, height) // min(width, height)
+
+
+def is_shifted(data: bytes, contract: Contract) -> bool:
+    """True where the longer side is resized to another length if the decoder scales the JPEG."""
+    with Image.open(io.BytesIO(data)) as image:
+        divisor = choose_divisor(*image.size, contract)
+        scaled = [-(-side // divisor) for side in image.size]
+        return resized_length(*image.size, contract.resize) != resized_length(*scaled, contract.resize)
 
 
 def choose(folder: Path, count: int) -> list[Path]:
@@ -66,13 +81,19 @@ def main() -> None:
         contracts = {name: replace(classifier.contract, decode=decoding) for name, decoding in DECODINGS.items()}
         pixels: dict[str, list[np.ndarray]] = {name: [] for name in DECODINGS}
         seconds: dict[str, list[float]] = {name: [] for name in DECODINGS}
+        shifted = 0
         for photograph in choose(options.photos, options.count):
             data = enlarge(photograph, options.shorter)
+            shifted += is_shifted(data, contracts["scaled"])
             for name, contract in contracts.items():
                 began = time.perf_counter()
                 pixels[name].append(decode(data, contract)[0])
                 seconds[name].append(time.perf_counter() - began)
-        squares = Squares({k: np.stack(v) for k, v in pixels.items()}, {k: median(v) for k, v in seconds.items()})
+        squares = Squares(
+            {name: np.stack(values) for name, values in pixels.items()},
+            {name: median(values) for name, values in seconds.items()},
+            shifted,
+        )
         answers = {
             name: np.concatenate([classifier.forward(s[i : i + FORWARD])[0] for i in range(0, len(s), FORWARD)])
             for name, s in squares.pixels.items()
@@ -92,7 +113,8 @@ def render(squares: Squares, answers: dict[str, np.ndarray]) -> str:
         [
             f"{len(full)} photographs, decoded {' and '.join(times)}, "
             f"{squares.seconds['in full'] / squares.seconds['scaled']:.2f} x as fast",
-            f"pixels of the square: mean difference {far.mean():.3f} of 255, largest {far.max()}",
+            f"pixels of the square: mean difference {far.mean():.3f} of 255, largest {far.max()}; "
+            f"{squares.shifted} squares shifted by half a pixel",
             f"probabilities: the largest difference of an image is {np.median(moved):.4f} (median), "
             f"{np.quantile(moved, 0.99):.4f} (99 %), {moved.max():.4f} (largest)",
             f"first answers that changed: {changed}",

@@ -2,6 +2,7 @@
 
 from pydantic import BaseModel
 
+from tencrop.model.contract import Decoding
 from tencrop.model.measured_errors import MeasuredErrors
 from tencrop.server.schemas import ModelStatus
 
@@ -21,6 +22,7 @@ class Preprocessing(BaseModel):
     crop: int
     filter: str
     channels: str
+    decode: Decoding
     sha256: str
 
 
