@@ -9,6 +9,7 @@ decodes each in full and by the rule of new contracts, one after the other.
 import argparse
 import io
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -49,9 +50,9 @@ def enlarge(photograph: Path, shorter: int) -> bytes:
     return packed.getvalue()
 
 
-def resized_length(width: int, height: int, side: int) -> int:
+def resized_length(size: Sequence[int], side: int) -> int:
     """The longer side once the shorter one has `side` pixels."""
-    return side * max(width, height) // min(width, height)
+    return side * max(size) // min(size)
 
 
 def is_shifted(data: bytes, contract: Contract) -> bool:
@@ -59,7 +60,7 @@ def is_shifted(data: bytes, contract: Contract) -> bool:
     with Image.open(io.BytesIO(data)) as image:
         divisor = choose_divisor(*image.size, contract)
         scaled = [-(-side // divisor) for side in image.size]
-        return resized_length(*image.size, contract.resize) != resized_length(*scaled, contract.resize)
+        return resized_length(image.size, contract.resize) != resized_length(scaled, contract.resize)
 
 
 def choose(folder: Path, count: int) -> list[Path]:
