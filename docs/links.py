@@ -15,9 +15,11 @@ PAGES = ("*.md", "docs/*.md", "deploy/*.md", "training/records/**/*.md")
 FENCED = re.compile(r"^ *(`{3,}|~{3,}).*?^ *\1[`~]*$", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"(?<!`)(`+)(?!`)(?:[^\n]|\n(?! *\n))+?(?<!`)\1(?!`)")  # within a paragraph
 TARGETS = (
-    re.compile(r"\]\(\s*<?([^\s()>]+)>?(?:\s+[\"'][^)]*)?\)"),  # [text](target "title"), with ! before it an image
-    re.compile(r"^ {0,3}\[[^\]]+\]:\s*<?([^\s>]+)", re.MULTILINE),  # [label]: target
-    re.compile(r"<\w[^>]*\b(?:href|src)=[\"']([^\"']+)"),  # HTML
+    re.compile(r"\]\(\s*((?:[^\s()<]|\([^\s()]*\))*)(?:\s[^)]*)?\)"),  # [text](target "title"), an image with ! before
+    re.compile(r"\]\(\s*<([^<>\n]*)>"),  # [text](<a target>)
+    re.compile(r"^[ >]*\[[^\]]+\]:\s*([^\s<]+)", re.MULTILINE),  # [label]: target
+    re.compile(r"^[ >]*\[[^\]]+\]:\s*<([^<>\n]*)>", re.MULTILINE),  # [label]: <a target>
+    re.compile(r"<\w[^>]*\b(?:href|src|srcset)=[\"']?([^\"'\s>]+)"),  # HTML
 )
 
 
@@ -37,6 +39,8 @@ def find_links(page: Path) -> Iterator[tuple[int, str]]:
 
 def find_fault(page: Path, target: str, root: Path = ROOT) -> str:
     """Say why a link of the page leads nowhere; empty where it leads to a file and, after a #, to a heading of it."""
+    if not target:
+        return "the link is empty"
     name, _, anchor = target.partition("#")
     path = (page.parent / unquote(name)).resolve() if name else page
     if not path.is_relative_to(root.resolve()) or not path.exists():

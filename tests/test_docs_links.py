@@ -33,6 +33,9 @@ long](e.md).
 <img alt="" src="g.png"> <a class="x" href='h.md#i'>j</a>
 
 [label]: k.md
+> [other]: <l m.md>
+
+[space]( n.md ), [title](o.md (a title)), [angle](<p q.md>), [brackets](r(1).md), [nothing](), <img src=s.png>
 """
 
 
@@ -46,8 +49,9 @@ def write(folder: Path, **pages: str) -> Path:
 def test_every_link_is_found_with_its_line_and_none_in_code(tmp_path: Path) -> None:
     found = sorted(links.find_links(write(tmp_path, page=PAGE)))
     lines = {"a.md": 3, "b%20c.md#part": 3, "d.png": 3, "e.md": 5, "f.md": 7, "#a-page": 21, "g.png": 23, "h.md#i": 23}
-    assert {target: line for line, target in found} == lines | {"k.md": 25}
-    assert len(found) == len(lines) + 1
+    last = dict.fromkeys(("n.md", "o.md", "p q.md", "r(1).md", "", "s.png"), 28)
+    assert {target: line for line, target in found} == lines | {"k.md": 25, "l m.md": 26} | last
+    assert len(found) == len(lines | last) + 2
 
 
 @pytest.mark.parametrize(
@@ -66,6 +70,7 @@ def test_every_link_is_found_with_its_line_and_none_in_code(tmp_path: Path) -> N
         ("folder/with%20space.txt#part", "the file has no such heading"),
         ("other.md#part", "the file has no such heading"),
         ("#a-part", "the file has no such heading"),
+        ("", "the link is empty"),
     ],
 )
 def test_a_link_leads_to_a_file_and_a_heading(tmp_path: Path, target: str, fault: str) -> None:
