@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from tencrop.common.errors import BadInput
 from tencrop.export.graph_builder import GraphBuilder, replace_input
 from tencrop.export.importers.hub_folder import CONFIG, NETS, PREPROCESSOR
 from tencrop.export.importers.hub_preprocessor import FILTERS
@@ -25,7 +26,22 @@ from tencrop.model.run_progress import RunProgress
 from tencrop.model.tencropfile import Metadata, TenCropFile
 
 HUB_FILES = (CARD, CONFIG, PREPROCESSOR, NETS[0], SAFETENSORS)
+OURS = 'library_name: "tencrop"'  # a line of the cards that `render_card` makes
 INPUT, OUTPUT = "pixel_values", "logits"  # of model.onnx, as transformers names them
+
+
+def check_card(out: Path) -> None:
+    """Raise BadInput where `out` has a README.md that is no card of ours, for the export would replace it."""
+    try:
+        text = (out / CARD).read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise BadInput(f"{out / CARD}: cannot be read ({error.strerror})", "name another folder") from None
+    if OURS not in text.splitlines():
+        raise BadInput(
+            f"{out / CARD}: not written by tencrop, and --hub would replace it", "move it, or name another folder"
+        )
 
 
 def write_hub_folder(

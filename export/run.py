@@ -13,7 +13,7 @@ from tencrop.common.atomic import atomic_folder
 from tencrop.common.did_you_mean import did_you_mean
 from tencrop.common.errors import BadInput
 from tencrop.export.compress import cast_to_fp16, cast_to_fp32, factorise_fc
-from tencrop.export.hub_folder import write_hub_folder
+from tencrop.export.hub_folder import check_card, write_hub_folder
 from tencrop.export.int8 import quantize_to_int8
 from tencrop.export.net_graph import build_net_graph
 from tencrop.export.parity_gate import BATCHES, INT8_LIMITS, Parity, check_parity
@@ -62,6 +62,8 @@ def export(
     """
     source = find_checkpoint(source)
     _check_options(source, out, weights)
+    if hub:
+        check_card(out)
     original = Checkpoint.load(source)
     checkpoint = factorise_fc(original, fc_rank) if fc_rank else original
     checkpoint = cast_to_fp16(checkpoint) if weights == "fp16" else checkpoint

@@ -77,7 +77,7 @@ def read_measured_errors(folder: Path, sha256: str) -> MeasuredErrors | None:
 
     None where the folder has no summary.json, or one of another model. Raises BadInput where it is damaged.
     """
-    if not (folder / SUMMARY_FILE).exists():
+    if not (folder / SUMMARY_FILE).is_file():  # a named pipe would never end
         return None
     measured, errors = read_model_and_errors(folder / SUMMARY_FILE)
     return errors if measured == sha256 else None

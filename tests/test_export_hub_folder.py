@@ -13,7 +13,7 @@ from support.tiny_source import CLASSES, CROP, RESIZE, TinySource
 
 from tencrop import cli
 from tencrop.common.errors import BadInput
-from tencrop.export.hub_folder import write_hub_folder
+from tencrop.export.hub_folder import check_card, write_hub_folder
 from tencrop.export.importers.input_convention import InputConvention
 from tencrop.export.importers.run import import_net
 from tencrop.export.net_graph import build_net_graph
@@ -22,6 +22,7 @@ from tencrop.model.checkpoint import Checkpoint, hash_weights
 from tencrop.model.checksums import hash_file
 from tencrop.model.contract import CENTER_VIEW
 from tencrop.model.embedded import EMBEDDED
+from tencrop.model.model_card import make_card
 from tencrop.model.run_progress import RunProgress
 from tencrop.model.tencropfile import TenCropFile
 
@@ -127,6 +128,23 @@ def test_a_damaged_summary_in_the_folder_is_refused(embedded: Checkpoint, tmp_pa
     (tmp_path / "summary.json").write_text("{}")
     with pytest.raises(BadInput, match=r"summary\.json: damaged"):
         write_hub_folder(tmp_path, tmp_path, build_net_graph(embedded), embedded.mean)
+
+
+@pytest.mark.parametrize("text", ["my notes", '---\nlibrary_name: "timm"\n---\n', "\0\xff"])
+def test_a_readme_of_somebody_else_is_not_replaced(text: str, tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text(text, encoding="latin-1")
+    advice = r"README\.md: not written by tencrop, and --hub would replace it; move it"
+    with pytest.raises(BadInput, match=advice):
+        export(EMBEDDED / "checkpoint", tmp_path, "fp32", 0, None, hub=True)
+    net = TinySource(end="logits").save(tmp_path / "tiny.onnx")
+    with pytest.raises(BadInput, match=advice):
+        import_net(net, tmp_path, InputConvention(resize=RESIZE), None, hub=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"README.md", "tiny.onnx"}
+
+
+def test_a_card_of_ours_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text(make_card(TenCropFile.read(EMBEDDED)), encoding="utf-8")
+    check_card(tmp_path)
 
 
 @pytest.mark.slow

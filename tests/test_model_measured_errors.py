@@ -1,6 +1,7 @@
 """model/measured_errors.py: the summary.json beside a model tells its errors; one of another model tells nothing."""
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -72,6 +73,11 @@ def test_images_are_told_in_words(changes: dict[str, object], words: str, tmp_pa
 
 def test_a_folder_without_a_summary_tells_nothing(tmp_path: Path) -> None:
     assert read_measured_errors(tmp_path, SHA256) is None
+
+
+def test_a_named_pipe_is_no_summary(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "summary.json")
+    assert read_measured_errors(tmp_path, "0" * 64) is None
 
 
 def test_the_summary_of_another_model_tells_nothing(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import onnx
 from tencrop.common.atomic import atomic_folder
 from tencrop.common.errors import BadInput, one_line
 from tencrop.common.strict_config import parse
-from tencrop.export.hub_folder import HUB_FILES, write_hub_folder
+from tencrop.export.hub_folder import HUB_FILES, check_card, write_hub_folder
 from tencrop.export.importers.caffe import read_caffe
 from tencrop.export.importers.filter_picture import draw_first_filters
 from tencrop.export.importers.graph_rewrite import find_rounding_operator
@@ -61,6 +61,8 @@ def import_net(path: Path, out: Path, given: InputConvention, labels: Path | Non
     Raises BadInput for a bad source or flag, WorkFailed where the parity gate refuses.
     """
     _check_out(path, out, (*FILES, *HUB_FILES) if hub else FILES)
+    if hub:
+        check_card(out)
     given.check()
     log.info("reading %s", path)
     source = _read_source(path, given, labels)
