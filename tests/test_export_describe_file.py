@@ -25,13 +25,12 @@ def test_embedded_file_is_described_with_contract_labels_recipe_parity_and_size(
     assert 0 < found["parity"]["worst"]["logits_relative"] < 1e-4
 
 
-def test_checkpoint_and_its_export_have_the_same_contract_and_parameters() -> None:
+def test_checkpoint_and_its_export_have_the_same_labels_and_parameters() -> None:
     found, exported = describe_file(EMBEDDED / "checkpoint"), describe_file(EMBEDDED)
     assert found["kind"] == "checkpoint"
     assert found["sha256"] == exported["checkpoint_sha256"]
-    assert [found[key] for key in ("contract", "labels", "parameters")] == [
-        exported[key] for key in ("contract", "labels", "parameters")
-    ]
+    assert [found[key] for key in ("labels", "parameters")] == [exported[key] for key in ("labels", "parameters")]
+    assert exported["contract"] == found["contract"] | {"decode": {"jpeg_scale_from": 1024}}  # a new file scales
 
 
 def test_foreign_onnx_file_is_described_by_its_graph(source145: Checkpoint, tmp_path: Path) -> None:

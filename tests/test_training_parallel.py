@@ -20,7 +20,7 @@ from torchrun import (
     train_in_this_process,
 )
 
-from tencrop.common.errors import BadInput, Stopped, WorkFailed
+from tencrop.common.errors import RESUME, BadInput, Stopped, WorkFailed
 from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.model.ten_crop_net import TenCropNet
 from tencrop.training import parallel
@@ -170,7 +170,7 @@ def test_dropout_seeds_do_not_repeat() -> None:
 def test_a_signal_to_one_process_stops_both(two: Path) -> None:
     for rank in (0, 1):
         first = read_reports(two / "stopped", rank)[0]
-        assert first["ended"] == f"Stopped: stopped in epoch 2 after 2 of {STEPS} batches"
+        assert first["ended"] == f"Stopped: stopped in epoch 2 after 2 of {STEPS} batches; {RESUME}"
         assert first["checkpoints"] == ["checkpoint-0001", "checkpoint-0001+000002"]
 
 
@@ -184,7 +184,7 @@ def test_a_signal_to_the_whole_process_group_leaves_the_loaders_workers_to_end_w
 ) -> None:
     run_jobs(prepared, [Job(str(tmp_path / "run"), NOISY, workers=1, term=(2, 0, 0))], alone=True)
     (end,) = read_reports(tmp_path / "run", 0)
-    assert end["ended"] == f"Stopped: stopped in epoch 2 after 1 of {STEPS} batches"
+    assert end["ended"] == f"Stopped: stopped in epoch 2 after 1 of {STEPS} batches; {RESUME}"
     assert end["checkpoints"] == ["checkpoint-0001", "checkpoint-0001+000001"]
 
 

@@ -29,6 +29,7 @@ from torchrun import (
 )
 
 from tencrop import cli
+from tencrop.common.errors import RESUME
 from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.net import AlexNet
@@ -163,7 +164,7 @@ def test_each_column_draws_masks_of_its_own(two: Path) -> None:
 def test_a_stopped_and_resumed_run_equals_an_undisturbed_one(two: Path) -> None:
     for rank in (0, 1):
         stopped, resumed = read_reports(two / "stopped", rank)
-        assert stopped["ended"] == f"Stopped: stopped in epoch 2 after 2 of {STEPS} batches"
+        assert stopped["ended"] == f"Stopped: stopped in epoch 2 after 2 of {STEPS} batches; {RESUME}"
         assert stopped["checkpoints"] == ["checkpoint-0001", "checkpoint-0001+000002"]
         assert resumed["ended"] == "well"
     assert_equal(load_last(two / "stopped"), load_last(two / "noisy"))
