@@ -235,6 +235,7 @@ def test_top_is_at_least_1_and_at_most_the_classes(opened: Classifier, photograp
         opened.predict(photographs["china"], top=2.5)  # type: ignore[call-overload]
 
 
+@pytest.mark.slow
 def test_threads_share_a_classifier(opened: Classifier, photographs: dict[str, Path]) -> None:
     want = {path: opened.predict(path).probabilities for path in photographs.values()}
     wrong: list[Path] = []

@@ -217,6 +217,7 @@ def test_a_parquet_of_kilobytes_that_inflates_to_gigabytes_is_bad_input(tmp_path
         open_source(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("form", "statistics"), [("bytes and path", True), ("large bytes", False)])
 def test_rows_that_a_dictionary_repeats_are_decoded_one_by_one(tmp_path: Path, form: str, statistics: bool) -> None:
     """24 rows of 30 MiB in 10 kB: together 720 MiB."""

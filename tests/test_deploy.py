@@ -104,6 +104,7 @@ def environment() -> dict[str, str]:
     return dict(pair.split("=", 1) for pair in pairs.split())
 
 
+@pytest.mark.slow
 def test_health_check_follows_the_server_which_reports_to_nobody(tmp_path: Path) -> None:
     (text,) = re.findall(r"^HEALTHCHECK .*?CMD (.*)", DOCKERFILE, re.MULTILINE)
     command = [sys.executable, *json.loads(text)[1:]]

@@ -230,6 +230,7 @@ def test_first_image_of_another_true_class_is_named(tmp_path: Path) -> None:
         compare_folders((write_run(tmp_path / "a", rows), write_run(tmp_path / "b", other)))
 
 
+@pytest.mark.slow
 def test_two_engines_on_photographs_are_compared_by_the_command(
     tmp_path: Path, photographs: dict[str, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

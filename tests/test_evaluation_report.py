@@ -205,6 +205,7 @@ def test_classes_of_the_same_words_are_told_apart(photograph: bytes) -> None:
     assert {row[0] for row in read_table(page, "confusions")} <= {"crane (n02012849)", "crane (n03126707)"}
 
 
+@pytest.mark.slow
 def test_report_of_50000_images_and_1000_classes_is_small_and_made_in_flat_memory(photograph: bytes) -> None:
     peaks = {}
     for n in (5_000, 50_000):

@@ -54,6 +54,7 @@ def sort_state(page: Page) -> list[tuple[str, str | None]]:
     ]
 
 
+@pytest.mark.slow
 def test_table_sorts_numbers_as_numbers_by_mouse_and_by_keyboard(
     photograph: bytes, browser: Browser, tmp_path: Path
 ) -> None:

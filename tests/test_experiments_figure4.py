@@ -24,6 +24,7 @@ def checkpoint(source145: Checkpoint, tiny_prepared: PreparedStore) -> Checkpoin
     return replace(source145, recipe={**source145.recipe, "net": net}, contract=tiny_prepared.contract, weights=weights)
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_the_hidden_features_are_the_input_of_fc8(checkpoint: Checkpoint, tiny_prepared: PreparedStore) -> None:
     images = torch.from_numpy(np.stack([tiny_prepared.read_pixels(index) for index in range(4)]))

@@ -68,6 +68,7 @@ def images(photographs: dict[str, Path]) -> np.ndarray:
     return np.stack([decode(path.read_bytes(), Contract(resize=RESIZE, crop=CROP))[0] for path in photographs.values()])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("convention", CONVENTIONS)
 def test_every_convention_gives_the_prediction_that_numpy_computes(
     convention: str, tmp_path: Path, images: np.ndarray
@@ -127,6 +128,7 @@ def test_files_hold_their_metadata_and_no_paths_of_the_machine(tmp_path: Path) -
     assert not {"Dropout", "Softmax"} & {node.op_type for node in net.graph.node}
 
 
+@pytest.mark.slow
 def test_import_needs_no_torch(tmp_path: Path) -> None:
     net, out = TinySource().save(tmp_path / "net.onnx"), tmp_path / "out"
     program = "import sys; sys.modules['torch'] = None; from tencrop import cli; cli.main()"
@@ -140,6 +142,7 @@ def test_import_needs_no_torch(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_external_weights_become_part_of_the_file(tmp_path: Path, images: np.ndarray) -> None:
     options = InputConvention(resize=RESIZE)
     onnx.save(

@@ -286,6 +286,7 @@ def test_source_that_would_be_overwritten_is_refused_and_unchanged(name: str, th
     assert source.read_bytes() == before and [path.name for path in (tmp_path / "mine").iterdir()] == [name]
 
 
+@pytest.mark.slow
 def test_full_disk_leaves_the_old_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     net, out = TinySource().save(tmp_path / "net.onnx"), tmp_path / "out"
     import_net(net, out, InputConvention(resize=RESIZE), None)

@@ -193,6 +193,7 @@ def test_mutant_of_source145_is_rejected(mutant: str, source145: Checkpoint, ima
         check_parity(*SOURCE_MUTANTS[mutant](source145), TorchReference(source145).expect(images[:1]))
 
 
+@pytest.mark.slow
 def test_numbers_alone_reject_a_net_without_lrn(
     embedded: Checkpoint, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -456,6 +456,7 @@ def test_held_out_share_is_sent_and_shown(browser: Browser, url: str, hold: Path
         expect(job).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_jobs_are_cancelled_and_removed_and_mistakes_are_explained(browser: Browser, url: str, hold: Path) -> None:
     hold.touch()
     with open_page(browser, url, "409", "422") as page:
@@ -478,6 +479,7 @@ def test_jobs_are_cancelled_and_removed_and_mistakes_are_explained(browser: Brow
         expect(page.locator("#jobs li")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_key_is_asked_for_once_and_sent_with_everything(browser: Browser, url: str, china: Path) -> None:
     with open_page(browser, url, "401") as page:
         page.route("**/v1/**", locked)

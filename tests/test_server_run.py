@@ -135,6 +135,7 @@ def test_nohup_keeps_sighup_away() -> None:
             process.kill()
 
 
+@pytest.mark.slow
 def test_sigterm_does_not_wait_for_a_client_that_reads_nothing(server: tuple[subprocess.Popen[str], str]) -> None:
     process, url = server
     host, port = url.removeprefix("http://").split(":")
@@ -199,6 +200,7 @@ def test_bad_input_is_exit_2_and_one_line(arguments: tuple[str, ...], message: s
     assert result.returncode == 2 and message in one_line(result)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "value", "message"), [("QUEUE_VIEWS", "plenty", "queue_views"), ("QUEU_VIEWS", "7", "no such setting")]
 )

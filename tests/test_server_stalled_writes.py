@@ -42,6 +42,7 @@ def test_a_client_that_never_reads_is_cut_off(address: Address, request_bytes: b
     assert 0 < received.count(b"HTTP/1.1 200") < 20
 
 
+@pytest.mark.slow
 def test_a_client_that_reads_slowly_gets_every_byte(address: Address) -> None:
     with closing(connect(address)) as client:
         client.sendall(LAST)

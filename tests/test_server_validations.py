@@ -146,6 +146,7 @@ def test_job_is_the_run_of_evaluate(
     assert job["created"] <= job["started"] <= job["finished"]
 
 
+@pytest.mark.slow
 def test_job_holds_out_as_evaluate_does(
     client: TestClient, root: Path, settings: Settings, classifier: Classifier, tmp_path: Path
 ) -> None:
@@ -175,6 +176,7 @@ def test_events_tell_each_chunk_and_the_end(client: TestClient, gate: threading.
     assert [kind for kind, _ in events(client.get(f"{URL}/{name}/events").text)] == ["progress", "end"]
 
 
+@pytest.mark.slow
 def test_report_is_there_when_it_is_done(client: TestClient, gate: threading.Event) -> None:
     name = ask(client)
     early = client.get(f"{URL}/{name}/report")
@@ -289,6 +291,7 @@ def test_requests_are_answered_while_a_job_runs(
     assert client.post("/v1/predict", content=photographs["china"].read_bytes()).status_code == 200
 
 
+@pytest.mark.slow
 def test_cancelled_job_stops_and_the_next_one_runs(
     client: TestClient, gate: threading.Event, settings: Settings
 ) -> None:
@@ -694,6 +697,7 @@ def test_empty_folder_names_are_refused(monkeypatch: pytest.MonkeyPatch) -> None
     assert read_settings().data_root == Path("/srv/data")
 
 
+@pytest.mark.slow
 def test_event_streams_are_limited_and_those_that_end_free_their_place(
     client: TestClient, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:

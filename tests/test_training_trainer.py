@@ -255,6 +255,7 @@ def test_a_run_computes_in_the_precision_of_auto_and_its_checkpoint_records_it(
 # ---- checkpoints
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_a_copy_that_training_on_does_not_change(trainer: Trainer) -> None:
     train_epoch(trainer)
     first = trainer.make_checkpoint()
@@ -263,6 +264,7 @@ def test_a_checkpoint_is_a_copy_that_training_on_does_not_change(trainer: Traine
     assert same({**first.weights, **first.training}, kept)
 
 
+@pytest.mark.slow
 def test_a_restored_training_is_the_one_that_was_saved(
     trainer: Trainer, tiny_prepared: PreparedStore, recipe: Recipe
 ) -> None:

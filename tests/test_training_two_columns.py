@@ -297,6 +297,7 @@ def test_columns_exchange_before_the_layers_that_see_both(
     assert found == [(layer, layer == "fc8") for layer in layers]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 1])
 @pytest.mark.parametrize("alike", [False, True])
 @pytest.mark.filterwarnings("ignore:The .grad attribute")  # opcheck itself reads it
