@@ -105,6 +105,7 @@ def test_json_is_utf_8_for_any_name(run_hostile: Callable[..., Printed]) -> None
     assert "helicopter: helicopter\x1b[31m\u202e" in json.loads(described.out)["labels"]
 
 
+@pytest.mark.slow
 def test_compared_names_cannot_act_on_a_terminal(run_hostile: Callable[..., Printed], tmp_path: Path) -> None:
     data, runs = tmp_path / "data\x1b[2J", [str(tmp_path / name) for name in ("a\x1b\n\u202e", "b")]
     (data / "pagoda").mkdir(parents=True)

@@ -12,7 +12,10 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from support.synthetic_validation import HOSTILE, make_hostile, make_validation
 
 CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's Chromium: apt-get install chromium")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's Chromium: apt-get install chromium"),
+]
 
 
 @pytest.fixture
@@ -54,7 +57,6 @@ def sort_state(page: Page) -> list[tuple[str, str | None]]:
     ]
 
 
-@pytest.mark.slow
 def test_table_sorts_numbers_as_numbers_by_mouse_and_by_keyboard(
     photograph: bytes, browser: Browser, tmp_path: Path
 ) -> None:

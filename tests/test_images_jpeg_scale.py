@@ -55,7 +55,7 @@ def read_at(data: bytes, divisor: int) -> Image.Image:
         (2044, 2101, 2),
         (2045, 2101, 4),
         (2101, 2046, 4),
-        (4089, 4101, 8),
+        pytest.param(4089, 4101, 8, marks=pytest.mark.slow),
     ],
 )
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])

@@ -73,6 +73,7 @@ def test_other_addresses_are_not(host: str) -> None:
     assert not is_loopback(host)
 
 
+@pytest.mark.slow
 def test_a_process_refuses_a_rebound_name_and_answers_the_named_one(tmp_path: Path) -> None:
     options = ("--data-root", str(tmp_path), "--state-dir", str(tmp_path / "state"), "--allowed-host", "one.test")
     with run_server(*options, "--allowed-host", "two.test") as (_, url):

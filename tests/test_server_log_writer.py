@@ -122,6 +122,7 @@ def test_a_message_is_one_escaped_line_and_a_traceback_keeps_its_lines() -> None
     assert text.split("\n") == ["INFO:     folder a\\nb\\x9b", "ValueError: \\x1b[2J\\u202e"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", [False, True])
 def test_a_server_whose_logs_nobody_reads_answers_and_ends(closed: bool) -> None:
     command = [*SERVE, "--port", "0"]
@@ -159,6 +160,7 @@ def test_the_libraries_write_nothing_past_the_log() -> None:
         assert [line for line in process.stderr if not line.startswith("INFO")] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
 def test_a_server_that_starts_without_streams_answers_and_ends(closed: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:

@@ -27,7 +27,10 @@ from tencrop.model.embedded import EMBEDDED
 
 ROOT = Path(__file__).parent.parent
 CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's Chromium: apt-get install chromium")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's Chromium: apt-get install chromium"),
+]
 
 IMAGES = 24  # of the data set, in chunks of 4
 MAX_BODY = 2_000_000  # bytes
@@ -354,7 +357,6 @@ def test_telephone_takes_photographs_and_shows_the_picture_beside_each_view(
         expect(page.locator(".picture")).to_be_in_viewport(ratio=1)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("path", ["/nets/tencrop", "/nets/tencrop/"])
 def test_page_works_below_a_sub_path(browser: Browser, folder: Path, china: Path, path: str) -> None:
     (folder / "below").mkdir(exist_ok=True)
@@ -396,7 +398,6 @@ def start(page: Page, dataset: str, limit: int | None = None, holdout: float | N
     page.get_by_role("button", name="Start").click()
 
 
-@pytest.mark.slow
 def test_job_is_started_followed_and_leads_to_its_report(browser: Browser, url: str, hold: Path) -> None:
     hold.touch()
     with open_page(browser, url) as page:
@@ -456,7 +457,6 @@ def test_held_out_share_is_sent_and_shown(browser: Browser, url: str, hold: Path
         expect(job).to_have_count(0)
 
 
-@pytest.mark.slow
 def test_jobs_are_cancelled_and_removed_and_mistakes_are_explained(browser: Browser, url: str, hold: Path) -> None:
     hold.touch()
     with open_page(browser, url, "409", "422") as page:
@@ -479,7 +479,6 @@ def test_jobs_are_cancelled_and_removed_and_mistakes_are_explained(browser: Brow
         expect(page.locator("#jobs li")).to_have_count(0)
 
 
-@pytest.mark.slow
 def test_key_is_asked_for_once_and_sent_with_everything(browser: Browser, url: str, china: Path) -> None:
     with open_page(browser, url, "401") as page:
         page.route("**/v1/**", locked)

@@ -113,6 +113,7 @@ def wait_for_admitted(address: str, images: int) -> None:
             return
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
 def test_user_signals_do_nothing(server: tuple[subprocess.Popen[str], str], number: signal.Signals) -> None:
     process, address = server
