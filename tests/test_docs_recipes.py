@@ -49,7 +49,7 @@ def test_a_terminal_shows_no_line_wider_than_itself() -> None:
 
 
 def read(terminal: int) -> bytes:
-    """What the terminal's other end writes next; empty at its end, which Linux reports as an error."""
+    """Read what the terminal's other end writes next; empty at its end, which Linux reports as an error."""
     try:
         return os.read(terminal, 4096)
     except OSError:

@@ -2,7 +2,6 @@
 
 import functools
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -11,13 +10,13 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
+from support.chromium import needs_chromium, open_chromium
 
 ROOT = Path(__file__).parents[1]
-CHROMIUM = shutil.which("chromium")
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's Chromium: apt-get install chromium"),
+    needs_chromium,
 ]
 TEXT = """() => {
   const article = document.querySelector('article').cloneNode(true);
@@ -60,10 +59,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def visit(site: Path) -> Iterator[Visit]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(site)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    with (
-        sync_playwright() as playwright,
-        playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"]) as browser,
-    ):
+    with open_chromium() as browser:
         yield Visit(browser.new_page(), f"http://127.0.0.1:{server.server_port}/")
     server.shutdown()
     server.server_close()

@@ -1,20 +1,19 @@
 """report.html in a real Chromium without a network: it sorts, runs no foreign script, fits any screen, can be read."""
 
 import itertools
-import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
+from support.chromium import needs_chromium, open_chromium
 from support.synthetic_validation import HOSTILE, make_hostile, make_validation
 
-CHROMIUM = shutil.which("chromium")
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's Chromium: apt-get install chromium"),
+    needs_chromium,
 ]
 
 
@@ -25,10 +24,7 @@ def photograph(photographs: dict[str, Path]) -> bytes:
 
 @pytest.fixture
 def browser() -> Iterator[Browser]:
-    with (
-        sync_playwright() as playwright,
-        playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"]) as browser,
-    ):
+    with open_chromium() as browser:
         yield browser
 
 

@@ -1,23 +1,22 @@
 """/docs in a real Chromium: it shows every operation, sends what its user tries, and asks no other server."""
 
 import json
-import shutil
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from sockets import serve_in_thread
+from support.chromium import needs_chromium, open_chromium
 
 from tencrop.runtime.classifier import Classifier
 from tencrop.server.app import create_app
 from tencrop.server.keys import generate_key, hash_key
 from tencrop.server.settings import Settings
 
-CHROMIUM = shutil.which("chromium")
 pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's Chromium: apt-get install chromium"),
+    needs_chromium,
     pytest.mark.slow,
 ]
 
@@ -27,11 +26,7 @@ KEY = generate_key()
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    arguments = ["--no-sandbox", f"--host-resolver-rules=MAP {HOST} 127.0.0.1"]
-    with (
-        sync_playwright() as playwright,
-        playwright.chromium.launch(executable_path=CHROMIUM, args=arguments) as browser,
-    ):
+    with open_chromium(f"--host-resolver-rules=MAP {HOST} 127.0.0.1") as browser:
         expect.set_options(timeout=20_000)
         yield browser
 

@@ -6,7 +6,6 @@ The server asks for a key, shows itself below a sub-path, and makes no validatio
 import base64
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,8 +15,9 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from sockets import serve_in_thread
+from support.chromium import needs_chromium, open_chromium
 from support.page import give, open_page
 
 from tencrop.common.errors import WorkFailed
@@ -27,9 +27,8 @@ from tencrop.server.app import create_app
 from tencrop.server.keys import generate_key, hash_key
 from tencrop.server.settings import Settings
 
-CHROMIUM = shutil.which("chromium")
 pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's Chromium: apt-get install chromium"),
+    needs_chromium,
     pytest.mark.slow,
 ]
 
@@ -47,10 +46,7 @@ DROP = """(files) => {
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with (
-        sync_playwright() as playwright,
-        playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"]) as browser,
-    ):
+    with open_chromium() as browser:
         expect.set_options(timeout=20_000)
         yield browser
 

@@ -5,7 +5,6 @@ import io
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import urllib.request
@@ -15,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 from serving import read_address, run_server
+from support.chromium import needs_chromium, open_chromium
 from support.crops import write_crops
 from support.page import ask, assert_shows, give, open_page
 from test_evaluation_report_browser import contrast
@@ -26,10 +26,9 @@ from tencrop.model.contract import Contract
 from tencrop.model.embedded import EMBEDDED
 
 ROOT = Path(__file__).parent.parent
-CHROMIUM = shutil.which("chromium")
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's Chromium: apt-get install chromium"),
+    needs_chromium,
 ]
 
 IMAGES = 24  # of the data set, in chunks of 4
@@ -94,10 +93,7 @@ def url(folder: Path, hold: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with (
-        sync_playwright() as playwright,
-        playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"]) as browser,
-    ):
+    with open_chromium() as browser:
         expect.set_options(timeout=20_000)
         yield browser
 
