@@ -19,8 +19,8 @@ import numpy as np
 from PIL import Image
 
 from bench.machine import describe_machine
+from tencrop.export.sample_images import choose_photographs
 from tencrop.images.decode import decode
-from tencrop.images.file_name import is_image
 from tencrop.images.jpeg_scale import choose_divisor
 from tencrop.model.contract import FULL_DECODING, SCALED_DECODING, Contract
 from tencrop.model.embedded import EMBEDDED
@@ -63,12 +63,6 @@ def is_shifted(data: bytes, contract: Contract) -> bool:
         return resized_length(image.size, contract.resize) != resized_length(scaled, contract.resize)
 
 
-def choose(folder: Path, count: int) -> list[Path]:
-    """At most `count` image files, spread evenly over those in a folder and its subfolders."""
-    paths = sorted(path for path in folder.rglob("*") if is_image(path.name))
-    return [paths[i * len(paths) // count] for i in range(count)] if len(paths) > count else paths
-
-
 def main() -> None:
     """Print differences of pixels and probabilities, changed answers, and both times."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -83,7 +77,7 @@ def main() -> None:
         pixels: dict[str, list[np.ndarray]] = {name: [] for name in DECODINGS}
         seconds: dict[str, list[float]] = {name: [] for name in DECODINGS}
         shifted = 0
-        for photograph in choose(options.photos, options.count):
+        for photograph in choose_photographs(options.photos, options.count):
             data = enlarge(photograph, options.shorter)
             shifted += is_shifted(data, contracts["scaled"])
             for name, contract in contracts.items():

@@ -38,7 +38,7 @@ def install_line(extras: Iterable[str] = ()) -> str:
 
 
 def _is_checkout() -> bool:
-    """Whether Python runs the files of a checkout: by an editable installation (PEP 610), or without one."""
+    """Return whether Python runs the files of a checkout: by an editable installation (PEP 610), or without one."""
     try:
         origin = distribution("tencrop").read_text("direct_url.json")
     except PackageNotFoundError:

@@ -20,13 +20,14 @@ from tencrop.export.importers.hub_preprocessor import FILTERS
 from tencrop.export.tencrop_graph import BACK
 from tencrop.model.checkpoint import WEIGHTS
 from tencrop.model.contract import CENTER_VIEW, Contract
+from tencrop.model.hub_metadata import LIBRARY
 from tencrop.model.measured_errors import read_measured_errors
 from tencrop.model.model_card import CARD, SAFETENSORS, render_card
 from tencrop.model.run_progress import RunProgress
 from tencrop.model.tencropfile import Metadata, TenCropFile
+from tencrop.model.yaml_text import yaml_lines
 
 HUB_FILES = (CARD, CONFIG, PREPROCESSOR, NETS[0], SAFETENSORS)
-OURS = 'library_name: "tencrop"'  # a line of the cards that `render_card` makes
 INPUT, OUTPUT = "pixel_values", "logits"  # of model.onnx, as transformers names them
 
 
@@ -38,7 +39,7 @@ def check_card(out: Path) -> None:
         return
     except OSError as error:
         raise BadInput(f"{out / CARD}: cannot be read ({error.strerror})", "name another folder") from None
-    if OURS not in text.splitlines():
+    if not {*yaml_lines(LIBRARY)} <= {*text.splitlines()}:
         raise BadInput(
             f"{out / CARD}: not written by tencrop, and --hub would replace it", "move it, or name another folder"
         )

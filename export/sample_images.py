@@ -19,20 +19,24 @@ def make_formula_images(contract: Contract, n: int) -> np.ndarray:
     return np.stack([decode(formula_png(seed), contract)[0] for seed in range(100, 100 + n)])
 
 
-def load_photographs(folder: Path, contract: Contract, n: int) -> np.ndarray:
-    """At most n images, spread evenly over the image files in a folder and its subfolders, uint8 [n,R,R,3].
-
-    Files that cannot be decoded are left out. Raises BadInput where no image is left.
-    """
+def choose_photographs(folder: Path, n: int) -> list[Path]:
+    """Choose at most n files, spread evenly over the image files in a folder and its subfolders."""
     paths = sorted(
         place / name
         for place, files in walk(folder, Inventory())
         for name in files
         if is_image(name) and (place / name).is_file()
     )
-    chosen = [paths[i * len(paths) // n] for i in range(n)] if len(paths) > n else paths
+    return [paths[i * len(paths) // n] for i in range(n)] if len(paths) > n else paths
+
+
+def load_photographs(folder: Path, contract: Contract, n: int) -> np.ndarray:
+    """Load the photographs that `choose_photographs` gives, uint8 [n,R,R,3].
+
+    Files that cannot be decoded are left out. Raises BadInput where no image is left.
+    """
     images: list[np.ndarray] = []
-    for path in chosen:
+    for path in choose_photographs(folder, n):
         try:
             images.append(decode(path.read_bytes(), contract)[0])
         except ImageError:

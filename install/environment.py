@@ -23,7 +23,7 @@ CAUSES = (  # in pip's words, and in ours
 
 
 class InstallError(Exception):
-    """What went wrong, in one line."""
+    """A failure of the installation, in one line."""
 
 
 def install(venv: Path, constraints: Path, extras: Sequence[str]) -> None:

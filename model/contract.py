@@ -35,7 +35,7 @@ class Label:
 
 @dataclass(frozen=True, config=STRICT)
 class Decoding:
-    """How encoded images become pixels, where a decoder has a choice.
+    """The way in which encoded images become pixels, where a decoder has a choice.
 
     jpeg_scale_from: a JPEG whose shorter side has so many pixels or more is decoded at the smallest of 1/2, 1/4 and 1/8
     of its size that leaves its shorter side at least twice the contract's `resize`; None: every JPEG in full.

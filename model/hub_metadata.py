@@ -10,13 +10,14 @@ from tencrop.model.origin import Origin
 from tencrop.model.tencropfile import TenCropFile
 
 TASK = "image-classification"
+LIBRARY = {"library_name": "tencrop"}  # by which a card of ours is known
 
 
 def hub_metadata(file: TenCropFile, errors: MeasuredErrors | None, origin: Origin | None) -> dict[str, Any]:
     """The metadata of a model as plain data, without keys for what is not known."""
     is_alexnet = "net" in file.metadata.recipe  # an imported net has no such table
     head: dict[str, Any] = {"license": origin.license} if origin else {}
-    head |= {"library_name": "tencrop", "pipeline_tag": TASK}
+    head |= LIBRARY | {"pipeline_tag": TASK}
     head |= {"tags": [TASK, "onnx", *(["alexnet"] if is_alexnet else [])]}
     if origin:
         head["datasets"] = list(origin.datasets)

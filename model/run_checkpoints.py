@@ -18,6 +18,11 @@ def list_checkpoints(run: Path) -> list[Path]:
     return sorted((path for path in run.glob("checkpoint-*") if CHECKPOINT_NAME.fullmatch(path.name)), key=position)
 
 
+def holds_checkpoint(folder: Path) -> bool:
+    """Return whether a folder is a checkpoint, or a run folder with one."""
+    return any((place / DOCUMENT).is_file() for place in (folder, *list_checkpoints(folder)))
+
+
 def name_checkpoint(progress: RunProgress) -> str:
     """checkpoint-EPOCHS, or checkpoint-EPOCHS+BATCHES within an epoch."""
     steps = progress.part.steps

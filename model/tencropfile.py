@@ -102,8 +102,10 @@ class TenCropFile:
 
 
 def _advise_on_missing(folder: Path) -> str:
-    """What to do: export, where the folder is a training's (a checkpoint, or a run with some), else name another."""
-    is_training = (folder / "checkpoint.json").is_file() or any(folder.glob("checkpoint-*/checkpoint.json"))
+    """Advise to export, where the folder is a checkpoint or a run that has some; else to name another."""
+    from tencrop.model.run_checkpoints import holds_checkpoint  # with the reader of weights, which no model needs
+
+    is_training = holds_checkpoint(folder)
     return f"export it first: tencrop export {folder} OUT" if is_training else "name a tencrop.onnx or its folder"
 
 

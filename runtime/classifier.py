@@ -85,7 +85,8 @@ class Classifier:
         `top` is below 1.
         """
         if not isinstance(image, list):
-            (found,) = self.predict_each([image], top)
+            _check_top(top)
+            (found,) = self._predict_squares([self._try_decode(image)], top)
             return _unwrap(found)
         return [_unwrap(found, f"image {number}: ") for number, found in enumerate(self.predict_each(image, top))]
 
@@ -95,8 +96,7 @@ class Classifier:
         Reads `images` as it goes, a forward pass ahead, so that memory does not grow with their number. Images and
         errors are those of `predict`. Raises BadInput where `top` is below 1.
         """
-        if index(top) < 1:
-            raise BadInput(f"top is {top}: expected at least 1")
+        _check_top(top)
         stream, size = iter(images), batch_size(self.engine)
         with ThreadPoolExecutor(min(size, cores()), "decode") as pool:
             while batch := list(islice(stream, size)):
@@ -160,6 +160,11 @@ class Classifier:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _check_top(top: int) -> None:
+    if index(top) < 1:
+        raise BadInput(f"top is {top}: expected at least 1")
 
 
 def _unwrap(found: Prediction | BadInput, where: str = "") -> Prediction:

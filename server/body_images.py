@@ -12,6 +12,7 @@ from tencrop.server.json_body import JSON, get_content_type
 from tencrop.server.schemas import HubRequest
 
 OCTET_STREAM = "application/octet-stream"
+REFERENCE = "#/components/schemas/{model}"  # of a schema in the OpenAPI document
 BINARY = {"type": "string", "format": "binary", "contentMediaType": OCTET_STREAM}  # older and newer tools read one each
 
 
@@ -23,7 +24,7 @@ def describe_body(schemas: dict[str, Any]) -> dict[str, Any]:
 
 def refer(kind: type[BaseModel]) -> dict[str, str]:
     """The schema of a model that is among the document's components (server/openapi.py)."""
-    return {"$ref": f"#/components/schemas/{kind.__name__}"}
+    return {"$ref": REFERENCE.format(model=kind.__name__)}
 
 
 def _describe_form(name: str, schema: dict[str, Any]) -> dict[str, Any]:

@@ -6,13 +6,13 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 
+from tencrop.server.body_images import REFERENCE
 from tencrop.server.failures import HEADERS, REASONS
 from tencrop.server.keys import is_guarded
 from tencrop.server.oip.schemas import InferRequest
 from tencrop.server.schemas import HubRequest, NewValidation
 
 BODIES = (HubRequest, InferRequest, NewValidation)
-REFERENCE = "#/components/schemas/{model}"
 TAGS = {
     "predict": "Labels of photographs.",
     "models": "What is served.",

@@ -190,7 +190,7 @@ def _warn_if_flat(trainer: Trainer) -> None:
 
 
 def _advise_on_flat(recipe: Recipe) -> str:
-    """What to try, without what the recipe does already."""
+    """The advice on what to try, without what the recipe does already."""
     if min(conv.init_std for conv in (recipe.net.conv3, recipe.net.conv4, recipe.net.conv5)) >= WIDE:
         return "Try another optim.lr"
     return f"It may linger there for some epochs; else try another optim.lr, or init_std = {WIDE} on conv3 to conv5"

@@ -31,7 +31,7 @@ def list_images(argument: str) -> list[str]:
 
 
 def open_image(path: str, stdin: BinaryIO) -> str | BinaryIO:
-    """What `Classifier.predict_each` takes for a path of `list_images`."""
+    """Turn a path of `list_images` into what `Classifier.predict_each` takes."""
     return stdin if path == STDIN else path
 
 

@@ -1,4 +1,4 @@
-"""What commands print: results on stdout, closing words on stderr."""
+"""Prints what commands say: results on stdout, closing words on stderr."""
 
 import csv
 import io
