@@ -5,7 +5,7 @@ A photograph of a telephone has twelve megapixels and more, and the contract's s
 
 from PIL import ImageFile
 
-from tencrop.images.jpeg_segments import FRAMES, PROGRESSIVE, SCAN, read_segments
+from tencrop.images.jpeg_segments import ARITHMETIC_PROGRESSIVE, FRAMES, PROGRESSIVE, SCAN, read_segments
 from tencrop.model.contract import Contract
 
 DIVISORS = (8, 4, 2)  # of both sides, that libjpeg offers
@@ -34,7 +34,7 @@ def has_several_scans(data: bytes) -> bool:
     components = 0
     for segment in read_segments(data):
         if segment.marker in FRAMES:
-            if segment.marker == PROGRESSIVE:
+            if segment.marker in (PROGRESSIVE, ARITHMETIC_PROGRESSIVE):
                 return True
             components = data[segment.start + 5]
         elif segment.marker == SCAN:

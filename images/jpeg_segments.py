@@ -11,7 +11,7 @@ SOI, SOS, EOI = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 MARKER = re.compile(rb"\xff[\xc0-\xcf\xd9-\xfe]")
 BASELINE, EXTENDED, PROGRESSIVE, ARITHMETIC, ARITHMETIC_PROGRESSIVE = 0xC0, 0xC1, 0xC2, 0xC9, 0xCA
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # markers of a frame header
-SCAN = 0xDA
+SCAN, END = 0xDA, 0xD9
 COEFFICIENTS = 64  # of a block
 MAX_SEGMENTS = 20_000  # 32 MiB of full segments are 1,500
 PIECE = 256 << 10  # bytes that are searched at once, for a search keeps all other threads waiting
@@ -37,14 +37,17 @@ class Frame(NamedTuple):
 
 
 def read_segments(data: bytes, most: int = MAX_SEGMENTS) -> Iterator[Segment]:
-    """The segments up to the end marker. A telephone's film or an MPO's other images may follow it.
+    """The segments up to the end marker, which is the last. A telephone's film or an MPO's other images may follow it.
 
     Raises ImageError above `most` segments.
     """
     at = len(SOI)
     for _ in range(most):
         marker = _find_marker(data, at)
-        if marker is None or marker[0] == EOI:
+        if marker is None:
+            return
+        if marker[0] == EOI:
+            yield Segment(END, marker.end(), marker.end())
             return
         start = marker.end() + 2
         at = marker.end() + int.from_bytes(data[marker.end() : start])

@@ -102,9 +102,9 @@ class Pipeline:
         if isinstance(image, np.ndarray):
             return 0.0
         if len(image) > SHORT:
-            return await self.decode_pool.run(requester, LOOK_COST, estimate_cost, image)
+            return await self.decode_pool.run(requester, LOOK_COST, estimate_cost, image, self.model.contract)
         await asyncio.sleep(0)
-        return estimate_cost(image)
+        return estimate_cost(image, self.model.contract)
 
     async def _answer(self, image: bytes | np.ndarray, requester: Requester, cost: float) -> ImageAnswer:
         """Decode, queue and answer. Raises ImageError."""

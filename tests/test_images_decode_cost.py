@@ -4,21 +4,27 @@ import io
 import struct
 import tracemalloc
 import zlib
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from support.pictures import decode_pixels, encode, noise_jpeg, picture
+from support.pictures import CONTRACT, decode_pixels, encode, noise_jpeg, picture
 from support.tiff_layouts import GREY, RGB, Layout, make_samples, write
 from test_images_jpeg_end import ARITHMETIC
 from test_images_limits import with_scans
 
-from tencrop.images.decode_cost import CHEAP, FEW_SCANS, MAX_LOOKS, UNREAD, estimate_cost
+from tencrop.images import decode_cost
+from tencrop.images.decode_cost import CHEAP, DECODINGS_WITHOUT_END, MAX_LOOKS, UNREAD
 from tencrop.images.jpeg_segments import read_frame
 from tencrop.images.limits import MAX_SCANS
 from tencrop.images.tiff_directory import COMPRESSION, HEIGHT, MAX_NUMBERS, STRIP_HEIGHT, STRIPS, TILES, WIDTH
 from tencrop.images.tiff_layout import BITS, PHOTOMETRIC
+from tencrop.model.contract import SCALED_DECODING, Contract
+
+SCALED = Contract(decode=SCALED_DECODING)
+estimate_cost = partial(decode_cost.estimate_cost, contract=CONTRACT)
 
 FORMATS: list[tuple[str, dict[str, Any]]] = [
     ("JPEG", {}),
@@ -56,8 +62,40 @@ def test_ordinary_photographs_are_cheap() -> None:
         assert estimate_cost(encode(Image.fromarray(picture(500, 375)), format, **options)) < 2 < CHEAP
 
 
-def test_a_photograph_of_a_telephone_is_expensive() -> None:
-    assert estimate_cost(flat(4000, 3000, "JPEG")) > CHEAP
+def test_a_photograph_of_a_telephone_is_expensive_where_it_is_decoded_in_full() -> None:
+    data = flat(4000, 3000, "JPEG")
+    assert 1 < estimate_cost(data, contract=SCALED) < 0.6 * CHEAP < CHEAP < estimate_cost(data)
+
+
+@pytest.mark.parametrize(
+    ("size", "least", "most"), [((1023, 8000), 1, 1), ((1400, 6000), 0.4, 0.6), ((7000, 7000), 0.2, 0.3)]
+)
+def test_the_cost_of_scaled_jpegs_follows_the_contract(size: tuple[int, int], least: float, most: float) -> None:
+    data = of_size(noise_jpeg(progressive=False), *size)
+    assert least <= estimate_cost(data, contract=SCALED) / estimate_cost(data) <= most
+
+
+def test_jpegs_that_keep_all_coefficients_cost_as_much_as_in_full() -> None:
+    arithmetic = ARITHMETIC.replace(b"\xff\xc9", b"\xff\xca")  # progressive, and all components in the first scan
+    for data in (noise_jpeg(), arithmetic):
+        large = of_size(data, 4000, 3000)
+        assert estimate_cost(large, contract=SCALED) == estimate_cost(large) > CHEAP
+
+
+def test_a_large_jpeg_without_its_end_is_compared_in_full() -> None:
+    """An end marker inside of a comment is none, nor is one in what follows a damaged segment."""
+    data = of_size(noise_jpeg(progressive=False), 1800, 1800)
+    full, scaled = estimate_cost(data), estimate_cost(data, contract=SCALED)
+    assert scaled < full < CHEAP
+    for end in (b"", b"\xff\xfe\0\4\xff\xd9", b"\xff\xfe\xff\0\xff\xd9"):
+        without = data[:-2] + end
+        assert estimate_cost(without, contract=SCALED) == pytest.approx(DECODINGS_WITHOUT_END * full, rel=0.01)
+    assert DECODINGS_WITHOUT_END * full > CHEAP
+
+
+def test_the_film_behind_a_photograph_costs_nothing() -> None:
+    data = of_size(noise_jpeg(progressive=False), 4000, 3000)
+    assert estimate_cost(data + bytes(20_000_000), contract=SCALED) == estimate_cost(data, contract=SCALED)
 
 
 def test_each_scan_costs_and_an_arithmetic_one_costs_most() -> None:
@@ -82,7 +120,7 @@ def test_bytes_cost_too() -> None:
 
 def test_scans_of_thumbnails_and_films_do_not_count() -> None:
     data = noise_jpeg()
-    film = b"\xff\xda" * (FEW_SCANS + 1)
+    film = b"\xff\xda" * 100
     assert estimate_cost(data + film) - estimate_cost(data) < 0.001
 
 
@@ -163,7 +201,7 @@ def test_an_image_in_too_many_pieces_to_look_at_passes_for_expensive() -> None:
     data = of_size(noise_jpeg(), 2816, 2816)
     behind = data[:2] + b"\xff\xfe\0\2" * 2 * MAX_LOOKS + data[2:]
     assert read_frame(behind) and estimate_cost(behind) == UNREAD > 10 * CHEAP
-    film = data[:-2] + (b"\xff\xda\0\2" * (FEW_SCANS + 1) + b"\xff\xfe\0\2") * MAX_LOOKS
+    film = data[:-2] + (b"\xff\xda\0\2" * 17 + b"\xff\xfe\0\2") * MAX_LOOKS
     assert estimate_cost(film) == UNREAD
 
 

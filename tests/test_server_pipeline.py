@@ -108,7 +108,7 @@ def test_others_are_answered_while_the_costs_of_images_are_estimated(monkeypatch
     """A form of 64 images that were looked at in one go kept the event loop for two seconds."""
     turns, seen = 0, []
 
-    def estimate(image: bytes) -> float:
+    def estimate(image: bytes, _: Contract) -> float:
         seen.append((turns, threading.current_thread() is threading.main_thread()))
         return 0.0
 
@@ -132,7 +132,7 @@ def test_others_are_answered_while_the_costs_of_images_are_estimated(monkeypatch
 def test_a_form_is_refused_at_its_first_expensive_image(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[bytes] = []
 
-    def estimate(image: bytes) -> float:
+    def estimate(image: bytes, _: Contract) -> float:
         seen.append(image)
         return CHEAP + 1 if image == b"expensive" else 0.0
 
