@@ -36,21 +36,21 @@ def test_percentiles_are_measured_times() -> None:
 
 
 def test_the_output_of_the_load_generator_is_read() -> None:
-    answers, core = parse_output("200 -0.5 1.25\n429 0.25 0.001\ncore 0.0125\n")
+    answers, answered, core = parse_output("200 -0.5 1.25\n429 0.25 0.001\nanswered 7\ncore 0.0125\n")
     assert answers == [Answer(200, -0.5, 1.25), Answer(429, 0.25, 0.001)]
-    assert core == 0.0125
-    assert parse_output("core 0.5\n") == ([], 0.5)
+    assert (answered, core) == (7, 0.0125)
+    assert parse_output("answered 0\ncore 0.5\n") == ([], 0, 0.5)
 
 
 def test_figures_tell_answered_refused_and_failed_apart() -> None:
     early, late = Answer(200, -0.5, 0.6), Answer(200, 1.9, 0.3)  # due before the two seconds; answered after them
     answers = [early, Answer(200, 0.0, 0.1), late, Answer(429, 1.0, 0.02), Answer(0, 1.5, 10.0), Answer(500, 0.1, 0.1)]
-    found = summarize(answers, Load("rate", 2), seconds=2, core=0.1)
+    found = summarize(answers, Load("rate", 2), seconds=2, core=0.1, answered=9)
     assert found.images_per_s == 1.0  # the early answer and one more arrived in time
     assert (found.p50, found.p99) == pytest.approx((300, 300))
-    assert (found.refused, found.failed, found.offered, found.client_core) == (1, 2, 5, 0.1)
+    assert (found.refused, found.failed, found.offered, found.client_core, found.answered) == (1, 2, 5, 0.1, 9)
     assert found.refused_p99 == pytest.approx(20)
-    closed = summarize(answers, Load("clients", 2), seconds=2, core=0.1)
+    closed = summarize(answers, Load("clients", 2), seconds=2, core=0.1, answered=9)
     assert (closed.images_per_s, closed.p99, closed.offered) == (1.0, 600, 4)
 
 
@@ -159,7 +159,7 @@ def test_rivals_average_the_same_ten_views() -> None:
 
 
 def a_load(images_per_s: float, **others: float) -> dict[str, float]:
-    base = summarize([Answer(200, 0, 0.1)], Load("clients", 1), 1, 0.01)._replace(images_per_s=images_per_s)
+    base = summarize([Answer(200, 0, 0.1)], Load("clients", 1), 1, 0.01, 1)._replace(images_per_s=images_per_s)
     return {**base._asdict(), **others}
 
 

@@ -42,6 +42,7 @@ class Figures(NamedTuple):
     failed: int  # any other answer, or none
     offered: int
     client_core: float  # the load generator's share of a core
+    answered: int  # in all, in the warm-up too
     resident_mib: float = 0.0  # the server's peak
 
 
@@ -66,18 +67,18 @@ def run_load(program: Path, port: int, load: Load, seconds: float, requests: Seq
     done = subprocess.run([str(program), *arguments], capture_output=True, text=True)
     if done.returncode:
         raise WorkFailed(one_line(done.stderr))
-    answers, core = parse_output(done.stdout)
-    return summarize(answers, load, seconds, core)
+    answers, answered, core = parse_output(done.stdout)
+    return summarize(answers, load, seconds, core, answered)
 
 
-def parse_output(text: str) -> tuple[list[Answer], float]:
-    """The answers that load.c printed, and the share of a core that it used."""
-    *lines, last = text.splitlines()
+def parse_output(text: str) -> tuple[list[Answer], int, float]:
+    """What load.c printed: the measured answers, the number of all, and the share of a core that it used."""
+    *lines, answered, core = text.splitlines()
     answers = [Answer(int(status), float(due), float(took)) for status, due, took in map(str.split, lines)]
-    return answers, float(last.removeprefix("core "))
+    return answers, int(answered.removeprefix("answered ")), float(core.removeprefix("core "))
 
 
-def summarize(every: Sequence[Answer], load: Load, seconds: float, core: float) -> Figures:
+def summarize(every: Sequence[Answer], load: Load, seconds: float, core: float, answered: int) -> Figures:
     """The figures of a load. images/s counts the answers that arrived within `seconds`.
 
     In a closed loop the other figures cover the same answers, in an open loop the requests due within `seconds`.
@@ -89,7 +90,7 @@ def summarize(every: Sequence[Answer], load: Load, seconds: float, core: float) 
     refused = [answer for answer in answers if answer.status == HTTPStatus.TOO_MANY_REQUESTS]
     p50, p99 = percentiles(good)
     others = len(answers) - len(good) - len(refused)
-    return Figures(speed, p50, p99, len(refused), percentiles(refused)[1], others, len(answers), core)
+    return Figures(speed, p50, p99, len(refused), percentiles(refused)[1], others, len(answers), core, answered)
 
 
 def percentiles(answers: Sequence[Answer]) -> tuple[float, float]:

@@ -4,8 +4,8 @@
 //   load PORT WARM_UP SECONDS clients N FILE...     load PORT WARM_UP SECONDS rate R FILE...
 //
 // Each FILE holds one whole request; the files take turns. Prints a line for each request that fell due or was answered in
-// the SECONDS after the warm-up: its status (0: no answer), when it was due, and how long the answer took. The last line is
-// the share of a core that this program used.
+// the SECONDS after the warm-up: its status (0: no answer), when it was due, and how long the answer took. The last two
+// lines are the number of all answers, those of the warm-up too, and the share of a core that this program used.
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -205,7 +205,8 @@ int main(int argc, char **argv) {
             }
         }
     }
+    long complete = answered;  // the next lines record those that got no answer
     for (int i = 0; i < count; i++)
         if (clients[i]->waiting) clients[i]->status = 0, record(clients[i], now());
-    printf("core %.4f\n", (after - before) / (over - began));
+    printf("answered %ld\ncore %.4f\n", complete, (after - before) / (over - began));
 }
