@@ -12,7 +12,7 @@ ENGINES = ("auto", "onnxruntime", "tensorrt", "openvino")
 SUPPORTED_PRECISIONS = {  # besides "auto"
     ("openvino", "cpu"): ("fp32", "bf16"),
     ("onnxruntime", "cpu"): ("fp32",),
-    ("onnxruntime", "cuda"): ("fp32", "tf32"),
+    ("onnxruntime", "cuda"): ("fp32", "tf32", "fp16"),
     ("tensorrt", "cuda"): ("fp32", "fp16"),
 }
 PRECISIONS = ("auto", *dict.fromkeys(chain.from_iterable(SUPPORTED_PRECISIONS.values())))

@@ -11,8 +11,10 @@ from tencrop.common.extras import install_line, require
 from tencrop.runtime.cores import container_limit
 from tencrop.runtime.engine_choice import EngineChoice
 from tencrop.runtime.nvidia_driver import require_gpu
+from tencrop.runtime.onnxruntime_fp16 import convert_to_fp16
 from tencrop.runtime.onnxruntime_lrn import decompose_lrn
 
+CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 HAS_TF32 = 8  # compute capability, Ampere
 SESSION_LOG_LEVEL = 4  # "fatal": tencrop reports an error itself, once
 DEFAULT_LOG_LEVEL = 3  # "error": onnxruntime warns of each device
@@ -40,6 +42,8 @@ class OnnxRuntimeEngine:
         if self.device == "cpu":
             graph = decompose_lrn(graph)
         else:
+            if provider == CUDA and self.precision == "fp16":
+                graph = convert_to_fp16(graph)  # TensorRT does so by itself
             _load_cuda(self.device, provider)
             options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         self._session = ort.InferenceSession(graph, options, providers=[(provider, settings)], enable_fallback=0)
@@ -110,11 +114,11 @@ def _provider(choice: EngineChoice, precision: str) -> tuple[str, dict[str, Any]
     """The name and the options of onnxruntime's execution provider."""
     number = choice.device.partition(":")[2]
     if choice.engine == "tensorrt":
-        return "TensorrtExecutionProvider", {"device_id": number, "trt_fp16_enable": str(precision == "fp16")}
+        return TENSORRT, {"device_id": number, "trt_fp16_enable": str(precision == "fp16")}
     if choice.device == "cpu":
-        return "CPUExecutionProvider", {}
+        return CPU, {}
     tf32 = str(int(precision == "tf32"))
-    return "CUDAExecutionProvider", {
+    return CUDA, {
         "device_id": number,
         "use_tf32": tf32,
         "arena_extend_strategy": "kSameAsRequested",  # grow by what is needed, not by doubling

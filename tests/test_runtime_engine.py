@@ -32,6 +32,7 @@ CUDA_FP32 = CUDA._replace(precision="fp32")
         (EngineOptions(engine="onnxruntime"), [CUDA, CUDA_FP32, CPU]),
         (EngineOptions(engine="tensorrt"), [EngineChoice("tensorrt", "cuda:0", "auto")]),
         (EngineOptions(precision="tf32"), [CUDA._replace(precision="tf32")]),
+        (EngineOptions("cuda", precision="fp16"), [CUDA._replace(precision="fp16")]),
         (EngineOptions(precision="bf16"), [OPENVINO._replace(precision="bf16")]),
         (EngineOptions("cpu", precision="fp32"), [OPENVINO._replace(precision="fp32"), CPU._replace(precision="fp32")]),
     ],
@@ -53,7 +54,8 @@ def test_auto_is_a_fixed_order(options: EngineOptions, expected: list[EngineChoi
         (EngineOptions("cpu", "tensorrt"), "engine tensorrt does not run on device cpu"),
         (EngineOptions("cuda", "openvino"), "engine openvino does not run on device cuda"),
         (EngineOptions("cpu", "onnxruntime", "bf16"), "precision bf16"),
-        (EngineOptions("cuda", "auto", "fp16"), "precision fp16: not offered by .*, which computes in fp32 or tf32"),
+        (EngineOptions("cpu", "auto", "fp16"), "precision fp16: not offered by .*, which computes in bf16 or fp32"),
+        (EngineOptions("cpu", "onnxruntime", "fp16"), "precision fp16: not offered by .*, which computes in fp32"),
         (EngineOptions("cpu", "auto", "tf32"), "precision tf32: not offered by .*, which computes in bf16 or fp32"),
         (EngineOptions("cuda", "tensorrt", "tf32"), "precision tf32"),
     ],
@@ -92,7 +94,7 @@ def test_each_precision_has_a_tolerance_of_the_probe() -> None:
     assert {"auto", *TOLERANCE} == {*PRECISIONS}
 
 
-@pytest.mark.parametrize(("precision", "use_tf32"), [("fp32", "0"), ("tf32", "1")])
+@pytest.mark.parametrize(("precision", "use_tf32"), [("fp32", "0"), ("tf32", "1"), ("fp16", "0")])
 def test_cuda_gets_the_chosen_precision(precision: str, use_tf32: str) -> None:
     assert _provider(CUDA, precision)[1]["use_tf32"] == use_tf32
 

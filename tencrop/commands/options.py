@@ -45,7 +45,7 @@ Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda or cu
 EngineChoice = Annotated[str, typer.Option(metavar="NAME", help="auto, onnxruntime, tensorrt or openvino")]
 PrecisionChoice = Annotated[
     str,
-    typer.Option(metavar="NAME", help="auto, fp32, tf32 (onnxruntime on a GPU), bf16 (openvino) or fp16 (tensorrt)"),
+    typer.Option(metavar="NAME", help="auto, fp32, tf32 or fp16 (both on a GPU), or bf16 (openvino)"),
 ]
 
 
