@@ -1,30 +1,30 @@
 """The ASGI application: routes, limits and error answers around the served models."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from tencrop import __version__
-from tencrop.common.errors import BadInput
-from tencrop.model.measured_errors import read_measured_errors
-from tencrop.runtime.engine import engine_signature
 from tencrop.runtime.ensemble import Predictor
 from tencrop.server.allowed_hosts import AllowedHosts
 from tencrop.server.body_limits import BodyLimits
+from tencrop.server.engines import Engines, describe_models
 from tencrop.server.errors import add_error_handlers
 from tencrop.server.failures import describe_failures, describe_rest
 from tencrop.server.head_requests import HeadRequests
 from tencrop.server.hub_json import base64_json_bytes
 from tencrop.server.job_store import open_job_store
 from tencrop.server.keys import ApiKeys, Keys
+from tencrop.server.metrics import Metrics
 from tencrop.server.oip import routes as oip_routes
 from tencrop.server.openapi import TAGS, complete_openapi
 from tencrop.server.paths import RootPath, accept_final_slashes
 from tencrop.server.request_log import RequestLog
 from tencrop.server.routes import docs, folders, health, hub, page, predict, validations
 from tencrop.server.routes import models as model_routes
+from tencrop.server.server_counts import ServerCounts
 from tencrop.server.settings import Settings
 from tencrop.server.state import ServerState
 
@@ -37,21 +37,38 @@ EXPOSED = (
 )  # headers that pages of other origins read
 
 
-def create_app(models: Sequence[Predictor], settings: Settings, is_local: bool = False) -> FastAPI:
-    """Build an application that serves these models; requests that name no model get the first.
+def create_app(predictors: Sequence[Predictor], settings: Settings, is_local: bool = False) -> FastAPI:
+    """Build an application that serves these models from this process; requests that name no model get the first.
 
-    Models of one name are one model on several devices. `is_local` says that only this machine reaches the server,
-    which then answers to its own names alone. Raises BadInput for a bad folder, key file or summary.json, and where
-    devices of one model would give different answers.
+    Predictors of one name are one model on several devices. Raises BadInput as `describe_models`, `open_job_store` and
+    `read_keys` do.
     """
-    _check_same_answers(models)
-    errors = {model.name: read_measured_errors(model.members[0].file.folder, model.sha256) for model in models}
-    store = open_job_store(settings)
-    keys = Keys.read(settings.api_key_file) if settings.api_key_file else None
+    models = describe_models(predictors, settings)
+    store, counts = open_job_store(settings), ServerCounts(len(models))
+
+    def open_state() -> ServerState:
+        metrics = Metrics()
+        return ServerState(Engines(predictors, models, settings, store, counts, metrics), settings, counts, metrics)
+
+    return build_app(open_state, settings, counts, read_keys(settings), is_local)
+
+
+def read_keys(settings: Settings) -> Keys | None:
+    """Read the key file; None where everybody is answered. Raises BadInput."""
+    return Keys.read(settings.api_key_file) if settings.api_key_file else None
+
+
+def build_app(
+    open_state: Callable[[], ServerState], settings: Settings, counts: ServerCounts, keys: Keys | None, is_local: bool
+) -> FastAPI:
+    """Build an application around a state, which is opened when the application starts.
+
+    `is_local` says that only this machine reaches the server, which then answers to its own names alone.
+    """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.server_state = ServerState(models, errors, settings, store)
+        app.state.server_state = open_state()
         yield
         app.state.server_state.close()
 
@@ -69,7 +86,7 @@ def create_app(models: Sequence[Predictor], settings: Settings, is_local: bool =
         responses={**describe_failures(500), **describe_rest()},
         generate_unique_id_function=lambda route: route.name,
     )
-    _add_middleware(app, settings, keys, is_local)
+    _add_middleware(app, settings, counts, keys, is_local)
     add_error_handlers(app)
     for routes in (predict, hub, model_routes, oip_routes, validations, folders, health, docs, page):
         app.include_router(routes.router)
@@ -78,7 +95,7 @@ def create_app(models: Sequence[Predictor], settings: Settings, is_local: bool =
     return app
 
 
-def _add_middleware(app: FastAPI, settings: Settings, keys: Keys | None, is_local: bool) -> None:
+def _add_middleware(app: FastAPI, settings: Settings, counts: ServerCounts, keys: Keys | None, is_local: bool) -> None:
     """Add the middlewares from the innermost to the outermost: a key is checked before a body is read."""
     app.add_middleware(HeadRequests)
     app.add_middleware(
@@ -87,6 +104,7 @@ def _add_middleware(app: FastAPI, settings: Settings, keys: Keys | None, is_loca
         max_json_bytes=base64_json_bytes(settings.max_body_bytes),
         seconds=settings.body_seconds,
         max_total=settings.max_bodies_bytes,
+        held=counts.bodies,
     )
     if keys:
         app.add_middleware(ApiKeys, keys=keys)
@@ -103,13 +121,3 @@ def _add_middleware(app: FastAPI, settings: Settings, keys: Keys | None, is_loca
     app.add_middleware(RequestLog)
     if settings.root_path:
         app.add_middleware(RootPath, root=settings.root_path)
-
-
-def _check_same_answers(models: Sequence[Predictor]) -> None:
-    """Compare the engines of models of one name. Raises BadInput where their signatures differ."""
-    signatures: dict[str, str] = {}
-    for model in models:
-        signature = engine_signature(model.engine)
-        if (first := signatures.setdefault(model.name, signature)) != signature:
-            what = f"--device: {model.name} would be {first} and {signature}, with two answers to one image"
-            raise BadInput(what, "name devices of one kind")

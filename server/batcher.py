@@ -8,9 +8,8 @@ Admission limits the queue.
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -23,6 +22,7 @@ from tencrop.server.requester import Requester
 from tencrop.server.turns import Turns
 
 CHECK_SECONDS = 0.25  # how often a job that waits for the engine looks whether it was stopped
+LOOK_SECONDS = 0.005  # how often an engine looks whether a job's forward pass may begin
 SMALL = 4  # images; a forward pass of so few is not padded
 
 
@@ -35,19 +35,49 @@ class BatchedAnswer(NamedTuple):
     engine_seconds: float  # of the whole forward pass
 
 
-class EngineInfo(NamedTuple):
-    """The engine, the devices ("cuda:0,cuda:1") and the precision that compute a model's answers."""
-
-    engine: str
-    device: str
-    precision: str
+Result = BatchedAnswer | Exception  # of an image, or why its forward pass failed
 
 
 @dataclass(eq=False)
-class _Waiting:
+class Waiting:
+    """An image, uint8 [R,R,3], that waits for its forward pass since `since` (time.perf_counter).
+
+    Its result is settled in the thread of `loop`.
+    """
+
     pixels: np.ndarray
-    future: "asyncio.Future[BatchedAnswer]"
+    requester: Requester
     since: float
+    loop: asyncio.AbstractEventLoop
+
+    @property
+    def is_wanted(self) -> bool:
+        """Return whether somebody still waits for the answer."""
+        return True
+
+    def settle(self, result: Result) -> None:
+        """Take the result."""
+        raise NotImplementedError
+
+
+class _Awaited(Waiting):
+    """An image that a coroutine waits for."""
+
+    def __init__(self, pixels: np.ndarray, requester: Requester) -> None:
+        super().__init__(pixels, requester, time.perf_counter(), asyncio.get_running_loop())
+        self.future: asyncio.Future[BatchedAnswer] = self.loop.create_future()
+
+    @property
+    def is_wanted(self) -> bool:
+        return not self.future.done()  # else cancelled
+
+    def settle(self, result: Result) -> None:
+        if not self.is_wanted:
+            return
+        if isinstance(result, Exception):
+            self.future.set_exception(result)
+        else:
+            self.future.set_result(result)
 
 
 class _Background(NamedTuple):
@@ -75,19 +105,21 @@ class Batcher:
     """Batches the images of callers, and gives each caller its own row.
 
     `engines` are one model on one device or on several, each with a thread of its own. A forward pass takes at most
-    `forward_images`. A job's forward pass begins only while no image of a request is in flight.
+    `forward_images`. A job's forward pass begins only while `count_admitted` finds no image of a request.
     """
 
-    def __init__(self, engines: Sequence[Predictor], forward_images: int, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        engines: Sequence[Predictor],
+        forward_images: int,
+        metrics: Metrics,
+        count_admitted: Callable[[], int] = lambda: 0,
+    ) -> None:
         self.model = engines[0]
-        first = self.model.engine
-        self.engine_info = EngineInfo(first.name, ",".join(each.engine.device for each in engines), first.precision)
-        self.forward_images = forward_images
-        self.metrics = metrics
+        self._forward_images, self._metrics, self._count_admitted = forward_images, metrics, count_admitted
         self._sizes = forward_sizes(forward_images)
-        self._queue: Turns[_Waiting] = Turns()
-        self._background: _Background | None = None  # taken when no image waits or is in flight
-        self._in_flight = 0  # images
+        self._queue: Turns[Waiting] = Turns()
+        self._background: _Background | None = None  # taken when no image waits or is admitted
         self._wake = threading.Condition()
         self._stopping = False
         self._threads = [
@@ -96,42 +128,39 @@ class Batcher:
         ]
         for thread in self._threads:
             thread.start()
-        metrics.set_engine(self.model.name, self.engine_info._asdict())
-        metrics.watch_queue(self.model.name, lambda: len(self._queue))
+
+    def __len__(self) -> int:
+        """The number of images that wait."""
+        return len(self._queue)
 
     @property
     def is_alive(self) -> bool:
         """Return whether all engines' threads run."""
         return all(thread.is_alive() for thread in self._threads)
 
-    @contextmanager
-    def in_flight(self) -> Iterator[None]:
-        """Mark an image that will reach `answer`. No forward pass of a job begins until the block ends."""
-        with self._wake:
-            self._in_flight += 1
-        try:
-            yield
-        finally:
-            with self._wake:
-                self._in_flight -= 1
-                self._wake.notify_all()
-
     async def answer(self, pixels: np.ndarray, requester: Requester) -> BatchedAnswer:
         """uint8 [R,R,3] -> its answer. An image whose caller is cancelled leaves the queue before its forward pass."""
-        loop = asyncio.get_running_loop()
-        waiting = _Waiting(pixels, loop.create_future(), time.perf_counter())
-        with self._wake:
-            self._queue.put(requester, waiting)
-            self._wake.notify_all()
+        waiting = _Awaited(pixels, requester)
+        self.put([waiting])
         try:
-            answer = await waiting.future
+            return await waiting.future
         except asyncio.CancelledError:
-            with self._wake:
-                self._queue.remove(requester, waiting)
+            self.remove(waiting)
             raise
-        self.metrics.images.labels(self.model.name).inc()
-        self.metrics.queue_seconds.labels(self.model.name).observe(answer.queue_seconds)
-        return answer
+
+    def put(self, images: Sequence[Waiting]) -> None:
+        """Queue images. Each is settled once, unless it is removed before."""
+        with self._wake:
+            for waiting in images:
+                self._queue.put(waiting.requester, waiting)
+            self._wake.notify_all()
+
+    def remove(self, waiting: Waiting) -> bool:
+        """Take an image out of the queue. Returns whether it was there; else its forward pass has begun."""
+        with self._wake:
+            before = len(self._queue)
+            self._queue.remove(waiting.requester, waiting)
+            return len(self._queue) < before
 
     def run_background(self, images: np.ndarray, is_stopped: Callable[[], bool]) -> tuple[np.ndarray, np.ndarray]:
         """`Classifier.forward` in a forward pass of its own, for the thread of a job. One caller at a time.
@@ -169,18 +198,17 @@ class Batcher:
             try:
                 mean, views = self._forward(engine, [waiting.pixels for waiting in batch])
                 took = time.perf_counter() - started
-                rows = zip(batch, mean, views, strict=True)
-                self._deliver(
-                    batch, [BatchedAnswer(p, each, started - waiting.since, took) for waiting, p, each in rows]
-                )
+                waits = [started - waiting.since for waiting in batch]
+                self._metrics.count_images(self.model.name, waits)
+                _deliver(batch, [BatchedAnswer(*row, took) for row in zip(mean, views, waits, strict=True)])
             except Exception as error:  # goes to the callers; the thread lives on
-                self._deliver(batch, [error] * len(batch))
+                _deliver(batch, [error] * len(batch))
 
     def _forward(self, engine: Predictor, images: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """`Classifier.forward` of a batch, padded to one of the batch sizes."""
         size = next(size for size in self._sizes if size >= len(images))
         padded = np.stack([*images, *[images[0]] * (size - len(images))])
-        with self.metrics.time_forward(self.model.name, size * len(self.model.contract.views)):
+        with self._metrics.time_forward(self.model.name, size * len(self.model.contract.views)):
             mean, views = engine.forward(padded)
         return mean[: len(images)], views[: len(images)]
 
@@ -190,40 +218,38 @@ class Batcher:
         except Exception as error:  # as in _work
             task.future.set_exception(error)
 
-    def _take(self) -> list[_Waiting] | _Background | None:
-        """Wait for the next batch; for a job's forward pass where no image is in flight; None once stopped and done.
+    def _take(self) -> list[Waiting] | _Background | None:
+        """Wait for the next batch; for a job's forward pass where no image is admitted; None once stopped and done.
 
         Images whose caller was cancelled are dropped here.
         """
-        batch: list[_Waiting] = []
+        batch: list[Waiting] = []
         with self._wake:
             while True:
-                self._wake.wait_for(lambda: self._queue or (self._background and not self._in_flight) or self._stopping)
-                while self._queue and len(batch) < self.forward_images:
+                while self._queue and len(batch) < self._forward_images:
                     waiting = self._queue.take()
-                    if not waiting.future.done():
+                    if waiting.is_wanted:
                         batch.append(waiting)
                 if batch:
                     return batch
                 if self._stopping:
                     return None
-                if self._background and not self._in_flight:
+                if self._background and not self._count_admitted():
                     task, self._background = self._background, None
                     return task
+                self._wake.wait(LOOK_SECONDS if self._background else None)
 
-    @staticmethod
-    def _deliver(batch: list[_Waiting], results: list[BatchedAnswer | Exception]) -> None:
-        """Settle each future in its own event loop."""
 
-        def settle(future: "asyncio.Future[BatchedAnswer]", result: BatchedAnswer | Exception) -> None:
-            if future.done():  # cancelled meanwhile
-                return
-            if isinstance(result, Exception):
-                future.set_exception(result)
-            else:
-                future.set_result(result)
+def _deliver(batch: list[Waiting], results: list[Result]) -> None:
+    """Settle the images, each in its own event loop."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Waiting, Result]]] = {}
+    for waiting, result in zip(batch, results, strict=True):
+        by_loop.setdefault(waiting.loop, []).append((waiting, result))
+    for loop, settled in by_loop.items():
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(_settle, settled)
 
-        for waiting, result in zip(batch, results, strict=True):
-            loop = waiting.future.get_loop()
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(settle, waiting.future, result)
+
+def _settle(results: list[tuple[Waiting, Result]]) -> None:
+    for waiting, result in results:
+        waiting.settle(result)

@@ -8,6 +8,7 @@ from http import HTTPStatus
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tencrop.server.errors import REFUSED, ApiError, body_too_large_error, shutting_down_error
+from tencrop.server.shared_counts import SharedCount
 
 HOLD = "tencrop.hold"  # in a request's scope: a function that counts more bytes for the request; raises ApiError
 CLOSE = {"Connection": "close"}  # the rest of the body is not read
@@ -23,10 +24,12 @@ class BodyLimits:
     429 where the bodies of all unanswered requests would exceed `max_total` bytes together.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int, max_json_bytes: int, seconds: float, max_total: int) -> None:
+    def __init__(
+        self, app: ASGIApp, max_bytes: int, max_json_bytes: int, seconds: float, max_total: int, held: SharedCount
+    ) -> None:
         self.app, self.max_bytes, self.max_json_bytes = app, max_bytes, max_json_bytes
         self.seconds, self.max_total = seconds, max_total
-        self._held = 0  # bytes of all unanswered requests
+        self._held = held  # bytes of all unanswered requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -65,7 +68,7 @@ class BodyLimits:
 
         def hold(size: int) -> None:
             nonlocal mine
-            if self._held + size > self.max_total:
+            if not self._held.add(size, self.max_total):
                 raise ApiError(
                     HTTPStatus.TOO_MANY_REQUESTS,
                     "queue_full",
@@ -73,12 +76,11 @@ class BodyLimits:
                     {"Retry-After": "1"},
                 )
             mine += size
-            self._held += size
 
         try:
             yield hold
         finally:
-            self._held -= mine
+            self._held.add(-mine)
 
     def _bounded(
         self,

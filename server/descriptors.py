@@ -6,6 +6,7 @@ import os
 import time
 from asyncio import BaseTransport
 from contextlib import suppress
+from functools import cached_property
 
 from prometheus_client import Counter
 
@@ -15,10 +16,6 @@ with suppress(ImportError):  # Windows has no limit
 RESERVED = 32  # descriptors for files: validations, pages, /metrics; at most a quarter of the limit
 LINE_SECONDS = 60.0  # between two lines in the log
 
-EXHAUSTED = Counter(
-    "tencrop_descriptors_exhausted", "connections closed, and seconds, without a free file descriptor", registry=None
-)
-
 log = logging.getLogger("uvicorn.error")
 
 
@@ -27,6 +24,12 @@ class DescriptorWatch:
 
     def __init__(self) -> None:
         self._last_line = -LINE_SECONDS
+
+    @cached_property
+    def exhausted(self) -> Counter:
+        """How often no descriptor was free. Made when first used, for a worker shares its metrics from its start on."""
+        words = "connections closed, and seconds, without a free file descriptor"
+        return Counter("tencrop_descriptors_exhausted", words, registry=None)
 
     def has_room(self, transport: BaseTransport) -> bool:
         """Return whether a new connection may stay. Counts a connection that may not."""
@@ -46,7 +49,7 @@ class DescriptorWatch:
                 self._record(_limit())
 
     def _record(self, limit: int) -> None:
-        EXHAUSTED.inc()
+        self.exhausted.inc()
         if time.monotonic() - self._last_line >= LINE_SECONDS:
             self._last_line = time.monotonic()
             log.warning("no file descriptor is left (limit %d): new connections are closed; raise `ulimit -n`", limit)

@@ -1,26 +1,41 @@
 """The metrics that Prometheus reads at /metrics: requests, queues, forward passes, seconds, and the engines."""
 
+import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest, values
+from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
-from tencrop.server.descriptors import EXHAUSTED
+from tencrop.server.descriptors import WATCH
 from tencrop.server.log_writer import DROPPED
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 VIEWS = (10, 20, 30, 40, 80, 160, 320, 640)
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's own name of the folder in which processes share their numbers
+
+
+def share_metrics(folder: Path, row: int) -> None:
+    """Keep the numbers of all metrics that are made from now on in files of `folder`, which add up.
+
+    `row` is a number that no other process that lives has; the next process of that number goes on with its numbers.
+    """
+    os.environ[FOLDER] = str(folder)
+    values.ValueClass = values.MultiProcessValue(lambda: row)  # type: ignore[no-untyped-call]
 
 
 class Metrics:
     """The metrics of one server. Every name begins with tencrop_."""
 
-    def __init__(self) -> None:
-        self._registry = registry = CollectorRegistry()
-        ProcessCollector(registry=registry)
+    def __init__(self, processes: Collector | None = None) -> None:
+        """`processes` describes all of the server, where several of them share their metrics."""
+        registry = CollectorRegistry()
         self.requests = Counter("tencrop_requests", "answers", ["method", "route", "code"], registry=registry)
         self.request_seconds = Histogram(
             "tencrop_request_seconds",
@@ -29,46 +44,56 @@ class Metrics:
             buckets=SECONDS,
             registry=registry,
         )
-        self.images = Counter("tencrop_images", "images answered", ["model"], registry=registry)
+        self._images = Counter("tencrop_images", "images answered", ["model"], registry=registry)
         self.decode_seconds = Histogram(
             "tencrop_decode_seconds", "decoding an image", ["model"], buckets=SECONDS, registry=registry
         )
-        self.queue_seconds = Histogram(
+        self._queue_seconds = Histogram(
             "tencrop_queue_seconds", "until its forward", ["model"], buckets=SECONDS, registry=registry
         )
-        self.engine_seconds = Histogram(
+        self._engine_seconds = Histogram(
             "tencrop_engine_seconds", "a forward", ["model"], buckets=SECONDS, registry=registry
         )
-        self.forward_views = Histogram(
+        self._forward_views = Histogram(
             "tencrop_forward_views", "views in a forward, padding included", ["model"], buckets=VIEWS, registry=registry
         )
-        self._queue = Gauge("tencrop_queue_images", "images that wait for an engine", ["model"], registry=registry)
-        self._admitted = Gauge(
-            "tencrop_admitted_images", "images admitted and not yet answered", ["model"], registry=registry
-        )
         registry.register(DROPPED)
-        registry.register(EXHAUSTED)
-        self._engine = Info("tencrop_engine", "what runs a model", ["model"], registry=registry)
+        registry.register(WATCH.exhausted)
+        self._watched = _Watched()
+        if processes:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        registry.register(processes or ProcessCollector(registry=None))
+        registry.register(self._watched)
+        self._registry = registry
 
-    def watch_queue(self, model: str, waiting: Callable[[], float]) -> None:
-        """Call `waiting` whenever the metrics are read."""
-        self._queue.labels(model).set_function(waiting)
-
-    def watch_admitted(self, model: str, admitted: Callable[[], float]) -> None:
-        """Call `admitted` whenever the metrics are read."""
-        self._admitted.labels(model).set_function(admitted)
+    def watch(
+        self, count_waiting: Callable[[], Mapping[str, int]], count_admitted: Callable[[], Mapping[str, int]]
+    ) -> None:
+        """Call these for the images of each model whenever the metrics are read."""
+        self._watched.counts = {
+            "queue": (count_waiting, "images that wait for an engine"),
+            "admitted": (count_admitted, "images admitted and not yet answered"),
+        }
 
     def set_engine(self, model: str, engine: dict[str, str]) -> None:
         """Publish a model's engine, device and precision."""
-        self._engine.labels(model).info(engine)
+        self._watched.engines[model] = engine
+
+    def count_images(self, model: str, queue_seconds: Sequence[float]) -> None:
+        """Count the images of a forward pass, which waited so long for it."""
+        self._images.labels(model).inc(len(queue_seconds))
+        waits = self._queue_seconds.labels(model)
+        for seconds in queue_seconds:
+            waits.observe(seconds)
 
     @contextmanager
     def time_forward(self, model: str, views: int) -> Iterator[None]:
         """Time a forward pass of this many views."""
         started = time.perf_counter()
         yield
-        self.engine_seconds.labels(model).observe(time.perf_counter() - started)
-        self.forward_views.labels(model).observe(views)
+        self._engine_seconds.labels(model).observe(time.perf_counter() - started)
+        self._forward_views.labels(model).observe(views)
 
     def get_value(self, name: str, model: str) -> float:
         """The value of a model's sample; 0 before the first."""
@@ -77,3 +102,22 @@ class Metrics:
     def render(self) -> bytes:
         """All metrics in the text format of Prometheus."""
         return generate_latest(self._registry)
+
+
+class _Watched(Collector):
+    """What is looked up whenever the metrics are read."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, tuple[Callable[[], Mapping[str, int]], str]] = {}
+        self.engines: dict[str, dict[str, str]] = {}
+
+    def collect(self) -> Iterable[Metric]:
+        for name, (count, words) in self.counts.items():
+            gauge = GaugeMetricFamily(f"tencrop_{name}_images", words, labels=["model"])
+            for model, images in count().items():
+                gauge.add_metric([model], images)
+            yield gauge
+        info = InfoMetricFamily("tencrop_engine", "what runs a model", labels=["model"])
+        for model, engine in self.engines.items():
+            info.add_metric([model], engine)
+        yield info

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from fastapi import Request
@@ -17,9 +17,11 @@ from tencrop.images.decode_cost import CHEAP, estimate_cost
 from tencrop.images.errors import ImageError
 from tencrop.runtime.prediction import Prediction, check_numbers
 from tencrop.server.admission import Admission
-from tencrop.server.batcher import BatchedAnswer, Batcher
+from tencrop.server.batcher import BatchedAnswer
 from tencrop.server.decode_pool import DecodePool
 from tencrop.server.errors import ApiError
+from tencrop.server.loaded_model import LoadedModel
+from tencrop.server.metrics import Metrics
 from tencrop.server.requester import Requester, identify_requester
 
 SHORT = 256 << 10  # bytes; the costs of longer images are estimated in a thread
@@ -29,6 +31,19 @@ Images = Sequence[bytes] | np.ndarray  # encoded images, or decoded squares, uin
 
 Body = TypeVar("Body")
 Answer = TypeVar("Answer")
+
+
+class Answering(Protocol):
+    """The queue in front of a model's engines, in this process or in another."""
+
+    @property
+    def is_alive(self) -> bool:
+        """Return whether all engines run."""
+        ...
+
+    async def answer(self, pixels: np.ndarray, requester: Requester) -> BatchedAnswer:
+        """uint8 [R,R,3] -> its answer. Once the caller is cancelled nothing is held for the image."""
+        ...
 
 
 class ImageAnswer(NamedTuple):
@@ -46,11 +61,16 @@ class Pipeline:
     """
 
     def __init__(
-        self, batcher: Batcher, admission: Admission, decode_pool: DecodePool, deadline_seconds: float
+        self,
+        model: LoadedModel,
+        queue: Answering,
+        admission: Admission,
+        decode_pool: DecodePool,
+        metrics: Metrics,
+        deadline_seconds: float,
     ) -> None:
-        self.batcher, self.admission, self.decode_pool = batcher, admission, decode_pool
-        self.model = batcher.model
-        self._deadline_seconds = deadline_seconds
+        self.model, self.queue, self.admission = model, queue, admission
+        self._decode_pool, self.metrics, self._deadline_seconds = decode_pool, metrics, deadline_seconds
 
     async def answer_request(
         self,
@@ -102,7 +122,7 @@ class Pipeline:
         if isinstance(image, np.ndarray):
             return 0.0
         if len(image) > SHORT:
-            return await self.decode_pool.run(requester, LOOK_COST, estimate_cost, image, self.model.contract)
+            return await self._decode_pool.run(requester, LOOK_COST, estimate_cost, image, self.model.contract)
         await asyncio.sleep(0)
         return estimate_cost(image, self.model.contract)
 
@@ -110,12 +130,11 @@ class Pipeline:
         """Decode, queue and answer. Raises ImageError."""
         if len(image) == 0:
             raise ImageError("the image is empty (0 bytes)")
-        with self.batcher.in_flight():
-            pixels, info, seconds = await self._decode(image, requester, cost)
-            batched = await self.batcher.answer(pixels, requester)
-            check_numbers(batched.probabilities)
+        pixels, info, seconds = await self._decode(image, requester, cost)
+        batched = await self.queue.answer(pixels, requester)
+        check_numbers(batched.probabilities)
         if info:
-            self.batcher.metrics.decode_seconds.labels(self.model.name).observe(seconds)
+            self.metrics.decode_seconds.labels(self.model.name).observe(seconds)
         return ImageAnswer(batched, info, seconds)
 
     async def _decode(
@@ -125,7 +144,7 @@ class Pipeline:
         if isinstance(image, np.ndarray):
             return image, None, 0.0
         started = time.perf_counter()
-        pixels, info = await self.decode_pool.decode(image, self.model.contract, requester, cost)
+        pixels, info = await self._decode_pool.decode(image, self.model.contract, requester, cost)
         return pixels, info, time.perf_counter() - started
 
 

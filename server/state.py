@@ -1,55 +1,78 @@
-"""ServerState: everything that the running server holds. Routes take it as `state: State`."""
+"""ServerState: everything that a process of the running server answers with. Routes take it as `state: State`."""
 
-import logging
-import time
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Protocol, cast
 
 from fastapi import Depends, Request
 
-from tencrop.common.errors import WorkFailed
-from tencrop.common.extras import require
-from tencrop.model.measured_errors import MeasuredErrors
-from tencrop.runtime.ensemble import Predictor
-from tencrop.server.admission import Admission
-from tencrop.server.batcher import Batcher
 from tencrop.server.decode_pool import DecodePool
 from tencrop.server.errors import ApiError, shutting_down_error
-from tencrop.server.job_store import JobStore
+from tencrop.server.loaded_model import LoadedModel
 from tencrop.server.metrics import Metrics
-from tencrop.server.pipeline import Pipeline
+from tencrop.server.pipeline import Answering, Pipeline
+from tencrop.server.server_counts import ServerCounts
 from tencrop.server.settings import Settings
 
 if TYPE_CHECKING:
     from tencrop.server.jobs import Jobs
 
-LAST_SECONDS = 1.0  # in which a job may stop when the time to drain is over already
 
-log = logging.getLogger("uvicorn.error")
+class Computing(Protocol):
+    """The part of the server that computes: Engines of this process, or those of another."""
+
+    models: Sequence[LoadedModel]
+    lacking: str
+    jobs: "Jobs | None"
+
+    @property
+    def queues(self) -> Mapping[str, Answering]:
+        """The queue in front of each model's engines."""
+        ...
+
+    def count_waiting(self) -> Mapping[str, int]:
+        """The number of images that wait for an engine, by model."""
+        ...
+
+    def drain(self) -> None:
+        """Prepare for the end."""
+        ...
+
+    def close(self) -> None:
+        """End."""
+        ...
 
 
 class ServerState:
-    """One for each process. Several models of one name are one model on several devices."""
+    """One for each process that answers requests. `decoders` is its share of the machine's cores; None: all."""
 
     def __init__(
         self,
-        models: Sequence[Predictor],
-        errors: Mapping[str, MeasuredErrors | None],
+        computing: Computing,
         settings: Settings,
-        store: JobStore | None,
+        counts: ServerCounts,
+        metrics: Metrics,
+        decoders: int | None = None,
     ) -> None:
-        self.errors = errors  # that a model expects, by its name
-        self.settings = settings
-        self.metrics = Metrics()
-        self.decode_pool = DecodePool()
-        names = dict.fromkeys(model.name for model in models)  # in their order
-        self.pipelines = {name: self._open_pipeline([m for m in models if m.name == name]) for name in names}
+        self._computing, self.settings, self.metrics = computing, settings, metrics
+        self.event_streams = counts.event_streams
+        self.decode_pool = DecodePool(decoders)
         self.draining = False  # set at SIGTERM
-        self._drain_due = 0.0  # time.monotonic() when draining has to be over
-        self.event_streams = 0  # that follow a validation
-        self.lacking = ""  # what validations need and is not installed, with the line that installs it
-        self.jobs = self._open_jobs(store) if store else None
+        self.jobs, self.lacking = computing.jobs, computing.lacking
+        self.pipelines = {
+            model.name: Pipeline(
+                model,
+                computing.queues[model.name],
+                counts.open_admission(number, model.queue_images),
+                self.decode_pool,
+                metrics,
+                settings.deadline_seconds,
+            )
+            for number, model in enumerate(computing.models)
+        }
+        metrics.watch(computing.count_waiting, self._count_admitted)
+        for model in computing.models:
+            metrics.set_engine(model.name, model.engine_info._asdict())
 
     def find_pipeline(self, name: str | None, unknown: HTTPStatus = HTTPStatus.UNPROCESSABLE_ENTITY) -> Pipeline:
         """The pipeline of the model of that name, of the first model without a name.
@@ -67,43 +90,23 @@ class ServerState:
         """Check that the server can answer. Raises ApiError 503 while it drains, or if an engine's thread has ended."""
         if self.draining:
             raise shutting_down_error()
-        dead = [name for name, pipeline in self.pipelines.items() if not pipeline.batcher.is_alive]
+        dead = [name for name, pipeline in self.pipelines.items() if not pipeline.queue.is_alive]
         if dead:
             raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", f"the engine of {dead[0]} has stopped")
 
     def drain(self) -> None:
         """Refuse new requests, end event streams, stop the job that runs."""
-        if not self.draining:
-            self.draining, self._drain_due = True, time.monotonic() + self.settings.drain_seconds
+        self.draining = True
+        self._computing.drain()
 
     def close(self) -> None:
-        """Finish the admitted images and end all threads. An unfinished job goes on when the server starts again."""
+        """Finish the admitted images and end all threads."""
         self.drain()
-        if self.jobs:
-            self.jobs.close(max(LAST_SECONDS, self._drain_due - time.monotonic()))
-        for pipeline in self.pipelines.values():
-            pipeline.batcher.stop()
+        self._computing.close()
         self.decode_pool.close()
 
-    def _open_pipeline(self, engines: Sequence[Predictor]) -> Pipeline:
-        model, settings = engines[0], self.settings
-        batcher = Batcher(engines, settings.forward_images(model), self.metrics)
-        admission = Admission(model.name, settings.queue_images(model), self.metrics)
-        return Pipeline(batcher, admission, self.decode_pool, settings.deadline_seconds)
-
-    def _open_jobs(self, store: JobStore) -> "Jobs | None":
-        """Start the jobs, or log what they lack: a server without the extra `evaluate` answers images all the same."""
-        try:
-            require("evaluate")
-        except WorkFailed as missing:
-            self.lacking = str(missing)
-            log.warning("validations are off: %s", missing)
-            store.close()
-            return None
-        from tencrop.server.jobs import Jobs  # imports pyarrow: 30 MiB that a server without a data root does not need
-
-        batchers = {name: pipeline.batcher for name, pipeline in self.pipelines.items()}
-        return Jobs(store, batchers, lambda: self.draining, self.settings.keep_validations)
+    def _count_admitted(self) -> dict[str, int]:
+        return {name: pipeline.admission.count_admitted() for name, pipeline in self.pipelines.items()}
 
 
 async def _get_state(request: Request) -> ServerState:

@@ -1,16 +1,18 @@
 """Admission: places are bounded, refused with 429 beyond the bound, and come back."""
 
+import mmap
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from tencrop.server.admission import Admission
 from tencrop.server.errors import ApiError
-from tencrop.server.metrics import Metrics
+from tencrop.server.shared_counts import SharedCounts
 
 
 def test_full_house_is_refused_with_retry_after_and_places_come_back() -> None:
-    admission = Admission("echo", 2, Metrics())
+    admission = Admission(2)
     with admission.admit("one"):
         with admission.admit("one"), pytest.raises(ApiError) as refused, admission.admit("one"):
             pass
@@ -20,18 +22,18 @@ def test_full_house_is_refused_with_retry_after_and_places_come_back() -> None:
 
 
 def test_images_of_one_request_are_admitted_together_or_not_at_all() -> None:
-    admission = Admission("echo", 3, Metrics())
+    admission = Admission(3)
     with admission.admit("one", 2):
         with pytest.raises(ApiError), admission.admit("one", 2):
             pass
-        assert admission.admitted == 2
+        assert admission.count_admitted() == 2
         admission.check_room("one", 1)
         admission.check_room("one", 0)
-    assert admission.admitted == 0
+    assert admission.count_admitted() == 0
 
 
 def test_a_client_that_fills_the_places_leaves_some_to_modest_clients() -> None:
-    admission = Admission("echo", 16, Metrics())
+    admission = Admission(16)
     with admission.admit("crowd", 16):
         for client in ("crowd", "late crowd"):
             with pytest.raises(ApiError), admission.admit(client, 3):
@@ -44,19 +46,19 @@ def test_a_client_that_fills_the_places_leaves_some_to_modest_clients() -> None:
 
 
 def test_modest_clients_fill_twice_the_places_at_most() -> None:
-    admission = Admission("echo", 16, Metrics())
+    admission = Admission(16)
     with ExitStack() as held:
         for number in range(16):
             held.enter_context(admission.admit(f"client {number}", 2))
-        assert admission.admitted == 32
+        assert admission.count_admitted() == 32
         with pytest.raises(ApiError):
             admission.check_room("late")
-    assert not admission._held
+    assert admission.count_admitted() == 0
 
 
 def test_a_client_that_fills_the_places_with_expensive_images_has_some_for_cheap_ones() -> None:
     """Clients behind one address look like one client."""
-    admission = Admission("echo", 16, Metrics())
+    admission = Admission(16)
     with admission.admit("address", 16, is_expensive=True):
         with pytest.raises(ApiError):
             admission.check_room("address", is_expensive=True)
@@ -65,13 +67,29 @@ def test_a_client_that_fills_the_places_with_expensive_images_has_some_for_cheap
 
 
 def test_places_come_back_after_an_error() -> None:
-    admission = Admission("echo", 1, Metrics())
+    admission = Admission(1)
     with pytest.raises(ZeroDivisionError), admission.admit("one"):
         _ = 1 / 0
     admission.check_room("one", 1)
 
 
-def test_metrics_show_how_many_images_are_admitted() -> None:
-    metrics = Metrics()
-    with Admission("echo", 8, metrics).admit("one", 5):
-        assert metrics.get_value("admitted_images", "echo") == 5
+def test_processes_admit_together_and_what_an_ended_one_held_comes_back(tmp_path: Path) -> None:
+    """Two rows of one table, as two processes add to them."""
+    memory = mmap.mmap(-1, 2 * SharedCounts.size(Admission.COLUMNS))
+    tables = [SharedCounts(Admission.COLUMNS, 2, memory) for _ in range(2)]
+    with open(tmp_path / "lock", "wb") as lock, ExitStack() as held:
+        for row, table in enumerate(tables):
+            table.take_row(row, lock)
+        here, there = (Admission(16, table) for table in tables)
+        held.enter_context(here.admit("one", 10))
+        with pytest.raises(ApiError), there.admit("two", 7):
+            pass
+        with there.admit("two", 6), pytest.raises(ApiError):
+            here.check_room("one")
+        with there.admit("two", 2):
+            with pytest.raises(ApiError):
+                there.check_room("one", 5)  # one client in both processes
+            tables[1].clear_row(0)
+            there.check_room("one", 14)
+            assert here.count_admitted() == 2
+        tables[0].add(0, 10)  # for the block that ends here

@@ -273,18 +273,18 @@ def test_two_engines_share_one_queue() -> None:
     assert (len(slow.sizes), len(quick.sizes)) == (1, 9)
 
 
-def test_no_forward_of_a_job_begins_while_an_image_is_in_flight() -> None:
-    engine = Echo()
-    running = batcher(engine)
+def test_no_forward_of_a_job_begins_while_an_image_is_admitted() -> None:
+    engine, admitted = Echo(), [1]
+    running = Batcher([cast(Classifier, cast(Any, engine))], 4, Metrics(), lambda: admitted[0])
 
     async def ask() -> None:
         loop = asyncio.get_running_loop()
-        with running.in_flight():
-            job = loop.run_in_executor(None, running.run_background, np.stack([image(7)]), lambda: False)
-            await asyncio.sleep(0.05)
-            assert engine.calls == 0
-            assert float((await running.answer(image(5), ANYBODY)).probabilities[0]) == 5
-            assert engine.calls == 1
+        job = loop.run_in_executor(None, running.run_background, np.stack([image(7)]), lambda: False)
+        await asyncio.sleep(0.05)
+        assert engine.calls == 0
+        assert float((await running.answer(image(5), ANYBODY)).probabilities[0]) == 5
+        assert engine.calls == 1
+        admitted[0] = 0
         assert float((await job)[0][0, 0]) == 7
 
     asyncio.run(ask())

@@ -11,6 +11,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from tencrop.server.body_limits import BodyLimits
+from tencrop.server.shared_counts import SharedCount
 
 
 async def read_all(scope: Scope, receive: Receive, send: Send) -> None:
@@ -32,7 +33,7 @@ def call(chunks: Sequence[bytes | float], headers: Sequence[tuple[bytes, bytes]]
         sent.append(message)
 
     scope = {"type": "http", "method": "POST", "path": "/", "headers": list(headers)}
-    asyncio.run(BodyLimits(read_all, 100, 120, 0.2, 150)(scope, receive, send))
+    asyncio.run(BodyLimits(read_all, 100, 120, 0.2, 150, SharedCount())(scope, receive, send))
     body = b"".join(message.get("body", b"") for message in sent)
     return sent[0]["status"], body.decode()
 

@@ -12,7 +12,7 @@ from socket import create_connection
 import pytest
 from serving import SERVE
 
-from tencrop.server.descriptors import EXHAUSTED, DescriptorWatch
+from tencrop.server.descriptors import DescriptorWatch
 
 LIMIT = 128  # descriptors of the server here
 
@@ -66,13 +66,13 @@ def test_a_server_without_a_free_descriptor_says_so_and_answers_again(tmp_path: 
 
 
 def test_the_log_has_a_line_a_minute(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    watch, now, before = DescriptorWatch(), [1000.0], EXHAUSTED._value.get()
+    watch, now = DescriptorWatch(), [1000.0]
     monkeypatch.setattr("tencrop.server.descriptors.time.monotonic", lambda: now[0])
     monkeypatch.setattr("tencrop.server.descriptors.os.open", _raise_no_descriptor)
     for _ in range(120):
         watch.check()
         now[0] += 1
-    assert len(caplog.records) == 2 and EXHAUSTED._value.get() - before == 120
+    assert len(caplog.records) == 2 and watch.exhausted._value.get() == 120
 
 
 def _raise_no_descriptor(*_: object) -> None:

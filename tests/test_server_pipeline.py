@@ -20,6 +20,7 @@ from tencrop.server.admission import Admission
 from tencrop.server.batcher import Batcher
 from tencrop.server.decode_pool import DecodePool
 from tencrop.server.errors import ApiError
+from tencrop.server.loaded_model import LoadedModel
 from tencrop.server.metrics import Metrics
 from tencrop.server.pipeline import SHORT, ImageAnswer, Pipeline, with_deadline
 from tencrop.server.requester import Requester
@@ -76,7 +77,8 @@ def run(
     metrics = Metrics()
     batcher = Batcher([cast(Classifier, cast(Any, engine))], 4, metrics)
     pool = DecodePool()
-    pipeline = Pipeline(batcher, Admission("echo", capacity, metrics), pool, deadline_seconds)
+    model = cast(LoadedModel, cast(Any, engine))
+    pipeline = Pipeline(model, batcher, Admission(capacity), pool, metrics, deadline_seconds)
 
     async def main() -> None:
         await use(pipeline)
@@ -97,7 +99,7 @@ def test_answers_are_in_order_and_an_error_stands_in_its_images_place() -> None:
         answers = await pipeline.answer_images([b"", b"no image"], ANYBODY)
         codes = [answer.code for answer in answers if isinstance(answer, ImageError)]
         assert codes == ["damaged_image", "unsupported_format"]
-        assert pipeline.admission.admitted == 0
+        assert pipeline.admission.count_admitted() == 0
 
     metrics = run(Echo(), use)
     assert metrics.get_value("images_total", "echo") == 3
@@ -139,7 +141,7 @@ def test_a_form_is_refused_at_its_first_expensive_image(monkeypatch: pytest.Monk
     async def use(pipeline: Pipeline) -> None:
         with pipeline.admission.admit("other", 8), pytest.raises(ApiError):
             await pipeline.answer_images([b"cheap", b"expensive", *[b"cheap"] * 5], ANYBODY)
-        assert seen == [b"cheap", b"expensive"] and pipeline.admission.admitted == 0
+        assert seen == [b"cheap", b"expensive"] and pipeline.admission.count_admitted() == 0
 
     monkeypatch.setattr(pipeline, "estimate_cost", estimate)
     run(Echo(), use)
@@ -152,7 +154,7 @@ def test_an_error_of_the_engine_is_raised_and_frees_the_places() -> None:
     async def use(pipeline: Pipeline) -> None:
         with pytest.raises(RuntimeError, match="engine broke"):
             await pipeline.answer_images(squares(1, 2), ANYBODY)
-        assert pipeline.admission.admitted == 0
+        assert pipeline.admission.count_admitted() == 0
 
     run(engine, use)
 
@@ -163,7 +165,7 @@ def test_a_full_model_refuses_before_it_reads_the_body() -> None:
 
         async def body(of: Request) -> np.ndarray:
             read.append(of)
-            assert pipeline.admission.admitted == 0  # a body that is being read holds no place
+            assert pipeline.admission.count_admitted() == 0  # a body that is being read holds no place
             return squares(1)
 
         with pipeline.admission.admit("other", 1), pytest.raises(ApiError) as refused:
@@ -181,7 +183,7 @@ def test_a_body_of_more_images_than_there_is_room_for_is_429_as_a_whole() -> Non
 
         with pytest.raises(ApiError) as refused:
             await pipeline.answer_request(request(), body, pipeline.answer_images)
-        assert refused.value.status_code == 429 and pipeline.admission.admitted == 0
+        assert refused.value.status_code == 429 and pipeline.admission.count_admitted() == 0
 
     metrics = run(Echo(), use, capacity=2)
     assert metrics.get_value("images_total", "echo") == 0
@@ -203,7 +205,7 @@ def test_a_late_answer_and_a_client_that_leaves_free_the_places_at_once(
         with pytest.raises(raised) as refused:
             await pipeline.answer_request(request(receive), body, pipeline.answer_images)
         assert engine.began.is_set() and not engine.gate.is_set()
-        assert pipeline.admission.admitted == 0
+        assert pipeline.admission.count_admitted() == 0
         if isinstance(refused.value, ApiError):
             assert (refused.value.status_code, refused.value.code) == (504, "deadline")
 
@@ -221,11 +223,11 @@ def test_a_cancelled_request_frees_its_places_and_is_cancelled() -> None:
 
         task = asyncio.ensure_future(pipeline.answer_request(request(), body, pipeline.answer_images))
         await asyncio.get_running_loop().run_in_executor(None, engine.began.wait, 10)
-        assert pipeline.admission.admitted == 2
+        assert pipeline.admission.count_admitted() == 2
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert pipeline.admission.admitted == 0
+        assert pipeline.admission.count_admitted() == 0
 
     run(engine, use)
 

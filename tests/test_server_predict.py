@@ -191,7 +191,7 @@ def test_a_batch_takes_a_place_for_each_image(classifier: Classifier, jpeg: byte
             assert client.post("/v1/predict", content=jpeg).status_code == 200
         assert len(client.post("/v1/predict/batch", files=three).json()["results"]) == 3
         assert client.post("/v1/predict/batch", files=[*three, three[0]]).status_code == 422
-        assert admission.admitted == 0
+        assert admission.count_admitted() == 0
 
 
 def test_failure_of_the_server_is_an_error_object(

@@ -75,7 +75,7 @@ Model = Annotated[ServedModel, Depends(_find_model)]
 @router.get("")
 async def server_metadata(state: State) -> ServerMetadata:
     """The server's name, version and extensions, and the engine, device and precision of each model."""
-    models = {name: Engine(**pipeline.batcher.engine_info._asdict()) for name, pipeline in state.pipelines.items()}
+    models = {name: Engine(**pipeline.model.engine_info._asdict()) for name, pipeline in state.pipelines.items()}
     return ServerMetadata(name="tencrop", version=__version__, extensions=EXTENSIONS, models=models)
 
 

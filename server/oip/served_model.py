@@ -30,7 +30,7 @@ class ServedModel:
     def __init__(self, pipeline: Pipeline, name: str) -> None:
         contract, side = pipeline.model.contract, pipeline.model.contract.resize
         takes_pixels = name != pipeline.model.name
-        self.pipeline, self.name, self.engine_info = pipeline, name, pipeline.batcher.engine_info
+        self.pipeline, self.name, self.engine_info = pipeline, name, pipeline.model.engine_info
         self.input = (
             TensorMetadata(name="images", datatype="UINT8", shape=(DYNAMIC, side, side, 3))
             if takes_pixels
@@ -78,7 +78,7 @@ class ServedModel:
         )
 
     def _count(self, metric: str, scale: float = 1) -> int:
-        return int(self.pipeline.batcher.metrics.get_value(metric, self.pipeline.model.name) * scale)
+        return int(self.pipeline.metrics.get_value(metric, self.pipeline.model.name) * scale)
 
 
 def _describe_tensor(tensor: TensorMetadata) -> TensorConfig:

@@ -24,7 +24,7 @@ async def readyz(state: State) -> Readiness:
     """The served models, with the engine, device and precision of each."""
     state.check_ready()
     models = [
-        ModelStatus(name=name, **pipeline.batcher.engine_info._asdict()) for name, pipeline in state.pipelines.items()
+        ModelStatus(name=name, **pipeline.model.engine_info._asdict()) for name, pipeline in state.pipelines.items()
     ]
     return Readiness(status="ready", models=models)
 

@@ -39,7 +39,7 @@ async def image_classification(
         return [HubGuess(label=guess.label, score=guess.probability) for guess in prediction.top]
 
     guesses = await pipeline.answer_request(request, _read, answer)
-    response.headers["X-Tencrop-Engine"] = "; ".join(pipeline.batcher.engine_info)
+    response.headers["X-Tencrop-Engine"] = "; ".join(pipeline.model.engine_info)
     return guesses
 
 

@@ -7,7 +7,6 @@ from fastapi import APIRouter, Path, Response
 
 from tencrop.model.model_card import render_card
 from tencrop.model.run_progress import RunProgress
-from tencrop.runtime.classifier import Classifier
 from tencrop.server.errors import ApiError
 from tencrop.server.failures import Responses, describe_failures
 from tencrop.server.known_parameters import KnownParametersRoute
@@ -41,12 +40,12 @@ def get_model(name: Name, state: State) -> ModelDescription:
     """A model's contract, labels, file and engine, and the errors that it expects."""
     pipeline = state.find_pipeline(name, HTTPStatus.NOT_FOUND)
     model, contract = pipeline.model, pipeline.model.contract
-    members = () if isinstance(model, Classifier) else model.members
+    members = model.nets if model.is_ensemble else ()
     return ModelDescription(
         **_describe_entry(pipeline).model_dump(),
         contract=Preprocessing.model_validate(contract, from_attributes=True),
         members=[ModelMember(name=member.name, sha256=member.sha256) for member in members],
-        errors=state.errors[name],
+        errors=model.errors,
         labels=[ServedLabel(index=index, id=label.id, label=label.name) for index, label in enumerate(contract.labels)],
     )
 
@@ -55,13 +54,13 @@ def get_model(name: Name, state: State) -> ModelDescription:
 def get_card(name: Name, state: State) -> Response:
     """A model's card in the form of the Hugging Face hub. An ensemble has none, but its nets do."""
     model = state.find_pipeline(name, HTTPStatus.NOT_FOUND).model
-    if not isinstance(model, Classifier):
-        what = f"an ensemble has no card; its nets are {', '.join(member.name for member in model.members)}"
+    if model.is_ensemble:
+        what = f"an ensemble has no card; its nets are {', '.join(net.name for net in model.nets)}"
         raise ApiError(HTTPStatus.NOT_FOUND, "no_card", what)
-    return Response(render_card(model.file, state.errors[name], RunProgress()), media_type=MARKDOWN)
+    return Response(render_card(model.nets[0], model.errors, RunProgress()), media_type=MARKDOWN)
 
 
 def _describe_entry(pipeline: Pipeline) -> ModelEntry:
     model = pipeline.model
-    engine = pipeline.batcher.engine_info._asdict()
+    engine = pipeline.model.engine_info._asdict()
     return ModelEntry(name=model.name, **engine, classes=len(model.contract.labels), sha256=model.sha256)

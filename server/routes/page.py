@@ -46,7 +46,7 @@ def _explain_off(state: ServerState) -> str:
 @router.get("/page/kernels.png")
 async def kernels(state: State, model: Model = None) -> Response:
     """A picture of the first layer's kernels; of an ensemble, those of its first net."""
-    return Response(state.find_pipeline(model).model.members[0].file.metadata.filter_picture, media_type="image/png")
+    return Response(state.find_pipeline(model).model.nets[0].metadata.filter_picture, media_type="image/png")
 
 
 @router.get("/page/examples/{name}")

@@ -65,7 +65,7 @@ def _render(pipeline: Pipeline, answer: ImageAnswer, top: int, views: bool) -> A
     assert answer.info  # these routes take encoded images alone
     return Answer(
         model=pipeline.model.name,
-        **pipeline.batcher.engine_info._asdict(),
+        **pipeline.model.engine_info._asdict(),
         top=pipeline.name_classes(answer, top).top,
         input=InputInfo(**answer.info._asdict()),
         timing_ms=Timing(

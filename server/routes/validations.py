@@ -99,7 +99,7 @@ def get_validation(name: Name, jobs: OpenJobs) -> Validation:
 async def follow_validation(name: Name, request: Request, state: State, jobs: OpenJobs) -> StreamingResponse:
     """Server-sent events: `progress` at once and whenever the validation changes, `end` when it is finished."""
     jobs.get(name)
-    if state.event_streams >= MAX_STREAMS:
+    if not state.event_streams.add(1, MAX_STREAMS):
         what = f"{MAX_STREAMS} event streams are open; try again"
         raise ApiError(HTTPStatus.TOO_MANY_REQUESTS, "queue_full", what, {"Retry-After": f"{HEARTBEAT:.0f}"})
     return _EventStream(follow(lambda: jobs.get(name), request.is_disconnected, lambda: state.draining), state)
@@ -118,18 +118,17 @@ def delete_validation(name: Name, jobs: OpenJobs, cancel: Cancel = False) -> Non
 
 
 class _EventStream(StreamingResponse):
-    """An answer of server-sent events, which counts as open from its creation until its end."""
+    """An answer of server-sent events, which counts as open until its end."""
 
     def __init__(self, events: AsyncIterator[str], state: ServerState) -> None:
         super().__init__(events, media_type="text/event-stream", headers=STREAM)
         self._state = state
-        state.event_streams += 1
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self._state.event_streams -= 1
+            self._state.event_streams.add(-1)
 
 
 async def follow(
