@@ -9,7 +9,7 @@ from tencrop.model.probe import formula_image
 
 
 class Photograph(NamedTuple):
-    """A JPEG of so many pixels. `enlarged`: how often a smaller formula image, as single pixels of telephones are blurred."""
+    """A JPEG of so many pixels. `enlarged`: how often a smaller image was enlarged, for a telephone blurs pixels."""
 
     width: int
     height: int
