@@ -89,7 +89,7 @@ def test_each_value_is_rounded_where_it_is_made() -> None:
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)])
     converted = onnx.load_model_from_string(convert_to_fp16(model.SerializeToString()))
-    y, z = ReferenceEvaluator(converted).run(None, {"x": x})
+    y, z = map(np.asarray, ReferenceEvaluator(converted).run(None, {"x": x}))
     product = x.astype(np.float16) @ w.astype(np.float16)
     assert y.dtype == z.dtype == np.float32
     assert y == product != x @ w
