@@ -1,4 +1,4 @@
-"""Prepares a data set: decodes each image once and stores 256x256 JPEGs, labels, the mean image and the colour PCA.
+"""Prepares a data set: decodes each image once and stores 256x256 images, labels, the mean image and the colour PCA.
 
 Writes OUT/plan.json, then the parts, then statistics.safetensors, index.parquet (the tables of all parts) and
 prepared.json. A folder without prepared.json is unfinished, and `prepare` resumes it: it writes only parts that are
@@ -8,6 +8,7 @@ missing or damaged. With the number of images only the index grows in memory.
 import errno
 import hashlib
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,11 +22,13 @@ import pyarrow.parquet as pq
 from safetensors.numpy import save
 
 from tencrop.common.atomic import atomic_path, write_atomic
+from tencrop.common.did_you_mean import did_you_mean
 from tencrop.common.errors import BadInput, WorkFailed
 from tencrop.dataset.account import Account
 from tencrop.dataset.holdout import choose_holdout
 from tencrop.dataset.prepared_document import PLAN, PreparationPlan, PreparedDocument, choose_decoding
-from tencrop.dataset.prepared_part import QUALITY, PartWriter, PixelSums
+from tencrop.dataset.prepared_images import STORES, Images
+from tencrop.dataset.prepared_part import PartWriter, PixelSums
 from tencrop.dataset.prepared_store import DOCUMENT, INDEX, SCHEMA, STATISTICS
 from tencrop.dataset.separate_output import check_separate
 from tencrop.dataset.source import Entries, Source
@@ -37,25 +40,32 @@ PART = 1000  # images per part
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-def prepare(source: Source, out: Path, holdout: float, progress: Callable[[int], None]) -> PreparedDocument:
+def prepare(
+    source: Source, out: Path, holdout: float, progress: Callable[[int], None], store: str = "jpeg"
+) -> PreparedDocument:
     """Write the prepared store of a data set, or finish one; `progress` is called with the number of images done.
 
-    `holdout` is the share of each class for validation where the data set has no validation images of its own.
-    The statistics are those of the training images, before JPEG. Raises BadInput where `out` cannot be used, lies in
-    the source or holds another data set, where there is only one class or a class without a training image, and where
-    no training image can be decoded; WorkFailed where the disk is full.
+    `holdout` is the share of each class for validation where the data set has no validation images of its own; `store`
+    is a key of STORES. The statistics are those of the training images, before they are encoded.
+    Raises BadInput where `out` cannot be used, lies in the source or holds another data set, where there is only one
+    class or a class without a training image, and where no training image can be decoded; WorkFailed where the disk
+    is full.
     """
+    if store not in STORES:
+        raise BadInput(f"--store {store}: expected {' or '.join(STORES)}", did_you_mean(store, STORES))
     check_separate(source.root, out)
     entries = source.entries
     held = choose_holdout(entries, holdout)
     _check_classes(source, held)
     contract = Contract(labels=source.labels, decode=choose_decoding(out / PLAN))
     share = holdout if entries.validation is None else None
-    plan = PreparationPlan(contract, share, len(entries), _hash_entries(entries), QUALITY, PART)
+    images = STORES[store](out, contract.resize)
+    plan = PreparationPlan(contract, share, len(entries), _hash_entries(entries), images.quality, PART, store=store)
     with _report_full_disk(out):
         _make_folder(out)
         plan.write_or_check(out / PLAN)
-        index, sums = _prepare_parts(source, held, out, contract, progress)
+        _check_room(out, images.count_missing_bytes(len(entries)))
+        index, sums = _prepare_parts(source, held, out, contract, images, progress)
         if not sums.n[0]:
             raise BadInput(
                 f"{source.root}: no training image can be decoded", "check the files and the share for validation"
@@ -92,6 +102,14 @@ def _make_folder(out: Path) -> None:
         raise BadInput(f"{out}: cannot be used ({error.strerror})", "choose another folder") from None
 
 
+def _check_room(out: Path, needed: int) -> None:
+    if needed > (free := shutil.disk_usage(out).free):
+        raise WorkFailed(
+            f"{out}: the images take {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free",
+            "make room, or prepare them with --store jpeg",
+        )
+
+
 def _check_classes(source: Source, held: np.ndarray) -> None:
     """Raise BadInput where there are fewer than two classes, or where a class has no training image."""
     if len(source.labels) < 2:
@@ -121,15 +139,15 @@ def _hash_entries(entries: Entries) -> str:
 
 
 def _prepare_parts(
-    source: Source, held: np.ndarray, out: Path, contract: Contract, progress: Callable[[int], None]
+    source: Source, held: np.ndarray, out: Path, contract: Contract, images: Images, progress: Callable[[int], None]
 ) -> tuple[pa.Table, PixelSums]:
     """Prepare part after part; returns the tables of all parts as one, and the sums over all training images."""
     sums, tables = PixelSums.zeros(contract.resize), []
     with ThreadPoolExecutor(cores()) as pool:
-        writer = PartWriter(source, out, contract, pool)
+        writer = PartWriter(source, out, contract, images, pool)
         for part, start in enumerate(range(0, len(source.entries), PART)):
             chunk = slice(start, start + PART)
-            table, part_sums = writer.read_or_write(part, source.entries[chunk], held[chunk])
+            table, part_sums = writer.read_or_write(part, start, source.entries[chunk], held[chunk])
             tables.append(table)
             sums.add(part_sums.n, part_sums.image, part_sums.colour)
             progress(start + table.num_rows)

@@ -1,9 +1,11 @@
 """The documents of a prepared store: plan.json describes source and settings, prepared.json adds counts of images."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from tencrop.common.atomic import write_atomic
 from tencrop.common.errors import BadInput
@@ -13,16 +15,24 @@ from tencrop.model.contract import FULL_DECODING, SCALED_DECODING, Contract, Dec
 PLAN = "plan.json"
 
 
+def _is_jpeg(store: str) -> bool:
+    return store == "jpeg"
+
+
 @dataclass(frozen=True)
 class PreparationPlan:
-    """The source and the settings of a prepared store. Field names and their order are stored."""
+    """The source and the settings of a prepared store. Field names and their order are stored.
+
+    A store of JPEGs leaves `store` out, as in files from before 0.3.
+    """
 
     contract: Contract
     holdout: float | None  # share of each class for validation; None: the data set has validation images of its own
     images: int
     ids: str  # SHA-256 of ids, labels and the data set's own split
-    quality: int  # of the JPEGs
+    quality: int | None  # of the JPEGs; None in a raw store
     part: int  # images per part
+    store: Annotated[str, Field(exclude_if=_is_jpeg)] = field(default="jpeg", kw_only=True)  # or raw
 
     def to_json(self) -> str:
         """Convert the document to JSON."""

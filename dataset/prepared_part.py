@@ -1,10 +1,9 @@
-"""One part of a prepared store: up to 1000 images as JPEG, the table that lists them, and sums of their pixels.
+"""One part of a prepared store: up to 1000 images, the table that lists them, and sums of their pixels.
 
-Its files are written in the order part-00000.bin (JPEGs end to end), part-00000.npz (sums), part-00000.parquet (table).
+It is written in the order images (prepared_images.py), part-00000.npz (sums), part-00000.parquet (table).
 """
 
 import hashlib
-import io
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -16,16 +15,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from PIL import Image
 
 from tencrop.common.atomic import atomic_path
+from tencrop.dataset.prepared_images import Images
 from tencrop.dataset.prepared_store import SCHEMA
 from tencrop.dataset.source import Entry, Source
 from tencrop.images.decode import decode
 from tencrop.images.errors import ImageError
 from tencrop.model.contract import Contract
 
-QUALITY = 95  # of the JPEGs, with chroma at full resolution
 SHA256 = pa.field("sha256", pa.binary(32))  # of the original; null where it was not read, and in parts of version 0.1
 REASON = pa.field("reason", pa.string())  # code of the error of an original that cannot be decoded, else empty
 TABLE = SCHEMA.append(SHA256).append(REASON)
@@ -34,7 +32,7 @@ UNKNOWN = "unknown"  # the reason in parts of version 0.1
 
 @dataclass(frozen=True)
 class PixelSums:
-    """Sums over training images, before JPEG. The mean image and the colour PCA are computed from them."""
+    """Sums over training images, before they are encoded. The mean image and the colour PCA are computed from them."""
 
     n: np.ndarray  # int64 [1]: number of images
     image: np.ndarray  # float64 [R,R,3]: sum of the images
@@ -58,27 +56,32 @@ class PartWriter:
     source: Source
     out: Path
     contract: Contract
+    images: Images
     pool: Executor  # decodes
 
-    def read_or_write(self, part: int, entries: Sequence[Entry], held: np.ndarray) -> tuple[pa.Table, PixelSums]:
+    def read_or_write(
+        self, part: int, first: int, entries: Sequence[Entry], held: np.ndarray
+    ) -> tuple[pa.Table, PixelSums]:
         """Read a part where it is complete, else write it; `held` marks the validation images, bool [n].
 
+        first: the number of its first image among all.
         Returns its table, with one row per entry, and the sums over its training images.
         """
         name = self.out / f"part-{part:05d}"
         table_file, sums_file = name.with_suffix(".parquet"), name.with_suffix(".npz")
-        if complete := _read_part(table_file, sums_file):
-            return complete
+        written = _read_part(table_file, sums_file)
+        if written and self._holds(part, written[0]):
+            return written
         sums = PixelSums.zeros(self.contract.resize)
         rows: list[tuple[Any, ...]] = []
-        start = 0
-        with atomic_path(name.with_suffix(".bin")) as partial, partial.open("wb") as packed:
-            results = self.pool.map(lambda entry: _prepare_image(self.source, entry, self.contract), entries)
+        with self.images.open_part(part, first) as file:
+            results = self.pool.map(
+                lambda entry: _prepare_image(self.source, entry, self.contract, self.images), entries
+            )
             for entry, validation, image in zip(entries, held, results, strict=True):
-                packed.write(image.jpeg)
-                place = (part, start, len(image.jpeg))
+                place = (part, file.tell(), len(image.encoded))
+                file.write(image.encoded or self.images.blank)
                 rows.append((entry.id, entry.label, bool(validation), *place, image.sha256, image.reason))
-                start += len(image.jpeg)
                 if image.pixels is not None and not validation:
                     sums.add(1, image.pixels, image.products)
         table = pa.Table.from_pylist([dict(zip(TABLE.names, row, strict=True)) for row in rows], schema=TABLE)
@@ -87,6 +90,11 @@ class PartWriter:
         with atomic_path(table_file) as partial:
             pq.write_table(table, partial)
         return table, sums
+
+    def _holds(self, part: int, table: pa.Table) -> bool:
+        """Whether the images of a part's table are all there."""
+        file, end = self.images.find_file(part), pc.max(pc.add(table["start"], table["bytes"])).as_py()
+        return file.is_file() and file.stat().st_size >= end
 
 
 def _read_part(table_file: Path, sums_file: Path) -> tuple[pa.Table, PixelSums] | None:
@@ -110,24 +118,22 @@ def _add_columns(table: pa.Table) -> pa.Table:
 
 
 class _Prepared(NamedTuple):
-    """A prepared image; one that cannot be decoded has a reason, no pixels and no JPEG."""
+    """A prepared image; one that cannot be decoded has a reason, no pixels and no bytes."""
 
     sha256: bytes | None  # of the original; None where it was not read
     reason: str = ""
     pixels: np.ndarray | None = None
-    jpeg: bytes = b""
+    encoded: bytes = b""
     products: np.ndarray = np.zeros((3, 3))  # sum of pixel x pixel^T
 
 
-def _prepare_image(source: Source, entry: Entry, contract: Contract) -> _Prepared:
+def _prepare_image(source: Source, entry: Entry, contract: Contract, images: Images) -> _Prepared:
     sha256 = None
     try:
-        encoded = source.read(entry)
-        sha256 = hashlib.sha256(encoded).digest()
-        pixels, _ = decode(encoded, contract)
+        original = source.read(entry)
+        sha256 = hashlib.sha256(original).digest()
+        pixels, _ = decode(original, contract)
     except ImageError as error:
         return _Prepared(sha256, error.code)
-    packed = io.BytesIO()
-    Image.fromarray(pixels).save(packed, "JPEG", quality=QUALITY, subsampling=0)
     flat = pixels.reshape(-1, 3).astype(np.float64)
-    return _Prepared(sha256, "", pixels, packed.getvalue(), flat.T @ flat)
+    return _Prepared(sha256, "", pixels, images.encode(pixels), flat.T @ flat)

@@ -1,6 +1,5 @@
-"""PreparedStore: random access to a prepared data set, the 256x256 JPEGs that prepare.py writes."""
+"""PreparedStore: random access to a prepared data set, the 256x256 images that prepare.py writes."""
 
-import io
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,13 +11,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from tencrop.common.errors import BadInput
 from tencrop.common.strict_config import parse
-from tencrop.dataset.byte_range import read_at
+from tencrop.dataset.prepared_images import STORES, Images
 from tencrop.model.contract import Contract
 from tencrop.model.mean_and_pca import PixelStatistics
 from tencrop.runtime.cores import cores
@@ -46,6 +44,7 @@ class PreparedStore:
     validation: np.ndarray  # bool [n]
     where: np.ndarray  # int64 [n,3]: part, start, bytes
     statistics: PixelStatistics  # mean image and colour PCA of the training images
+    images: Images
 
     @classmethod
     def open(cls, root: Path) -> "PreparedStore":
@@ -58,6 +57,7 @@ class PreparedStore:
             if index.schema != SCHEMA:
                 raise ValueError(f"{INDEX} has other columns")
             contract = parse(Contract, document["contract"], f"{root / DOCUMENT}: contract")
+            images = STORES[document.get("store", "jpeg")](root, contract.resize)
             statistics = PixelStatistics(**load_file(root / STATISTICS))
         except (OSError, ValueError, KeyError, TypeError, pa.ArrowException, SafetensorError) as error:
             raise BadInput(f"{root}: damaged prepared data set ({error})", "prepare it again") from None
@@ -67,24 +67,22 @@ class PreparedStore:
         needed = np.zeros(where[:, 0].max(initial=-1) + 1, np.int64)
         np.maximum.at(needed, where[:, 0], where[:, 1] + where[:, 2])
         for part, size in enumerate(needed.tolist()):
-            file = root / f"part-{part:05d}.bin"
+            file = images.find_file(part)
             if size and (not file.is_file() or file.stat().st_size < size):
-                table = file.with_suffix(".parquet").name
-                raise BadInput(f"{file}: truncated or missing", f"delete {table} and prepare again")
-        return cls(root, contract, columns["label"][good], columns["validation"][good], where, statistics)
+                raise BadInput(f"{file}: truncated or missing", "prepare it again: only this part is made anew")
+        return cls(root, contract, columns["label"][good], columns["validation"][good], where, statistics, images)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the folder's path alone: a worker process opens the folder itself."""
         return PreparedStore.open, (self.root,)
 
-    def open_image(self, index: int) -> Image.Image:
-        """Open an image, RGB, R x R. Opens its part each time: a process may not hold 1300 parts open at once."""
-        part, start, size = self.where[index].tolist()
-        return Image.open(io.BytesIO(read_at(self.root / f"part-{part:05d}.bin", start, size)), formats=("JPEG",))
+    def read_crop(self, index: int, top: int, left: int, size: int) -> np.ndarray:
+        """Read a crop of an image, uint8 [size,size,3]. It may be a view of the file, and cannot be written to."""
+        return self.images.read_crop(self.where[index].tolist(), top, left, size)
 
     def read_pixels(self, index: int) -> np.ndarray:
-        """Decode an image, uint8 [R,R,3]."""
-        return np.asarray(self.open_image(index))
+        """Read an image, uint8 [R,R,3]. It may be a view of the file, and cannot be written to."""
+        return self.read_crop(index, 0, 0, self.contract.resize)
 
     def iter_batches(self, indices: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield (uint8 [n,R,R,3], labels [n]) in order; n is `size` except in the last batch.

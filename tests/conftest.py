@@ -82,6 +82,14 @@ def tiny_prepared(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture(scope="session")
+def tiny_raw(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> PreparedStore:
+    """The same as a raw store."""
+    out = tmp_path_factory.mktemp("tiny_raw")
+    prepare(open_source(tiny_folder), out, 0.2, lambda done: None, "raw")
+    return PreparedStore.open(out)
+
+
+@pytest.fixture(scope="session")
 def embedded() -> Checkpoint:
     """The checkpoint that ships with the server."""
     return Checkpoint.load(EMBEDDED / "checkpoint")

@@ -3,12 +3,12 @@
 import errno
 import io
 import json
+import os
 import resource
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +27,7 @@ from tencrop.dataset.holdout import choose_holdout
 from tencrop.dataset.layouts import open_source
 from tencrop.dataset.prepare import prepare
 from tencrop.dataset.prepared_document import PLAN
+from tencrop.dataset.prepared_images import STORES, Images
 from tencrop.dataset.prepared_store import DOCUMENT, INDEX, SCHEMA, STATISTICS, PreparedStore
 from tencrop.dataset.source import Entry, Source
 from tencrop.images.decode import decode
@@ -45,6 +46,12 @@ def originals(source: Source) -> list[np.ndarray | None]:
 @pytest.fixture(scope="module")
 def source(tiny_folder: Path) -> Source:
     return open_source(tiny_folder)
+
+
+@pytest.fixture(params=STORES)
+def store(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
 
 
 @pytest.fixture
@@ -147,15 +154,28 @@ def test_an_unfinished_part_is_remade_equal(source: Source, tmp_path: Path, part
 
 
 @pytest.mark.usefixtures("parts_of_8")
+@pytest.mark.parametrize("left", [0.0, 0.4])
+def test_truncated_images_are_made_again_equal(source: Source, tmp_path: Path, store: str, left: float) -> None:
+    prepare(source, tmp_path, 0.2, quiet, store)
+    whole = snapshot(tmp_path)
+    file = PreparedStore.open(tmp_path).images.find_file(1)
+    os.truncate(file, int(left * file.stat().st_size))
+    with pytest.raises(BadInput, match=f"{file}: truncated or missing; prepare it again"):
+        PreparedStore.open(tmp_path)
+    prepare(source, tmp_path, 0.2, quiet, store)
+    assert snapshot(tmp_path) == whole
+
+
+@pytest.mark.usefixtures("parts_of_8")
 def test_finished_parts_are_not_decoded_again(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare(source, tmp_path, 0.2, quiet)
     (tmp_path / "part-00002.parquet").unlink()
     seen: list[str] = []
     original = prepared_part._prepare_image
 
-    def counted(source: Source, entry: Entry, contract: Contract) -> prepared_part._Prepared:
+    def counted(source: Source, entry: Entry, contract: Contract, images: Images) -> prepared_part._Prepared:
         seen.append(entry.id)
-        return original(source, entry, contract)
+        return original(source, entry, contract, images)
 
     monkeypatch.setattr(prepared_part, "_prepare_image", counted)
     prepare(source, tmp_path, 0.2, quiet)
@@ -164,43 +184,43 @@ def test_finished_parts_are_not_decoded_again(source: Source, tmp_path: Path, mo
 
 @pytest.mark.usefixtures("parts_of_8")
 def test_a_full_disk_is_one_line_and_finished_parts_stay(
-    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    source: Source, tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")  # as a write has it: no file is named
 
-    prepare(source, tmp_path / "whole", 0.2, quiet)
+    prepare(source, tmp_path / "whole", 0.2, quiet, store)
     with monkeypatch.context() as patch:
         patch.setattr(np, "savez", full)
         with pytest.raises(
             WorkFailed, match=r"out: No space left on device; what is done is kept: make room and run it again"
         ):
-            prepare(source, tmp_path / "out", 0.2, quiet)
-    prepare(source, tmp_path / "out", 0.2, quiet)
-    assert (tmp_path / "out" / "index.parquet").read_bytes() == (tmp_path / "whole" / "index.parquet").read_bytes()
+            prepare(source, tmp_path / "out", 0.2, quiet, store)
+    prepare(source, tmp_path / "out", 0.2, quiet, store)
+    assert snapshot(tmp_path / "out") == snapshot(tmp_path / "whole")
 
 
 @pytest.mark.usefixtures("parts_of_8")
 def test_an_interrupted_prepare_is_not_a_prepared_data_set_and_can_be_finished(
-    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    source: Source, tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepare(source, tmp_path / "whole", 0.2, quiet)
+    prepare(source, tmp_path / "whole", 0.2, quiet, store)
     original, calls = prepared_part._prepare_image, 0
 
-    def failing(source: Source, entry: Entry, contract: Contract) -> prepared_part._Prepared:
+    def failing(source: Source, entry: Entry, contract: Contract, images: Images) -> prepared_part._Prepared:
         nonlocal calls
         calls += 1
         if calls == 20:
             raise KeyboardInterrupt
-        return original(source, entry, contract)
+        return original(source, entry, contract, images)
 
     with monkeypatch.context() as patch:
         patch.setattr(prepared_part, "_prepare_image", failing)
         with pytest.raises(KeyboardInterrupt):
-            prepare(source, tmp_path / "begun", 0.2, quiet)
+            prepare(source, tmp_path / "begun", 0.2, quiet, store)
     with pytest.raises(BadInput, match="tencrop prepare"):
         PreparedStore.open(tmp_path / "begun")
-    prepare(source, tmp_path / "begun", 0.2, quiet)
+    prepare(source, tmp_path / "begun", 0.2, quiet, store)
     assert snapshot(tmp_path / "begun") == snapshot(tmp_path / "whole")
 
 
@@ -267,7 +287,7 @@ def test_a_damaged_part_is_remade_equal(source: Source, tmp_path: Path, suffix: 
     assert snapshot(tmp_path) == whole
 
 
-@pytest.mark.parametrize("change", ["holdout", "fewer images", "other classes", "other files"])
+@pytest.mark.parametrize("change", ["holdout", "fewer images", "other classes", "other files", "store"])
 def test_another_data_set_does_not_go_into_the_same_folder(tiny_folder: Path, tmp_path: Path, change: str) -> None:
     data, out = Path(shutil.copytree(tiny_folder, tmp_path / "data")), tmp_path / "out"
     prepare(open_source(data), out, 0.2, quiet)
@@ -279,7 +299,9 @@ def test_another_data_set_does_not_go_into_the_same_folder(tiny_folder: Path, tm
     if change == "other files":
         (data / "cat" / "3.png").rename(data / "cat" / "13.png")
     with pytest.raises(BadInput, match=f"{out}: holds another"):
-        prepare(open_source(data), out, 0.3 if change == "holdout" else 0.2, quiet)
+        prepare(
+            open_source(data), out, 0.3 if change == "holdout" else 0.2, quiet, "raw" if change == "store" else "jpeg"
+        )
     assert snapshot(out) == before
 
 
@@ -358,31 +380,30 @@ from tencrop.dataset.layouts import open_source
 prepare.PART, original, calls = 8, prepared_part._prepare_image, itertools.count()
 def stuck(*arguments):
     if next(calls) >= 20:
+        print("stuck", flush=True)
         time.sleep(600)
     return original(*arguments)
 prepared_part._prepare_image = stuck
-prepare.prepare(open_source(Path(sys.argv[1])), Path(sys.argv[2]), 0.2, lambda done: None)
+prepare.prepare(open_source(Path(sys.argv[1])), Path(sys.argv[2]), 0.2, lambda done: None, sys.argv[3])
 """
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("parts_of_8")
-def test_a_killed_prepare_is_finished_equal(source: Source, tiny_folder: Path, tmp_path: Path) -> None:
+def test_a_killed_prepare_is_finished_equal(source: Source, tiny_folder: Path, tmp_path: Path, store: str) -> None:
     """SIGKILL in the middle of the third part: the two finished ones are kept as they are."""
-    prepare(source, tmp_path / "whole", 0.2, quiet)
+    prepare(source, tmp_path / "whole", 0.2, quiet, store)
     out = tmp_path / "killed"
-    child = subprocess.Popen(
-        [sys.executable, "-c", STUCK, str(tiny_folder), str(out)], cwd=Path(__file__).parent.parent
-    )
-    deadline = time.monotonic() + 60
-    while not (out / "part-00002.bin").exists() and time.monotonic() < deadline:
-        time.sleep(0.005)
-    child.kill()
-    assert child.wait() == -signal.SIGKILL
+    command = [sys.executable, "-c", STUCK, str(tiny_folder), str(out), store]
+    with subprocess.Popen(command, cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE) as child:
+        assert child.stdout
+        heard = child.stdout.readline()
+        child.kill()
+    assert (heard[:5], child.returncode) == (b"stuck", -signal.SIGKILL)
     finished = sorted(out.glob("part-*.parquet"))
     assert [path.name for path in finished] == ["part-00000.parquet", "part-00001.parquet"]
-    before = {path: path.stat().st_mtime_ns for path in (*finished, out / "part-00000.bin", out / "part-00001.bin")}
-    prepare(source, out, 0.2, quiet)
+    before = {path: path.stat().st_mtime_ns for path in (*finished, *out.glob("part-0000[01].bin"))}
+    prepare(source, out, 0.2, quiet, store)
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert snapshot(out) == snapshot(tmp_path / "whole")
 

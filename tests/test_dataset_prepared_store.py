@@ -44,6 +44,9 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "no document": lambda root: (root / DOCUMENT).unlink(),
     "truncated document": lambda root: truncate(root / DOCUMENT),
     "document without contract": lambda root: without(root / DOCUMENT, "contract"),
+    "document of an unknown store": lambda root: (root / DOCUMENT).write_text(
+        json.dumps(json.loads((root / DOCUMENT).read_text()) | {"store": "tar"})
+    ),
     "document of another shape": lambda root: (root / DOCUMENT).write_text("[]"),
     "truncated index": lambda root: truncate(root / INDEX),
     "missing index": lambda root: (root / INDEX).unlink(),

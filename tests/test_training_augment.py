@@ -6,11 +6,10 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from tencrop.model.contract import Contract
 from tencrop.model.mean_and_pca import PixelStatistics
-from tencrop.training.augment import Draw, Normalize, crop, draw
+from tencrop.training.augment import Draw, Normalize, draw
 from tencrop.training.recipe import Augment
 
 CONTRACT = Contract()
@@ -71,15 +70,6 @@ def test_without_crops_all_are_central_and_without_mirroring_none_is_mirrored() 
     assert {d.mirrored for d in many(Augment(crops=False), 100)} == {False, True}
 
 
-@pytest.mark.parametrize("mirrored", [False, True])
-def test_crop_cuts_at_the_corner_and_then_mirrors(mirrored: bool) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (20, 20, 3), dtype=np.uint8)
-    cut = crop(Image.fromarray(pixels), Draw(2, 5, mirrored, np.zeros(3, np.float32)), 14)
-    for y, x in ((0, 0), (13, 0), (4, 13)):
-        np.testing.assert_array_equal(cut[y, 13 - x if mirrored else x], pixels[2 + y, 5 + x])
-    assert cut.shape == (14, 14, 3)
-
-
 @pytest.fixture
 def statistics() -> PixelStatistics:
     random = np.random.default_rng(1)
@@ -111,10 +101,12 @@ def by_hand(augment: Augment, statistics: PixelStatistics, reading: str) -> np.n
     return np.stack(out)
 
 
+def cut(image: np.ndarray, d: Draw) -> np.ndarray:
+    return image[d.top : d.top + 14, d.left : d.left + 14]
+
+
 def normalized(augment: Augment, statistics: PixelStatistics, reading: str, noise: bool = True) -> np.ndarray:
-    crops = torch.from_numpy(
-        np.stack([crop(Image.fromarray(image), d, 14) for image, d in zip(IMAGES, DRAWS, strict=True)])
-    )
+    crops = torch.from_numpy(np.stack([cut(image, d) for image, d in zip(IMAGES, DRAWS, strict=True)]))
     corners, mirrored = torch.tensor([(d.top, d.left) for d in DRAWS]), torch.tensor([d.mirrored for d in DRAWS])
     z = torch.from_numpy(np.stack([d.z for d in DRAWS]))
     result: torch.Tensor = Normalize(augment, statistics, reading, 14)(crops, corners, mirrored, z, noise)
@@ -166,7 +158,7 @@ def test_the_division_is_by_the_recipes_number(statistics: PixelStatistics) -> N
 
 def test_an_image_that_is_the_mean_leaves_nothing_in_any_aligned_crop(statistics: PixelStatistics) -> None:
     image = np.rint(statistics.mean).astype(np.uint8).transpose(1, 2, 0)
-    crops = torch.from_numpy(np.stack([crop(Image.fromarray(image), d, 14) for d in DRAWS]))
+    crops = torch.from_numpy(np.stack([cut(image, d) for d in DRAWS]))
     corners, mirrored = torch.tensor([(d.top, d.left) for d in DRAWS]), torch.tensor([d.mirrored for d in DRAWS])
     left = Normalize(Augment(noise=0), statistics, "aligned", 14)(
         crops, corners, mirrored, torch.zeros(len(DRAWS), 3), False

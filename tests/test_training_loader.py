@@ -1,12 +1,17 @@
 """training/loader.py: every training image once an epoch, in a new order each time, with any number of workers."""
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from tencrop.common.errors import BadInput, WorkFailed
+from tencrop.dataset.layouts import open_source
+from tencrop.dataset.prepare import prepare
 from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.training.augment import draw
 from tencrop.training.loader import MAX_WORKERS, SHARED_MEMORY, Batch, EpochOrder, Loader, check_memory, spare_cores
@@ -101,7 +106,7 @@ def test_a_stopped_epoch_continues_with_the_next_batch(tiny_prepared: PreparedSt
     assert len(list(loader.iter_epoch(3))) == 3  # the next one is whole again
 
 
-def test_a_batch_holds_the_drawn_crops_of_its_images(tiny_prepared: PreparedStore) -> None:
+def test_a_batch_holds_the_drawn_crops_of_its_images_not_mirrored_yet(tiny_prepared: PreparedStore) -> None:
     plan = recipe()
     batches = list(Loader(tiny_prepared, plan, 0).iter_epoch(4))
     groups = keys(tiny_prepared, plan, 4)
@@ -110,11 +115,37 @@ def test_a_batch_holds_the_drawn_crops_of_its_images(tiny_prepared: PreparedStor
         for i, (epoch, sample) in enumerate(group):
             chance = draw(plan.augment, tiny_prepared.contract, plan.seed, epoch, sample)
             cut = tiny_prepared.read_pixels(sample)[chance.top :, chance.left :][:224, :224]
-            np.testing.assert_array_equal(batch.crops[i].numpy(), cut[:, ::-1] if chance.mirrored else cut)
+            np.testing.assert_array_equal(batch.crops[i].numpy(), cut)
             assert batch.corners[i].tolist() == [chance.top, chance.left]
             assert bool(batch.mirrored[i]) == chance.mirrored
             np.testing.assert_array_equal(batch.z[i].numpy(), chance.z)
             assert int(batch.labels[i]) == tiny_prepared.labels[sample]
+
+
+@pytest.fixture
+def same_pixels(tiny_folder: Path, tiny_prepared: PreparedStore, tmp_path: Path) -> PreparedStore:
+    """A raw store of the pixels that the store of JPEGs gives."""
+    images = Path(shutil.copytree(tiny_folder, tmp_path / "images"))
+    whole = [entry.id for entry in open_source(images).entries if "broken" not in entry.id]
+    for index, name in enumerate(whole):
+        Image.fromarray(tiny_prepared.read_pixels(index)).save(images / name)
+    prepare(open_source(images), tmp_path / "raw", 0.2, lambda done: None, "raw")
+    return PreparedStore.open(tmp_path / "raw")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 1])
+def test_both_stores_give_equal_batches_of_the_same_pixels(
+    tiny_prepared: PreparedStore, same_pixels: PreparedStore, workers: int
+) -> None:
+    stores = (tiny_prepared, same_pixels)
+    for epoch in (1, 2):
+        pairs = zip(*(Loader(each, recipe(), workers).iter_epoch(epoch) for each in stores), strict=True)
+        assert [equal(a, b) for a, b in pairs] == [True] * 3
+    validation = np.flatnonzero(tiny_prepared.validation)
+    (ours, labels), (theirs, expected) = (next(each.iter_batches(validation, 64)) for each in stores)
+    np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_array_equal(labels, expected)
 
 
 def test_a_batch_has_the_types_of_the_objective(tiny_prepared: PreparedStore) -> None:

@@ -18,7 +18,7 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 from tencrop.common.errors import BadInput, WorkFailed
 from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.runtime.cores import cores
-from tencrop.training.augment import crop, draw
+from tencrop.training.augment import draw
 from tencrop.training.recipe import Recipe
 from tencrop.training.stop_signal import SIGNALS
 
@@ -75,7 +75,7 @@ class Crops(Dataset[WorkerBatch]):
         draws = [draw(recipe.augment, contract, recipe.seed, epoch, sample) for epoch, sample in keys]
         crops = np.empty((len(keys), contract.crop, contract.crop, 3), np.uint8)
         for place, (_, sample), d in zip(crops, keys, draws, strict=True):
-            place[...] = crop(self.prepared.open_image(sample), d, contract.crop)
+            place[...] = self.prepared.read_crop(sample, d.top, d.left, contract.crop)
         return WorkerBatch(
             torch.from_numpy(crops),
             np.array([(d.top, d.left) for d in draws]),

@@ -31,10 +31,13 @@ def prepare(
             metavar="SHARE", min=0, max=0.9, help="share of each class kept for validation, if DATA has no split"
         ),
     ] = 0.15,
+    store: Annotated[
+        str, typer.Option(metavar="NAME", help="jpeg (small), or raw (pixels in one file: five times the bytes)")
+    ] = "jpeg",
 ) -> None:
     """Turn a data set into what `train` reads.
 
-    That is a folder of 256x256 JPEGs with their mean image and colour PCA.
+    That is a folder of 256x256 images with their mean image and colour PCA.
     """
     require("evaluate")
     from tencrop.dataset.account import Account
@@ -44,14 +47,15 @@ def prepare(
     source = open_source(data, SourceOptions(labels, list_, config, image_root, image_column, label_column))
     with show_progress("preparing", len(source.entries)) as progress:
         try:
-            document = run(source, out, holdout, progress)
+            document = run(source, out, holdout, progress, store)
         except KeyboardInterrupt:
             raise Stopped("stopped", "what is done is kept: run it again to go on", signal.SIGINT) from None
+    form = f"JPEG of quality {document.quality}" if document.quality else "raw pixels"
     echo(
         f"{out}: {len(source.labels)} classes, "
         f"{document.training} training and {document.validation} validation images, "
         f"{len(document.undecodable)} undecodable, "
-        f"{document.bytes_per_image} bytes an image as JPEG of quality {document.quality}",
+        f"{document.bytes_per_image} bytes an image as {form}",
         *Account.from_json(document.account).format(),
     )
     say_next("train", "caltech101", "--data", out, "--out", "runs/caltech101")
