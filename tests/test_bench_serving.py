@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from PIL import Image
 
 from bench.serving.client import Answer, Load, compile_client, parse_output, percentiles, run_load, summarize
+from bench.serving.models import write_model
 from bench.serving.post import find_rgb_jpegs, inference_request, raw_request
 from bench.serving.process import send
 from bench.serving.report import render_report
@@ -23,7 +25,9 @@ from bench.serving.rivals.tencrop_numpy import average_softmax, decode_square, t
 from bench.serving.rows import RATES, ROWS, command_line, top1_index
 from tencrop.common.errors import BadInput
 from tencrop.images.decode import decode
-from tencrop.model.contract import Contract
+from tencrop.model.contract import FULL_DECODING, Contract
+from tencrop.model.embedded import EMBEDDED
+from tencrop.model.tencropfile import TenCropFile, parse_onnx
 
 SECONDS = 0.5
 
@@ -176,8 +180,8 @@ def a_round(speeds: dict[str, float], limit: float) -> dict[str, Any]:
     }
 
 
-def a_result(*rounds: dict[str, Any]) -> dict[str, Any]:
-    return {"machine": "a machine", "photographs": "2 JPEGs", "seconds": 1, "rounds": list(rounds)}
+def a_result(*rounds: dict[str, Any], form: str = "photographs") -> dict[str, Any]:
+    return {"machine": "a machine", "form": form, "photographs": "2 JPEGs", "seconds": 1, "rounds": list(rounds)}
 
 
 def test_ratios_are_taken_within_a_round() -> None:
@@ -186,6 +190,23 @@ def test_ratios_are_taken_within_a_round() -> None:
     assert "- ours / L: 0.65 (each round: 0.80, 0.50); goal: 0.85" in text
     assert "ours-fp32" not in text
     assert "Open loop" not in text
+
+
+def test_telephones_have_a_table_for_each_engine_with_goals_of_its_own() -> None:
+    speeds = {"ours": 40.0, "ours-full": 10.0, "fastapi": 4.0, "ours-null": 60.0, "ours-null-full": 12.0}
+    text = render_report(a_result(a_round(speeds, 50), form="telephones"))
+    assert "- ours / L: 0.80 (each round: 0.80); goal: 0.9" in text
+    assert "- ours / ours-full: 4.00 (each round: 4.00); goal: 1.8" in text
+    assert "- ours / fastapi: 10.00 (each round: 10.00)\n" in text
+    assert text.index("## Photographs of telephones, with an engine") < text.index("- ours-null / ours-null-full: 5.00")
+    assert "As shipped" not in text
+
+
+def test_a_model_that_decodes_in_full_keeps_its_net_and_its_labels(tmp_path: Path) -> None:
+    full, embedded = (TenCropFile.read(folder) for folder in (write_model("full", tmp_path, tmp_path), EMBEDDED))
+    assert full.metadata.contract.decode == FULL_DECODING != embedded.metadata.contract.decode
+    assert full.metadata.contract == replace(embedded.metadata.contract, decode=FULL_DECODING)
+    assert parse_onnx(full.graph, "full").graph == parse_onnx(embedded.graph, "embedded").graph
 
 
 def test_a_rival_that_does_not_run_here_says_why() -> None:
@@ -215,6 +236,7 @@ def test_overload_is_compared_with_capacity() -> None:
     [
         (["--images", "{tmp}/none"], "{tmp}/none: no such folder; name a folder with photographs"),
         (["--images", "{tmp}"], "{tmp}: no RGB JPEG in or below this folder; name a folder with photographs"),
+        (["--telephones", "--seconds", "0"], "--seconds and --rounds must be more than 0"),
         (["--images", "{tmp}", "--seconds", "0"], "--seconds and --rounds must be more than 0"),
         (["--images", "{tmp}", "--json", "{tmp}/x/y.json"], "{tmp}/x/y.json: no folder {tmp}/x to write it in"),
     ],

@@ -1,11 +1,13 @@
 """Compares `tencrop serve` with other servers of the same net: closed and open loops of photographs, memory, ratios.
 
-python -m bench.serving --images FOLDER [--seconds 6] [--rounds 2] [--rows NAME ...] [--envs FOLDER]
-    [--json FILE] [--picture FILE]
+python -m bench.serving (--images FOLDER | --telephones) [--seconds 6] [--rounds 2] [--rows NAME ...]
+    [--envs FOLDER] [--json FILE] [--picture FILE]
 
 Each round measures every row once. Each server has the machine to itself, beside the load generator. Each rival has a
 virtual environment of its own under --envs, which is made once. The last round also measures open loops of the rows as
 shipped. Their rates are multiples of the images/s that the row reached in the closed loops of that round.
+
+--telephones measures photographs of 12 megapixels, which are made from scikit-learn's two, in closed loops.
 """
 
 import argparse
@@ -19,7 +21,8 @@ from bench.machine import describe_machine
 from bench.serving.measure import Measurement, Result, WrongAnswer
 from bench.serving.picture import draw
 from bench.serving.report import render_report
-from bench.serving.rows import BLOCKS, ROWS
+from bench.serving.rows import BLOCKS, FORMS, ROWS
+from bench.serving.telephone import write_telephone_photographs
 from tencrop.common.errors import BadInput, WorkFailed
 
 ENVS = Path("../bench-envs")
@@ -28,10 +31,12 @@ ENVS = Path("../bench-envs")
 def main() -> None:
     """Read the command line and measure; an error is one line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=Path, required=True, help="a folder of photographs of typical sizes")
+    photographs = parser.add_mutually_exclusive_group(required=True)
+    photographs.add_argument("--images", type=Path, help="a folder of photographs of typical sizes")
+    photographs.add_argument("--telephones", action="store_true", help="photographs of 12 megapixels")
     parser.add_argument("--seconds", type=float, default=6, help="for each load, after its warm-up")
     parser.add_argument("--rounds", type=int, default=2, help="how often to measure")
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="NAME", help=", ".join(ROWS))
+    parser.add_argument("--rows", nargs="+", choices=ROWS, metavar="NAME", help=", ".join(ROWS))
     parser.add_argument("--envs", type=Path, default=ENVS, help="the folder of the rivals' environments")
     parser.add_argument("--json", type=Path, help="where to write every measurement")
     parser.add_argument("--picture", type=Path, help="where to draw the figures, as PNG")
@@ -55,15 +60,20 @@ def check(options: argparse.Namespace) -> None:
 
 def run(options: argparse.Namespace) -> Result:
     """Measure every row in every round."""
-    shipped = next(iter(BLOCKS.values()))
-    with TemporaryDirectory() as scratch:
-        measurement = Measurement(options.images, options.envs.absolute(), Path(scratch), options.seconds)
+    form = "telephones" if options.telephones else "photographs"
+    names = options.rows or list(dict.fromkeys(name for block in FORMS[form].values() for name in block.names))
+    with_rates = () if options.telephones else BLOCKS["As shipped"].names
+    with TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        images = write_telephone_photographs(scratch / "telephones") if options.telephones else options.images
+        measurement = Measurement(images, options.envs.absolute(), scratch, options.seconds)
         rounds = [
-            measurement.round(options.rows, shipped if number == options.rounds else ())
+            measurement.round(names, with_rates if number == options.rounds else ())
             for number in range(1, options.rounds + 1)
         ]
         return {
             "machine": describe_machine(),
+            "form": form,
             "photographs": measurement.about,
             "seconds": options.seconds,
             "rounds": rounds,

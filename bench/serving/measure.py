@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Collection, Sequence
-from functools import cached_property
+from functools import cache
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,13 @@ import onnx
 
 from bench.serving.client import Load, compile_client, run_load
 from bench.serving.environment import make_environment
+from bench.serving.models import NULL, NULL_FULL, write_model
 from bench.serving.post import Post, find_rgb_jpegs
 from bench.serving.process import ProcessTree, find_free_port, run_server, send
 from bench.serving.rows import CLIENTS, RATES, ROWS, Row, command_line, top1_index
 from bench.validation import limit, measure_decoding, measure_engine
 from tencrop.common.errors import WorkFailed, one_line
 from tencrop.export.net_graph import build_net_graph
-from tencrop.export.run import export
 from tencrop.images.decode import decode
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.embedded import EMBEDDED
@@ -44,9 +44,8 @@ class Measurement:
         self.about = f"{len(self.photographs)} RGB JPEGs; {skipped} other images are left out"
         self.envs, self.scratch, self.seconds = envs, scratch, seconds
         self.client = compile_client(scratch)
-        self.classifiers = {
-            precision: open_classifier(EMBEDDED, EngineOptions(precision=precision)) for precision in ("auto", "fp32")
-        }
+        self.open_classifier = cache(self._open_classifier)
+        self.find_sure_photographs = cache(self._find_sure_photographs)
         checkpoint = Checkpoint.load(EMBEDDED / "checkpoint")
         onnx.save(build_net_graph(checkpoint), scratch / "net.onnx")
         np.save(scratch / "mean.npy", checkpoint.mean)
@@ -55,9 +54,15 @@ class Measurement:
         """Measure each row once, those of `with_rates` with open loops, and the limit L before each row of ours."""
         rows = {}
         for name in names:
-            limits = self.measure_limit(self.classifiers[ROWS[name].precision]) if ROWS[name].precision else {}
-            rows[name] = {**limits, **self.measure_row(name, ROWS[name], name in with_rates)}
+            row = ROWS[name]
+            limits = self.measure_limit(self.open_classifier(row.model, row.precision)) if row.precision else {}
+            rows[name] = {**limits, **self.measure_row(name, row, name in with_rates)}
         return rows
+
+    def _open_classifier(self, model: str, precision: str) -> Classifier:
+        """The classifier of a row's `model`."""
+        folder = write_model(model, self.scratch, self.images) if model else EMBEDDED
+        return open_classifier(folder, EngineOptions(precision=precision))
 
     def measure_limit(self, classifier: Classifier) -> dict[str, float]:
         """e: engine alone, images/s; d: core-seconds per decoded image; l: their limit, images/s."""
@@ -69,8 +74,8 @@ class Measurement:
     def measure_row(self, name: str, row: Row, with_rates: bool) -> Result:
         """The row's figures, or why a rival does not run here. Raises WorkFailed for our rows, WrongAnswer for any."""
         port, requests = find_free_port(), self.write_requests(row.path, row.post)
-        if "{files}/int8" in row.command and not (self.scratch / "int8").exists():
-            export(EMBEDDED / "checkpoint", self.scratch / "int8", "int8", 0, self.images)
+        if row.model:
+            write_model(row.model, self.scratch, self.images)
         try:
             python = (
                 make_environment(self.envs / name.removesuffix("-fp32"), row.packages)
@@ -111,16 +116,16 @@ class Measurement:
 
     def check_answers(self, name: str, row: Row, port: int, requests: Sequence[Path]) -> None:
         """Ask the server for the sure photographs. Raises WrongAnswer if a class is not the model's in fp32."""
-        for number, index in self.sure_photographs.items():
+        judge = NULL if row.model in (NULL, NULL_FULL) else ""
+        for number, index in self.find_sure_photographs(judge).items():
             status, body = send(port, requests[number].read_bytes())
             if status != HTTPStatus.OK or top1_index(row, body) != index:
                 answer = f"{name} answers {status} {one_line(body.decode())} to {self.photographs[number]}"
                 raise WrongAnswer(f"{answer}, but the model's class is {index}; nothing is measured")
 
-    @cached_property
-    def sure_photographs(self) -> dict[int, int]:
+    def _find_sure_photographs(self, model: str) -> dict[int, int]:
         """Photographs on which the model is sure, by number, with the class. Raises WrongAnswer without any."""
-        classifier, found = self.classifiers["fp32"], {}
+        classifier, found = self.open_classifier(model, "fp32"), {}
         for number, photograph in enumerate(self.photographs):
             pixels, _ = decode(photograph.read_bytes(), classifier.contract)
             probabilities = classifier.forward(pixels[None])[0][0]

@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from bench.serving.report import ran, speeds
-from bench.serving.rows import BLOCKS, COMPARED, RATES, ROWS
+from bench.serving.rows import COMPARED, FORMS, RATES, ROWS
 
 OURS, THEIRS = "#1f5fa8", "#b8bec6"
 
@@ -17,8 +17,8 @@ def draw(result: Mapping[str, Any], file: Path) -> None:
     """Write the PNG."""
     figure = Figure(figsize=(13, 3.6))
     axes = figure.subplots(1, 3, width_ratios=(1, 1, 0.8))
-    for axis, (title, names) in zip(axes, BLOCKS.items(), strict=False):
-        draw_bars(axis, title, [name for name in names if ran(result["rounds"], name)], result["rounds"])
+    for axis, (title, block) in zip(axes, FORMS[result["form"]].items(), strict=False):
+        draw_bars(axis, title, [name for name in block.names if ran(result["rounds"], name)], result["rounds"])
     draw_waits(axes[2], {name: row["rates"] for name, row in result["rounds"][-1].items() if row.get("rates")})
     figure.tight_layout()
     figure.savefig(file, dpi=110)

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bench.serving.rows import BLOCKS, CLIENTS, COMPARED, GOAL_OF_LIMIT, GOALS, RATES, ROWS
+from bench.serving.rows import CLIENTS, COMPARED, FORMS, RATES, ROWS, Block
 
 SLOWER = 2.0  # goal: p99 of admitted requests at the highest rate, over p99 at capacity, is below this
 REFUSED_MS = 50.0  # goal: p99 of a 429
@@ -16,10 +16,7 @@ def render_report(result: Mapping[str, Any]) -> str:
     """The whole report."""
     rounds = result["rounds"]
     head = f"{result['machine']}; {result['photographs']}; {result['seconds']:g} s each, rounds: {len(rounds)}"
-    blocks = [
-        render_block(title, [name for name in names if was_measured(rounds, name)], rounds)
-        for title, names in BLOCKS.items()
-    ]
+    blocks = [render_block(title, block, rounds) for title, block in FORMS[result["form"]].items()]
     return "\n\n".join([head, *filter(None, blocks), *render_overload(rounds[-1]), generator_share(rounds)])
 
 
@@ -33,8 +30,9 @@ def ran(rounds: Sequence[Round], name: str) -> bool:
     return all("clients" in each.get(name, {}) for each in rounds)
 
 
-def render_block(title: str, names: Sequence[str], rounds: Sequence[Round]) -> str:
+def render_block(title: str, block: Block, rounds: Sequence[Round]) -> str:
     """E, d and L, a table of rows, and the ratios of our row to the others; empty without a row of ours."""
+    names = [name for name in block.names if was_measured(rounds, name)]
     ours = next((name for name in names if ROWS[name].precision), None)
     if ours is None:
         return ""
@@ -44,8 +42,10 @@ def render_block(title: str, names: Sequence[str], rounds: Sequence[Round]) -> s
         *table_header("row", "", *(f"{clients} clients" for clients in CLIENTS), "p50", "p99", "MiB", "ours / row")
     ]
     table += [table_row(name, ours, rounds) for name in names]
-    ratios = [ratio_to_limit(ours, rounds)] + [
-        ratio_to_row(ours, name, rounds) for name in names if name != ours and ran(rounds, name)
+    ratios = [ratio_to_limit(ours, rounds, block.of_limit)] + [
+        format_ratio(f"{ours} / {name}", round_ratios(ours, name, rounds), block.goals.get(name))
+        for name in names
+        if name != ours and ran(rounds, name)
     ]
     notes = (
         f"images/s by number of closed-loop clients. p50, p99 (ms) and `ours / row` are at {COMPARED} clients; "
@@ -102,16 +102,10 @@ def round_ratios(ours: str, name: str, rounds: Sequence[Round]) -> list[float]:
     return [a / b if b else float("inf") for a, b in zip(speeds(rounds, ours), speeds(rounds, name), strict=True)]
 
 
-def ratio_to_row(ours: str, name: str, rounds: Sequence[Round]) -> str:
-    """A line with ours / row; only the block as shipped has goals."""
-    goal = GOALS.get(name) if ours == "ours" else None
-    return format_ratio(f"{ours} / {name}", round_ratios(ours, name, rounds), goal)
-
-
-def ratio_to_limit(ours: str, rounds: Sequence[Round]) -> str:
+def ratio_to_limit(ours: str, rounds: Sequence[Round], goal: float | None) -> str:
     """Format the line with the ratio of our speed to L."""
     each = [a / b for a, b in zip(speeds(rounds, ours), (each[ours]["l"] for each in rounds), strict=True)]
-    return format_ratio(f"{ours} / L", each, GOAL_OF_LIMIT if ours == "ours" else None)
+    return format_ratio(f"{ours} / L", each, goal)
 
 
 def format_ratio(name: str, each: Sequence[float], goal: float | None) -> str:
