@@ -12,6 +12,7 @@ from tencrop.model.contract import FULL_DECODING
 from tencrop.model.embedded import EMBEDDED
 from tencrop.model.tencropfile import TenCropFile
 
+CLASSES = 100  # of the null model; it is sure of one of the photographs of telephones
 INT8, FULL, NULL, NULL_FULL = "int8", "full", "null", "null-full"  # folders of tencrop.onnx files
 
 
@@ -24,7 +25,7 @@ def write_model(name: str, scratch: Path, images: Path) -> Path:
     if name == INT8:
         export(EMBEDDED / "checkpoint", folder, INT8, 0, images)
     elif name == NULL:
-        write_null_model(folder)
+        write_null_model(folder, CLASSES)
     else:
         decode_in_full(EMBEDDED if name == FULL else write_model(NULL, scratch, images), folder)
     return folder
