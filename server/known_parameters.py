@@ -1,15 +1,18 @@
 """KnownParametersRoute: a route that refuses query parameters that it does not know, and names the nearest."""
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from difflib import SequenceMatcher
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
+from pydantic import BaseModel, ValidationError
 
-from tencrop.server.errors import ApiError, bad_parameter_error
+from tencrop.server.errors import ApiError, bad_parameter_error, validation_error
 
 MAX_NAME = 64  # characters of an unknown name in a message
+
+Parameters = TypeVar("Parameters", bound=BaseModel)
 
 
 class KnownParametersRoute(APIRoute):
@@ -20,13 +23,26 @@ class KnownParametersRoute(APIRoute):
         handle, known = super().get_route_handler(), [field.alias for field in self.dependant.query_params]
 
         async def check_and_handle(request: Request) -> Response:
-            if request.scope["query_string"]:
-                for name in request.query_params:
-                    if name not in known:
-                        raise unknown_name_error("parameter", name, known)
+            _check_names(request.query_params, known)
             return await handle(request)
 
         return check_and_handle
+
+
+def read_query(request: Request, kind: type[Parameters]) -> Parameters:
+    """The parameters of a request's query. Raises ApiError 422 for an unknown name or a value that does not fit."""
+    given = request.query_params
+    _check_names(given, list(kind.model_fields))
+    try:
+        return kind.model_validate(dict(given))
+    except ValidationError as error:
+        raise validation_error(error) from None
+
+
+def _check_names(names: Iterable[str], known: Sequence[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise unknown_name_error("parameter", name, known)
 
 
 def unknown_name_error(kind: str, name: str, known: Sequence[str]) -> ApiError:

@@ -26,6 +26,17 @@ EXAMPLE: dict[str, Any] = {  # of /v1/predict?top=2
 }
 
 
+MODEL = "a served model; the first by default"  # the description of a parameter
+
+
+class PredictParameters(BaseModel):
+    """The query of POST /v1/predict and of /v1/predict/batch."""
+
+    top: int = Field(default=5, ge=1, le=MAX_TOP, description="how many labels")
+    model: str | None = Field(default=None, description=MODEL)
+    views: bool = Field(default=False, description="add the most probable label of each of the ten views")
+
+
 class ViewVerdict(BaseModel):
     """The most probable label of one view alone, and the view's box in pixels of the R x R square."""
 

@@ -116,6 +116,7 @@ def test_every_format_is_answered(kind: str, client: TestClient) -> None:
         ("/v1/predict", FORM, {"content-type": "multipart/form-data; boundary=B"}, 422, "bad_parameter"),
         ("/v1/predict?top=0", b"x", {}, 422, "bad_parameter"),
         ("/v1/predict?top=many", b"x", {}, 422, "bad_parameter"),
+        ("/v1/predict?top=1&top=0", b"x", {}, 422, "bad_parameter"),  # the last one counts
         ("/v1/predict?views=perhaps", b"x", {}, 422, "bad_parameter"),
         ("/v1/predict?model=other", b"x", {}, 422, "unknown_model"),
         ("/v1/predict", bytes(2_000_001), {}, 413, "body_too_large"),

@@ -10,70 +10,68 @@ from tencrop.images.errors import ImageError
 from tencrop.model.contract import Contract
 from tencrop.model.metrics import top_k
 from tencrop.server.body_images import BATCH_BODY, IMAGE_BODY, read_form_images, read_image
+from tencrop.server.direct_route import DirectRoute
 from tencrop.server.failures import IMAGE_FAILURES, describe_failures
-from tencrop.server.known_parameters import KnownParametersRoute
 from tencrop.server.pipeline import ImageAnswer, Pipeline
 from tencrop.server.schemas import (
-    MAX_TOP,
+    MODEL,
     Answer,
     BatchAnswer,
     ErrorBody,
     Failure,
     InputInfo,
+    PredictParameters,
     Timing,
     ViewVerdict,
 )
 from tencrop.server.state import State
 
-Top = Annotated[int, Query(ge=1, le=MAX_TOP, description="how many labels")]
-Model = Annotated[str | None, Query(description="a served model; the first by default")]
-Views = Annotated[bool, Query(description="add the most probable label of each of the ten views")]
+Model = Annotated[str | None, Query(description=MODEL)]  # of other routes
+PredictQuery = Annotated[PredictParameters, Query()]
 
 FAILURES = describe_failures(*IMAGE_FAILURES)
 
-router = APIRouter(prefix="/v1/predict", tags=["predict"], route_class=KnownParametersRoute)
+router = APIRouter(prefix="/v1/predict", tags=["predict"], route_class=DirectRoute)
 
 
-@router.post("", response_model_exclude_none=True, openapi_extra=IMAGE_BODY, responses=FAILURES)
-async def predict(request: Request, state: State, top: Top = 5, model: Model = None, views: Views = False) -> Answer:
+@router.post("", openapi_extra=IMAGE_BODY, responses=FAILURES)
+async def predict(request: Request, state: State, query: PredictQuery) -> Answer:
     """Ten-crop prediction of one image: a form with one file `image`, or the image's bytes as the whole body."""
-    pipeline = state.find_pipeline(model)
+    pipeline = state.find_pipeline(query.model)
     answer = await pipeline.answer_request(request, read_image, pipeline.answer_image)
-    return _render(pipeline, answer, top, views)
+    return _render(pipeline, answer, query)
 
 
-@router.post("/batch", response_model_exclude_none=True, openapi_extra=BATCH_BODY, responses=FAILURES)
-async def predict_batch(
-    request: Request, state: State, top: Top = 5, model: Model = None, views: Views = False
-) -> BatchAnswer:
+@router.post("/batch", openapi_extra=BATCH_BODY, responses=FAILURES)
+async def predict_batch(request: Request, state: State, query: PredictQuery) -> BatchAnswer:
     """Ten-crop predictions of a form's files `images`, in their order. An error stands in for an image that fails."""
-    pipeline = state.find_pipeline(model)
+    pipeline = state.find_pipeline(query.model)
     read = partial(read_form_images, max_images=pipeline.admission.capacity)
     answers = await pipeline.answer_request(request, read, pipeline.answer_images)
     return BatchAnswer(
         results=[
             Failure(error=ErrorBody(code=answer.code, message=answer.what))
             if isinstance(answer, ImageError)
-            else _render(pipeline, answer, top, views)
+            else _render(pipeline, answer, query)
             for answer in answers
         ]
     )
 
 
-def _render(pipeline: Pipeline, answer: ImageAnswer, top: int, views: bool) -> Answer:
+def _render(pipeline: Pipeline, answer: ImageAnswer, query: PredictParameters) -> Answer:
     batched, contract = answer.batched, pipeline.model.contract
     assert answer.info  # these routes take encoded images alone
     return Answer(
         model=pipeline.model.name,
         **pipeline.model.engine_info._asdict(),
-        top=pipeline.name_classes(answer, top).top,
+        top=pipeline.name_classes(answer, query.top).top,
         input=InputInfo(**answer.info._asdict()),
         timing_ms=Timing(
             decode=round(answer.decode_seconds * 1e3, 2),
             queue=round(batched.queue_seconds * 1e3, 2),
             engine=round(batched.engine_seconds * 1e3, 2),
         ),
-        views=_render_views(contract, batched.view_probabilities) if views else None,
+        views=_render_views(contract, batched.view_probabilities) if query.views else None,
     )
 
 
