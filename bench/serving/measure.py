@@ -8,19 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 
 from bench.serving.client import Load, compile_client, run_load
-from bench.serving.environment import make_environment
 from bench.serving.models import NULL, NULL_FULL, write_model
 from bench.serving.post import Post, find_rgb_jpegs
-from bench.serving.process import ProcessTree, find_free_port, run_server, send
-from bench.serving.rows import CLIENTS, RATES, ROWS, Row, command_line, top1_index
+from bench.serving.process import ProcessTree, find_free_port, send
+from bench.serving.rows import CLIENTS, RATES, ROWS, Row, top1_index
+from bench.serving.start import start_row, write_rival_files
 from bench.validation import limit, measure_decoding, measure_engine
 from tencrop.common.errors import WorkFailed, one_line
-from tencrop.export.net_graph import build_net_graph
 from tencrop.images.decode import decode
-from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.embedded import EMBEDDED
 from tencrop.runtime.classifier import Classifier, open_classifier
 from tencrop.runtime.engine_choice import EngineOptions
@@ -46,9 +43,7 @@ class Measurement:
         self.client = compile_client(scratch)
         self.open_classifier = cache(self._open_classifier)
         self.find_sure_photographs = cache(self._find_sure_photographs)
-        checkpoint = Checkpoint.load(EMBEDDED / "checkpoint")
-        onnx.save(build_net_graph(checkpoint), scratch / "net.onnx")
-        np.save(scratch / "mean.npy", checkpoint.mean)
+        write_rival_files(scratch)
 
     def round(self, names: Sequence[str], with_rates: Collection[str]) -> Result:
         """Measure each row once, those of `with_rates` with open loops, and the limit L before each row of ours."""
@@ -77,15 +72,7 @@ class Measurement:
         if row.model:
             write_model(row.model, self.scratch, self.images)
         try:
-            python = (
-                make_environment(self.envs / name.removesuffix("-fp32"), row.packages)
-                if row.packages
-                else Path(sys.executable)
-            )
-            command = command_line(row, python, port, self.scratch)
-            with run_server(
-                command, row.variables, self.scratch / f"{name}.log", port, requests[0].read_bytes()
-            ) as tree:
+            with start_row(name, self.envs, self.scratch, port, requests[0].read_bytes()) as tree:
                 self.check_answers(name, row, port, requests)
                 return self.measure_loads(name, port, requests, tree, with_rates)
         except WorkFailed as failure:
