@@ -51,7 +51,9 @@ def make_ray_runner(plan: Plan, model: Predictor, models: Sequence[Path], out: P
     files that are written stay.
     """
     engine = model.engine
-    options = EngineOptions(device_kind(engine.device), engine.name, engine.precision)
+    options = EngineOptions(
+        device_kind(engine.device), engine.name, engine.precision, engine.streams, engine.forward_images is not None
+    )
     files = tuple(path.absolute() for path in models)
     settings = ActorSettings(out.absolute(), files, options, run_fingerprint(plan, model), Path.cwd())
 

@@ -4,11 +4,12 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
 from operator import index
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Semaphore
 from types import TracebackType
 from typing import Self, TypeVar, overload
 
@@ -34,15 +35,19 @@ log = logging.getLogger(__name__)
 
 @dataclass(eq=False, repr=False)
 class Classifier:
-    """A model (`file`) and the engine that computes it. Safe to use from several threads; forward passes take turns.
+    """A model (`file`) and the engine that computes it. Safe to use from several threads.
 
-    A `with` block closes the classifier at its end.
+    At most `streams` forward passes run at once; others wait. A `with` block closes the classifier at its end.
     """
 
     file: TenCropFile
     engine: Engine
-    _lock: Lock = field(init=False, default_factory=Lock)  # an engine has one caller at a time
+    _turns: Semaphore = field(init=False)  # of the engine's callers
+    _closing: Lock = field(init=False, default_factory=Lock)
     _closed: bool = field(init=False, default=False)
+
+    def __post_init__(self) -> None:
+        self._turns = Semaphore(self.streams)
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else engine_signature(self.engine)
@@ -67,6 +72,11 @@ class Classifier:
     def sha256(self) -> str:
         """The hash of the file."""
         return self.file.sha256
+
+    @property
+    def streams(self) -> int:
+        """The number of forward passes that run at once."""
+        return self.engine.streams
 
     @property
     def members(self) -> tuple["Classifier", ...]:
@@ -130,7 +140,7 @@ class Classifier:
         if images.dtype != np.uint8 or images.shape[1:] != (side, side, 3) or not len(images):
             found = f"{images.dtype} {list(images.shape)}"
             raise BadInput(f"{self.name}: a batch of {found}: expected uint8 [N,{side},{side},3]")
-        with self._lock:
+        with self._turns:
             if self._closed:
                 raise BadInput(f"{self.name}: this classifier is closed")
             outputs = self.engine.run(images)
@@ -147,8 +157,10 @@ class Classifier:
             )
 
     def close(self) -> None:
-        """Free the engine's memory, after the forward pass that is under way. Closing twice does nothing."""
-        with self._lock:
+        """Free the engine's memory, after the forward passes that are under way. Closing twice does nothing."""
+        with self._closing, ExitStack() as turns:
+            for _ in range(self.streams):
+                turns.enter_context(self._turns)
             if not self._closed:
                 self._closed = True
                 self.engine.close()

@@ -17,11 +17,13 @@ BATCH_SIZE = {"cpu": 4, "cuda": 32}
 
 
 class Engine(Protocol):
-    """A graph on a device. One caller at a time."""
+    """A graph on a device. At most `streams` callers at a time."""
 
     name: str  # onnxruntime, tensorrt, openvino
     device: str  # cpu, cuda:0, ...
     precision: str  # fp32, tf32, bf16, fp16
+    streams: int
+    forward_images: int | None  # of every forward pass, where the engine cuts and pads its batches to one size
 
     def run(self, batch: np.ndarray) -> dict[str, np.ndarray]:
         """The graph's one input -> its outputs by name."""
@@ -40,8 +42,10 @@ OPENERS: Mapping[str, Callable[[bytes, EngineChoice], Engine]] = {
 
 
 def engine_signature(engine: Engine) -> str:
-    """Engine, device kind and precision. Engines with equal signatures give equal answers."""
-    return f"{engine.name} on {device_kind(engine.device)} in {engine.precision}"
+    """Engine, device kind and precision, and options that change bits. Equal signatures give equal answers."""
+    streams = f", {engine.streams} streams" if engine.streams > 1 else ""
+    size = f", forward passes of {engine.forward_images}" if engine.forward_images else ""
+    return f"{engine.name} on {device_kind(engine.device)} in {engine.precision}{streams}{size}"
 
 
 def batch_size(engine: Engine) -> int:

@@ -20,15 +20,21 @@ PRECISIONS = ("auto", *dict.fromkeys(chain.from_iterable(SUPPORTED_PRECISIONS.va
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """The user's wishes: device auto, cpu, cuda or cuda:N; one of ENGINES; one of PRECISIONS."""
+    """The user's wishes: device auto, cpu, cuda or cuda:N; one of ENGINES; one of PRECISIONS.
+
+    `streams` is the number of forward passes that run at once. `deterministic` asks for an answer to an image whose
+    bits do not depend on the other images of its batch.
+    """
 
     device: str = "auto"
     engine: str = "auto"
     precision: str = "auto"
+    streams: int = 1
+    deterministic: bool = False
 
 
 class EngineChoice(NamedTuple):
-    """One engine on one device at one precision.
+    """One engine on one device at one precision; `streams` and `deterministic` as in EngineOptions.
 
     Precision "auto" is bf16 on a CPU and TF32 on a GPU where the hardware has them, else fp32.
     """
@@ -36,6 +42,8 @@ class EngineChoice(NamedTuple):
     engine: str
     device: str
     precision: str
+    streams: int = 1
+    deterministic: bool = False
 
 
 def device_kind(device: str) -> str:
@@ -46,10 +54,10 @@ def device_kind(device: str) -> str:
 def engine_choices(options: EngineOptions) -> list[EngineChoice]:
     """List the choices that fit the options, in the order of trying. The order is fixed and never depends on a timing.
 
-    Raises BadInput for an unknown device, engine or precision, or where no choice fits.
+    Raises BadInput for an unknown device, engine or precision, for no stream, or where no choice fits.
     """
     _check_known(options)
-    by_engine = [choice for choice in _all_choices(options.device) if _fits(choice, options)]
+    by_engine = [choice for choice in _all_choices(options) if _fits(choice, options)]
     if not by_engine:
         raise BadInput(f"engine {options.engine} does not run on device {options.device}")
     if options.precision == "auto":
@@ -71,17 +79,22 @@ def _check_known(options: EngineOptions) -> None:
     for option, value, known in (("engine", options.engine, ENGINES), ("precision", options.precision, PRECISIONS)):
         if value not in known:
             raise BadInput(f"{option} {value}: expected {', '.join(known)}", did_you_mean(value, known))
+    if options.streams < 1:
+        raise BadInput(f"streams {options.streams}: expected at least 1")
+    if options.deterministic and options.engine == "tensorrt":
+        raise BadInput("engine tensorrt is not deterministic, for it chooses its kernels by trial", "name another one")
 
 
-def _all_choices(device: str) -> list[EngineChoice]:
-    cuda = f"cuda:{device.partition(':')[2] or 0}"
-    return [
-        EngineChoice("onnxruntime", cuda, "auto"),
-        EngineChoice("onnxruntime", cuda, "fp32"),  # for a net that TF32 moves too far
-        EngineChoice("openvino", "cpu", "auto"),
-        EngineChoice("onnxruntime", "cpu", "auto"),
-        EngineChoice("tensorrt", cuda, "auto"),  # only when asked for
+def _all_choices(options: EngineOptions) -> list[EngineChoice]:
+    cuda = f"cuda:{options.device.partition(':')[2] or 0}"
+    triples = [
+        ("onnxruntime", cuda, "auto"),
+        ("onnxruntime", cuda, "fp32"),  # for a net that TF32 moves too far
+        ("openvino", "cpu", "auto"),
+        ("onnxruntime", "cpu", "auto"),
+        ("tensorrt", cuda, "auto"),  # only when asked for
     ]
+    return [EngineChoice(*triple, options.streams, options.deterministic) for triple in triples]
 
 
 def _fits(choice: EngineChoice, options: EngineOptions) -> bool:

@@ -27,6 +27,8 @@ class Predictor(Protocol):
     @property
     def engine(self) -> Engine: ...
     @property
+    def streams(self) -> int: ...  # the number of callers that `forward` serves at once
+    @property
     def sha256(self) -> str: ...
     def forward(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]: ...
 
@@ -61,6 +63,11 @@ class Ensemble:
     def engine(self) -> Engine:
         """The first member's engine; all have the same signature."""
         return self.members[0].engine
+
+    @property
+    def streams(self) -> int:
+        """The number of forward passes of each member that run at once."""
+        return self.engine.streams
 
     @property
     def sha256(self) -> str:

@@ -2,6 +2,7 @@
 
 import sys
 from contextlib import redirect_stdout
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,8 @@ import numpy as np
 from tencrop.common.errors import WorkFailed
 from tencrop.common.extras import install_line, require
 from tencrop.runtime.cores import container_limit
-from tencrop.runtime.engine_choice import EngineChoice
+from tencrop.runtime.device_input import DeviceInput
+from tencrop.runtime.engine_choice import EngineChoice, device_kind
 from tencrop.runtime.nvidia_driver import require_gpu
 from tencrop.runtime.onnxruntime_fp16 import convert_to_fp16
 from tencrop.runtime.onnxruntime_lrn import decompose_lrn
@@ -18,10 +20,14 @@ CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "Tensorrt
 HAS_TF32 = 8  # compute capability, Ampere
 SESSION_LOG_LEVEL = 4  # "fatal": tencrop reports an error itself, once
 DEFAULT_LOG_LEVEL = 3  # "error": onnxruntime warns of each device
+DETERMINISTIC_IMAGES = {"cpu": 1, "cuda": 32}  # of every forward pass; on a CPU batches gain nothing
 
 
 class OnnxRuntimeEngine:
     """onnxruntime with one provider; no node may fall back to another device in silence.
+
+    Its streams share the session. On a GPU, the copy of one batch to the device hides behind the forward pass of
+    another. Kernels may sum in another order for another number of images; the choice "deterministic" fixes the number.
 
     Raises WorkFailed where the runtime, the device, its driver or its provider is missing.
     """
@@ -30,7 +36,8 @@ class OnnxRuntimeEngine:
         _require_runtime(choice.device)
         import onnxruntime as ort
 
-        self.name, self.device = choice.engine, choice.device
+        self.name, self.device, self.streams = choice.engine, choice.device, choice.streams
+        self.forward_images = DETERMINISTIC_IMAGES[device_kind(self.device)] if choice.deterministic else None
         ort.set_default_logger_severity(DEFAULT_LOG_LEVEL)
         capability = require_gpu(self.device, ort.cuda_version) if self.device != "cpu" else 0
         self.precision = _resolve_precision(choice, capability)
@@ -38,6 +45,7 @@ class OnnxRuntimeEngine:
         options = ort.SessionOptions()
         options.log_severity_level = SESSION_LOG_LEVEL
         options.intra_op_num_threads = container_limit() or 0  # 0: as many as there are cores
+        options.use_deterministic_compute = choice.deterministic
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # leave waiting cores to the decoders
         if self.device == "cpu":
             graph = decompose_lrn(graph)
@@ -51,33 +59,45 @@ class OnnxRuntimeEngine:
             raise WorkFailed(f"device {self.device}: onnxruntime fell back to {self._session.get_providers()[0]}")
         self._input = self._session.get_inputs()[0].name
         self._outputs = [output.name for output in self._session.get_outputs()]
-        self._buffers: dict[tuple[int, ...], Any] = {}  # input memory on the device, by the shape of the batch
+        self._inputs: SimpleQueue[DeviceInput] = SimpleQueue()  # that no caller uses
+        for _ in range(self.streams):
+            self._inputs.put(DeviceInput(self.device))
 
     def run(self, batch: np.ndarray) -> dict[str, np.ndarray]:
-        values = self._session.run(None, {self._input: batch}) if self.device == "cpu" else self._run_on_device(batch)
+        run = self._run_on_cpu if self.device == "cpu" else self._run_on_device
+        if self.forward_images is None:
+            values = run(batch)
+        else:
+            parts = [run(part) for part in _cut(batch, self.forward_images)]
+            values = [np.concatenate(each)[: len(batch)] for each in zip(*parts, strict=True)]
         return dict(zip(self._outputs, values, strict=True))
 
     def close(self) -> None:
         del self._session
-        self._buffers.clear()
+        for _ in range(self.streams):
+            self._inputs.get().close()
+
+    def _run_on_cpu(self, batch: np.ndarray) -> list[np.ndarray]:
+        return list(self._session.run(None, {self._input: batch}))
 
     def _run_on_device(self, batch: np.ndarray) -> list[np.ndarray]:
-        """Copy the batch into memory that the device keeps for its shape, and run."""
-        from onnxruntime import OrtValue
+        inputs = self._inputs.get()
+        try:
+            binding = self._session.io_binding()
+            binding.bind_ortvalue_input(self._input, inputs.load(batch))
+            for name in self._outputs:
+                binding.bind_output(name)
+            self._session.run_with_iobinding(binding)
+            return list(binding.copy_outputs_to_cpu())
+        finally:
+            self._inputs.put(inputs)
 
-        kind, _, number = self.device.partition(":")
-        buffer = self._buffers.get(batch.shape)
-        if buffer is None:
-            buffer = self._buffers[batch.shape] = OrtValue.ortvalue_from_shape_and_type(
-                batch.shape, batch.dtype, kind, int(number or 0)
-            )
-        buffer.update_inplace(batch)
-        binding = self._session.io_binding()
-        binding.bind_ortvalue_input(self._input, buffer)
-        for name in self._outputs:
-            binding.bind_output(name)
-        self._session.run_with_iobinding(binding)
-        return list(binding.copy_outputs_to_cpu())
+
+def _cut(batch: np.ndarray, size: int) -> list[np.ndarray]:
+    """Cut a batch into batches of one size, the last one filled with zeros."""
+    padding = np.zeros((-len(batch) % size, *batch.shape[1:]), batch.dtype)
+    filled = np.concatenate([batch, padding]) if len(padding) else batch
+    return [filled[start : start + size] for start in range(0, len(filled), size)]
 
 
 def _require_runtime(device: str) -> None:
@@ -118,7 +138,9 @@ def _provider(choice: EngineChoice, precision: str) -> tuple[str, dict[str, Any]
     if choice.device == "cpu":
         return CPU, {}
     tf32 = str(int(precision == "tf32"))
+    search = {"cudnn_conv_algo_search": "HEURISTIC"} if choice.deterministic else {}  # else by trial, which may differ
     return CUDA, {
+        **search,
         "device_id": number,
         "use_tf32": tf32,
         "arena_extend_strategy": "kSameAsRequested",  # grow by what is needed, not by doubling

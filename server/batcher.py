@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -93,7 +94,7 @@ def forward_sizes(forward_images: int) -> list[int]:
 def warm_up(engine: Predictor, forward_images: int) -> None:
     """Run every batch size once, so that no request waits while an engine plans its memory. Raises WorkFailed."""
     side = engine.contract.resize
-    for size in forward_sizes(forward_images):
+    for size, _ in product(forward_sizes(forward_images), range(engine.streams)):
         try:
             engine.forward(np.zeros((size, side, side, 3), np.uint8))
         except Exception as error:  # each runtime raises types of its own
@@ -125,6 +126,7 @@ class Batcher:
         self._threads = [
             threading.Thread(target=self._work, args=(each,), name=f"engine {each.name}", daemon=True)
             for each in engines
+            for _ in range(each.streams)
         ]
         for thread in self._threads:
             thread.start()

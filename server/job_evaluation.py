@@ -39,6 +39,7 @@ class BackgroundPredictor:
         model = batcher.model
         self.name, self.sha256, self.members = model.name, model.sha256, model.members
         self.contract, self.engine = model.contract, model.engine
+        self.streams = 1  # `run_background` has one caller at a time
         self._batcher, self._is_stopped = batcher, is_stopped
 
     def forward(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

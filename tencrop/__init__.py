@@ -35,18 +35,26 @@ HOMES = {  # of the classes above, imported at their first use
 
 
 def load(
-    model: str | PathLike[str] | None = None, device: str = "auto", engine: str = "auto", precision: str = "auto"
+    model: str | PathLike[str] | None = None,
+    device: str = "auto",
+    engine: str = "auto",
+    precision: str = "auto",
+    streams: int = 1,
+    deterministic: bool = False,
 ) -> "Classifier":
     """Open a tencrop.onnx or its folder, by default the embedded model, on an engine that reproduces the probe.
 
     device: auto, cpu, cuda or cuda:N; engine: auto, onnxruntime, tensorrt or openvino; precision: auto, fp32, tf32,
-    bf16 or fp16. Raises TencropError for a bad file or option, or where no engine of this machine computes the model.
+    bf16 or fp16. streams: forward passes that run at once. deterministic: an image's answer has the same bits whatever
+    shares its forward pass.
+    Raises TencropError for a bad file or option, or where no engine of this machine computes the model.
     """
     from tencrop.model.embedded import EMBEDDED
     from tencrop.runtime.classifier import open_classifier
     from tencrop.runtime.engine_choice import EngineOptions
 
-    return open_classifier(EMBEDDED if model is None else Path(model), EngineOptions(device, engine, precision))
+    options = EngineOptions(device, engine, precision, streams, deterministic)
+    return open_classifier(EMBEDDED if model is None else Path(model), options)
 
 
 def decode(image: "ImageInput", contract: "Contract") -> "np.ndarray":

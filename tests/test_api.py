@@ -219,9 +219,10 @@ def test_a_truncated_pil_image_is_damaged(opened: Classifier, photographs: dict[
         ({"device": "tpu"}, "device tpu: expected auto, cpu, cuda or cuda:N"),
         ({"engine": "torch"}, "engine torch: expected"),
         ({"precision": "int8"}, "precision int8: expected"),
+        ({"streams": 0}, "streams 0: expected at least 1"),
     ],
 )
-def test_load_refuses_in_one_line(arguments: dict[str, str], message: str) -> None:
+def test_load_refuses_in_one_line(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(tencrop.TencropError, match=message) as raised:
         tencrop.load(**arguments)
     assert "\n" not in str(raised.value)

@@ -1,15 +1,20 @@
 """runtime/engine.py and engine_choice.py: the fixed order of `auto`, refusals, and that no device is faked."""
 
 import signal
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from tencrop.common.errors import BadInput, WorkFailed
 from tencrop.export.net_graph import build_net_graph
 from tencrop.model.checkpoint import Checkpoint
-from tencrop.model.probe import TOLERANCE
-from tencrop.runtime.engine import open_engine
+from tencrop.model.embedded import EMBEDDED
+from tencrop.model.probe import TOLERANCE, formula_image
+from tencrop.runtime.engine import engine_signature, open_engine
 from tencrop.runtime.engine_choice import PRECISIONS, EngineChoice, EngineOptions, engine_choices
 from tencrop.runtime.onnxruntime_engine import OnnxRuntimeEngine, _provider, _resolve_precision
 
@@ -39,6 +44,8 @@ CUDA_FP32 = CUDA._replace(precision="fp32")
 )
 def test_auto_is_a_fixed_order(options: EngineOptions, expected: list[EngineChoice]) -> None:
     assert engine_choices(options) == expected
+    asked = replace(options, streams=3, deterministic=options.engine != "tensorrt")
+    assert {choice[3:] for choice in engine_choices(asked)} == {(3, asked.deterministic)}
 
 
 @pytest.mark.parametrize(
@@ -58,6 +65,8 @@ def test_auto_is_a_fixed_order(options: EngineOptions, expected: list[EngineChoi
         (EngineOptions("cpu", "onnxruntime", "fp16"), "precision fp16: not offered by .*, which computes in fp32"),
         (EngineOptions("cpu", "auto", "tf32"), "precision tf32: not offered by .*, which computes in bf16 or fp32"),
         (EngineOptions("cuda", "tensorrt", "tf32"), "precision tf32"),
+        (EngineOptions(streams=0), "streams 0: expected at least 1"),
+        (EngineOptions(engine="tensorrt", deterministic=True), "engine tensorrt is not deterministic"),
     ],
 )
 def test_impossible_options_are_refused_in_one_line(options: EngineOptions, message: str) -> None:
@@ -136,7 +145,88 @@ def test_a_run_in_device_memory_equals_the_plain_run(source145: Checkpoint) -> N
     engine = open_engine(build_net_graph(source145).SerializeToString(), CPU)
     assert isinstance(engine, OnnxRuntimeEngine)
     random = np.random.default_rng(0)
-    for images in (2, 1, 2):  # a buffer is used again
+    for images in (2, 1, 2):  # memory is used again
         crops = random.normal(0, 60, (images, 3, 224, 224)).astype(np.float32)
         np.testing.assert_array_equal(engine._run_on_device(crops)[0], engine.run(crops)["logits"])
-    assert len(engine._buffers) == 2
+
+
+def count_images() -> bytes:
+    """A graph whose answer to each row x [3] is (x, the number of rows of the forward pass) [4]."""
+    nodes = [
+        helper.make_node("Shape", ["x"], ["shape"], end=1),
+        helper.make_node("Cast", ["shape"], ["count"], to=TensorProto.FLOAT),
+        helper.make_node("Slice", ["x", "zero", "one", "one"], ["first"]),
+        helper.make_node("Mul", ["first", "nothing"], ["zeros"]),
+        helper.make_node("Add", ["zeros", "count"], ["counts"]),
+        helper.make_node("Concat", ["x", "counts"], ["y"], axis=1),
+    ]
+    constants = [
+        numpy_helper.from_array(np.array([value], kind), name)
+        for name, value, kind in (("zero", 0, np.int64), ("one", 1, np.int64), ("nothing", 0, np.float32))
+    ]
+    values = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", width]) for name, width in (("x", 3), ("y", 4))
+    ]
+    graph = helper.make_graph(nodes, "count", values[:1], values[1:], constants)
+    return bytes(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10).SerializeToString()
+    )
+
+
+@pytest.mark.parametrize(("forward_images", "expected"), [(None, 5), (1, 1), (2, 2), (8, 8)])
+def test_a_deterministic_engine_runs_forward_passes_of_one_size(forward_images: int | None, expected: int) -> None:
+    engine = open_engine(count_images(), CPU)
+    engine.forward_images = forward_images
+    rows = np.arange(15, dtype=np.float32).reshape(5, 3)
+    answers = engine.run(rows)["y"]
+    np.testing.assert_array_equal(answers[:, :3], rows)
+    assert answers[:, 3].tolist() == [expected] * 5
+
+
+def test_onnxruntime_on_a_cpu_is_deterministic_image_by_image() -> None:
+    assert open_engine(count_images(), CPU).forward_images is None
+    assert open_engine(count_images(), CPU._replace(deterministic=True)).forward_images == 1
+    assert open_engine(count_images(), OPENVINO._replace(deterministic=True)).forward_images is None
+
+
+def test_deterministic_cuda_chooses_no_convolution_by_trial() -> None:
+    assert "cudnn_conv_algo_search" not in _provider(CUDA, "fp32")[1]
+    assert _provider(CUDA._replace(deterministic=True), "fp32")[1]["cudnn_conv_algo_search"] == "HEURISTIC"
+
+
+@pytest.mark.parametrize("way", ["openvino", "onnxruntime", "onnxruntime through device memory"])
+def test_streams_give_each_caller_its_own_answer(way: str) -> None:
+    engine: Any = open_engine(count_images(), EngineChoice(way.split()[0], "cpu", "fp32", streams=3))
+    if way.endswith("memory"):
+        engine._run_on_cpu = engine._run_on_device
+    batches = [np.full((1 + number % 4, 3), number, np.float32) for number in range(200)]
+    with ThreadPoolExecutor(3) as callers:
+        for batch, answer in zip(batches, callers.map(engine.run, batches), strict=True):
+            np.testing.assert_array_equal(answer["y"][:, :3], batch)
+
+
+@pytest.mark.parametrize(
+    ("choice", "signature"),
+    [
+        (OPENVINO, "openvino on cpu in fp32"),  # as in the folders of earlier versions
+        (OPENVINO._replace(deterministic=True), "openvino on cpu in fp32"),
+        (OPENVINO._replace(streams=2), "openvino on cpu in fp32, 2 streams"),
+        (CPU, "onnxruntime on cpu in fp32"),
+        (CPU._replace(deterministic=True), "onnxruntime on cpu in fp32, forward passes of 1"),
+    ],
+)
+def test_the_signature_tells_what_changes_bits(choice: EngineChoice, signature: str) -> None:
+    assert engine_signature(open_engine(count_images(), choice._replace(precision="fp32"))) == signature
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("choice", [OPENVINO, CPU], ids=["openvino", "onnxruntime"])
+def test_an_answers_bits_do_not_depend_on_what_shares_the_forward_pass(choice: EngineChoice) -> None:
+    engine = open_engine((EMBEDDED / "tencrop.onnx").read_bytes(), choice._replace(deterministic=True))
+    images = np.stack([formula_image(seed, 256, 256) for seed in range(8)])
+    alone = [engine.run(image[None]) for image in images]
+    random = np.random.default_rng(0)
+    for size in (2, 3, 4, 8):
+        chosen = random.permutation(8)[:size]
+        for name, rows in engine.run(images[chosen]).items():
+            np.testing.assert_array_equal(rows, np.concatenate([alone[number][name] for number in chosen]))

@@ -115,3 +115,9 @@ def test_onnxruntime_gives_the_same_bits_in_forward_passes_of_one_size() -> None
                 assert known.setdefault((len(order), number), row.tobytes()) == row.tobytes()
 
         check_order()
+
+
+@pytest.mark.parametrize("way", ["forward", "evaluate"])
+def test_deterministic_onnxruntime_gives_the_same_bits_in_any_order_and_batch(way: str) -> None:
+    with open_classifier(TINY, EngineOptions("cpu", "onnxruntime", deterministic=True)) as classifier:
+        check_orders(answers_alone(classifier), partial(IN_PYTHON[way], classifier))

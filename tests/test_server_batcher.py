@@ -24,6 +24,7 @@ class Echo:
     """Answers each image with its own first pixel; `gate` holds the engine back."""
 
     name = "echo"
+    streams = 1
     engine = SimpleNamespace(name="echo", device="cpu", precision="fp32")
 
     def __init__(self) -> None:
@@ -252,6 +253,22 @@ def test_forwards_have_few_sizes_and_padding_is_left_out() -> None:
         assert asyncio.run(ask(count)) == list(range(count))
     running.stop()
     assert set(engine.sizes) <= set(forward_sizes(20))
+
+
+def test_each_stream_of_an_engine_has_a_thread() -> None:
+    engine = Echo()
+    engine.streams = 2
+    engine.gate.clear()
+    running = batcher(engine, forward_images=1)
+
+    async def ask() -> None:
+        tasks = [asyncio.create_task(running.answer(image(value), ANYBODY)) for value in range(4)]
+        await until(lambda: engine.calls == 2)
+        engine.gate.set()
+        assert [float((await task).probabilities[0]) for task in tasks] == [0, 1, 2, 3]
+
+    asyncio.run(ask())
+    running.stop()
 
 
 def test_two_engines_share_one_queue() -> None:

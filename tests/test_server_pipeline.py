@@ -32,6 +32,7 @@ class Echo:
     """Answers each square with its first pixel; a square of 255 is no number. `gate` holds the engine back."""
 
     name = "echo"
+    streams = 1
     engine = SimpleNamespace(name="echo", device="cpu", precision="fp32")
     contract = Contract(labels=(Label("a", "a"),))
 

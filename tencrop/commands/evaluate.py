@@ -11,6 +11,7 @@ from tencrop.commands.open_source import open_source
 from tencrop.commands.options import (
     Config,
     Data,
+    Deterministic,
     Device,
     EngineChoice,
     ImageColumn,
@@ -18,6 +19,7 @@ from tencrop.commands.options import (
     LabelColumn,
     ListFile,
     PrecisionChoice,
+    Streams,
     Words,
     engine_options,
 )
@@ -65,6 +67,8 @@ def evaluate(
     device: Device = "auto",
     engine: EngineChoice = "auto",
     precision: PrecisionChoice = "auto",
+    streams: Streams = 1,
+    deterministic: Deterministic = False,
 ) -> None:
     """Measure the errors of a model over labelled images.
 
@@ -85,7 +89,7 @@ def evaluate(
         raise BadInput("--resume: needs --out DIR, the folder of the run to continue")
     options = SourceOptions(labels, list_, config, image_root, image_column, label_column)
     source = open_source(data, options, training=False)
-    predictor = open_predictor(models, engine_options(device, engine, precision))
+    predictor = open_predictor(models, engine_options(device, engine, precision, streams, deterministic))
     plan = plan_evaluation(source, predictor, holdout, limit)
     runner = None
     if ray and out:

@@ -45,12 +45,16 @@ Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda or cu
 EngineChoice = Annotated[str, typer.Option(metavar="NAME", help="auto, onnxruntime, tensorrt or openvino")]
 PrecisionChoice = Annotated[
     str,
-    typer.Option(metavar="NAME", help="auto, fp32, tf32 or fp16 (both on a GPU), or bf16 (openvino)"),
+    typer.Option(metavar="NAME", help="auto, fp32, bf16 (CPU), tf32 or fp16 (GPU)"),
 ]
+Streams = Annotated[int, typer.Option(metavar="N", min=1, help="forward passes that run at once")]
+Deterministic = Annotated[bool, typer.Option("--deterministic", help="same bits, whatever shares a forward pass")]
 
 
-def engine_options(device: str, engine: str, precision: str) -> "EngineOptions":
-    """Join the three options of a command's engine."""
+def engine_options(
+    device: str, engine: str, precision: str, streams: int = 1, deterministic: bool = False
+) -> "EngineOptions":
+    """Join the options of a command's engine."""
     from tencrop.runtime.engine_choice import EngineOptions
 
-    return EngineOptions(device, engine, precision)
+    return EngineOptions(device, engine, precision, streams, deterministic)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tencrop.commands.image_arguments import STDIN, list_images, open_image
-from tencrop.commands.options import Device, EngineChoice, Model, PrecisionChoice, engine_options
+from tencrop.commands.options import Deterministic, Device, EngineChoice, Model, PrecisionChoice, engine_options
 from tencrop.commands.output import echo, echo_csv, echo_json, print_error
 from tencrop.commands.progress import show_progress
 from tencrop.common.errors import BadInput
@@ -32,6 +32,7 @@ def predict(
     device: Device = "auto",
     engine: EngineChoice = "auto",
     precision: PrecisionChoice = "auto",
+    deterministic: Deterministic = False,
 ) -> None:
     """Name what images show.
 
@@ -48,7 +49,9 @@ def predict(
     if len(paths) > len(images):
         log.info("%d images", len(paths))
     failed = 0
-    with open_classifier(model or EMBEDDED, engine_options(device, engine, precision)) as classifier:
+    with open_classifier(
+        model or EMBEDDED, engine_options(device, engine, precision, deterministic=deterministic)
+    ) as classifier:
         if as_csv:
             echo_csv("image", "rank", "id", "label", "probability")
         inputs = (open_image(path, sys.stdin.buffer) for path in paths)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tencrop.commands.options import EngineChoice, PrecisionChoice, engine_options
+from tencrop.commands.options import Deterministic, EngineChoice, PrecisionChoice, Streams, engine_options
 
 
 def serve(
@@ -48,6 +48,8 @@ def serve(
     ] = "auto",
     engine: EngineChoice = "auto",
     precision: PrecisionChoice = "auto",
+    streams: Streams = 1,
+    deterministic: Deterministic = False,
 ) -> None:
     """Answer POSTed images with their most probable labels."""
     from tencrop.server.run import serve as run
@@ -63,4 +65,4 @@ def serve(
         keep_validations=keep_validations,
         api_key_file=api_key_file,
     )
-    run(models or (), engine_options(device, engine, precision), ensemble or (), settings)
+    run(models or (), engine_options(device, engine, precision, streams, deterministic), ensemble or (), settings)
