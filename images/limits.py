@@ -19,6 +19,7 @@ MAX_PIECES = 20_000  # reads of a header
 MAX_READS = 1_000_000  # of the pixels: a few for most formats, two per run of a BMP
 MAX_CHUNKS = 100_000  # of a PNG
 EXIF = b"Exif\0\0"
+APP1 = b"\xff\xe1"  # marker of the segments in which Pillow looks for EXIF
 PNG = b"\x89PNG\r\n\x1a\n"
 NEEDED = (b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND")  # chunks of a PNG
 
@@ -72,7 +73,7 @@ def check_encoded(data: bytes) -> ReadLimitedBytes:
 
 
 def _check_jpeg(data: bytes) -> bytes:
-    if count(data, SOS) > MAX_SCANS or count(data, EXIF) > MAX_EXIF_SEGMENTS:
+    if count(data, SOS) > MAX_SCANS or count(data, APP1) > MAX_EXIF_SEGMENTS:
         _check_segments(data)
     return data
 
