@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,10 +29,11 @@ from tencrop.dataset.account import Account
 from tencrop.dataset.holdout import choose_holdout
 from tencrop.dataset.prepared_document import PLAN, PreparationPlan, PreparedDocument, choose_decoding
 from tencrop.dataset.prepared_images import STORES, Images
-from tencrop.dataset.prepared_part import PartWriter, PixelSums
+from tencrop.dataset.prepared_part import PartWriter, PixelSums, prepare_image
 from tencrop.dataset.prepared_store import DOCUMENT, INDEX, SCHEMA, STATISTICS
 from tencrop.dataset.separate_output import check_separate
 from tencrop.dataset.source import Entries, Source
+from tencrop.images.decode_processes import run_in_processes
 from tencrop.model.contract import Contract
 from tencrop.model.mean_and_pca import PixelStatistics
 from tencrop.runtime.cores import cores
@@ -41,12 +43,13 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def prepare(
-    source: Source, out: Path, holdout: float, progress: Callable[[int], None], store: str = "jpeg"
+    source: Source, out: Path, holdout: float, progress: Callable[[int], None], store: str = "jpeg", workers: int = 0
 ) -> PreparedDocument:
     """Write the prepared store of a data set, or finish one; `progress` is called with the number of images done.
 
     `holdout` is the share of each class for validation where the data set has no validation images of its own; `store`
-    is a key of STORES. The statistics are those of the training images, before they are encoded.
+    is a key of STORES. `workers` processes decode, or threads where it is 0. The statistics are those of the training
+    images, before they are encoded.
     Raises BadInput where `out` cannot be used, lies in the source or holds another data set, where there is only one
     class or a class without a training image, and where no training image can be decoded; WorkFailed where the disk
     is full.
@@ -65,7 +68,7 @@ def prepare(
         _make_folder(out)
         plan.write_or_check(out / PLAN)
         _check_room(out, images.count_missing_bytes(len(entries)))
-        index, sums = _prepare_parts(source, held, out, contract, images, progress)
+        index, sums = _prepare_parts(source, held, out, contract, images, progress, workers)
         if not sums.n[0]:
             raise BadInput(
                 f"{source.root}: no training image can be decoded", "check the files and the share for validation"
@@ -139,12 +142,19 @@ def _hash_entries(entries: Entries) -> str:
 
 
 def _prepare_parts(
-    source: Source, held: np.ndarray, out: Path, contract: Contract, images: Images, progress: Callable[[int], None]
+    source: Source,
+    held: np.ndarray,
+    out: Path,
+    contract: Contract,
+    images: Images,
+    progress: Callable[[int], None],
+    workers: int,
 ) -> tuple[pa.Table, PixelSums]:
     """Prepare part after part; returns the tables of all parts as one, and the sums over all training images."""
     sums, tables = PixelSums.zeros(contract.resize), []
-    with ThreadPoolExecutor(cores()) as pool:
-        writer = PartWriter(source, out, contract, images, pool)
+    function = partial(prepare_image, contract, images.encode)
+    with run_in_processes(function, workers) as prepare, ThreadPoolExecutor(workers or cores()) as pool:
+        writer = PartWriter(source, out, contract.resize, images, prepare, pool)
         for part, start in enumerate(range(0, len(source.entries), PART)):
             chunk = slice(start, start + PART)
             table, part_sums = writer.read_or_write(part, start, source.entries[chunk], held[chunk])

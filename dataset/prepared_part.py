@@ -4,7 +4,7 @@ It is written in the order images (prepared_images.py), part-00000.npz (sums), p
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,9 +55,10 @@ class PartWriter:
 
     source: Source
     out: Path
-    contract: Contract
+    size: int  # of the squares
     images: Images
-    pool: Executor  # decodes
+    prepare: Callable[[bytes], "PreparedImage"]  # `prepare_image`, in this process or in others
+    pool: Executor  # of threads that call `prepare`
 
     def read_or_write(
         self, part: int, first: int, entries: Sequence[Entry], held: np.ndarray
@@ -72,12 +73,10 @@ class PartWriter:
         written = _read_part(table_file, sums_file)
         if written and self._holds(part, written[0]):
             return written
-        sums = PixelSums.zeros(self.contract.resize)
+        sums = PixelSums.zeros(self.size)
         rows: list[tuple[Any, ...]] = []
         with self.images.open_part(part, first) as file:
-            results = self.pool.map(
-                lambda entry: _prepare_image(self.source, entry, self.contract, self.images), entries
-            )
+            results = self.pool.map(self._read_and_prepare, entries)
             for entry, validation, image in zip(entries, held, results, strict=True):
                 place = (part, file.tell(), len(image.encoded))
                 file.write(image.encoded or self.images.blank)
@@ -90,6 +89,13 @@ class PartWriter:
         with atomic_path(table_file) as partial:
             pq.write_table(table, partial)
         return table, sums
+
+    def _read_and_prepare(self, entry: Entry) -> "PreparedImage":
+        try:
+            original = self.source.read(entry)
+        except ImageError as error:
+            return PreparedImage(None, error.code)
+        return self.prepare(original)
 
     def _holds(self, part: int, table: pa.Table) -> bool:
         """Whether the images of a part's table are all there."""
@@ -117,7 +123,7 @@ def _add_columns(table: pa.Table) -> pa.Table:
     return table.append_column(SHA256, pa.nulls(len(table), SHA256.type)).append_column(REASON, reasons)
 
 
-class _Prepared(NamedTuple):
+class PreparedImage(NamedTuple):
     """A prepared image; one that cannot be decoded has a reason, no pixels and no bytes."""
 
     sha256: bytes | None  # of the original; None where it was not read
@@ -127,13 +133,12 @@ class _Prepared(NamedTuple):
     products: np.ndarray = np.zeros((3, 3))  # sum of pixel x pixel^T
 
 
-def _prepare_image(source: Source, entry: Entry, contract: Contract, images: Images) -> _Prepared:
-    sha256 = None
+def prepare_image(contract: Contract, encode: Callable[[np.ndarray], bytes], original: bytes) -> PreparedImage:
+    """Decode an image and encode its square."""
+    sha256 = hashlib.sha256(original).digest()
     try:
-        original = source.read(entry)
-        sha256 = hashlib.sha256(original).digest()
         pixels, _ = decode(original, contract)
     except ImageError as error:
-        return _Prepared(sha256, error.code)
+        return PreparedImage(sha256, error.code)
     flat = pixels.reshape(-1, 3).astype(np.float64)
-    return _Prepared(sha256, "", pixels, images.encode(pixels), flat.T @ flat)
+    return PreparedImage(sha256, "", pixels, encode(pixels), flat.T @ flat)

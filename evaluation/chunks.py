@@ -5,8 +5,10 @@ A chunk has the same batches whenever and wherever it is evaluated, so a stop an
 
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,15 +21,19 @@ from tencrop.dataset.source import Entry, Source
 from tencrop.evaluation.plan import Plan
 from tencrop.evaluation.prediction_records import SCHEMA, chunk_table, write_records
 from tencrop.images.decode import decode
+from tencrop.images.decode_processes import SharedArray, run_in_processes
 from tencrop.images.errors import Failure, ImageError
 from tencrop.model.contract import Contract
 from tencrop.runtime.cores import cores
 from tencrop.runtime.engine import batch_size, engine_signature
 from tencrop.runtime.ensemble import Predictor
 
-MAX_SHARE = 4  # images of a chunk that one decoding task takes
+MAX_SHARE = 4  # images of a chunk that one decoding task takes, where each thread has at least SHARES tasks
+SHARES = 4
+AHEAD = 1  # chunks that are decoded while the engine computes one
 
 Failures = list[Failure]  # for each of some images
+DecodeTo = Callable[[int, bytes], Failure]  # decodes an image into the square of this number
 
 
 def part_path(out: Path, chunk: int) -> Path:
@@ -57,25 +63,38 @@ def run_fingerprint(plan: Plan, model: Predictor) -> dict[str, Any]:
     }
 
 
-def evaluate_chunks(plan: Plan, chunks: Sequence[int], out: Path, model: Predictor) -> Iterator[int]:
-    """Evaluate these chunks in order and yield each one's number of images; the next is decoded while the engine runs.
+def evaluate_chunks(plan: Plan, chunks: Sequence[int], out: Path, model: Predictor, workers: int = 0) -> Iterator[int]:
+    """Evaluate these chunks in order and yield each one's number of images.
 
+    While the engine computes a chunk, the next one is decoded, by `workers` processes or in threads, and the records of
+    the one before are written.
     Raises WorkFailed where an image is gone or a part file cannot be written; the part files before it stay.
     """
     size = batch_size(model.engine)
-    for chunk, images, failures in _decode_chunks(plan, chunks, model.contract, size):
-        entries, labels = plan.chunk(chunk)
-        batches = [model.forward(images[start : start + size]) for start in range(0, len(images), size)]
-        mean, views = (np.concatenate(arrays)[: len(entries)] for arrays in zip(*batches, strict=True))
-        table = chunk_table(entries, labels, failures, mean, views)
-        try:
-            write_records(part_path(out, chunk), table)
-        except OSError as error:
-            why = os.strerror(error.errno) if error.errno else error  # pyarrow has longer words for it
-            raise WorkFailed(
-                f"{out}: cannot be written ({why})", "finished images are kept: make room, then --resume"
-            ) from None
-        yield len(entries)
+    with ThreadPoolExecutor(1, "records") as writer:
+        written: Future[int] | None = None
+        for chunk, images, failures in _decode_chunks(plan, chunks, model.contract, size, workers):
+            batches = [model.forward(images[start : start + size]) for start in range(0, len(images), size)]
+            mean, views = (np.concatenate(arrays) for arrays in zip(*batches, strict=True))
+            if written:
+                yield written.result()
+            written = writer.submit(_write_chunk, plan, chunk, out, failures, mean, views)
+        if written:
+            yield written.result()
+
+
+def _write_chunk(plan: Plan, chunk: int, out: Path, failures: Failures, mean: np.ndarray, views: np.ndarray) -> int:
+    """Write the part file of a chunk, and return its number of images. Raises WorkFailed where it cannot be written."""
+    entries, labels = plan.chunk(chunk)
+    table = chunk_table(entries, labels, failures, mean[: len(entries)], views[: len(entries)])
+    try:
+        write_records(part_path(out, chunk), table)
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else error  # pyarrow has longer words for it
+        raise WorkFailed(
+            f"{out}: cannot be written ({why})", "finished images are kept: make room, then --resume"
+        ) from None
+    return len(entries)
 
 
 class _Decoding(NamedTuple):
@@ -86,44 +105,66 @@ class _Decoding(NamedTuple):
     tasks: list[Future[Failures]]
 
     def wait(self) -> tuple[int, np.ndarray, Failures]:
-        """Return (chunk, images, failures) when all images are decoded. Raises as `_decode_into` does."""
+        """Return (chunk, images, failures) when all images are decoded. Raises as `_read_and_decode` does."""
         return self.chunk, self.images, [failure for task in self.tasks for failure in task.result()]
 
 
 def _decode_chunks(
-    plan: Plan, chunks: Sequence[int], contract: Contract, size: int
+    plan: Plan, chunks: Sequence[int], contract: Contract, size: int, workers: int
 ) -> Iterator[tuple[int, np.ndarray, Failures]]:
-    """Yield each chunk as `_Decoding.wait` gives it, with the next chunk already in the threads."""
-    pool = ThreadPoolExecutor(cores(), "decode")
-    share = max(1, min(MAX_SHARE, plan.chunk_size // cores()))
+    """Yield each chunk as `_Decoding.wait` gives it, with the next AHEAD chunks on their way.
 
-    def start(chunk: int) -> _Decoding:
+    The memory of its images is used again for later chunks.
+    """
+    threads = workers or cores()
+    length = -(-min(plan.chunk_size, len(plan.entries)) // size) * size
+    shape = ((AHEAD + 1) * length, contract.resize, contract.resize, 3)
+    share = max(1, min(MAX_SHARE, plan.chunk_size // (SHARES * threads)))
+
+    def start(chunk: int, slot: int) -> _Decoding:
         entries, _ = plan.chunk(chunk)
-        images = np.zeros((-(-len(entries) // size) * size, contract.resize, contract.resize, 3), np.uint8)
-        parts = [slice(first, min(first + share, len(entries))) for first in range(0, len(entries), share)]
-        tasks = [pool.submit(_decode_share, images[part], plan.data, entries[part], contract) for part in parts]
+        begin, count = slot * length, len(entries)
+        images = squares[begin : begin + -(-count // size) * size]
+        images[count:] = 0
+        tasks = [
+            pool.submit(_decode_share, plan.data, entries[at : at + share], decode_to, squares, begin + at)
+            for at in range(0, count, share)
+        ]
         return _Decoding(chunk, images, tasks)
 
-    try:
+    with ExitStack() as stack:
+        shared = stack.enter_context(closing(SharedArray(shape))) if workers else None
+        squares = shared.array if shared else np.zeros(shape, np.uint8)
+        function = partial(_decode_to_shared, shared, contract) if shared else partial(_decode_to, squares, contract)
+        decode_to = stack.enter_context(run_in_processes(function, workers, [shared.descriptor] if shared else []))
+        pool = ThreadPoolExecutor(threads, "decode")
+        stack.callback(pool.shutdown, cancel_futures=True)  # waits for the tasks that already run
         started = deque[_Decoding]()
-        for chunk in chunks:
-            started.append(start(chunk))
-            if len(started) > 1:
+        for number, chunk in enumerate(chunks):
+            started.append(start(chunk, number % (AHEAD + 1)))
+            if len(started) > AHEAD:
                 yield started.popleft().wait()
         while started:
             yield started.popleft().wait()
-    finally:
-        pool.shutdown(cancel_futures=True)  # waits for the tasks that already run
 
 
-def _decode_share(squares: np.ndarray, data: Source, entries: Sequence[Entry], contract: Contract) -> Failures:
-    return [_decode_into(square, data, entry, contract) for square, entry in zip(squares, entries, strict=True)]
+def _decode_share(
+    data: Source, entries: Sequence[Entry], decode_to: DecodeTo, squares: np.ndarray, first: int
+) -> Failures:
+    """Decode images into the squares from number `first` on. The square of one that cannot be decoded becomes black."""
+    failures = []
+    for place, entry in enumerate(entries, first):
+        failure = _read_and_decode(data, entry, decode_to, place)
+        if failure.reason:
+            squares[place] = 0
+        failures.append(failure)
+    return failures
 
 
-def _decode_into(square: np.ndarray, data: Source, entry: Entry, contract: Contract) -> Failure:
-    """Return why the image cannot be decoded, and then leave the square. Raises WorkFailed where the file is gone."""
+def _read_and_decode(data: Source, entry: Entry, decode_to: DecodeTo, place: int) -> Failure:
+    """Return why the image cannot be decoded. Raises WorkFailed where the file is gone."""
     try:
-        square[...] = decode(data.read(entry), contract)[0]
+        encoded = data.read(entry)
     except ImageError as error:
         return error.failure
     except OSError as error:
@@ -131,4 +172,18 @@ def _decode_into(square: np.ndarray, data: Source, entry: Entry, contract: Contr
         raise WorkFailed(
             f"{data.root}: {entry.id} is listed but {why}", "finished images are kept for --resume"
         ) from None
+    return decode_to(place, encoded)
+
+
+def _decode_to(squares: np.ndarray, contract: Contract, place: int, encoded: bytes) -> Failure:
+    """Return why the image cannot be decoded, and then leave the square."""
+    try:
+        squares[place] = decode(encoded, contract)[0]
+    except ImageError as error:
+        return error.failure
     return Failure()
+
+
+def _decode_to_shared(shared: SharedArray, contract: Contract, place: int, encoded: bytes) -> Failure:
+    """`_decode_to`, as a process runs it."""
+    return _decode_to(shared.array, contract, place, encoded)

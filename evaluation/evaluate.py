@@ -66,11 +66,13 @@ def evaluate(
     resume: bool = False,
     progress: Callable[[int], None] = lambda done: None,
     runner: ChunkRunner | None = None,
+    workers: int = 0,
 ) -> Summary:
     """Run the plan and write predictions.parquet, run.json, report.html and summary.json to `out`.
 
     Without `out` no file is kept. `resume` continues a run that was stopped, and reads the summary of a finished one.
-    `progress` is called with the number of finished images. `runner` evaluates the chunks outside this process.
+    `progress` is called with the number of finished images. `runner` evaluates the chunks outside this process; without
+    it `workers` processes decode, or threads where it is 0.
 
     Raises BadInput where `out` lies in the data set, holds anything else, or holds this run and `resume` is false.
     Raises WorkFailed where an image is gone or `out` cannot be written.
@@ -84,7 +86,7 @@ def evaluate(
         started, fresh = time.time(), 0
         todo = [chunk for chunk in range(plan.chunk_count) if not is_complete(folder, plan, chunk)]
         kept = len(plan.entries) - sum(len(plan.chunk(chunk)[0]) for chunk in todo)
-        for images in runner(todo) if runner else evaluate_chunks(plan, todo, folder, model):
+        for images in runner(todo) if runner else evaluate_chunks(plan, todo, folder, model, workers):
             fresh += images
             progress(kept + fresh)
         seconds = time.time() - started

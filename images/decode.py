@@ -5,7 +5,6 @@ Bit-equal to torchvision's Resize(R) + CenterCrop(R), but for large JPEGs whose 
 dataset/prepared_store.py reads those back.
 """
 
-import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from itertools import islice
@@ -20,6 +19,7 @@ from tencrop.images.formats import FORMATS
 from tencrop.images.jpeg_end import complete, sum_pixels
 from tencrop.images.jpeg_scale import has_several_scans, scale_jpeg
 from tencrop.images.jpeg_segments import SOI
+from tencrop.images.large_image_lock import one_large
 from tencrop.images.limits import MAX_READS, check_encoded
 from tencrop.images.orientation import EXIF_ERRORS, load_pixels, turn_size, turn_upright
 from tencrop.images.to_rgb import convert_to_rgb, drop_empty_alpha, mark_unsigned, scale_transparent_colour
@@ -29,8 +29,6 @@ MAX_PIXELS = 50_000_000  # the largest pictures of telephones; checked before an
 LARGE = 8_000_000  # pixels; images with more are decoded one at a time, which bounds the memory
 LARGE_WEBP = LARGE // 2  # its decoder takes 16 bytes a pixel, the others at most 8
 MAX_ASPECT = 100  # longer : shorter side; beyond it the resized image alone would fill the memory
-
-_one_large = threading.Lock()
 
 
 class ImageInfo(NamedTuple):
@@ -63,7 +61,7 @@ def fit_square(image: Image.Image, contract: Contract) -> np.ndarray:
     Raises ImageTooLarge, or ImageError where Pillow cannot load the pixels.
     """
     _check_size(*image.size)
-    with _one_large if _is_large(image) else nullcontext():
+    with one_large if _is_large(image) else nullcontext():
         try:
             format, loaded = image.format, image.copy()
         except (*EXIF_ERRORS, AssertionError) as error:  # AssertionError: Pillow's, of an image whose file is closed
@@ -94,7 +92,7 @@ def _decode_opened(opened: ImageFile.ImageFile, data: bytes, contract: Contract)
         scale_jpeg(opened, contract)
         is_large = is_large and (_is_large(opened) or has_several_scans(data))
     is_scaled = opened.size != size
-    with _one_large if is_large else nullcontext():
+    with one_large if is_large else nullcontext():
         if opened.format == "PNG" and "transparency" in opened.info:
             scale_transparent_colour(opened)
         mark_unsigned(opened)
@@ -117,7 +115,7 @@ def _is_same(jpegs: Iterable[bytes], scale: int = 1) -> bool:
     """True where there are JPEGs and all of them have the same pixels. Scaled down, they are decoded faster."""
     pixels = None
     for jpeg in jpegs:
-        with _open_image(jpeg) as opened, _one_large if _is_large(opened) else nullcontext():
+        with _open_image(jpeg) as opened, one_large if _is_large(opened) else nullcontext():
             opened.draft(opened.mode, (-(-opened.width // scale), -(-opened.height // scale)))
             opened.load()
             if pixels not in (None, pixels := sum_pixels(opened)):

@@ -22,12 +22,12 @@ from PIL import Image
 
 from tencrop.common.errors import BadInput, WorkFailed
 from tencrop.dataset import prepare as prepare_module
-from tencrop.dataset import prepared_part
 from tencrop.dataset.holdout import choose_holdout
 from tencrop.dataset.layouts import open_source
 from tencrop.dataset.prepare import prepare
 from tencrop.dataset.prepared_document import PLAN
-from tencrop.dataset.prepared_images import STORES, Images
+from tencrop.dataset.prepared_images import STORES
+from tencrop.dataset.prepared_part import PartWriter, PreparedImage
 from tencrop.dataset.prepared_store import DOCUMENT, INDEX, SCHEMA, STATISTICS, PreparedStore
 from tencrop.dataset.source import Entry, Source
 from tencrop.images.decode import decode
@@ -131,6 +131,13 @@ def test_the_size_of_the_parts_changes_no_result(tiny_prepared: PreparedStore, s
 
 
 @pytest.mark.usefixtures("parts_of_8")
+def test_processes_write_the_store_that_threads_write(source: Source, tmp_path: Path, store: str) -> None:
+    for workers in (0, 2):
+        prepare(source, tmp_path / str(workers), 0.2, quiet, store, workers)
+    assert snapshot(tmp_path / "2") == snapshot(tmp_path / "0")
+
+
+@pytest.mark.usefixtures("parts_of_8")
 def test_progress_reports_the_number_of_images(source: Source, tmp_path: Path) -> None:
     heard: list[int] = []
     prepare(source, tmp_path, 0.2, heard.append)
@@ -171,13 +178,13 @@ def test_finished_parts_are_not_decoded_again(source: Source, tmp_path: Path, mo
     prepare(source, tmp_path, 0.2, quiet)
     (tmp_path / "part-00002.parquet").unlink()
     seen: list[str] = []
-    original = prepared_part._prepare_image
+    original = PartWriter._read_and_prepare
 
-    def counted(source: Source, entry: Entry, contract: Contract, images: Images) -> prepared_part._Prepared:
+    def counted(writer: PartWriter, entry: Entry) -> PreparedImage:
         seen.append(entry.id)
-        return original(source, entry, contract, images)
+        return original(writer, entry)
 
-    monkeypatch.setattr(prepared_part, "_prepare_image", counted)
+    monkeypatch.setattr(PartWriter, "_read_and_prepare", counted)
     prepare(source, tmp_path, 0.2, quiet)
     assert sorted(seen) == sorted(entry.id for entry in source.entries[16:24])
 
@@ -205,17 +212,17 @@ def test_an_interrupted_prepare_is_not_a_prepared_data_set_and_can_be_finished(
     source: Source, tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepare(source, tmp_path / "whole", 0.2, quiet, store)
-    original, calls = prepared_part._prepare_image, 0
+    original, calls = PartWriter._read_and_prepare, 0
 
-    def failing(source: Source, entry: Entry, contract: Contract, images: Images) -> prepared_part._Prepared:
+    def failing(writer: PartWriter, entry: Entry) -> PreparedImage:
         nonlocal calls
         calls += 1
         if calls == 20:
             raise KeyboardInterrupt
-        return original(source, entry, contract, images)
+        return original(writer, entry)
 
     with monkeypatch.context() as patch:
-        patch.setattr(prepared_part, "_prepare_image", failing)
+        patch.setattr(PartWriter, "_read_and_prepare", failing)
         with pytest.raises(KeyboardInterrupt):
             prepare(source, tmp_path / "begun", 0.2, quiet, store)
     with pytest.raises(BadInput, match="tencrop prepare"):
@@ -375,15 +382,15 @@ def test_other_labels_of_the_same_images_do_not_go_into_the_same_folder(tmp_path
 STUCK = """
 import itertools, sys, time
 from pathlib import Path
-from tencrop.dataset import prepare, prepared_part
+from tencrop.dataset import prepare
 from tencrop.dataset.layouts import open_source
-prepare.PART, original, calls = 8, prepared_part._prepare_image, itertools.count()
+prepare.PART, original, calls = 8, prepare.prepare_image, itertools.count()
 def stuck(*arguments):
     if next(calls) >= 20:
         print("stuck", flush=True)
         time.sleep(600)
     return original(*arguments)
-prepared_part._prepare_image = stuck
+prepare.prepare_image = stuck
 prepare.prepare(open_source(Path(sys.argv[1])), Path(sys.argv[2]), 0.2, lambda done: None, sys.argv[3])
 """
 

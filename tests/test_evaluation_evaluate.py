@@ -25,6 +25,7 @@ from tencrop.evaluation.plan import Plan, plan_evaluation
 from tencrop.evaluation.prediction_records import ADDED, count_errors, write_records
 from tencrop.evaluation.report import MISTAKES, PANEL
 from tencrop.evaluation.text_report import text_report
+from tencrop.images.limits import MAX_BYTES
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.measured_errors import VIEWS
 from tencrop.model.metrics import ErrorCounts
@@ -37,6 +38,18 @@ from tencrop.server.settings import Settings
 def folder(tmp_path: Path, photographs: dict[str, Path]) -> Path:
     """Crops of the two photographs under two of the model's classes, 19 images, one of them broken."""
     return write_crops(tmp_path / "photos", photographs, 18, broken="pagoda/broken.jpg")
+
+
+class PixelModel:
+    """A model without a net: the probabilities are the first pixels."""
+
+    def __init__(self, model: Classifier) -> None:
+        self.name, self.sha256, self.members = model.name, model.sha256, model.members
+        self.contract, self.engine, self.streams = model.contract, model.engine, model.streams
+
+    def forward(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        pixels = images.reshape(len(images), -1)[:, : len(self.contract.labels)].astype(np.float32) / 255
+        return pixels, np.repeat(pixels[:, None], 10, 1)
 
 
 def plan_all(root: Path, classifier: Classifier, limit: int | None = None) -> Plan:
@@ -69,6 +82,26 @@ def predict_with_torch(path: Path, weights: Mapping[str, np.ndarray], mean: np.n
         "center": views[4],
         "ten_crop": views.mean(0),
     }  # torchvision's order: four corners, the center, their mirror images
+
+
+def test_processes_and_threads_write_the_same_records(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
+    """In chunks of 8, so that memory is used again, with every kind of image that cannot be decoded or read."""
+    (folder / "sunflower/missing.jpg").symlink_to(tmp_path / "gone.jpg")
+    with (folder / "sunflower/long.jpg").open("wb") as file:
+        file.truncate(MAX_BYTES + 1)
+    plan = replace(plan_all(folder, classifier), chunk_size=8)
+    for workers in (0, 2):
+        evaluate(plan, PixelModel(classifier), tmp_path / str(workers), workers=workers)
+    assert_same_validation(tmp_path / "0", tmp_path / "2")
+    reasons = pq.read_table(tmp_path / "2/predictions.parquet")["reason"].to_pylist()
+    assert {*reasons} == {"", "damaged_image", "missing", "image_too_large"}
+
+
+def test_a_file_that_is_gone_ends_a_run_with_processes(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
+    plan = plan_all(folder, classifier)
+    (folder / plan.entries[3].id).unlink()
+    with pytest.raises(WorkFailed, match=f"{plan.entries[3].id} is listed but No such file"):
+        evaluate(plan, classifier, tmp_path / "run", workers=1)
 
 
 @pytest.mark.slow

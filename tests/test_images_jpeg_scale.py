@@ -113,7 +113,7 @@ def test_only_jpegs_that_fill_the_memory_are_decoded_alone(
 
         def __exit__(self, *_: object) -> None: ...
 
-    monkeypatch.setattr(decode_module, "_one_large", Lock())
+    monkeypatch.setattr(decode_module, "one_large", Lock())
     monkeypatch.setattr(decode_module, "LARGE", 1_000_000)
     data = encode(Image.fromarray(picture(1100, 1030)), "JPEG", progressive=progressive)
     decode(data, CONTRACT)

@@ -21,6 +21,7 @@ from tencrop.commands.options import (
     PrecisionChoice,
     Streams,
     Words,
+    Workers,
     engine_options,
 )
 from tencrop.commands.output import echo, echo_json, say_next
@@ -64,6 +65,7 @@ def evaluate(
         bool, typer.Option("--ray", help="use all machines of RAY_ADDRESS's cluster; each must see DATA and --out")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print summary.json")] = False,
+    workers: Workers = None,
     device: Device = "auto",
     engine: EngineChoice = "auto",
     precision: PrecisionChoice = "auto",
@@ -80,13 +82,18 @@ def evaluate(
     from tencrop.evaluation.evaluate import evaluate as run
     from tencrop.evaluation.plan import plan_evaluation
     from tencrop.evaluation.text_report import text_report
+    from tencrop.images.decode_processes import choose_count
+    from tencrop.runtime.cores import cores
     from tencrop.runtime.ensemble import open_predictor
 
     models = model or [EMBEDDED]
     if ray and not out:
         raise BadInput("--ray: needs --out DIR, a folder that every machine of the cluster sees")
+    if ray and workers is not None:
+        raise BadInput("--workers: does not apply with --ray, whose actors are processes", "set EVALUATE_ACTORS")
     if resume and not out:
         raise BadInput("--resume: needs --out DIR, the folder of the run to continue")
+    count = choose_count(workers, cores())
     options = SourceOptions(labels, list_, config, image_root, image_column, label_column)
     source = open_source(data, options, training=False)
     predictor = open_predictor(models, engine_options(device, engine, precision, streams, deterministic))
@@ -98,7 +105,7 @@ def evaluate(
         runner = make_ray_runner(plan, predictor, models, out)
     with show_progress("evaluating", len(plan.entries)) as progress:
         try:
-            summary = run(plan, predictor, out, resume, progress, runner)
+            summary = run(plan, predictor, out, resume, progress, runner, count)
         except KeyboardInterrupt:
             if out:
                 raise Stopped("stopped", number=signal.SIGINT) from None

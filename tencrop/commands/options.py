@@ -35,6 +35,14 @@ Config = Annotated[str | None, typer.Option(metavar="NAME", help="one of several
 ImageRoot = Annotated[Path | None, typer.Option(metavar="DIR", help="folder of the files that rows without bytes name")]
 ImageColumn = Annotated[str | None, typer.Option(metavar="NAME", help="column of the images in tables")]
 LabelColumn = Annotated[str | None, typer.Option(metavar="NAME", help="column of the labels in tables")]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=0,
+        help="processes that decode; 0: threads; default: one per core where there are more than four",
+    ),
+]
 Model = Annotated[
     Path | None, typer.Option(metavar="MODEL", help="a tencrop.onnx, or its folder; default: the embedded model")
 ]

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tencrop.commands.open_source import open_source
-from tencrop.commands.options import Config, Data, ImageColumn, ImageRoot, LabelColumn, ListFile, Words
+from tencrop.commands.options import Config, Data, ImageColumn, ImageRoot, LabelColumn, ListFile, Words, Workers
 from tencrop.commands.output import echo, say_next
 from tencrop.commands.progress import show_progress
 from tencrop.common.errors import Stopped
@@ -34,6 +34,7 @@ def prepare(
     store: Annotated[
         str, typer.Option(metavar="NAME", help="jpeg (small), or raw (pixels in one file: five times the bytes)")
     ] = "jpeg",
+    workers: Workers = None,
 ) -> None:
     """Turn a data set into what `train` reads.
 
@@ -43,11 +44,14 @@ def prepare(
     from tencrop.dataset.account import Account
     from tencrop.dataset.prepare import prepare as run
     from tencrop.dataset.source_options import SourceOptions
+    from tencrop.images.decode_processes import choose_count
+    from tencrop.runtime.cores import cores
 
+    count = choose_count(workers, cores())
     source = open_source(data, SourceOptions(labels, list_, config, image_root, image_column, label_column))
     with show_progress("preparing", len(source.entries)) as progress:
         try:
-            document = run(source, out, holdout, progress, store)
+            document = run(source, out, holdout, progress, store, count)
         except KeyboardInterrupt:
             raise Stopped("stopped", "what is done is kept: run it again to go on", signal.SIGINT) from None
     form = f"JPEG of quality {document.quality}" if document.quality else "raw pixels"
