@@ -17,7 +17,10 @@ def top_k(probabilities: np.ndarray, k: int = TOP) -> np.ndarray:
 
     A row with a value that is not finite is no answer: its indices are -1.
     """
-    best = np.argsort(-probabilities, axis=-1, kind="stable")[..., :k]
+    k = min(k, probabilities.shape[-1])
+    least = np.partition(probabilities, -k)[..., -k, None]  # of the k largest
+    others_last = np.where(probabilities >= least, -probabilities, np.inf)  # equal values are sorted at once
+    best = np.argsort(others_last, kind="stable")[..., :k]
     return np.where(np.isfinite(probabilities).all(-1, keepdims=True), best, -1)
 
 

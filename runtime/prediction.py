@@ -10,6 +10,8 @@ from tencrop.images.errors import ImageError
 from tencrop.model.contract import Label
 from tencrop.model.metrics import TOP, top_k
 
+NO_NUMBER = "the model's answer to this image is no number"
+
 
 class NoAnswer(ImageError):
     """The net's probabilities are not numbers, as those of a net that divides by an image's contrast."""
@@ -20,7 +22,7 @@ class NoAnswer(ImageError):
 def check_numbers(probabilities: np.ndarray) -> None:
     """Check the probabilities of one image. Raises NoAnswer where one is not a number."""
     if not np.isfinite(probabilities).all():
-        raise NoAnswer("the model's answer to this image is no number")
+        raise NoAnswer(NO_NUMBER)
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,10 @@ class Prediction:
         cls, probabilities: np.ndarray, view_probabilities: np.ndarray, labels: Sequence[Label], top: int = TOP
     ) -> "Prediction":
         """Name the `top` classes (fewer where there are fewer). Raises NoAnswer where a probability is not a number."""
-        check_numbers(probabilities)
-        guesses = [
-            Guess(index, labels[index].id, labels[index].name, float(probabilities[index]))
-            for index in top_k(probabilities, top).tolist()
-        ]
+        indices = top_k(probabilities, top).tolist()
+        if indices[0] < 0:
+            raise NoAnswer(NO_NUMBER)
+        guesses = [Guess(index, labels[index].id, labels[index].name, float(probabilities[index])) for index in indices]
         return cls(guesses, probabilities, view_probabilities)
 
     @property

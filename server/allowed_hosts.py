@@ -7,6 +7,7 @@ machine for a part of that page, but it still sends the page's name as Host.
 import re
 import socket
 from collections.abc import Sequence
+from functools import lru_cache
 from http import HTTPStatus
 from ipaddress import IPv6Address, ip_address
 
@@ -58,6 +59,7 @@ def is_loopback(host: str) -> bool:
     return (mapped or address).is_loopback
 
 
+@lru_cache(maxsize=64)  # nearly all requests name the same host
 def _is_address(name: str) -> bool:
     try:
         return ip_address(name.removeprefix("[").removesuffix("]")) is not None

@@ -73,6 +73,7 @@ def build_app(
         app.state.server_state.close()
 
     app = FastAPI(
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # FastAPI's, asked for at each request
         title="tencrop",
         version=__version__,
         description="The 2012 AlexNet's ten-crop prediction. "
