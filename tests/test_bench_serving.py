@@ -16,7 +16,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.serving.client import Answer, Load, compile_client, parse_output, percentiles, run_load, summarize
+from bench.serving.client import (
+    P99_ANSWERS,
+    Answer,
+    Load,
+    compile_client,
+    parse_output,
+    percentiles,
+    run_load,
+    summarize,
+)
+from bench.serving.measure import MARGIN, choose_seconds
 from bench.serving.models import write_model
 from bench.serving.post import find_rgb_jpegs, inference_request, raw_request
 from bench.serving.process import send
@@ -33,10 +43,22 @@ SECONDS = 0.5
 
 
 def test_percentiles_are_measured_times() -> None:
-    answers = [Answer(200, 0, took / 1000) for took in range(1, 101)]
-    assert percentiles(answers) == pytest.approx((51, 100))
-    assert percentiles(answers[:1]) == pytest.approx((1, 1))
+    answers = [Answer(200, 0, took / 1000) for took in range(1, 701)]
+    assert percentiles(answers) == pytest.approx((351, 694))
+    assert percentiles(answers[:1]) == pytest.approx((1, math.nan), nan_ok=True)
     assert all(math.isnan(value) for value in percentiles([]))
+
+
+def test_a_p99_needs_so_many_answers_that_two_are_above_the_true_one() -> None:
+    """With 99 % confidence: the chance of at most one above it is at most 1 %."""
+
+    def at_most_one_above(answers: int) -> float:
+        return 0.99**answers + answers * 0.01 * 0.99 ** (answers - 1)
+
+    assert at_most_one_above(P99_ANSWERS) <= 0.01 < at_most_one_above(P99_ANSWERS - 1)
+    answers = [Answer(200, 0, 0.1)] * P99_ANSWERS
+    assert percentiles(answers)[1] == pytest.approx(100)
+    assert math.isnan(percentiles(answers[1:])[1])
 
 
 def test_the_output_of_the_load_generator_is_read() -> None:
@@ -51,11 +73,11 @@ def test_figures_tell_answered_refused_and_failed_apart() -> None:
     answers = [early, Answer(200, 0.0, 0.1), late, Answer(429, 1.0, 0.02), Answer(0, 1.5, 10.0), Answer(500, 0.1, 0.1)]
     found = summarize(answers, Load("rate", 2), seconds=2, core=0.1, answered=9)
     assert found.images_per_s == 1.0  # the early answer and one more arrived in time
-    assert (found.p50, found.p99) == pytest.approx((300, 300))
+    assert (found.p50, found.p99, found.good) == pytest.approx((300, math.nan, 2), nan_ok=True)
     assert (found.refused, found.failed, found.offered, found.client_core, found.answered) == (1, 2, 5, 0.1, 9)
-    assert found.refused_p99 == pytest.approx(20)
+    assert math.isnan(found.refused_p99)
     closed = summarize(answers, Load("clients", 2), seconds=2, core=0.1, answered=9)
-    assert (closed.images_per_s, closed.p99, closed.offered) == (1.0, 600, 4)
+    assert (closed.images_per_s, closed.p50, closed.offered) == (1.0, 600, 4)
 
 
 class Every(socketserver.StreamRequestHandler):
@@ -111,6 +133,13 @@ def test_the_load_generator_counts_the_answers_of_a_server(
     assert good >= 0.4 * found.offered > 8
     if load.kind == "rate":
         assert 0.6 * 200 * SECONDS < found.offered < 1.4 * 200 * SECONDS
+
+
+def test_a_load_lasts_until_it_has_a_p99_where_that_takes_not_too_long() -> None:
+    assert choose_seconds(speed=P99_ANSWERS, least=0.5, longest=60) == MARGIN
+    assert choose_seconds(speed=P99_ANSWERS, least=3, longest=60) == 3
+    assert choose_seconds(speed=P99_ANSWERS / 100, least=3, longest=60) == 3
+    assert choose_seconds(speed=0, least=3, longest=60) == 3
 
 
 def test_only_rgb_jpegs_are_used(tmp_path: Path) -> None:
@@ -220,15 +249,25 @@ def test_a_rival_that_does_not_run_here_says_why() -> None:
 def test_overload_is_compared_with_capacity() -> None:
     only = a_round({"ours": 80}, 100)
     loads = {f"{times:g}": a_load(80, p99=100 * times, resident_mib=400 + times) for times in RATES}
-    loads["4"] |= {"refused": 9, "refused_p99": 12.0}
+    loads["4"] |= {"good": 700, "refused": 900, "refused_p99": 12.0}
     only["ours"]["rates"] = loads
     only["ours"]["clients"]["64"]["p99"] = 200
     text = render_report(a_result(only))
     assert "over p99 at capacity, 64 clients: 2.00; goal: below 2" in text
     assert "with random arrivals: 4.00" in text
-    assert "p99 of 429s: 12 ms; goal: at most 50 ms" in text
+    assert "p99 of 429s, in ms: 12; goal: at most 50" in text
     assert "minus at capacity: +3 MiB" in text
-    assert "| ours | 4 x | 320.0 | 80.0 | 100 | 400 | 9 | 12 |" in text
+    assert "| ours | 4 x | 320.0 | 80.0 | 100 | 400 | 700 | 900 | 12 |" in text
+
+
+def test_a_p99_of_too_few_answers_is_left_out() -> None:
+    only = a_round({"ours": 80}, 100)
+    only["ours"]["rates"] = {f"{times:g}": a_load(80, resident_mib=400) for times in RATES}
+    text = render_report(a_result(only))
+    assert "| ours | `tencrop serve` | 80.0 | 80.0 | 80.0 | 80.0 | 100 |  | 1 | 400 | 1.00 x |" in text
+    assert "| ours | 4 x | 320.0 | 80.0 | 100 |  | 1 | 0 |  | 0 | 400 |" in text
+    assert "64 clients: too few answers; goal: below 2" in text
+    assert "p99 of 429s, in ms: too few answers" in text
 
 
 @pytest.mark.parametrize(

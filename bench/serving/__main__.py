@@ -1,11 +1,12 @@
 """Compares `tencrop serve` with other servers of the same net: closed and open loops of photographs, memory, ratios.
 
-python -m bench.serving (--images FOLDER | --telephones) [--seconds 6] [--rounds 2] [--rows NAME ...]
+python -m bench.serving (--images FOLDER | --telephones) [--seconds 6] [--longest 60] [--rounds 2] [--rows NAME ...]
     [--envs FOLDER] [--json FILE] [--picture FILE]
 
 Each round measures every row once. Each server has the machine to itself, beside the load generator. Each rival has a
 virtual environment of its own under --envs, which is made once. The last round also measures open loops of the rows as
-shipped. Their rates are multiples of the images/s that the row reached in the closed loops of that round.
+shipped. Their rates are multiples of the images/s that the row reached in the closed loops of that round. A load whose
+p99 is printed lasts longer than --seconds where its answers need that, but at most --longest.
 
 --telephones measures photographs of 12 megapixels, which are made from scikit-learn's two, in closed loops.
 """
@@ -35,6 +36,7 @@ def main() -> None:
     photographs.add_argument("--images", type=Path, help="a folder of photographs of typical sizes")
     photographs.add_argument("--telephones", action="store_true", help="photographs of 12 megapixels")
     parser.add_argument("--seconds", type=float, default=6, help="for each load, after its warm-up")
+    parser.add_argument("--longest", type=float, default=60, help="seconds that a load may take to have a p99")
     parser.add_argument("--rounds", type=int, default=2, help="how often to measure")
     parser.add_argument("--rows", nargs="+", choices=ROWS, metavar="NAME", help=", ".join(ROWS))
     parser.add_argument("--envs", type=Path, default=ENVS, help="the folder of the rivals' environments")
@@ -66,7 +68,7 @@ def run(options: argparse.Namespace) -> Result:
     with TemporaryDirectory() as folder:
         scratch = Path(folder)
         images = write_telephone_photographs(scratch / "telephones") if options.telephones else options.images
-        measurement = Measurement(images, options.envs.absolute(), scratch, options.seconds)
+        measurement = Measurement(images, options.envs.absolute(), scratch, options.seconds, options.longest)
         rounds = [
             measurement.round(names, with_rates if number == options.rounds else ())
             for number in range(1, options.rounds + 1)

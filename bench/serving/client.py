@@ -12,9 +12,7 @@ import numpy as np
 from tencrop.common.errors import BadInput, WorkFailed, one_line
 
 SOURCE = Path(__file__).with_name("load.c")
-P99_ANSWERS = (
-    662  # with so many, the second largest is above the true p99 with 99 % confidence; so MLPerf asks for them
-)
+P99_ANSWERS = 662  # fewest of which at least two are above the true p99 with 99 % confidence; MLPerf's least number
 WARM_UP = 1.0  # least seconds; in a closed loop it lasts until each client has had an answer
 
 
@@ -35,11 +33,12 @@ class Load:
 
 
 class Figures(NamedTuple):
-    """The figures of one load. Times are in milliseconds, NaN without such an answer."""
+    """The figures of one load. Times are in milliseconds, NaN without such an answer; a p99 with too few of them."""
 
     images_per_s: float
     p50: float
     p99: float
+    good: int  # answers whose times p50 and p99 are of
     refused: int  # answered 429
     refused_p99: float
     failed: int  # any other answer, or none
@@ -93,12 +92,17 @@ def summarize(every: Sequence[Answer], load: Load, seconds: float, core: float, 
     refused = [answer for answer in answers if answer.status == HTTPStatus.TOO_MANY_REQUESTS]
     p50, p99 = percentiles(good)
     others = len(answers) - len(good) - len(refused)
-    return Figures(speed, p50, p99, len(refused), percentiles(refused)[1], others, len(answers), core, answered)
+    return Figures(
+        speed, p50, p99, len(good), len(refused), percentiles(refused)[1], others, len(answers), core, answered
+    )
 
 
 def percentiles(answers: Sequence[Answer]) -> tuple[float, float]:
-    """The median and the 99th percentile in milliseconds, both measured values (not interpolated)."""
+    """The median and the 99th percentile in milliseconds, both measured values (not interpolated).
+
+    The median of no answers is NaN, and so is the 99th percentile of fewer than P99_ANSWERS.
+    """
     if not answers:
         return float("nan"), float("nan")
     p50, p99 = np.percentile([1000 * answer.took for answer in answers], (50, 99), method="higher")
-    return float(p50), float(p99)
+    return float(p50), float(p99) if len(answers) >= P99_ANSWERS else float("nan")

@@ -1,5 +1,6 @@
 """Measures rows: prepares the photographs and the files that the servers read, and runs a round."""
 
+import math
 import sys
 from collections.abc import Collection, Sequence
 from functools import cache
@@ -9,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from bench.serving.client import Load, compile_client, run_load
+from bench.serving.client import P99_ANSWERS, Load, compile_client, run_load
 from bench.serving.models import NULL, NULL_FULL, write_model
 from bench.serving.post import Post, find_rgb_jpegs
 from bench.serving.process import ProcessTree, find_free_port, send
-from bench.serving.rows import CLIENTS, RATES, ROWS, Row, top1_index
+from bench.serving.rows import CLIENTS, COMPARED, RATES, ROWS, Row, top1_index
 from bench.serving.start import start_row, write_rival_files
 from bench.validation import limit, measure_decoding, measure_engine
 from tencrop.common.errors import WorkFailed, one_line
@@ -23,6 +24,7 @@ from tencrop.runtime.classifier import Classifier, open_classifier
 from tencrop.runtime.engine_choice import EngineOptions
 
 CHECKED = 8  # photographs on which all rows must agree before any is measured
+MARGIN = 1.2  # of the seconds in which the answers for a p99 should arrive; overload makes a server slower
 LEAD = 0.1  # least lead of their most probable class; bf16 may move a probability by 0.02
 
 Result = dict[str, Any]  # written as JSON
@@ -35,11 +37,11 @@ class WrongAnswer(Exception):
 class Measurement:
     """Everything that the rounds share. Raises BadInput for the folder, WorkFailed if load.c does not compile."""
 
-    def __init__(self, images: Path, envs: Path, scratch: Path, seconds: float) -> None:
+    def __init__(self, images: Path, envs: Path, scratch: Path, seconds: float, longest: float) -> None:
         self.images = images
         self.photographs, skipped = find_rgb_jpegs(images)
         self.about = f"{len(self.photographs)} RGB JPEGs; {skipped} other images are left out"
-        self.envs, self.scratch, self.seconds = envs, scratch, seconds
+        self.envs, self.scratch, self.seconds, self.longest = envs, scratch, seconds, longest
         self.client = compile_client(scratch)
         self.open_classifier = cache(self._open_classifier)
         self.find_sure_photographs = cache(self._find_sure_photographs)
@@ -84,21 +86,29 @@ class Measurement:
     def measure_loads(
         self, name: str, port: int, requests: Sequence[Path], tree: ProcessTree, with_rates: bool
     ) -> Result:
-        """Measure the closed loops, then the open ones."""
+        """Measure the closed loops, then the open ones. Those whose p99 is printed may last longer."""
 
-        def measure(load: Load) -> Result:
-            figures = run_load(self.client, port, load, self.seconds, requests)
+        def measure(load: Load, seconds: float) -> Result:
+            figures = run_load(self.client, port, load, seconds, requests)
             figures = figures._replace(resident_mib=tree.take_peak_mib())
             report_progress(
-                f"{name}: {load.number:g} {load.kind}: {figures.images_per_s:.1f} images/s, p99 {figures.p99:.0f} ms"
+                f"{name}: {load.number:g} {load.kind}: {figures.images_per_s:.1f} images/s, "
+                f"p99 {figures.p99:.0f} ms of {figures.good} answers"
             )
             return figures._asdict()
 
-        closed = {str(clients): measure(Load("clients", clients)) for clients in CLIENTS}
-        capacity = max(figures["images_per_s"] for figures in closed.values())
+        closed: dict[str, Result] = {}
+        capacity = 0.0  # images/s
+        for clients in CLIENTS:
+            seconds = self.seconds if clients < COMPARED else choose_seconds(capacity, self.seconds, self.longest)
+            closed[str(clients)] = measure(Load("clients", clients), seconds)
+            capacity = max(capacity, closed[str(clients)]["images_per_s"])
         if not capacity:
             raise WorkFailed("no answer in any closed loop")
-        rates = {f"{times:g}": measure(Load("rate", times * capacity)) for times in RATES} if with_rates else {}
+        rates: dict[str, Result] = {}
+        for times in RATES if with_rates else ():
+            seconds = choose_seconds(min(times, 1) * capacity, self.seconds, self.longest)
+            rates[f"{times:g}"] = measure(Load("rate", times * capacity), seconds)
         return {"clients": closed, "capacity": capacity, "rates": rates}
 
     def check_answers(self, name: str, row: Row, port: int, requests: Sequence[Path]) -> None:
@@ -135,6 +145,12 @@ class Measurement:
         for file, photograph in zip(files, self.photographs, strict=True):
             file.write_bytes(post(path, photograph.read_bytes()))
         return files
+
+
+def choose_seconds(speed: float, least: float, longest: float) -> float:
+    """Seconds in which `speed` answers/s are enough for a p99; `least` where these would be more than `longest`."""
+    needed = MARGIN * P99_ANSWERS / speed if speed else math.inf
+    return max(least, needed) if needed <= longest else least
 
 
 def report_progress(line: str) -> None:

@@ -1,13 +1,17 @@
 """Renders the measurements as Markdown: the rows as shipped, like for like, and under overload."""
 
+import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from bench.serving.client import P99_ANSWERS
 from bench.serving.rows import CLIENTS, COMPARED, FORMS, RATES, ROWS, Block
 
 SLOWER = 2.0  # goal: p99 of admitted requests at the highest rate, over p99 at capacity, is below this
 REFUSED_MS = 50.0  # goal: p99 of a 429
+
+P99_NOTE = f"A p99 needs {P99_ANSWERS} answers."
 
 Round = Mapping[str, Any]
 
@@ -15,7 +19,7 @@ Round = Mapping[str, Any]
 def render_report(result: Mapping[str, Any]) -> str:
     """The whole report."""
     rounds = result["rounds"]
-    head = f"{result['machine']}; {result['photographs']}; {result['seconds']:g} s each, rounds: {len(rounds)}"
+    head = f"{result['machine']}; {result['photographs']}; at least {result['seconds']:g} s each, rounds: {len(rounds)}"
     blocks = [render_block(title, block, rounds) for title, block in FORMS[result["form"]].items()]
     return "\n\n".join([head, *filter(None, blocks), *render_overload(rounds[-1]), generator_share(rounds)])
 
@@ -39,7 +43,9 @@ def render_block(title: str, block: Block, rounds: Sequence[Round]) -> str:
     e, d, limit = (statistics.median(each[ours][key] for each in rounds) for key in "edl")
     limits = f"E {e:.1f} images/s (engine alone), d {1000 * d:.2f} ms (decode and resize, on one core)"
     table = [
-        *table_header("row", "", *(f"{clients} clients" for clients in CLIENTS), "p50", "p99", "MiB", "ours / row")
+        *table_header(
+            "row", "", *(f"{clients} clients" for clients in CLIENTS), "p50", "p99", "answers", "MiB", "ours / row"
+        )
     ]
     table += [table_row(name, ours, rounds) for name in names]
     ratios = [ratio_to_limit(ours, rounds, block.of_limit)] + [
@@ -48,8 +54,8 @@ def render_block(title: str, block: Block, rounds: Sequence[Round]) -> str:
         if name != ours and ran(rounds, name)
     ]
     notes = (
-        f"images/s by number of closed-loop clients. p50, p99 (ms) and `ours / row` are at {COMPARED} clients; "
-        "MiB is the peak over all loads"
+        f"images/s by number of closed-loop clients. p50, p99 (ms), the answers in a round that they are of and "
+        f"`ours / row` are at {COMPARED} clients; MiB is the peak over all loads. {P99_NOTE}"
     )
     return "\n".join(
         [
@@ -59,7 +65,7 @@ def render_block(title: str, block: Block, rounds: Sequence[Round]) -> str:
             "",
             *table,
             "",
-            f"{notes}.",
+            notes,
             "",
             *(f"- {line}" for line in ratios),
         ]
@@ -76,12 +82,11 @@ def table_row(name: str, ours: str, rounds: Sequence[Round]) -> str:
     about = [name, ROWS[name].about]
     if not ran(rounds, name):
         why = next(failed for each in rounds if (failed := each[name].get("failed")))
-        return f"| {' | '.join([*about, f'does not run here: {why}', *[''] * (len(CLIENTS) + 3)])} |"
+        return f"| {' | '.join([*about, f'does not run here: {why}', *[''] * (len(CLIENTS) + 4)])} |"
     cells = [f"{statistics.median(speeds(rounds, name, clients)):.1f}" for clients in CLIENTS]
-    times = [
-        f"{statistics.median(each[name]['clients'][str(COMPARED)][key] for each in rounds):.0f}"
-        for key in ("p50", "p99")
-    ]
+    compared = [each[name]["clients"][str(COMPARED)] for each in rounds]
+    times = [format_ms([figures[key] for figures in compared]) for key in ("p50", "p99")]
+    answers = min(figures["good"] for figures in compared)
     peak = max(
         figures["resident_mib"]
         for each in rounds
@@ -89,7 +94,12 @@ def table_row(name: str, ours: str, rounds: Sequence[Round]) -> str:
         for figures in each[name][kind].values()
     )
     faster = statistics.median(round_ratios(ours, name, rounds))
-    return f"| {' | '.join([*about, *cells, *times, f'{peak:.0f}', f'{faster:.2f} x'])} |"
+    return f"| {' | '.join([*about, *cells, *times, f'{answers}', f'{peak:.0f}', f'{faster:.2f} x'])} |"
+
+
+def format_ms(times: Sequence[float]) -> str:
+    """The median of one time in each round, in ms; empty where a round had too few answers for it."""
+    return "" if any(map(math.isnan, times)) else f"{statistics.median(times):.0f}"
 
 
 def speeds(rounds: Sequence[Round], name: str, clients: int = COMPARED) -> list[float]:
@@ -120,7 +130,7 @@ def render_overload(last: Round) -> Iterable[str]:
     if not rows:
         return
     table = table_header(
-        "row", "offered", "requests/s", "images/s", "p50", "p99", "429", "429: p99", "other or none", "MiB"
+        "row", "offered", "requests/s", "images/s", "p50", "p99", "answers", "429", "429: p99", "other or none", "MiB"
     )
     table += [
         rate_row(name, times, last[name]["capacity"], rates[f"{times:g}"])
@@ -128,20 +138,27 @@ def render_overload(last: Round) -> Iterable[str]:
         for times in RATES
     ]
     notes = "Offered: multiples of the row's own capacity. Times are in ms from when a request was due."
-    notes += " None: no answer 10 s after the end."
+    notes += f" None: no answer 10 s after the end. {P99_NOTE}"
     lines = [f"- {line}" for line in (overload_lines(last["ours"]) if "ours" in rows else ())]
     yield "\n".join(["## Open loop", "", *table, "", notes, "", *lines])
 
 
 def rate_row(name: str, times: float, capacity: float, figures: Mapping[str, float]) -> str:
     """The table row of one server at one rate."""
-    refused = f"{figures['refused_p99']:.0f}" if figures["refused"] else ""
-    numbers = [
+    cells = [
+        name,
+        f"{times:g} x",
         f"{times * capacity:.1f}",
-        *(f"{figures[key]:.{digits}f}" for key, digits in (("images_per_s", 1), ("p50", 0), ("p99", 0))),
+        f"{figures['images_per_s']:.1f}",
+        format_ms([figures["p50"]]),
+        format_ms([figures["p99"]]),
+        f"{figures['good']}",
+        f"{figures['refused']}",
+        format_ms([figures["refused_p99"]]),
+        f"{figures['failed']}",
+        f"{figures['resident_mib']:.0f}",
     ]
-    more = [f"{figures['refused']}", refused, f"{figures['failed']}", f"{figures['resident_mib']:.0f}"]
-    return f"| {' | '.join([name, f'{times:g} x', *numbers, *more])} |"
+    return f"| {' | '.join(cells)} |"
 
 
 def overload_lines(row: Mapping[str, Any]) -> list[str]:
@@ -151,12 +168,16 @@ def overload_lines(row: Mapping[str, Any]) -> list[str]:
     more = most["resident_mib"] - calm["resident_mib"]
     return [
         f"p99 of admitted requests at {RATES[-1]:g} x over p99 at capacity, {CLIENTS[-1]} clients: "
-        f"{most['p99'] / full['p99']:.2f}; "
-        f"goal: below {SLOWER:g}",
-        f"the same over p99 at capacity with random arrivals: {most['p99'] / calm['p99']:.2f}",
-        f"p99 of 429s: {most['refused_p99']:.0f} ms; goal: at most {REFUSED_MS:g} ms",
+        f"{format_number(most['p99'] / full['p99'], '.2f')}; goal: below {SLOWER:g}",
+        f"the same over p99 at capacity with random arrivals: {format_number(most['p99'] / calm['p99'], '.2f')}",
+        f"p99 of 429s, in ms: {format_number(most['refused_p99'], '.0f')}; goal: at most {REFUSED_MS:g}",
         f"resident memory at {RATES[-1]:g} x minus at capacity: {more:+.0f} MiB; goal: no growth",
     ]
+
+
+def format_number(value: float, form: str) -> str:
+    """A number, or why there is none."""
+    return "too few answers" if math.isnan(value) else format(value, form)
 
 
 def generator_share(rounds: Sequence[Round]) -> str:
