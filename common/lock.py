@@ -1,10 +1,15 @@
 """Locks on folders and files: one process at a time uses them, where the system has flock. Windows has none."""
 
+import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
 from tencrop.common.errors import BadInput
+
+with suppress(ImportError):  # Windows
+    import fcntl
 
 LOCK = "lock"  # name of the file in a folder that is locked
 
@@ -32,11 +37,25 @@ def lock_file(file: Path) -> IO[str]:
     opened = file.open("a")  # NFS locks no file that is open for reading only
     if sys.platform == "win32":
         return opened
-    import fcntl
-
     try:
         fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         opened.close()
         raise
     return opened
+
+
+class FileLock:
+    """A file that processes lock in turn, each for a `with` block. The kernel unlocks it for a process that ends.
+
+    Each process, and each thread of it, needs a FileLock of its own, which keeps the file open. Not for Windows.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+
+    def __enter__(self) -> None:
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)

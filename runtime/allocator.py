@@ -1,6 +1,7 @@
-"""Tunes glibc's allocator to this process; does nothing on other C libraries."""
+"""Tunes memory to what this process does: glibc's allocator, where there is one, and Python's garbage collector."""
 
 import ctypes
+import gc
 import sys
 
 # malloc.h of glibc
@@ -19,6 +20,12 @@ def give_back_large_blocks() -> None:
     what they keep grows for hours.
     """
     _set_options({M_MMAP_THRESHOLD: 4 << 20, M_TRIM_THRESHOLD: 8 << 20, M_ARENA_MAX: 1})
+
+
+def keep_start_objects() -> None:
+    """Leave the objects that exist now out of all garbage collections: a full one takes 0.1 s after all imports."""
+    gc.collect()
+    gc.freeze()
 
 
 def _set_options(options: dict[int, int]) -> None:

@@ -1,6 +1,6 @@
 """The ASGI application: routes, limits and error answers around the served models."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
@@ -46,7 +46,7 @@ def create_app(predictors: Sequence[Predictor], settings: Settings, is_local: bo
     models = describe_models(predictors, settings)
     store, counts = open_job_store(settings), ServerCounts(len(models))
 
-    def open_state() -> ServerState:
+    async def open_state() -> ServerState:
         metrics = Metrics()
         return ServerState(Engines(predictors, models, settings, store, counts, metrics), settings, counts, metrics)
 
@@ -59,7 +59,11 @@ def read_keys(settings: Settings) -> Keys | None:
 
 
 def build_app(
-    open_state: Callable[[], ServerState], settings: Settings, counts: ServerCounts, keys: Keys | None, is_local: bool
+    open_state: Callable[[], Awaitable[ServerState]],
+    settings: Settings,
+    counts: ServerCounts,
+    keys: Keys | None,
+    is_local: bool,
 ) -> FastAPI:
     """Build an application around a state, which is opened when the application starts.
 
@@ -68,7 +72,7 @@ def build_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.server_state = open_state()
+        app.state.server_state = await open_state()
         yield
         app.state.server_state.close()
 

@@ -5,6 +5,7 @@ import os
 import select
 import sys
 import threading
+from contextlib import AbstractContextManager, nullcontext
 from copy import copy
 
 from prometheus_client import Counter
@@ -23,9 +24,11 @@ log = logging.getLogger("uvicorn.error")
 class LogWriter(logging.Handler):
     """Writes log records to a file descriptor. Drops and counts lines that do not fit, and lines that fail."""
 
-    def __init__(self, descriptor: int, stream: str) -> None:
+    def __init__(self, descriptor: int, stream: str, lock: AbstractContextManager[None] | None = None) -> None:
+        """`lock` keeps the lines of several processes apart."""
         super().__init__()
         self._descriptor, self._stream, self._dropped = descriptor, stream, DROPPED.labels(stream)
+        self._lock = lock or nullcontext()
         self._lines: list[bytes] = []
         self._size = 0  # bytes of the lines that wait or are being written
         self._changed = threading.Condition()
@@ -60,7 +63,8 @@ class LogWriter(logging.Handler):
 
     def _write(self, lines: list[bytes]) -> None:
         try:
-            _write_all(self._descriptor, b"".join(lines))
+            with self._lock:
+                _write_all(self._descriptor, b"".join(lines))
             self._has_failed = False
         except OSError as error:
             self._dropped.inc(len(lines))
@@ -82,11 +86,11 @@ class StderrFormatter(DefaultFormatter):
         return escape_lines(super().formatException(ei))  # type: ignore[arg-type]
 
 
-def write_logs_in_background() -> None:
+def write_logs_in_background(lock: AbstractContextManager[None] | None = None) -> None:
     """Send the server's log and all warnings to stderr by a thread, from now on."""
     if not sys.stderr:  # the process was started without one
         return
-    handler = LogWriter(sys.stderr.fileno(), "stderr")
+    handler = LogWriter(sys.stderr.fileno(), "stderr", lock)
     handler.setFormatter(StderrFormatter("%(levelprefix)s %(message)s", use_colors=sys.stderr.isatty()))
     logging.getLogger().addHandler(handler)
     log_of_server = logging.getLogger("uvicorn")

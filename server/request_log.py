@@ -5,6 +5,7 @@ import random
 import re
 import sys
 import time
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
@@ -23,11 +24,11 @@ UNKNOWN = "unknown"  # the route of a path that has none
 log = logging.getLogger("tencrop.access")
 
 
-def log_requests_to_stdout() -> None:
+def log_requests_to_stdout(lock: AbstractContextManager[None] | None = None) -> None:
     """Write a line of JSON to stdout for each request, from now on."""
     if not sys.stdout:  # the process was started without one
         return
-    log.addHandler(LogWriter(sys.stdout.fileno(), "stdout"))
+    log.addHandler(LogWriter(sys.stdout.fileno(), "stdout", lock))
     log.setLevel(logging.INFO)
     log.propagate = False
 

@@ -1,12 +1,15 @@
 """ServerCounts: what the processes of a server count together."""
 
 import mmap
+import os
+from contextlib import AbstractContextManager
 
 from tencrop.server.admission import Admission
 from tencrop.server.shared_counts import SharedCount, SharedCounts
 
 BODIES, STREAMS, PIDS, ENDED_CPU = range(4)  # columns; those of the models follow
 FIXED = 4
+MICRO = 1e6
 
 
 class ServerCounts(SharedCounts):
@@ -16,6 +19,23 @@ class ServerCounts(SharedCounts):
         super().__init__(self.columns(models), rows, memory)
         self.bodies = SharedCount(self, BODIES)  # bytes of all unanswered requests
         self.event_streams = SharedCount(self, STREAMS)  # that follow a validation
+
+    def take_row(self, row: int, lock: AbstractContextManager[None]) -> None:
+        """Add to this row from now on, as this process."""
+        super().take_row(row, lock)
+        self.add(PIDS, os.getpid())
+
+    def list_processes(self) -> list[int]:
+        """The ids of the processes that live, and of some that have just ended."""
+        return [pid for pid in self.parts(PIDS) if pid]
+
+    def add_ended_cpu(self, seconds: float) -> None:
+        """Count the CPU time of an ended process."""
+        self.add(ENDED_CPU, round(seconds * MICRO))
+
+    def ended_cpu_seconds(self) -> float:
+        """The CPU time of all processes that have ended."""
+        return self.total(ENDED_CPU) / MICRO
 
     @staticmethod
     def columns(models: int) -> int:

@@ -38,6 +38,11 @@ def _split_names(value: Any) -> Any:
     return tuple(name.strip() for name in value.split(",")) if isinstance(value, str) else value
 
 
+def _read_auto(value: Any) -> Any:
+    """Return None for "auto"."""
+    return None if value == "auto" else value
+
+
 def _check_hosts(names: tuple[str, ...] | None) -> tuple[str, ...] | None:
     """Return the names in lower case. Raises ValueError for a name that no Host header could hold."""
     for name in names or ():
@@ -73,6 +78,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid")
 
     host: str = Field(default="127.0.0.1", min_length=1)
+    workers: Annotated[int | None, BeforeValidator(_read_auto)] = Field(default=None, ge=0, le=256)  # None: by cores
     allowed_host: Annotated[Names, AfterValidator(_check_hosts)] = None  # further names of a server on loopback
     cors_origins: Annotated[Names, AfterValidator(_check_origins)] = None  # whose pages may read answers; None: no page
     port: int = Field(default=8000, ge=0, le=65535)

@@ -1,12 +1,7 @@
 """Whole numbers that the processes of a server hold together, such as the images that are admitted."""
 
 import mmap
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import IO
-
-with suppress(ImportError):  # Windows, where a server is one process
-    import fcntl
+from contextlib import AbstractContextManager, nullcontext
 
 BYTES = 8  # of a number
 
@@ -20,16 +15,18 @@ class SharedCounts:
     def __init__(self, columns: int, rows: int = 1, memory: mmap.mmap | None = None) -> None:
         """`memory` is shared by all processes; without it the one process has a table of its own."""
         self._columns, self._rows, self._row = columns, rows, 0
-        self._numbers = memoryview(memory or bytearray(self.size(columns) * rows)).cast("B").cast("q")
-        self._lock: IO[bytes] | None = None
+        self._numbers = (
+            memoryview(memory or bytearray(self.size(columns) * rows)).cast("B")[: self.size(columns) * rows].cast("q")
+        )
+        self._lock: AbstractContextManager[None] = nullcontext()
 
     @staticmethod
     def size(columns: int) -> int:
         """The bytes of a row."""
         return columns * BYTES
 
-    def take_row(self, row: int, lock: IO[bytes]) -> None:
-        """Add to this row from now on. `lock` is a file that all processes lock."""
+    def take_row(self, row: int, lock: AbstractContextManager[None]) -> None:
+        """Add to this row from now on. `lock` keeps the processes apart."""
         self._row, self._lock = row, lock
 
     def clear_row(self, row: int) -> None:
@@ -49,20 +46,9 @@ class SharedCounts:
         """Each process's own part, by rows."""
         return [self._numbers[row * self._columns + column] for row in range(self._rows)]
 
-    @contextmanager
-    def exclusive(self) -> Iterator[None]:
-        """Keep other processes out, so that nothing changes between a total and what is added after it.
-
-        The kernel unlocks for a process that is killed.
-        """
-        if not self._lock:
-            yield
-            return
-        fcntl.lockf(self._lock, fcntl.LOCK_EX, 1)
-        try:
-            yield
-        finally:
-            fcntl.lockf(self._lock, fcntl.LOCK_UN, 1)
+    def exclusive(self) -> AbstractContextManager[None]:
+        """A block without other processes: nothing changes between a total and what is added after it."""
+        return self._lock
 
 
 class SharedCount:

@@ -16,14 +16,19 @@ from tencrop.server.settings import Settings
 
 if TYPE_CHECKING:
     from tencrop.server.jobs import Jobs
+    from tencrop.server.workers.remote_engines import RemoteJobs
 
 
 class Computing(Protocol):
     """The part of the server that computes: Engines of this process, or those of another."""
 
     models: Sequence[LoadedModel]
-    lacking: str
-    jobs: "Jobs | None"
+    lacking: str  # what validations need and is not installed, with the line that installs it
+
+    @property
+    def jobs(self) -> "Jobs | RemoteJobs | None":
+        """The validations; None where there are none."""
+        ...
 
     @property
     def queues(self) -> Mapping[str, Answering]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tencrop.common.lock import FileLock
 from tencrop.server.admission import Admission
 from tencrop.server.errors import ApiError
 from tencrop.server.shared_counts import SharedCounts
@@ -77,9 +78,9 @@ def test_processes_admit_together_and_what_an_ended_one_held_comes_back(tmp_path
     """Two rows of one table, as two processes add to them."""
     memory = mmap.mmap(-1, 2 * SharedCounts.size(Admission.COLUMNS))
     tables = [SharedCounts(Admission.COLUMNS, 2, memory) for _ in range(2)]
-    with open(tmp_path / "lock", "wb") as lock, ExitStack() as held:
+    with ExitStack() as held:
         for row, table in enumerate(tables):
-            table.take_row(row, lock)
+            table.take_row(row, FileLock(tmp_path / "lock"))
         here, there = (Admission(16, table) for table in tables)
         held.enter_context(here.admit("one", 10))
         with pytest.raises(ApiError), there.admit("two", 7):

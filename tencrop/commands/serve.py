@@ -15,6 +15,14 @@ def serve(
     ] = None,
     host: Annotated[str | None, typer.Option(metavar="HOST", help="address to listen on; default: 127.0.0.1")] = None,
     port: Annotated[int | None, typer.Option(metavar="N", min=0, max=65535, help="default: 8000")] = None,
+    workers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N",
+            help="processes that take requests and decode images for one process with the engines; 0: one process does "
+            "all; default: auto, 0 on up to 4 cores without a GPU, else one for each two cores",
+        ),
+    ] = None,
     allowed_host: Annotated[
         list[str] | None,
         typer.Option(
@@ -58,6 +66,7 @@ def serve(
     settings = read_settings(
         host=host,
         port=port,
+        workers=workers,
         allowed_host=allowed_host or None,
         root_path=root_path,
         data_root=data_root,

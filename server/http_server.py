@@ -1,0 +1,80 @@
+"""The HTTP server around an application: a bound socket, uvicorn, and the signals that end it."""
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from tencrop.common.errors import BadInput, WorkFailed
+from tencrop.server.connection import Connection
+from tencrop.server.descriptors import WATCH
+from tencrop.server.settings import Settings
+
+BACKLOG = 2048  # connections that may wait until a process accepts them
+TICKS = 10  # a second, of uvicorn's server
+HANGUP: int | None = getattr(signal, "SIGHUP", None)  # Windows lacks it
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which at SIGTERM starts the drain, answers the admitted requests and exits with code 0.
+
+    SIGHUP, which a terminal sends when it closes, does the same; `nohup` keeps it away.
+    """
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        with super().capture_signals():
+            if HANGUP and signal.getsignal(HANGUP) is not signal.SIG_IGN:
+                signal.signal(HANGUP, self.handle_exit)
+            yield
+            self._captured_signals.clear()  # else uvicorn raises them again and the process exits with 143
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % TICKS == 0:
+            WATCH.check()
+        return await super().on_tick(counter)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self.started:
+            self.config.app.state.server_state.drain()  # type: ignore[union-attr]
+        super().handle_exit(sig, frame)
+
+
+def run_server(app: FastAPI, settings: Settings, listening: socket.socket) -> None:
+    """Answer requests until SIGTERM, SIGINT or SIGHUP."""
+    config = uvicorn.Config(
+        app,
+        http=Connection,
+        backlog=BACKLOG,
+        timeout_keep_alive=settings.keep_alive_seconds,
+        timeout_graceful_shutdown=settings.drain_seconds,
+        server_header=False,
+        ws="none",
+        access_log=False,
+        log_config=None,
+    )
+    Server(config).run([listening])
+
+
+def bind(settings: Settings) -> socket.socket:
+    """Bind the server's address. Raises BadInput, WorkFailed."""
+    try:
+        family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
+    except (socket.gaierror, UnicodeError):  # UnicodeError: the name has an empty label, or a label that is too long
+        raise BadInput(f"--host {settings.host}: not an address of this machine") from None
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else str(error)
+        what = f"cannot listen on {settings.host}:{settings.port} ({why})"
+        raise WorkFailed(what, "choose another --port or --host") from None
+
+
+def describe_address(listening: socket.socket) -> str:
+    """The URL of a listening socket."""
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

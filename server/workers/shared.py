@@ -1,0 +1,52 @@
+"""Shared: what all processes of a server share besides sockets: memory, locks, and the files of their metrics."""
+
+import mmap
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from tencrop.common.lock import FileLock
+from tencrop.server.loaded_model import LoadedModel
+from tencrop.server.log_writer import write_logs_in_background
+from tencrop.server.metrics import share_metrics
+from tencrop.server.server_counts import ServerCounts
+from tencrop.server.workers.slots import Slots
+
+SUPERVISOR, ENGINE, FIRST_WORKER = range(3)  # rows of the counts
+PAGE = 4096  # bytes
+
+
+class Shared:
+    """Made by the supervisor before it forks. `close` removes the folder; the memory ends with the processes.
+
+    The memory is a file without a name. The engine process gives it its size, which depends on the models.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self._memory = os.memfd_create("tencrop")
+        self._folder = Path(tempfile.mkdtemp(prefix="tencrop-"))
+
+    def join(self, row: int) -> None:
+        """Begin as the process of this row: with metrics that add up, and logs that are written in turn."""
+        share_metrics(self._folder, row)
+        write_logs_in_background(self.open_lock("stderr"))
+
+    def open_lock(self, name: str) -> FileLock:
+        """This process's own end of a lock."""
+        return FileLock(self._folder / f"{name}.lock")
+
+    def map(self, models: Sequence[LoadedModel]) -> tuple[ServerCounts, Slots]:
+        """Map the memory for these models. The kernel gives a page when it is first used."""
+        rows = FIRST_WORKER + self.workers
+        start = -(-ServerCounts.size(ServerCounts.columns(len(models))) * rows // PAGE) * PAGE
+        size = start + Slots.count_bytes(models, self.workers)
+        os.ftruncate(self._memory, size)
+        memory = mmap.mmap(self._memory, size)
+        return ServerCounts(len(models), rows, memory), Slots(memory, start, models)
+
+    def close(self) -> None:
+        """Remove the folder of locks and metrics."""
+        shutil.rmtree(self._folder, ignore_errors=True)

@@ -1,0 +1,58 @@
+"""Slots: places in shared memory for one image each and its answer, so that only numbers pass between processes."""
+
+import math
+import mmap
+from collections.abc import Sequence
+
+import numpy as np
+
+from tencrop.server.admission import BEYOND
+from tencrop.server.loaded_model import LoadedModel
+
+ALIGNMENT = 64  # bytes, of a cache line
+FLOAT = 4  # bytes
+
+
+class Slots:
+    """The slots of all workers, in `memory` from `start` on. Each worker has as many as images can be admitted in all.
+
+    A page takes memory once it was used, and a worker uses the same slots again and again.
+    """
+
+    def __init__(self, memory: mmap.mmap, start: int, models: Sequence[LoadedModel]) -> None:
+        self._memory, self._start, self._models = memory, start, models
+        self.of_worker, self._pixels_bytes, self._bytes = _measure(models)
+
+    @staticmethod
+    def count_bytes(models: Sequence[LoadedModel], workers: int) -> int:
+        """The bytes of the slots of so many workers."""
+        of_worker, _, size = _measure(models)
+        return workers * of_worker * size
+
+    def pixels(self, worker: int, slot: int, model: int) -> np.ndarray:
+        """The image in a slot, uint8 [R,R,3], as a model takes it."""
+        side = self._models[model].contract.resize
+        return np.ndarray((side, side, 3), np.uint8, self._memory, self._find(worker, slot))
+
+    def rows(self, worker: int, slot: int, model: int) -> np.ndarray:
+        """The answer in a slot, float32 [1 + views, classes]: the mean, then each view's probabilities."""
+        offset = self._find(worker, slot) + self._pixels_bytes
+        return np.ndarray(_rows_shape(self._models[model]), np.float32, self._memory, offset)
+
+    def _find(self, worker: int, slot: int) -> int:
+        return self._start + (worker * self.of_worker + slot) * self._bytes
+
+
+def _measure(models: Sequence[LoadedModel]) -> tuple[int, int, int]:
+    """The number of a worker's slots, the bytes of the largest image, and the bytes of a slot."""
+    pixels = _align(max(model.contract.resize**2 * 3 for model in models))
+    rows = _align(max(FLOAT * math.prod(_rows_shape(model)) for model in models))
+    return sum(BEYOND * model.queue_images for model in models), pixels, pixels + rows
+
+
+def _rows_shape(model: LoadedModel) -> tuple[int, int]:
+    return 1 + len(model.contract.views), len(model.contract.labels)
+
+
+def _align(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT

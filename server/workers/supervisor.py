@@ -1,0 +1,220 @@
+"""The supervisor: starts the engine process and the workers, replaces a worker that dies, and ends all at SIGTERM.
+
+It has no threads of its own, so that it can fork: a worker begins with everything imported.
+"""
+
+import os
+import pickle
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from multiprocessing import Pipe
+
+from tencrop.common.errors import TencropError, WorkFailed
+from tencrop.runtime.allocator import keep_start_objects
+from tencrop.runtime.ensemble import Predictor
+from tencrop.server.app import read_keys
+from tencrop.server.http_server import HANGUP, bind, describe_address
+from tencrop.server.keys import Keys
+from tencrop.server.settings import Settings
+from tencrop.server.workers.child import describe_end, fork
+from tencrop.server.workers.engine_process import run_engine_process
+from tencrop.server.workers.loaded import Loaded
+from tencrop.server.workers.shared import FIRST_WORKER, SUPERVISOR, Shared
+from tencrop.server.workers.worker import run_worker
+
+ENDING = [signal.SIGTERM, signal.SIGINT, *([HANGUP] if HANGUP else [])]
+LAST_SECONDS = 5.0  # beyond the time to drain; then what still runs is killed
+SHORT_LIFE = 1.0  # seconds; a worker that dies sooner is replaced after this time
+TICK = 0.2  # seconds between two looks at the clock
+MESSAGE_BYTES = 1 << 10
+
+
+def serve_by_workers(workers: int, open_models: Callable[[], Sequence[Predictor]], settings: Settings) -> None:
+    """Serve with so many workers until SIGTERM.
+
+    Raises BadInput, WorkFailed before the port is bound, and WorkFailed where the engine process ends.
+    """
+    keys, shared = read_keys(settings), Shared(workers)
+    engine = EngineProcess(open_models, settings, shared)
+    try:
+        loaded = engine.wait_until_loaded()
+        listening = bind(settings)
+        engine.send("say", f"listening on {describe_address(listening)}, with {workers} workers")
+        Supervisor(engine, loaded, settings, keys, shared, listening).run()
+    finally:
+        engine.kill()
+        shared.close()
+
+
+class EngineProcess:
+    """The supervisor's side of the engine process."""
+
+    def __init__(self, open_models: Callable[[], Sequence[Predictor]], settings: Settings, shared: Shared) -> None:
+        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._report, report = Pipe(duplex=False)
+        self.status: int | None = None  # once it has ended
+
+        def run() -> None:
+            self.control.close()
+            run_engine_process(open_models, settings, shared, report, theirs)
+
+        self.pid = fork(run, ignored=ENDING)
+        theirs.close()
+        report.close()
+
+    def wait_until_loaded(self) -> Loaded:
+        """Wait until all models answer. Raises the error that the process met, WorkFailed where it ended without."""
+        try:
+            loaded: Loaded | TencropError = self._report.recv()
+        except EOFError:
+            raise WorkFailed(f"the process of the engines {describe_end(os.waitpid(self.pid, 0)[1])}") from None
+        if isinstance(loaded, TencropError):
+            raise loaded
+        return loaded
+
+    def send(self, name: str, argument: object = None, descriptors: Sequence[int] = ()) -> None:
+        """Send a message. Nothing happens where the process has ended; its end is noticed otherwise."""
+        with suppress(OSError):
+            socket.send_fds(self.control, [pickle.dumps((name, argument))], descriptors)
+
+    def end(self) -> None:
+        """Let the process end: it closes the validations and then its engines."""
+        self.control.close()
+
+    def kill(self) -> None:
+        """End the process at once, if it has not ended."""
+        if self.status is None:
+            os.kill(self.pid, signal.SIGKILL)
+
+
+class Supervisor:
+    """Runs the workers."""
+
+    def __init__(
+        self,
+        engine: EngineProcess,
+        loaded: Loaded,
+        settings: Settings,
+        keys: Keys | None,
+        shared: Shared,
+        listening: socket.socket,
+    ) -> None:
+        self._engine, self._loaded, self._settings, self._keys = engine, loaded, settings, keys
+        self._shared, self._listening = shared, listening
+        self._counts, self._slots = shared.map(loaded.models)
+        self._counts.take_row(SUPERVISOR, shared.open_lock("counts"))
+        self._workers: dict[int, int] = {}  # number of each worker that runs, by its process
+        self._started: dict[int, float] = {}  # time.monotonic, by number
+        self._released = set(range(shared.workers))  # of whose last process nothing is left in the engine process
+        self._killed_after: float | None = None  # time.monotonic; None until the server ends
+        self._wakeup, wakes = os.pipe2(os.O_NONBLOCK)
+        signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
+        for number in ENDING:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` ignores SIGHUP
+                signal.signal(number, lambda number, _: self._stop(number))
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # wakes the supervisor
+
+    def run(self) -> None:
+        """Run workers until a signal comes and all have ended. Raises WorkFailed where the engine process ends."""
+        keep_start_objects()  # and so they stay shared with the workers
+        while self._killed_after is None or self._workers:
+            if self._killed_after is None:
+                self._start_workers()
+            self._wait()
+            if self._engine.status is not None:
+                self._stop(signal.SIGTERM)
+                self._end_workers()
+                raise WorkFailed(f"the process of the engines {describe_end(self._engine.status)}")
+        self._engine.end()
+        due = time.monotonic() + self._settings.drain_seconds + LAST_SECONDS
+        while self._engine.status is None and time.monotonic() < due:
+            self._wait()
+
+    def _end_workers(self) -> None:
+        due = time.monotonic() + LAST_SECONDS
+        while self._workers:
+            if time.monotonic() > due:
+                self._signal_workers(signal.SIGKILL)
+            self._wait()
+
+    def _start_workers(self) -> None:
+        """Start every worker that does not run, once nothing is left of the process before it."""
+        for number in self._released - set(self._workers.values()):
+            if time.monotonic() - self._started.get(number, -SHORT_LIFE) >= SHORT_LIFE:
+                self._released.discard(number)
+                self._start(number)
+
+    def _start(self, number: int) -> None:
+        pairs = [socket.socketpair(), socket.socketpair()]
+        theirs = [pair[1] for pair in pairs]
+
+        def run() -> None:
+            self._engine.control.close()
+            for pair in pairs:
+                pair[0].close()
+            run_worker(
+                number,
+                self._loaded,
+                self._settings,
+                self._keys,
+                self._shared,
+                self._counts,
+                self._slots,
+                self._listening,
+                *theirs,
+            )
+
+        self._workers[fork(run)] = number
+        self._started[number] = time.monotonic()
+        self._engine.send("worker", number, [pair[0].fileno() for pair in pairs])
+        for end in (end for pair in pairs for end in pair):
+            end.close()
+
+    def _wait(self) -> None:
+        """Wait for a signal, a message, the end of a process, or a moment."""
+        control = self._engine.control
+        ready, _, _ = select.select([self._wakeup, *filter(lambda each: each >= 0, [control.fileno()])], [], [], TICK)
+        if self._wakeup in ready:
+            os.read(self._wakeup, MESSAGE_BYTES)
+        if control.fileno() in ready and (data := control.recv(MESSAGE_BYTES)):
+            self._released.add(pickle.loads(data))
+        self._reap()
+        if self._killed_after is not None and time.monotonic() > self._killed_after:
+            self._signal_workers(signal.SIGKILL)
+
+    def _reap(self) -> None:
+        """Note every process that has ended."""
+        while True:
+            try:
+                pid, status, used = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            self._counts.add_ended_cpu(used.ru_utime + used.ru_stime)
+            if pid == self._engine.pid:
+                self._engine.status = status
+            elif pid in self._workers:
+                number = self._workers.pop(pid)
+                self._counts.clear_row(FIRST_WORKER + number)
+                if self._killed_after is None:
+                    what = f"worker {number} (process {pid}) {describe_end(status)}; another one takes its place"
+                    self._engine.send("warn", what)
+
+    def _stop(self, number: int) -> None:
+        """Begin to end. A second Ctrl-C kills the workers."""
+        if self._killed_after is not None:
+            if number == signal.SIGINT:
+                self._signal_workers(signal.SIGKILL)
+            return
+        self._killed_after = time.monotonic() + self._settings.drain_seconds + LAST_SECONDS
+        self._engine.send("drain")
+        self._signal_workers(signal.SIGTERM)
+
+    def _signal_workers(self, number: int) -> None:
+        for pid in self._workers:
+            os.kill(pid, number)
