@@ -18,11 +18,8 @@ class NoAnswer(ImageError):
 
     code = "no_answer"
 
-
-def check_numbers(probabilities: np.ndarray) -> None:
-    """Check the probabilities of one image. Raises NoAnswer where one is not a number."""
-    if not np.isfinite(probabilities).all():
-        raise NoAnswer(NO_NUMBER)
+    def __init__(self) -> None:
+        super().__init__(NO_NUMBER)
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,7 @@ class Prediction:
         """Name the `top` classes (fewer where there are fewer). Raises NoAnswer where a probability is not a number."""
         indices = top_k(probabilities, top).tolist()
         if indices[0] < 0:
-            raise NoAnswer(NO_NUMBER)
+            raise NoAnswer
         guesses = [Guess(index, labels[index].id, labels[index].name, float(probabilities[index])) for index in indices]
         return cls(guesses, probabilities, view_probabilities)
 

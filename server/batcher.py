@@ -18,6 +18,7 @@ import numpy as np
 
 from tencrop.common.errors import Stopped, WorkFailed, one_line
 from tencrop.runtime.ensemble import Predictor
+from tencrop.runtime.prediction import NoAnswer
 from tencrop.server.metrics import Metrics
 from tencrop.server.requester import Requester
 from tencrop.server.turns import Turns
@@ -141,7 +142,10 @@ class Batcher:
         return all(thread.is_alive() for thread in self._threads)
 
     async def answer(self, pixels: np.ndarray, requester: Requester) -> BatchedAnswer:
-        """uint8 [R,R,3] -> its answer. An image whose caller is cancelled leaves the queue before its forward pass."""
+        """uint8 [R,R,3] -> its answer. An image whose caller is cancelled leaves the queue before its forward pass.
+
+        Raises NoAnswer where the answer is no number, and what the engine raises.
+        """
         waiting = _Awaited(pixels, requester)
         self.put([waiting])
         try:
@@ -202,7 +206,10 @@ class Batcher:
                 took = time.perf_counter() - started
                 waits = [started - waiting.since for waiting in batch]
                 self._metrics.count_images(self.model.name, waits)
-                _deliver(batch, [BatchedAnswer(*row, took) for row in zip(mean, views, waits, strict=True)])
+                answers: list[Result] = [BatchedAnswer(*row, took) for row in zip(mean, views, waits, strict=True)]
+                for index in np.flatnonzero(~np.isfinite(mean).all(axis=1)):
+                    answers[index] = NoAnswer()
+                _deliver(batch, answers)
             except Exception as error:  # goes to the callers; the thread lives on
                 _deliver(batch, [error] * len(batch))
 

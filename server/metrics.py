@@ -4,7 +4,9 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest, values
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
@@ -45,7 +47,7 @@ class Metrics:
             registry=registry,
         )
         self._images = Counter("tencrop_images", "images answered", ["model"], registry=registry)
-        self.decode_seconds = Histogram(
+        self._decode_seconds = Histogram(
             "tencrop_decode_seconds", "decoding an image", ["model"], buckets=SECONDS, registry=registry
         )
         self._queue_seconds = Histogram(
@@ -59,6 +61,7 @@ class Metrics:
         )
         registry.register(DROPPED)
         registry.register(WATCH.exhausted)
+        self._of: Callable[[Any, str], Any] = cache(lambda metric, model: metric.labels(model))  # `labels` is slow
         self._watched = _Watched()
         if processes:
             registry = CollectorRegistry()
@@ -80,10 +83,14 @@ class Metrics:
         """Publish a model's engine, device and precision."""
         self._watched.engines[model] = engine
 
+    def observe_decoding(self, model: str, seconds: float) -> None:
+        """Count a decoded image."""
+        self._of(self._decode_seconds, model).observe(seconds)
+
     def count_images(self, model: str, queue_seconds: Sequence[float]) -> None:
         """Count the images of a forward pass, which waited so long for it."""
-        self._images.labels(model).inc(len(queue_seconds))
-        waits = self._queue_seconds.labels(model)
+        self._of(self._images, model).inc(len(queue_seconds))
+        waits = self._of(self._queue_seconds, model)
         for seconds in queue_seconds:
             waits.observe(seconds)
 
@@ -92,8 +99,8 @@ class Metrics:
         """Time a forward pass of this many views."""
         started = time.perf_counter()
         yield
-        self._engine_seconds.labels(model).observe(time.perf_counter() - started)
-        self._forward_views.labels(model).observe(views)
+        self._of(self._engine_seconds, model).observe(time.perf_counter() - started)
+        self._of(self._forward_views, model).observe(views)
 
     def get_value(self, name: str, model: str) -> float:
         """The value of a model's sample; 0 before the first."""

@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 from tencrop.images.decode import ImageInfo
 from tencrop.images.decode_cost import CHEAP, estimate_cost
 from tencrop.images.errors import ImageError
-from tencrop.runtime.prediction import Prediction, check_numbers
+from tencrop.runtime.prediction import Prediction
 from tencrop.server.admission import Admission
 from tencrop.server.batcher import BatchedAnswer
 from tencrop.server.decode_pool import DecodePool
@@ -42,7 +42,7 @@ class Answering(Protocol):
         ...
 
     async def answer(self, pixels: np.ndarray, requester: Requester) -> BatchedAnswer:
-        """uint8 [R,R,3] -> its answer. Once the caller is cancelled nothing is held for the image."""
+        """uint8 [R,R,3] -> its answer. Once the caller is cancelled nothing is held for the image. Raises NoAnswer."""
         ...
 
 
@@ -132,9 +132,8 @@ class Pipeline:
             raise ImageError("the image is empty (0 bytes)")
         pixels, info, seconds = await self._decode(image, requester, cost)
         batched = await self.queue.answer(pixels, requester)
-        check_numbers(batched.probabilities)
         if info:
-            self.metrics.decode_seconds.labels(self.model.name).observe(seconds)
+            self.metrics.observe_decoding(self.model.name, seconds)
         return ImageAnswer(batched, info, seconds)
 
     async def _decode(

@@ -5,7 +5,7 @@ from struct import Struct
 from typing import NamedTuple
 
 ASK, LEAVE = range(2)  # kinds of an Asking: a new image; its client has left
-ANSWERED, FAILED, LEFT = range(3)  # statuses of an Answered; the slot is free again after each
+ANSWERED, NO_ANSWER, FAILED, LEFT = range(4)  # statuses of an Answered; the slot is free again after each
 
 
 class Asking(NamedTuple):

@@ -10,13 +10,25 @@ from typing import cast
 import numpy as np
 
 from tencrop.common.errors import WorkFailed
+from tencrop.runtime.prediction import NoAnswer
 from tencrop.server.batcher import BatchedAnswer
 from tencrop.server.errors import shutting_down_error
 from tencrop.server.requester import Requester
 from tencrop.server.schemas import NewValidation, Validation
 from tencrop.server.workers.calls import Caller
 from tencrop.server.workers.loaded import Loaded
-from tencrop.server.workers.records import ANSWER, ANSWERED, ASK, ASKING, FAILED, LEAVE, Answered, Asking, Parts
+from tencrop.server.workers.records import (
+    ANSWER,
+    ANSWERED,
+    ASK,
+    ASKING,
+    FAILED,
+    LEAVE,
+    NO_ANSWER,
+    Answered,
+    Asking,
+    Parts,
+)
 from tencrop.server.workers.slots import Slots
 
 
@@ -75,6 +87,8 @@ class EngineChannel(asyncio.Protocol):
         if answered.status == ANSWERED:
             rows = self._slots.rows(self._worker, answered.slot, model).copy()
             future.set_result(BatchedAnswer(rows[0], rows[1:], answered.queue_seconds, answered.engine_seconds))
+        elif answered.status == NO_ANSWER:
+            future.set_exception(NoAnswer())
         elif answered.status == FAILED:
             future.set_exception(WorkFailed("a forward pass failed; the engine process logged why"))
 

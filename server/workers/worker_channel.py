@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from tencrop.runtime.prediction import NoAnswer
 from tencrop.server.batcher import Batcher, Result, Waiting
 from tencrop.server.requester import Requester
 from tencrop.server.workers.records import (
@@ -15,6 +16,7 @@ from tencrop.server.workers.records import (
     ASKING,
     FAILED,
     LEFT,
+    NO_ANSWER,
     Answered,
     Asking,
     Parts,
@@ -77,6 +79,8 @@ class WorkerChannel(asyncio.Protocol):
         del self._asked[asked.slot]
         if not self._transport:
             self._end()
+        elif isinstance(result, NoAnswer):
+            self._answer(Answered(NO_ANSWER, asked.slot, 0, 0))
         elif isinstance(result, Exception):
             log.error("a forward pass failed", exc_info=result)
             self._answer(Answered(FAILED, asked.slot, 0, 0))
