@@ -29,9 +29,16 @@ ORDERS = st.lists(st.sampled_from(range(len(IMAGES))), min_size=1, max_size=12) 
 EXAMPLES = settings(max_examples=4, deadline=None)
 
 
-@pytest.fixture(scope="module")
-def tiny() -> Iterator[Classifier]:
-    with open_classifier(TINY, EngineOptions("cpu", "openvino", "fp32")) as classifier:
+PROMISED = [  # the engines that promise the same bits
+    pytest.param(EngineOptions("cpu", "openvino", "fp32"), id="openvino"),
+    pytest.param(EngineOptions("cpu", "openvino", "fp32", streams=2), id="openvino-streams", marks=pytest.mark.slow),
+    pytest.param(EngineOptions("cpu", "onnxruntime", deterministic=True), id="onnxruntime-deterministic"),
+]
+
+
+@pytest.fixture(scope="module", params=PROMISED)
+def tiny(request: pytest.FixtureRequest) -> Iterator[Classifier]:
+    with open_classifier(TINY, request.param) as classifier:
         yield classifier
 
 
@@ -115,9 +122,3 @@ def test_onnxruntime_gives_the_same_bits_in_forward_passes_of_one_size() -> None
                 assert known.setdefault((len(order), number), row.tobytes()) == row.tobytes()
 
         check_order()
-
-
-@pytest.mark.parametrize("way", ["forward", "evaluate"])
-def test_deterministic_onnxruntime_gives_the_same_bits_in_any_order_and_batch(way: str) -> None:
-    with open_classifier(TINY, EngineOptions("cpu", "onnxruntime", deterministic=True)) as classifier:
-        check_orders(answers_alone(classifier), partial(IN_PYTHON[way], classifier))
