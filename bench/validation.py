@@ -1,11 +1,12 @@
 """Compares the speed of `tencrop evaluate` with L, the limit that engine and decoders set on this machine.
 
-python -m bench.validation --images FOLDER [--model M] [--count 2000] [--rounds 3] [--memory 20000]
+python -m bench.validation --images FOLDER [--model M] [--count 2000] [--rounds 3] [--workers 0 auto]
+    [--memory 20000]
 
 E is the speed of the engine alone on decoded images, in images/s; d is the core-seconds to decode and resize one image.
 On a CPU L = 1 / (1/E + d/cores); with a GPU L is the smaller of E and cores/d. Each round measures E and d on the
-images of FOLDER, then `tencrop evaluate` on COUNT of them. --memory also compares resident memory at that many images
-and at 1,000.
+images of FOLDER, then `tencrop evaluate` on COUNT of them, once for each number of decoding processes in --workers.
+--memory also compares resident memory at that many images and at 1,000.
 """
 
 import argparse
@@ -33,6 +34,7 @@ CLASSES = 10  # classes of the model among which the images are distributed
 DECODED = 200  # images on which E and d are measured
 ALONE = 2.0  # least seconds to measure E
 FEW = 1000  # images of the run whose memory is compared with that of --memory
+AUTO = "auto"
 MIB = 1024  # KiB, the unit of ru_maxrss
 
 
@@ -71,9 +73,10 @@ def measure_decoding(classifier: Classifier, photos: list[Path]) -> tuple[float,
     return (time.process_time() - started) / DECODED, images
 
 
-def run_evaluate(data: Path, model: Path, out: Path) -> float:
+def run_evaluate(data: Path, model: Path, out: Path, workers: str = AUTO) -> float:
     """Run `tencrop evaluate`; return the images/s of its run.json."""
     command = [sys.executable, "-m", "tencrop", "evaluate", str(data), "--model", str(model), "--out", str(out)]
+    command += [] if workers == AUTO else ["--workers", workers]
     done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     if done.returncode:
         sys.exit(done.stderr)
@@ -93,6 +96,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=EMBEDDED, help="default: the embedded one")
     parser.add_argument("--count", type=int, default=2000, help="images of a timed validation")
     parser.add_argument("--rounds", type=int, default=3, help="how often to measure")
+    parser.add_argument("--workers", nargs="+", default=[AUTO], help="numbers, or auto: as `evaluate` chooses")
     parser.add_argument("--memory", type=int, default=0, help=f"also compare memory at this many images with {FEW}")
     options = parser.parse_args()
     photos = sorted(path for path in options.images.rglob("*") if is_image(path.name))
@@ -103,17 +107,20 @@ def main() -> None:
         root = Path(scratch)
         if options.memory:  # first, because the peak over all children never falls
             compare_memory(classifier, photos, options, root)
-        data, ratios = link_dataset(photos, classifier, options.count, root / "data"), []
+        data = link_dataset(photos, classifier, options.count, root / "data")
+        ratios: dict[str, list[float]] = {workers: [] for workers in options.workers}
         for number in range(options.rounds):
             d, images = measure_decoding(classifier, photos)
             e = measure_engine(classifier, images)
             at_most = limit(classifier, e, d)
-            speed = run_evaluate(data, options.model, root / f"run{number}")
-            ratios.append(speed / at_most)
-            limits = f"E {e:.1f} images/s, d {1000 * d:.2f} ms, L {at_most:.1f} images/s"
-            print(f"{limits}, evaluate {speed:.1f} images/s: {ratios[-1]:.3f} of L")
-    each = ", ".join(f"{ratio:.3f}" for ratio in ratios)
-    print(f"evaluate / L: {statistics.median(ratios):.3f} (each round: {each}); goal: 0.90")
+            print(f"E {e:.1f} images/s, d {1000 * d:.2f} ms, L {at_most:.1f} images/s")
+            for workers in ratios:
+                speed = run_evaluate(data, options.model, root / f"run{number}-{workers}", workers)
+                ratios[workers].append(speed / at_most)
+                print(f"evaluate --workers {workers} {speed:.1f} images/s: {speed / at_most:.3f} of L")
+    for workers, each in ratios.items():
+        rounds = ", ".join(f"{ratio:.3f}" for ratio in each)
+        print(f"--workers {workers}, evaluate / L: {statistics.median(each):.3f} (each round: {rounds}); goal: 0.90")
 
 
 def compare_memory(classifier: Classifier, photos: list[Path], options: argparse.Namespace, root: Path) -> None:

@@ -25,6 +25,7 @@ T = TypeVar("T")
 
 FEW = 4  # cores that threads keep busy
 ATTEMPTS = 3  # processes that may die of one call
+GRACE = 5.0  # seconds in which an idle process ends by itself
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # of numpy: there is a process for each core
 
 
@@ -121,6 +122,8 @@ class DecodeProcesses:
         """End the processes. No call may be running."""
         processes = [self._idle.get() for _ in range(self._count)]
         for process in processes:
+            process.disconnect()  # all of them first, for each takes a moment to end
+        for process in processes:
             process.end()
         os.close(self._lock)
 
@@ -159,12 +162,19 @@ class _Process:
         answer: tuple[Any, Exception | None] = self._connection.recv()
         return answer
 
-    def end(self) -> int:
-        """Close the connection, end the process, and return its exit code."""
+    def disconnect(self) -> None:
+        """Close the connection, at which the process ends."""
         with suppress(OSError):
             self._connection.close()
-        self._process.kill()
-        return self._process.wait()
+
+    def end(self) -> int:
+        """Disconnect the process, wait for its end, and return its exit code."""
+        self.disconnect()
+        try:
+            return self._process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
 
 
 def _describe_end(code: int) -> str:

@@ -67,6 +67,11 @@ def test_a_call_of_which_processes_die_is_given_up(processes: DecodeProcesses) -
     assert processes("1") == 1
 
 
+def test_the_exit_code_of_a_process_is_told(processes: DecodeProcesses) -> None:
+    with pytest.raises(WorkFailed, match=r"\(exit code 7\)"):
+        processes("__import__('sys').exit(7)")
+
+
 def test_ctrl_c_does_not_reach_the_processes(processes: DecodeProcesses) -> None:
     process = processes(PID)
     os.kill(process, signal.SIGINT)
