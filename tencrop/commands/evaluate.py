@@ -61,9 +61,7 @@ def evaluate(
         ),
     ] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="continue a stopped run")] = False,
-    ray: Annotated[
-        bool, typer.Option("--ray", help="use all machines of RAY_ADDRESS's cluster; each must see DATA and --out")
-    ] = False,
+    ray: Annotated[bool, typer.Option("--ray", help="run on RAY_ADDRESS's cluster, which sees DATA and --out")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print summary.json")] = False,
     workers: Workers = None,
     device: Device = "auto",

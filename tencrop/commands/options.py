@@ -37,11 +37,7 @@ ImageColumn = Annotated[str | None, typer.Option(metavar="NAME", help="column of
 LabelColumn = Annotated[str | None, typer.Option(metavar="NAME", help="column of the labels in tables")]
 Workers = Annotated[
     int | None,
-    typer.Option(
-        metavar="N",
-        min=0,
-        help="processes that decode; 0: threads; default: one per core where there are more than four",
-    ),
+    typer.Option(metavar="N", min=0, help="processes that decode; 0: threads do"),
 ]
 Model = Annotated[
     Path | None, typer.Option(metavar="MODEL", help="a tencrop.onnx, or its folder; default: the embedded model")
