@@ -31,7 +31,7 @@ class KnownParametersRoute(APIRoute):
 
 def read_query(request: Request, kind: type[Parameters]) -> Parameters:
     """The parameters of a request's query. Raises ApiError 422 for an unknown name or a value that does not fit."""
-    given = request.query_params
+    given = request.query_params if request.scope["query_string"] else {}
     _check_names(given, list(kind.model_fields))
     try:
         return kind.model_validate(dict(given))

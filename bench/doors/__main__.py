@@ -133,9 +133,8 @@ def _row(cells: Iterable[str]) -> str:
 
 
 def _command(model: Path, port: int, workers: int) -> list[str]:
-    options = ["--workers", str(workers)] if workers else []
-    command = [sys.executable, "-m", "tencrop", "serve", str(model), "--engine", "onnxruntime", "--port", str(port)]
-    return [*command, *options]
+    numbers = ["--workers", str(workers), "--port", str(port)]
+    return [sys.executable, "-m", "tencrop", "serve", str(model), "--engine", "onnxruntime", *numbers]
 
 
 def _write_requests(images: Sequence[bytes], folder: Path) -> list[Path]:
