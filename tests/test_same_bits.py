@@ -101,13 +101,21 @@ def test_the_embedded_model_gives_the_same_bits_in_python(way: str, whole: Class
 
 
 @pytest.mark.slow
-def test_a_real_server_and_the_command_predict_give_the_same_bits(whole: Classifier) -> None:
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_server_of_any_number_of_workers_gives_the_same_bits(workers: int, whole: Classifier) -> None:
     alone, names = answers_alone(whole), list_names(whole)
-    with run_server("--device", "cpu") as (_, address), httpx2.Client(base_url=address, timeout=60) as client:
+    with (
+        run_server("--device", "cpu", "--workers", str(workers)) as (_, address),
+        httpx2.Client(base_url=address, timeout=60) as client,
+    ):
         for ask in OVER_HTTP.values():
             check_orders(alone, partial(ask, client, names))
+
+
+@pytest.mark.slow
+def test_the_command_predict_gives_the_same_bits(whole: Classifier) -> None:
     order = [*range(len(IMAGES)), 0, 0]
-    check(alone, run_predict([IMAGES[number] for number in order]), order)
+    check(answers_alone(whole), run_predict([IMAGES[number] for number in order]), order)
 
 
 def test_onnxruntime_gives_the_same_bits_in_forward_passes_of_one_size() -> None:

@@ -43,7 +43,7 @@ def serve_by_workers(workers: int, open_models: Callable[[], Sequence[Predictor]
     try:
         loaded = engine.wait_until_loaded()
         listening = bind(settings)
-        engine.send("say", f"listening on {describe_address(listening)}, with {workers} workers")
+        engine.send("say", f"listening on {describe_address(listening)} with {workers} workers")
         Supervisor(engine, loaded, settings, keys, shared, listening).run()
     finally:
         engine.kill()
