@@ -15,7 +15,8 @@ from PIL import Image, ImageFile
 
 from tencrop.images.damage import explain_failure
 from tencrop.images.errors import ImageError, ImageTooLarge, TruncatedImage
-from tencrop.images.formats import FORMATS
+from tencrop.images.formats import FORMATS, is_heif
+from tencrop.images.heif_open import open_heif
 from tencrop.images.jpeg_end import complete, sum_pixels
 from tencrop.images.jpeg_scale import has_several_scans, scale_jpeg
 from tencrop.images.jpeg_segments import SOI
@@ -27,7 +28,7 @@ from tencrop.model.contract import Contract
 
 MAX_PIXELS = 50_000_000  # the largest pictures of telephones; checked before any pixel is decoded
 LARGE = 8_000_000  # pixels; images with more are decoded one at a time, which bounds the memory
-LARGE_WEBP = LARGE // 2  # its decoder takes 16 bytes a pixel, the others at most 8
+LARGE_FOR = {"WEBP": LARGE // 2, "AVIF": LARGE // 2, "HEIF": LARGE // 2}  # 16 bytes a pixel, the others at most 8
 MAX_ASPECT = 100  # longer : shorter side; beyond it the resized image alone would fill the memory
 
 
@@ -73,9 +74,13 @@ def fit_square(image: Image.Image, contract: Contract) -> np.ndarray:
 def _open_image(data: bytes) -> Iterator[ImageFile.ImageFile]:
     """Open an image and read its header. Whatever fails here or in the block is raised as ImageError."""
     try:
-        file = check_encoded(data)
-        with Image.open(file, formats=FORMATS) as opened:
+        if is_heif(data):
+            opener = open_heif(data)
+        else:
+            file = check_encoded(data)
+            opener = Image.open(file, formats=FORMATS)
             file.left = MAX_READS
+        with opener as opened:
             _check_size(*opened.size)
             yield opened
     except ImageError:
@@ -124,7 +129,7 @@ def _is_same(jpegs: Iterable[bytes], scale: int = 1) -> bool:
 
 
 def _is_large(image: Image.Image) -> bool:
-    return image.width * image.height > (LARGE_WEBP if image.format == "WEBP" else LARGE)
+    return image.width * image.height > LARGE_FOR.get(image.format or "", LARGE)
 
 
 def _check_size(width: int, height: int) -> None:

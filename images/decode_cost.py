@@ -9,6 +9,8 @@ from collections.abc import Callable
 from functools import partial
 
 from tencrop.images.errors import ImageError
+from tencrop.images.formats import is_heif
+from tencrop.images.heif_limits import check_heif
 from tencrop.images.jpeg_end import FILLS
 from tencrop.images.jpeg_scale import choose_divisor, has_several_scans
 from tencrop.images.jpeg_segments import (
@@ -44,6 +46,7 @@ PIECE_COST = 0.0002  # units for a piece of a PNG's pixels
 RUN_LENGTHS = (1, 2)  # compressions of a BMP, which Pillow undoes in Python
 RUN_COST, RUN_BYTE_COST = 7.0, 50.0  # units for a megapixel, and for a megabyte
 WEBP_COST, GIF_COST, BMP_COST = 6.0, 2.5, 1.0
+HEIF_COST = 6.0  # of AVIF too
 RAW_TIFF_COST, TIFF_COST, DEEP_TIFF_COST = 1.5, 2.0, 5.0  # deep: more than 8 bits, or CIELAB
 BLOCK_COST = 0.0006  # units for a strip or tile of a TIFF
 ALPHA, DEEP = 4, 16  # bit of a PNG's colour type; bits of a sample
@@ -58,6 +61,8 @@ def estimate_cost(data: bytes, contract: Contract) -> float:
     try:
         if data.startswith(SOI):
             return _estimate_jpeg(data, contract)
+        if is_heif(data):
+            return check_heif(data).pixels / MEGA * HEIF_COST
         return next((estimate(data) for signature, estimate in ESTIMATES.items() if data.startswith(signature)), 0.0)
     except ImageError:
         return UNREAD

@@ -12,6 +12,7 @@ import traceback
 from contextlib import suppress
 from multiprocessing.connection import Connection
 
+from tencrop.images.heif_open import decode_in_one_thread
 from tencrop.images.large_image_lock import one_large
 from tencrop.images.pillow_warnings import filter_pillow_warnings, silence_libtiff
 
@@ -34,6 +35,7 @@ if __name__ == "__main__":
     descriptor, lock = map(int, sys.argv[1:])
     filter_pillow_warnings()
     silence_libtiff()
+    decode_in_one_thread()
     one_large.share(lock)
     with suppress(EOFError, OSError):
         run(Connection(descriptor))

@@ -53,7 +53,7 @@ def _read_orientation(image: Image.Image) -> int:
     """The EXIF orientation; 1 where there is no EXIF, where EXIF is damaged, or longer than MAX_EXIF."""
     for xmp in XMP:  # Pillow would read the orientation of XMP too, which browsers ignore
         image.info.pop(xmp, None)
-    if len(image.info.get("exif", b"")) > MAX_EXIF:
+    if len(image.info.get("exif") or b"") > MAX_EXIF:  # HEIF has None there
         return 1
     try:
         value = image.getexif().get(ORIENTATION, 1)

@@ -5,6 +5,7 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
+from tencrop.images.heif_open import decode_in_one_thread
 from tencrop.images.pillow_warnings import silence_libtiff
 from tencrop.runtime.allocator import give_back_large_blocks, keep_start_objects
 from tencrop.runtime.engine_choice import EngineOptions
@@ -32,6 +33,7 @@ def serve(paths: Sequence[Path], options: EngineOptions, ensembles: Sequence[str
     _ignore_user_signals()
     give_back_large_blocks()
     silence_libtiff()
+    decode_in_one_thread()
     if workers := count_workers(settings.workers, options.device):
         serve_by_workers(workers, lambda: open_models(paths, options, ensembles, settings), settings)
         return

@@ -27,7 +27,7 @@ from tencrop.images.errors import ImageMissing
 CLASSES = ("ant", "bee")
 EXAMPLES = settings(max_examples=40, deadline=None)
 FILE = st.sampled_from(
-    ["1.jpg", "2.JPEG", "3.png", ".4.jpg", "._1.jpg", "notes.txt", "README", "5.heic", "Thumbs.db", "6.JFIF", "x.tar"]
+    ["1.jpg", "2.JPEG", "3.png", ".4.jpg", "._1.jpg", "notes.txt", "README", "5.dng", "Thumbs.db", "6.JFIF", "x.tar"]
 )
 FOREIGN = ["lost+found", "__MACOSX", "@eaDir"]
 FOLDER = st.sampled_from(["", "deep/", ".cache/", "deep/.git/", *(f"{name}/ant/" for name in FOREIGN)])
@@ -197,8 +197,8 @@ def test_the_account_of_any_list_adds_up(lines: list[tuple[str, str]], files: di
 def test_each_thing_that_is_left_out_is_told(tmp_path: Path) -> None:
     for name in (
         "ant/1.jpg",
-        "ant/2.heic",
-        "ant/3.HEIC",
+        "ant/2.dng",
+        "ant/3.DNG",
         "ant/.DS_Store",
         "bee/1.jpg",
         "a.jpg",
@@ -211,7 +211,7 @@ def test_each_thing_that_is_left_out_is_told(tmp_path: Path) -> None:
     account = Account.close(source.inventory, len(source.entries), ["missing", "damaged_image", "damaged_image"])
     assert account.format() == [
         "9 seen: 0 taken",
-        "  5 passed over by name: 2 x .heic, .*, .git/, README",
+        "  5 passed over by name: 2 x .dng, .*, .git/, README",
         "  1 without a label: a.jpg",
         "  3 undecodable: 2 damaged image, 1 missing",
     ]
@@ -247,7 +247,7 @@ def test_names_are_kept_up_to_a_limit_and_all_are_counted() -> None:
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("a/b.HEIC", ".heic"), ("a/@eaDir/", "@eaDir/"), ("._b.jpg", ".*"), ("README", "README"), ("a.tar.gz", ".gz")],
+    [("a/b.DNG", ".dng"), ("a/@eaDir/", "@eaDir/"), ("._b.jpg", ".*"), ("README", "README"), ("a.tar.gz", ".gz")],
 )
 def test_names_are_told_by_kind(name: str, kind: str) -> None:
     assert name_kind(name) == kind

@@ -191,8 +191,8 @@ def test_a_folder_of_images_without_classes_is_bad_input(tmp_path: Path) -> None
 
 
 def test_a_class_without_an_image_is_bad_input_naming_it(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"b: a class without an image \(it holds 2 x \.heic, \.txt\).*\.jpeg.*"):
-        open_source(files(tmp_path, "a/1.jpg", "b/notes.txt", "b/1.heic", "b/deep/2.HEIC"))
+    with pytest.raises(BadInput, match=r"b: a class without an image \(it holds 2 x \.dng, \.txt\).*\.jpeg.*"):
+        open_source(files(tmp_path, "a/1.jpg", "b/notes.txt", "b/1.dng", "b/deep/2.DNG"))
     (tmp_path / "0").mkdir()
     with pytest.raises(BadInput, match=r"0: a class without an image \(it is empty\)"):
         open_source(tmp_path)

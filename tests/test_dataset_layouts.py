@@ -182,7 +182,7 @@ def test_what_lies_beside_a_data_sets_files_is_told(layout: Callable[[Path], obj
     used = len(open_source(tmp_path).entries)
     names = (
         "a.jpg",
-        "b.heic",
+        "b.dng",
         "c.PARQUET",
         "d.TAR",
         "e.tar.xz",
@@ -193,7 +193,7 @@ def test_what_lies_beside_a_data_sets_files_is_told(layout: Callable[[Path], obj
     )
     source = open_source(write(tmp_path, *names))
     assert source.inventory.groups["without_label"].names == {"a.jpg": 1}
-    others = {".heic", ".parquet", ".tar", ".xz", ".cache/", "docs/", ".md", "__MACOSX/"}
+    others = {".dng", ".parquet", ".tar", ".xz", ".cache/", "docs/", ".md", "__MACOSX/"}
     assert source.inventory.groups["passed_over"].names == dict.fromkeys(others, 1)
     assert source.inventory.seen - len(names) == len(source.entries) == used
 

@@ -30,9 +30,10 @@ CASES = {  # files below DATA: the message, where DATA is D
         "D/ant: a class without an image (it holds 2 x .zip); unpack what is packed, or move the folder elsewhere",
     ),
     "suffixes that are not read": (
-        ("ant/1.heic", "ant/2.avif", "ant/3.heic", "bee/1.jpg"),
-        "D/ant: a class without an image (it holds 2 x .heic, .avif); add some (.apng .bmp .gif .jfif .jpe .jpeg .jpg"
-        " .png .tif .tiff .webp), move it elsewhere, or name the folder whose folders are the classes",
+        ("ant/1.dng", "ant/2.nef", "ant/3.dng", "bee/1.jpg"),
+        "D/ant: a class without an image (it holds 2 x .dng, .nef); add some (.apng .avif .avifs .bmp .gif .heic"
+        " .heics .heif .heifs .hif .jfif .jpe .jpeg .jpg .png .tif .tiff .webp), move it elsewhere,"
+        " or name the folder whose folders are the classes",
     ),
     "a folder of the classes": (
         ("images/ant/1.jpg", "images/bee/1.jpg", "README"),

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tencrop.commands.progress import show_progress
+from tencrop.images.heif_open import decode_in_one_thread
 from tencrop.images.pillow_warnings import silence_libtiff
 from tencrop.runtime.allocator import give_back_large_blocks
 
@@ -20,6 +21,7 @@ def open_source(data: Path, options: "SourceOptions", training: bool = True) -> 
     from tencrop.dataset import layouts
 
     silence_libtiff()
+    decode_in_one_thread()
     give_back_large_blocks()
     with show_progress("listing", None) as progress:
         source = layouts.open_source(data, options, progress, training)

@@ -12,6 +12,7 @@ from tencrop.commands.options import Deterministic, Device, EngineChoice, Model,
 from tencrop.commands.output import echo, echo_csv, echo_json, print_error
 from tencrop.commands.progress import show_progress
 from tencrop.common.errors import BadInput
+from tencrop.images.heif_open import decode_in_one_thread
 from tencrop.images.pillow_warnings import silence_libtiff
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def predict(
         raise BadInput("--json and --csv: give one of them")
     show = next(form for form, wanted in ((_show_json, as_json), (_show_csv, as_csv), (_show_text, True)) if wanted)
     silence_libtiff()
+    decode_in_one_thread()
     paths = [path for argument in images for path in list_images(argument)]
     if len(paths) > len(images):
         log.info("%d images", len(paths))

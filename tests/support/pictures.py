@@ -6,11 +6,13 @@ import zlib
 
 import numpy as np
 from PIL import Image
+from pillow_heif import register_heif_opener
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
 from tencrop.images.decode import decode
 from tencrop.model.contract import Contract
 
+register_heif_opener()  # so that Pillow encodes HEIC
 CONTRACT = Contract()
 ORIENTATION = 0x0112  # the EXIF tag
 TORCHVISION = Compose([Resize(256, InterpolationMode.BILINEAR, antialias=True), CenterCrop(256)])
