@@ -71,7 +71,8 @@ class EngineProcess:
         try:
             loaded: Loaded | TencropError = self._report.recv()
         except EOFError:
-            raise WorkFailed(f"the process of the engines {describe_end(os.waitpid(self.pid, 0)[1])}") from None
+            _, self.status = os.waitpid(self.pid, 0)
+            raise WorkFailed(f"the process of the engines {describe_end(self.status)}") from None
         if isinstance(loaded, TencropError):
             raise loaded
         return loaded
@@ -111,11 +112,12 @@ class Supervisor:
         self._started: dict[int, float] = {}  # time.monotonic, by number
         self._released = set(range(shared.workers))  # of whose last process nothing is left in the engine process
         self._killed_after: float | None = None  # time.monotonic; None until the server ends
+        self._signals: list[int] = []  # that came and ask for the end
         self._wakeup, wakes = os.pipe2(os.O_NONBLOCK)
         signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
         for number in ENDING:
             if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` ignores SIGHUP
-                signal.signal(number, lambda number, _: self._stop(number))
+                signal.signal(number, lambda number, _: self._signals.append(number))
         signal.signal(signal.SIGCHLD, lambda *_: None)  # wakes the supervisor
 
     def run(self) -> None:
@@ -183,6 +185,8 @@ class Supervisor:
         if control.fileno() in ready and (data := control.recv(MESSAGE_BYTES)):
             self._released.add(pickle.loads(data))
         self._reap()
+        while self._signals:
+            self._stop(self._signals.pop(0))
         if self._killed_after is not None and time.monotonic() > self._killed_after:
             self._signal_workers(signal.SIGKILL)
 

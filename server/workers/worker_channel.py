@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import numpy as np
 
@@ -52,7 +53,7 @@ class WorkerChannel(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None  # None once the worker has ended
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport  # type: ignore[assignment]
+        self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         new: list[list[_Asked]] = [[] for _ in self._queues]
