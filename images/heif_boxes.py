@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from tencrop.images.errors import ImageError, TruncatedImage, UnsupportedImage
 
-MAX_ENTRIES = 5000  # boxes, items, extents, references or properties; a photograph of a telephone has some hundred
+MAX_BOXES = 5000  # in one box
+MAX_ENTRIES = 20_000  # extents, references and properties of a file; a photograph of a telephone has some hundred
 SINGLE = (b"pitm", b"iinf", b"iloc", b"iprp", b"iref", b"idat")  # boxes of which a meta box has at most one
 IN_FILE, IN_IDAT = 0, 1  # construction methods: where an item's offsets count from
 
@@ -62,18 +63,12 @@ class Cursor:
         self.at += size
         return int.from_bytes(self.data[self.at - size : self.at])
 
-    def repeat(self, count: int) -> Iterator[int]:
-        """Count to `count`. Raises ImageError above MAX_ENTRIES."""
-        if count > MAX_ENTRIES:
-            raise ImageError(f"a HEIF file of more than {MAX_ENTRIES} entries")
-        return iter(range(count))
-
 
 class Container:
     """The items of a file. Raises ImageError where it is damaged, UnsupportedImage where it has no still image."""
 
     def __init__(self, data: bytes) -> None:
-        self.data = data
+        self.data, self._entries = data, 0
         self.top = read_boxes(data, 0, len(data), is_file=True)
         metas = [box for box in self.top if box.kind == b"meta"]
         if len(metas) != 1:
@@ -90,6 +85,13 @@ class Container:
         self.primary = cursor.take(2 if version == 0 else 4)
         if self.primary not in self.items:
             raise ImageError("damaged image: a HEIF file without its primary image")
+
+    def _repeat(self, count: int) -> range:
+        """Count the entries of a table. Raises ImageError where all tables together have more than MAX_ENTRIES."""
+        self._entries += count
+        if self._entries > MAX_ENTRIES:
+            raise ImageError(f"a HEIF file of more than {MAX_ENTRIES} entries")
+        return range(count)
 
     def _open(self, kind: bytes) -> tuple[int, Cursor]:
         """The version and a cursor behind the version and the flags of a box of the meta box."""
@@ -116,13 +118,13 @@ class Container:
         version, cursor = self._open(b"iloc")
         sizes = cursor.take(2)
         of_offset, of_length, of_base, of_index = sizes >> 12, sizes >> 8 & 15, sizes >> 4 & 15, sizes & 15
-        for _ in cursor.repeat(cursor.take(2 if version < 2 else 4)):
+        for _ in self._repeat(cursor.take(2 if version < 2 else 4)):
             number = cursor.take(2 if version < 2 else 4)
             method = cursor.take(2) & 15 if version else IN_FILE
             cursor.take(2)
             base = cursor.take(of_base)
             extents = []
-            for _ in cursor.repeat(cursor.take(2)):
+            for _ in self._repeat(cursor.take(2)):
                 cursor.take(of_index if version else 0)
                 offset = base + cursor.take(of_offset)
                 extents.append(self._locate(method, offset, cursor.take(of_length)))
@@ -153,9 +155,9 @@ class Container:
     def _associate(self, cursor: Cursor, properties: list[Box]) -> None:
         head = cursor.take(4)
         size = 2 if head & 1 else 1
-        for _ in cursor.repeat(cursor.take(4)):
+        for _ in self._repeat(cursor.take(4)):
             number = cursor.take(2 if head >> 24 == 0 else 4)
-            for _ in cursor.repeat(cursor.take(1)):
+            for _ in self._repeat(cursor.take(1)):
                 index = cursor.take(size) & ((1 << 8 * size - 1) - 1)
                 if index > len(properties):
                     raise ImageError("damaged image: a HEIF file that names a missing property")
@@ -170,18 +172,18 @@ class Container:
         for box in read_boxes(self.data, cursor.at, cursor.end):
             entry = Cursor(self.data, box.start, box.end)
             source = entry.take(size)
-            yield Reference(box.kind, box.at, source, tuple(entry.take(size) for _ in entry.repeat(entry.take(2))))
+            yield Reference(box.kind, box.at, source, tuple(entry.take(size) for _ in self._repeat(entry.take(2))))
 
 
 def read_boxes(data: bytes, start: int, end: int, is_file: bool = False) -> list[Box]:
     """The boxes between two places. In a file, bytes behind its boxes are ignored, as decoders do.
 
-    Raises TruncatedImage where a box ends too early, ImageError above MAX_ENTRIES.
+    Raises TruncatedImage where a box ends too early, ImageError above MAX_BOXES.
     """
     boxes: list[Box] = []
     while start < end:
-        if len(boxes) == MAX_ENTRIES:
-            raise ImageError(f"a HEIF file of more than {MAX_ENTRIES} entries")
+        if len(boxes) == MAX_BOXES:
+            raise ImageError(f"a HEIF file of more than {MAX_BOXES} boxes")
         try:
             box = _read_box(data, start, end)
         except TruncatedImage:

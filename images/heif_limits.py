@@ -13,7 +13,7 @@ HEVC, AV1, GRID = b"hvc1", b"av01", b"grid"  # kinds of items that are decoded
 MAX_PASSES = 16  # over the pixels of a coded image: slices of HEVC, frames of AV1; encoders write one
 MAX_TIMES = 8  # pixels that are decoded, alpha and padding included, for each of the image
 SMALL = 1 << 22  # pixels that any image may take
-REPEATED = 4  # bytes of properties for each of the file; one may belong to many items
+REPEATED = 4  # bytes of items and their properties for each of the file; a property may belong to many items
 ONCE = (b"ispe", b"hvcC", b"av1C", b"irot", b"imir", b"clap")  # properties that an item has once
 STILL = {b"avis": b"avif", b"msf1": b"mif1", b"hevc": b"heic", b"hevx": b"heix"}  # brands of films -> of images
 
@@ -35,7 +35,7 @@ def check_heif(data: bytes) -> Heif:
     try:
         container = Container(data)
         size = _read_size(container, container.primary)
-        _check_properties(container)
+        _check_items(container)
         pieces = Counter(_find_pieces(container, container.primary))
         for reference in container.references:
             if reference.kind == b"auxl" and container.primary in reference.targets:
@@ -61,12 +61,13 @@ def _read_size(container: Container, number: int) -> tuple[int, int]:
     return width, height
 
 
-def _check_properties(container: Container) -> None:
+def _check_items(container: Container) -> None:
     for item in container.items.values():
         for kind in ONCE:
             item.find(kind)
-    size = sum(box.end - box.start for item in container.items.values() for box in item.properties)
-    if size > REPEATED * len(container.data):
+    items = container.items.values()
+    size = sum(box.end - box.start for item in items for box in item.properties)
+    if size + sum(end - start for item in items for start, end in item.extents) > REPEATED * len(container.data):
         raise ImageError("a HEIF file whose bytes are read again and again")
 
 
@@ -98,8 +99,6 @@ def _read_grid(body: bytes) -> tuple[int, int, int, int]:
 
 
 def _read_bytes(container: Container, item: Item) -> bytes:
-    if sum(end - start for start, end in item.extents) > len(container.data):
-        raise ImageError("a HEIF file whose bytes are read again and again")
     return b"".join(container.data[start:end] for start, end in item.extents)
 
 

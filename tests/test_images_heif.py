@@ -13,7 +13,7 @@ from tencrop.images import heif_limits, heif_open
 from tencrop.images.decode import decode
 from tencrop.images.decode_cost import CHEAP, UNREAD, estimate_cost
 from tencrop.images.errors import ImageError, ImageTooLarge, TruncatedImage, UnsupportedImage
-from tencrop.images.heif_boxes import MAX_ENTRIES, Container, read_boxes
+from tencrop.images.heif_boxes import MAX_BOXES, MAX_ENTRIES, Container, read_boxes
 from tencrop.images.heif_codecs import measure_av1, measure_hevc
 from tencrop.images.heif_limits import AV1, HEVC, check_heif
 
@@ -170,10 +170,46 @@ def test_turns_are_not_repeated() -> None:
 
 
 def test_many_boxes_are_not_read() -> None:
-    with pytest.raises(ImageError, match=f"more than {MAX_ENTRIES} entries"):
-        read_boxes(struct.pack(">I4s", 8, b"free") * (MAX_ENTRIES + 1), 0, 8 * (MAX_ENTRIES + 1))
+    with pytest.raises(ImageError, match=f"more than {MAX_BOXES} boxes"):
+        read_boxes(struct.pack(">I4s", 8, b"free") * (MAX_BOXES + 1), 0, 8 * (MAX_BOXES + 1))
     data = FILES["AVIF"]()
     assert estimate_cost(data[:32] + struct.pack(">I4s", 8, b"free") * 1_000_000, CONTRACT) == UNREAD
+
+
+def make_file(locations: bytes, references: bytes) -> bytes:
+    """A file with these bodies of iloc and iref, whose items are 1 and 2."""
+
+    def box(kind: bytes, *bodies: bytes) -> bytes:
+        body = b"".join(bodies)
+        return struct.pack(">I4s", 8 + len(body), kind) + body
+
+    entries = [box(b"infe", struct.pack(">IHH4s", 2 << 24, number, 0, AV1)) for number in (1, 2)]
+    size = box(b"ispe", struct.pack(">III", 0, 64, 64))
+    associations = struct.pack(">IIHBBHBB", 0, 2, 1, 1, 1, 2, 1, 1)
+    tables = [
+        box(b"pitm", struct.pack(">IH", 0, 1)),
+        box(b"iinf", struct.pack(">IH", 0, 2), *entries),
+        box(b"iprp", box(b"ipco", size), box(b"ipma", associations)),
+        box(b"iloc", struct.pack(">I", 0), locations),
+        box(b"iref", struct.pack(">I", 0), references),
+    ]
+    return box(b"ftyp", b"avif", bytes(4)) + box(b"meta", bytes(4), *tables) + box(b"mdat", bytes(4000))
+
+
+def test_tables_of_many_entries_are_not_read() -> None:
+    """Thousands of references, or of extents, in each of thousands of entries would take a minute."""
+    references = struct.pack(">I4sHH", 12 + 10_000, b"dimg", 1, 5000) + bytes(10_000)
+    with pytest.raises(ImageError, match=f"more than {MAX_ENTRIES} entries"):
+        check_heif(make_file(struct.pack(">HH", 0x4400, 0), references * 5))
+    extents = struct.pack(">HHHH", 0x1100, 2, 1, 0) + struct.pack(">H", 20_000) + bytes([1, 1]) * 20_000
+    with pytest.raises(ImageError, match=f"more than {MAX_ENTRIES} entries"):
+        check_heif(make_file(extents, b""))
+
+
+def test_bytes_that_lie_in_many_items_are_not_read() -> None:
+    extents = struct.pack(">HHHHH", 0x1100, 1, 1, 0, 10_000) + bytes([1, 255]) * 10_000
+    with pytest.raises(ImageError, match="again and again"):
+        check_heif(make_file(extents, b""))
 
 
 @pytest.mark.parametrize("kind", ["HEIC", "AVIF"])
