@@ -20,12 +20,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench import decoding
 from bench.machine import describe_machine
-from tencrop.images.decode import decode
-from tencrop.images.decode_processes import SharedArray, run_in_processes
+from tencrop.images.decode_processes import run_in_processes
 from tencrop.images.file_name import is_image
 from tencrop.images.limits import read_image_file
+from tencrop.images.shared_array import SharedArray, decode_into_shared
 from tencrop.model.contract import Contract
 
 CONTRACT = Contract()
@@ -38,12 +37,7 @@ class Speed(NamedTuple):
     own_ms: float
 
 
-def decode_into(shared: SharedArray, place: int, encoded: bytes) -> None:
-    """Decode an image into a square of the array."""
-    shared.array[place] = decode(encoded, CONTRACT)[0]
-
-
-def measure(photos: list[Path], callers: int, call: Callable[[int, bytes], None], seconds: float) -> Speed:
+def measure(photos: list[Path], callers: int, call: Callable[[int, bytes], object], seconds: float) -> Speed:
     """Measure `callers` threads that each read a file and call `call` with it, again and again."""
 
     def work(caller: int, end: float) -> int:
@@ -71,7 +65,7 @@ def main() -> None:
     photos = sorted(path for path in options.photos.rglob("*") if is_image(path.name))
     print(describe_machine())
     with closing(SharedArray((max([1, *options.threads, *options.processes]), 256, 256, 3))) as shared:
-        function = partial(decoding.decode_into, shared)  # of the module that a process imports
+        function = partial(decode_into_shared, shared, CONTRACT)
         for kind, count in [
             *(("threads", count) for count in options.threads),
             *(("processes", count) for count in options.processes),

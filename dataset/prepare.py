@@ -28,8 +28,8 @@ from tencrop.common.errors import BadInput, WorkFailed
 from tencrop.dataset.account import Account
 from tencrop.dataset.holdout import choose_holdout
 from tencrop.dataset.prepared_document import PLAN, PreparationPlan, PreparedDocument, choose_decoding
-from tencrop.dataset.prepared_images import STORES, Images
-from tencrop.dataset.prepared_part import PartWriter, PixelSums, prepare_image
+from tencrop.dataset.prepared_images import STORES, Images, prepare_image
+from tencrop.dataset.prepared_part import PartWriter, PixelSums
 from tencrop.dataset.prepared_store import DOCUMENT, INDEX, SCHEMA, STATISTICS
 from tencrop.dataset.separate_output import check_separate
 from tencrop.dataset.source import Entries, Source

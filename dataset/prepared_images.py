@@ -1,18 +1,22 @@
 """The images of a prepared store, R x R: JPEGs in a file for each part, or raw pixels in one memory-mapped file."""
 
+import hashlib
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from tencrop.common.atomic import atomic_path
 from tencrop.dataset.byte_range import read_at
+from tencrop.images.decode import decode
+from tencrop.images.errors import ImageError
+from tencrop.model.contract import Contract
 
 QUALITY = 95  # of the JPEGs, with chroma at full resolution
 
@@ -105,3 +109,24 @@ class RawImages:
 
 Images = JpegImages | RawImages
 STORES: dict[str, type[Images]] = {"jpeg": JpegImages, "raw": RawImages}
+
+
+class PreparedImage(NamedTuple):
+    """A prepared image; one that cannot be decoded has a reason, no pixels and no bytes."""
+
+    sha256: bytes | None  # of the original; None where it was not read
+    reason: str = ""
+    pixels: np.ndarray | None = None
+    encoded: bytes = b""
+    products: np.ndarray = np.zeros((3, 3))  # sum of pixel x pixel^T
+
+
+def prepare_image(contract: Contract, encode: Callable[[np.ndarray], bytes], original: bytes) -> PreparedImage:
+    """Decode an image and encode its square."""
+    sha256 = hashlib.sha256(original).digest()
+    try:
+        pixels, _ = decode(original, contract)
+    except ImageError as error:
+        return PreparedImage(sha256, error.code)
+    flat = pixels.reshape(-1, 3).astype(np.float64)
+    return PreparedImage(sha256, "", pixels, encode(pixels), flat.T @ flat)

@@ -3,12 +3,11 @@
 It is written in the order images (prepared_images.py), part-00000.npz (sums), part-00000.parquet (table).
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -17,12 +16,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tencrop.common.atomic import atomic_path
-from tencrop.dataset.prepared_images import Images
+from tencrop.dataset.prepared_images import Images, PreparedImage
 from tencrop.dataset.prepared_store import SCHEMA
 from tencrop.dataset.source import Entry, Source
-from tencrop.images.decode import decode
 from tencrop.images.errors import ImageError
-from tencrop.model.contract import Contract
 
 SHA256 = pa.field("sha256", pa.binary(32))  # of the original; null where it was not read, and in parts of version 0.1
 REASON = pa.field("reason", pa.string())  # code of the error of an original that cannot be decoded, else empty
@@ -57,7 +54,7 @@ class PartWriter:
     out: Path
     size: int  # of the squares
     images: Images
-    prepare: Callable[[bytes], "PreparedImage"]  # `prepare_image`, in this process or in others
+    prepare: Callable[[bytes], PreparedImage]  # `prepare_image`, in this process or in others
     pool: Executor  # of threads that call `prepare`
 
     def read_or_write(
@@ -90,7 +87,7 @@ class PartWriter:
             pq.write_table(table, partial)
         return table, sums
 
-    def _read_and_prepare(self, entry: Entry) -> "PreparedImage":
+    def _read_and_prepare(self, entry: Entry) -> PreparedImage:
         try:
             original = self.source.read(entry)
         except ImageError as error:
@@ -121,24 +118,3 @@ def _add_columns(table: pa.Table) -> pa.Table:
     """Add what version 0.1 did not write."""
     reasons = pc.if_else(pc.equal(table["bytes"], 0), UNKNOWN, "")
     return table.append_column(SHA256, pa.nulls(len(table), SHA256.type)).append_column(REASON, reasons)
-
-
-class PreparedImage(NamedTuple):
-    """A prepared image; one that cannot be decoded has a reason, no pixels and no bytes."""
-
-    sha256: bytes | None  # of the original; None where it was not read
-    reason: str = ""
-    pixels: np.ndarray | None = None
-    encoded: bytes = b""
-    products: np.ndarray = np.zeros((3, 3))  # sum of pixel x pixel^T
-
-
-def prepare_image(contract: Contract, encode: Callable[[np.ndarray], bytes], original: bytes) -> PreparedImage:
-    """Decode an image and encode its square."""
-    sha256 = hashlib.sha256(original).digest()
-    try:
-        pixels, _ = decode(original, contract)
-    except ImageError as error:
-        return PreparedImage(sha256, error.code)
-    flat = pixels.reshape(-1, 3).astype(np.float64)
-    return PreparedImage(sha256, "", pixels, encode(pixels), flat.T @ flat)

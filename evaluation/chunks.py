@@ -20,9 +20,9 @@ from tencrop.common.errors import WorkFailed
 from tencrop.dataset.source import Entry, Source
 from tencrop.evaluation.plan import Plan
 from tencrop.evaluation.prediction_records import SCHEMA, chunk_table, write_records
-from tencrop.images.decode import decode
-from tencrop.images.decode_processes import SharedArray, run_in_processes
+from tencrop.images.decode_processes import run_in_processes
 from tencrop.images.errors import Failure, ImageError
+from tencrop.images.shared_array import SharedArray, decode_into, decode_into_shared
 from tencrop.model.contract import Contract
 from tencrop.runtime.cores import cores
 from tencrop.runtime.engine import batch_size, engine_signature
@@ -135,7 +135,7 @@ def _decode_chunks(
     with ExitStack() as stack:
         shared = stack.enter_context(closing(SharedArray(shape))) if workers else None
         squares = shared.array if shared else np.zeros(shape, np.uint8)
-        function = partial(_decode_to_shared, shared, contract) if shared else partial(_decode_to, squares, contract)
+        function = partial(decode_into_shared, shared, contract) if shared else partial(decode_into, squares, contract)
         decode_to = stack.enter_context(run_in_processes(function, workers, [shared.descriptor] if shared else []))
         pool = ThreadPoolExecutor(threads, "decode")
         stack.callback(pool.shutdown, cancel_futures=True)  # waits for the tasks that already run
@@ -173,17 +173,3 @@ def _read_and_decode(data: Source, entry: Entry, decode_to: DecodeTo, place: int
             f"{data.root}: {entry.id} is listed but {why}", "finished images are kept for --resume"
         ) from None
     return decode_to(place, encoded)
-
-
-def _decode_to(squares: np.ndarray, contract: Contract, place: int, encoded: bytes) -> Failure:
-    """Return why the image cannot be decoded, and then leave the square."""
-    try:
-        squares[place] = decode(encoded, contract)[0]
-    except ImageError as error:
-        return error.failure
-    return Failure()
-
-
-def _decode_to_shared(shared: SharedArray, contract: Contract, place: int, encoded: bytes) -> Failure:
-    """`_decode_to`, as a process runs it."""
-    return _decode_to(shared.array, contract, place, encoded)

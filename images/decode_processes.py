@@ -1,10 +1,9 @@
 """DecodeProcesses: processes that decode images, for the threads of one process would wait for Python's lock.
 
-Decoding holds the lock for a seventh of its time, and an engine's thread needs it too: more than four cores are not
+Decoding holds the lock for a sixth of its time, and an engine's thread needs it too: more than four cores are not
 kept busy by threads.
 """
 
-import mmap
 import os
 import signal
 import socket
@@ -12,12 +11,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from math import prod
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import Any, TypeVar
-
-import numpy as np
 
 from tencrop.common.errors import BadInput, WorkFailed
 
@@ -52,24 +48,6 @@ def run_in_processes(
             yield processes
     else:
         yield function
-
-
-class SharedArray:
-    """A uint8 array that processes share. Its memory has no name, and ends with the last process that maps it."""
-
-    def __init__(self, shape: Sequence[int], descriptor: int | None = None) -> None:
-        self.shape = tuple(shape)
-        self.descriptor = os.memfd_create("tencrop") if descriptor is None else descriptor
-        os.ftruncate(self.descriptor, prod(shape))
-        self.array = np.frombuffer(mmap.mmap(self.descriptor, prod(shape)), np.uint8).reshape(self.shape)
-
-    def __reduce__(self) -> Any:
-        """Pickle the descriptor, which a process of DecodeProcesses inherits."""
-        return SharedArray, (self.shape, self.descriptor)
-
-    def close(self) -> None:
-        """Close the descriptor. The array stays as long as something refers to it."""
-        os.close(self.descriptor)
 
 
 class DecodeProcesses:

@@ -26,8 +26,8 @@ from tencrop.dataset.holdout import choose_holdout
 from tencrop.dataset.layouts import open_source
 from tencrop.dataset.prepare import prepare
 from tencrop.dataset.prepared_document import PLAN
-from tencrop.dataset.prepared_images import STORES
-from tencrop.dataset.prepared_part import PartWriter, PreparedImage
+from tencrop.dataset.prepared_images import STORES, PreparedImage
+from tencrop.dataset.prepared_part import PartWriter
 from tencrop.dataset.prepared_store import DOCUMENT, INDEX, SCHEMA, STATISTICS, PreparedStore
 from tencrop.dataset.source import Entry, Source
 from tencrop.images.decode import decode

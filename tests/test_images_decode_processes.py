@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from tencrop.common.errors import BadInput, WorkFailed
-from tencrop.images.decode_processes import FEW, DecodeProcesses, SharedArray, choose_count
+from tencrop.images.decode_processes import FEW, DecodeProcesses, choose_count
 from tencrop.images.errors import ImageTooLarge
+from tencrop.images.shared_array import SharedArray
 
 PID = "__import__('os').getpid()"
 KILL = f"__import__('os').kill({PID}, 9)"
