@@ -1,6 +1,6 @@
 """Measures the speed of `tencrop train` beside pytorch/examples' imagenet script, and what each part of it contributes.
 
-python -m bench.training --data PREPARED --photos FOLDER [--seconds 60] [--rounds 2] [--rows NAME ...] [--json FILE]
+python -m bench.training --data PREPARED --raw RAW --photos FOLDER [--seconds 60] [--rounds 2] [--rows NAME ...]
 """
 
 import argparse
@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, count, product, repeat
+from itertools import product, repeat
 from pathlib import Path
 
 import torch
@@ -20,6 +20,7 @@ from torch import nn
 
 from bench import imagenet_script
 from bench.clock import Clock, Timing
+from bench.loading import WORKER_US, time_loader
 from bench.machine import describe_machine
 from tencrop.common.errors import Stopped
 from tencrop.dataset.prepared_store import PreparedStore
@@ -38,6 +39,7 @@ RECIPE = "caltech101"
 STOCK = 4  # batches that a loader worker may hold ready; it makes them while the step compiles
 WARM_UP = 10  # batches before the measurement, besides the stock; compilation falls into them
 GOALS = {("ours", "script"): 3.5, ("loader", "step"): 3.0}  # least ratios
+RAW_GOAL = 25  # most microseconds of CPU that the workers take for an image of a raw store
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ ABOUT = {
     "ours": VARIANTS["ours"].about,
     "script": "pytorch/examples' imagenet script: same net and batch, eager fp32",
     "loader": "the loader alone: nothing is trained",
+    "raw": "the same with the raw store",
     **{name: variant.about for name, variant in VARIANTS.items()},
 }
 
@@ -78,16 +81,16 @@ class RepeatedBatch(Loader):
         return repeat(self.first, len(self) - done)
 
 
-def run_row(name: str, data: Path, photos: Path, clock: Clock) -> None:
+def run_row(name: str, options: argparse.Namespace, clock: Clock) -> Timing:
     """Run row `name` until the clock's time is over."""
-    recipe = load(RECIPE)
+    if name in ("loader", "raw"):
+        store = PreparedStore.open(options.data if name == "loader" else options.raw)
+        return time_loader(store, load(RECIPE), clock)
     if name == "script":
-        clock.count(imagenet_script.train_steps(photos, recipe.optim, spare_cores()))
-    elif name == "loader":
-        loader = Loader(PreparedStore.open(data), recipe, spare_cores())
-        clock.count(len(batch.labels) for batch in chain.from_iterable(map(loader.iter_epoch, count(1))))
+        clock.count(imagenet_script.train_steps(options.photos, load(RECIPE).optim, spare_cores()))
     else:
-        train_variant(VARIANTS[name], PreparedStore.open(data), clock)
+        train_variant(VARIANTS[name], PreparedStore.open(options.data), clock)
+    return clock.timing()
 
 
 def train_variant(variant: Variant, prepared: PreparedStore, clock: Clock) -> None:
@@ -122,7 +125,13 @@ def use_torch_lrn(net: nn.Module, config: NetConfig) -> None:
 
 def measure_row(name: str, options: argparse.Namespace) -> Timing:
     """Measure a row in a process of its own, with an empty compiler cache."""
-    arguments = ["--data", options.data, "--photos", options.photos, "--seconds", str(options.seconds), "--row", name]
+    arguments = [
+        f"--data={options.data}",
+        f"--photos={options.photos}",
+        f"--seconds={options.seconds}",
+        f"--row={name}",
+    ]
+    arguments += [f"--raw={options.raw}"] if options.raw else []
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache:
         done = subprocess.run(
             [sys.executable, "-m", "bench.training", *arguments],
@@ -157,6 +166,11 @@ def render_report(rounds: Mapping[str, Sequence[Timing]], where: str) -> str:
                 "",
                 f"{above} / {below}: {middle[above] / middle[below]:.2f} (each round: {each}); goal: {goal}",
             ]
+    for name, timings in rounds.items():
+        if WORKER_US in timings[0]:
+            taken = statistics.median(timing[WORKER_US] for timing in timings)
+            goal_of_raw = f"; goal: at most {RAW_GOAL}" if name == "raw" else ""
+            lines += ["", f"{name}: {taken:.1f} us of CPU an image in the workers{goal_of_raw}"]
     return "\n".join(lines)
 
 
@@ -164,6 +178,7 @@ def main() -> None:
     """Measure the rows in turns, round by round, and print the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="a prepared data set")
+    parser.add_argument("--raw", type=Path, help="the same as a raw store, for the row raw")
     parser.add_argument("--photos", type=Path, required=True, help="the photographs behind --data, a folder per class")
     parser.add_argument("--seconds", type=float, default=60, help="for each row, after its warm-up")
     parser.add_argument("--rounds", type=int, default=2, help="how often to measure")
@@ -175,9 +190,10 @@ def main() -> None:
     options = parser.parse_args()
     if options.row:
         clock = Clock(options.seconds, load(RECIPE).optim.batch * (WARM_UP + STOCK * spare_cores()))
-        run_row(options.row, options.data, options.photos, clock)
-        print(json.dumps(clock.timing()))
+        print(json.dumps(run_row(options.row, options, clock)))
         return
+    if "raw" in options.rows and not options.raw:
+        parser.error("the row raw takes --raw, or name other --rows")
     rounds: dict[str, list[Timing]] = {name: [] for name in options.rows}
     for number, name in product(range(1, options.rounds + 1), options.rows):
         rounds[name].append(timing := measure_row(name, options))

@@ -8,6 +8,7 @@ from torch import nn
 
 from bench import imagenet_script
 from bench.clock import Clock
+from bench.loading import WORKER_US
 from bench.training import render_report, use_torch_lrn
 from tencrop.model.net import AlexNet
 from tencrop.training.recipe import load
@@ -76,3 +77,11 @@ def test_the_report_divides_medians() -> None:
     assert "| 25.0 | 20.0, 30.0 | 3.60 x |" in text
     assert "ours / script: 3.60 (each round: 4.00, 4.00, 3.00)" in text
     assert "loader / step" not in text
+
+
+def test_the_report_has_the_workers_cpu_time_of_each_store() -> None:
+    rounds = {"loader": [700.0, 600.0, 650.0], "raw": [20.0, 30.0, 21.0]}
+    timings = {name: [{"images_per_s": 1.0, WORKER_US: us} for us in each] for name, each in rounds.items()}
+    lines = render_report(timings, "a machine").splitlines()
+    assert "loader: 650.0 us of CPU an image in the workers" in lines
+    assert "raw: 21.0 us of CPU an image in the workers; goal: at most 25" in lines

@@ -9,7 +9,7 @@ import torch
 
 from tencrop.model.contract import Contract
 from tencrop.model.mean_and_pca import PixelStatistics
-from tencrop.training.augment import Draw, Normalize, draw
+from tencrop.training.augment import Draw, Draws, Normalize
 from tencrop.training.recipe import Augment
 
 CONTRACT = Contract()
@@ -21,20 +21,39 @@ def same(a: Draw, b: Draw) -> bool:
 
 
 def many(augment: Augment = AUGMENT, n: int = 3000) -> list[Draw]:
-    return [draw(augment, CONTRACT, 5, sample % 7, sample) for sample in range(n)]
+    draws = Draws(augment, CONTRACT, 5)
+    return [draws.draw(sample % 7, sample) for sample in range(n)]
+
+
+def draw(augment: Augment, seed: int, epoch: int, sample: int) -> Draw:
+    """By a generator of its own, as version 0.1 did."""
+    random = np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, epoch, sample]))
+    top, left = random.integers(0, 33, 2) if augment.crops else (16, 16)
+    mirrored = bool(random.random() < 0.5) and augment.mirror
+    return Draw(int(top), int(left), mirrored, random.standard_normal(3, np.float32))
+
+
+@pytest.mark.parametrize("augment", [Augment(), Augment(crops=False), Augment(mirror=False)])
+@pytest.mark.parametrize("seed", [0, 5, 2**70])
+def test_a_draw_is_that_of_a_new_generator(augment: Augment, seed: int) -> None:
+    draws = Draws(augment, CONTRACT, seed)
+    for epoch, sample in product((1, 2, 90), (0, 1, 77, 1_281_166)):
+        assert same(draws.draw(epoch, sample), draw(augment, seed, epoch, sample))
 
 
 def test_a_draw_depends_on_seed_epoch_and_sample_alone() -> None:
     keys = list(product((0, 1), (1, 2), (0, 1, 77)))
-    first = [draw(Augment(), CONTRACT, *key) for key in keys]
+    first = [Draws(Augment(), CONTRACT, seed).draw(epoch, sample) for seed, epoch, sample in keys]
     np.random.seed(3)  # the old global state has no say
     torch.manual_seed(3)
-    again = [draw(Augment(), CONTRACT, *key) for key in reversed(keys)][::-1]
+    seeds = {seed: Draws(Augment(), CONTRACT, seed) for seed in (0, 1)}
+    again = [seeds[seed].draw(epoch, sample) for seed, epoch, sample in reversed(keys)][::-1]
     assert all(same(a, b) for a, b in zip(first, again, strict=True))
 
 
 def test_no_two_samples_epochs_or_seeds_share_a_draw() -> None:
-    draws = [draw(Augment(), CONTRACT, *key) for key in product((0, 1, 2), range(1, 8), range(30))]
+    seeds = [Draws(Augment(), CONTRACT, seed) for seed in (0, 1, 2)]
+    draws = [draws.draw(*key) for draws, *key in product(seeds, range(1, 8), range(30))]
     assert len({d.z.tobytes() for d in draws}) == len(draws)
 
 

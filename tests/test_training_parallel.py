@@ -170,8 +170,8 @@ def test_dropout_seeds_do_not_repeat() -> None:
 def test_a_signal_to_one_process_stops_both(two: Path) -> None:
     for rank in (0, 1):
         first = read_reports(two / "stopped", rank)[0]
-        assert first["ended"] == f"Stopped: stopped in epoch 2 after 2 of {STEPS} batches; {RESUME}"
-        assert first["checkpoints"] == ["checkpoint-0001", "checkpoint-0001+000002"]
+        assert first["ended"] == f"Stopped: stopped in epoch 2 after 3 of {STEPS} batches; {RESUME}"
+        assert first["checkpoints"] == ["checkpoint-0001", "checkpoint-0001+000003"]
 
 
 def test_a_stopped_and_resumed_run_equals_an_undisturbed_one(two: Path) -> None:

@@ -375,12 +375,12 @@ def test_a_data_set_without_training_images_is_bad_input(
         train(recipe, held, tmp_path / "run", False, 0, ignore_progress)
 
 
-def test_a_loss_that_is_not_a_number_is_reported_within_ten_batches(
+def test_a_loss_that_is_not_a_number_is_reported_when_the_losses_are_read_next(
     tiny_prepared: PreparedStore, recipe: Recipe, tmp_path: Path
 ) -> None:
     wild = replace(recipe, optim=replace(recipe.optim, batch=2, lr=1e20, bias_lr=1e20))
     with pytest.raises(
-        WorkFailed, match=r"^epoch 1: the loss is (nan|inf) after 10 batches; lower optim\.lr \(it is 1e\+20\)"
+        WorkFailed, match=r"^epoch 1: the loss is (nan|inf) after \d+ batches; lower optim\.lr \(it is 1e\+20\)"
     ):
         train(wild, tiny_prepared, tmp_path, False, 0, ignore_progress)
     assert list_checkpoints(tmp_path) == []

@@ -11,14 +11,16 @@ import pytest
 import torch
 from support.epoch_records import make_record
 from support.tiny_recipe import OVERRIDES, ignore_progress
+from torch import Tensor
 
-from tencrop.common.errors import WorkFailed
+from tencrop.common.errors import Stopped, WorkFailed
 from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.model.metrics import ErrorCounts
 from tencrop.model.run_progress import EPOCH_START, EpochProgress
 from tencrop.model.ten_crop_net import TenCropNet
+from tencrop.training import trainer as trainer_module
 from tencrop.training.loader import Loader
-from tencrop.training.parallel import World
+from tencrop.training.parallel import WholeNet, World
 from tencrop.training.recipe import Recipe, load
 from tencrop.training.schedule import EpochSettings
 from tencrop.training.stop_signal import Stop
@@ -291,3 +293,58 @@ def test_a_net_that_is_not_finite_is_not_saved(trainer: Trainer, where: str) -> 
 def test_fp32_never_computes_in_tf32(tiny_prepared: PreparedStore, recipe: Recipe, precision: Any) -> None:
     Trainer(replace(recipe, precision=precision), tiny_prepared, ALONE)
     assert torch.backends.cudnn.allow_tf32 == (precision != "fp32")
+
+
+# ---- the other processes
+
+
+@pytest.fixture
+def readings(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
+    """The sums that the first of two processes reads; the other one's are 0, and no gradient is averaged."""
+    read: list[Tensor] = []
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda total: read.append(total.clone()))
+    monkeypatch.setattr(WholeNet, "average_gradients", lambda self, objective: objective)
+    return read
+
+
+@pytest.fixture
+def one_of_two(tiny_prepared: PreparedStore, readings: list[Tensor]) -> tuple[Trainer, Loader]:
+    """A trainer and its loader of 24 training images, 12 batches an epoch."""
+    recipe = load("caltech101", [*OVERRIDES, "optim.batch=2"])
+    trainer = Trainer(recipe, tiny_prepared, World(0, 2, torch.device("cpu")))
+    return trainer, Loader(tiny_prepared, recipe, 0, trainer.partition.share)
+
+
+def test_processes_wait_for_each_other_every_ten_steps(
+    one_of_two: tuple[Trainer, Loader], readings: list[Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer, loader = one_of_two
+    heard: list[float] = []
+    monkeypatch.setattr(trainer_module, "PROMPT", 1e6)
+    trainer.train_epoch(loader, EpochSettings(), Stop(), lambda epoch, share, shown: heard.append(share * len(loader)))
+    assert heard == pytest.approx([1, 11, 12])
+    assert len(readings) == 3
+
+
+def test_processes_with_slow_steps_wait_for_each_other_more_often(
+    one_of_two: tuple[Trainer, Loader], readings: list[Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer, loader = one_of_two
+    monkeypatch.setattr(trainer_module, "PROMPT", 0.0)
+    trainer.train_epoch(loader, EpochSettings(), Stop(), ignore_progress)
+    assert len(readings) == len(loader) == 12
+
+
+def test_a_stop_waits_for_the_next_reading(one_of_two: tuple[Trainer, Loader], monkeypatch: pytest.MonkeyPatch) -> None:
+    (trainer, loader), stop = one_of_two, Stop()
+    monkeypatch.setattr(trainer_module, "PROMPT", 1e6)
+    step = Trainer._step
+
+    def requested_in_the_third(*arguments: Any) -> Tensor:
+        stop.requested |= arguments[-1] == 3
+        return step(*arguments)
+
+    monkeypatch.setattr(Trainer, "_step", requested_in_the_third)
+    with pytest.raises(Stopped, match="in epoch 1 after 11 of 12 batches"):
+        trainer.train_epoch(loader, EpochSettings(), stop, ignore_progress)
+    assert trainer.progress.steps == 11

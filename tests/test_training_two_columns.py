@@ -164,8 +164,8 @@ def test_each_column_draws_masks_of_its_own(two: Path) -> None:
 def test_a_stopped_and_resumed_run_equals_an_undisturbed_one(two: Path) -> None:
     for rank in (0, 1):
         stopped, resumed = read_reports(two / "stopped", rank)
-        assert stopped["ended"] == f"Stopped: stopped in epoch 2 after 2 of {STEPS} batches; {RESUME}"
-        assert stopped["checkpoints"] == ["checkpoint-0001", "checkpoint-0001+000002"]
+        assert stopped["ended"] == f"Stopped: stopped in epoch 2 after 3 of {STEPS} batches; {RESUME}"
+        assert stopped["checkpoints"] == ["checkpoint-0001", "checkpoint-0001+000003"]
         assert resumed["ended"] == "well"
     assert_equal(load_last(two / "stopped"), load_last(two / "noisy"))
 

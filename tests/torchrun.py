@@ -31,6 +31,7 @@ from tencrop.model.net import AlexNet
 from tencrop.model.run_checkpoints import list_checkpoints
 from tencrop.training import parallel
 from tencrop.training import train as train_module
+from tencrop.training import trainer as trainer_module
 from tencrop.training.loader import Batch, Loader
 from tencrop.training.recipe import load
 from tencrop.training.schedule import EpochSettings
@@ -43,6 +44,7 @@ CLASSES, EACH, HELD = (
     3,
 )  # 84 training images, 5 batches of 16 an epoch; 21 validation images, which 2 does not divide
 STEPS = 5
+REPORT = 2  # so the processes read their sums, and hear of a signal, after steps 1, 3 and 5
 PLAIN = ("compile=false", "precision=fp32", "optim.batch=16", "events=[]")
 # Two orders of summation differ by 1e-7. Where an activation is that close to 0, or two in a pooling window are that
 # close to each other, they switch: small steps and no dropout keep this from growing.
@@ -174,6 +176,7 @@ def main() -> None:
     prepared = PreparedStore.open(Path(sys.argv[1]))
     jobs = [Job(**job) for job in json.loads(Path(sys.argv[2]).read_text())]
     with parallel.init_distributed() as world:
+        trainer_module.REPORT = REPORT
         train_module.init_distributed = lambda: nullcontext(world)  # type: ignore[assignment, attr-defined, return-value]
         for job in jobs:
             _install_hooks(job, world.rank)

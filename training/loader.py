@@ -1,5 +1,6 @@
-"""Training batches: worker processes decode, crop and mirror while the device trains (section 4.1)."""
+"""Training batches: worker processes read and crop images while the device trains (section 4.1)."""
 
+import math
 import os
 import shutil
 import signal
@@ -18,11 +19,11 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 from tencrop.common.errors import BadInput, WorkFailed
 from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.runtime.cores import cores
-from tencrop.training.augment import draw
+from tencrop.training.augment import Draws
 from tencrop.training.recipe import Recipe
 from tencrop.training.stop_signal import SIGNALS
 
-MAX_WORKERS = 24  # each decodes 400 to 1,000 images/s
+MAX_WORKERS = 24  # each gives 400 to 1,000 images/s of JPEGs
 PREFETCH = 4  # batches that a worker keeps ready
 SHARED_MEMORY = Path("/dev/shm")
 
@@ -33,9 +34,14 @@ def spare_cores() -> int:
     return min(MAX_WORKERS, max(1, cores() // processes - 1))
 
 
+def count_slots(workers: int) -> int:
+    """Number of batches in the memory that the workers fill: those that they keep ready, and one that is read."""
+    return workers * PREFETCH + 1
+
+
 def check_memory(workers: int, batch_bytes: int) -> None:
     """Raise WorkFailed where shared memory cannot hold the workers' batches. A full one would kill the workers."""
-    needed = workers * PREFETCH * batch_bytes
+    needed = count_slots(workers) * batch_bytes
     if SHARED_MEMORY.is_dir() and needed > (free := shutil.disk_usage(SHARED_MEMORY).free):
         raise WorkFailed(
             f"{workers} workers keep {needed / 1e6:.0f} MB of batches ready in {SHARED_MEMORY}, "
@@ -47,17 +53,17 @@ def check_memory(workers: int, batch_bytes: int) -> None:
 class Batch(NamedTuple):
     """Input of a training step."""
 
-    crops: Tensor  # uint8 [N,224,224,3]
+    crops: Tensor  # uint8 [N,224,224,3], not mirrored yet
     corners: Tensor  # int64 [N,2]
-    mirrored: Tensor  # bool [N]
+    mirrored: Tensor  # bool [N]: whether the net sees the crop mirrored
     z: Tensor  # float32 [N,3]: a normal number for each colour direction
     labels: Tensor  # int64 [N]
 
 
 class WorkerBatch(NamedTuple):
-    """A batch as a worker sends it. Each tensor costs a round trip between processes, so only the crops are one."""
+    """A batch as a worker sends it. The crops lie in a slot of the shared memory."""
 
-    crops: Tensor
+    slot: int
     corners: np.ndarray
     mirrored: np.ndarray
     z: np.ndarray
@@ -65,19 +71,24 @@ class WorkerBatch(NamedTuple):
 
 
 class Crops(Dataset[WorkerBatch]):
-    """Augmented crops of the training images, indexed by a list of (epoch, sample), a whole batch at a time."""
+    """Crops of the training images, indexed by (slot, list of (epoch, sample)), a whole batch at a time.
 
-    def __init__(self, prepared: PreparedStore, recipe: Recipe) -> None:
-        self.prepared, self.recipe = prepared, recipe
+    The crops of a batch are written to its slot of `slots`, uint8 [slots,N,224,224,3], which all processes share: fresh
+    memory for each batch would take ten times as long as the copies.
+    """
 
-    def __getitems__(self, keys: list[tuple[int, int]]) -> WorkerBatch:
-        recipe, contract = self.recipe, self.prepared.contract
-        draws = [draw(recipe.augment, contract, recipe.seed, epoch, sample) for epoch, sample in keys]
-        crops = np.empty((len(keys), contract.crop, contract.crop, 3), np.uint8)
-        for place, (_, sample), d in zip(crops, keys, draws, strict=True):
-            place[...] = self.prepared.read_crop(sample, d.top, d.left, contract.crop)
+    def __init__(self, prepared: PreparedStore, recipe: Recipe, slots: Tensor) -> None:
+        self.prepared, self.slots = prepared, slots
+        self.draws = Draws(recipe.augment, prepared.contract, recipe.seed)
+
+    def __getitems__(self, task: tuple[int, list[tuple[int, int]]]) -> WorkerBatch:
+        slot, keys = task
+        draws = [self.draws.draw(epoch, sample) for epoch, sample in keys]
+        size = self.prepared.contract.crop
+        for place, (_, sample), d in zip(self.slots[slot].numpy(), keys, draws, strict=True):
+            place[...] = self.prepared.read_crop(sample, d.top, d.left, size)
         return WorkerBatch(
-            torch.from_numpy(crops),
+            slot,
             np.array([(d.top, d.left) for d in draws]),
             np.array([d.mirrored for d in draws]),
             np.stack([d.z for d in draws]),
@@ -112,23 +123,35 @@ class EpochOrder:
             yield [(self.epoch, int(sample)) for sample in order[start : start + self.batch][self.index :: self.shares]]
 
 
+class SlottedOrder:
+    """The batches of an epoch, each with its slot. A slot is used again once its batch was taken out."""
+
+    def __init__(self, order: EpochOrder, slots: int) -> None:
+        self.order, self.slots = order, slots
+
+    def __iter__(self) -> Iterator[tuple[int, list[tuple[int, int]]]]:
+        return ((number % self.slots, keys) for number, keys in enumerate(self.order))
+
+
 class Loader:
     """Loads this process's share of every batch. The workers live as long as the loader."""
 
     def __init__(self, prepared: PreparedStore, recipe: Recipe, workers: int, share: tuple[int, int] = (0, 1)) -> None:
         self.order = EpochOrder(prepared, recipe, share)
+        slots, crop = count_slots(workers), prepared.contract.crop
+        batch = (self.order.batch // self.order.shares, crop, crop, 3)
         if workers:
-            check_memory(workers, self.order.batch // self.order.shares * 3 * prepared.contract.crop**2)
+            check_memory(workers, math.prod(batch))
             _start_forkserver()
+        self.slots = torch.empty((slots, *batch), dtype=torch.uint8).share_memory_()  # type: ignore[no-untyped-call]
         self.batches = DataLoader(
-            Crops(prepared, recipe),
-            batch_sampler=self.order,
+            Crops(prepared, recipe, self.slots),
+            batch_sampler=SlottedOrder(self.order, slots),  # type: ignore[arg-type]
             num_workers=workers,
             multiprocessing_context="forkserver" if workers else None,  # a plain fork copies engines and held locks
             generator=torch.Generator(),  # a generator of its own leaves torch's global state alone
             collate_fn=_pass_on,  # type: ignore[arg-type]
             worker_init_fn=_init_worker,
-            pin_memory=torch.cuda.is_available(),
             persistent_workers=workers > 0,
             prefetch_factor=PREFETCH if workers else None,
         )
@@ -137,9 +160,12 @@ class Loader:
         return len(self.order)
 
     def iter_epoch(self, epoch: int, done: int = 0) -> Iterator[Batch]:
-        """Yield the batches of an epoch, without the first `done`."""
+        """Yield the batches of an epoch, without the first `done`. On a machine with CUDA they lie in pinned memory."""
         self.order.epoch, self.order.done = epoch, done
-        return (Batch(batch.crops, *map(torch.from_numpy, batch[1:])) for batch in self.batches)
+        copy = Tensor.pin_memory if torch.cuda.is_available() else Tensor.clone
+        for batch in self.batches:
+            tensors = (self.slots[batch.slot], *map(torch.from_numpy, batch[1:]))
+            yield Batch(*(copy(tensor) for tensor in tensors))
 
     def close(self) -> None:
         """End the workers now. They ignore signals, so an interpreter that ends on an error would wait forever."""

@@ -42,12 +42,12 @@ class Stop:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.requested, self.number = True, number
-        again = ""
+        when = "soon, when the other processes know of it"
         if TORCHRUN not in os.environ:
             self._restore()
-            again = "; a second one ends the training at once"
+            when = "after this batch; a second one ends the training at once"
         if self.speaks:
-            log.warning("%s: the training is saved after this batch%s", signal.Signals(number).name, again)
+            log.warning("%s: the training is saved %s", signal.Signals(number).name, when)
 
     def _restore(self) -> None:
         for number, handler in self.previous.items():

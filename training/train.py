@@ -28,7 +28,7 @@ FLAT = 0.99  # of ln C: a mean loss above it is that of guessing
 FLAT_AFTER = 2  # epochs
 WIDE = 0.03  # init_std of conv3 to conv5 that leaves the loss of guessing soon (docs/results.md)
 NOTHING_WHOLE = "no older one is whole: start again in another --out, or from other weights by --set start=CHECKPOINT"
-LOADER_ERRORS = ("DataLoader worker", "Pin memory thread")  # how torch's messages about ended loader processes begin
+LOADER_ERRORS = "DataLoader worker"  # how torch's message about an ended loader process begins
 
 log = logging.getLogger(__name__)
 

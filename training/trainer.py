@@ -31,9 +31,11 @@ from tencrop.training.schedule import EpochSettings
 from tencrop.training.session_record import describe_session
 from tencrop.training.stop_signal import Stop
 from tencrop.training.two_columns import TwoColumns
+from tencrop.training.upload import upload
 
 EVAL_BATCH = 64  # images
-REPORT = 10  # steps between two readings of the loss; each reading waits for the device
+REPORT = 10  # steps between two readings of the loss; each waits for the device and for the other processes
+PROMPT = 5.0  # seconds between two readings at most, where a step is shorter: a stop of another process is read so late
 
 ReportProgress = Callable[[int, float, Mapping[str, float]], None]  # epoch, share of it that is done, loss and speed
 
@@ -95,17 +97,21 @@ class Trainer:
         self.net.train()
         before, started, shares = self.progress, time.perf_counter(), self.partition.share[1]
         sums = torch.tensor([before.loss, before.wrong / shares], dtype=torch.float64, device=self.device)
-        for step, batch in enumerate(loader.iter_epoch(self.epoch_number, before.steps), before.steps + 1):
+        batches = upload(loader.iter_epoch(self.epoch_number, before.steps), self.device)
+        reading = before.steps + 1  # the step after which the processes read their sums: the same step in all of them
+        for step, batch in enumerate(batches, before.steps + 1):
             sums += self._step(batch, settings, step)
-            halt = self.world.any(stop.requested)
-            if step % REPORT == 0 or step == len(loader) or halt:
-                seconds = before.seconds + time.perf_counter() - started
-                loss, wrong = self.world.mean(sums)
-                if not math.isfinite(loss):
-                    raise self._diverged(f"epoch {self.epoch_number}: the loss is {loss} after {step} batches")
-                self.progress = EpochProgress(step, loss, wrong * shares, seconds)
-                speed = step * loader.order.batch / seconds
-                report(self.epoch_number, step / len(loader), {"loss": loss / step, "images_per_s": speed})
+            halt_alone = stop.requested and self.world.size == 1
+            if step < min(reading, len(loader)) and not halt_alone:
+                continue
+            seconds = before.seconds + time.perf_counter() - started
+            loss, wrong, halt, seconds = self.world.mean(torch.cat([sums, sums.new_tensor([stop.requested, seconds])]))
+            if not math.isfinite(loss):
+                raise self._diverged(f"epoch {self.epoch_number}: the loss is {loss} after {step} batches")
+            self.progress = EpochProgress(step, loss, wrong * shares, seconds)
+            speed = step * loader.order.batch / seconds
+            report(self.epoch_number, step / len(loader), {"loss": loss / step, "images_per_s": speed})
+            reading = step + max(1, min(REPORT, int(PROMPT * step / seconds)))
             if halt and step < len(loader):
                 where = f"in epoch {self.epoch_number} after {step} of {len(loader)} batches"
                 raise Stopped(f"stopped {where}", number=stop.number)
@@ -119,7 +125,6 @@ class Trainer:
 
     def _step(self, batch: Batch, settings: EpochSettings, step: int) -> Tensor:
         """Update the net once; returns the batch's mean loss and number of wrong guesses, float64 [2]."""
-        batch = Batch(*(tensor.to(self.device, non_blocking=True) for tensor in batch))
         torch.manual_seed(dropout_seed(self.recipe.seed, self.epoch_number, step, self.world.rank))
         with self._autocast():
             loss, wrong = self.averaged(batch, settings.noise)

@@ -11,7 +11,7 @@ ENGINE = "onnxruntime_pybind11_state"  # a library that the engine's process alo
 
 def read_cpu_seconds(tree: ProcessTree) -> dict[int, float]:
     """User and system seconds of each process, by its id."""
-    return {process: _read(process) for process in tree.processes()}
+    return {process: read_process(process) for process in tree.processes()}
 
 
 def find_engine(tree: ProcessTree) -> int:
@@ -20,6 +20,7 @@ def find_engine(tree: ProcessTree) -> int:
     return engine
 
 
-def _read(process: int) -> float:
+def read_process(process: int) -> float:
+    """User and system seconds of a process."""
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) * TICK  # utime, stime

@@ -26,7 +26,7 @@ def train(
     ] = None,
     set: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="change a field of the recipe")] = None,
     workers: Annotated[
-        int | None, typer.Option(metavar="N", min=0, help="number of decoding processes; default: one per spare core")
+        int | None, typer.Option(metavar="N", min=0, help="number of loading processes; default: one per spare core")
     ] = None,
     columns: Annotated[
         bool, typer.Option("--columns", help="put the net's two columns on two devices, under torchrun")
