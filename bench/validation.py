@@ -1,12 +1,13 @@
 """Compares the speed of `tencrop evaluate` with L, the limit that engine and decoders set on this machine.
 
 python -m bench.validation --images FOLDER [--model M] [--count 2000] [--rounds 3] [--workers 0 auto]
-    [--memory 20000]
+    [--memory 20000] [EVALUATE OPTIONS]
 
 E is the speed of the engine alone on decoded images, in images/s; d is the core-seconds to decode and resize one image.
 On a CPU L = 1 / (1/E + d/cores); with a GPU L is the smaller of E and cores/d. Each round measures E and d on the
 images of FOLDER, then `tencrop evaluate` on COUNT of them, once for each number of decoding processes in --workers.
---memory also compares resident memory at that many images and at 1,000.
+--memory also compares resident memory at that many images and at 1,000. Options that are not named here go to
+`tencrop evaluate`.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -73,10 +75,10 @@ def measure_decoding(classifier: Classifier, photos: list[Path]) -> tuple[float,
     return (time.process_time() - started) / DECODED, images
 
 
-def run_evaluate(data: Path, model: Path, out: Path, workers: str = AUTO) -> float:
-    """Run `tencrop evaluate`; return the images/s of its run.json."""
+def run_evaluate(data: Path, model: Path, out: Path, workers: str = AUTO, more: Sequence[str] = ()) -> float:
+    """Run `tencrop evaluate` with more options; return the images/s of its run.json."""
     command = [sys.executable, "-m", "tencrop", "evaluate", str(data), "--model", str(model), "--out", str(out)]
-    command += [] if workers == AUTO else ["--workers", workers]
+    command += [*([] if workers == AUTO else ["--workers", workers]), *more]
     done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     if done.returncode:
         sys.exit(done.stderr)
@@ -98,7 +100,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="how often to measure")
     parser.add_argument("--workers", nargs="+", default=[AUTO], help="numbers, or auto: as `evaluate` chooses")
     parser.add_argument("--memory", type=int, default=0, help=f"also compare memory at this many images with {FEW}")
-    options = parser.parse_args()
+    options, more = parser.parse_known_args()
     photos = sorted(path for path in options.images.rglob("*") if is_image(path.name))
     classifier = open_classifier(options.model, EngineOptions())
     engine = classifier.engine
@@ -115,7 +117,7 @@ def main() -> None:
             at_most = limit(classifier, e, d)
             print(f"E {e:.1f} images/s, d {1000 * d:.2f} ms, L {at_most:.1f} images/s")
             for workers in ratios:
-                speed = run_evaluate(data, options.model, root / f"run{number}-{workers}", workers)
+                speed = run_evaluate(data, options.model, root / f"run{number}-{workers}", workers, more)
                 ratios[workers].append(speed / at_most)
                 print(f"evaluate --workers {workers} {speed:.1f} images/s: {speed / at_most:.3f} of L")
     for workers, each in ratios.items():
