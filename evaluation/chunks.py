@@ -67,14 +67,14 @@ def evaluate_chunks(plan: Plan, chunks: Sequence[int], out: Path, model: Predict
     """Evaluate these chunks in order and yield each one's number of images.
 
     While the engine computes a chunk, the next one is decoded, by `workers` processes or in threads, and the records of
-    the one before are written.
+    the one before are written. As many batches run at once as the model has streams.
     Raises WorkFailed where an image is gone or a part file cannot be written; the part files before it stay.
     """
     size = batch_size(model.engine)
-    with ThreadPoolExecutor(1, "records") as writer:
+    with ThreadPoolExecutor(1, "records") as writer, ThreadPoolExecutor(model.streams, "forward") as forwards:
         written: Future[int] | None = None
         for chunk, images, failures in _decode_chunks(plan, chunks, model.contract, size, workers):
-            batches = [model.forward(images[start : start + size]) for start in range(0, len(images), size)]
+            batches = forwards.map(model.forward, np.split(images, range(size, len(images), size)))
             mean, views = (np.concatenate(arrays) for arrays in zip(*batches, strict=True))
             if written:
                 yield written.result()

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from torchvision.transforms import v2
 from tencrop.common.errors import BadInput, WorkFailed
 from tencrop.dataset.layouts import open_source
 from tencrop.evaluation import plan as plan_file
+from tencrop.evaluation.chunks import evaluate_chunks, part_path
 from tencrop.evaluation.evaluate import evaluate, evaluate_source
 from tencrop.evaluation.plan import Plan, plan_evaluation
 from tencrop.evaluation.prediction_records import ADDED, count_errors, write_records
@@ -268,6 +270,32 @@ def test_finished_run_of_version_0_1_is_read(folder: Path, classifier: Classifie
 
 
 @pytest.mark.slow
+class TwoStreams:
+    """A model whose forward passes run in pairs: one alone waits in vain."""
+
+    streams = 2
+
+    def __init__(self, model: Classifier) -> None:
+        self.name, self.sha256, self.members = model.name, model.sha256, model.members
+        self.contract, self.engine, self._model = model.contract, model.engine, model
+        self._both_here = threading.Barrier(2)
+
+    def forward(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        self._both_here.wait(30)
+        return self._model.forward(images)
+
+
+def test_batches_run_at_once_on_the_streams_and_records_keep_their_order(
+    folder: Path, classifier: Classifier, tmp_path: Path
+) -> None:
+    plan = plan_all(folder, classifier, limit=8)  # two batches
+    for out, model in ((tmp_path / "one", classifier), (tmp_path / "two", TwoStreams(classifier))):
+        (out / "parts").mkdir(parents=True)
+        assert list(evaluate_chunks(plan, [0], out, model)) == [8]
+    one, two = (pq.read_table(part_path(tmp_path / out, 0)) for out in ("one", "two"))
+    assert one.equals(two)
+
+
 def test_one_call_plans_and_evaluates_and_keeps_nothing(
     folder: Path, classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

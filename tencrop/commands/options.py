@@ -46,10 +46,10 @@ Hub = Annotated[
     bool, typer.Option("--hub", help="also write what the Hugging Face hub expects, such as README.md and config.json")
 ]
 Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda or cuda:N")]
-EngineChoice = Annotated[str, typer.Option(metavar="NAME", help="auto, onnxruntime, tensorrt or openvino")]
+EngineChoice = Annotated[str, typer.Option(metavar="NAME", help="auto, onnxruntime, openvino, tensorrt")]
 PrecisionChoice = Annotated[
     str,
-    typer.Option(metavar="NAME", help="auto, fp32, bf16 (CPU), tf32 or fp16 (GPU)"),
+    typer.Option(metavar="NAME", help="auto, fp32, bf16; on a GPU tf32, fp16"),
 ]
 Streams = Annotated[int, typer.Option(metavar="N", min=1, help="forward passes that run at once")]
 Deterministic = Annotated[bool, typer.Option("--deterministic", help="same bits, whatever shares a forward pass")]
