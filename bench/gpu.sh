@@ -4,28 +4,31 @@
 #     bash bench/gpu.sh [WHEELS]
 #
 # WHEELS is a folder of wheels, without their dependencies, of the packages that the machine's python3 lacks (PYTHON
-# names another interpreter). Each step has a limit in seconds; whatever becomes of it, the next one runs, until SECONDS
-# are over. Without a GPU every step is made small and runs on the CPU: a dry run.
+# names another interpreter). Each step has a limit in seconds; whatever becomes of it, the next one runs, until the time
+# of all is over. Without a GPU every step is made small, runs on the CPU and may take longer: a dry run.
 set -u
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
-total=580  # seconds of all steps
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 export PYTHONUNBUFFERED=1
 
 if nvidia-smi -L 2>/dev/null; then
+  patience=1
   sizes=(--sizes 1 4 16 32 64 128 --seconds 0.3)
   photographs=(--count 8000) validation=(--count 8000) serving=(--clients 16 64 256 --seconds 4) training=4
 else
   echo "no GPU: a dry run on the CPU"
+  patience=5
   sizes=(--device cpu --sizes 1 --seconds 0.1)
   photographs=(--count 400 --different 20) validation=(--count 40) serving=(--clients 4 --seconds 1) training=0.1
 fi
 
-# step LIMIT TITLE COMMAND...: run the command for at most LIMIT seconds, and for as long as is left
+total=$((patience * 580))  # seconds of all steps
+
+# step LIMIT TITLE COMMAND...: run the command for at most LIMIT seconds, and at most for the time that is left
 step() {
-  local limit=$1 title=$2 left=$((total - SECONDS)) began=$SECONDS status=0
+  local limit=$((patience * $1)) title=$2 left=$((total - SECONDS)) began=$SECONDS status=0
   shift 2
   echo
   echo "## $title"
