@@ -106,8 +106,8 @@ def warm_up(engine: Predictor, forward_images: int) -> None:
 class Batcher:
     """Batches the images of callers, and gives each caller its own row.
 
-    `engines` are one model on one device or on several, each with a thread of its own. A forward pass takes at most
-    `forward_images`. A job's forward pass begins only while `count_admitted` finds no image of a request.
+    `engines` are one model on one device or on several; each has a thread for each of its streams. A forward pass takes
+    at most `forward_images`. A job's forward pass begins only while `count_admitted` finds no image of a request.
     """
 
     def __init__(
