@@ -205,6 +205,7 @@ def test_the_options_of_tables_are_all_read(
         (("evaluate", "missing"), "no such folder"),
         (("evaluate", "missing", "--resume"), "--resume: needs --out DIR"),
         (("evaluate", "missing", "--ray"), "--ray: needs --out DIR"),
+        (("evaluate", "missing", "--ray", "--out", "x", "--workers", "2"), "--workers: does not apply with --ray"),
         (("export", "missing", "out"), "no checkpoint here"),
         (("export", "missing", "out", "--weights", "int4"), "--weights int4"),
         (("prepare", "missing", "out"), "no such folder"),
