@@ -99,4 +99,18 @@ def test_nothing_is_kept_of_clients_that_do_not_wait() -> None:
         assert turns.take() == "c"
         put(turns, f"leaves {number}", number, "l")
         turns.remove(Requester(f"leaves {number}", number), "l")
-    assert list(turns._clients) == ["stays"]
+    assert list(turns._clients.members) == ["stays"]
+
+
+def test_turns_cost_no_more_where_hundreds_wait() -> None:
+    """Entries of the rankings stay in proportion to what waits, whatever was removed before."""
+    turns: Turns[int] = Turns()
+    for number in range(100):
+        turns.put(Requester("stays", number), number)
+    for number in range(1000, 6000):
+        for requester in (Requester("leaves", number), Requester("stays", 0)):
+            turns.put(requester, number)
+            turns.remove(requester, number)
+    ranking = turns._clients.members["stays"].requests
+    assert len(ranking._heap) <= 2 * 100 + 64 and len(turns._clients._heap) <= 2 + 64
+    assert [turns.take() for _ in range(len(turns))] == list(range(100))

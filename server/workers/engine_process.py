@@ -9,6 +9,8 @@ from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
+from uvicorn.loops.auto import auto_loop_factory
+
 from tencrop.common.errors import TencropError, WorkFailed
 from tencrop.runtime.ensemble import Predictor
 from tencrop.server.engines import Engines, describe_models
@@ -54,7 +56,8 @@ def run_engine_process(
     engines = Engines(predictors, models, settings, store, counts, Metrics())
     report.send(Loaded(models, engines.jobs is not None, engines.lacking))
     try:
-        asyncio.run(_Service(engines, slots, control).run())
+        with asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
+            runner.run(_Service(engines, slots, control).run())
     finally:
         engines.close()
 
