@@ -7,6 +7,7 @@ closed loops of clients that send photographs of FOLDER. Options that are not na
 """
 
 import argparse
+import math
 import signal
 import sys
 from collections.abc import Sequence
@@ -79,12 +80,8 @@ def measure(options: argparse.Namespace, serve_options: Sequence[str]) -> None:
             with run_server(command, {}, folder / "serve.log", port, requests[0].read_bytes()):
                 for clients in options.clients:
                     load = run_load(client, port, Load("clients", clients), options.seconds, requests)
-                    cells = [
-                        f"{load.images_per_s:.0f}",
-                        f"{load.images_per_s / at_most:.2f}",
-                        f"{load.p50:.0f}",
-                        f"{load.p99:.0f}",
-                    ]
+                    times = ["" if math.isnan(time) else f"{time:.0f}" for time in (load.p50, load.p99)]
+                    cells = [f"{load.images_per_s:.0f}", f"{load.images_per_s / at_most:.2f}", *times]
                     row = [workers, str(clients), *cells, str(load.refused + load.failed)]
                     print(f"| {' | '.join(row)} |", flush=True)
 
