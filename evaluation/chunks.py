@@ -28,8 +28,8 @@ from tencrop.runtime.cores import cores
 from tencrop.runtime.engine import batch_size, engine_signature
 from tencrop.runtime.ensemble import Predictor
 
-MAX_SHARE = 4  # images of a chunk that one decoding task takes, where each thread has at least SHARES tasks
-SHARES = 4
+MAX_SHARE = 4  # images of a chunk that one decoding task takes
+SHARES = 4  # tasks of a chunk for each thread, so that none waits long for the last
 AHEAD = 1  # chunks that are decoded while the engine computes one
 
 Failures = list[Failure]  # for each of some images
