@@ -37,8 +37,9 @@ def check_heif(data: bytes) -> Heif:
         size = _read_size(container, container.primary)
         _check_items(container)
         pieces = Counter(_find_pieces(container, container.primary))
-        for reference in container.references:
-            if reference.kind == b"auxl" and container.primary in reference.targets:
+        decoded = {container.primary, *pieces}
+        for reference in container.references:  # an alpha plane belongs to the image, or to a tile
+            if reference.kind == b"auxl" and decoded.intersection(reference.targets):
                 pieces.update(_find_pieces(container, reference.source))
         coded = {number: _measure(container, number) for number in pieces}
     except (struct.error, IndexError):

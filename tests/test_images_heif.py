@@ -84,6 +84,17 @@ def test_the_first_image_counts_and_transparency_is_white(format: str) -> None:
     assert clear.min() > 250
 
 
+def test_an_alpha_plane_of_a_tile_counts() -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "a telephone"
+    data = encode(quarters(), "HEIF", tile_size=64, exif=exif.tobytes())
+    references = {reference.kind: reference for reference in Container(data).references}
+    described, (first, second, *_) = references[b"cdsc"], references[b"dimg"].targets
+    old = struct.pack(">4sHHH", b"cdsc", described.source, 1, *described.targets)
+    alpha = change(data, old, struct.pack(">4sHHH", b"auxl", first, 1, second))
+    assert check_heif(alpha).pixels == check_heif(data).pixels + 64 * 64
+
+
 @pytest.mark.parametrize("format", KINDS)
 @pytest.mark.parametrize("mode", ["L", "RGBA"])
 def test_what_the_codec_says_is_measured(format: str, mode: str) -> None:
