@@ -5,7 +5,9 @@ import json
 import os
 import random
 import re
+import resource
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -230,11 +232,15 @@ def test_the_end_of_the_engine_process_ends_all_with_code_1(null_model: Path, tm
         assert last == "tencrop: the process of the engines was ended by SIGKILL"
 
 
-def test_the_end_of_the_supervisor_ends_all(null_model: Path, tmp_path: Path) -> None:
+def test_the_end_of_the_supervisor_ends_all(null_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
     with serve(str(null_model), folder=tmp_path) as server:
         children = children_of(server.process.pid)
         server.process.kill()
         wait_until_gone(children)
+        assert not list((tmp_path / "tmp").iterdir())
+        assert "Traceback" not in server.read_log()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
@@ -300,3 +306,72 @@ def test_an_error_of_the_models_is_the_one_line_that_it_is_without_workers(tmp_p
     assert done.returncode == 2
     assert done.stderr.startswith(f"tencrop: {tmp_path}/none.onnx: cannot be read (No such file or directory); name a")
     assert done.stderr.count("\n") == 1
+
+
+def test_sigterm_while_the_models_load_leaves_nothing(null_model: Path, tmp_path: Path) -> None:
+    command = [*SERVE, str(null_model), "--workers", "2", "--port", "0"]
+    with subprocess.Popen(command, env={**os.environ, "TMPDIR": str(tmp_path)}) as process:
+        while not (children := children_of(process.pid)):
+            time.sleep(0.01)
+        assert list(tmp_path.iterdir())
+        process.terminate()
+        assert process.wait(timeout=30) == 128 + signal.SIGTERM
+    wait_until_gone(children)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_engine_process_that_leaves_messages_unread_ends_all_with_code_1(null_model: Path, tmp_path: Path) -> None:
+    with serve(str(null_model), folder=tmp_path) as server:
+        children = children_of(server.process.pid)
+        (engine,) = set(children) - set(server.workers())
+        os.kill(engine, signal.SIGSTOP)
+        os.kill(server.workers()[0], signal.SIGKILL)  # of which the supervisor tells the engine process
+        wait_until_gone(server.workers()[:1])
+        os.kill(engine, signal.SIGKILL)
+        assert server.process.wait(timeout=30) == 1
+        wait_until_gone(children)
+        assert server.read_log().splitlines()[-1] == "tencrop: the process of the engines was ended by SIGKILL"
+        assert "Traceback" not in server.read_log()
+
+
+def accepts(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port)).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def test_nobody_can_connect_while_the_server_drains(null_model: Path, tmp_path: Path) -> None:
+    with serve(str(null_model), folder=tmp_path) as server:
+        host, port = urlsplit(server.address).netloc.split(":")
+        with socket.create_connection((host, int(port))) as slow:
+            slow.sendall(b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n1")
+            server.get("/readyz")
+            server.process.terminate()
+            due = time.monotonic() + 10
+            while accepts(host, int(port)):
+                assert time.monotonic() < due
+            assert server.process.poll() is None
+
+
+@pytest.mark.parametrize("who", ["supervisor", "engine"])
+def test_a_worker_comes_back_once_there_are_file_descriptors(null_model: Path, tmp_path: Path, who: str) -> None:
+    with serve(str(null_model), folder=tmp_path) as server:
+        (engine,) = set(children_of(server.process.pid)) - set(server.workers())
+        pid = {"supervisor": server.process.pid, "engine": engine}[who]
+        limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (5, limits[1]))
+        os.kill(server.workers()[0], signal.SIGKILL)
+        line = {"supervisor": "cannot be started (Too many open files)", "engine": "no file descriptor is left"}[who]
+        due = time.monotonic() + 20
+        while line not in server.read_log():
+            assert time.monotonic() < due and server.process.poll() is None, server.read_log()
+            time.sleep(0.05)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+        alive: list[int] = []
+        while len(alive) < 2 or server.get("/readyz") is None:
+            assert time.monotonic() < due and server.process.poll() is None, server.read_log()
+            alive = [each for each in children_of(server.process.pid) if each in server.workers()]
+            time.sleep(0.05)
+        assert "Traceback" not in server.read_log()

@@ -15,20 +15,26 @@ log = logging.getLogger("uvicorn.error")
 def fork(child: Callable[[], None], ignored: Iterable[int] = ()) -> int:
     """Start a process that calls `child`, and return its id. Its exit code is 1 where `child` raises.
 
-    The parent must have no threads but those that sleep for ever, as OpenBLAS's do. The process has the default signal
-    handlers, except for signals that are ignored already and those in `ignored`.
+    No signal comes between. The parent must have no threads but those that sleep for ever, as OpenBLAS's do. The
+    process has the default signal handlers, except for signals that are ignored already and those in `ignored`.
+    Raises OSError.
     """
     for stream in (sys.stdout, sys.stderr):
         if stream:
             stream.flush()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of Python 3.12 and later, which counts such threads
-        pid = os.fork()
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            pid = os.fork()
+            if not pid:
+                _reset_signals(ignored)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     if pid:
         return pid
     code = 1
     try:
-        _reset_signals(ignored)
         child()
         code = 0
     except TencropError as error:

@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
+import os
 import pickle
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
@@ -60,6 +62,7 @@ def run_engine_process(
             runner.run(_Service(engines, slots, control).run())
     finally:
         engines.close()
+        shared.close()  # the supervisor may have been killed
 
 
 class _Service:
@@ -92,7 +95,12 @@ class _Service:
             self._ended.set()
             return
         name, argument = pickle.loads(data)
-        if name == "worker":
+        if name == "worker" and len(descriptors) < 2:
+            log.warning("no file descriptor is left for worker %d, which ends; raise `ulimit -n`", argument)
+            for each in descriptors:
+                os.close(each)
+            self._report_end(argument)
+        elif name == "worker":
             task = asyncio.ensure_future(self._open_channel(argument, *descriptors))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -109,5 +117,6 @@ class _Service:
         await asyncio.get_running_loop().create_connection(channel, sock=line)
 
     def _report_end(self, worker: int) -> None:
-        """Tell the supervisor that nothing of a worker is left."""
-        self._control.send(pickle.dumps(worker))
+        """Tell the supervisor, if it lives, that nothing of a worker is left."""
+        with suppress(OSError):
+            self._control.send(pickle.dumps(worker))

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing import Pipe
+from types import FrameType
 
 from tencrop.common.errors import TencropError, WorkFailed
 from tencrop.runtime.allocator import keep_start_objects
@@ -28,7 +29,7 @@ from tencrop.server.workers.worker import run_worker
 
 ENDING = [signal.SIGTERM, signal.SIGINT, *([HANGUP] if HANGUP else [])]
 LAST_SECONDS = 5.0  # beyond the time to drain; then what still runs is killed
-SHORT_LIFE = 1.0  # seconds; a worker that dies sooner is replaced after this time
+SHORT_LIFE = 1.0  # seconds between two starts of a worker
 TICK = 0.2  # seconds between two looks at the clock
 MESSAGE_BYTES = 1 << 10
 
@@ -38,16 +39,37 @@ def serve_by_workers(workers: int, open_models: Callable[[], Sequence[Predictor]
 
     Raises BadInput, WorkFailed before the port is bound, and WorkFailed where the engine process ends.
     """
-    keys, shared = read_keys(settings), Shared(workers)
+    keys = read_keys(settings)
+    _catch_signals(_exit)
+    shared = Shared(workers)
+    try:
+        _serve(open_models, settings, keys, shared)
+    finally:
+        shared.close()
+
+
+def _serve(
+    open_models: Callable[[], Sequence[Predictor]], settings: Settings, keys: Keys | None, shared: Shared
+) -> None:
     engine = EngineProcess(open_models, settings, shared)
     try:
         loaded = engine.wait_until_loaded()
         listening = bind(settings)
-        engine.send("say", f"listening on {describe_address(listening)} with {workers} workers")
+        engine.send("say", f"listening on {describe_address(listening)} with {shared.workers} workers")
         Supervisor(engine, loaded, settings, keys, shared, listening).run()
     finally:
         engine.kill()
-        shared.close()
+
+
+def _catch_signals(handle: Callable[[int, FrameType | None], object]) -> None:
+    for number in ENDING:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` ignores SIGHUP
+            signal.signal(number, handle)
+
+
+def _exit(number: int, _: FrameType | None) -> None:
+    """End before any worker runs, with the exit code that a shell gives to the signal."""
+    raise SystemExit(128 + number)
 
 
 class EngineProcess:
@@ -62,7 +84,10 @@ class EngineProcess:
             self.control.close()
             run_engine_process(open_models, settings, shared, report, theirs)
 
-        self.pid = fork(run, ignored=ENDING)
+        try:
+            self.pid = fork(run, ignored=ENDING)
+        except OSError as error:
+            raise WorkFailed(f"cannot start a process ({error.strerror})", "raise `ulimit -u`") from None
         theirs.close()
         report.close()
 
@@ -115,9 +140,7 @@ class Supervisor:
         self._signals: list[int] = []  # that came and ask for the end
         self._wakeup, wakes = os.pipe2(os.O_NONBLOCK)
         signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
-        for number in ENDING:
-            if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` ignores SIGHUP
-                signal.signal(number, lambda number, _: self._signals.append(number))
+        _catch_signals(lambda number, _: self._signals.append(number))
         signal.signal(signal.SIGCHLD, lambda *_: None)  # wakes the supervisor
 
     def run(self) -> None:
@@ -147,12 +170,23 @@ class Supervisor:
         """Start every worker that does not run, once nothing is left of the process before it."""
         for number in self._released - set(self._workers.values()):
             if time.monotonic() - self._started.get(number, -SHORT_LIFE) >= SHORT_LIFE:
-                self._released.discard(number)
                 self._start(number)
 
     def _start(self, number: int) -> None:
-        pairs = [socket.socketpair(), socket.socketpair()]
-        theirs = [pair[1] for pair in pairs]
+        self._started[number] = time.monotonic()
+        try:
+            pairs = [socket.socketpair(), socket.socketpair()]
+            self._workers[self._fork(number, pairs)] = number
+        except OSError as error:
+            self._engine.send("warn", f"worker {number} cannot be started ({error.strerror}); it is tried again")
+            return
+        self._released.discard(number)
+        self._engine.send("worker", number, [pair[0].fileno() for pair in pairs])
+        for end in (end for pair in pairs for end in pair):
+            end.close()
+
+    def _fork(self, number: int, pairs: Sequence[tuple[socket.socket, socket.socket]]) -> int:
+        """Start a worker, which has the second ends of `pairs`, and return its process. Raises OSError."""
 
         def run() -> None:
             self._engine.control.close()
@@ -167,14 +201,10 @@ class Supervisor:
                 self._counts,
                 self._slots,
                 self._listening,
-                *theirs,
+                *(pair[1] for pair in pairs),
             )
 
-        self._workers[fork(run)] = number
-        self._started[number] = time.monotonic()
-        self._engine.send("worker", number, [pair[0].fileno() for pair in pairs])
-        for end in (end for pair in pairs for end in pair):
-            end.close()
+        return fork(run)
 
     def _wait(self) -> None:
         """Wait for a signal, a message, the end of a process, or a moment."""
@@ -182,8 +212,10 @@ class Supervisor:
         ready, _, _ = select.select([self._wakeup, *filter(lambda each: each >= 0, [control.fileno()])], [], [], TICK)
         if self._wakeup in ready:
             os.read(self._wakeup, MESSAGE_BYTES)
-        if control.fileno() in ready and (data := control.recv(MESSAGE_BYTES)):
-            self._released.add(pickle.loads(data))
+        if control.fileno() in ready:
+            with suppress(OSError):  # the process has ended
+                if data := control.recv(MESSAGE_BYTES):
+                    self._released.add(pickle.loads(data))
         self._reap()
         while self._signals:
             self._stop(self._signals.pop(0))
@@ -216,6 +248,7 @@ class Supervisor:
                 self._signal_workers(signal.SIGKILL)
             return
         self._killed_after = time.monotonic() + self._settings.drain_seconds + LAST_SECONDS
+        self._listening.close()  # else connections that no worker takes would wait
         self._engine.send("drain")
         self._signal_workers(signal.SIGTERM)
 
