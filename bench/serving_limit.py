@@ -66,17 +66,7 @@ def measure(options: argparse.Namespace, serve_options: Sequence[str]) -> None:
         client, requests = compile_client(folder), write_requests(photographs, folder)
         for workers in options.workers:
             port = find_free_port()
-            command = [
-                sys.executable,
-                "-m",
-                "tencrop",
-                "serve",
-                "--port",
-                str(port),
-                "--workers",
-                workers,
-                *serve_options,
-            ]
+            command = [sys.executable, *f"-m tencrop serve --port {port} --workers {workers}".split(), *serve_options]
             with run_server(command, {}, folder / "serve.log", port, requests[0].read_bytes()):
                 for clients in options.clients:
                     load = run_load(client, port, Load("clients", clients), options.seconds, requests)
