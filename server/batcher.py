@@ -120,6 +120,7 @@ class Batcher:
         self.model = engines[0]
         self._forward_images, self._metrics, self._count_admitted = forward_images, metrics, count_admitted
         self._sizes = forward_sizes(forward_images)
+        self._views = len(self.model.contract.views)
         self._queue: Turns[Waiting] = Turns()
         self._background: _Background | None = None  # taken when no image waits or is admitted
         self._wake = threading.Condition()
@@ -217,7 +218,7 @@ class Batcher:
         """`Classifier.forward` of a batch, padded to one of the batch sizes."""
         size = next(size for size in self._sizes if size >= len(images))
         padded = np.stack([*images, *[images[0]] * (size - len(images))])
-        with self._metrics.time_forward(self.model.name, size * len(self.model.contract.views)):
+        with self._metrics.time_forward(self.model.name, size * self._views):
             mean, views = engine.forward(padded)
         return mean[: len(images)], views[: len(images)]
 

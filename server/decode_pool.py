@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from contextlib import suppress
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -50,9 +51,20 @@ class DecodePool:
         """
         lane = self._cheap if cost <= CHEAP else self._expensive
         await self._wait_for_turn(lane, requester, cost)
-        call = asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
-        call.add_done_callback(lambda _: self._end_turn(lane))
-        return await asyncio.shield(call)
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[T] = loop.create_future()
+
+        def finish(result: T | None, error: BaseException | None) -> None:
+            self._end_turn(lane)
+            if answer.done():  # cancelled
+                return
+            if error:
+                answer.set_exception(error)
+            else:
+                answer.set_result(cast(T, result))
+
+        self._threads.submit(_call, loop, finish, function, arguments)
+        return await answer
 
     def close(self) -> None:
         """Wait for the images that are being decoded; drop those that are not."""
@@ -84,6 +96,20 @@ class DecodePool:
                 if not turn.done():  # else cancelled
                     each.running += 1
                     turn.set_result(None)
+
+
+def _call(
+    loop: asyncio.AbstractEventLoop,
+    finish: Callable[[Any, BaseException | None], None],
+    function: Callable[..., Any],
+    arguments: tuple[object, ...],
+) -> None:
+    """Call a function in a thread, and `finish` with its result or its error in the loop's."""
+    with suppress(RuntimeError):  # of a loop that is closed
+        try:
+            loop.call_soon_threadsafe(finish, function(*arguments), None)
+        except BaseException as error:
+            loop.call_soon_threadsafe(finish, None, error)
 
 
 def _decode(data: bytes, contract: Contract) -> tuple[np.ndarray, ImageInfo]:

@@ -20,7 +20,9 @@ class Slots:
     """
 
     def __init__(self, memory: mmap.mmap, start: int, models: Sequence[LoadedModel]) -> None:
-        self._memory, self._start, self._models = memory, start, models
+        self._memory, self._start = memory, start
+        self._images = [(model.contract.resize, model.contract.resize, 3) for model in models]  # shapes, by model
+        self._rows = [_rows_shape(model) for model in models]
         self.of_worker, self._pixels_bytes, self._bytes = _measure(models)
 
     @staticmethod
@@ -31,13 +33,12 @@ class Slots:
 
     def pixels(self, worker: int, slot: int, model: int) -> np.ndarray:
         """The image in a slot, uint8 [R,R,3], as a model takes it."""
-        side = self._models[model].contract.resize
-        return np.ndarray((side, side, 3), np.uint8, self._memory, self._find(worker, slot))
+        return np.ndarray(self._images[model], np.uint8, self._memory, self._find(worker, slot))
 
     def rows(self, worker: int, slot: int, model: int) -> np.ndarray:
         """The answer in a slot, float32 [1 + views, classes]: the mean, then each view's probabilities."""
         offset = self._find(worker, slot) + self._pixels_bytes
-        return np.ndarray(_rows_shape(self._models[model]), np.float32, self._memory, offset)
+        return np.ndarray(self._rows[model], np.float32, self._memory, offset)
 
     def _find(self, worker: int, slot: int) -> int:
         return self._start + (worker * self.of_worker + slot) * self._bytes

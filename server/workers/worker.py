@@ -4,6 +4,7 @@ import asyncio
 import socket
 from multiprocessing.connection import Connection
 
+from tencrop.images.large_image_lock import one_large
 from tencrop.runtime.cores import cores
 from tencrop.server.allowed_hosts import is_loopback
 from tencrop.server.app import build_app
@@ -38,6 +39,7 @@ def run_worker(
     row = FIRST_WORKER + worker
     shared.join(row)
     counts.take_row(row, shared.open_lock("counts"))
+    one_large.share(shared.open_file("large"))
     if settings.access_log:
         log_requests_to_stdout(shared.open_lock("stdout"))
     images.setblocking(False)
