@@ -3,6 +3,7 @@
 import math
 import mmap
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 
@@ -31,10 +32,12 @@ class Slots:
         of_worker, _, size = _measure(models)
         return workers * of_worker * size
 
+    @cache  # noqa: B019  (the slots live as long as their process)
     def pixels(self, worker: int, slot: int, model: int) -> np.ndarray:
         """The image in a slot, uint8 [R,R,3], as a model takes it."""
         return np.ndarray(self._images[model], np.uint8, self._memory, self._find(worker, slot))
 
+    @cache  # noqa: B019
     def rows(self, worker: int, slot: int, model: int) -> np.ndarray:
         """The answer in a slot, float32 [1 + views, classes]: the mean, then each view's probabilities."""
         offset = self._find(worker, slot) + self._pixels_bytes
