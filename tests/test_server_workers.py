@@ -1,5 +1,6 @@
 """Workers: one server in several processes. What one of them meets, the others do not notice."""
 
+import fcntl
 import itertools
 import json
 import os
@@ -237,6 +238,9 @@ def test_the_end_of_the_supervisor_ends_all(null_model: Path, tmp_path: Path, mo
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
     with serve(str(null_model), folder=tmp_path) as server:
         children = children_of(server.process.pid)
+        (folder,) = (tmp_path / "tmp").iterdir()
+        with pytest.raises(BlockingIOError):  # as systemd-tmpfiles asks before it removes old files
+            fcntl.flock(os.open(folder, os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)
         server.process.kill()
         wait_until_gone(children)
         assert not list((tmp_path / "tmp").iterdir())

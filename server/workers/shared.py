@@ -5,6 +5,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from tencrop.common.lock import FileLock
@@ -13,6 +14,9 @@ from tencrop.server.log_writer import write_logs_in_background
 from tencrop.server.metrics import share_metrics
 from tencrop.server.server_counts import ServerCounts
 from tencrop.server.workers.slots import Slots
+
+with suppress(ImportError):  # Windows, which has no workers
+    import fcntl
 
 SUPERVISOR, ENGINE, FIRST_WORKER = range(3)  # rows of the counts
 PAGE = 4096  # bytes
@@ -28,6 +32,8 @@ class Shared:
         self.workers = workers
         self._memory = os.memfd_create("tencrop")
         self._folder = Path(tempfile.mkdtemp(prefix="tencrop-"))
+        self._held = os.open(self._folder, os.O_RDONLY)
+        fcntl.flock(self._held, fcntl.LOCK_SH)  # systemd-tmpfiles removes old files, but none of a locked folder
 
     def join(self, row: int) -> None:
         """Begin as the process of this row: with metrics that add up, and logs that are written in turn."""
