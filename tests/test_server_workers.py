@@ -157,8 +157,8 @@ class Load:
     def _send(self, connection: HTTPConnection, image: bytes, expected: tuple[str, float]) -> None:
         try:
             connection.request("POST", "/v1/predict", image)
-            reply = connection.getresponse()
-            found = json.loads(reply.read())
+            with closing(connection.getresponse()) as reply:  # which keeps the socket where it is cut off
+                found = json.loads(reply.read())
         except (OSError, HTTPException):
             self.outcomes["broken"] += 1
             connection.close()
