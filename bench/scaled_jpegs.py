@@ -22,14 +22,14 @@ from bench.machine import describe_machine
 from tencrop.export.sample_images import choose_photographs
 from tencrop.images.decode import decode
 from tencrop.images.jpeg_scale import choose_divisor
-from tencrop.model.contract import FULL_DECODING, SCALED_DECODING, Contract
+from tencrop.model.contract import DECODING, FULL_DECODING, Contract
 from tencrop.model.embedded import EMBEDDED
 from tencrop.runtime.classifier import open_classifier
 from tencrop.runtime.engine_choice import EngineOptions
 
 QUALITY = 92  # of the JPEGs, as telephones write them
 FORWARD = 4  # images a forward pass
-DECODINGS = {"in full": FULL_DECODING, "scaled": SCALED_DECODING}
+DECODINGS = {"in full": FULL_DECODING, "scaled": replace(DECODING, icc_profile=None)}
 
 
 class Squares(NamedTuple):

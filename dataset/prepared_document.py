@@ -10,7 +10,7 @@ from pydantic import Field
 from tencrop.common.atomic import write_atomic
 from tencrop.common.errors import BadInput
 from tencrop.common.strict_config import dump, parse
-from tencrop.model.contract import FULL_DECODING, SCALED_DECODING, Contract, Decoding
+from tencrop.model.contract import DECODING, FULL_DECODING, Contract, Decoding
 
 PLAN = "plan.json"
 
@@ -71,4 +71,4 @@ def choose_decoding(plan: Path) -> Decoding:
         stored = json.loads(plan.read_bytes())["contract"].get("decode")
         return FULL_DECODING if stored is None else parse(Decoding, stored, str(plan))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, BadInput):  # none, or damaged
-        return SCALED_DECODING
+        return DECODING

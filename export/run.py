@@ -22,7 +22,7 @@ from tencrop.export.tencrop_graph import build_tencrop_graph, write_files
 from tencrop.export.torch_reference import TorchReference
 from tencrop.images.decode import decode
 from tencrop.model.checkpoint import Checkpoint, hash_weights
-from tencrop.model.contract import SCALED_DECODING, Contract
+from tencrop.model.contract import DECODING, Contract
 from tencrop.model.filter_picture import draw_filters
 from tencrop.model.probe import Probe
 from tencrop.model.run_checkpoints import find_checkpoint
@@ -79,7 +79,7 @@ def export(
             source = folder / "checkpoint"
             Checkpoint(checkpoint.recipe, checkpoint.contract, checkpoint.statistics, checkpoint.weights).save(source)
         metadata = Metadata(
-            contract=replace(checkpoint.contract, decode=SCALED_DECODING),
+            contract=replace(checkpoint.contract, decode=DECODING),
             recipe=checkpoint.recipe,
             parity=graphs.parity.to_json(),
             checkpoint_sha256=hash_weights(source),

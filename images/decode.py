@@ -1,8 +1,8 @@
 """Image bytes -> uint8 [R,R,3]: the one decoder of images from clients and data sets.
 
-Bit-equal to torchvision's Resize(R) + CenterCrop(R), but for large JPEGs whose contract scales them down first
-(images/jpeg_scale.py). A prepared data set has squares of this decoder as JPEGs, and
-dataset/prepared_store.py reads those back.
+Bit-equal to torchvision's Resize(R) + CenterCrop(R), but for what the contract's `decode` names: large JPEGs that are
+scaled down first (images/jpeg_scale.py), and colour profiles (images/colour_profile.py). A prepared data set has
+squares of this decoder; dataset/prepared_store.py reads those back.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageFile
 
+from tencrop.images.colour_profile import convert_to_srgb, find_profile
 from tencrop.images.damage import explain_failure
 from tencrop.images.errors import ImageError, ImageTooLarge, TruncatedImage
 from tencrop.images.formats import FORMATS, is_heif
@@ -67,7 +68,9 @@ def fit_square(image: Image.Image, contract: Contract) -> np.ndarray:
             format, loaded = image.format, image.copy()
         except (*EXIF_ERRORS, AssertionError) as error:  # AssertionError: Pillow's, of an image whose file is closed
             raise explain_failure(error, b"") from None
-        return _resize_and_crop(convert_to_rgb(drop_empty_alpha(turn_upright(loaded), format)), contract.resize)
+        profile = find_profile(image, contract.decode)
+        upright = convert_to_rgb(drop_empty_alpha(turn_upright(loaded), format))
+        return _resize_and_crop(upright, contract.resize, profile)
 
 
 @contextmanager
@@ -92,7 +95,7 @@ def _open_image(data: bytes) -> Iterator[ImageFile.ImageFile]:
 
 
 def _decode_opened(opened: ImageFile.ImageFile, data: bytes, contract: Contract) -> tuple[np.ndarray, ImageInfo]:
-    size, is_large = opened.size, _is_large(opened)
+    size, is_large, profile = opened.size, _is_large(opened), find_profile(opened, contract.decode, data)
     if opened.format in ("JPEG", "MPO"):
         scale_jpeg(opened, contract)
         is_large = is_large and (_is_large(opened) or has_several_scans(data))
@@ -105,7 +108,7 @@ def _decode_opened(opened: ImageFile.ImageFile, data: bytes, contract: Contract)
         image = drop_empty_alpha(turn_upright(opened), opened.format)
         upright = turn_size(opened, size) if is_scaled else image.size
         info = ImageInfo(opened.format or "", opened.mode, *upright, is_turned)
-        return _resize_and_crop(convert_to_rgb(image), contract.resize), info
+        return _resize_and_crop(convert_to_rgb(image), contract.resize, profile), info
 
 
 def _decode_without_end(data: bytes, contract: Contract, error: TruncatedImage) -> tuple[np.ndarray, ImageInfo]:
@@ -141,10 +144,14 @@ def _check_size(width: int, height: int) -> None:
         raise ImageTooLarge(f"image of {width}x{height} pixels is longer than {MAX_ASPECT}:1")
 
 
-def _resize_and_crop(image: Image.Image, side: int) -> np.ndarray:
-    """Resize the shorter side to `side`, the longer one rounded down; then cut out the central square (section 2)."""
+def _resize_and_crop(image: Image.Image, side: int, profile: bytes | None) -> np.ndarray:
+    """Resize the shorter side to `side`, the longer one rounded down; then cut out the central square (section 2).
+
+    The square is converted to sRGB where there is a profile.
+    """
     width, height = image.size
     short = min(width, height)
     image = image.resize((side * width // short, side * height // short), Image.Resampling.BILINEAR)
     left, top = round((image.width - side) / 2), round((image.height - side) / 2)
-    return np.asarray(image.crop((left, top, left + side, top + side)))
+    square = image.crop((left, top, left + side, top + side))
+    return np.asarray(convert_to_srgb(square, profile) if profile else square)

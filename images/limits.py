@@ -97,13 +97,17 @@ def _keep_needed_chunks(data: bytes) -> bytes:
 
 
 def _needed_chunks(data: bytes) -> Iterator[bytes]:
+    return (data[start:end] for kind, start, end in find_chunks(data) if kind in NEEDED)
+
+
+def find_chunks(png: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """The kind, the start and the end of each chunk of a PNG. Raises ImageError where there are too many."""
     at = len(PNG)
     for _ in range(MAX_CHUNKS):
-        end = at + 12 + int.from_bytes(data[at : at + 4])
-        kind = data[at + 4 : at + 8]
-        if kind in NEEDED:
-            yield data[at:end]
-        if kind == b"IEND" or end >= len(data):
+        end = at + 12 + int.from_bytes(png[at : at + 4])
+        kind = png[at + 4 : at + 8]
+        yield kind, at, end
+        if kind == b"IEND" or end >= len(png):
             return
         at = end
     raise ImageError(f"a PNG of more than {MAX_CHUNKS} chunks")

@@ -33,19 +33,26 @@ class Label:
     name: str
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 @dataclass(frozen=True, config=STRICT)
 class Decoding:
     """The way in which encoded images become pixels, where a decoder has a choice.
 
     jpeg_scale_from: a JPEG whose shorter side has so many pixels or more is decoded at the smallest of 1/2, 1/4 and 1/8
     of its size that leaves its shorter side at least twice the contract's `resize`; None: every JPEG in full.
+    icc_profile: "srgb": the square of an RGB image with a colour profile is converted to sRGB; None: profiles are
+    ignored, as torchvision ignores them. None is left out of the stored contract and of its hash.
     """
 
     jpeg_scale_from: Count | None = None
+    icc_profile: Annotated[Literal["srgb"] | None, Field(exclude_if=_is_none)] = None
 
 
 FULL_DECODING = Decoding()  # of contracts that do not name any: those of files from before 0.2
-SCALED_DECODING = Decoding(jpeg_scale_from=1024)  # of those made since
+DECODING = Decoding(jpeg_scale_from=1024, icc_profile="srgb")  # of contracts made today
 
 
 def _is_full(decoding: Decoding) -> bool:

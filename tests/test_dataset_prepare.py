@@ -31,7 +31,7 @@ from tencrop.dataset.prepared_part import PartWriter
 from tencrop.dataset.prepared_store import DOCUMENT, INDEX, SCHEMA, STATISTICS, PreparedStore
 from tencrop.dataset.source import Entry, Source
 from tencrop.images.decode import decode
-from tencrop.model.contract import FULL_DECODING, SCALED_DECODING, Contract
+from tencrop.model.contract import DECODING, FULL_DECODING, Contract
 
 
 def quiet(done: int) -> None:
@@ -68,7 +68,7 @@ def test_undecodable_images_are_listed_and_left_out(tiny_prepared: PreparedStore
 
 def test_labels_and_holdout_are_those_of_the_source(tiny_prepared: PreparedStore, source: Source) -> None:
     good = np.array(["broken" not in entry.id for entry in source.entries])
-    assert tiny_prepared.contract == Contract(labels=source.labels, decode=SCALED_DECODING)
+    assert tiny_prepared.contract == Contract(labels=source.labels, decode=DECODING)
     np.testing.assert_array_equal(tiny_prepared.labels, np.array([entry.label for entry in source.entries])[good])
     np.testing.assert_array_equal(tiny_prepared.validation, choose_holdout(source.entries, 0.2)[good])
     assert 0 < tiny_prepared.validation.sum() < 10
@@ -253,7 +253,7 @@ def test_the_plan_is_written_atomically_and_once(source: Source, tmp_path: Path)
 
 
 def test_a_store_of_an_older_version_is_finished_as_it_was_begun(source: Source, tmp_path: Path) -> None:
-    assert prepare(source, tmp_path, 0.2, quiet).contract.decode == SCALED_DECODING
+    assert prepare(source, tmp_path, 0.2, quiet).contract.decode == DECODING
     plan = json.loads((tmp_path / PLAN).read_text())
     assert plan["contract"].pop("decode") == {"jpeg_scale_from": 1024}
     older = json.dumps(plan, indent=1, ensure_ascii=False)

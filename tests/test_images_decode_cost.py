@@ -21,9 +21,9 @@ from tencrop.images.jpeg_segments import read_frame
 from tencrop.images.limits import MAX_SCANS
 from tencrop.images.tiff_directory import COMPRESSION, HEIGHT, MAX_NUMBERS, STRIP_HEIGHT, STRIPS, TILES, WIDTH
 from tencrop.images.tiff_layout import BITS, PHOTOMETRIC
-from tencrop.model.contract import SCALED_DECODING, Contract
+from tencrop.model.contract import DECODING, Contract
 
-SCALED = Contract(decode=SCALED_DECODING)
+SCALED = Contract(decode=DECODING)
 estimate_cost = partial(decode_cost.estimate_cost, contract=CONTRACT)
 
 FORMATS: list[tuple[str, dict[str, Any]]] = [

@@ -11,9 +11,9 @@ from support.pictures import ORIENTATION, encode, picture, square_by_torchvision
 from tencrop.images import decode as decode_module
 from tencrop.images.decode import decode
 from tencrop.images.jpeg_scale import choose_divisor, has_several_scans
-from tencrop.model.contract import SCALED_DECODING, Contract, Decoding
+from tencrop.model.contract import DECODING, Contract, Decoding
 
-CONTRACT = Contract(decode=SCALED_DECODING)
+CONTRACT = Contract(decode=DECODING)
 FULL = Contract()
 
 
@@ -124,4 +124,4 @@ def test_only_jpegs_that_fill_the_memory_are_decoded_alone(
 
 def test_a_contract_that_scales_has_another_hash_and_an_older_one_keeps_its_own() -> None:
     assert Contract().sha256 == "631a452381d95ac4be95a07f13d9e3c9548a66bf5eccadc051a31a3e79f10e3f"
-    assert replace(Contract(), decode=SCALED_DECODING).sha256 != Contract().sha256
+    assert replace(Contract(), decode=DECODING).sha256 != Contract().sha256

@@ -7,7 +7,7 @@ import pytest
 
 from tencrop.common.errors import BadInput
 from tencrop.common.strict_config import dump, parse
-from tencrop.model.contract import CENTER_VIEW, SCALED_DECODING, Contract, Label, View
+from tencrop.model.contract import CENTER_VIEW, DECODING, Contract, Label, View
 
 LABELS = (Label("n01440764", "tench"), Label("n01443537", "goldfish, Carassius auratus"), Label("ñ", "naïve 猫"))
 
@@ -66,7 +66,7 @@ def test_labels_keep_their_order() -> None:
         {"labels": (Label("n01440765", "tench"), *LABELS[1:])},
         {"resize": 257},
         {"crop": 223},
-        {"decode": SCALED_DECODING},
+        {"decode": DECODING},
     ],
 )
 def test_the_hash_changes_with_anything_in_the_contract(change: dict[str, object]) -> None:

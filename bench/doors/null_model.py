@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 
 from tencrop.export.graph_builder import GraphBuilder
 from tencrop.images.decode import decode
-from tencrop.model.contract import SCALED_DECODING, Contract, Label
+from tencrop.model.contract import DECODING, Contract, Label
 from tencrop.model.filter_picture import draw_filters
 from tencrop.model.probe import Probe
 from tencrop.model.tencropfile import INPUT, OUTPUTS, Metadata
@@ -23,7 +23,7 @@ SPREAD = 3.0  # standard deviation of the logits, so that the first answer is cl
 
 def write_null_model(folder: Path, classes: int = CLASSES) -> Path:
     """Write tencrop.onnx into `folder` and return its path."""
-    contract = Contract(labels=tuple(Label(f"class{i}", f"class {i}") for i in range(classes)), decode=SCALED_DECODING)
+    contract = Contract(labels=tuple(Label(f"class{i}", f"class {i}") for i in range(classes)), decode=DECODING)
     weights = _draw_weights(contract)
     graph = GraphBuilder()
     pixels = graph.add_slice("read", INPUT, [STEP // 2] * 2, [contract.resize] * 2, [1, 2], [STEP] * 2)

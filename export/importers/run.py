@@ -37,7 +37,7 @@ from tencrop.export.parity_gate import (
 )
 from tencrop.export.sample_images import make_formula_images
 from tencrop.export.tencrop_graph import FILES, build_tencrop_graph, write_files
-from tencrop.model.contract import SCALED_DECODING, Contract
+from tencrop.model.contract import DECODING, Contract
 from tencrop.model.probe import Probe
 from tencrop.model.tencropfile import Metadata
 
@@ -69,7 +69,7 @@ def import_net(path: Path, out: Path, given: InputConvention, labels: Path | Non
     convention = given.fill_from(source.known)
     source_input = read_source_input(source, convention)
     pixels, resize = resolve_pixels(convention, source_input.layout, source_input.crop)
-    contract = Contract(resize=resize, crop=source_input.crop, decode=SCALED_DECODING)
+    contract = Contract(resize=resize, crop=source_input.crop, decode=DECODING)
     reference = SourceReference.open(source, source_input, pixels, contract)
     log.info("the net answers %d images", max(BATCHES))
     answers = reference.answer(make_formula_images(contract, max(BATCHES)))
