@@ -7,7 +7,7 @@ import pytest
 
 from tencrop.common.errors import BadInput
 from tencrop.common.strict_config import dump, parse
-from tencrop.model.contract import CENTER_VIEW, DECODING, Contract, Label, View
+from tencrop.model.contract import CENTER_VIEW, DECODING, FULL_DECODING, Contract, Decoding, Label, View
 
 LABELS = (Label("n01440764", "tench"), Label("n01443537", "goldfish, Carassius auratus"), Label("ñ", "naïve 猫"))
 
@@ -67,11 +67,21 @@ def test_labels_keep_their_order() -> None:
         {"resize": 257},
         {"crop": 223},
         {"decode": DECODING},
+        {"decode": Decoding(icc_profile="srgb")},
     ],
 )
 def test_the_hash_changes_with_anything_in_the_contract(change: dict[str, object]) -> None:
     contract = Contract(labels=LABELS)
     assert replace(contract, **change).sha256 != contract.sha256  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("decoding", "digest"),
+    [(FULL_DECODING, "5cdf6c40fa981900"), (Decoding(jpeg_scale_from=1024), "6cd2a302d64f1894")],
+    ids=["0.1", "0.2"],
+)
+def test_contracts_of_older_versions_keep_their_hashes(decoding: Decoding, digest: str) -> None:
+    assert Contract(labels=(Label("a", "A"),), decode=decoding).sha256.startswith(digest)
 
 
 def test_equal_contracts_have_equal_hashes() -> None:
