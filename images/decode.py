@@ -16,7 +16,7 @@ from PIL import Image, ImageFile
 from tencrop.images.colour_profile import convert_to_srgb, find_profile
 from tencrop.images.damage import explain_failure
 from tencrop.images.errors import ImageError, ImageTooLarge, TruncatedImage
-from tencrop.images.formats import FORMATS, is_heif
+from tencrop.images.formats import OF_PILLOW, is_heif
 from tencrop.images.heif_open import open_heif
 from tencrop.images.jpeg_end import complete, sum_pixels
 from tencrop.images.jpeg_scale import has_several_scans, scale_jpeg
@@ -81,7 +81,7 @@ def _open_image(data: bytes) -> Iterator[ImageFile.ImageFile]:
             opener = open_heif(data)
         else:
             file = check_encoded(data)
-            opener = Image.open(file, formats=FORMATS)
+            opener = Image.open(file, formats=OF_PILLOW)
             file.left = MAX_READS
         with opener as opened:
             _check_size(*opened.size)

@@ -1,6 +1,7 @@
 """The formats of images that are read, and their first bytes."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
+OF_PILLOW = tuple(format for format in FORMATS if format not in ("AVIF", "HEIF"))  # heif_open.py opens the others
 SIGNATURES = (
     b"\xff\xd8\xff",
     b"\x89PNG\r\n\x1a\n",

@@ -18,8 +18,8 @@ class NoAnswer(ImageError):
 
     code = "no_answer"
 
-    def __init__(self) -> None:
-        super().__init__(NO_NUMBER)
+    def __init__(self, what: str = NO_NUMBER, advice: str = "") -> None:
+        super().__init__(what, advice)
 
 
 @dataclass(frozen=True)

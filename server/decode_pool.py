@@ -108,8 +108,9 @@ def _call(
     with suppress(RuntimeError):  # of a loop that is closed
         try:
             loop.call_soon_threadsafe(finish, function(*arguments), None)
-        except BaseException as error:
-            loop.call_soon_threadsafe(finish, None, error)
+        except BaseException as error:  # whose traceback must not hold this frame, and with it `finish` and the error
+            trace = error.__traceback__ and error.__traceback__.tb_next
+            loop.call_soon_threadsafe(finish, None, error.with_traceback(trace))
 
 
 def _decode(data: bytes, contract: Contract) -> tuple[np.ndarray, ImageInfo]:

@@ -22,7 +22,7 @@ from support.page import give, open_page
 
 from tencrop.common.errors import WorkFailed
 from tencrop.runtime.classifier import Classifier
-from tencrop.server import state as state_file
+from tencrop.server import engines as engines_file
 from tencrop.server.app import create_app
 from tencrop.server.keys import generate_key, hash_key
 from tencrop.server.settings import Settings
@@ -204,7 +204,7 @@ def test_page_says_which_package_validations_lack(
     def lack(extra: str) -> None:
         raise WorkFailed(f"<{extra}> is not installed")
 
-    monkeypatch.setattr(state_file, "require", lack)
+    monkeypatch.setattr(engines_file, "require", lack)
     settings = Settings(data_root=tmp_path, state_dir=tmp_path / "state")
     with TestClient(create_app([classifier], settings)) as client:
         assert '<p id="off">Off: &lt;evaluate&gt; is not installed</p>' in client.get("/").text

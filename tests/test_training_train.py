@@ -230,7 +230,7 @@ def test_frozen_layers_stay_as_they_were(finished: Path) -> None:
         assert np.array_equal(fourth[name], value) == name.startswith("conv1."), name
 
 
-def test_progress_reports_every_tenth_step_and_the_last(
+def test_progress_reports_the_first_step_every_tenth_after_it_and_the_last(
     tiny_prepared: PreparedStore, recipe: Recipe, tmp_path: Path
 ) -> None:
     heard: list[tuple[int, float]] = []
@@ -242,7 +242,7 @@ def test_progress_reports_every_tenth_step_and_the_last(
 
     small = replace(recipe, epochs=1, optim=replace(recipe.optim, batch=2))  # 12 batches
     history = train(small, tiny_prepared, tmp_path, False, 0, progress)
-    assert heard == [(1, 10 / 12), (1, 1.0)]
+    assert heard == [(1, 1 / 12), (1, 11 / 12), (1, 1.0)]
     assert shown[-1]["loss"] == history[0].train_loss  # the mean so far
 
 
