@@ -3,8 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from typing import Any, TypeVar, cast
+from typing import TypeVar
 
 import numpy as np
 
@@ -51,20 +50,9 @@ class DecodePool:
         """
         lane = self._cheap if cost <= CHEAP else self._expensive
         await self._wait_for_turn(lane, requester, cost)
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[T] = loop.create_future()
-
-        def finish(result: T | None, error: BaseException | None) -> None:
-            self._end_turn(lane)
-            if answer.done():  # cancelled
-                return
-            if error:
-                answer.set_exception(error)
-            else:
-                answer.set_result(cast(T, result))
-
-        self._threads.submit(_call, loop, finish, function, arguments)
-        return await answer
+        call = asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+        call.add_done_callback(lambda _: self._end_turn(lane))
+        return await asyncio.shield(call)
 
     def close(self) -> None:
         """Wait for the images that are being decoded; drop those that are not."""
@@ -96,21 +84,6 @@ class DecodePool:
                 if not turn.done():  # else cancelled
                     each.running += 1
                     turn.set_result(None)
-
-
-def _call(
-    loop: asyncio.AbstractEventLoop,
-    finish: Callable[[Any, BaseException | None], None],
-    function: Callable[..., Any],
-    arguments: tuple[object, ...],
-) -> None:
-    """Call a function in a thread, and `finish` with its result or its error in the loop's."""
-    with suppress(RuntimeError):  # of a loop that is closed
-        try:
-            loop.call_soon_threadsafe(finish, function(*arguments), None)
-        except BaseException as error:  # whose traceback must not hold this frame, and with it `finish` and the error
-            trace = error.__traceback__ and error.__traceback__.tb_next
-            loop.call_soon_threadsafe(finish, None, error.with_traceback(trace))
 
 
 def _decode(data: bytes, contract: Contract) -> tuple[np.ndarray, ImageInfo]:
