@@ -107,7 +107,7 @@ def test_a_png_whose_profile_is_a_bomb_is_answered(picture: Image.Image) -> None
 def test_no_damaged_profile_is_more_than_ignored(picture: Image.Image) -> None:
     square = picture.resize((256, 256))
     good = [SRGB.tobytes(), *(make_profile(space).tobytes() for space in SPACES)]
-    for seed in range(4000):
+    for seed in range(1200):
         draw = random.Random(seed)
         profile = bytearray(draw.choice(good))
         for _ in range(draw.choice((1, 4, 30))):

@@ -263,10 +263,10 @@ def test_a_file_that_ends_early_is_damaged(kind: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", FILES)
-def test_thousands_of_damaged_files_raise_nothing_but_image_error(kind: str) -> None:
+def test_hundreds_of_damaged_files_raise_nothing_but_image_error(kind: str) -> None:
     data, random = FILES[kind](), np.random.default_rng(len(kind))
     answered, messages = 0, set()
-    for number in range(2000):
+    for number in range(800):
         mutated = bytearray(data)
         reach = min(len(data), 1000) if number % 2 else len(data)  # half of the mutations hit the boxes
         for position in random.integers(0, reach, random.integers(1, 9)):
@@ -277,5 +277,5 @@ def test_thousands_of_damaged_files_raise_nothing_but_image_error(kind: str) -> 
             answered += 1
         except ImageError as error:
             messages.add(str(error))
-    assert 100 < answered < 1900
+    assert 40 < answered < 760
     assert max(map(len, messages)) < 300

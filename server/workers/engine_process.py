@@ -106,8 +106,13 @@ class _Service:
             task.add_done_callback(self._tasks.discard)
         elif name == "drain":
             self._engines.drain()
+        elif name == "warn":
+            log.warning("%s", argument)
         else:
-            log.log(logging.WARNING if name == "warn" else logging.INFO, "%s", argument)
+            log.info("%s", argument)
+            for handler in logging.getLogger().handlers:
+                handler.flush()
+            self._report(name)
 
     async def _open_channel(self, worker: int, images: int, calls: int) -> None:
         answer_calls(Connection(calls), self._calls)
@@ -117,6 +122,10 @@ class _Service:
         await asyncio.get_running_loop().create_connection(channel, sock=line)
 
     def _report_end(self, worker: int) -> None:
-        """Tell the supervisor, if it lives, that nothing of a worker is left."""
+        """Tell the supervisor that nothing of a worker is left."""
+        self._report(worker)
+
+    def _report(self, message: object) -> None:
+        """Send a message to the supervisor, if it lives."""
         with suppress(OSError):
-            self._control.send(pickle.dumps(worker))
+            self._control.send(pickle.dumps(message))

@@ -55,7 +55,7 @@ def _serve(
     try:
         loaded = engine.wait_until_loaded()
         listening = bind(settings)
-        engine.send("say", f"listening on {describe_address(listening)} with {shared.workers} workers")
+        engine.announce(f"listening on {describe_address(listening)} with {shared.workers} workers")
         Supervisor(engine, loaded, settings, keys, shared, listening).run()
     finally:
         engine.kill()
@@ -106,6 +106,13 @@ class EngineProcess:
         """Send a message. Nothing happens where the process has ended; its end is noticed otherwise."""
         with suppress(OSError):
             socket.send_fds(self.control, [pickle.dumps((name, argument))], descriptors)
+
+    def announce(self, text: str) -> None:
+        """Let the process log a text, and wait until it has, so that the line comes before those of the workers."""
+        self.send("say", text)
+        select.select([self.control], [], [], LAST_SECONDS)
+        with suppress(OSError):  # the process has ended
+            self.control.recv(MESSAGE_BYTES, socket.MSG_DONTWAIT)
 
     def end(self) -> None:
         """Let the process end: it closes the validations and then its engines."""
