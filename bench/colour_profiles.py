@@ -11,6 +11,7 @@ import argparse
 import io
 import struct
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from bench.machine import describe_machine
 from tencrop.dataset.holdout import choose_holdout
 from tencrop.dataset.layouts import open_source
 from tencrop.images.decode import fit_square
+from tencrop.model.contract import FULL_DECODING
 from tencrop.model.embedded import EMBEDDED
 from tencrop.runtime.classifier import Classifier, open_classifier
 from tencrop.runtime.engine_choice import EngineOptions
@@ -77,7 +79,7 @@ def convert(image: Image.Image, source: ImageCms.ImageCmsProfile, target: ImageC
 
 def make_pair(ignored: Image.Image, applied: Image.Image, path: Path, classifier: Classifier) -> Pair:
     """Cut out the squares of both pictures."""
-    contract = classifier.contract
+    contract = replace(classifier.contract, decode=FULL_DECODING)  # which applies no profile by itself
     return Pair(fit_square(ignored, contract), fit_square(applied, contract), path.parent.name)
 
 
