@@ -255,7 +255,7 @@ def test_the_plan_is_written_atomically_and_once(source: Source, tmp_path: Path)
 def test_a_store_of_an_older_version_is_finished_as_it_was_begun(source: Source, tmp_path: Path) -> None:
     assert prepare(source, tmp_path, 0.2, quiet).contract.decode == DECODING
     plan = json.loads((tmp_path / PLAN).read_text())
-    assert plan["contract"].pop("decode") == {"jpeg_scale_from": 1024}
+    assert plan["contract"].pop("decode") == {"jpeg_scale_from": 1024, "icc_profile": "srgb"}
     older = json.dumps(plan, indent=1, ensure_ascii=False)
     (tmp_path / PLAN).write_text(older)
     assert prepare(source, tmp_path, 0.2, quiet).contract.decode == FULL_DECODING

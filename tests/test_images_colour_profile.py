@@ -92,6 +92,7 @@ def test_a_profile_that_cannot_be_applied_is_ignored(picture: Image.Image, forma
     assert np.array_equal(decode(stored, APPLIED)[0], decode(stored, IGNORED)[0])
 
 
+@pytest.mark.slow
 def test_a_png_whose_profile_is_a_bomb_is_answered(picture: Image.Image) -> None:
     """400 MB of zeros in 0.4 MB. Nothing is inflated beyond the longest profile."""
     packer = zlib.compressobj(9)

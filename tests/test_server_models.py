@@ -57,7 +57,7 @@ def test_a_model_is_described_as_its_file_says(client: TestClient, classifier: C
         "crop": 224,
         "filter": "bilinear",
         "channels": "rgb",
-        "decode": {"jpeg_scale_from": 1024},
+        "decode": {"jpeg_scale_from": 1024, "icc_profile": "srgb"},
         "sha256": classifier.contract.sha256,
     }
     assert found["members"] == []
