@@ -9,7 +9,7 @@ from tencrop.server.shared_counts import SharedCounts
 
 MODEST = 8  # a client with at most an eighth of the places is admitted beyond `capacity`
 BEYOND = 2  # times `capacity` are never exceeded
-CLIENTS = 512  # groups of clients, by the hash of their names; the clients of a group count as one
+CLIENTS = 1 << 16  # groups of clients, by the hash of their names; the clients of a group count as one
 
 
 class Admission:

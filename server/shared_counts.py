@@ -15,9 +15,8 @@ class SharedCounts:
     def __init__(self, columns: int, rows: int = 1, memory: mmap.mmap | None = None) -> None:
         """`memory` is shared by all processes; without it the one process has a table of its own."""
         self._columns, self._rows, self._row = columns, rows, 0
-        self._numbers = (
-            memoryview(memory or bytearray(self.size(columns) * rows)).cast("B")[: self.size(columns) * rows].cast("q")
-        )
+        size = self.size(columns) * rows
+        self._numbers = memoryview(memory or bytearray(size))[:size].cast("q")
         self._lock: AbstractContextManager[None] = nullcontext()
 
     @staticmethod
@@ -31,8 +30,8 @@ class SharedCounts:
 
     def clear_row(self, row: int) -> None:
         """Give back what an ended process held."""
-        for column in range(self._columns):
-            self._numbers[row * self._columns + column] = 0
+        first = row * self._columns
+        self._numbers[first : first + self._columns] = memoryview(bytes(self.size(self._columns))).cast("q")
 
     def add(self, column: int, number: int) -> None:
         """Add a number, which may be negative, to this process's own part."""
