@@ -61,8 +61,10 @@ def undisturbed(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def serving(root: Path, state: Path, seconds: float = 0) -> Iterator[tuple["subprocess.Popen[str]", str]]:
-    arguments = ("serve", "--port", "0", "--data-root", str(root), "--state-dir", str(state))
+def serving(
+    root: Path, state: Path, seconds: float = 0, workers: int = 0
+) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    arguments = ("serve", "--port", "0", "--data-root", str(root), "--state-dir", str(state), "--workers", str(workers))
     with subprocess.Popen(command(*arguments, seconds=seconds), cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield process, f"{read_address(process)}/v1/validations"
@@ -117,8 +119,11 @@ def test_a_job_killed_again_and_again_equals_the_undisturbed_run(root: Path, und
 
 
 @pytest.mark.slow
-def test_sigterm_ends_streams_and_exits_0_and_the_job_continues(root: Path, undisturbed: Path, tmp_path: Path) -> None:
-    with serving(root, tmp_path, seconds=0.1) as (process, url):
+@pytest.mark.parametrize("workers", [0, 2])
+def test_sigterm_ends_streams_and_exits_0_and_the_job_continues(
+    root: Path, undisturbed: Path, tmp_path: Path, workers: int
+) -> None:
+    with serving(root, tmp_path, 0.1, workers) as (process, url):
         first, second = (call(url, {"dataset": "photos"})["id"] for _ in range(2))
         wait_for(f"{url}/{first}", 8)
         with urllib.request.urlopen(f"{url}/{second}/events", timeout=60) as stream:
