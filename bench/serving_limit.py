@@ -8,7 +8,6 @@ closed loops of clients that send photographs of FOLDER. Options that are not na
 
 import argparse
 import math
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,21 +15,13 @@ from tempfile import TemporaryDirectory
 
 from bench.machine import describe_machine
 from bench.serving.client import Load, compile_client, run_load
-from bench.serving.post import find_rgb_jpegs, raw_request
-from bench.serving.process import find_free_port, run_server
+from bench.serving.post import find_rgb_jpegs, write_requests
+from bench.serving.process import exit_at_sigterm, find_free_port, run_server
 from bench.validation import DECODED, limit, measure_decoding, measure_engine
 from tencrop.common.errors import BadInput, WorkFailed
 from tencrop.model.embedded import EMBEDDED
 from tencrop.runtime.classifier import open_classifier
 from tencrop.runtime.engine_choice import EngineOptions
-
-
-def write_requests(photographs: Sequence[Path], folder: Path) -> list[Path]:
-    """Write the whole request of each photograph to a file."""
-    files = [folder / f"request{number:04}" for number in range(len(photographs))]
-    for file, photograph in zip(files, photographs, strict=True):
-        file.write_bytes(raw_request("/v1/predict", photograph.read_bytes()))
-    return files
 
 
 def main() -> None:
@@ -41,7 +32,7 @@ def main() -> None:
     parser.add_argument("--workers", nargs="+", default=["0", "auto"], help="worker processes, as for `tencrop serve`")
     parser.add_argument("--seconds", type=float, default=4, help="for each load, after its warm-up")
     options, serve_options = parser.parse_known_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # so that the running server is ended too
+    exit_at_sigterm()
     try:
         measure(options, serve_options)
     except (BadInput, WorkFailed) as error:
@@ -63,7 +54,8 @@ def measure(options: argparse.Namespace, serve_options: Sequence[str]) -> None:
     )
     with TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        client, requests = compile_client(folder), write_requests(photographs, folder)
+        client, encoded = compile_client(folder), [photograph.read_bytes() for photograph in photographs]
+        requests = write_requests(encoded, folder / "requests")
         for workers in options.workers:
             port = find_free_port()
             command = [sys.executable, *f"-m tencrop serve --port {port} --workers {workers}".split(), *serve_options]

@@ -95,7 +95,7 @@ class PartWriter:
         return self.prepare(original)
 
     def _holds(self, part: int, table: pa.Table) -> bool:
-        """Whether the images of a part's table are all there."""
+        """Return whether the images of a part's table are all there."""
         file, end = self.images.find_file(part), pc.max(pc.add(table["start"], table["bytes"])).as_py()
         return file.is_file() and file.stat().st_size >= end
 

@@ -11,7 +11,9 @@ import sys
 import traceback
 from contextlib import suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
 
+from tencrop.common.lock import FileLock
 from tencrop.images.heif_open import decode_in_one_thread
 from tencrop.images.large_image_lock import one_large
 from tencrop.images.pillow_warnings import filter_pillow_warnings, silence_libtiff
@@ -36,6 +38,6 @@ if __name__ == "__main__":
     filter_pillow_warnings()
     silence_libtiff()
     decode_in_one_thread()
-    one_large.share(lock)
+    one_large.share(FileLock(Path(f"/proc/self/fd/{lock}")))  # opened anew, for a lock belongs to what opened it
     with suppress(EOFError, OSError):
         run(Connection(descriptor))

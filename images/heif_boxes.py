@@ -134,7 +134,7 @@ class Container:
                 self.items[number].extents = extents
 
     def _locate(self, method: int, offset: int, length: int) -> tuple[int, int]:
-        """Where an extent begins and ends in the file."""
+        """The begin and the end of an extent in the file."""
         if method not in (IN_FILE, IN_IDAT) or (method == IN_IDAT and b"idat" not in self._boxes):
             raise UnsupportedImage("a HEIF file of this layout is not supported")
         first, last = self._boxes[b"idat"][2:] if method == IN_IDAT else (0, len(self.data))

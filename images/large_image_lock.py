@@ -1,34 +1,26 @@
 """Lets one large image be decoded at a time, which bounds the memory."""
 
 import threading
+from contextlib import AbstractContextManager, nullcontext
 
 
 class LargeImageLock:
-    """A lock for the threads of this process, and of every other process that shares its file.
-
-    The system frees what a process holds when the process dies, however it dies.
-    """
+    """A lock for the threads of this process, and of every other process that shares a lock with it."""
 
     def __init__(self) -> None:
         self._threads = threading.Lock()
-        self._descriptor: int | None = None
+        self._processes: AbstractContextManager[None] = nullcontext()
 
-    def share(self, descriptor: int) -> None:
-        """Also wait for the other processes that share this open file. Needs POSIX."""
-        self._descriptor = descriptor
+    def share(self, lock: AbstractContextManager[None]) -> None:
+        """Also wait for other processes: `lock` is this one's end of a lock of theirs (common/lock.py:FileLock)."""
+        self._processes = lock
 
     def __enter__(self) -> None:
         self._threads.acquire()
-        if self._descriptor is not None:
-            import fcntl  # not on Windows
-
-            fcntl.lockf(self._descriptor, fcntl.LOCK_EX)
+        self._processes.__enter__()
 
     def __exit__(self, *error: object) -> None:
-        if self._descriptor is not None:
-            import fcntl
-
-            fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
+        self._processes.__exit__(None, None, None)
         self._threads.release()
 
 

@@ -88,7 +88,7 @@ class _Conversion:
         return bool(computed) and all(name in self._half for name in computed)
 
     def _is_cast_from_fp16(self, node: onnx.NodeProto) -> bool:
-        """Whether the node only unpacks fp16, as that of a weight does."""
+        """Return whether the node only unpacks fp16, as that of a weight does."""
         is_half = node.op_type == "Cast" and self._types.get(node.input[0]) == TensorProto.FLOAT16
         return is_half and self._is_float(node.output[0])
 

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
-from dataclasses import dataclass
 from itertools import product
 from typing import NamedTuple
 
@@ -22,64 +21,11 @@ from tencrop.runtime.prediction import NoAnswer
 from tencrop.server.metrics import Metrics
 from tencrop.server.requester import Requester
 from tencrop.server.turns import Turns
+from tencrop.server.waiting import Awaited, BatchedAnswer, Result, Waiting, deliver
 
 CHECK_SECONDS = 0.25  # how often a job that waits for the engine looks whether it was stopped
 LOOK_SECONDS = 0.005  # how often an engine looks whether a job's forward pass may begin
 SMALL = 4  # images; a forward pass of so few is not padded
-
-
-class BatchedAnswer(NamedTuple):
-    """One image's row of a forward pass, and the image's times."""
-
-    probabilities: np.ndarray  # [C]
-    view_probabilities: np.ndarray  # [10,C]
-    queue_seconds: float  # until the forward pass began
-    engine_seconds: float  # of the whole forward pass
-
-
-Result = BatchedAnswer | Exception  # of an image, or why its forward pass failed
-
-
-@dataclass(eq=False)
-class Waiting:
-    """An image, uint8 [R,R,3], that waits for its forward pass since `since` (time.perf_counter).
-
-    Its result is settled in the thread of `loop`.
-    """
-
-    pixels: np.ndarray
-    requester: Requester
-    since: float
-    loop: asyncio.AbstractEventLoop
-
-    @property
-    def is_wanted(self) -> bool:
-        """Return whether somebody still waits for the answer."""
-        return True
-
-    def settle(self, result: Result) -> None:
-        """Take the result."""
-        raise NotImplementedError
-
-
-class _Awaited(Waiting):
-    """An image that a coroutine waits for."""
-
-    def __init__(self, pixels: np.ndarray, requester: Requester) -> None:
-        super().__init__(pixels, requester, time.perf_counter(), asyncio.get_running_loop())
-        self.future: asyncio.Future[BatchedAnswer] = self.loop.create_future()
-
-    @property
-    def is_wanted(self) -> bool:
-        return not self.future.done()  # else cancelled
-
-    def settle(self, result: Result) -> None:
-        if not self.is_wanted:
-            return
-        if isinstance(result, Exception):
-            self.future.set_exception(result)
-        else:
-            self.future.set_result(result)
 
 
 class _Background(NamedTuple):
@@ -147,7 +93,7 @@ class Batcher:
 
         Raises NoAnswer where the answer is no number, and what the engine raises.
         """
-        waiting = _Awaited(pixels, requester)
+        waiting = Awaited(pixels, requester)
         self.put([waiting])
         try:
             return await waiting.future
@@ -210,9 +156,9 @@ class Batcher:
                 answers: list[Result] = [BatchedAnswer(*row, took) for row in zip(mean, views, waits, strict=True)]
                 for index in np.flatnonzero(~np.isfinite(mean).all(axis=1)):
                     answers[index] = NoAnswer()
-                _deliver(batch, answers)
+                deliver(batch, answers)
             except Exception as error:  # goes to the callers; the thread lives on
-                _deliver(batch, [error] * len(batch))
+                deliver(batch, [error] * len(batch))
 
     def _forward(self, engine: Predictor, images: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """`Classifier.forward` of a batch, padded to one of the batch sizes."""
@@ -248,18 +194,3 @@ class Batcher:
                     task, self._background = self._background, None
                     return task
                 self._wake.wait(LOOK_SECONDS if self._background else None)
-
-
-def _deliver(batch: list[Waiting], results: list[Result]) -> None:
-    """Settle the images, each in its own event loop."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Waiting, Result]]] = {}
-    for waiting, result in zip(batch, results, strict=True):
-        by_loop.setdefault(waiting.loop, []).append((waiting, result))
-    for loop, settled in by_loop.items():
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(_settle, settled)
-
-
-def _settle(results: list[tuple[Waiting, Result]]) -> None:
-    for waiting, result in results:
-        waiting.settle(result)

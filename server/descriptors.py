@@ -27,7 +27,7 @@ class DescriptorWatch:
 
     @cached_property
     def exhausted(self) -> Counter:
-        """How often no descriptor was free. Made when first used, for a worker shares its metrics from its start on."""
+        """The count of moments without a descriptor. Made when first used, for a worker shares its metrics later."""
         words = "connections closed, and seconds, without a free file descriptor"
         return Counter("tencrop_descriptors_exhausted", words, registry=None)
 

@@ -112,7 +112,7 @@ class Metrics:
 
 
 class _Watched(Collector):
-    """What is looked up whenever the metrics are read."""
+    """The numbers that are looked up whenever the metrics are read."""
 
     def __init__(self) -> None:
         self.counts: dict[str, tuple[Callable[[], Mapping[str, int]], str]] = {}

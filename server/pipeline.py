@@ -17,12 +17,12 @@ from tencrop.images.decode_cost import CHEAP, estimate_cost
 from tencrop.images.errors import ImageError
 from tencrop.runtime.prediction import Prediction
 from tencrop.server.admission import Admission
-from tencrop.server.batcher import BatchedAnswer
 from tencrop.server.decode_pool import DecodePool
 from tencrop.server.errors import ApiError
 from tencrop.server.loaded_model import LoadedModel
 from tencrop.server.metrics import Metrics
 from tencrop.server.requester import Requester, identify_requester
+from tencrop.server.waiting import BatchedAnswer
 
 SHORT = 256 << 10  # bytes; the costs of longer images are estimated in a thread
 LOOK_COST = 0.1  # in units of `estimate_cost`, of an estimate

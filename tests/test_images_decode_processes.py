@@ -100,9 +100,9 @@ def test_one_process_decodes_a_large_image_and_its_death_lets_the_next_one() -> 
         assert processes(take) is None
         descriptor = processes._lock
         with pytest.raises(BlockingIOError):
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.kill(first, signal.SIGKILL)
-        fcntl.lockf(descriptor, fcntl.LOCK_EX)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
 def test_an_array_is_shared() -> None:

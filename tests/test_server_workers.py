@@ -301,6 +301,7 @@ def test_validations_work_from_any_worker(null_model: Path, tmp_path: Path, imag
         with pytest.raises(urllib.error.HTTPError) as unknown:
             server.get("/v1/validations/" + "0" * 24)
         assert unknown.value.code == 404
+        unknown.value.close()  # else its socket stays until a garbage collection
 
 
 def test_an_error_of_the_models_is_the_one_line_that_it_is_without_workers(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ figures are medians of the rounds.
 """
 
 import argparse
-import signal
 import statistics
 import sys
 import time
@@ -23,8 +22,8 @@ from bench.doors.photographs import PHOTOGRAPHS
 from bench.doors.processes import find_engine, read_cpu_seconds
 from bench.machine import describe_machine
 from bench.serving.client import Load, compile_client, run_load
-from bench.serving.post import raw_request
-from bench.serving.process import ProcessTree, find_free_port, run_server
+from bench.serving.post import write_requests
+from bench.serving.process import ProcessTree, exit_at_sigterm, find_free_port, run_server
 from tencrop.common.errors import BadInput, WorkFailed
 from tencrop.images.decode import decode
 from tencrop.model.tencropfile import TenCropFile
@@ -52,7 +51,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3, help="for each load, after its warm-up")
     parser.add_argument("--rounds", type=int, default=3, help="how often to measure")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # so that the running server is ended too
+    exit_at_sigterm()
     try:
         with TemporaryDirectory() as scratch:
             print(measure(options, Path(scratch)))
@@ -64,7 +63,7 @@ def measure(options: argparse.Namespace, scratch: Path) -> str:
     """The table of every photograph and number of workers."""
     model, client = write_null_model(scratch), compile_client(scratch)
     encoded = {name: [photograph.encode(seed) for seed in SEEDS] for name, photograph in PHOTOGRAPHS.items()}
-    requests = {name: _write_requests(images, scratch / name.split(",")[0]) for name, images in encoded.items()}
+    requests = {name: write_requests(images, scratch / name.split(",")[0]) for name, images in encoded.items()}
     decoding = {name: measure_decoding(model, images) for name, images in encoded.items()}
     found: dict[tuple[str, int], list[Figures]] = defaultdict(list)
     for _ in range(options.rounds):
@@ -135,15 +134,6 @@ def _row(cells: Iterable[str]) -> str:
 def _command(model: Path, port: int, workers: int) -> list[str]:
     numbers = ["--workers", str(workers), "--port", str(port)]
     return [sys.executable, "-m", "tencrop", "serve", str(model), "--engine", "onnxruntime", *numbers]
-
-
-def _write_requests(images: Sequence[bytes], folder: Path) -> list[Path]:
-    """Write the whole request of each image to a file."""
-    folder.mkdir()
-    files = [folder / str(number) for number in range(len(images))]
-    for file, image in zip(files, images, strict=True):
-        file.write_bytes(raw_request("/v1/predict", image))
-    return files
 
 
 if __name__ == "__main__":

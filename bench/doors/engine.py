@@ -3,8 +3,8 @@
 python -m bench.doors.engine [--images 128] [--batch 32] [--seconds 5]
 
 The process answers a client that keeps so many images in their slots and sends new ones as soon as it has answers, as
-busy workers do. The model is bench/doors/null_model.py, whose forward pass counts. The goal is 60 us an
-image, which 10,000 images/s of a large GPU leave.
+busy workers do. The model is bench/doors/null_model.py, whose forward pass counts. The goal is 60 us an image, which
+10,000 images/s of a large GPU leave.
 """
 
 import argparse

@@ -10,7 +10,6 @@ them, at random times. LoadGen's logs go to --out.
 
 import argparse
 import os
-import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -32,6 +31,7 @@ from bench.loadgen.workers import Workers
 from bench.machine import describe_machine
 from bench.serving.__main__ import ENVS
 from bench.serving.measure import report_progress
+from bench.serving.process import exit_at_sigterm
 from bench.serving.report import table_header
 from bench.serving.start import write_rival_files
 from tencrop.common.errors import BadInput, WorkFailed
@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--rows", type=parse_row, nargs="+", default=list(ROWS.items()), metavar="NAME=SHARE")
     parser.add_argument("--envs", type=Path, default=ENVS, help="the folder of the environments")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # so that the running server is ended too
+    exit_at_sigterm()
     try:
         with TemporaryDirectory() as scratch:
             print(measure(options, Path(scratch)))

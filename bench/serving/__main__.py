@@ -13,7 +13,6 @@ p99 is printed lasts longer than --seconds where its answers need that, but at m
 
 import argparse
 import json
-import signal
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +20,7 @@ from tempfile import TemporaryDirectory
 from bench.machine import describe_machine
 from bench.serving.measure import Measurement, Result, WrongAnswer
 from bench.serving.picture import draw
+from bench.serving.process import exit_at_sigterm
 from bench.serving.report import render_report
 from bench.serving.rows import BLOCKS, FORMS, ROWS
 from bench.serving.telephone import write_telephone_photographs
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="where to write every measurement")
     parser.add_argument("--picture", type=Path, help="where to draw the figures, as PNG")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # so that the running server is ended too
+    exit_at_sigterm()
     try:
         check(options)
         publish(run(options), options)

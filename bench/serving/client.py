@@ -74,7 +74,7 @@ def run_load(program: Path, port: int, load: Load, seconds: float, requests: Seq
 
 
 def parse_output(text: str) -> tuple[list[Answer], int, float]:
-    """What load.c printed: the measured answers, the number of all, and the share of a core that it used."""
+    """The lines of load.c: the measured answers, the number of all, and the share of a core that it used."""
     *lines, answered, core = text.splitlines()
     answers = [Answer(int(status), float(due), float(took)) for status, due, took in map(str.split, lines)]
     return answers, int(answered.removeprefix("answered ")), float(core.removeprefix("core "))

@@ -1,7 +1,7 @@
 """Builds the whole HTTP request of a photograph, as bytes."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -34,6 +34,15 @@ def _is_rgb_jpeg(path: Path) -> bool:
 def raw_request(path: str, photograph: bytes) -> bytes:
     """Build a POST whose body is the file."""
     return _build(path, photograph, "Content-Type: image/jpeg")
+
+
+def write_requests(images: Sequence[bytes], folder: Path) -> list[Path]:
+    """Write the whole request of each image to a file of a new folder."""
+    folder.mkdir()
+    files = [folder / str(number) for number in range(len(images))]
+    for file, image in zip(files, images, strict=True):
+        file.write_bytes(raw_request("/v1/predict", image))
+    return files
 
 
 def inference_request(path: str, photograph: bytes) -> bytes:

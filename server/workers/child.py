@@ -8,6 +8,9 @@ import warnings
 from collections.abc import Callable, Iterable
 
 from tencrop.common.errors import TencropError
+from tencrop.server.http_server import HANGUP
+
+ENDING = (signal.SIGTERM, signal.SIGINT, *([HANGUP] if HANGUP else []))  # at which the supervisor ends the server
 
 log = logging.getLogger("uvicorn.error")
 
@@ -47,14 +50,14 @@ def fork(child: Callable[[], None], ignored: Iterable[int] = ()) -> int:
 
 
 def describe_end(status: int) -> str:
-    """How a process ended, from the status that `wait` gives."""
+    """The end of a process in words, from the status that `wait` gives."""
     code = os.waitstatus_to_exitcode(status)
     return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
 
 def _reset_signals(ignored: Iterable[int]) -> None:
     signal.set_wakeup_fd(-1)
-    for handled in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+    for handled in (*ENDING, signal.SIGCHLD):
         if signal.getsignal(handled) is not signal.SIG_IGN:
             signal.signal(handled, signal.SIG_DFL)
     for number in ignored:

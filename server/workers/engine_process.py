@@ -99,7 +99,7 @@ class _Service:
             log.warning("no file descriptor is left for worker %d, which ends; raise `ulimit -n`", argument)
             for each in descriptors:
                 os.close(each)
-            self._report_end(argument)
+            self._report(argument)
         elif name == "worker":
             task = asyncio.ensure_future(self._open_channel(argument, *descriptors))
             self._tasks.add(task)
@@ -118,14 +118,10 @@ class _Service:
         answer_calls(Connection(calls), self._calls)
         line = socket.socket(fileno=images)
         line.setblocking(False)
-        channel = partial(WorkerChannel, worker, self._slots, self._queues, self._report_end)
+        channel = partial(WorkerChannel, worker, self._slots, self._queues, self._report)
         await asyncio.get_running_loop().create_connection(channel, sock=line)
 
-    def _report_end(self, worker: int) -> None:
-        """Tell the supervisor that nothing of a worker is left."""
-        self._report(worker)
-
-    def _report(self, message: object) -> None:
-        """Send a message to the supervisor, if it lives."""
+    def _report(self, message: int | str) -> None:
+        """Tell the supervisor, if it lives, that nothing of a worker is left, or that a text is logged."""
         with suppress(OSError):
             self._control.send(pickle.dumps(message))

@@ -1,14 +1,14 @@
-"""How many workers a server has."""
+"""The number of workers of a server."""
 
 import os
 from pathlib import Path
 
 from tencrop.common.errors import BadInput
+from tencrop.images.decode_processes import FEW
 from tencrop.runtime.cores import cores
 from tencrop.runtime.engine_choice import device_kind
 
 DEV = Path("/dev")
-FEW = 4  # cores, which one process can use
 CORES_OF_WORKER = 2
 
 

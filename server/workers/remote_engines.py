@@ -11,10 +11,10 @@ import numpy as np
 
 from tencrop.common.errors import WorkFailed
 from tencrop.runtime.prediction import NoAnswer
-from tencrop.server.batcher import BatchedAnswer
 from tencrop.server.errors import shutting_down_error
 from tencrop.server.requester import Requester
 from tencrop.server.schemas import NewValidation, Validation
+from tencrop.server.waiting import BatchedAnswer
 from tencrop.server.workers.calls import Caller
 from tencrop.server.workers.loaded import Loaded
 from tencrop.server.workers.records import (
@@ -145,7 +145,7 @@ class RemoteJobs:
 
 
 class RemoteEngines:
-    """What a worker answers with: the engine process's models, queues and validations."""
+    """The models, queues and validations of the engine process, as a worker uses them."""
 
     def __init__(self, loaded: Loaded, channel: EngineChannel, caller: Caller) -> None:
         self.models, self.lacking = loaded.models, loaded.lacking

@@ -40,10 +40,6 @@ class Shared:
         share_metrics(self._folder, row)
         write_logs_in_background(self.open_lock("stderr"))
 
-    def open_file(self, name: str) -> int:
-        """A descriptor of this process's own, of a file that all processes can lock."""
-        return os.open(self._folder / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
-
     def open_lock(self, name: str) -> FileLock:
         """This process's own end of a lock."""
         return FileLock(self._folder / f"{name}.lock")

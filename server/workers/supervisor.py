@@ -4,30 +4,26 @@ It has no threads of its own, so that it can fork: a worker begins with everythi
 """
 
 import os
-import pickle
 import select
 import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from multiprocessing import Pipe
 from types import FrameType
 
-from tencrop.common.errors import TencropError, WorkFailed
+from tencrop.common.errors import WorkFailed
 from tencrop.runtime.allocator import keep_start_objects
 from tencrop.runtime.ensemble import Predictor
 from tencrop.server.app import read_keys
-from tencrop.server.http_server import HANGUP, bind, describe_address
+from tencrop.server.http_server import bind, describe_address
 from tencrop.server.keys import Keys
 from tencrop.server.settings import Settings
-from tencrop.server.workers.child import describe_end, fork
-from tencrop.server.workers.engine_process import run_engine_process
+from tencrop.server.workers.child import ENDING, describe_end, fork
+from tencrop.server.workers.engine_handle import EngineHandle
 from tencrop.server.workers.loaded import Loaded
 from tencrop.server.workers.shared import FIRST_WORKER, SUPERVISOR, Shared
 from tencrop.server.workers.worker import run_worker
 
-ENDING = [signal.SIGTERM, signal.SIGINT, *([HANGUP] if HANGUP else [])]
 LAST_SECONDS = 5.0  # beyond the time to drain; then what still runs is killed
 SHORT_LIFE = 1.0  # seconds between two starts of a worker
 TICK = 0.2  # seconds between two looks at the clock
@@ -51,7 +47,7 @@ def serve_by_workers(workers: int, open_models: Callable[[], Sequence[Predictor]
 def _serve(
     open_models: Callable[[], Sequence[Predictor]], settings: Settings, keys: Keys | None, shared: Shared
 ) -> None:
-    engine = EngineProcess(open_models, settings, shared)
+    engine = EngineHandle(open_models, settings, shared)
     try:
         loaded = engine.wait_until_loaded()
         listening = bind(settings)
@@ -72,64 +68,12 @@ def _exit(number: int, _: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
-class EngineProcess:
-    """The supervisor's side of the engine process."""
-
-    def __init__(self, open_models: Callable[[], Sequence[Predictor]], settings: Settings, shared: Shared) -> None:
-        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._report, report = Pipe(duplex=False)
-        self.status: int | None = None  # once it has ended
-
-        def run() -> None:
-            self.control.close()
-            run_engine_process(open_models, settings, shared, report, theirs)
-
-        try:
-            self.pid = fork(run, ignored=ENDING)
-        except OSError as error:
-            raise WorkFailed(f"cannot start a process ({error.strerror})", "raise `ulimit -u`") from None
-        theirs.close()
-        report.close()
-
-    def wait_until_loaded(self) -> Loaded:
-        """Wait until all models answer. Raises the error that the process met, WorkFailed where it ended without."""
-        try:
-            loaded: Loaded | TencropError = self._report.recv()
-        except EOFError:
-            _, self.status = os.waitpid(self.pid, 0)
-            raise WorkFailed(f"the process of the engines {describe_end(self.status)}") from None
-        if isinstance(loaded, TencropError):
-            raise loaded
-        return loaded
-
-    def send(self, name: str, argument: object = None, descriptors: Sequence[int] = ()) -> None:
-        """Send a message. Nothing happens where the process has ended; its end is noticed otherwise."""
-        with suppress(OSError):
-            socket.send_fds(self.control, [pickle.dumps((name, argument))], descriptors)
-
-    def announce(self, text: str) -> None:
-        """Let the process log a text, and wait until it has, so that the line comes before those of the workers."""
-        self.send("say", text)
-        select.select([self.control], [], [], LAST_SECONDS)
-        with suppress(OSError):  # the process has ended
-            self.control.recv(MESSAGE_BYTES, socket.MSG_DONTWAIT)
-
-    def end(self) -> None:
-        """Let the process end: it closes the validations and then its engines."""
-        self.control.close()
-
-    def kill(self) -> None:
-        """End the process at once, if it has not ended."""
-        if self.status is None:
-            os.kill(self.pid, signal.SIGKILL)
-
-
 class Supervisor:
     """Runs the workers."""
 
     def __init__(
         self,
-        engine: EngineProcess,
+        engine: EngineHandle,
         loaded: Loaded,
         settings: Settings,
         keys: Keys | None,
@@ -219,10 +163,8 @@ class Supervisor:
         ready, _, _ = select.select([self._wakeup, *filter(lambda each: each >= 0, [control.fileno()])], [], [], TICK)
         if self._wakeup in ready:
             os.read(self._wakeup, MESSAGE_BYTES)
-        if control.fileno() in ready:
-            with suppress(OSError):  # the process has ended
-                if data := control.recv(MESSAGE_BYTES):
-                    self._released.add(pickle.loads(data))
+        if control.fileno() in ready and (worker := self._engine.receive()) is not None:
+            self._released.add(worker)
         self._reap()
         while self._signals:
             self._stop(self._signals.pop(0))

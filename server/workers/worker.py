@@ -39,7 +39,7 @@ def run_worker(
     row = FIRST_WORKER + worker
     shared.join(row)
     counts.take_row(row, shared.open_lock("counts"))
-    one_large.share(shared.open_file("large"))
+    one_large.share(shared.open_lock("large"))
     if settings.access_log:
         log_requests_to_stdout(shared.open_lock("stdout"))
     images.setblocking(False)

@@ -8,8 +8,9 @@ from typing import cast
 import numpy as np
 
 from tencrop.runtime.prediction import NoAnswer
-from tencrop.server.batcher import Batcher, Result, Waiting
+from tencrop.server.batcher import Batcher
 from tencrop.server.requester import Requester
+from tencrop.server.waiting import Result, Waiting
 from tencrop.server.workers.records import (
     ANSWER,
     ANSWERED,
