@@ -4,24 +4,31 @@ python -m bench.engine [--device auto] [--engine auto] [--streams 1 2] [--checkp
     [--seconds 0.5]
 
 One process measures all rows in turn. As in the server, images go to the device and probabilities come back. A row of N
-streams has N callers. "same bits": whether an image's probabilities have the same bits in batches of every size.
+streams has N callers. "GFLOP/s" is that of the row's fastest batch size. "of the product" is its part of the machine's
+matrix product in the same precision (bench/matrix_product.py), which is measured right before each row; the product's
+own rows have the medians. "same bits": whether an image's probabilities have the same bits in batches of every size.
 """
 
 import argparse
+import statistics
 import sys
-import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
+import onnx
 import torch
 
+from bench.engine_row import Predict, Row, measure_speed
+from bench.graph_flop import count_gflop
 from bench.machine import describe_machine
+from bench.matrix_product import measure_product, open_products
 from tencrop.common.errors import WorkFailed
+from tencrop.export.net_graph import build_net_graph
 from tencrop.export.run import export
+from tencrop.export.tencrop_graph import build_tencrop_graph
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.embedded import EMBEDDED
 from tencrop.model.probe import formula_image
@@ -31,17 +38,7 @@ from tencrop.runtime.engine import engine_signature
 from tencrop.runtime.engine_choice import SUPPORTED_PRECISIONS, EngineOptions, device_kind
 
 IMAGES = 16  # different images; larger batches repeat them
-WARM_UP = 3  # forward passes of each size before the measurement
 YES_NO = {True: "yes", False: "no"}
-
-Predict = Callable[[np.ndarray], np.ndarray]  # uint8 [N,R,R,3] -> [N,C]
-
-
-class Row(NamedTuple):
-    """A way to compute, and the number of threads that call it at once."""
-
-    predict: Predict
-    callers: int = 1
 
 
 class Figures(NamedTuple):
@@ -58,6 +55,7 @@ def open_ours(model: Path, device: str, engine: str, streams: Sequence[int]) -> 
     An engine that has to be made deterministic gets another row for that, with one stream.
     """
     first = open_classifier(model, EngineOptions(device, engine)).engine
+    gflop = count_gflop(onnx.load(model / "tencrop.onnx"))
     rows = {}
     for precision in SUPPORTED_PRECISIONS[first.name, device_kind(first.device)]:
         for number, deterministic in [*((number, False) for number in streams), (1, True)]:
@@ -69,7 +67,7 @@ def open_ours(model: Path, device: str, engine: str, streams: Sequence[int]) -> 
                 break
             if not deterministic or classifier.engine.forward_images:
                 name = engine_signature(classifier.engine).replace(f" on {device_kind(first.device)} in", ",")
-                rows[name] = Row(mean_probabilities(classifier), number)
+                rows[name] = Row(mean_probabilities(classifier), precision, gflop, number)
     return first.device, rows
 
 
@@ -79,19 +77,21 @@ def mean_probabilities(classifier: Classifier) -> Predict:
 
 
 def open_torch(checkpoint: Checkpoint, device: str) -> dict[str, Row]:
-    """The same net and views in torch, not compiled, in each precision."""
+    """The same net and views in torch, not compiled, in each precision. It computes each view by itself."""
     views = TenCropNet.from_checkpoint(checkpoint).to(device)
+    plain = build_tencrop_graph(build_net_graph(checkpoint), checkpoint.contract, checkpoint.mean, plain=True)
+    gflop = count_gflop(plain)
 
-    def row(tf32: bool, bf16: bool) -> Row:
+    def row(precision: str) -> Row:
         def predict(images: np.ndarray) -> np.ndarray:
-            torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
-            with torch.inference_mode(), torch.autocast(device_kind(device), torch.bfloat16, enabled=bf16):
+            torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision != "fp32"
+            with torch.inference_mode(), torch.autocast(device_kind(device), torch.bfloat16, precision == "bf16"):
                 return np.asarray(views(torch.from_numpy(images).to(device))[0].float().cpu().numpy())
 
-        return Row(predict)
+        return Row(predict, precision, gflop)
 
-    rows = {"torch eager, fp32": row(False, False), "torch eager, bf16": row(True, True)}
-    return rows | ({"torch eager, tf32": row(True, False)} if device_kind(device) == "cuda" else {})
+    precisions = ("fp32", "bf16", *(["tf32"] if device_kind(device) == "cuda" else []))
+    return {f"torch eager, {precision}": row(precision) for precision in precisions}
 
 
 def measure_row(row: Row, images: np.ndarray, expected: np.ndarray, sizes: Sequence[int], seconds: float) -> Figures:
@@ -105,33 +105,25 @@ def measure_row(row: Row, images: np.ndarray, expected: np.ndarray, sizes: Seque
     return Figures(speeds, float(np.abs(row.predict(different) - expected).max()), same_bits)
 
 
-def measure_speed(row: Row, images: np.ndarray, seconds: float) -> float:
-    """images/s when each forward pass takes all of `images`."""
-
-    def call(until: float) -> int:
-        forwards = 0
-        while time.perf_counter() < until:
-            row.predict(images)
-            forwards += 1
-        return forwards
-
-    with ThreadPoolExecutor(row.callers) as callers:
-        list(callers.map(row.predict, [images] * (WARM_UP * row.callers)))
-        started = time.perf_counter()
-        forwards = sum(callers.map(call, [started + seconds] * row.callers))
-        return forwards * len(images) / (time.perf_counter() - started)
-
-
 def render_head(sizes: Sequence[int]) -> str:
     """The first two lines of the table, Markdown."""
-    columns = ["", *(f"batches of {size}" for size in sizes), "largest difference", "same bits"]
+    batches = (f"batches of {size}" for size in sizes)
+    columns = ["", *batches, "GFLOP/s", "of the product", "largest difference", "same bits"]
     return f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|"
 
 
-def render_row(name: str, figures: Figures) -> str:
-    """A row's line of the table."""
+def render_row(name: str, figures: Figures, gflop: float, product: float | None) -> str:
+    """A row's line. gflop: of an image; product: GFLOP/s in the row's precision, None where none was measured."""
     speeds = [f"{speed:.{0 if speed > 100 else 1}f}" for speed in figures.speeds]
-    return f"| {' | '.join([name, *speeds, f'{figures.difference:.1e}', YES_NO[figures.same_bits]])} |"
+    rate = max(figures.speeds) * gflop
+    limits = [f"{rate:.0f}", f"{rate / product:.2f}" if product else ""]
+    return f"| {' | '.join([name, *speeds, *limits, f'{figures.difference:.1e}', YES_NO[figures.same_bits]])} |"
+
+
+def render_product(precision: str, rate: float, sizes: Sequence[int]) -> str:
+    """The line of the machine's matrix product in a precision, `rate` in GFLOP/s."""
+    name = f"matrix product of this machine, {precision}"
+    return f"| {' | '.join([name, *[''] * len(sizes), f'{rate:.0f}', '1.00', '', ''])} |"
 
 
 def main() -> None:
@@ -155,10 +147,16 @@ def main() -> None:
         model = Path(folder) if options.checkpoint else EMBEDDED
         device, rows = open_ours(model, options.device, options.engine, options.streams)
     rows |= open_torch(checkpoint, device)
+    products = open_products(device)
+    rates: list[dict[str, float]] = []  # GFLOP/s of the products right before each row
     print(f"{describe_machine()}; torch {torch.__version__}\n\n{render_head(options.sizes)}", flush=True)
     for name, row in rows.items():
+        rates.append({precision: measure_product(product, options.seconds) for precision, product in products.items()})
         figures = measure_row(row, images, expected, options.sizes, options.seconds)
-        print(render_row(name, figures), flush=True)
+        print(render_row(name, figures, row.gflop, rates[-1].get(row.precision)), flush=True)
+    for precision in products:
+        rate = statistics.median(each[precision] for each in rates)
+        print(render_product(precision, rate, options.sizes), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Compares the forms in which `tencrop export` writes one net: bytes, parity, errors, and images/s on each engine here.
+"""Compares the forms in which `tencrop export` writes one net: bytes, GFLOP, parity, errors, and speed on each engine.
 
 python -m bench.export_comparison --data DATA [--checkpoint FOLDER] [--holdout 0.15] [--seconds 2] [--rounds 5]
     [--json FILE]
@@ -19,8 +19,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import onnx
 
 from bench.export_forms import BASELINE, FORMS, export_forms, write_calibration_images
+from bench.graph_flop import count_gflop
 from bench.machine import describe_machine
 from tencrop.common.errors import BadInput, WorkFailed
 from tencrop.dataset.holdout import choose_holdout
@@ -102,6 +104,7 @@ def describe_form(name: str, folder: Path, found: Mapping[str, float], summary: 
         "form": name,
         "about": FORMS[name].about,
         "bytes": (folder / "tencrop.onnx").stat().st_size,
+        "gflop_per_image": count_gflop(onnx.load(folder / "tencrop.onnx")),
         "logits_relative": max(compared["logits_relative"] for compared in parity["compared"]),
         "images_per_s": dict(found),
         "errors": summary and {"center": asdict(summary.center), "ten_crop": asdict(summary.ten_crop)},
@@ -112,7 +115,8 @@ def render_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """One row per form, in Markdown."""
     engines = [engine for engine in ENGINES if engine in rows[0]["images_per_s"]]
     base = next((row for row in rows if row["form"] == BASELINE), rows[0])["images_per_s"]
-    head = ("form", "", "MB", "logits, relative", "center top-1 / top-5", "ten views top-1 / top-5", *engines)
+    errors = ("center top-1 / top-5", "ten views top-1 / top-5")
+    head = ("form", "", "MB", "GFLOP an image", "logits, relative", *errors, *engines)
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for row in rows:
         wrong = [
@@ -122,7 +126,8 @@ def render_table(rows: Sequence[Mapping[str, Any]]) -> str:
             f"{row['images_per_s'][engine]:.1f} ({row['images_per_s'][engine] / base[engine]:.2f} x)"
             for engine in engines
         ]
-        cells = (row["form"], row["about"], f"{row['bytes'] / 1e6:.1f}", f"{row['logits_relative']:.1e}", *wrong, *fast)
+        size, work = f"{row['bytes'] / 1e6:.1f}", f"{row['gflop_per_image']:.2f}"
+        cells = (row["form"], row["about"], size, work, f"{row['logits_relative']:.1e}", *wrong, *fast)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -13,11 +13,17 @@ UNITS = ("avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8")  # instructions t
 
 def describe_machine() -> str:
     """CPU, its low-precision instructions, cores, GPU and date."""
-    cpu = dict(re.findall(r"^(model name|flags)\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE))
-    units = [unit for unit in UNITS if unit in cpu.get("flags", "").split()]
-    return ", ".join(
-        [cpu.get("model name", platform.machine()), *units, f"{cores()} cores", _gpus(), f"{date.today()}"]
-    )
+    name = _cpu().get("model name", platform.machine())
+    return ", ".join([name, *low_precision_units(), f"{cores()} cores", _gpus(), f"{date.today()}"])
+
+
+def low_precision_units() -> list[str]:
+    """Those of UNITS that the CPU has."""
+    return [unit for unit in UNITS if unit in _cpu().get("flags", "").split()]
+
+
+def _cpu() -> dict[str, str]:
+    return dict(re.findall(r"^(model name|flags)\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE))
 
 
 def _gpus() -> str:

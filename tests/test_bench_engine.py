@@ -5,7 +5,8 @@ import threading
 import numpy as np
 import pytest
 
-from bench.engine import Figures, Row, measure_row, measure_speed, open_ours, open_torch, render_head, render_row
+from bench.engine import Figures, measure_row, open_ours, open_torch, render_head, render_product, render_row
+from bench.engine_row import Row, measure_speed
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.embedded import EMBEDDED
 from tencrop.model.probe import formula_image
@@ -21,6 +22,9 @@ def test_all_rows_compute_the_same_answer(embedded: Checkpoint) -> None:
     exact = rows["torch eager, fp32"].predict(images)
     for name, row in rows.items():
         np.testing.assert_allclose(row.predict(images), exact, atol=1e-4 if "fp32" in name else 2e-2)
+    assert {row.precision for row in rows.values()} >= {"fp32", "bf16"}
+    ours, theirs = rows["openvino, fp32"], rows["torch eager, fp32"]
+    assert 5 < ours.gflop < theirs.gflop < 25  # torch computes each view by itself
 
 
 def test_only_an_engine_that_needs_it_has_a_deterministic_row() -> None:
@@ -42,7 +46,7 @@ def test_speed_counts_the_images_of_whole_batches_of_all_callers(callers: int) -
             together.wait(30)  # in the warm-up
         return images
 
-    assert measure_speed(Row(predict, callers), np.zeros((8, 1)), 0.01) > 8 / 0.01
+    assert measure_speed(Row(predict, "fp32", 1, callers), np.zeros((8, 1)), 0.01) > 8 / 0.01
     assert set(calls) == {8} and len(calls) > 3 * callers
 
 
@@ -56,14 +60,18 @@ def test_a_row_whose_bits_depend_on_the_batch_is_told() -> None:
         return exact(batch) + np.float32(1e-6 * len(batch))
 
     repeated = np.concatenate([images, images])
-    figures = [measure_row(Row(each), repeated, exact(images), [1, 16], 0.0) for each in (exact, rounded)]
+    figures = [measure_row(Row(each, "fp32", 1), repeated, exact(images), [1, 16], 0.0) for each in (exact, rounded)]
     assert [each.same_bits for each in figures] == [True, False]
     assert figures[0].difference == 0 and 0 < figures[1].difference < 1e-5
 
 
 def test_the_table_has_a_row_per_engine_and_a_column_per_batch_size() -> None:
     head, rule = render_head([1, 32]).splitlines()
-    assert head == "|  | batches of 1 | batches of 32 | largest difference | same bits |"
+    assert head == ("|  | batches of 1 | batches of 32 | GFLOP/s | of the product | largest difference | same bits |")
     assert rule.count("|") == head.count("|")
-    assert render_row("ours", Figures([10.44, 199.6], 2e-4, True)) == "| ours | 10.4 | 200 | 2.0e-04 | yes |"
-    assert render_row("torch", Figures([9, 8], 0, False)) == "| torch | 9.0 | 8.0 | 0.0e+00 | no |"
+    ours = render_row("ours", Figures([10.44, 199.6], 2e-4, True), 2.0, 500.0)
+    assert ours == "| ours | 10.4 | 200 | 399 | 0.80 | 2.0e-04 | yes |"
+    torchs = render_row("torch", Figures([9, 8], 0, False), 12.0, None)
+    assert torchs == "| torch | 9.0 | 8.0 | 108 |  | 0.0e+00 | no |"
+    product = render_product("bf16", 411.4, [1, 32])
+    assert product == "| matrix product of this machine, bf16 |  |  | 411 | 1.00 |  |  |"
