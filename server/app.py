@@ -19,11 +19,13 @@ from tencrop.server.job_store import open_job_store
 from tencrop.server.keys import ApiKeys, Keys
 from tencrop.server.metrics import Metrics
 from tencrop.server.oip import routes as oip_routes
+from tencrop.server.open_shadow import OpenShadow
 from tencrop.server.openapi import TAGS, complete_openapi
 from tencrop.server.paths import RootPath, accept_final_slashes
 from tencrop.server.request_log import RequestLog
 from tencrop.server.routes import docs, folders, health, hub, page, predict, validations
 from tencrop.server.routes import models as model_routes
+from tencrop.server.routes import shadow as shadow_routes
 from tencrop.server.server_counts import ServerCounts
 from tencrop.server.settings import Settings
 from tencrop.server.state import ServerState
@@ -37,7 +39,9 @@ EXPOSED = (
 )  # headers that pages of other origins read
 
 
-def create_app(predictors: Sequence[Predictor], settings: Settings, is_local: bool = False) -> FastAPI:
+def create_app(
+    predictors: Sequence[Predictor], settings: Settings, is_local: bool = False, shadow: OpenShadow | None = None
+) -> FastAPI:
     """Build an application that serves these models from this process; requests that name no model get the first.
 
     Predictors of one name are one model on several devices. Raises BadInput as `describe_models`, `open_job_store` and
@@ -48,7 +52,8 @@ def create_app(predictors: Sequence[Predictor], settings: Settings, is_local: bo
 
     async def open_state() -> ServerState:
         metrics = Metrics()
-        return ServerState(Engines(predictors, models, settings, store, counts, metrics), settings, counts, metrics)
+        engines = Engines(predictors, models, settings, store, counts, metrics, shadow)
+        return ServerState(engines, settings, counts, metrics)
 
     return build_app(open_state, settings, counts, read_keys(settings), is_local)
 
@@ -93,7 +98,7 @@ def build_app(
     )
     _add_middleware(app, settings, counts, keys, is_local)
     add_error_handlers(app)
-    for routes in (predict, hub, model_routes, oip_routes, validations, folders, health, docs, page):
+    for routes in (predict, hub, model_routes, oip_routes, validations, folders, shadow_routes, health, docs, page):
         app.include_router(routes.router)
     complete_openapi(app, keys is not None)
     accept_final_slashes(app)

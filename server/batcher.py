@@ -28,6 +28,11 @@ LOOK_SECONDS = 0.005  # how often an engine looks whether a job's forward pass m
 SMALL = 4  # images; a forward pass of so few is not padded
 
 
+# takes the requesters of a batch, its squares, uint8 [>=N,R,R,3], of which only the first N count, and its
+# probabilities [N,C]
+Offer = Callable[[Sequence[Requester], np.ndarray, np.ndarray], None]
+
+
 class _Background(NamedTuple):
     images: np.ndarray
     future: "Future[tuple[np.ndarray, np.ndarray]]"
@@ -54,6 +59,7 @@ class Batcher:
 
     `engines` are one model on one device or on several; each has a thread for each of its streams. A forward pass takes
     at most `forward_images`. A job's forward pass begins only while `count_admitted` finds no image of a request.
+    `offer`, where there is one, gets each batch once its answers are on their way.
     """
 
     def __init__(
@@ -62,10 +68,11 @@ class Batcher:
         forward_images: int,
         metrics: Metrics,
         count_admitted: Callable[[], int] = lambda: 0,
+        offer: Offer | None = None,
     ) -> None:
         self.model = engines[0]
         self._forward_images, self._metrics, self._count_admitted = forward_images, metrics, count_admitted
-        self._sizes = forward_sizes(forward_images)
+        self._sizes, self._offer = forward_sizes(forward_images), offer
         self._views = len(self.model.contract.views)
         self._queue: Turns[Waiting] = Turns()
         self._background: _Background | None = None  # taken when no image waits or is admitted
@@ -149,7 +156,7 @@ class Batcher:
                 continue
             started = time.perf_counter()
             try:
-                mean, views = self._forward(engine, [waiting.pixels for waiting in batch])
+                squares, mean, views = self._forward(engine, [waiting.pixels for waiting in batch])
                 took = time.perf_counter() - started
                 waits = [started - waiting.since for waiting in batch]
                 self._metrics.count_images(self.model.name, waits)
@@ -159,14 +166,17 @@ class Batcher:
                 deliver(batch, answers)
             except Exception as error:  # goes to the callers; the thread lives on
                 deliver(batch, [error] * len(batch))
+                continue
+            if self._offer:
+                self._offer([waiting.requester for waiting in batch], squares, mean)
 
-    def _forward(self, engine: Predictor, images: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """`Classifier.forward` of a batch, padded to one of the batch sizes."""
+    def _forward(self, engine: Predictor, images: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The batch, padded to one of the batch sizes, and `Classifier.forward` of it without the padding."""
         size = next(size for size in self._sizes if size >= len(images))
         padded = np.stack([*images, *[images[0]] * (size - len(images))])
         with self._metrics.time_forward(self.model.name, size * self._views):
             mean, views = engine.forward(padded)
-        return mean[: len(images)], views[: len(images)]
+        return padded, mean[: len(images)], views[: len(images)]
 
     def _run_background(self, engine: Predictor, task: _Background) -> None:
         try:

@@ -13,8 +13,10 @@ from tencrop.server.batcher import Batcher
 from tencrop.server.job_store import JobStore
 from tencrop.server.loaded_model import LoadedModel, describe_model
 from tencrop.server.metrics import Metrics
+from tencrop.server.open_shadow import OpenShadow
 from tencrop.server.server_counts import ServerCounts
 from tencrop.server.settings import Settings
+from tencrop.server.shadow import Shadow
 
 if TYPE_CHECKING:
     from tencrop.server.jobs import Jobs
@@ -35,13 +37,19 @@ class Engines:
         store: JobStore | None,
         counts: ServerCounts,
         metrics: Metrics,
+        shadow: OpenShadow | None = None,
     ) -> None:
         self.models, self._settings = models, settings
         self.queues: dict[str, Batcher] = {}
-        for number, model in enumerate(models):
+        admissions = [counts.open_admission(number, model.queue_images) for number, model in enumerate(models)]
+        self.shadow: Shadow | None = None
+        if shadow:
+            first, count = models[0], lambda: sum(each.count_admitted() for each in admissions)
+            self.shadow = Shadow(shadow, first.name, first.contract, count, metrics)
+        for model, admission in zip(models, admissions, strict=True):
+            offer = self.shadow.offer if self.shadow and model is models[0] else None
             engines = [each for each in predictors if each.name == model.name]
-            admission = counts.open_admission(number, model.queue_images)
-            self.queues[model.name] = Batcher(engines, model.forward_images, metrics, admission.count_admitted)
+            self.queues[model.name] = Batcher(engines, model.forward_images, metrics, admission.count_admitted, offer)
         self._is_draining = False
         self._drain_due = 0.0  # time.monotonic() when draining has to be over
         self.lacking = ""  # what validations need and is not installed, with the line that installs it
@@ -52,9 +60,11 @@ class Engines:
         return {name: len(queue) for name, queue in self.queues.items()}
 
     def drain(self) -> None:
-        """Stop the job that runs. Images are answered until `close`."""
+        """Stop the job that runs, and the shadow. Images are answered until `close`."""
         if not self._is_draining:
             self._is_draining, self._drain_due = True, time.monotonic() + self._settings.drain_seconds
+            if self.shadow:
+                self.shadow.drain()
 
     def close(self) -> None:
         """Answer the images that wait and end all threads. An unfinished job goes on when the server starts again."""
@@ -63,6 +73,8 @@ class Engines:
             self.jobs.close(max(LAST_SECONDS, self._drain_due - time.monotonic()))
         for queue in self.queues.values():
             queue.stop()
+        if self.shadow:
+            self.shadow.close()
 
     def _open_jobs(self, store: JobStore) -> "Jobs | None":
         """Start the jobs, or log what they lack: a server without the extra `evaluate` answers images all the same."""

@@ -9,7 +9,7 @@ from tencrop.server.schemas import Failure
 REASONS = {  # by status
     400: "The body or the image is damaged.",
     401: "No key was sent, or an unknown one.",
-    404: "There is no such model or validation.",
+    404: "There is no such model, validation or request, or the server was started without them.",
     409: "The state of the validation does not allow it.",
     410: "The report is gone from the server's disk.",
     413: "The body or the image is too large.",

@@ -12,9 +12,9 @@ from pydantic import ValidationError
 
 from tencrop.common.atomic import write_atomic
 from tencrop.common.errors import BadInput
-from tencrop.common.lock import LOCK, lock_file
 from tencrop.server.schemas import Validation
 from tencrop.server.settings import Settings
+from tencrop.server.state_folder import lock_state_folder
 
 ID = re.compile(r"[0-9a-f]{24}")  # nanoseconds since 1970, so that ids sort by time, and 32 random bits
 GONE = ".gone"  # ends the name of a folder that is being removed
@@ -76,14 +76,5 @@ def open_job_store(settings: Settings) -> JobStore | None:
         return None
     if not settings.data_root.is_dir():
         raise BadInput(f"--data-root {settings.data_root}: no such folder")
-    folder = settings.state_dir / "validations"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = lock_file(folder / LOCK)
-    except BlockingIOError:
-        what = f"--state-dir {settings.state_dir}: another server uses it"
-        raise BadInput(what, "stop that server or choose another folder") from None
-    except OSError as error:
-        what = f"--state-dir {settings.state_dir}: cannot be used ({error.strerror})"
-        raise BadInput(what, "choose another folder") from None
-    return JobStore(settings.data_root.resolve(), folder.resolve(), lock)
+    folder, lock = lock_state_folder(settings.state_dir, "validations")
+    return JobStore(settings.data_root.resolve(), folder, lock)

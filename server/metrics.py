@@ -20,6 +20,11 @@ from tencrop.server.log_writer import DROPPED
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 VIEWS = (10, 20, 30, 40, 80, 160, 320, 640)
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+SHADOW = {
+    "compared": "answers that a shadow was asked for, too",
+    "dropped": "answers that were not compared, for lack of time or of an answer",
+    "disagreements": "compared answers with another first label",
+}
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's own name of the folder in which processes share their numbers
 
 
@@ -59,6 +64,10 @@ class Metrics:
         self._forward_views = Histogram(
             "tencrop_forward_views", "views in a forward, padding included", ["model"], buckets=VIEWS, registry=registry
         )
+        self._shadow = {
+            name: Counter(f"tencrop_shadow_{name}", words, ["model", "shadow"], registry=registry)
+            for name, words in SHADOW.items()
+        }
         registry.register(DROPPED)
         registry.register(WATCH.exhausted)
         self._of: Callable[[Any, str], Any] = cache(lambda metric, model: metric.labels(model))  # `labels` is slow
@@ -82,6 +91,10 @@ class Metrics:
     def set_engine(self, model: str, engine: dict[str, str]) -> None:
         """Publish a model's engine, device and precision."""
         self._watched.engines[model] = engine
+
+    def open_shadow(self, model: str, shadow: str) -> Mapping[str, Counter]:
+        """The counters of a model's shadow by the names of SHADOW. They begin at zero."""
+        return {name: counter.labels(model, shadow) for name, counter in self._shadow.items()}
 
     def observe_decoding(self, model: str, seconds: float) -> None:
         """Count a decoded image."""

@@ -1,8 +1,9 @@
-"""Opens the models of a server, each on its devices, and runs every batch size once."""
+"""Opens the models of a server and their shadow, each on its devices, and runs every batch size once."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from tencrop.common.did_you_mean import did_you_mean
 from tencrop.common.errors import BadInput
@@ -11,12 +12,20 @@ from tencrop.runtime.classifier import open_classifier
 from tencrop.runtime.engine_choice import EngineOptions
 from tencrop.runtime.ensemble import Ensemble, Predictor
 from tencrop.server.batcher import warm_up
+from tencrop.server.open_shadow import OpenShadow, open_shadow
 from tencrop.server.settings import Settings
+
+
+class OpenModels(NamedTuple):
+    """The served models, and the shadow of the first."""
+
+    served: Sequence[Predictor]
+    shadow: OpenShadow | None = None
 
 
 def open_models(
     paths: Sequence[Path], options: EngineOptions, ensembles: Sequence[str], settings: Settings
-) -> list[Predictor]:
+) -> OpenModels:
     """Open files (none: the embedded model) and ensembles "NAME=A,B" of their models, on every device of the options.
 
     Raises BadInput, WorkFailed.
@@ -25,7 +34,7 @@ def open_models(
     models = [model for device in devices for model in _open_on(paths or (EMBEDDED,), ensembles, device)]
     for model in models:
         warm_up(model, settings.forward_images(model))
-    return models
+    return OpenModels(models, open_shadow(settings, options, models))
 
 
 def _open_on(paths: Sequence[Path], ensembles: Sequence[str], options: EngineOptions) -> list[Predictor]:

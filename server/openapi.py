@@ -11,13 +11,15 @@ from tencrop.server.failures import HEADERS, REASONS
 from tencrop.server.keys import is_guarded
 from tencrop.server.oip.schemas import InferRequest
 from tencrop.server.schemas import HubRequest, NewValidation
+from tencrop.server.shadow_schemas import NewFeedback
 
-BODIES = (HubRequest, InferRequest, NewValidation)
+BODIES = (HubRequest, InferRequest, NewFeedback, NewValidation)
 TAGS = {
     "predict": "Labels of photographs.",
     "models": "What is served.",
     "Open Inference Protocol": "The interface of KServe and Triton. NAME takes encoded images, NAME-pixels squares.",
     "validations": "Errors on data sets that lie on the server.",
+    "shadow": "How often a second model disagrees with the first, and which of them was right.",
     "operation": "Probes.",
 }
 SCHEMES = {

@@ -21,7 +21,7 @@ from tencrop.server.decode_pool import DecodePool
 from tencrop.server.errors import ApiError
 from tencrop.server.loaded_model import LoadedModel
 from tencrop.server.metrics import Metrics
-from tencrop.server.requester import Requester, identify_requester
+from tencrop.server.requester import Requester, identify_requester, without_id
 from tencrop.server.waiting import BatchedAnswer
 
 SHORT = 256 << 10  # bytes; the costs of longer images are estimated in a thread
@@ -68,9 +68,11 @@ class Pipeline:
         decode_pool: DecodePool,
         metrics: Metrics,
         deadline_seconds: float,
+        identify: Callable[[Request], Requester] = identify_requester,
     ) -> None:
         self.model, self.queue, self.admission = model, queue, admission
         self._decode_pool, self.metrics, self._deadline_seconds = decode_pool, metrics, deadline_seconds
+        self._identify = identify
 
     async def answer_request(
         self,
@@ -84,7 +86,7 @@ class Pipeline:
 
         Raises ApiError 429, before the body is read, where no place is free; and the errors of its parts.
         """
-        requester = identify_requester(request)
+        requester = self._identify(request)
         self.admission.check_room(requester.client)
         body = await read(request)
         return await with_deadline(request, self._deadline_seconds, answer(body, requester))
@@ -100,6 +102,7 @@ class Pipeline:
 
         Raises ApiError 429 where the model has no room for all of them.
         """
+        requester = without_id(requester) if len(images) > 1 else requester
         costs, check_room = [], partial(self.admission.check_room, requester.client, len(images))
         for image in images:
             costs.append(await self._estimate(image, requester))

@@ -48,6 +48,7 @@ class RequestLog:
         started = time.perf_counter()
         given = dict(scope["headers"]).get(HEADER, b"").decode("latin-1")
         name = given if ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
+        scope["tencrop.request"] = name
         status = 0  # until an answer begins
 
         async def send_with_id(message: Message) -> None:

@@ -2,6 +2,7 @@
 
 import ipaddress
 import itertools
+from hashlib import blake2b
 from typing import NamedTuple
 
 from fastapi import Request
@@ -27,6 +28,21 @@ def identify_requester(request: Request) -> Requester:
     if owner is not None:
         return Requester(f"key {owner}", next(_numbers))
     return Requester(_network(request.client.host if request.client else ""), next(_numbers))
+
+
+def identify_by_id(request: Request) -> Requester:
+    """As `identify_requester`, but with the number of the request's id."""
+    return Requester(identify_requester(request).client, number_request(request.scope["tencrop.request"]))
+
+
+def number_request(request_id: str) -> int:
+    """The number of a request's id, below zero: 63 bits of its hash. `identify_requester` counts from zero."""
+    return -1 - (int.from_bytes(blake2b(request_id.encode(), digest_size=8).digest()) >> 1)
+
+
+def without_id(requester: Requester) -> Requester:
+    """The requester of several images, whose request's id names none of them."""
+    return requester if requester.number >= 0 else requester._replace(number=next(_numbers))
 
 
 def _network(host: str) -> str:

@@ -39,11 +39,11 @@ def serve(paths: Sequence[Path], options: EngineOptions, ensembles: Sequence[str
         return
     models = open_models(paths, options, ensembles, settings)
     write_logs_in_background()
-    app = create_app(models, settings, is_loopback(settings.host))
+    app = create_app(models.served, settings, is_loopback(settings.host), models.shadow)
     if settings.access_log:
         log_requests_to_stdout()
     listening = bind(settings)
-    for model in models:
+    for model in models.served:
         engine = model.engine
         log.info("%s: %s on %s, %s, answers its probe", model.name, engine.name, engine.device, engine.precision)
     log.info("listening on %s", describe_address(listening))

@@ -23,6 +23,7 @@ QUEUE_FORWARDS = (
 
 HOST_NAME = re.compile(r"\*|(\*\.)?[\w-]+(\.[\w-]+)*", re.ASCII)
 ROOT = re.compile(r"(/[\w.~-]+)*/?", re.ASCII)
+SHADOW = re.compile(r"[^=]+=.+", re.DOTALL)
 ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://([\w.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?", re.ASCII)
 
 
@@ -57,6 +58,13 @@ def _check_origins(origins: tuple[str, ...] | None) -> tuple[str, ...] | None:
         if not ORIGIN.fullmatch(origin):
             raise ValueError(f"{origin!r} is no origin; write https://example.com, with its port if it has one, or *")
     return origins
+
+
+def _check_shadow(text: str | None) -> str | None:
+    """Return the text. Raises ValueError for what is not NAME=MODEL."""
+    if text is not None and not SHADOW.fullmatch(text):
+        raise ValueError(f"{text!r} is not NAME=MODEL; write old=models/old")
+    return text
 
 
 def _check_root(path: str) -> str:
@@ -95,7 +103,10 @@ class Settings(BaseSettings):
     api_key_file: NamedPath | None = None  # /v1 and /v2 answer only the owners of its keys; None: everybody
     access_log: bool = True  # a line of JSON on stdout for each request
     keep_validations: int = Field(default=100, ge=1)  # finished ones; the oldest go first
-    state_dir: NamedPath = Path("tencrop-state")  # keeps validation jobs; created only with a data root
+    state_dir: NamedPath = Path("tencrop-state")  # keeps validation jobs and what a shadow keeps; else not created
+    shadow: Annotated[str | None, AfterValidator(_check_shadow)] = None  # NAME=MODEL, compared with the first model
+    feedback: bool = False  # keep the answers of both for labels that come later
+    keep_disagreements: int = Field(default=0, ge=0, le=100_000)  # squares, the newest
 
     def forward_images(self, model: Predictor) -> int:
         """The largest batch of one forward pass."""

@@ -11,12 +11,14 @@ from tencrop.server.errors import ApiError, shutting_down_error
 from tencrop.server.loaded_model import LoadedModel
 from tencrop.server.metrics import Metrics
 from tencrop.server.pipeline import Answering, Pipeline
+from tencrop.server.requester import identify_by_id, identify_requester
 from tencrop.server.server_counts import ServerCounts
 from tencrop.server.settings import Settings
 
 if TYPE_CHECKING:
     from tencrop.server.jobs import Jobs
-    from tencrop.server.workers.remote_engines import RemoteJobs
+    from tencrop.server.shadow import Shadow
+    from tencrop.server.workers.remote_engines import RemoteJobs, RemoteShadow
 
 
 class Computing(Protocol):
@@ -28,6 +30,11 @@ class Computing(Protocol):
     @property
     def jobs(self) -> "Jobs | RemoteJobs | None":
         """The validations; None where there are none."""
+        ...
+
+    @property
+    def shadow(self) -> "Shadow | RemoteShadow | None":
+        """What compares the answers of the first model with another's; None where nothing does."""
         ...
 
     @property
@@ -63,7 +70,7 @@ class ServerState:
         self.event_streams = counts.event_streams
         self.decode_pool = DecodePool(decoders)
         self.draining = False  # set at SIGTERM
-        self.jobs, self.lacking = computing.jobs, computing.lacking
+        self.jobs, self.lacking, self.shadow = computing.jobs, computing.lacking, computing.shadow
         self.pipelines = {
             model.name: Pipeline(
                 model,
@@ -72,6 +79,7 @@ class ServerState:
                 self.decode_pool,
                 metrics,
                 settings.deadline_seconds,
+                identify_by_id if settings.feedback else identify_requester,
             )
             for number, model in enumerate(computing.models)
         }

@@ -4,6 +4,7 @@ import asyncio
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -16,6 +17,7 @@ from tencrop.runtime.classifier import Classifier
 from tencrop.server.batcher import Batcher, forward_sizes, warm_up
 from tencrop.server.metrics import Metrics
 from tencrop.server.requester import Requester
+from tencrop.server.waiting import Awaited
 
 ANYBODY = Requester("anybody", 0)
 
@@ -316,3 +318,39 @@ def test_an_engine_that_cannot_run_a_size_is_refused_before_it_serves() -> None:
     engine.sizes.clear()
     warm_up(cast(Classifier, cast(Any, engine)), 4)
     assert engine.sizes == [1, 2, 3, 4]
+
+
+def test_a_batch_is_offered_once_its_answers_have_arrived() -> None:
+    engine, answered = Echo(), threading.Event()
+    offered: list[tuple[list[Requester], list[int], list[float]]] = []
+
+    def offer(requesters: Sequence[Requester], squares: np.ndarray, probabilities: np.ndarray) -> None:
+        assert answered.wait(10)
+        rows = len(requesters)
+        offered.append((list(requesters), squares[:rows, 0, 0, 0].tolist(), probabilities[:, 0].tolist()))
+
+    running = Batcher([cast(Classifier, cast(Any, engine))], 8, Metrics(), offer=offer)
+
+    async def ask() -> None:
+        waiting = [Awaited(image(value), Requester("anybody", value)) for value in range(5)]  # padded to 8
+        running.put(waiting)
+        await asyncio.gather(*(each.future for each in waiting))
+        answered.set()
+
+    asyncio.run(ask())
+    running.stop()
+    assert offered == [([Requester("anybody", value) for value in range(5)], [0, 1, 2, 3, 4], [0, 1, 2, 3, 4])]
+
+
+def test_a_batch_that_fails_is_not_offered() -> None:
+    engine, offered = Echo(), list[Any]()
+    engine.fail_next = True
+    running = Batcher([cast(Classifier, cast(Any, engine))], 4, Metrics(), offer=lambda *batch: offered.append(batch))
+
+    async def ask() -> None:
+        with pytest.raises(RuntimeError, match="engine broke"):
+            await running.answer(image(1), ANYBODY)
+
+    asyncio.run(ask())
+    running.stop()
+    assert offered == []

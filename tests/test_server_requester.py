@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from fastapi import Request
 
-from tencrop.server.requester import identify_requester
+from tencrop.server.requester import Requester, identify_by_id, identify_requester, number_request, without_id
 
 
 def client(host: str | None, port: int = 1, owner: str | None = None) -> str:
@@ -40,3 +40,16 @@ def test_an_ipv6_network_is_one_client(one: str, other: str, same: bool) -> None
 
 def test_a_client_without_an_address_is_a_client() -> None:
     assert client(None) == client(None) == ""
+
+
+def test_the_number_of_an_id_is_below_zero_and_fits_64_bits() -> None:
+    names = ["", "a", "0f3c9b", "x" * 64]
+    numbers = [number_request(name) for name in names]
+    assert len(set(numbers)) == len(names) and all(-(2**63) <= number < 0 for number in numbers)
+    request = Request({"type": "http", "headers": [], "client": ("10.0.0.1", 1), "tencrop.request": "a"})
+    assert identify_by_id(request) == ("10.0.0.1", numbers[1])
+
+
+def test_a_request_of_several_images_has_a_number_without_its_id() -> None:
+    assert without_id(Requester("one", number_request("a"))).number >= 0
+    assert without_id(Requester("one", 7)) == ("one", 7)

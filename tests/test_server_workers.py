@@ -380,3 +380,46 @@ def test_a_worker_comes_back_once_there_are_file_descriptors(null_model: Path, t
             alive = [each for each in children_of(server.process.pid) if each in server.workers()]
             time.sleep(0.05)
         assert "Traceback" not in server.read_log()
+
+
+def post_json(url: str, body: bytes, **headers: str) -> dict[str, object]:
+    with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=30) as reply:
+        return dict(json.loads(reply.read()))
+
+
+def test_labels_of_requests_to_any_worker_stay_with_the_shadow(
+    null_model: Path, images: Expected, tmp_path: Path
+) -> None:
+    kept = ("--feedback", "--keep-disagreements", "1", "--state-dir", str(tmp_path / "state"))
+    arguments = (str(null_model), "--shadow", f"old={null_model}", *kept)
+    with serve(*arguments, folder=tmp_path) as server:
+        for number, image in enumerate(images):  # each by a new connection, which any worker may take
+            post_json(f"{server.address}/v1/predict", image, **{"X-Request-Id": f"photo-{number}"})
+        due = time.monotonic() + 30
+        while (found := json.loads(server.get("/v1/shadow")))["compared"] < len(images):
+            assert time.monotonic() < due, found
+            time.sleep(0.05)
+        assert (found["disagreements"], found["dropped"], found["waiting"]) == (0, 0, 0)
+        assert server.read_metric('tencrop_shadow_compared_total{model="null",shadow="old"}') == len(images)
+        for number, (label, _) in enumerate(images.values()):
+            body = json.dumps({"request": f"photo-{number}", "label": label if number else "class0"}).encode()
+            answer = post_json(f"{server.address}/v1/feedback", body, **{"Content-Type": "application/json"})
+            assert answer["model"] == answer["shadow"] and (answer["label"] == answer["model"]) == bool(number)
+        assert "<h1>Shadow</h1>" in server.get("/shadow")
+        server.process.terminate()
+        assert server.process.wait(timeout=30) == 0
+        assert "Traceback" not in server.read_log()
+    with serve(*arguments, folder=tmp_path) as server:
+        found = json.loads(server.get("/v1/shadow"))
+    assert found["right"] == {"both": len(images) - 1, "only_model": 0, "only_shadow": 0, "neither": 1}
+    assert found["compared"] == 0
+
+
+def test_a_shadow_of_other_classes_is_one_line(null_model: Path, tmp_path: Path) -> None:
+    other = write_null_model(tmp_path, classes=51)
+    command = [*SERVE, str(null_model), "--shadow", f"old={other}", "--workers", "2", "--port", "0"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith(
+        "tencrop: --shadow old: it has other classes than null: 'class50' is in old alone; "
+    )

@@ -10,7 +10,7 @@ from multiprocessing import Pipe
 from typing import Any
 
 from tencrop.common.errors import TencropError, WorkFailed
-from tencrop.runtime.ensemble import Predictor
+from tencrop.server.open_models import OpenModels
 from tencrop.server.settings import Settings
 from tencrop.server.workers.child import ENDING, describe_end, fork
 from tencrop.server.workers.engine_process import run_engine_process
@@ -23,7 +23,7 @@ MESSAGE_BYTES = 1 << 10
 class EngineHandle:
     """The supervisor's side of the engine process."""
 
-    def __init__(self, open_models: Callable[[], Sequence[Predictor]], settings: Settings, shared: Shared) -> None:
+    def __init__(self, open_models: Callable[[], OpenModels], settings: Settings, shared: Shared) -> None:
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._report, report = Pipe(duplex=False)
         self.status: int | None = None  # once it has ended

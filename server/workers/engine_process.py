@@ -5,7 +5,7 @@ import logging
 import os
 import pickle
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from multiprocessing.connection import Connection
@@ -14,10 +14,10 @@ from typing import Any
 from uvicorn.loops.auto import auto_loop_factory
 
 from tencrop.common.errors import TencropError, WorkFailed
-from tencrop.runtime.ensemble import Predictor
 from tencrop.server.engines import Engines, describe_models
 from tencrop.server.job_store import open_job_store
 from tencrop.server.metrics import Metrics
+from tencrop.server.open_models import OpenModels
 from tencrop.server.settings import Settings
 from tencrop.server.workers.calls import answer_calls
 from tencrop.server.workers.loaded import Loaded
@@ -28,12 +28,13 @@ from tencrop.server.workers.worker_channel import WorkerChannel
 LOOK_SECONDS = 1.0  # how often the process looks whether all engines' threads run
 MESSAGE_BYTES = 1 << 16
 JOB_CALLS = ("create", "list_folders", "list_newest", "get", "report", "delete")
+SHADOW_CALLS = ("describe", "give_label")
 
 log = logging.getLogger("uvicorn.error")
 
 
 def run_engine_process(
-    open_models: Callable[[], Sequence[Predictor]],
+    open_models: Callable[[], OpenModels],
     settings: Settings,
     shared: Shared,
     report: Connection,
@@ -45,7 +46,7 @@ def run_engine_process(
     """
     shared.join(ENGINE)
     try:
-        predictors = open_models()
+        predictors, shadow = open_models()
         models = describe_models(predictors, settings)
         store = open_job_store(settings)
     except TencropError as error:
@@ -55,8 +56,8 @@ def run_engine_process(
     counts.take_row(ENGINE, shared.open_lock("counts"))
     for model in models:
         log.info("%s: %s on %s, %s, answers its probe", model.name, *model.engine_info)
-    engines = Engines(predictors, models, settings, store, counts, Metrics())
-    report.send(Loaded(models, engines.jobs is not None, engines.lacking))
+    engines = Engines(predictors, models, settings, store, counts, Metrics(), shadow)
+    report.send(Loaded(models, engines.jobs is not None, engines.lacking, engines.shadow is not None))
     try:
         with asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
             runner.run(_Service(engines, slots, control).run())
@@ -74,7 +75,8 @@ class _Service:
         self._ended = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
         jobs = {name: getattr(engines.jobs, name) for name in JOB_CALLS} if engines.jobs else {}
-        self._calls = {"count_waiting": engines.count_waiting, **jobs}
+        shadow = {name: getattr(engines.shadow, name) for name in SHADOW_CALLS} if engines.shadow else {}
+        self._calls = {"count_waiting": engines.count_waiting, **jobs, **shadow}
 
     async def run(self) -> None:
         """Serve until the supervisor closes its end. Raises WorkFailed where an engine's thread has ended."""

@@ -7,8 +7,9 @@ from tencrop.server.loaded_model import LoadedModel
 
 
 class Loaded(NamedTuple):
-    """The models, and whether there are validations or what they lack."""
+    """The models, whether there are validations or what they lack, and whether there is a shadow."""
 
     models: Sequence[LoadedModel]
     has_jobs: bool
     lacking: str
+    has_shadow: bool

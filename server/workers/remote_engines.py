@@ -14,6 +14,7 @@ from tencrop.runtime.prediction import NoAnswer
 from tencrop.server.errors import shutting_down_error
 from tencrop.server.requester import Requester
 from tencrop.server.schemas import NewValidation, Validation
+from tencrop.server.shadow_schemas import Feedback, NewFeedback, ShadowState
 from tencrop.server.waiting import BatchedAnswer
 from tencrop.server.workers.calls import Caller
 from tencrop.server.workers.loaded import Loaded
@@ -144,13 +145,29 @@ class RemoteJobs:
         self._call("delete", job_id, cancel)
 
 
+class RemoteShadow:
+    """The shadow of the engine process: the methods of Shadow that routes call, which raise the same errors."""
+
+    def __init__(self, caller: Caller, model: str) -> None:
+        self.name, self._call = model, caller.call
+
+    def describe(self) -> ShadowState:
+        """As Shadow.describe."""
+        return cast(ShadowState, self._call("describe"))
+
+    def give_label(self, given: NewFeedback) -> Feedback:
+        """As Shadow.give_label."""
+        return cast(Feedback, self._call("give_label", given))
+
+
 class RemoteEngines:
-    """The models, queues and validations of the engine process, as a worker uses them."""
+    """The models, queues, validations and shadow of the engine process, as a worker uses them."""
 
     def __init__(self, loaded: Loaded, channel: EngineChannel, caller: Caller) -> None:
         self.models, self.lacking = loaded.models, loaded.lacking
         self.queues = {model.name: RemoteQueue(channel, number) for number, model in enumerate(loaded.models)}
         self.jobs = RemoteJobs(caller) if loaded.has_jobs else None
+        self.shadow = RemoteShadow(caller, loaded.models[0].name) if loaded.has_shadow else None
         self._caller = caller
 
     def count_waiting(self) -> Mapping[str, int]:

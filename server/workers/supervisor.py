@@ -13,10 +13,10 @@ from types import FrameType
 
 from tencrop.common.errors import WorkFailed
 from tencrop.runtime.allocator import keep_start_objects
-from tencrop.runtime.ensemble import Predictor
 from tencrop.server.app import read_keys
 from tencrop.server.http_server import bind, describe_address
 from tencrop.server.keys import Keys
+from tencrop.server.open_models import OpenModels
 from tencrop.server.settings import Settings
 from tencrop.server.workers.child import ENDING, describe_end, fork
 from tencrop.server.workers.engine_handle import EngineHandle
@@ -30,7 +30,7 @@ TICK = 0.2  # seconds between two looks at the clock
 MESSAGE_BYTES = 1 << 10
 
 
-def serve_by_workers(workers: int, open_models: Callable[[], Sequence[Predictor]], settings: Settings) -> None:
+def serve_by_workers(workers: int, open_models: Callable[[], OpenModels], settings: Settings) -> None:
     """Serve with so many workers until SIGTERM.
 
     Raises BadInput, WorkFailed before the port is bound, and WorkFailed where the engine process ends.
@@ -44,9 +44,7 @@ def serve_by_workers(workers: int, open_models: Callable[[], Sequence[Predictor]
         shared.close()
 
 
-def _serve(
-    open_models: Callable[[], Sequence[Predictor]], settings: Settings, keys: Keys | None, shared: Shared
-) -> None:
+def _serve(open_models: Callable[[], OpenModels], settings: Settings, keys: Keys | None, shared: Shared) -> None:
     engine = EngineHandle(open_models, settings, shared)
     try:
         loaded = engine.wait_until_loaded()

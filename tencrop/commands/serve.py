@@ -38,7 +38,10 @@ def serve(
         str | None, typer.Option(metavar="DIR", help="folder of data sets that may be validated over HTTP")
     ] = None,
     state_dir: Annotated[
-        str | None, typer.Option(metavar="DIR", help="folder that keeps those validations; default: ./tencrop-state")
+        str | None,
+        typer.Option(
+            metavar="DIR", help="folder that keeps validations and what a shadow keeps; default: ./tencrop-state"
+        ),
     ] = None,
     keep_validations: Annotated[
         int | None,
@@ -50,6 +53,17 @@ def serve(
     ] = None,
     ensemble: Annotated[
         list[str] | None, typer.Option(metavar="NAME=A,B", help="also serve the mean of several models")
+    ] = None,
+    shadow: Annotated[
+        str | None,
+        typer.Option(metavar="NAME=MODEL", help="compare the first model's answers with this model's, in spare time"),
+    ] = None,
+    feedback: Annotated[
+        bool, typer.Option("--feedback", help="keep what both answered, for labels that come to POST /v1/feedback")
+    ] = False,
+    keep_disagreements: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, help="squares to keep where both disagree, the newest; default: none"),
     ] = None,
     device: Annotated[
         str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:N, or several GPUs as cuda:0,cuda:1")
@@ -73,5 +87,8 @@ def serve(
         state_dir=state_dir,
         keep_validations=keep_validations,
         api_key_file=api_key_file,
+        shadow=shadow,
+        feedback=feedback or None,
+        keep_disagreements=keep_disagreements,
     )
     run(models or (), engine_options(device, engine, precision, streams, deterministic), ensemble or (), settings)
