@@ -5,7 +5,7 @@ A chunk has the same batches whenever and wherever it is evaluated, so a stop an
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from functools import partial
@@ -70,12 +70,9 @@ def evaluate_chunks(plan: Plan, chunks: Sequence[int], out: Path, model: Predict
     the one before are written. As many batches run at once as the model has streams.
     Raises WorkFailed where an image is gone or a part file cannot be written; the part files before it stay.
     """
-    size = batch_size(model.engine)
-    with ThreadPoolExecutor(1, "records") as writer, ThreadPoolExecutor(model.streams, "forward") as forwards:
+    with ThreadPoolExecutor(1, "records") as writer:
         written: Future[int] | None = None
-        for chunk, images, failures in _decode_chunks(plan, chunks, model.contract, size, workers):
-            batches = forwards.map(model.forward, np.split(images, range(size, len(images), size)))
-            mean, views = (np.concatenate(arrays) for arrays in zip(*batches, strict=True))
+        for chunk, failures, mean, views in predict_chunks(plan, chunks, model, workers):
             if written:
                 yield written.result()
             written = writer.submit(_write_chunk, plan, chunk, out, failures, mean, views)
@@ -83,10 +80,25 @@ def evaluate_chunks(plan: Plan, chunks: Sequence[int], out: Path, model: Predict
             yield written.result()
 
 
+def predict_chunks(
+    plan: Plan, chunks: Iterable[int], model: Predictor, workers: int = 0
+) -> Iterator[tuple[int, Failures, np.ndarray, np.ndarray]]:
+    """Predict these chunks in order: (chunk, failures, probabilities [n,C], view_probabilities [n,10,C]) of each.
+
+    The numbers of an image that cannot be decoded mean nothing. Raises WorkFailed where an image is gone.
+    """
+    size = batch_size(model.engine)
+    with ThreadPoolExecutor(model.streams, "forward") as forwards:
+        for chunk, images, failures in _decode_chunks(plan, chunks, model.contract, size, workers):
+            batches = forwards.map(model.forward, np.split(images, range(size, len(images), size)))
+            mean, views = (np.concatenate(arrays)[: len(failures)] for arrays in zip(*batches, strict=True))
+            yield chunk, failures, mean, views
+
+
 def _write_chunk(plan: Plan, chunk: int, out: Path, failures: Failures, mean: np.ndarray, views: np.ndarray) -> int:
     """Write the part file of a chunk, and return its number of images. Raises WorkFailed where it cannot be written."""
     entries, labels = plan.chunk(chunk)
-    table = chunk_table(entries, labels, failures, mean[: len(entries)], views[: len(entries)])
+    table = chunk_table(entries, labels, failures, mean, views)
     try:
         write_records(part_path(out, chunk), table)
     except OSError as error:
@@ -110,7 +122,7 @@ class _Decoding(NamedTuple):
 
 
 def _decode_chunks(
-    plan: Plan, chunks: Sequence[int], contract: Contract, size: int, workers: int
+    plan: Plan, chunks: Iterable[int], contract: Contract, size: int, workers: int
 ) -> Iterator[tuple[int, np.ndarray, Failures]]:
     """Yield each chunk as `_Decoding.wait` gives it, with the next AHEAD chunks on their way.
 

@@ -3,7 +3,6 @@
 Decoder, engine and graph are those that answer a POST. A run that was stopped can be resumed.
 """
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -105,8 +104,7 @@ def _folder(out: Path | None) -> Iterator[Path]:
 
 def _result_settings(plan: Plan, model: Predictor) -> dict[str, Any]:
     """Everything that could change a float or a count."""
-    images = json.dumps([[entry.id, label] for entry, label in zip(plan.entries, plan.labels, strict=True)])
-    return run_fingerprint(plan, model) | {"list of images": hashlib.sha256(images.encode()).hexdigest()}
+    return run_fingerprint(plan, model) | {"list of images": plan.sha256}
 
 
 def _finish(out: Path, plan: Plan, model: Predictor, timing: RunTiming) -> Summary:

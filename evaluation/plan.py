@@ -1,5 +1,7 @@
 """Plan: the images of a data set that are evaluated, each with the index of its true class in the model's labels."""
 
+import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -27,6 +29,12 @@ class Plan:
     available: int  # images in the subset; more than `entries` where a limit was given
     classes: int  # that these images have
     chunk_size: int  # images
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the images' ids and true classes, in their order."""
+        images = json.dumps([[entry.id, label] for entry, label in zip(self.entries, self.labels, strict=True)])
+        return hashlib.sha256(images.encode()).hexdigest()
 
     @property
     def chunk_count(self) -> int:

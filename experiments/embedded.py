@@ -1,9 +1,9 @@
-"""Makes all of the embedded model again from a checkpoint: tencrop.onnx, summary.json, conv1.png, the README's errors.
+"""Makes all of the embedded model again from a checkpoint: tencrop.onnx, summary.json, conv1.png, the README's rows.
 
 python -m experiments.embedded CHECKPOINT [--data DATA]
 
-summary.json and the README's rows change only with --data, a labelled data set of which a share was held out of the
-training.
+DATA is a labelled data set of which a share was held out of the training. With it the model is calibrated on that
+share, and summary.json and the README's rows are made again; without it they stay, and the model is not calibrated.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import json
 import re
 import shutil
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,17 +20,23 @@ import numpy as np
 import tencrop
 from tencrop.common.atomic import atomic_folder, write_atomic
 from tencrop.common.errors import TencropError
+from tencrop.dataset.layouts import open_source
+from tencrop.evaluation.calibrate import collect_answers, fit_calibration, plan_calibration
+from tencrop.evaluation.conformal import cover_halves
 from tencrop.evaluation.summary import Summary
 from tencrop.export.run import export
 from tencrop.model.checkpoint import DOCUMENT, WEIGHTS, Checkpoint
 from tencrop.model.checksums import write_sums
 from tencrop.model.filter_picture import draw_filters
 from tencrop.model.measured_errors import SUMMARY_FILE, ErrorRates
+from tencrop.model.tencropfile import add_calibration
 
 ROOT = Path(__file__).parents[1]
 MODEL = Path("model/embedded/caltech101")
 PICTURE = Path("docs/conv1.png")
 HOLDOUT = 0.15  # share of each class that the README's errors are measured on
+PERCENTS = (80, 90, 95)  # the README's coverages
+HALVES = 5  # random ones, of the images that the coverages are measured on
 PRECISIONS = {"fp32": "fp32", "auto": "bf16"}  # to ask for -> the README's row; the first one's summary is kept
 
 
@@ -54,6 +61,7 @@ def embed(checkpoint: Path, data: Path | None = None, root: Path = ROOT) -> None
     with TemporaryDirectory() as folder:
         new = Path(folder) / MODEL.name  # a summary names the model by its folder
         export(checkpoint, new, "fp32", 0, None)
+        reached = calibrate(new, data) if data else {}
         summaries = [measure(new, data, precision) for precision in PRECISIONS] if data else []
         with atomic_folder(root / MODEL) as model:
             shutil.copy(new / "tencrop.onnx", model)
@@ -71,7 +79,18 @@ def embed(checkpoint: Path, data: Path | None = None, root: Path = ROOT) -> None
             readme = replace_row(readme, row, saved, size, summary)
         else:
             print(f"README.md: the row of {row} stays, for this machine computes in {summary.precision}")
-    write_atomic(root / "README.md", readme)
+    write_atomic(root / "README.md", replace_coverages(readme, reached) if reached else readme)
+
+
+def calibrate(model: Path, data: Path) -> dict[int, np.ndarray]:
+    """Calibrate the model on the images that were held out -> by percent, the coverages reached on HALVES halves."""
+    with tencrop.load(model, precision="fp32") as classifier:
+        plan = plan_calibration(open_source(data, training=False), classifier, HOLDOUT)
+        answers = collect_answers(plan, classifier)
+        found = fit_calibration(answers, plan, classifier)
+        write_atomic(model / "tencrop.onnx", add_calibration(classifier.file.graph, found))
+    true, is_first = answers.judge_first()
+    return {percent: cover_halves(true, is_first, percent, HALVES) for percent in PERCENTS}
 
 
 def measure(model: Path, data: Path, precision: str) -> Summary:
@@ -83,15 +102,26 @@ def measure(model: Path, data: Path, precision: str) -> Summary:
 def replace_row(readme: str, row: str, saved: Checkpoint, size: int, summary: Summary) -> str:
     """Replace the README's row of this precision. The fp32 row also names the form and the file's bytes."""
     form = f"fp32 ({describe_form(saved)}, {size / 1e6:.1f} MB)" if row == "fp32" else row
-    marker = f"<!-- make embedded: {row} -->"
     cells = [format_errors(errors) for errors in (summary.center, summary.ten_crop)]
     means = summary.mean_over_classes
     cells += [format_errors(errors) for errors in (means.center, means.ten_crop)] if means else ["", ""]
-    line = f"| {form} {marker} | {' | '.join(cells)} |"
+    return replace_marked(readme, row, form, cells)
+
+
+def replace_marked(readme: str, row: str, title: str, cells: Sequence[str]) -> str:
+    """Replace the README's row that has this marker. Raises ValueError where not exactly one has it."""
+    marker = f"<!-- make embedded: {row} -->"
+    line = f"| {title} {marker} | {' | '.join(cells)} |"
     changed, found = re.subn(rf"^.*{re.escape(marker)}.*$", lambda _: line, readme, flags=re.MULTILINE)
     if found != 1:
         raise ValueError(f"README.md has {found} rows with the marker {marker}")
     return changed
+
+
+def replace_coverages(readme: str, reached: Mapping[int, np.ndarray]) -> str:
+    """Replace the README's row of the coverages that sets reach on images that their thresholds do not come from."""
+    spans = (f"{found.mean():.1%} ({found.min():.1%} to {found.max():.1%})" for found in reached.values())
+    return replace_marked(readme, "coverage", "reached", [span.replace("%", " %") for span in spans])
 
 
 def describe_form(saved: Checkpoint) -> str:

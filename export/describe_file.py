@@ -88,6 +88,7 @@ def _describe_metadata(file: Path) -> dict[str, Any]:
         **_describe_contract(metadata.contract),
         "recipe": dict(metadata.recipe),
         "parity": parity | {"worst": worst},
+        "calibration": metadata.calibration.describe() if metadata.calibration else None,
     }
 
 

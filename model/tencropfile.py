@@ -14,12 +14,14 @@ from onnx import TensorProto
 
 from tencrop.common.errors import BadInput
 from tencrop.common.strict_config import dump, parse
+from tencrop.model.calibration import Calibration
 from tencrop.model.contract import Contract
 from tencrop.model.probe import Probe
 from tencrop.model.published_errors import PublishedError
 
 PREFIX = "tencrop."  # of the keys in the ONNX metadata_props
 INPUT = "images"  # uint8 [N,R,R,3] RGB
+CALIBRATION = PREFIX + "calibration"
 OUTPUTS = ("probabilities", "view_probabilities")  # [N,C], [N,10,C]
 
 
@@ -33,9 +35,10 @@ class Metadata:
     checkpoint_sha256: str
     filter_picture: bytes  # conv1 as a PNG
     probe: Probe
+    calibration: Calibration | None = None  # of `tencrop calibrate`; no export has one
 
     def to_props(self) -> dict[str, str]:
-        """The entries as key and text, for ONNX metadata_props."""
+        """The entries of an export as key and text, for ONNX metadata_props."""
         contract = dump(self.contract)
         labels = contract.pop("labels")
         values = {
@@ -66,11 +69,16 @@ class Metadata:
                 checkpoint_sha256=values["checkpoint_sha256"],
                 filter_picture=base64.b64decode(values["kernels"], validate=True),
                 probe=parse(Probe, json.loads(values["probe"]), f"{source}: probe"),
+                calibration=_read_calibration(values.get("calibration"), source),
             )
         except KeyError as error:
             raise BadInput(f"{source}: not made by `tencrop export` (no metadata {PREFIX}{error.args[0]})") from None
         except (ValueError, TypeError, RecursionError) as error:
             raise BadInput(f"{source}: damaged metadata ({error})") from None
+
+
+def _read_calibration(text: str | None, source: str) -> Calibration | None:
+    return None if text is None else parse(Calibration, json.loads(text), f"{source}: calibration")
 
 
 @dataclass(frozen=True)
@@ -129,6 +137,29 @@ def _check_interface(model: onnx.ModelProto, metadata: Metadata, source: str) ->
         )
     if max(metadata.probe.classes) >= classes or len(metadata.probe.classes) != len(metadata.probe.probabilities):
         raise BadInput(f"{source}: its probe names classes that it does not have")
+    calibration = metadata.calibration
+    if calibration and len(calibration.map.biases) not in (0, classes):
+        raise BadInput(f"{source}: its calibration is of {len(calibration.map.biases)} classes, it has {classes}")
+
+
+def add_calibration(graph: bytes, calibration: Calibration) -> bytes:
+    """The bytes of a tencrop.onnx, followed by an entry of its metadata; an older calibration at the end is removed.
+
+    Protocol Buffers reads bytes behind a message as more entries of its lists, so graph and weights stay as they are.
+    Raises BadInput where an older calibration stands elsewhere.
+    """
+    for prop in parse_onnx(graph, "the model").metadata_props:
+        if prop.key == CALIBRATION:
+            plain = graph.removesuffix(_write_entry(prop.value))
+            if plain == graph:
+                raise BadInput("the model was calibrated, then written by another program", "export it again")
+            graph = plain
+    return graph + _write_entry(json.dumps(dump(calibration), ensure_ascii=False))
+
+
+def _write_entry(calibration: str) -> bytes:
+    entry = onnx.StringStringEntryProto(key=CALIBRATION, value=calibration)
+    return bytes(onnx.ModelProto(metadata_props=[entry]).SerializeToString())
 
 
 def parse_onnx(graph: bytes, source: str) -> onnx.ModelProto:

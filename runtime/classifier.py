@@ -18,6 +18,7 @@ import numpy as np
 from tencrop.common.errors import BadInput, WorkFailed, one_line
 from tencrop.images.decode import decode
 from tencrop.images.image_input import ImageInput, decode_input
+from tencrop.model.calibration import Calibration, find_threshold
 from tencrop.model.contract import Contract, Label
 from tencrop.model.metrics import TOP
 from tencrop.model.probe import formula_png
@@ -74,6 +75,11 @@ class Classifier:
         return self.file.sha256
 
     @property
+    def calibration(self) -> Calibration | None:
+        """The confidences and sets of labels; None where the file is not calibrated."""
+        return self.file.metadata.calibration
+
+    @property
     def streams(self) -> int:
         """The number of forward passes that run at once."""
         return self.engine.streams
@@ -84,33 +90,44 @@ class Classifier:
         return (self,)
 
     @overload
-    def predict(self, image: list[AnyInput], top: int = TOP) -> list[Prediction]: ...
+    def predict(self, image: list[AnyInput], top: int = TOP, coverage: float | None = None) -> list[Prediction]: ...
     @overload
-    def predict(self, image: ImageInput, top: int = TOP) -> Prediction: ...
-    def predict(self, image: ImageInput | list[AnyInput], top: int = TOP) -> Prediction | list[Prediction]:
+    def predict(self, image: ImageInput, top: int = TOP, coverage: float | None = None) -> Prediction: ...
+    def predict(
+        self, image: ImageInput | list[AnyInput], top: int = TOP, coverage: float | None = None
+    ) -> Prediction | list[Prediction]:
         """Name what an image shows, by its `top` most probable classes; a list of images gives a list.
 
         An image is a path, the bytes of an encoded image, a binary file object, a PIL image, or a uint8 array
-        [H,W,3] in RGB. Raises ImageError where an image cannot be decoded or the answer is no number, BadInput where
-        `top` is below 1.
+        [H,W,3] in RGB. With a `coverage` such as 0.9 a prediction also has a `set`.
+        Raises ImageError where an image cannot be decoded or the answer is no number, BadInput where `top` is below 1
+        or the model is not calibrated for the coverage.
         """
         if not isinstance(image, list):
             _check_top(top)
-            (found,) = self._predict_squares([self._try_decode(image)], top)
+            (found,) = self._predict_squares([self._try_decode(image)], top, self._find_threshold(coverage))
             return _unwrap(found)
-        return [_unwrap(found, f"image {number}: ") for number, found in enumerate(self.predict_each(image, top))]
+        each = self.predict_each(image, top, coverage)
+        return [_unwrap(found, f"image {number}: ") for number, found in enumerate(each)]
 
-    def predict_each(self, images: Iterable[AnyInput], top: int = TOP) -> Iterator[Prediction | BadInput]:
+    def predict_each(
+        self, images: Iterable[AnyInput], top: int = TOP, coverage: float | None = None
+    ) -> Iterator[Prediction | BadInput]:
         """Name what each of many images shows, in their order; an image that fails gives its error in its place.
 
         Reads `images` as it goes, a forward pass ahead, so that memory does not grow with their number. Images and
-        errors are those of `predict`. Raises BadInput where `top` is below 1.
+        errors are those of `predict`. Raises BadInput where `top` is below 1 or the model is not calibrated for the
+        coverage.
         """
         _check_top(top)
+        threshold = self._find_threshold(coverage)
         stream, size = iter(images), batch_size(self.engine)
         with ThreadPoolExecutor(min(size, cores()), "decode") as pool:
             while batch := list(islice(stream, size)):
-                yield from self._predict_squares(list(pool.map(self._try_decode, batch)), top)
+                yield from self._predict_squares(list(pool.map(self._try_decode, batch)), top, threshold)
+
+    def _find_threshold(self, coverage: float | None) -> float | None:
+        return None if coverage is None else find_threshold(self.calibration, coverage, self.name)
 
     def _try_decode(self, image: ImageInput) -> np.ndarray | BadInput:
         try:
@@ -118,16 +135,20 @@ class Classifier:
         except BadInput as error:
             return error
 
-    def _predict_squares(self, squares: Sequence[np.ndarray | BadInput], top: int) -> Iterator[Prediction | BadInput]:
+    def _predict_squares(
+        self, squares: Sequence[np.ndarray | BadInput], top: int, threshold: float | None
+    ) -> Iterator[Prediction | BadInput]:
         """Predict the squares among decoded images and errors; the errors keep their places."""
         decoded = [square for square in squares if not isinstance(square, BadInput)]
         answers = iter(zip(*self.forward(np.stack(decoded)), strict=True) if decoded else ())
         for square in squares:
-            yield square if isinstance(square, BadInput) else self._name_classes(*next(answers), top)
+            yield square if isinstance(square, BadInput) else self._name_classes(*next(answers), top, threshold)
 
-    def _name_classes(self, mean: np.ndarray, views: np.ndarray, top: int) -> Prediction | BadInput:
+    def _name_classes(
+        self, mean: np.ndarray, views: np.ndarray, top: int, threshold: float | None
+    ) -> Prediction | BadInput:
         try:
-            return Prediction.from_probabilities(mean, views, self.labels, top)
+            return Prediction.from_probabilities(mean, views, self.labels, top, self.calibration, threshold)
         except BadInput as error:
             return error
 

@@ -7,6 +7,7 @@ from html import escape
 import numpy as np
 
 from tencrop.images.errors import ImageError
+from tencrop.model.calibration import Calibration, count_set
 from tencrop.model.contract import Label
 from tencrop.model.metrics import TOP, top_k
 
@@ -24,12 +25,16 @@ class NoAnswer(ImageError):
 
 @dataclass(frozen=True)
 class Guess:
-    """One class: its index among the labels, its id and words, and its probability (mean over the ten views)."""
+    """One class: its index among the labels, its id and words, and its probability (mean over the ten views).
+
+    `confidence` is the frequency with which such an answer is right; None where the model is not calibrated.
+    """
 
     index: int
     id: str
     label: str
     probability: float
+    confidence: float | None = None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -37,22 +42,45 @@ class Prediction:
     """The most probable classes of one image, the best first, and the probabilities that they come from.
 
     `probabilities` is float32 [C], the mean of the ten views' softmaxes; `view_probabilities` is float32 [10,C].
+    `set` has the labels that hold the right one as often as the coverage says; None where no coverage was asked for.
     """
 
     top: list[Guess]
     probabilities: np.ndarray
     view_probabilities: np.ndarray
+    set: list[Guess] | None = None
 
     @classmethod
     def from_probabilities(
-        cls, probabilities: np.ndarray, view_probabilities: np.ndarray, labels: Sequence[Label], top: int = TOP
+        cls,
+        probabilities: np.ndarray,
+        view_probabilities: np.ndarray,
+        labels: Sequence[Label],
+        top: int = TOP,
+        calibration: Calibration | None = None,
+        threshold: float | None = None,
     ) -> "Prediction":
-        """Name the `top` classes (fewer where there are fewer). Raises NoAnswer where a probability is not a number."""
-        indices = top_k(probabilities, top).tolist()
+        """Name the `top` classes (fewer where there are fewer), and those of the set of this lowest probability.
+
+        Raises NoAnswer where a probability is not a number.
+        """
+        in_set = 0 if threshold is None else int(count_set(probabilities, threshold))
+        indices = top_k(probabilities, max(top, in_set)).tolist()
         if indices[0] < 0:
             raise NoAnswer
-        guesses = [Guess(index, labels[index].id, labels[index].name, float(probabilities[index])) for index in indices]
-        return cls(guesses, probabilities, view_probabilities)
+        confidences = calibration.map.apply(probabilities, view_probabilities) if calibration else None
+        guesses = [
+            Guess(
+                index,
+                labels[index].id,
+                labels[index].name,
+                float(probabilities[index]),
+                None if confidences is None else float(confidences[index]),
+            )
+            for index in indices
+        ]
+        found = None if threshold is None else guesses[:in_set]
+        return cls(guesses[:top], probabilities, view_probabilities, found)
 
     @property
     def label(self) -> str:

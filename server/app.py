@@ -34,8 +34,12 @@ EXPOSED = (
     "Link",
     "Location",
     "Retry-After",
+    "Server-Timing",
     "X-Request-Id",
+    "X-Tencrop-Confidence",
     "X-Tencrop-Engine",
+    "X-Tencrop-Model",
+    "X-Tencrop-Set",
 )  # headers that pages of other origins read
 
 

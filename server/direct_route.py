@@ -4,8 +4,8 @@ That handler solves the dependencies anew and validates the answer once more. It
 of a request.
 """
 
-from collections.abc import Callable, Coroutine
-from typing import Any, cast
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, NamedTuple, cast
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
@@ -15,10 +15,17 @@ from tencrop.server.json_body import JSON
 from tencrop.server.known_parameters import read_query
 
 
-class DirectRoute(APIRoute):
-    """For endpoints of (request, state, query) that return a model. `query` is a model of the query's parameters.
+class Rendered(NamedTuple):
+    """An answer, and the headers that it has besides."""
 
-    FastAPI describes the route in the OpenAPI document by the endpoint's signature, as any other.
+    answer: BaseModel
+    headers: Mapping[str, str]
+
+
+class DirectRoute(APIRoute):
+    """For endpoints of (request, state, query) that return Rendered. `query` is a model of the query's parameters.
+
+    FastAPI describes the route in the OpenAPI document by its parameters and its `response_model`, as any other.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -27,7 +34,7 @@ class DirectRoute(APIRoute):
         kind = cast(type[BaseModel], parameter.field_info.annotation)
 
         async def handle(request: Request) -> Response:
-            answer = await self.endpoint(request, request.app.state.server_state, read_query(request, kind))
-            return Response(answer.model_dump_json(exclude_none=True), media_type=JSON)
+            answer, headers = await self.endpoint(request, request.app.state.server_state, read_query(request, kind))
+            return Response(answer.model_dump_json(exclude_none=True), media_type=JSON, headers=dict(headers))
 
         return handle

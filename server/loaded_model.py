@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from tencrop.images.decoder_version import decoder_version
+from tencrop.model.calibration import Calibration
 from tencrop.model.contract import Contract
 from tencrop.model.measured_errors import MeasuredErrors, read_measured_errors
 from tencrop.model.tencropfile import TenCropFile
@@ -19,6 +21,14 @@ class EngineInfo(NamedTuple):
     precision: str
 
 
+class Provenance(NamedTuple):
+    """The bytes that an answer comes from, besides the image's: hashes of file and contract, and the decoder."""
+
+    model_sha256: str
+    contract_sha256: str
+    decoder: str
+
+
 @dataclass(frozen=True)
 class LoadedModel:
     """A model on its engines, which may run in another process."""
@@ -29,9 +39,27 @@ class LoadedModel:
     nets: tuple[TenCropFile, ...]  # without their graphs
     is_ensemble: bool
     engine_info: EngineInfo
+    provenance: Provenance
     errors: MeasuredErrors | None  # of the summary.json beside the file
     forward_images: int  # the largest batch of a forward pass
     queue_images: int  # that may be admitted at once
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """The net's confidences and sets of labels; None where it is not calibrated, as an ensemble never is."""
+        return None if self.is_ensemble else self.nets[0].metadata.calibration
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """Engine, device, precision and provenance: what an answer says of the model besides its name."""
+        return {**self.engine_info._asdict(), **self.provenance._asdict()}
+
+    def describe_status(self) -> dict[str, Any]:
+        """The fields of a ModelStatus."""
+        _, contract_sha256, decoder = self.provenance
+        coverages = list(self.calibration.coverages) if self.calibration else []
+        names = {"sha256": self.sha256, "contract_sha256": contract_sha256, "decoder": decoder}
+        return {"name": self.name, **self.engine_info._asdict(), **names, "coverages": coverages}
 
 
 def describe_model(engines: Sequence[Predictor], settings: Settings) -> LoadedModel:
@@ -45,6 +73,7 @@ def describe_model(engines: Sequence[Predictor], settings: Settings) -> LoadedMo
         nets=tuple(replace(member.file, graph=b"") for member in model.members),
         is_ensemble=isinstance(model, Ensemble),
         engine_info=EngineInfo(model.engine.name, devices, model.engine.precision),
+        provenance=Provenance(model.sha256, model.contract.sha256, decoder_version()),
         errors=read_measured_errors(model.members[0].file.folder, model.sha256),
         forward_images=settings.forward_images(model),
         queue_images=settings.queue_images(model),

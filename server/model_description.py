@@ -27,13 +27,9 @@ class Preprocessing(BaseModel):
 
 
 class ModelEntry(ModelStatus):
-    """A served model in a list, with its number of classes. `sha256` is the hash of its file.
-
-    Of an ensemble it is the hash of its members' hashes.
-    """
+    """A served model in a list, with its number of classes."""
 
     classes: int
-    sha256: str
 
 
 class ModelList(BaseModel):
@@ -49,14 +45,26 @@ class ModelMember(BaseModel):
     sha256: str
 
 
+class ServedCalibration(BaseModel):
+    """The images that a model was calibrated on, and the name of the map that gives its confidences."""
+
+    map: str
+    dataset: str
+    dataset_sha256: str
+    n: int
+    engine: str
+    precision: str
+
+
 class ModelDescription(ModelEntry):
     """The answer of GET /v1/models/NAME.
 
     `members` are the nets of an ensemble, empty for one net. `errors` are those of the summary.json beside the model's
-    file, null where there is none of this model.
+    file, null where there is none of this model. `calibration` is null where the model is not calibrated.
     """
 
     contract: Preprocessing
     members: list[ModelMember]
     errors: MeasuredErrors | None
+    calibration: ServedCalibration | None
     labels: list[ServedLabel]

@@ -12,13 +12,15 @@ import numpy as np
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
+from tencrop.common.errors import BadInput
 from tencrop.images.decode import ImageInfo
 from tencrop.images.decode_cost import CHEAP, estimate_cost
 from tencrop.images.errors import ImageError
+from tencrop.model.calibration import find_threshold
 from tencrop.runtime.prediction import Prediction
 from tencrop.server.admission import Admission
 from tencrop.server.decode_pool import DecodePool
-from tencrop.server.errors import ApiError
+from tencrop.server.errors import ApiError, bad_parameter_error
 from tencrop.server.loaded_model import LoadedModel
 from tencrop.server.metrics import Metrics
 from tencrop.server.requester import Requester, identify_requester, without_id
@@ -113,12 +115,17 @@ class Pipeline:
             outcomes = await asyncio.gather(*answers, return_exceptions=True)
         return [_raise_unless_answer(outcome) for outcome in outcomes]
 
-    def name_classes(self, answer: ImageAnswer, top: int) -> Prediction:
-        """The answer with its `top` most probable classes."""
-        batched = answer.batched
-        return Prediction.from_probabilities(
-            batched.probabilities, batched.view_probabilities, self.model.contract.labels, top
-        )
+    def find_threshold(self, coverage: float | None) -> float | None:
+        """The lowest probability in a set of this coverage. Raises ApiError 422 where the model has none."""
+        try:
+            return None if coverage is None else find_threshold(self.model.calibration, coverage, self.model.name)
+        except BadInput as error:
+            raise bad_parameter_error(error.what) from None
+
+    def name_classes(self, answer: ImageAnswer, top: int, threshold: float | None = None) -> Prediction:
+        """The answer with its `top` most probable classes, and a set of those that are not below `threshold`."""
+        mean, views, model = answer.batched.probabilities, answer.batched.view_probabilities, self.model
+        return Prediction.from_probabilities(mean, views, model.contract.labels, top, model.calibration, threshold)
 
     async def _estimate(self, image: bytes | np.ndarray, requester: Requester) -> float:
         """Estimate the cost of decoding an image, so that others are answered meanwhile. A square costs nothing."""

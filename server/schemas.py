@@ -17,6 +17,9 @@ EXAMPLE: dict[str, Any] = {  # of /v1/predict?top=2
     "engine": "openvino",
     "device": "cpu",
     "precision": "bf16",
+    "model_sha256": "4c1f0d2b7e0f7e9a0a7c9b1d5f3e8a6b2c4d6e8f0a1b3c5d7e9f1a3b5c7d9e1f",
+    "contract_sha256": "9d2e4f6a8b0c1d3e5f7a9b1c3d5e7f9a1b3c5d7e9f0a2b4c6d8e0f1a3b5c7d9e",
+    "decoder": "Pillow 12.1.0, libjpeg-turbo 3.1.2",
     "top": [
         {"index": 50, "id": "helicopter", "label": "helicopter", "probability": 0.2623},
         {"index": 12, "id": "bonsai", "label": "bonsai", "probability": 0.1395},
@@ -27,6 +30,7 @@ EXAMPLE: dict[str, Any] = {  # of /v1/predict?top=2
 
 
 MODEL = "a served model; the first by default"  # the description of a parameter
+COVERAGE = "add the set of labels that hold the right one as often as this, of a model that is calibrated for it"
 
 
 class PredictParameters(BaseModel):
@@ -35,6 +39,8 @@ class PredictParameters(BaseModel):
     top: int = Field(default=5, ge=1, le=MAX_TOP, description="how many labels")
     model: str | None = Field(default=None, description=MODEL)
     views: bool = Field(default=False, description="add the most probable label of each of the ten views")
+    coverage: float | None = Field(default=None, gt=0, lt=1, description=COVERAGE)
+    timing: bool = Field(default=True, description="add timing_ms; the header Server-Timing has it in any case")
 
 
 class ViewVerdict(BaseModel):
@@ -69,7 +75,13 @@ class Timing(BaseModel):
 
 
 class Answer(BaseModel):
-    """The answer of POST /v1/predict."""
+    """The answer of POST /v1/predict.
+
+    Without `timing_ms` it depends on the image, the model, its engine and the parameters alone. `model_sha256` is the
+    hash of the model's file, `contract_sha256` that of its contract, and `decoder` names the libraries that decoded.
+    The answers of a calibrated model have `confidence`. `set` stands there for a `coverage` alone: the labels that hold
+    the right one so often, on images like those that the model was calibrated on.
+    """
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
@@ -77,9 +89,13 @@ class Answer(BaseModel):
     engine: str
     device: str
     precision: str
+    model_sha256: str
+    contract_sha256: str
+    decoder: str
     top: list[Guess]
+    set: list[Guess] | None = None
     input: InputInfo
-    timing_ms: Timing
+    timing_ms: Timing | None = None
     views: list[ViewVerdict] | None = None
 
 
@@ -130,12 +146,20 @@ class HubGuess(BaseModel):
 
 
 class ModelStatus(BaseModel):
-    """A served model, and the engine, device and precision that compute its answers."""
+    """A served model, the engine, device and precision that compute its answers, and the bytes that they come from.
+
+    `sha256` is the hash of the model's file; of an ensemble it is the hash of its members' hashes. `coverages` are
+    those that the model is calibrated for; none where it is not calibrated.
+    """
 
     name: str
     engine: str
     device: str
     precision: str
+    sha256: str
+    contract_sha256: str
+    decoder: str
+    coverages: list[float]
 
 
 class Readiness(BaseModel):

@@ -11,6 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tencrop.common.errors import BadInput
+from tencrop.images.decoder_version import decoder_version
 from tencrop.model.embedded import EMBEDDED
 from tencrop.model.model_card import make_card
 from tencrop.model.tencropfile import TenCropFile
@@ -21,13 +22,17 @@ from tencrop.server.keys import generate_key, hash_key
 from tencrop.server.settings import Settings
 
 HASH = hashlib.sha256((EMBEDDED / "tencrop.onnx").read_bytes()).hexdigest()
+FILE = TenCropFile.read(EMBEDDED)
 ENTRY = {
     "name": "caltech101",
     "engine": "openvino",
     "device": "cpu",
     "precision": "fp32",
-    "classes": 101,
     "sha256": HASH,
+    "contract_sha256": FILE.metadata.contract.sha256,
+    "decoder": decoder_version(),
+    "coverages": list(FILE.metadata.calibration.coverages) if FILE.metadata.calibration else [],
+    "classes": 101,
 }
 
 
@@ -45,7 +50,8 @@ def get(client: TestClient, path: str) -> Any:
 
 
 def test_the_list_has_every_model_and_no_labels(client: TestClient) -> None:
-    pair = {**ENTRY, "name": "pair", "sha256": hashlib.sha256((HASH + HASH).encode()).hexdigest()}
+    sha256 = hashlib.sha256((HASH + HASH).encode()).hexdigest()
+    pair = {**ENTRY, "name": "pair", "sha256": sha256, "coverages": []}  # no ensemble is calibrated
     assert get(client, "/v1/models") == {"models": [ENTRY, pair]}
 
 
@@ -68,8 +74,7 @@ def test_labels_are_those_of_predictions(client: TestClient, photographs: dict[s
     assert [label["index"] for label in labels] == list(range(101))
     top = client.post("/v1/predict?top=101", content=photographs["china"].read_bytes()).json()["top"]
     for guess in top:
-        del guess["probability"]
-        assert labels[guess["index"]] == guess
+        assert labels[guess["index"]] == {key: guess[key] for key in ("index", "id", "label")}
 
 
 def test_an_ensemble_names_its_members(client: TestClient) -> None:

@@ -74,8 +74,8 @@ Model = Annotated[ServedModel, Depends(_find_model)]
 
 @router.get("")
 async def server_metadata(state: State) -> ServerMetadata:
-    """The server's name, version and extensions, and the engine, device and precision of each model."""
-    models = {name: Engine(**pipeline.model.engine_info._asdict()) for name, pipeline in state.pipelines.items()}
+    """The server's name, version and extensions, and what computes each model's answers."""
+    models = {name: Engine(**pipeline.model.parameters) for name, pipeline in state.pipelines.items()}
     return ServerMetadata(name="tencrop", version=__version__, extensions=EXTENSIONS, models=models)
 
 
@@ -102,7 +102,7 @@ async def statistics(state: State) -> Statistics:
 @router.get("/models/{name}", responses=MODEL_FAILURES)
 @router.get("/models/{name}/versions/{model_version}", include_in_schema=False)
 async def model_metadata(model: Model) -> ModelMetadata:
-    """The model's input and output, and its engine, device and precision."""
+    """The model's input and output, and what computes its answers."""
     return model.describe()
 
 
@@ -164,7 +164,7 @@ def _render(
         rows.append(answer.batched.probabilities)
     labels = model.pipeline.model.contract.labels
     probabilities = np.array(rows, np.float32).reshape(len(rows), len(labels))
-    body, json_bytes = render_response(model.name, asked, probabilities, labels, model.engine_info._asdict())
+    body, json_bytes = render_response(model.name, asked, probabilities, labels, model.parameters)
     body, encoding = compress(body, accepted)
     headers = {HEADER_LENGTH: json_bytes, "content-encoding": encoding}
     media_type = JSON if json_bytes is None else OCTET_STREAM

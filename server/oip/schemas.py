@@ -58,11 +58,14 @@ class InferResponse(BaseModel):
 
 
 class Engine(BaseModel):
-    """Engine, device and precision that compute a model's answers."""
+    """Engine, device and precision that compute a model's answers, and the bytes that the answers come from."""
 
     engine: str
     device: str
     precision: str
+    model_sha256: str
+    contract_sha256: str
+    decoder: str
 
 
 class ServerMetadata(BaseModel):

@@ -31,6 +31,7 @@ class ServedModel:
         contract, side = pipeline.model.contract, pipeline.model.contract.resize
         takes_pixels = name != pipeline.model.name
         self.pipeline, self.name, self.engine_info = pipeline, name, pipeline.model.engine_info
+        self.parameters = pipeline.model.parameters
         self.input = (
             TensorMetadata(name="images", datatype="UINT8", shape=(DYNAMIC, side, side, 3))
             if takes_pixels
@@ -39,14 +40,14 @@ class ServedModel:
         self.output = TensorMetadata(name=OUTPUT, datatype="FP32", shape=(DYNAMIC, len(contract.labels)))
 
     def describe(self) -> ModelMetadata:
-        """The model's input and output, and its engine, device and precision."""
+        """The model's input and output, and what computes its answers."""
         return ModelMetadata(
             name=self.name,
             versions=[VERSION],
             platform=PLATFORM,
             inputs=[self.input],
             outputs=[self.output],
-            parameters=Engine(**self.engine_info._asdict()),
+            parameters=Engine(**self.parameters),
         )
 
     def describe_config(self) -> ModelConfig:

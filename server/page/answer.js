@@ -1,7 +1,8 @@
 // The answer to one image: its five labels and ten views, or the failure in words.
 import { call, Failure } from "./api.js";
 import { at, element } from "./dom.js";
-import { chosen } from "./models.js";
+import { chosen, coverage } from "./models.js";
+import { showSet } from "./sets.js";
 import { SNIPPETS } from "./snippets.js";
 import { showViews } from "./views.js";
 import { count, megabytes, percent, tellApart } from "./words.js";
@@ -30,7 +31,8 @@ export class Answer {
     at("state").textContent = `Looking at ${this.name} …`;
     this.part(".failed").textContent = "";
     this.part(".again").hidden = true;
-    this.path = `/v1/predict?${new URLSearchParams({ views: true, ...(chosen() && { model: chosen() }) })}`;
+    this.asked = coverage();
+    this.path = `/v1/predict?${new URLSearchParams({ views: true, ...(chosen() && { model: chosen() }), ...this.asked })}`;
     try {
       const [reply, bitmap] = await Promise.all([this.send(signal), createImageBitmap(this.image).catch(() => null)]);
       if (!signal.aborted) this.show(reply, bitmap);
@@ -71,6 +73,7 @@ export class Answer {
     this.reply = reply;
     this.part(".found").hidden = false;
     this.part(".labels").replaceChildren(...top.map(row));
+    showSet(this.part(".set"), reply.set, this.asked.coverage);
     showViews(this.item, views, top[0], bitmap);
     const turned = input.exif_rotated ? ", turned as its EXIF says" : "";
     this.part(".unshown").textContent = bitmap ? "" : `This browser cannot show ${input.format} images; the server can read them.`;
@@ -90,10 +93,11 @@ export class Answer {
   }
 }
 
-function row({ label, probability }) {
+function row({ label, probability, confidence }) {
   const line = element("li");
   const bar = element("span", "", { className: "bar" });
   bar.style.setProperty("--p", percent(probability));
   line.append(element("span", label), " ", element("span", percent(probability), { className: "share" }), bar);
+  if (confidence !== undefined) line.append(" ", element("small", `confidence ${percent(confidence)}`, { className: "confidence" }));
   return line;
 }

@@ -4,9 +4,17 @@ import { showClasses } from "./classes.js";
 import { at, element } from "./dom.js";
 
 const RETRY = 3000; // ms
+const COVERAGE = 0.9;
 let models = [];
 
 export const chosen = () => at("model").value;
+
+// The parameter for the set of labels: 0.9, or the nearest lower coverage of the chosen model. None where it has none.
+export function coverage() {
+  const known = models.find((model) => model.name === chosen())?.coverages ?? [];
+  const found = known.findLast((each) => each <= COVERAGE);
+  return found === undefined ? {} : { coverage: found };
+}
 
 export async function loadModels() {
   try {

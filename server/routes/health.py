@@ -21,11 +21,9 @@ async def healthz() -> dict[str, str]:
 
 @router.get("/readyz", responses=describe_failures(503))
 async def readyz(state: State) -> Readiness:
-    """The served models, with the engine, device and precision of each."""
+    """The served models, with what computes the answers of each, and the bytes that they come from."""
     state.check_ready()
-    models = [
-        ModelStatus(name=name, **pipeline.model.engine_info._asdict()) for name, pipeline in state.pipelines.items()
-    ]
+    models = [ModelStatus(**pipeline.model.describe_status()) for pipeline in state.pipelines.values()]
     return Readiness(status="ready", models=models)
 
 

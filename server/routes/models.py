@@ -16,6 +16,7 @@ from tencrop.server.model_description import (
     ModelList,
     ModelMember,
     Preprocessing,
+    ServedCalibration,
     ServedLabel,
 )
 from tencrop.server.pipeline import Pipeline
@@ -46,6 +47,7 @@ def get_model(name: Name, state: State) -> ModelDescription:
         contract=Preprocessing.model_validate(contract, from_attributes=True),
         members=[ModelMember(name=member.name, sha256=member.sha256) for member in members],
         errors=model.errors,
+        calibration=ServedCalibration(**model.calibration.describe()) if model.calibration else None,
         labels=[ServedLabel(index=index, id=label.id, label=label.name) for index, label in enumerate(contract.labels)],
     )
 
@@ -62,5 +64,4 @@ def get_card(name: Name, state: State) -> Response:
 
 def _describe_entry(pipeline: Pipeline) -> ModelEntry:
     model = pipeline.model
-    engine = pipeline.model.engine_info._asdict()
-    return ModelEntry(name=model.name, **engine, classes=len(model.contract.labels), sha256=model.sha256)
+    return ModelEntry(**model.describe_status(), classes=len(model.contract.labels))

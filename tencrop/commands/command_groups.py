@@ -5,6 +5,7 @@ from typing import Any
 
 from typer.core import TyperGroup
 
+from tencrop.commands.calibrate import calibrate
 from tencrop.commands.card import card
 from tencrop.commands.compare import compare
 from tencrop.commands.evaluate import evaluate
@@ -20,7 +21,7 @@ from tencrop.commands.train import train
 
 GROUPS: Mapping[str, Sequence[Callable[..., None]]] = {
     "Use a net": (predict, serve, key),
-    "Measure a net": (evaluate, compare, info),
+    "Measure a net": (evaluate, compare, calibrate, info),
     "Make a net": (prepare, recipes, train, export, import_, card),
 }
 

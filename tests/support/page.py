@@ -42,10 +42,11 @@ def open_page(browser: Browser, url: str, *refused: str, path: str = "", **optio
     assert [text for text in heard if not (NOISE in text and any(status in text for status in refused))] == []
 
 
-def ask(url: str, image: bytes) -> dict[str, Any]:
+def ask(url: str, image: bytes, *parameters: str) -> dict[str, Any]:
     """The answer of the API."""
+    query = "&".join(("views=true", *parameters))
     with urllib.request.urlopen(
-        urllib.request.Request(f"{url}/v1/predict?views=true", image, {"Content-Type": "image/any"})
+        urllib.request.Request(f"{url}/v1/predict?{query}", image, {"Content-Type": "image/any"})
     ) as reply:
         return dict(json.load(reply))
 
@@ -54,11 +55,16 @@ def percent(probability: float) -> str:
     return f"{100 * probability:.1f}%"
 
 
+def name_confidence(guess: dict[str, Any]) -> str:
+    """What stands behind a label's probability, where the model is calibrated."""
+    return f" confidence {percent(guess['confidence'])}" if "confidence" in guess else ""
+
+
 def assert_shows(page: Page, answer: dict[str, Any]) -> None:
     """The page shows five labels, ten views, and how many of the views agree with the mean."""
     mean, views = answer["top"][0], answer["views"]
     expect(page.locator(".labels li")).to_have_text(
-        [f"{guess['label']} {percent(guess['probability'])}" for guess in answer["top"]]
+        [f"{guess['label']} {percent(guess['probability'])}{name_confidence(guess)}" for guess in answer["top"]]
     )
     agree = sum(view["index"] == mean["index"] for view in views)
     shown = [

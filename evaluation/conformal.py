@@ -1,0 +1,52 @@
+"""Conformal sets: the labels whose probability reaches a threshold, which hold the true one as often as was asked.
+
+Split-conformal prediction with the score 1 - p (Sadinle, Lei and Wasserman, J. Am. Stat. Assoc. 114, 2019, 223-234).
+"""
+
+import numpy as np
+
+from tencrop.model.calibration import Threshold
+
+PERCENTS = range(80, 100)  # the coverages
+SEED = 2012  # of random halves
+IMAGES_AT_LEAST = 10  # for each image outside a set: with fewer the coverage that is reached varies too much
+
+
+def count_needed(percent: int) -> int:
+    """The number of images that a coverage takes: 10 / (1 - coverage)."""
+    return -(-IMAGES_AT_LEAST * 100 // (100 - percent))
+
+
+def fit_threshold(true_probabilities: np.ndarray, percent: int) -> float:
+    """The probability that a label must reach, from the probabilities [n] of the true labels.
+
+    1 - p of it is the ceil((n + 1) * coverage)-th smallest. The sets of images like these then hold the true label with
+    at least this probability, as a mean over all choices of the n images.
+    """
+    n = len(true_probabilities)
+    rank = -(-(n + 1) * percent // 100)
+    return float(np.sort(true_probabilities)[n - rank])
+
+
+def fit_thresholds(true_probabilities: np.ndarray) -> tuple[Threshold, ...]:
+    """The thresholds of all coverages that there are enough images for."""
+    n = len(true_probabilities)
+    return tuple(
+        Threshold(percent / 100, fit_threshold(true_probabilities, percent))
+        for percent in PERCENTS
+        if n >= count_needed(percent)
+    )
+
+
+def cover_halves(true_probabilities: np.ndarray, is_first: np.ndarray, percent: int, halves: int) -> np.ndarray:
+    """The coverages [halves] that are reached on one random half of the images by the threshold of the other half.
+
+    true_probabilities: of the true labels, [n]; is_first: whether the true label is the most probable one, bool [n].
+    """
+    random, n = np.random.default_rng(SEED), len(true_probabilities)
+    reached = []
+    for _ in range(halves):
+        fitted, rest = np.split(random.permutation(n), [n // 2])
+        threshold = fit_threshold(true_probabilities[fitted], percent)
+        reached.append((is_first[rest] | (true_probabilities[rest] >= threshold)).mean())
+    return np.array(reached)
