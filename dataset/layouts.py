@@ -1,7 +1,9 @@
 """Detects which layout a data set folder has from its contents, and opens the matching reader."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from tencrop.common.errors import BadInput
 from tencrop.dataset.beside import count_beside
@@ -16,17 +18,26 @@ from tencrop.dataset.ilsvrc_folders import SOLUTION, find_unpacked, open_unpacke
 from tencrop.dataset.list_file import open_list
 from tencrop.dataset.listed import open_listed
 from tencrop.dataset.names_file import WNID
-from tencrop.dataset.parquet import open_parquet
+from tencrop.dataset.parquet import find_parquet_files, open_parquet
+from tencrop.dataset.place import Place
 from tencrop.dataset.prepared_store import DOCUMENT
 from tencrop.dataset.saved_dataset import find_saved, open_saved
 from tencrop.dataset.source import NoImages, ProgressCallback, Source, ignore_progress, is_text
 from tencrop.dataset.source_options import SourceOptions
-from tencrop.dataset.walk import holds_images, list_subfolders
 from tencrop.dataset.webdataset import CLASSES, find_webdataset_tars, open_webdataset
 from tencrop.dataset.wrong_layout import refuse_file
 
 DEFAULTS = SourceOptions()
-DEPTH = 3  # folders between DATA and a parquet file, as in data/default/train/0000.parquet
+TABLES = ("config", "image_root", "image_column", "label_column")  # the options for rows of tables
+
+
+class Layout(NamedTuple):
+    """A layout that a folder has."""
+
+    words: str  # what the folder holds
+    open: Callable[[], Source]
+    read_options: Sequence[str] = ()  # beside `names`
+    used: Sequence[str] | None = None  # paths below the folder whose neighbours are counted; None: the reader counts
 
 
 def open_source(
@@ -49,95 +60,97 @@ def open_source(
             "give one that holds a folder per class, ILSVRC's or WebDataset tars, or parquet or Arrow files",
         )
     try:
-        source = _open(root, options, progress, training)
+        source = _open(Place(root, options, progress, training))
     except NoImages:
         if training:
             raise
-        source = _open(root, options, progress, True)
+        source = _open(Place(root, options, progress, True))
     odd = next((label for label in source.labels if not is_text(label.id + label.name)), None)
     if odd:
         raise BadInput(f"{root}: the name of class {odd.id!a} is not UTF-8 text", "rename it")
     return source
 
 
-def _open(root: Path, options: SourceOptions, progress: ProgressCallback, training: bool) -> Source:
-    if options.list:
-        options.check_read(root, "the images of a list", "list")
-        return open_listed(root, [open_list(root, options.list)], options.names, progress, training)
-    if (root / DOCUMENT).is_file():
-        raise BadInput(f"{root}: a data set that is prepared already", "name the one that it was made of")
-    folders, image_folders = _find_folders(root)
-    challenge = find_challenge(root)
-    originals = challenge.list_tars(root) if challenge else []
-    if challenge and (len(originals) > 1 or not image_folders):
-        options.check_read(root, f"files of {challenge.name}")
-        source: Source = open_ilsvrc(root, challenge, options.names, progress, training)
-        return _count_beside(source, options, _list_own(root, challenge))
-    unpacked = find_unpacked(root)
-    if unpacked:
-        options.check_read(root, f"folders of {unpacked.challenge.name}")
-        source = open_unpacked(root, unpacked, options.names, progress, training)
-        own = [SOLUTION, f"{unpacked.tar.part}.txt", *_list_own(root, unpacked.challenge)]
-        return _count_beside(source, options, [*own, *unpacked.list_folders(root)])
-    other_images = [] if options.image_root else image_folders
-    saved = find_saved(root, bool(other_images))
-    if saved:
-        options.check_read(root, "a data set of save_to_disk", "config", "image_root", "image_column", "label_column")
-        return open_saved(root, saved, options, progress, training)
-    parquet = _find_parquet_files(root, folders, other_images)
-    if parquet:
-        options.check_read(root, "parquet files", "config", "image_root", "image_column", "label_column")
-        source = open_parquet(root, parquet, options, progress, training)
-        return source if options.image_root else _count_beside(source, options, [*parquet, CARD])
-    tars = [] if image_folders else find_webdataset_tars(root)
+def _open(at: Place) -> Source:
+    layout = next(layout for find in LAYOUTS if (layout := find(at)))
+    at.options.check_read(at.root, layout.words, *layout.read_options)
+    source = layout.open()
+    if layout.used is not None:
+        names = find_names_file(at.root, at.options.names)  # it names the classes, and is no part of the images
+        own = [path.relative_to(at.root).as_posix() for path in [names] if path and path.is_relative_to(at.root)]
+        count_beside(at.root, [*layout.used, *own], source.inventory)
+    return source
+
+
+def _find_list(at: Place) -> Layout | None:
+    file = at.options.list
+    if not file:
+        return None
+    return Layout(
+        "the images of a list", lambda: open_listed(at.root, [open_list(at.root, file)], *at.listing), ("list",)
+    )
+
+
+def _find_prepared(at: Place) -> None:
+    """Raise BadInput for a prepared store: it is made of a data set, and is none."""
+    if (at.root / DOCUMENT).is_file():
+        raise BadInput(f"{at.root}: a data set that is prepared already", "name the one that it was made of")
+
+
+def _find_challenge(at: Place) -> Layout | None:
+    challenge = find_challenge(at.root)
+    if not challenge or (len(challenge.list_tars(at.root)) < 2 and at.image_folders):
+        return None
+    read = partial(open_ilsvrc, at.root, challenge, *at.listing)
+    return Layout(f"files of {challenge.name}", read, used=_list_own(at.root, challenge))
+
+
+def _find_unpacked(at: Place) -> Layout | None:
+    unpacked = find_unpacked(at.root)
+    if not unpacked:
+        return None
+    read = partial(open_unpacked, at.root, unpacked, *at.listing)
+    own = [SOLUTION, f"{unpacked.tar.part}.txt", *_list_own(at.root, unpacked.challenge)]
+    return Layout(f"folders of {unpacked.challenge.name}", read, used=[*own, *unpacked.list_folders(at.root)])
+
+
+def _find_saved(at: Place) -> Layout | None:
+    saved = find_saved(at.root, bool(at.other_images))
+    if not saved:
+        return None
+    read = partial(open_saved, at.root, saved, at.options, at.progress, at.training)
+    return Layout("a data set of save_to_disk", read, TABLES)
+
+
+def _find_parquet(at: Place) -> Layout | None:
+    files = find_parquet_files(at.root, at.folders, at.other_images)
+    if not files:
+        return None
+    read = partial(open_parquet, at.root, files, at.options, at.progress, at.training)
+    return Layout("parquet files", read, TABLES, None if at.options.image_root else [*files, CARD])
+
+
+def _find_webdataset(at: Place) -> Layout | None:
+    tars = [] if at.image_folders else find_webdataset_tars(at.root)
     packed = next((tar for tar in tars if WNID.fullmatch(Path(tar).stem)), None)
     if packed:
         raise BadInput(
-            f"{root}: holds a tar of each class, such as {packed}",
+            f"{at.root}: holds a tar of each class, such as {packed}",
             "unpack each into a folder of its name, or name the folder of the tar that they were in",
         )
-    if tars:
-        options.check_read(root, "WebDataset tars")
-        source = open_webdataset(root, tars, options.names, progress, training)
-        return _count_beside(source, options, [*tars, *CLASSES])
-    options.check_read(root, "no parquet or Arrow files")
-    lists = find_metadata(root) or find_fiftyone(root)
-    if lists:
-        return open_listed(root, lists, options.names, progress, training)
-    return open_folder(root, options.names, progress, training)
+    if not tars:
+        return None
+    return Layout("WebDataset tars", partial(open_webdataset, at.root, tars, *at.listing), used=[*tars, *CLASSES])
 
 
-def _find_folders(root: Path, depth: int = DEPTH) -> tuple[list[Path], list[Path]]:
-    """Find the folders below `root`, `depth` levels deep, that hold no image, and those that hold some.
+def _find_folder(at: Place) -> Layout:
+    """Class folders, or images whose labels metadata or labels.json have: the layout where there is no other."""
 
-    What holds an image is a class folder, and is not looked into.
-    """
-    without, with_images = [], []
-    for name in list_subfolders(root):
-        if holds_images(root / name):
-            with_images.append(root / name)
-        else:
-            deeper, deeper_with_images = _find_folders(root / name, depth - 1) if depth > 1 else ([], [])
-            without += [root / name, *deeper]
-            with_images += deeper_with_images
-    return without, with_images
+    def read() -> Source:
+        lists = find_metadata(at.root) or find_fiftyone(at.root)
+        return open_listed(at.root, lists, *at.listing) if lists else open_folder(at.root, *at.listing)
 
-
-def _find_parquet_files(root: Path, folders: list[Path], image_folders: list[Path]) -> list[str]:
-    """List the paths below `root` of the parquet files in it and in `folders`.
-
-    Beside folders that hold images they count only where one lies at the top or in data/: a report among class folders
-    holds one, too. Raises BadInput where two or more of these folders are beside such a file: they may be the classes.
-    """
-    found = [path for place in (root, *folders) for path in place.glob("[!.]*.parquet") if not path.is_dir()]
-    at_top = [path for path in found if path.parent in (root, root / "data")]
-    if at_top and len(image_folders) > 1:
-        first, images = min(at_top).relative_to(root), image_folders[0].relative_to(root)
-        raise BadInput(
-            f"{root}: holds {first}, and images in {images} and other folders",
-            "keep one data set in a folder; for parquet files that name these images add --image-root DIR",
-        )
-    return sorted(path.relative_to(root).as_posix() for path in found) if at_top or not image_folders else []
+    return Layout("no parquet or Arrow files", read)
 
 
 def _list_own(root: Path, challenge: Challenge) -> list[str]:
@@ -146,9 +159,13 @@ def _list_own(root: Path, challenge: Challenge) -> list[str]:
     return [*own, *challenge.devkits, challenge.patches or "", DATA, META]
 
 
-def _count_beside(source: Source, options: SourceOptions, used: Iterable[str]) -> Source:
-    """Count what lies beside the used files and folders; what names the classes is no part of the images."""
-    names = find_names_file(source.root, options.names)
-    own = [path.relative_to(source.root).as_posix() for path in [names] if path and path.is_relative_to(source.root)]
-    count_beside(source.root, [*used, *own], source.inventory)
-    return source
+LAYOUTS: Sequence[Callable[[Place], Layout | None]] = (  # the first that a folder has counts
+    _find_list,
+    _find_prepared,
+    _find_challenge,
+    _find_unpacked,
+    _find_saved,
+    _find_parquet,
+    _find_webdataset,
+    _find_folder,
+)

@@ -41,6 +41,23 @@ class Parquet:
         return read_named_file(self.image_root, path) if data is None else data
 
 
+def find_parquet_files(root: Path, folders: list[Path], image_folders: list[Path]) -> list[str]:
+    """List the paths below `root` of the parquet files in it and in `folders`.
+
+    Beside folders that hold images they count only where one lies at the top or in data/: a report among class folders
+    holds one, too. Raises BadInput where two or more of these folders are beside such a file: they may be the classes.
+    """
+    found = [path for place in (root, *folders) for path in place.glob("[!.]*.parquet") if not path.is_dir()]
+    at_top = [path for path in found if path.parent in (root, root / "data")]
+    if at_top and len(image_folders) > 1:
+        first, images = min(at_top).relative_to(root), image_folders[0].relative_to(root)
+        raise BadInput(
+            f"{root}: holds {first}, and images in {images} and other folders",
+            "keep one data set in a folder; for parquet files that name these images add --image-root DIR",
+        )
+    return sorted(path.relative_to(root).as_posix() for path in found) if at_top or not image_folders else []
+
+
 def open_parquet(
     root: Path, found: list[str], options: SourceOptions, progress: ProgressCallback, training: bool = True
 ) -> Parquet:
