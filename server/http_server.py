@@ -47,7 +47,12 @@ class Server(uvicorn.Server):
 
 def run_server(app: FastAPI, settings: Settings, listening: socket.socket) -> None:
     """Answer requests until SIGTERM, SIGINT or SIGHUP."""
-    config = uvicorn.Config(
+    Server(configure(app, settings)).run([listening])
+
+
+def configure(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    """uvicorn's configuration."""
+    return uvicorn.Config(
         app,
         http=Connection,
         backlog=BACKLOG,
@@ -58,7 +63,6 @@ def run_server(app: FastAPI, settings: Settings, listening: socket.socket) -> No
         access_log=False,
         log_config=None,
     )
-    Server(config).run([listening])
 
 
 def bind(settings: Settings) -> socket.socket:

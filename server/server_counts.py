@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager
 from tencrop.server.admission import Admission
 from tencrop.server.shared_counts import SharedCount, SharedCounts
 
-BODIES, STREAMS, PIDS, ENDED_CPU = range(4)  # columns; those of the models follow
-FIXED = 4
+BODIES, STREAMS, PIDS, ENDED_CPU, CONNECTIONS, ACCEPTING = range(6)  # columns; those of the models follow
+FIXED = 6
 MICRO = 1e6
 
 
@@ -19,6 +19,8 @@ class ServerCounts(SharedCounts):
         super().__init__(self.columns(models), rows, memory)
         self.bodies = SharedCount(self, BODIES)  # bytes of all unanswered requests
         self.event_streams = SharedCount(self, STREAMS)  # that follow a validation
+        self.connections = SharedCount(self, CONNECTIONS)  # open ones of all workers
+        self.accepting = SharedCount(self, ACCEPTING)  # workers that accept connections
 
     def take_row(self, row: int, lock: AbstractContextManager[None]) -> None:
         """Add to this row from now on, as this process."""
@@ -36,6 +38,14 @@ class ServerCounts(SharedCounts):
     def ended_cpu_seconds(self) -> float:
         """The CPU time of all processes that have ended."""
         return self.total(ENDED_CPU) / MICRO
+
+    def have_others_fewer_connections(self) -> bool:
+        """Whether a worker that accepts connections has fewer open ones than this process."""
+        connections = self.parts(CONNECTIONS)
+        return any(
+            accepts and number < connections[self._row]
+            for number, accepts in zip(connections, self.parts(ACCEPTING), strict=True)
+        )
 
     @staticmethod
     def columns(models: int) -> int:

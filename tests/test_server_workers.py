@@ -16,7 +16,7 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from http.client import HTTPConnection, HTTPException
 from io import BytesIO
 from pathlib import Path
@@ -34,6 +34,7 @@ from tencrop.model.tencropfile import TenCropFile
 pytestmark = pytest.mark.slow
 Expected = dict[bytes, tuple[str, float]]  # image -> label and probability
 KILLS = 50
+LISTENS = "0A"  # a state in /proc/net/tcp
 CLIENTS = 8
 
 
@@ -196,6 +197,32 @@ def test_kills_of_workers_lose_no_slot_and_mix_no_answers(null_model: Path, imag
         server.process.terminate()
         assert server.process.wait(timeout=30) == 0
         assert "Traceback" not in server.read_log()
+
+
+def count_connections(port: int, pid: int) -> int:
+    """The connections to a port that a process holds."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    sockets = {f"socket:[{line[9]}]" for line in lines if line[1].endswith(f":{port:04X}") and line[3] != LISTENS}
+    return sum(Path(os.path.realpath(entry)).name in sockets for entry in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def wait_for_connections(server: Running, port: int, number: int) -> list[int]:
+    due = time.monotonic() + 10
+    while sum(held := [count_connections(port, pid) for pid in server.workers()]) != number:
+        assert time.monotonic() < due, held
+        time.sleep(0.01)
+    return held
+
+
+def test_connections_that_come_together_are_spread_over_the_workers(null_model: Path, tmp_path: Path) -> None:
+    with serve(str(null_model), folder=tmp_path) as server:
+        host, port = urlsplit(server.address).netloc.split(":")
+        for number, most in [(16, 10), (4, 3)] * 3:
+            with ExitStack() as clients:
+                for _ in range(number):
+                    clients.enter_context(socket.create_connection((host, int(port))))
+                assert max(wait_for_connections(server, int(port), number)) <= most
+            wait_for_connections(server, int(port), 0)
 
 
 def test_metrics_are_the_sum_of_all_processes_and_survive_a_kill(

@@ -8,7 +8,7 @@ from tencrop.images.large_image_lock import one_large
 from tencrop.runtime.cores import cores
 from tencrop.server.allowed_hosts import is_loopback
 from tencrop.server.app import build_app
-from tencrop.server.http_server import run_server
+from tencrop.server.http_server import configure
 from tencrop.server.keys import Keys
 from tencrop.server.metrics import Metrics
 from tencrop.server.process_metrics import ProcessSum
@@ -21,6 +21,7 @@ from tencrop.server.workers.loaded import Loaded
 from tencrop.server.workers.remote_engines import EngineChannel, RemoteEngines
 from tencrop.server.workers.shared import FIRST_WORKER, Shared
 from tencrop.server.workers.slots import Slots
+from tencrop.server.workers.worker_server import WorkerServer
 
 
 def run_worker(
@@ -51,4 +52,5 @@ def run_worker(
         metrics = Metrics(ProcessSum(counts.list_processes, counts.ended_cpu_seconds))
         return ServerState(engines, settings, counts, metrics, max(1, cores() // shared.workers))
 
-    run_server(build_app(open_state, settings, counts, keys, is_loopback(settings.host)), settings, listening)
+    app = build_app(open_state, settings, counts, keys, is_loopback(settings.host))
+    WorkerServer(configure(app, settings), listening, counts).run()
