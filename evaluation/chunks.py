@@ -89,7 +89,7 @@ def predict_chunks(
     """
     size = batch_size(model.engine)
     with ThreadPoolExecutor(model.streams, "forward") as forwards:
-        for chunk, images, failures in _decode_chunks(plan, chunks, model.contract, size, workers):
+        for chunk, images, failures in decode_chunks(plan, chunks, model.contract, size, workers):
             batches = forwards.map(model.forward, np.split(images, range(size, len(images), size)))
             mean, views = (np.concatenate(arrays)[: len(failures)] for arrays in zip(*batches, strict=True))
             yield chunk, failures, mean, views
@@ -121,7 +121,7 @@ class _Decoding(NamedTuple):
         return self.chunk, self.images, [failure for task in self.tasks for failure in task.result()]
 
 
-def _decode_chunks(
+def decode_chunks(
     plan: Plan, chunks: Iterable[int], contract: Contract, size: int, workers: int
 ) -> Iterator[tuple[int, np.ndarray, Failures]]:
     """Yield each chunk as `_Decoding.wait` gives it, with the next AHEAD chunks on their way.

@@ -78,7 +78,7 @@ def evaluate(
     """
     if out:
         check_separate(plan.data.root, out)
-    with _folder(out) as folder, lock_run_folder(folder, _result_settings(plan, model), resume):
+    with open_folder(out) as folder, lock_run_folder(folder, result_settings(plan, model), resume):
         if (folder / SUMMARY_FILE).exists():
             return read_summary(folder / SUMMARY_FILE)
         (folder / "parts").mkdir(exist_ok=True)
@@ -93,7 +93,7 @@ def evaluate(
 
 
 @contextmanager
-def _folder(out: Path | None) -> Iterator[Path]:
+def open_folder(out: Path | None) -> Iterator[Path]:
     """Yield `out`, or a folder that is removed afterwards."""
     if out:
         yield out
@@ -102,7 +102,7 @@ def _folder(out: Path | None) -> Iterator[Path]:
             yield Path(scratch) / "run"
 
 
-def _result_settings(plan: Plan, model: Predictor) -> dict[str, Any]:
+def result_settings(plan: Plan, model: Predictor) -> dict[str, Any]:
     """Everything that could change a float or a count."""
     return run_fingerprint(plan, model) | {"list of images": plan.sha256}
 

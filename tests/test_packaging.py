@@ -23,6 +23,7 @@ from tencrop.runtime.classifier import Classifier
 ROOT = Path(__file__).parents[1]
 DATA = {  # one file of each pattern in pyproject.toml's package-data
     "tencrop/py.typed",
+    "tencrop/evaluation/corruption/report.html.jinja",
     "tencrop/evaluation/report.css",
     "tencrop/evaluation/report.html.jinja",
     "tencrop/evaluation/report.js",

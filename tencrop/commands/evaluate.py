@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from tencrop.commands.corruptions import Corrupt, Frost, Severity, echo_corruptions, read_conditions, run_conditions
 from tencrop.commands.open_source import open_source
 from tencrop.commands.options import (
     Config,
@@ -37,7 +38,7 @@ def evaluate(
     data: Data,
     model: Annotated[
         list[Path] | None,
-        typer.Option(metavar="MODEL", help="a tencrop.onnx; several make an ensemble; default: the embedded model"),
+        typer.Option(metavar="MODEL", help="a tencrop.onnx, or an ensemble; default: embedded model"),
     ] = None,
     labels: Words = None,
     list_: ListFile = None,
@@ -60,6 +61,9 @@ def evaluate(
             help="share of each class to evaluate if DATA has no split, as `prepare` had it",
         ),
     ] = 1,
+    corrupt: Corrupt = None,
+    severity: Severity = None,
+    frost: Frost = None,
     resume: Annotated[bool, typer.Option("--resume", help="continue a stopped run")] = False,
     ray: Annotated[bool, typer.Option("--ray", help="run on RAY_ADDRESS's cluster, which sees DATA and --out")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print summary.json")] = False,
@@ -91,29 +95,39 @@ def evaluate(
         raise BadInput("--workers: does not apply with --ray, whose actors are processes", "set EVALUATE_ACTORS")
     if resume and not out:
         raise BadInput("--resume: needs --out DIR, the folder of the run to continue")
+    conditions = read_conditions(corrupt, severity, frost, ray)
     count = choose_count(workers, cores())
     options = SourceOptions(labels, list_, config, image_root, image_column, label_column)
     source = open_source(data, options, training=False)
     predictor = open_predictor(models, engine_options(device, engine, precision, streams, deterministic))
+    if frost:
+        from tencrop.images.corruptions.frost_photographs import check_photographs
+
+        check_photographs(frost, predictor.contract.resize)
     plan = plan_evaluation(source, predictor, holdout, limit)
     runner = None
     if ray and out:
         from tencrop.evaluation.ray import make_ray_runner
 
         runner = make_ray_runner(plan, predictor, models, out)
-    with show_progress("evaluating", len(plan.entries)) as progress:
-        try:
+    try:
+        with show_progress("evaluating", len(plan.entries)) as progress:
             summary = run(plan, predictor, out, resume, progress, runner, count)
-        except KeyboardInterrupt:
-            if out:
-                raise Stopped("stopped", number=signal.SIGINT) from None
-            raise
+        corrupted = run_conditions(plan, predictor, summary, conditions, frost, out, resume, count)
+    except KeyboardInterrupt:
+        if out:
+            raise Stopped("stopped", number=signal.SIGINT) from None
+        raise
     if as_json:
-        echo_json(summary.to_json(), indent=1)
+        echo_json(summary.to_json() | ({"corruptions": corrupted.to_json()} if corrupted else {}), indent=1)
     else:
         echo(*text_report(summary).split("\n"))
+        if corrupted:
+            echo_corruptions(corrupted)
     if out:
         log.info("%s: report.html, summary.json and predictions.parquet are written", out)
+        if corrupted:
+            log.info("%s: report.html, corruptions.json and predictions.parquet are written", out / "corruptions")
         say_next("compare", out, "ANOTHER_RUN")
     else:
         log.info("nothing is kept; --out DIR keeps a report with every image")
