@@ -1,17 +1,19 @@
 """`tencrop evaluate`: the errors of a model over labelled images."""
 
+import json
 import logging
 import signal
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from tencrop.commands.corruptions import Corrupt, Frost, Severity, echo_corruptions, read_conditions, run_conditions
 from tencrop.commands.open_source import open_source
 from tencrop.commands.options import (
+    DATA_HELP,
     Config,
-    Data,
     Deterministic,
     Device,
     EngineChoice,
@@ -27,15 +29,23 @@ from tencrop.commands.options import (
 )
 from tencrop.commands.output import echo, echo_json, say_next
 from tencrop.commands.progress import show_progress
+from tencrop.commands.several_sets import SeveralSets
+from tencrop.common.atomic import write_atomic
 from tencrop.common.errors import BadInput, Stopped
 from tencrop.common.extras import require
 from tencrop.model.embedded import EMBEDDED
 
+if TYPE_CHECKING:
+    from tencrop.evaluation.corruption.summary import CorruptionSummary
+    from tencrop.evaluation.summary import Summary
+
 log = logging.getLogger(__name__)
+
+DataSets = Annotated[list[Path], typer.Argument(metavar="DATA", help=f"{DATA_HELP}; several give one table")]
 
 
 def evaluate(
-    data: Data,
+    data: DataSets,
     model: Annotated[
         list[Path] | None,
         typer.Option(metavar="MODEL", help="a tencrop.onnx, or an ensemble; default: embedded model"),
@@ -77,13 +87,13 @@ def evaluate(
     """Measure the errors of a model over labelled images.
 
     The images are the data set's validation images, if it has any. Errors are those of the center crop and of ten
-    crops.
+    crops. With several DATA each has a report in a folder of its own below --out. An error in one of them is told, the
+    others go on, and the exit code is 1.
     """
     require("ray" if ray else "evaluate")
     from tencrop.dataset.source_options import SourceOptions
     from tencrop.evaluation.evaluate import evaluate as run
     from tencrop.evaluation.plan import plan_evaluation
-    from tencrop.evaluation.text_report import text_report
     from tencrop.images.decode_processes import choose_count
     from tencrop.runtime.cores import cores
     from tencrop.runtime.ensemble import open_predictor
@@ -97,37 +107,85 @@ def evaluate(
         raise BadInput("--resume: needs --out DIR, the folder of the run to continue")
     conditions = read_conditions(corrupt, severity, frost, ray)
     count = choose_count(workers, cores())
+    sets = SeveralSets(data)
     options = SourceOptions(labels, list_, config, image_root, image_column, label_column)
-    source = open_source(data, options, training=False)
+    sources = sets.each(sets.folders, lambda name: open_source(sets.folders[name], options, training=False))
     predictor = open_predictor(models, engine_options(device, engine, precision, streams, deterministic))
     if frost:
         from tencrop.images.corruptions.frost_photographs import check_photographs
 
         check_photographs(frost, predictor.contract.resize)
-    plan = plan_evaluation(source, predictor, holdout, limit)
-    runner = None
-    if ray and out:
-        from tencrop.evaluation.ray import make_ray_runner
+    plans = sets.each(sources, lambda name: plan_evaluation(sources[name], predictor, holdout, limit))
 
-        runner = make_ray_runner(plan, predictor, models, out)
+    def evaluate_set(name: str) -> Result:
+        plan, folder = plans[name], out / name if out and len(data) > 1 else out
+        runner = None
+        if ray and folder:
+            from tencrop.evaluation.ray import make_ray_runner
+
+            runner = make_ray_runner(plan, predictor, models, folder)
+        title = f"evaluating {name}" if len(data) > 1 else "evaluating"
+        with show_progress(title, len(plan.entries)) as progress:
+            summary = run(plan, predictor, folder, resume, progress, runner, count)
+        return Result(summary, run_conditions(plan, predictor, summary, conditions, frost, folder, resume, count))
+
     try:
-        with show_progress("evaluating", len(plan.entries)) as progress:
-            summary = run(plan, predictor, out, resume, progress, runner, count)
-        corrupted = run_conditions(plan, predictor, summary, conditions, frost, out, resume, count)
+        results = sets.each(plans, evaluate_set)
     except KeyboardInterrupt:
         if out:
             raise Stopped("stopped", number=signal.SIGINT) from None
         raise
-    if as_json:
-        echo_json(summary.to_json() | ({"corruptions": corrupted.to_json()} if corrupted else {}), indent=1)
+    if len(data) > 1:
+        _show_table(results, sets.errors, out, as_json)
     else:
-        echo(*text_report(summary).split("\n"))
-        if corrupted:
-            echo_corruptions(corrupted)
+        (result,) = results.values()
+        _show_result(result, out, as_json)
+
+
+class Result(NamedTuple):
+    """What is measured on one data set."""
+
+    summary: "Summary"
+    corrupted: "CorruptionSummary | None"
+
+    def to_json(self) -> dict[str, Any]:
+        """The summary.json and, where there are any, the errors under corruptions."""
+        return self.summary.to_json() | ({"corruptions": self.corrupted.to_json()} if self.corrupted else {})
+
+
+def _show_result(result: Result, out: Path | None, as_json: bool) -> None:
+    from tencrop.evaluation.text_report import text_report
+
+    if as_json:
+        echo_json(result.to_json(), indent=1)
+    else:
+        echo(*text_report(result.summary).split("\n"))
+        if result.corrupted:
+            echo_corruptions(result.corrupted)
     if out:
         log.info("%s: report.html, summary.json and predictions.parquet are written", out)
-        if corrupted:
+        if result.corrupted:
             log.info("%s: report.html, corruptions.json and predictions.parquet are written", out / "corruptions")
         say_next("compare", out, "ANOTHER_RUN")
     else:
         log.info("nothing is kept; --out DIR keeps a report with every image")
+
+
+def _show_table(results: Mapping[str, Result], errors: Mapping[str, str], out: Path | None, as_json: bool) -> None:
+    """Print the table of several data sets, and write it to `out`. Raises Exit with code 1 where one had an error."""
+    from tencrop.evaluation.set_table import SETS_FILE, text_table
+
+    table = {"sets": {name: result.to_json() for name, result in results.items()}, "errors": dict(errors)}
+    if as_json:
+        echo_json(table, indent=1)
+    elif results:
+        echo(*text_table({name: result.summary for name, result in results.items()}).split("\n"))
+        for name, result in results.items():
+            if result.corrupted:
+                echo(f"{name}:")
+                echo_corruptions(result.corrupted)
+    if out and results:
+        write_atomic(out / SETS_FILE, json.dumps(table, indent=1) + "\n")
+        log.info("%s: %s, and a report of each data set in its folder, are written", out, SETS_FILE)
+    if errors:
+        raise typer.Exit(1)

@@ -8,14 +8,10 @@ import typer
 if TYPE_CHECKING:
     from tencrop.runtime.engine_choice import EngineOptions
 
-Data = Annotated[
-    Path,
-    typer.Argument(
-        metavar="DATA",
-        help="a folder per class, ILSVRC's tars or folders, parquet, WebDataset tars, or images with metadata.csv or "
-        "labels.json",
-    ),
-]
+DATA_HELP = (
+    "a folder per class, ILSVRC's tars or folders, parquet, WebDataset tars, or images with metadata.csv or labels.json"
+)
+Data = Annotated[Path, typer.Argument(metavar="DATA", help=DATA_HELP)]
 Words = Annotated[
     Path | None,
     typer.Option(
