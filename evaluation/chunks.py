@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from tencrop.common.errors import WorkFailed
 from tencrop.dataset.source import Entry, Source
+from tencrop.evaluation.class_sums import ClassSums
+from tencrop.evaluation.part_file import write_part
 from tencrop.evaluation.plan import Plan
-from tencrop.evaluation.prediction_records import SCHEMA, chunk_table, write_records
+from tencrop.evaluation.prediction_records import by_kind, chunk_table
 from tencrop.images.decode_processes import run_in_processes
 from tencrop.images.errors import Failure, ImageError
 from tencrop.images.shared_array import SharedArray, decode_into, decode_into_shared
@@ -34,20 +34,6 @@ AHEAD = 1  # chunks that are decoded while the engine computes one
 
 Failures = list[Failure]  # for each of some images
 DecodeTo = Callable[[int, bytes], Failure]  # decodes an image into the square of this number
-
-
-def part_path(out: Path, chunk: int) -> Path:
-    """The file of a chunk's records until the run is finished."""
-    return out / "parts" / f"{chunk:07d}.parquet"
-
-
-def is_complete(out: Path, plan: Plan, chunk: int) -> bool:
-    """Return whether the chunk's part file is there, undamaged, of this version and of these images."""
-    try:
-        table = pq.read_table(part_path(out, chunk))
-    except (OSError, pa.ArrowException):
-        return False
-    return bool(table.schema == SCHEMA and table["id"].to_pylist() == [entry.id for entry in plan.chunk(chunk)[0]])
 
 
 def run_fingerprint(plan: Plan, model: Predictor) -> dict[str, Any]:
@@ -70,12 +56,13 @@ def evaluate_chunks(plan: Plan, chunks: Sequence[int], out: Path, model: Predict
     the one before are written. As many batches run at once as the model has streams.
     Raises WorkFailed where an image is gone or a part file cannot be written; the part files before it stay.
     """
+    names = [label.name for label in model.contract.labels]
     with ThreadPoolExecutor(1, "records") as writer:
         written: Future[int] | None = None
         for chunk, failures, mean, views in predict_chunks(plan, chunks, model, workers):
             if written:
                 yield written.result()
-            written = writer.submit(_write_chunk, plan, chunk, out, failures, mean, views)
+            written = writer.submit(_write_chunk, plan, chunk, out, names, failures, mean, views)
         if written:
             yield written.result()
 
@@ -95,12 +82,19 @@ def predict_chunks(
             yield chunk, failures, mean, views
 
 
-def _write_chunk(plan: Plan, chunk: int, out: Path, failures: Failures, mean: np.ndarray, views: np.ndarray) -> int:
+def _write_chunk(
+    plan: Plan, chunk: int, out: Path, names: Sequence[str], failures: Failures, mean: np.ndarray, views: np.ndarray
+) -> int:
     """Write the part file of a chunk, and return its number of images. Raises WorkFailed where it cannot be written."""
     entries, labels = plan.chunk(chunk)
-    table = chunk_table(entries, labels, failures, mean, views)
+    table = chunk_table(entries, labels, failures, mean, views, names)
+    answered = table["entropy"].is_valid().to_numpy()
+    sums = {
+        kind: ClassSums.from_probabilities(probabilities[answered], np.array(labels)[answered])
+        for kind, probabilities in by_kind(mean, views).items()
+    }
     try:
-        write_records(part_path(out, chunk), table)
+        write_part(out, chunk, table, sums)
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else error  # pyarrow has longer words for it
         raise WorkFailed(

@@ -3,7 +3,6 @@
 Use it for two precisions, engines or ensembles, or for a validation over HTTP and one of the command line.
 """
 
-from collections.abc import Mapping
 from math import sqrt
 from typing import Any
 
@@ -11,21 +10,19 @@ import numpy as np
 import pyarrow.compute as pc
 
 from tencrop.common.errors import BadInput
-from tencrop.common.terminal_text import escape_text
 from tencrop.evaluation.finished_run import FinishedRun
+from tencrop.evaluation.paired_bootstrap import SCORES, compare_class_means, compare_scores
 from tencrop.model.measured_errors import VIEWS
-from tencrop.model.metrics import ClassCounts, Z
-
-TOPS = {"top-1": "top1", "top-5": "top5"}  # in words -> as a key
+from tencrop.model.metrics import TOP, ClassCounts, Z
 
 
 def compare(a: FinishedRun, b: FinishedRun, show: int) -> dict[str, Any]:
     """Compare the answers of two runs by the center crop and by the ten views.
 
     For each of the two the result holds the errors of both runs, as `compare_errors` gives them, their means over the
-    classes, as `compare_means` does, and "changed", the number of images with another top-1 label. "largest_move" and
-    "median_move" say how far the probability of each run's own top-1 label moves, over the images that both runs have
-    an answer for; they are None without such images.
+    classes, as `compare_means` does, the "scores" of their probabilities, as `compare_scores` does, and "changed", the
+    number of images with another top-1 label. "largest_move" and "median_move" say how far the probability of each
+    run's own top-1 label moves, over the images that both runs have an answer for; they are None without such images.
     "images" lists the first `show` images, by id, with another top-1 label by ten views.
 
     Raises BadInput where the runs are of other images or other true classes.
@@ -34,18 +31,20 @@ def compare(a: FinishedRun, b: FinishedRun, show: int) -> dict[str, Any]:
     found: dict[str, Any] = {"a": _describe_run(a), "b": _describe_run(b)}
     found["n"] = len(a.labels)
     for kind in VIEWS:
-        top_a, top_b = a.top[kind], b.top[kind]
+        of_a, of_b = a.predictions[kind], b.predictions[kind]
+        top_a, top_b = of_a.top, of_b.top
         hits_a, hits_b = top_a == a.labels[:, None], top_b == a.labels[:, None]  # without an answer: no hit
-        moved = np.abs(a.best[kind] - b.best[kind])[(top_a[:, 0] >= 0) & (top_b[:, 0] >= 0)]
+        moved = np.abs(of_a.probabilities[:, 0] - of_b.probabilities[:, 0])[of_a.answered & of_b.answered]
         found[kind] = {
             "top1": compare_errors(hits_a[:, 0], hits_b[:, 0]),
             "top5": compare_errors(hits_a.any(1), hits_b.any(1)),
             "mean_over_classes": compare_means(top_a, top_b, a.labels),
+            "scores": compare_scores(of_a, of_b, SCORES[kind]),
             "changed": int((top_a[:, 0] != top_b[:, 0]).sum()),
             "largest_move": float(moved.max()) if len(moved) else None,
             "median_move": float(np.median(moved)) if len(moved) else None,
         }
-    rows = np.flatnonzero(a.top["ten_crop"][:, 0] != b.top["ten_crop"][:, 0])[:show]
+    rows = np.flatnonzero(top_a[:, 0] != top_b[:, 0])[:show]  # of the ten views, the last kind
     found["images"] = [
         {"id": a.ids[i].as_py(), "label": int(a.labels[i]), "a": _top1(a, i), "b": _top1(b, i)} for i in rows
     ]
@@ -106,10 +105,18 @@ def compare_errors(right_a: np.ndarray, right_b: np.ndarray) -> dict[str, Any]:
 
 
 def compare_means(top_a: np.ndarray, top_b: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """Compare the means over the classes of the errors of A and B, given their `top_k` indices [n,5] and labels [n]."""
+    """Compare the means over the classes of the errors of A and B, given their `top_k` indices [n,5] and labels [n].
+
+    The interval is that of `compare_class_means`.
+    """
     a, b = (ClassCounts.from_top_k(top, labels).mean_error() for top in (top_a, top_b))
-    pairs = {"top1": (a.top1_error, b.top1_error), "top5": (a.top5_error, b.top5_error)}
-    return {name: {"error_a": in_a, "error_b": in_b, "difference": in_b - in_a} for name, (in_a, in_b) in pairs.items()}
+    pairs = {"top1": (1, a.top1_error, b.top1_error), "top5": (TOP, a.top5_error, b.top5_error)}
+    found = {}
+    for name, (k, in_a, in_b) in pairs.items():
+        right_a, right_b = ((top[:, :k] == labels[:, None]).any(1) for top in (top_a, top_b))
+        interval = compare_class_means(right_a, right_b, labels)
+        found[name] = {"error_a": in_a, "error_b": in_b, "difference": in_b - in_a, "interval": interval}
+    return found
 
 
 def paired_interval(only_a: int, only_b: int, n: int) -> tuple[float, float]:
@@ -128,55 +135,6 @@ def paired_interval(only_a: int, only_b: int, n: int) -> tuple[float, float]:
 
 def _top1(run: FinishedRun, i: int) -> dict[str, Any] | None:
     """The top-1 label of image i by ten views, None where the image has no answer."""
-    index = int(run.top["ten_crop"][i, 0])
-    return None if index < 0 else {"index": index, "probability": float(run.best["ten_crop"][i])}
-
-
-def text_comparison(found: Mapping[str, Any]) -> str:
-    """Format a result of `compare` for a terminal. Names of folders, models and images are escaped."""
-    lines = [f"{name.upper()}: {_text_run(found[name])}" for name in "ab"]
-    lines.append(
-        f"{found['n']:<6} images       error A  error B  "
-        "B minus A (95 %)                right only in A   in B  McNemar's p"
-    )
-    for kind, words in VIEWS.items():
-        lines += [f"{words:<12} {name} {_text_errors(found[kind][key])}" for name, key in TOPS.items()]
-    for kind, words in VIEWS.items():
-        means = found[kind]["mean_over_classes"]
-        lines += [f"{words:<12} {name} {_text_pair(means[key])} (mean over classes)" for name, key in TOPS.items()]
-    for kind, words in VIEWS.items():
-        changed, moves = found[kind]["changed"], _text_moves(found[kind])
-        lines.append(f"{words:<12} another top-1 label: {changed:5}; its probability moves by: {moves}")
-    if found["images"]:
-        shown = f"{len(found['images'])} of {found['ten_crop']['changed']}"
-        lines.append(f"another label by ten views, {shown} (classes by their index):")
-    for image in found["images"]:
-        a, b = (_text_answer(image[run]) for run in "ab")
-        lines.append(f"  {image['id']}: true {image['label']}, A {a}, B {b}")
-    return "\n".join(map(escape_text, lines))
-
-
-def _text_run(run: Mapping[str, Any]) -> str:
-    text = "{folder}: {model} on {dataset}, {engine} on {device}, {precision}, {undecodable} undecodable".format(**run)
-    return text + (f", {run['no_answer']} without an answer" if run["no_answer"] else "")
-
-
-def _text_errors(of: Mapping[str, Any]) -> str:
-    between = "({:+.3%} to {:+.3%})".format(*of["interval"])
-    return (
-        f"{_text_pair(of)} {between:<22} {of['right_only_in_a']:15} {of['right_only_in_b']:6} {of['mcnemar_p']:12.3g}"
-    )
-
-
-def _text_pair(of: Mapping[str, Any]) -> str:
-    return f"{of['error_a']:8.2%} {of['error_b']:8.2%}  {of['difference']:+8.3%}"
-
-
-def _text_moves(of: Mapping[str, Any]) -> str:
-    if of["median_move"] is None:
-        return "nothing to compare"
-    return f"{of['median_move']:.2g} (median), {of['largest_move']:.2g} at most"
-
-
-def _text_answer(answer: Mapping[str, Any] | None) -> str:
-    return "no answer" if answer is None else f"{answer['index']} ({answer['probability']:.4f})"
+    ten_crop = run.predictions["ten_crop"]
+    index = int(ten_crop.top[i, 0])
+    return None if index < 0 else {"index": index, "probability": float(ten_crop.probabilities[i, 0])}

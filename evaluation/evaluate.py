@@ -5,25 +5,30 @@ Decoder, engine and graph are those that answer a POST. A run that was stopped c
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from tencrop.common.atomic import write_atomic
 from tencrop.dataset.account import Account
 from tencrop.dataset.separate_output import check_separate
 from tencrop.dataset.source import Source
-from tencrop.evaluation.chunks import evaluate_chunks, is_complete, part_path, run_fingerprint
+from tencrop.evaluation.agreement import count_by_agreement
+from tencrop.evaluation.chunks import evaluate_chunks, run_fingerprint
+from tencrop.evaluation.class_sums import ClassSums
+from tencrop.evaluation.intervals import ErrorIntervals, IntervalsByViews, bootstrap_intervals, wilson_intervals
+from tencrop.evaluation.part_file import is_complete, part_path, read_part
 from tencrop.evaluation.plan import Plan, plan_evaluation
-from tencrop.evaluation.prediction_records import count_errors, mean_over_classes, write_records
+from tencrop.evaluation.prediction_records import count_errors, write_records
+from tencrop.evaluation.record_queries import Predictions
 from tencrop.evaluation.report import html_report
 from tencrop.evaluation.run_folder import lock_run_folder
 from tencrop.evaluation.run_timing import TIMING_FILE, RunTiming
+from tencrop.evaluation.scores import ScoresByViews, measure_scores
 from tencrop.evaluation.summary import EvaluatedModel, Summary, read_summary
 from tencrop.model.measured_errors import SUMMARY_FILE, VIEWS, ErrorRates, ErrorsByViews
 from tencrop.model.published_errors import PublishedError
@@ -112,23 +117,35 @@ def _finish(out: Path, plan: Plan, model: Predictor, timing: RunTiming) -> Summa
 
     summary.json is written last: a folder that holds one holds a finished run.
     """
-    parts = [part_path(out, chunk) for chunk in range(plan.chunk_count)]
-    table = pa.concat_tables([pq.read_table(file) for file in parts])
-    summary = _summarize(plan, model, table)
+    table, sums = _merge_parts(out, plan)
+    summary = _summarize(plan, model, table, sums)
     write_records(out / "predictions.parquet", table)
     write_atomic(out / TIMING_FILE, json.dumps(timing.to_json(), indent=1) + "\n")
     page = html_report(summary, timing, table, model.contract.labels, plan.data, plan.entries)
     write_atomic(out / "report.html", page)
     write_atomic(out / SUMMARY_FILE, json.dumps(summary.to_json(), indent=1) + "\n")
-    for file in parts:
-        file.unlink()
+    for chunk in range(plan.chunk_count):
+        part_path(out, chunk).unlink()
     (out / "parts").rmdir()
     return summary
 
 
-def _summarize(plan: Plan, model: Predictor, table: pa.Table) -> Summary:
+def _merge_parts(out: Path, plan: Plan) -> tuple[pa.Table, dict[str, ClassSums]]:
+    """Read all part files: the records in the order of the plan, and the sums over the classes by kind of VIEWS."""
+    tables, sums = [], dict[str, ClassSums]()
+    for chunk in range(plan.chunk_count):
+        table, more = read_part(out, chunk)
+        tables.append(table)
+        sums = {kind: sums[kind] + more[kind] if sums else more[kind] for kind in VIEWS}
+    return pa.concat_tables(tables).unify_dictionaries(), sums
+
+
+def _summarize(plan: Plan, model: Predictor, table: pa.Table, sums: Mapping[str, ClassSums]) -> Summary:
     nets = tuple(EvaluatedModel(net.name, net.sha256) for net in model.members)
     center, ten_crop = (count_errors(table, kind) for kind in VIEWS)
+    predictions = {kind: Predictions.from_table(table, kind) for kind in VIEWS}
+    by_class = [of.count_by_class() for of in predictions.values()]
+    has_answers = bool(predictions["ten_crop"].answered.any())
     return Summary(
         n=table.num_rows,
         undecodable=int(table["undecodable"].to_numpy().sum()),
@@ -145,7 +162,15 @@ def _summarize(plan: Plan, model: Predictor, table: pa.Table) -> Summary:
         available=plan.available,
         classes=plan.classes,
         model_classes=len(model.contract.labels),
-        mean_over_classes=ErrorsByViews(*(mean_over_classes(table, kind) for kind in VIEWS)),
+        mean_over_classes=ErrorsByViews(*(counts.mean_error() for counts in by_class)),
+        intervals=ErrorIntervals(
+            IntervalsByViews(*map(wilson_intervals, (center, ten_crop))),
+            IntervalsByViews(*map(bootstrap_intervals, by_class)),
+        ),
+        scores=ScoresByViews(*(measure_scores(of, sums[kind]) for kind, of in predictions.items()))
+        if has_answers
+        else None,
+        agreement=count_by_agreement(predictions["ten_crop"]),
         published=_published_errors(model),
         account=Account.close(
             plan.data.inventory, len(plan.data.entries), table["reason"].filter(table["undecodable"]).to_pylist()

@@ -8,9 +8,13 @@ import numpy as np
 import pyarrow as pa
 
 from tencrop.common.errors import BadInput
-from tencrop.evaluation.prediction_records import pad_top5, read_records
+from tencrop.evaluation.agreement import MOST
+from tencrop.evaluation.prediction_records import read_records
+from tencrop.evaluation.record_queries import Predictions
 from tencrop.evaluation.summary import Summary, read_summary
 from tencrop.model.measured_errors import SUMMARY_FILE, VIEWS
+
+ALMOST_ONE = 1.001  # no probability is above it; a mean of rounded ones may be above 1
 
 
 @dataclass(frozen=True)
@@ -21,8 +25,7 @@ class FinishedRun:
     summary: Summary
     ids: pa.ChunkedArray  # string [n]
     labels: np.ndarray  # int32 [n], the true classes
-    top: Mapping[str, np.ndarray]  # "center", "ten_crop": indices [n,TOP], -1 where an image has no answer
-    best: Mapping[str, np.ndarray]  # "center", "ten_crop": probability [n] of the first of them
+    predictions: Mapping[str, Predictions]  # by each kind of VIEWS
 
 
 def open_run(folder: Path) -> FinishedRun:
@@ -33,12 +36,25 @@ def open_run(folder: Path) -> FinishedRun:
         if not summary.n or table.num_rows != summary.n or table["id"].null_count:
             raise BadInput(f"{records}: not the {summary.n} predictions that summary.json counts", "evaluate again")
         table = table.sort_by("id").combine_chunks()
-        top = {kind: pad_top5(table[f"{kind}_indices"]) for kind in VIEWS}
-        best = {kind: pad_top5(table[f"{kind}_probabilities"])[:, 0] for kind in VIEWS}
+        predictions = {kind: Predictions.from_table(table, kind) for kind in VIEWS}
+        for of in predictions.values():
+            _check_scores(of)
         labels = table["label"].chunk(0).to_numpy()
     except (OSError, ValueError, pa.ArrowException):
         raise BadInput(f"{records}: missing or damaged", "evaluate again") from None
-    return FinishedRun(str(folder), summary, table["id"], labels, top, best)
+    return FinishedRun(str(folder), summary, table["id"], labels, predictions)
+
+
+def _check_scores(of: Predictions) -> None:
+    """Raises ValueError where a score is outside its range."""
+    for scores, least, most in (
+        (of.probabilities, -1.0, ALMOST_ONE),
+        (of.true_probability, 0.0, ALMOST_ONE),
+        (of.brier, -0.001, 2 * ALMOST_ONE),
+        (of.agreement, -1, MOST),
+    ):
+        if ((scores < least) | (scores > most)).any():
+            raise ValueError("a score outside its range")
 
 
 def _read_summary(folder: Path) -> Summary:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,25 +14,38 @@ from tencrop.common.errors import BadInput
 from tencrop.dataset.source import Entry
 from tencrop.images.errors import Failure
 from tencrop.model.contract import CENTER_VIEW
-from tencrop.model.measured_errors import ErrorRates
-from tencrop.model.metrics import TOP, ClassCounts, ErrorCounts, top_k
+from tencrop.model.metrics import TOP, ErrorCounts, count_agreement, top_k
 
 TOP_INDICES, TOP_PROBABILITIES = pa.list_(pa.int32()), pa.list_(pa.float32())  # up to five, best first
 SCHEMA = pa.schema(
     {
         "id": pa.string(),  # path within the data set
         "label": pa.int32(),  # index of the true class in the model's labels
+        "class_name": pa.dictionary(pa.int32(), pa.string()),  # the words of the true class
         "undecodable": pa.bool_(),  # the file is no image
         "no_answer": pa.bool_(),  # the image is sound, but its probabilities are not finite
         "center_indices": TOP_INDICES,  # this list and the next three are empty where undecodable or no_answer
         "center_probabilities": TOP_PROBABILITIES,
         "ten_crop_indices": TOP_INDICES,
         "ten_crop_probabilities": TOP_PROBABILITIES,
+        "center_true_probability": pa.float32(),  # of the true class; this and the next five are null without an answer
+        "ten_crop_true_probability": pa.float32(),
+        "center_brier": pa.float32(),  # sum over the classes of (probability - truth)^2, from 0 to 2
+        "ten_crop_brier": pa.float32(),
+        "view_agreement": pa.int8(),  # how many of the ten views have the first label of the ten views as their own
+        "entropy": pa.float32(),  # of the ten views' probabilities, in nats
         "reason": pa.string(),  # code of the image's error, as in HTTP answers; empty where it could be decoded
         "message": pa.string(),  # the error in words
     }
 )
-ADDED = {"no_answer": False, "reason": "", "message": ""}  # columns that version 0.1 did not write, and their values
+SCORES = tuple(field.name for field in SCHEMA if field.type in (pa.float32(), pa.int8()))  # null without an answer
+ADDED: dict[str, Any] = {  # columns that older versions did not write, and their values
+    "no_answer": False,
+    "reason": "",
+    "message": "",
+    "class_name": None,
+    **dict.fromkeys(SCORES),
+}
 
 
 def chunk_table(
@@ -40,28 +54,54 @@ def chunk_table(
     failures: Sequence[Failure],
     mean: np.ndarray,
     views: np.ndarray,
+    names: Sequence[str],
 ) -> pa.Table:
     """The rows of one chunk of n images, from probabilities `mean` [n,C] and `views` [n,10,C].
 
-    Probabilities of an image that could not be decoded are ignored.
+    `names` are the words of the classes. Probabilities of an image that could not be decoded are ignored.
     """
     finite = [bool(np.isfinite(row).all()) for row in mean]
     undecodable = [bool(failure.reason) for failure in failures]
     answered = [not lost and is_finite for lost, is_finite in zip(undecodable, finite, strict=True)]
-    columns: dict[str, list[object]] = {
+    columns: dict[str, list[object] | pa.Array] = {
         "id": [entry.id for entry in entries],
         "label": list(labels),
+        "class_name": [names[label] for label in labels],
         "undecodable": list(undecodable),
         "no_answer": [not lost and not is_finite for lost, is_finite in zip(undecodable, finite, strict=True)],
         "reason": [failure.reason for failure in failures],
         "message": [failure.message for failure in failures],
     }
-    for kind, probabilities in (("center", views[:, CENTER_VIEW]), ("ten_crop", mean)):
+    for kind, probabilities in by_kind(mean, views).items():
         top = top_k(probabilities)
         best = np.take_along_axis(probabilities, top, axis=1)
         columns[f"{kind}_indices"] = [row.tolist() if ok else [] for row, ok in zip(top, answered, strict=True)]
         columns[f"{kind}_probabilities"] = [row.tolist() if ok else [] for row, ok in zip(best, answered, strict=True)]
+    has_answer = np.array(answered)
+    for name, scores in _score(np.array(labels)[has_answer], mean[has_answer], views[has_answer]).items():
+        column = np.zeros(len(entries), scores.dtype)
+        column[has_answer] = scores
+        columns[name] = pa.array(column, SCHEMA.field(name).type, mask=~has_answer)
     return pa.table(columns, schema=SCHEMA)
+
+
+def by_kind(mean: np.ndarray, views: np.ndarray) -> dict[str, np.ndarray]:
+    """The probabilities [n,C] by the center crop ("center") and by the ten views ("ten_crop")."""
+    return {"center": views[:, CENTER_VIEW], "ten_crop": mean}
+
+
+def _score(labels: np.ndarray, mean: np.ndarray, views: np.ndarray) -> dict[str, np.ndarray]:
+    """The SCORES of n images that have an answer, from labels [n] and probabilities as in `chunk_table`."""
+    scores = {"view_agreement": count_agreement(mean.argmax(1), views).astype(np.int8)}
+    for kind, probabilities in by_kind(mean, views).items():
+        exact = probabilities.astype(np.float64)
+        true = exact[np.arange(len(labels)), labels]
+        scores[f"{kind}_true_probability"] = true.astype(np.float32)
+        scores[f"{kind}_brier"] = ((exact**2).sum(1) - 2 * true + 1).astype(np.float32)
+    exact = mean.astype(np.float64)
+    logs = np.log(exact, where=exact > 0, out=np.zeros_like(exact))
+    scores["entropy"] = np.abs((exact * logs).sum(1)).astype(np.float32)
+    return scores
 
 
 def read_records(path: Path) -> pa.Table:
@@ -76,7 +116,7 @@ def read_records(path: Path) -> pa.Table:
             kind = SCHEMA.field(column)
             table = table.append_column(kind, pa.array([value] * table.num_rows, kind.type))
     if set(table.column_names) == set(SCHEMA.names):
-        table = table.select(SCHEMA.names)
+        table = table.select(SCHEMA.names).unify_dictionaries()
     if table.schema != SCHEMA:
         raise BadInput(f"{path}: has other columns than {', '.join(SCHEMA.names)}", "evaluate again with this version")
     return table
@@ -103,8 +143,3 @@ def pad_top5(column: pa.ChunkedArray) -> np.ndarray:
 def count_errors(table: pa.Table, kind: str) -> ErrorCounts:
     """Count the errors over all rows by the center crop ("center") or by the ten views ("ten_crop")."""
     return ErrorCounts.from_top_k(pad_top5(table[f"{kind}_indices"]), table["label"].to_numpy())
-
-
-def mean_over_classes(table: pa.Table, kind: str) -> ErrorRates:
-    """The mean over the classes of the error within each class, by one kind of prediction as in `count_errors`."""
-    return ClassCounts.from_top_k(pad_top5(table[f"{kind}_indices"]), table["label"].to_numpy()).mean_error()

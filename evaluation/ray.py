@@ -20,8 +20,9 @@ import ray.data
 from ray.exceptions import RayError
 
 from tencrop.common.errors import BadInput, WorkFailed, one_line
-from tencrop.evaluation.chunks import evaluate_chunks, is_complete, run_fingerprint
+from tencrop.evaluation.chunks import evaluate_chunks, run_fingerprint
 from tencrop.evaluation.evaluate import ChunkRunner
+from tencrop.evaluation.part_file import is_complete
 from tencrop.evaluation.plan import Plan
 from tencrop.evaluation.ray_cluster import connect_ray
 from tencrop.images.pillow_warnings import filter_pillow_warnings

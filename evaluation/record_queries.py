@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tencrop.evaluation.prediction_records import pad_top5
 from tencrop.model.metrics import ClassCounts
@@ -29,26 +30,40 @@ class Confusion(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """The ten views' predictions for n images. An image without an answer has indices of -1 and is wrong."""
+    """One kind of prediction for n images. One without an answer has indices and an agreement of -1, and is wrong."""
 
     labels: np.ndarray  # int32 [n], the true classes
     top: np.ndarray  # int32 [n,5], best first; also -1 where the model has fewer classes than TOP
     probabilities: np.ndarray  # float32 [n,5], -1 where `top` is
+    true_probability: np.ndarray  # float32 [n] of the true class, NaN without an answer
+    brier: np.ndarray  # float32 [n], the squared error of all probabilities, NaN without an answer
+    agreement: np.ndarray  # int8 [n], how many of the ten views have the ten views' first label as their own
 
     @classmethod
-    def from_table(cls, table: pa.Table) -> "Predictions":
-        """Take the columns from a table of prediction_records.SCHEMA."""
-        top, probabilities = (pad_top5(table[f"ten_crop_{what}"]) for what in ("indices", "probabilities"))
-        return cls(table["label"].to_numpy(), top, probabilities)
+    def from_table(cls, table: pa.Table, kind: str = "ten_crop") -> "Predictions":
+        """Take the columns of one kind of VIEWS from a table of prediction_records.SCHEMA."""
+        top, probabilities = (pad_top5(table[f"{kind}_{what}"]) for what in ("indices", "probabilities"))
+        true_probability, brier = (table[f"{kind}_{what}"].to_numpy() for what in ("true_probability", "brier"))
+        agreement = pc.fill_null(table["view_agreement"], -1).to_numpy()
+        return cls(table["label"].to_numpy(), top, probabilities, true_probability, brier, agreement)
 
     @property
     def answered(self) -> np.ndarray:
         """True for images that have an answer, bool [n]."""
         return np.asarray(self.top[:, 0] >= 0)
 
+    @property
+    def right(self) -> np.ndarray:
+        """True for images whose first label is the true class, bool [n]."""
+        return np.asarray(self.top[:, 0] == self.labels)
+
+    def count_by_class(self) -> ClassCounts:
+        """Count the errors within each class."""
+        return ClassCounts.from_top_k(self.top, self.labels)
+
     def rank_classes(self) -> list[ClassErrors]:
         """Count the errors of each class that has images; the worst class comes first."""
-        counts = ClassCounts.from_top_k(self.top, self.labels)
+        counts = self.count_by_class()
         images = counts.images
         first, five = (wrong / np.maximum(images, 1) for wrong in (counts.top1_wrong, counts.top5_wrong))
         order = np.lexsort((-five, -first))
@@ -75,4 +90,4 @@ class Predictions:
 
     def _mistakes(self) -> np.ndarray:
         """Rows of images that have an answer whose most probable label is wrong."""
-        return np.flatnonzero(self.answered & (self.top[:, 0] != self.labels))
+        return np.flatnonzero(self.answered & ~self.right)

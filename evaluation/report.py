@@ -1,12 +1,11 @@
 """report.html: a validation in one file that opens anywhere.
 
-The page shows errors, classes, confusions, and images with their five most probable labels as bars, as in figure 4 of
-the paper. Its template is report.html.jinja; report.css and report.js are copied into the page.
+The page shows errors, how far the probabilities can be believed, classes, confusions, and cards of images. Its template
+is report.html.jinja; report.css and report.js are copied into the page.
 """
 
 import base64
 import hashlib
-import io
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,15 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
-from PIL import Image
 
 from tencrop.dataset.source import Entry, Source
+from tencrop.evaluation.charts import Chart, chart_agreement, chart_coverage, chart_reliability
+from tencrop.evaluation.image_cards import ImageCard, make_card
 from tencrop.evaluation.record_queries import Predictions
+from tencrop.evaluation.reliability import BINS
 from tencrop.evaluation.run_timing import RunTiming
 from tencrop.evaluation.summary import Summary
-from tencrop.images.decode import decode
-from tencrop.images.errors import ImageError
-from tencrop.model.contract import Contract, Label
+from tencrop.evaluation.suspects import find_suspects
+from tencrop.model.contract import Label
 from tencrop.model.measured_errors import VIEWS, ErrorRates
 from tencrop.model.metrics import wilson_interval
 from tencrop.model.published_errors import PublishedError
@@ -34,10 +34,9 @@ if TYPE_CHECKING:
 
 PANEL = 8  # images shown as examples, as many as in figure 4 of the paper
 MISTAKES = 12  # images shown of the surest mistakes
+SUSPECTS = 8  # images shown of those that look mislabelled
 PAIRS = 15  # pairs of classes in the table of confusions
 LISTED = 100  # images in each list of images without a prediction
-THUMBNAIL = Contract(resize=224, crop=224)  # pixels; the square that the net sees, smaller
-QUALITY = 80  # of the thumbnails as JPEG; about 12 kB per photograph
 HERE = Path(__file__).parent
 
 
@@ -56,16 +55,23 @@ def html_report(
     predictions, names = Predictions.from_table(table), _distinct_names(labels)
     script = (HERE / "report.js").read_text(encoding="utf-8")
 
-    def figures(rows: Iterable[int]) -> list[Figure]:
-        return [_figure(row, predictions, names, data, entries[row]) for row in rows]
+    def cards(rows: Iterable[int]) -> list[ImageCard]:
+        return [make_card(row, predictions, names, data, entries[row]) for row in rows]
 
     return _template().render(
         summary=summary,
         timing=timing,
         date=f"{datetime.fromtimestamp(timing.started, UTC):%Y-%m-%d %H:%M}",
         errors=[_error_row(summary, kind) for kind in VIEWS],
-        examples=figures(predictions.sample_evenly(PANEL)),
-        mistakes=figures(predictions.find_surest_mistakes(MISTAKES)),
+        scores=[(words, getattr(summary.scores, kind, None)) for kind, words in VIEWS.items()],
+        bins=BINS,
+        charts=_list_charts(table, predictions, summary),
+        examples=cards(predictions.sample_evenly(PANEL)),
+        mistakes=cards(predictions.find_surest_mistakes(MISTAKES)),
+        suspects=[
+            make_card(row, predictions, names, data, entries[row], names[looks_like])
+            for row, looks_like in find_suspects(predictions, SUSPECTS)
+        ],
         confusions=_confusions(predictions, names),
         classes=[(labels[row.label], row) for row in predictions.rank_classes()],
         undecodable=_list_images(table, "undecodable"),
@@ -74,6 +80,15 @@ def html_report(
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
+
+
+def _list_charts(table: pa.Table, ten_crop: Predictions, summary: Summary) -> list[Chart]:
+    """The charts of the answers; none where no image has one."""
+    if not ten_crop.answered.any():
+        return []
+    by_kind = {"center": Predictions.from_table(table, "center"), "ten_crop": ten_crop}
+    reliability = [chart_reliability(VIEWS[kind], predictions) for kind, predictions in by_kind.items()]
+    return [*reliability, chart_coverage(ten_crop), chart_agreement(summary.agreement)]
 
 
 @cache
@@ -110,19 +125,22 @@ class ErrorRow(NamedTuple):
     views: str  # in words
     top1: Measured
     top5: Measured
-    mean_over_classes: ErrorRates | None  # None in an older summary
+    means: tuple[Measured, Measured] | None  # the errors' means over the classes, top-1 and top-5
     published: list[PublishedError]
 
 
 def _error_row(summary: Summary, kind: str) -> ErrorRow:
     rates: ErrorRates = getattr(summary, kind)
-    top1, top5 = (_measured(error, summary.n) for error in (rates.top1_error, rates.top5_error))
-    means = getattr(summary.mean_over_classes, kind, None)
-    return ErrorRow(VIEWS[kind], top1, top5, means, [error for error in summary.published if error.views == kind])
+    top1, top5 = (Measured(error, *wilson_interval(error, summary.n)) for error in (rates.top1_error, rates.top5_error))
+    published = [error for error in summary.published if error.views == kind]
+    return ErrorRow(VIEWS[kind], top1, top5, _measured_means(summary, kind), published)
 
 
-def _measured(error: float, n: int) -> Measured:
-    return Measured(error, *wilson_interval(error, n))
+def _measured_means(summary: Summary, kind: str) -> tuple[Measured, Measured] | None:
+    if not summary.mean_over_classes or not summary.intervals:
+        return None
+    means, ends = getattr(summary.mean_over_classes, kind), getattr(summary.intervals.mean_over_classes, kind)
+    return Measured(means.top1_error, *ends.top1_error), Measured(means.top5_error, *ends.top5_error)
 
 
 class ConfusedPair(NamedTuple):
@@ -140,41 +158,6 @@ def _confusions(predictions: Predictions, names: Sequence[str]) -> list[Confused
         ConfusedPair(names[pair.label], names[pair.taken], pair.images, images[pair.label])
         for pair in predictions.rank_confusions(PAIRS)
     ]
-
-
-class Bar(NamedTuple):
-    """One of an image's five most probable labels."""
-
-    name: str
-    probability: float
-    is_true: bool
-
-
-class Figure(NamedTuple):
-    """An image with its true class and its bars."""
-
-    id: str
-    name: str  # of the true class
-    jpeg: str | None  # base64; None where the image is gone
-    bars: list[Bar]
-
-
-def _figure(row: int, predictions: Predictions, names: Sequence[str], data: Source, entry: Entry) -> Figure:
-    true = int(predictions.labels[row])
-    guesses = zip(predictions.top[row].tolist(), predictions.probabilities[row].tolist(), strict=True)
-    bars = [Bar(names[index], probability, index == true) for index, probability in guesses if index >= 0]
-    return Figure(entry.id, names[true], _thumbnail(data, entry), bars)
-
-
-def _thumbnail(data: Source, entry: Entry) -> str | None:
-    """The image as a small JPEG in base64, None where the image has vanished since it was evaluated."""
-    try:
-        pixels, _ = decode(data.read(entry), THUMBNAIL)
-    except (ImageError, OSError):
-        return None
-    packed = io.BytesIO()
-    Image.fromarray(pixels).save(packed, "JPEG", quality=QUALITY, optimize=True)
-    return base64.b64encode(packed.getvalue()).decode()
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,18 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tencrop.common.errors import BadInput
+from tencrop.common.strict_config import dump, parse
 from tencrop.dataset.account import Account
-from tencrop.model.measured_errors import VIEWS, ErrorRates, ErrorsByViews, Subset
+from tencrop.evaluation.agreement import AgreementErrors
+from tencrop.evaluation.intervals import ErrorIntervals
+from tencrop.evaluation.scores import ScoresByViews
+from tencrop.model.measured_errors import ErrorRates, ErrorsByViews, Subset
 from tencrop.model.published_errors import PublishedError
+
+Part = TypeVar("Part")  # of a summary
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,9 @@ class Summary:
     classes: int | None = None  # that the subset's images have; version 0.1 kept neither number
     model_classes: int | None = None  # that a prediction may name
     mean_over_classes: ErrorsByViews | None = None  # of those that have images; older versions kept none
+    intervals: ErrorIntervals | None = None  # of the errors, 95 %; older versions kept none of these three
+    scores: ScoresByViews | None = None  # None also where no image has an answer
+    agreement: tuple[AgreementErrors, ...] = ()  # of the ten views, for each number of views that agree
 
     def to_json(self) -> dict[str, Any]:
         """The form that summary.json holds. `images` and `among` are older names of `subset` and `available`."""
@@ -58,6 +67,9 @@ class Summary:
             "center": asdict(self.center),
             "ten_crop": asdict(self.ten_crop),
             "mean_over_classes": asdict(self.mean_over_classes) if self.mean_over_classes else None,
+            "intervals": dump(self.intervals) if self.intervals else None,
+            "scores": dump(self.scores) if self.scores else None,
+            "agreement": [dump(errors) for errors in self.agreement],
             "engine": self.engine,
             "device": self.device,
             "precision": self.precision,
@@ -76,10 +88,9 @@ class Summary:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "Summary":
-        """From summary.json of this version, or of version 0.1.
+        """From summary.json of this version, or of an older one, which lacks some of the keys.
 
-        That has no `no_answer`, `mean_over_classes`, `subset`, `available`, `account`, `classes` and `model_classes`.
-        Raises ValueError, KeyError, TypeError or AttributeError where the document is no summary.
+        Raises BadInput, ValueError, KeyError, TypeError or AttributeError where the document is no summary.
         """
         text = {key: str(document[key]) for key in ("engine", "device", "precision", "contract_sha256", "dataset")}
         return cls(
@@ -95,7 +106,10 @@ class Summary:
             account=Account.from_json(document["account"]) if document.get("account") else None,
             classes=_read_count(document.get("classes")),
             model_classes=_read_count(document.get("model_classes")),
-            mean_over_classes=_read_means(document.get("mean_over_classes")),
+            mean_over_classes=_read(ErrorsByViews, document.get("mean_over_classes")),
+            intervals=_read(ErrorIntervals, document.get("intervals")),
+            scores=_read(ScoresByViews, document.get("scores")),
+            agreement=_read(tuple[AgreementErrors, ...], document.get("agreement")) or (),
             **text,
         )
 
@@ -104,7 +118,7 @@ def read_summary(file: Path) -> Summary:
     """Read a summary.json. Raises BadInput where it cannot be read, or holds something else."""
     try:
         return Summary.from_json(json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (BadInput, OSError, ValueError, KeyError, TypeError, AttributeError):
         raise BadInput(f"{file}: damaged, or not of a validation", "evaluate again") from None
 
 
@@ -112,8 +126,8 @@ def _read_count(value: Any) -> int | None:
     return None if value is None else int(value)
 
 
-def _read_means(document: Mapping[str, Any] | None) -> ErrorsByViews | None:
-    return None if document is None else ErrorsByViews(**{kind: ErrorRates(**document[kind]) for kind in VIEWS})
+def _read(kind: type[Part], document: Any) -> Part | None:
+    return None if document is None else parse(kind, document, "summary.json")
 
 
 def _read_model(document: Mapping[str, Any]) -> EvaluatedModel:

@@ -24,6 +24,11 @@ def top_k(probabilities: np.ndarray, k: int = TOP) -> np.ndarray:
     return np.where(np.isfinite(probabilities).all(-1, keepdims=True), best, -1)
 
 
+def count_agreement(first: np.ndarray, view_probabilities: np.ndarray) -> np.ndarray:
+    """Count the views whose own first label is the answer's: int [N] and probabilities [N,V,C] -> int64 [N]."""
+    return np.asarray((view_probabilities.argmax(-1) == first[:, None]).sum(-1))
+
+
 @dataclass(frozen=True)
 class ErrorCounts:
     """Numbers of images and of wrong answers. An image without an answer is wrong in both."""

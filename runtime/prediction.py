@@ -9,7 +9,7 @@ import numpy as np
 from tencrop.images.errors import ImageError
 from tencrop.model.calibration import Calibration, count_set
 from tencrop.model.contract import Label
-from tencrop.model.metrics import TOP, top_k
+from tencrop.model.metrics import TOP, count_agreement, top_k
 
 NO_NUMBER = "the model's answer to this image is no number"
 
@@ -86,6 +86,11 @@ class Prediction:
     def label(self) -> str:
         """The words of the most probable class."""
         return self.top[0].label
+
+    @property
+    def agreement(self) -> int:
+        """The number of views, of ten, whose own most probable class is that of the answer."""
+        return int(count_agreement(np.array([self.top[0].index]), self.view_probabilities[None])[0])
 
     def __repr__(self) -> str:
         return f"<Prediction {', '.join(f'{guess.label} {guess.probability:.1%}' for guess in self.top)}>"

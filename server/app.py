@@ -36,6 +36,7 @@ EXPOSED = (
     "Retry-After",
     "Server-Timing",
     "X-Request-Id",
+    "X-Tencrop-Agreement",
     "X-Tencrop-Confidence",
     "X-Tencrop-Engine",
     "X-Tencrop-Model",

@@ -24,6 +24,7 @@ EXAMPLE: dict[str, Any] = {  # of /v1/predict?top=2
         {"index": 50, "id": "helicopter", "label": "helicopter", "probability": 0.2623},
         {"index": 12, "id": "bonsai", "label": "bonsai", "probability": 0.1395},
     ],
+    "agreement": 5,
     "input": {"format": "JPEG", "mode": "RGB", "width": 640, "height": 427, "exif_rotated": False},
     "timing_ms": {"decode": 5.16, "queue": 0.15, "engine": 15.18},
 }
@@ -93,6 +94,7 @@ class Answer(BaseModel):
     contract_sha256: str
     decoder: str
     top: list[Guess]
+    agreement: int = Field(ge=0, le=10, description="how many of the ten views have the first label as their own")
     set: list[Guess] | None = None
     input: InputInfo
     timing_ms: Timing | None = None

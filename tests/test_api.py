@@ -64,6 +64,7 @@ def test_every_form_of_an_image_gives_the_same_prediction(
         (opened.labels[i].id, opened.labels[i].name) for i in best
     ]
     assert [guess.probability for guess in prediction.top] == [float(mean[0][i]) for i in best]
+    assert prediction.agreement == sum(int(view.argmax()) == best[0] for view in views[0])
     assert prediction.label == prediction.top[0].label
     if hasattr(image, "close"):
         image.close()

@@ -40,6 +40,8 @@ def test_images_are_named_in_the_order_of_the_arguments(
     assert predict(monkeypatch, *files, "--json") == 0
     answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [answer["image"] for answer in answers] == files and all(len(answer["top"]) == 2 for answer in answers)
+    assert predict(monkeypatch, files[0]) == 0 and 0 < answers[0]["agreement"] < 10
+    assert capsys.readouterr().out.splitlines()[-1] == f"  agreement of the views: {answers[0]['agreement']} of 10"
 
 
 def test_a_bad_image_is_an_error_in_its_place_and_the_others_go_on(
@@ -94,9 +96,9 @@ def test_csv_has_a_row_for_each_label(
     answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert predict(monkeypatch, *arguments, "--csv") == 1
     header, *rows = csv.reader(io.StringIO(capsys.readouterr().out))
-    assert header == ["image", "rank", "id", "label", "probability"]
+    assert header == ["image", "rank", "id", "label", "probability", "agreement"]
     assert rows == [
-        [answer["image"], str(rank), guess["id"], guess["label"], str(guess["probability"])]
+        [answer["image"], str(rank), *map(str, guess.values()), str(answer["agreement"])]
         for answer in answers
         for rank, guess in enumerate(answer["top"], 1)
     ]

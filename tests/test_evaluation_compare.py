@@ -13,7 +13,8 @@ from support.command_line import call
 from support.random_runs import KINDS, Row, compare_folders, draw_runs, write_run
 
 from tencrop.common.errors import BadInput
-from tencrop.evaluation.compare import compare_errors, paired_interval, text_comparison
+from tencrop.evaluation.compare import compare_errors, paired_interval
+from tencrop.evaluation.text_comparison import text_comparison
 
 
 @pytest.fixture
@@ -250,7 +251,7 @@ def test_two_engines_on_photographs_are_compared_by_the_command(
     assert call(monkeypatch, "compare", *runs) == 0
     printed = capsys.readouterr().out.splitlines()
     assert (
-        printed[0] == f"A: {runs[0]}: caltech101 on photos, openvino on cpu, fp32, 0 undecodable" and len(printed) == 13
+        printed[0] == f"A: {runs[0]}: caltech101 on photos, openvino on cpu, fp32, 0 undecodable" and len(printed) == 20
     )
 
 

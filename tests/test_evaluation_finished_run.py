@@ -13,8 +13,8 @@ from support.command_line import call
 from support.random_runs import compare_folders, draw_runs, write_run
 
 from tencrop.common.errors import BadInput
-from tencrop.evaluation.compare import text_comparison
 from tencrop.evaluation.prediction_records import ADDED, SCHEMA, write_records
+from tencrop.evaluation.text_comparison import text_comparison
 
 STORED = Path(__file__).parent / "fixtures" / "0.1" / "evaluation" / "predictions.parquet"
 
@@ -95,7 +95,8 @@ def test_a_folder_that_is_not_a_finished_run_is_one_line(
     assert message in stderr and str(pair[1]) in stderr and stderr.count("\n") == 1 and stderr.startswith("tencrop: ")
 
 
-def test_records_damaged_anywhere_are_refused_or_read(pair: tuple[Path, Path]) -> None:
+def test_records_damaged_anywhere_are_refused_or_read(pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tencrop.evaluation.paired_bootstrap.SAMPLES", 3)
     file, random = pair[1] / "predictions.parquet", np.random.default_rng(6)
     whole, refused = file.read_bytes(), 0
     for _ in range(200):

@@ -15,8 +15,9 @@ import pytest
 from PIL import Image
 from support.synthetic_validation import make_hostile, make_validation
 
+from tencrop.evaluation.intervals import ErrorIntervals, IntervalsByViews, RateIntervals
 from tencrop.evaluation.record_queries import Predictions
-from tencrop.evaluation.report import LISTED, MISTAKES, PANEL
+from tencrop.evaluation.report import LISTED, MISTAKES, PANEL, SUSPECTS
 from tencrop.evaluation.summary import EvaluatedModel
 from tencrop.model.contract import Label
 from tencrop.model.measured_errors import ErrorRates, ErrorsByViews, Subset
@@ -77,11 +78,14 @@ def test_headline_has_wilsons_intervals_means_over_classes_and_2012_below_each_k
         PublishedError("ILSVRC-2012 validation", "ten_crop", 40.66, 18.21),
         PublishedError("ILSVRC-2010 test", "center", 39.0, 18.3),
     )
-    given = replace(given, summary=replace(given.summary, published=published, mean_over_classes=means))
+    ends = RateIntervals((0.2, 0.3), (0.05, 0.2))
+    intervals = ErrorIntervals(*(IntervalsByViews(ends, ends) for _ in range(2)))
+    summary = replace(given.summary, published=published, mean_over_classes=means, intervals=intervals)
+    given = replace(given, summary=summary)
     center, mean_center, then_center, _, mean_ten, then_ten = read_table(given.page(), "errors")
     assert center[:2] == ["center crop", "10.00%  5.52% to 17.44%"]  # Wilson 1927
-    assert mean_center == ["center crop, mean over classes", "25.00%", "12.50%"]
-    assert mean_ten == ["ten views, mean over classes", "22.50%", "10.00%"]
+    assert mean_center == ["center crop, mean over classes", "25.00%  20.00% to 30.00%", "12.50%  5.00% to 20.00%"]
+    assert mean_ten == ["ten views, mean over classes", "22.50%  20.00% to 30.00%", "10.00%  5.00% to 20.00%"]
     assert then_center == ["2012, center crop, ILSVRC-2010 test", "39.00%", "18.30%"]
     assert then_ten == ["2012, ten views, ILSVRC-2012 validation", "40.66%", "18.21%"]
 
@@ -137,7 +141,7 @@ def test_page_names_every_net_of_an_ensemble(photograph: bytes) -> None:
 def test_shown_images_are_in_the_file_and_hold_five_bars_each(photograph: bytes) -> None:
     page = make_validation(photograph, 300, 9).page()
     sources = re.findall(r'<img [^>]*src="data:image/jpeg;base64,([^"]*)"', page)
-    assert len(sources) == page.count("<img") == page.count("<figure>") == PANEL + MISTAKES
+    assert len(sources) == page.count("<img") == page.count("<figure>") == PANEL + MISTAKES + SUSPECTS
     for source in sources:
         with Image.open(io.BytesIO(base64.b64decode(source))) as image:
             assert image.size == (224, 224)
@@ -186,10 +190,13 @@ def test_runs_without_a_mistake_or_without_an_image_still_have_a_page(photograph
     indices, probabilities = (
         given.table.schema.field(f"ten_crop_{kind}").type for kind in ("indices", "probabilities")
     )
-    table = given.table.set_column(6, "ten_crop_indices", pa.array([[row["label"]] for row in given.rows()], indices))
-    table = table.set_column(7, "ten_crop_probabilities", pa.array([[1.0]] * 40, probabilities))
-    assert replace(given, table=table).page().count("<p>None.</p>") == 2
-    assert "<figure>" not in make_validation(photograph, 6, 9, undecodable=range(6)).page()
+    found = pa.array([[row["label"]] for row in given.rows()], indices)
+    columns = {"ten_crop_indices": found, "ten_crop_probabilities": pa.array([[1.0]] * 40, probabilities)}
+    table = given.table
+    for name, column in columns.items():
+        table = table.set_column(table.schema.get_field_index(name), name, column)
+    assert replace(given, table=table).page().count("<p>None.</p>") == 3
+    assert "<figure" not in make_validation(photograph, 6, 9, undecodable=range(6)).page()
 
 
 def test_labels_paths_and_names_of_any_characters_are_escaped(photograph: bytes) -> None:

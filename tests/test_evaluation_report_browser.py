@@ -11,6 +11,9 @@ from playwright.sync_api import Browser, Page
 from support.chromium import needs_chromium, open_chromium
 from support.synthetic_validation import HOSTILE, make_hostile, make_validation
 
+from tencrop.evaluation.record_queries import Predictions
+from tencrop.evaluation.suspects import find_suspects
+
 pytestmark = [
     pytest.mark.slow,
     needs_chromium,
@@ -149,6 +152,42 @@ def test_text_has_contrast_in_light_and_dark(photograph: bytes, browser: Browser
     ):
         for ground in grounds:
             assert contrast(css[text], css[ground]) >= 4.5  # WCAG 2, AA
+
+
+def test_charts_and_cards_are_shown_and_say_what_they_are(photograph: bytes, browser: Browser, tmp_path: Path) -> None:
+    given = make_validation(photograph, 600, 12)
+    file = tmp_path / "report.html"
+    file.write_text(given.page(), encoding="utf-8")
+    page, events = open_page(browser, file)
+    charts = page.locator(".charts svg")
+    assert [chart.get_attribute("aria-label") for chart in charts.all()] == [
+        "Reliability, center crop",
+        "Reliability, ten views",
+        "Error against coverage",
+        "Error by agreement",
+    ]
+    bars = charts.last.locator(".bar")
+    rows = [row for row in given.summary.agreement if row.images]
+    assert [bar.text_content() for bar in bars.locator("title").all()] == [
+        f"{row.views} of 10 views: {row.wrong} of {row.images} wrong" for row in rows
+    ]
+    heights = [box["height"] for bar in bars.locator("rect").all() if (box := bar.bounding_box()) and box["height"]]
+    errors = [row.wrong / row.images for row in rows if row.wrong]
+    np.testing.assert_allclose(np.array(heights) / max(heights), np.array(errors) / max(errors), atol=0.02)
+    assert charts.nth(2).locator("polyline").count() == 3 and charts.nth(2).get_by_text("by both").count() == 2
+
+    predictions, names = Predictions.from_table(given.table), given.data.labels
+    for section, row in (
+        ("mistakes", predictions.find_surest_mistakes(1)[0]),
+        ("suspects", find_suspects(predictions, 1)[0].row),
+    ):
+        card = page.locator(f"#{section} figure").first
+        assert card.locator("h3").inner_text() == names[int(predictions.labels[row])].name
+        assert card.get_by_text(f"{predictions.agreement[row]} of 10 views agree").is_visible()
+    looks_like = names[find_suspects(predictions, 1)[0].looks_like].name
+    assert page.locator("#suspects figure").first.get_by_text(f"looks like {looks_like}").is_visible()
+    assert page.locator("#suspects").get_by_text("A suspicion").is_visible()
+    assert events == [file.as_uri()]
 
 
 def contrast(one: str, other: str) -> float:

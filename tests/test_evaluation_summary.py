@@ -8,6 +8,7 @@ import pytest
 from support.synthetic_validation import make_validation
 
 from tencrop.common.errors import BadInput
+from tencrop.evaluation.intervals import ErrorIntervals, IntervalsByViews, RateIntervals
 from tencrop.evaluation.summary import EvaluatedModel, Summary, read_summary
 from tencrop.evaluation.text_report import text_report
 from tencrop.model.measured_errors import ErrorRates, ErrorsByViews
@@ -26,6 +27,10 @@ def summary() -> Summary:
         classes=10,
         model_classes=1000,
         mean_over_classes=ErrorsByViews(ErrorRates(0.4, 0.2), ErrorRates(0.35, 0.15)),
+        intervals=ErrorIntervals(
+            IntervalsByViews(RateIntervals((0.01, 0.2), (0.0, 0.1)), RateIntervals((0.02, 0.2), (0.0, 0.1))),
+            IntervalsByViews(RateIntervals((0.3, 0.5), (0.1, 0.3)), RateIntervals((0.25, 0.45), (0.1, 0.2))),
+        ),
         published=(PublishedError("ILSVRC-2012 validation", "ten_crop", 40.66, 18.21),),
     )
 
@@ -49,6 +54,38 @@ def test_mean_over_classes_has_its_promised_keys(summary: Summary) -> None:
         "center": {"top1_error": 0.4, "top5_error": 0.2},
         "ten_crop": {"top1_error": 0.35, "top5_error": 0.15},
     }
+
+
+def test_the_terminal_shows_every_error_with_its_interval_and_the_scores(summary: Summary) -> None:
+    lines = text_report(summary).splitlines()
+    assert lines[2:6] == [
+        "center crop  top-1 error  10.00% (1.00% to 20.00%)   top-5 error   5.00% (0.00% to 10.00%)",
+        "ten views    top-1 error   8.00% (2.00% to 20.00%)   top-5 error   4.00% (0.00% to 10.00%)",
+        "center crop  top-1 error  40.00% (30.00% to 50.00%)   top-5 error  20.00% (10.00% to 30.00%)"
+        "   (mean over classes)",
+        "ten views    top-1 error  35.00% (25.00% to 45.00%)   top-5 error  15.00% (10.00% to 20.00%)"
+        "   (mean over classes)",
+    ]
+    assert lines[8].startswith(
+        "ten views    NLL 1.250   Brier 0.500   ECE 0.050 (perfectly calibrated: 0.020 to 0.040)"
+    )
+    assert lines[9].startswith("views that agree: 10 of 10: ")
+    of = sum(row.images for row in summary.agreement)
+    assert of == 17 and sum(int(words.split()[-2]) for words in lines[9].split("; ") if "no image" not in words) == of
+
+
+@pytest.mark.parametrize("key", ["intervals", "scores", "agreement"])
+def test_older_summary_without_a_score_is_read_and_a_damaged_one_is_refused(
+    key: str, summary: Summary, tmp_path: Path
+) -> None:
+    document, file = summary.to_json(), tmp_path / "summary.json"
+    file.write_text(json.dumps(document | {key: [{}]}))
+    with pytest.raises(BadInput, match=r"summary\.json: damaged"):
+        read_summary(file)
+    del document[key]
+    file.write_text(json.dumps(document))
+    older = read_summary(file)
+    assert older.to_json() == summary.to_json() | {key: [] if key == "agreement" else None} and text_report(older)
 
 
 def test_older_summary_without_means_over_classes_is_read(summary: Summary) -> None:

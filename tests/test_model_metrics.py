@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tencrop.model.metrics import ClassCounts, ErrorCounts, top_k
+from tencrop.model.metrics import ClassCounts, ErrorCounts, count_agreement, top_k
 
 
 def test_ties_go_to_the_lower_index() -> None:
@@ -22,6 +22,12 @@ def test_top_k_sorts_each_row_by_its_own_values(kind: type) -> None:
 
 def test_fewer_classes_than_k_give_them_all() -> None:
     assert top_k(np.array([[0.2, 0.5, 0.3]])).tolist() == [[1, 2, 0]]
+
+
+def test_agreement_counts_the_views_whose_first_label_is_the_answer() -> None:
+    views = np.array([[[0.2, 0.5, 0.3], [0.5, 0.5, 0.0], [0.1, 0.2, 0.7]], [[0.0, 0.0, 1.0]] * 3])
+    assert count_agreement(np.array([1, 2]), views).tolist() == [1, 3]
+    assert count_agreement(np.array([0, 0]), views).tolist() == [1, 0]  # a tie goes to the lower index
 
 
 @pytest.mark.parametrize("worst", [np.nan, np.inf, -np.inf])

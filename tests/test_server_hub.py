@@ -76,6 +76,8 @@ def test_json_that_does_not_fit_is_an_error_object(server: str, body: bytes, sta
 def test_a_form_is_taken_too(server: str, china: bytes, expected: list[tuple[str, float]]) -> None:
     reply = httpx2.post(f"{server}/v1/image-classification", files={"image": china})
     assert reply.headers["x-tencrop-engine"] == "openvino; cpu; fp32"
+    answer = httpx2.post(f"{server}/v1/predict", content=china).json()
+    assert reply.headers["x-tencrop-agreement"] == str(answer["agreement"])
     assert [guess["label"] for guess in reply.json()] == [label for label, _ in expected]
 
 

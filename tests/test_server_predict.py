@@ -89,7 +89,11 @@ def test_an_answer_that_is_not_a_number_is_422(
 def test_views_give_ten_answers_whose_mean_is_the_prediction(
     client: TestClient, jpeg: bytes, classifier: Classifier
 ) -> None:
-    views = client.post("/v1/predict?views=true", content=jpeg).json()["views"]
+    answer = client.post("/v1/predict?views=true", content=jpeg).json()
+    views = answer["views"]
+    assert answer["agreement"] == [view["index"] for view in views].count(answer["top"][0]["index"]) < 10
+    (batched,) = client.post("/v1/predict/batch", files=[("images", jpeg)]).json()["results"]
+    assert batched["agreement"] == answer["agreement"]
     corners = [(0, 0), (0, 32), (16, 16), (32, 0), (32, 32)]
     assert [(v["top"], v["left"], v["mirrored"], v["size"]) for v in views] == [
         (t, le, m, 224) for m in (False, True) for t, le in corners

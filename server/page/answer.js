@@ -74,7 +74,7 @@ export class Answer {
     this.part(".found").hidden = false;
     this.part(".labels").replaceChildren(...top.map(row));
     showSet(this.part(".set"), reply.set, this.asked.coverage);
-    showViews(this.item, views, top[0], bitmap);
+    showViews(this.item, views, top[0], reply.agreement, bitmap);
     const turned = input.exif_rotated ? ", turned as its EXIF says" : "";
     this.part(".unshown").textContent = bitmap ? "" : `This browser cannot show ${input.format} images; the server can read them.`;
     this.part(".facts").textContent = `${input.format}, ${count(input.width)} × ${count(input.height)} pixels${turned}.`

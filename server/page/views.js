@@ -7,9 +7,9 @@ const TILE = 336; // pixels
 const SHADE = "rgb(0 0 0 / .6)";
 const FRAME = "#ffd23f";
 
-// Shows the views in the answer `item`. `mean` is the first label of their mean; `bitmap` is the image, or null where the
-// browser cannot show it.
-export function showViews(item, views, mean, bitmap) {
+// Shows the views in the answer `item`. `mean` is the first label of their mean, which `agree` of the views share; `bitmap`
+// is the image, or null where the browser cannot show it.
+export function showViews(item, views, mean, agree, bitmap) {
   const side = Math.max(...views.map((view) => view.top + view.size)); // R: the last crop ends where the square does
   const whole = square(bitmap, side);
   const picture = item.querySelector(".picture");
@@ -19,13 +19,12 @@ export function showViews(item, views, mean, bitmap) {
     row.append(tile(view, mean, side, whole, draw));
     return row;
   }));
-  item.querySelector(".agreement").textContent = agreement(views, mean);
+  item.querySelector(".agreement").textContent = agreement(views, mean, agree);
   draw(null);
 }
 
 // A sentence: how many views alone have the label of the mean, and the labels of the others.
-function agreement(views, mean) {
-  const agree = views.filter((view) => view.index === mean.index).length;
+function agreement(views, mean, agree) {
   if (agree === views.length) return `All ${agree} views say ${mean.label} by themselves.`;
   const others = new Map();
   for (const { index, label } of views) if (index !== mean.index) others.set(label, (others.get(label) ?? 0) + 1);

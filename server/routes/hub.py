@@ -22,12 +22,17 @@ from tencrop.server.timing import SERVER_TIMING, timing_header
 TOP = 5  # labels, where the client does not say
 
 ENGINE = {"description": "engine; device; precision", "schema": {"type": "string"}}
+AGREEMENT = {
+    "description": "how many of the ten views have the first label as their own",
+    "schema": {"type": "integer"},
+}
 CONFIDENCE = {"description": "of each label, where the model is calibrated", "schema": {"type": "string"}}
 SET = {"description": "the numbers of the labels in the set for `coverage`", "schema": {"type": "string"}}
 MODEL = {"description": "the sha256 of the model's file and of its contract; the decoder", "schema": {"type": "string"}}
 HEADERS = {
     "X-Tencrop-Engine": ENGINE,
     "X-Tencrop-Model": MODEL,
+    "X-Tencrop-Agreement": AGREEMENT,
     "X-Tencrop-Confidence": CONFIDENCE,
     "X-Tencrop-Set": SET,
     SERVER_TIMING: TIMES,
@@ -59,6 +64,7 @@ async def image_classification(
     response.headers.update(timing_header([answered]))
     response.headers["X-Tencrop-Engine"] = "; ".join(pipeline.model.engine_info)
     response.headers["X-Tencrop-Model"] = "; ".join(pipeline.model.provenance)
+    response.headers["X-Tencrop-Agreement"] = str(prediction.agreement)
     if pipeline.model.calibration:
         response.headers["X-Tencrop-Confidence"] = ", ".join(f"{guess.confidence:.6g}" for guess in prediction.top)
     if prediction.set is not None:

@@ -69,6 +69,7 @@ def _render(pipeline: Pipeline, answer: ImageAnswer, query: PredictParameters, t
         model=pipeline.model.name,
         **pipeline.model.parameters,
         top=prediction.top,
+        agreement=prediction.agreement,
         set=prediction.set,
         input=InputInfo(**answer.info._asdict()),
         timing_ms=time_answer(answer) if query.timing else None,

@@ -23,8 +23,8 @@ def compare(
     """
     require("evaluate")
     from tencrop.evaluation.compare import compare as run
-    from tencrop.evaluation.compare import text_comparison
     from tencrop.evaluation.finished_run import open_run
+    from tencrop.evaluation.text_comparison import text_comparison
 
     found = run(open_run(run_a), open_run(run_b), show)
     if as_json:

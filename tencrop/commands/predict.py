@@ -2,7 +2,6 @@
 
 import logging
 import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,7 +15,7 @@ from tencrop.images.heif_open import decode_in_one_thread
 from tencrop.images.pillow_warnings import silence_libtiff
 
 if TYPE_CHECKING:
-    from tencrop.runtime.prediction import Guess
+    from tencrop.runtime.prediction import Prediction
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +28,9 @@ def predict(
     model: Model = None,
     top: Annotated[int, typer.Option(metavar="N", min=1, help="number of labels")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object per image")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="print a table: image,rank,id,label,probability")] = False,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="print a table: image,rank,id,label,probability,agreement")
+    ] = False,
     device: Device = "auto",
     engine: EngineChoice = "auto",
     precision: PrecisionChoice = "auto",
@@ -55,7 +56,7 @@ def predict(
         model or EMBEDDED, engine_options(device, engine, precision, deterministic=deterministic)
     ) as classifier:
         if as_csv:
-            echo_csv("image", "rank", "id", "label", "probability")
+            echo_csv("image", "rank", "id", "label", "probability", "agreement")
         inputs = (open_image(path, sys.stdin.buffer) for path in paths)
         with show_progress("predicting", len(paths), enabled=not sys.stdout.isatty()) as progress:
             for done, (path, found) in enumerate(zip(paths, classifier.predict_each(inputs, top), strict=True), 1):
@@ -63,21 +64,22 @@ def predict(
                     print_error(f"{path}: {found}" if path == STDIN else found)
                     failed += 1
                 else:
-                    show(path, found.top)
+                    show(path, found)
                 progress(done)
     if failed:
         raise typer.Exit(1)
 
 
-def _show_text(path: str, top: Sequence["Guess"]) -> None:
-    echo(path, *(f"  {guess.probability:6.1%}  {guess.label}" for guess in top))
+def _show_text(path: str, found: "Prediction") -> None:
+    guesses = (f"  {guess.probability:6.1%}  {guess.label}" for guess in found.top)
+    echo(path, *guesses, f"  agreement of the views: {found.agreement} of 10")
 
 
-def _show_json(path: str, top: Sequence["Guess"]) -> None:
-    found = [{"id": guess.id, "label": guess.label, "probability": guess.probability} for guess in top]
-    echo_json({"image": path, "top": found})
+def _show_json(path: str, found: "Prediction") -> None:
+    top = [{"id": guess.id, "label": guess.label, "probability": guess.probability} for guess in found.top]
+    echo_json({"image": path, "top": top, "agreement": found.agreement})
 
 
-def _show_csv(path: str, top: Sequence["Guess"]) -> None:
-    for rank, guess in enumerate(top, 1):
-        echo_csv(path, rank, guess.id, guess.label, guess.probability)
+def _show_csv(path: str, found: "Prediction") -> None:
+    for rank, guess in enumerate(found.top, 1):
+        echo_csv(path, rank, guess.id, guess.label, guess.probability, found.agreement)

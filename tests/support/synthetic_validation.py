@@ -10,9 +10,13 @@ import pyarrow as pa
 
 from tencrop.dataset.account import Account, Inventory
 from tencrop.dataset.source import Entries, Entry
-from tencrop.evaluation.prediction_records import SCHEMA
+from tencrop.evaluation.agreement import count_by_agreement
+from tencrop.evaluation.prediction_records import SCHEMA, SCORES
+from tencrop.evaluation.record_queries import Predictions
+from tencrop.evaluation.reliability import CalibratedEce
 from tencrop.evaluation.report import html_report
 from tencrop.evaluation.run_timing import RunTiming
+from tencrop.evaluation.scores import Scores, ScoresByViews
 from tencrop.evaluation.summary import EvaluatedModel, Summary
 from tencrop.model.contract import Label
 from tencrop.model.measured_errors import ErrorRates
@@ -71,18 +75,29 @@ def make_validation(
     top = ((labels + off)[:, None] + np.arange(k)) % classes
     probabilities = -np.sort(-random.dirichlet(np.ones(k + 1), n).astype(np.float32)[:, :k], axis=1)
     broken, unanswered = np.isin(np.arange(n), undecodable), np.isin(np.arange(n), no_answer)
+    lost = broken | unanswered
     ids = [f"class{label:04d}/{i:06d}.jpg" for i, label in enumerate(labels)]
     columns = {"id": pa.array(ids), "label": pa.array(labels), "undecodable": pa.array(broken)}
     columns["no_answer"] = pa.array(unanswered)
     for kind in ("center", "ten_crop"):
-        columns[f"{kind}_indices"] = make_lists(top.astype(np.int32), broken | unanswered)
-        columns[f"{kind}_probabilities"] = make_lists(probabilities, broken | unanswered)
+        columns[f"{kind}_indices"] = make_lists(top.astype(np.int32), lost)
+        columns[f"{kind}_probabilities"] = make_lists(probabilities, lost)
+    columns["class_name"] = pa.array([f"words of {label}" for label in labels]).dictionary_encode()
+    hit = top == labels[:, None]
+    scores: dict[str, np.ndarray] = {name: random.random(n).astype(np.float32) for name in SCORES}
+    for kind in ("center", "ten_crop"):
+        scores[f"{kind}_true_probability"] = np.where(
+            hit.any(1), (probabilities * hit).sum(1), probabilities[:, -1] / 2
+        )
+    scores["view_agreement"] = np.clip(random.integers(0, 4, n) + 9 * probabilities[:, 0], 0, 10).astype(np.int8)
+    columns |= {name: pa.array(drawn, SCHEMA.field(name).type, mask=lost) for name, drawn in scores.items()}
     columns["reason"] = pa.array(np.where(broken, "damaged_image", ""))
     columns["message"] = pa.array(np.where(broken, "damaged image: it cannot be decoded", ""))
     names = tuple(Label(f"n{c:08d}", f"words of {c}") for c in range(classes))
     data = Photographs(
         Path("photos"), names, Entries(columns["id"], labels, None, np.zeros((n, 0), np.int64)), photograph
     )
+    table = pa.table(columns, schema=SCHEMA)
     return Validation(
         Summary(
             n=n,
@@ -99,11 +114,18 @@ def make_validation(
             subset="all",
             available=n,
             account=Account.close(Inventory(seen=n), n, ["damaged_image"] * len(undecodable)),
+            scores=ScoresByViews(make_scores(n, 0.2), make_scores(n, 0.05)),
+            agreement=count_by_agreement(Predictions.from_table(table)),
         ),
         RunTiming(started=1352937600.0, seconds=4000.0, images=n, images_per_s=n / 4000, cores=2),
-        pa.table(columns, schema=SCHEMA),
+        table,
         data,
     )
+
+
+def make_scores(n: int, ece: float) -> Scores:
+    """Make up the scores of n images."""
+    return Scores(n, 1.25, 0.5, ece, CalibratedEce(0.03, 0.02, 0.04), 0.005, 0.004)
 
 
 def make_hostile(photograph: bytes) -> Validation:

@@ -1,0 +1,58 @@
+"""ImageCard: an image of a report with its five most probable labels as bars, as in figure 4 of the paper."""
+
+import base64
+import io
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from PIL import Image
+
+from tencrop.dataset.source import Entry, Source
+from tencrop.evaluation.record_queries import Predictions
+from tencrop.images.decode import decode
+from tencrop.images.errors import ImageError
+from tencrop.model.contract import Contract
+
+THUMBNAIL = Contract(resize=224, crop=224)  # pixels; the square that the net sees, smaller
+QUALITY = 80  # of the thumbnails as JPEG; about 12 kB per photograph
+
+
+class Bar(NamedTuple):
+    """One of an image's five most probable labels."""
+
+    name: str
+    probability: float
+    is_true: bool
+
+
+class ImageCard(NamedTuple):
+    """An image with its true class and its bars."""
+
+    id: str
+    name: str  # of the true class
+    jpeg: str | None  # base64; None where the image is gone
+    bars: list[Bar]
+    agreement: int  # how many of the ten views say the first label by themselves
+    looks_like: str  # the class that a suspect of another label looks like, else empty
+
+
+def make_card(
+    row: int, predictions: Predictions, names: Sequence[str], data: Source, entry: Entry, looks_like: str = ""
+) -> ImageCard:
+    """Make the card of one row, and read its image from the data set once more."""
+    true = int(predictions.labels[row])
+    guesses = zip(predictions.top[row].tolist(), predictions.probabilities[row].tolist(), strict=True)
+    bars = [Bar(names[index], probability, index == true) for index, probability in guesses if index >= 0]
+    agreement = int(predictions.agreement[row])
+    return ImageCard(entry.id, names[true], _thumbnail(data, entry), bars, agreement, looks_like)
+
+
+def _thumbnail(data: Source, entry: Entry) -> str | None:
+    """The image as a small JPEG in base64, None where the image has vanished since it was evaluated."""
+    try:
+        pixels, _ = decode(data.read(entry), THUMBNAIL)
+    except (ImageError, OSError):
+        return None
+    packed = io.BytesIO()
+    Image.fromarray(pixels).save(packed, "JPEG", quality=QUALITY, optimize=True)
+    return base64.b64encode(packed.getvalue()).decode()

@@ -1,0 +1,47 @@
+"""Part file: the records of one chunk, and what they no longer tell about its classes, until the run is finished."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tencrop.evaluation.class_sums import ClassSums
+from tencrop.evaluation.plan import Plan
+from tencrop.evaluation.prediction_records import SCHEMA, write_records
+from tencrop.model.measured_errors import VIEWS
+
+KEY = "class sums, {}"  # in the file's metadata, for each of VIEWS
+
+
+def part_path(out: Path, chunk: int) -> Path:
+    """The file of a chunk's records until the run is finished."""
+    return out / "parts" / f"{chunk:07d}.parquet"
+
+
+def write_part(out: Path, chunk: int, table: pa.Table, sums: Mapping[str, ClassSums]) -> None:
+    """Write a chunk's records and its sums by each kind of VIEWS, all of it or nothing. Raises OSError."""
+    packed = {KEY.format(kind): sums[kind].to_bytes() for kind in VIEWS}
+    write_records(part_path(out, chunk), table.replace_schema_metadata(packed))
+
+
+def read_part(out: Path, chunk: int) -> tuple[pa.Table, dict[str, ClassSums]]:
+    """Read what `write_part` wrote.
+
+    Raises OSError or ArrowException where the file is missing or damaged, ValueError where it is of another version.
+    """
+    table = pq.read_table(part_path(out, chunk))
+    metadata = table.schema.metadata or {}
+    if table.schema != SCHEMA or any(KEY.format(kind).encode() not in metadata for kind in VIEWS):
+        raise ValueError("a part file of another version")
+    sums = {kind: ClassSums.from_bytes(metadata[KEY.format(kind).encode()]) for kind in VIEWS}
+    return table.replace_schema_metadata(), sums
+
+
+def is_complete(out: Path, plan: Plan, chunk: int) -> bool:
+    """Return whether the chunk's part file is there, undamaged, of this version and of these images."""
+    try:
+        table, _ = read_part(out, chunk)
+    except (OSError, ValueError, pa.ArrowException):
+        return False
+    return bool(table["id"].to_pylist() == [entry.id for entry in plan.chunk(chunk)[0]])
