@@ -18,12 +18,13 @@ DTYPES = {
     "fp16": torch.float16,
     "int8": torch.int8,
 }
+CPU_UNITS = {"bf16": {"avx512_bf16", "amx_bf16"}, "int8": {"avx512_vnni", "amx_int8"}}  # torch is slow without them
 
 
 def open_products(device: str, side: int = SIDE) -> dict[str, Row]:
-    """The product in each precision that the device has, by precision. Its images are ignored: a product is one."""
-    has_bf16 = any("bf16" in unit for unit in low_precision_units())
-    on_cpu = ("fp32", *(["bf16"] if has_bf16 else []), "int8")
+    """The product in each precision that the device has instructions for. Its images are ignored: a product is one."""
+    units = set(low_precision_units())
+    on_cpu = ("fp32", *(precision for precision, fast in CPU_UNITS.items() if fast & units))
     precisions = on_cpu if device_kind(device) == "cpu" else DTYPES
     return {precision: _open_product(precision, device, side) for precision in precisions}
 
