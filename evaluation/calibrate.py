@@ -10,11 +10,11 @@ from tencrop.evaluation.chunks import predict_chunks
 from tencrop.evaluation.confidence_fit import FITS, Answers, choose_map, try_map
 from tencrop.evaluation.conformal import PERCENTS, count_needed, fit_thresholds
 from tencrop.evaluation.plan import Plan, plan_evaluation
+from tencrop.evaluation.set_coverage import SHOWN
 from tencrop.model.calibration import NO_MAP, Calibration, count_set
 from tencrop.runtime.classifier import Classifier
 
 MOST_IMAGES = 5_000  # evenly spread: with 1,000 classes their answers take 220 MB
-SHOWN = (0.8, 0.9, 0.95, 0.99)  # coverages in a terminal
 
 
 def plan_calibration(data: Source, model: Classifier, holdout: float) -> Plan:

@@ -29,6 +29,7 @@ from tencrop.evaluation.report import html_report
 from tencrop.evaluation.run_folder import lock_run_folder
 from tencrop.evaluation.run_timing import TIMING_FILE, RunTiming
 from tencrop.evaluation.scores import ScoresByViews, measure_scores
+from tencrop.evaluation.set_coverage import measure_sets
 from tencrop.evaluation.summary import EvaluatedModel, Summary, read_summary
 from tencrop.model.measured_errors import SUMMARY_FILE, VIEWS, ErrorRates, ErrorsByViews
 from tencrop.model.published_errors import PublishedError
@@ -142,6 +143,7 @@ def _merge_parts(out: Path, plan: Plan) -> tuple[pa.Table, dict[str, ClassSums]]
 
 def _summarize(plan: Plan, model: Predictor, table: pa.Table, sums: Mapping[str, ClassSums]) -> Summary:
     nets = tuple(EvaluatedModel(net.name, net.sha256) for net in model.members)
+    calibration = model.members[0].calibration if len(nets) == 1 else None  # no ensemble has one
     center, ten_crop = (count_errors(table, kind) for kind in VIEWS)
     predictions = {kind: Predictions.from_table(table, kind) for kind in VIEWS}
     by_class = [of.count_by_class() for of in predictions.values()]
@@ -171,6 +173,7 @@ def _summarize(plan: Plan, model: Predictor, table: pa.Table, sums: Mapping[str,
         if has_answers
         else None,
         agreement=count_by_agreement(predictions["ten_crop"]),
+        sets=measure_sets(calibration, plan.sha256, predictions["ten_crop"]) if calibration and has_answers else None,
         published=_published_errors(model),
         account=Account.close(
             plan.data.inventory, len(plan.data.entries), table["reason"].filter(table["undecodable"]).to_pylist()

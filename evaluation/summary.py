@@ -12,6 +12,7 @@ from tencrop.dataset.account import Account
 from tencrop.evaluation.agreement import AgreementErrors
 from tencrop.evaluation.intervals import ErrorIntervals
 from tencrop.evaluation.scores import ScoresByViews
+from tencrop.evaluation.set_coverage import SetCoverages
 from tencrop.model.measured_errors import ErrorRates, ErrorsByViews, Subset
 from tencrop.model.published_errors import PublishedError
 
@@ -57,6 +58,7 @@ class Summary:
     intervals: ErrorIntervals | None = None  # of the errors, 95 %; older versions kept none of these three
     scores: ScoresByViews | None = None  # None also where no image has an answer
     agreement: tuple[AgreementErrors, ...] = ()  # of the ten views, for each number of views that agree
+    sets: SetCoverages | None = None  # of a calibrated model
 
     def to_json(self) -> dict[str, Any]:
         """The form that summary.json holds. `images` and `among` are older names of `subset` and `available`."""
@@ -70,6 +72,7 @@ class Summary:
             "intervals": dump(self.intervals) if self.intervals else None,
             "scores": dump(self.scores) if self.scores else None,
             "agreement": [dump(errors) for errors in self.agreement],
+            "sets": dump(self.sets) if self.sets else None,
             "engine": self.engine,
             "device": self.device,
             "precision": self.precision,
@@ -110,6 +113,7 @@ class Summary:
             intervals=_read(ErrorIntervals, document.get("intervals")),
             scores=_read(ScoresByViews, document.get("scores")),
             agreement=_read(tuple[AgreementErrors, ...], document.get("agreement")) or (),
+            sets=_read(SetCoverages, document.get("sets")),
             **text,
         )
 

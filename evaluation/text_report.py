@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from tencrop.evaluation.agreement import GROUPS, AgreementErrors
 from tencrop.evaluation.intervals import Interval, IntervalsByViews
 from tencrop.evaluation.scores import Scores
+from tencrop.evaluation.set_coverage import SHOWN, SetCoverages
 from tencrop.evaluation.summary import Summary
 from tencrop.model.measured_errors import VIEWS, ErrorsByViews
 
@@ -33,6 +34,8 @@ def text_report(summary: Summary) -> str:
             lines.append(f"{words:<12} {_text_scores(getattr(summary.scores, kind))}")
     if summary.agreement:
         lines.append(_text_agreement(summary.agreement))
+    if summary.sets:
+        lines.append(_text_sets(summary.sets))
     return "\n".join(lines + (summary.account.format() if summary.account else []))
 
 
@@ -52,6 +55,13 @@ def _text_scores(of: Scores) -> str:
     return (
         f"NLL {of.nll:.3f}   Brier {of.brier:.3f}   ECE {of.ece:.3f} ({chance})   classwise ECE {of.classwise_ece:.4f}"
     )
+
+
+def _text_sets(sets: SetCoverages) -> str:
+    chosen = [each for each in sets.coverages if each.coverage in SHOWN]
+    reached = (f"{each.reached:.1%}{_text_interval(each.interval)} for {each.coverage:.0%}" for each in chosen)
+    caution = "   (the model was calibrated on these images)" if sets.on_these_images else ""
+    return f"sets hold the right label: {', '.join(reached)}{caution}"
 
 
 def _text_agreement(agreement: tuple[AgreementErrors, ...]) -> str:

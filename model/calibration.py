@@ -1,5 +1,6 @@
 """Calibration: how sure a model's answers are, as `tencrop calibrate` measured it and stored it in tencrop.onnx."""
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,14 @@ class ConfidenceMap:
         if self.knots and not (np.diff(np.array(self.knots), axis=0) > 0).all():
             raise BadInput("the knots of the confidence do not rise")
 
+    @cached_property
+    def _bias_array(self) -> np.ndarray:
+        return np.array(self.biases, np.float32)
+
+    @cached_property
+    def _knot_arrays(self) -> np.ndarray:
+        return np.array(self.knots).T  # [2,knots]
+
     def apply(self, probabilities: np.ndarray, view_probabilities: np.ndarray) -> np.ndarray:
         """Probabilities [...,C] and those of the views [...,10,C] -> confidences [...,C] of the same type."""
         if self.name == NO_MAP:
@@ -40,13 +49,13 @@ class ConfidenceMap:
         logs = np.log(np.maximum(view_probabilities if self.of_views else probabilities, TINY))
         logs /= self.temperature
         if self.biases:
-            logs += np.array(self.biases, logs.dtype)
+            logs += self._bias_array
         found = np.exp(logs - logs.max(-1, keepdims=True))
         found /= found.sum(-1, keepdims=True)
         if self.of_views:
             found = found.mean(-2)
         if self.knots:
-            found = np.interp(found, *np.array(self.knots).T).astype(found.dtype)
+            found = np.interp(found, *self._knot_arrays).astype(found.dtype)
             found /= found.sum(-1, keepdims=True)
         return np.asarray(found)
 

@@ -7,9 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import stripes
-from PIL import Image
-from support.calibrated import TINY, write_calibrated
+from support.calibrated import CLASSES, TINY, write_calibrated, write_pictures
 from support.command_line import call
 
 from tencrop.dataset.layouts import open_source
@@ -22,7 +20,6 @@ from tencrop.model.tencropfile import TenCropFile
 from tencrop.runtime.classifier import open_classifier
 from tencrop.runtime.engine_choice import EngineOptions
 
-CLASSES = ("ant", "bee_hive", "cat")
 EACH = 20  # pictures of a class
 
 
@@ -30,10 +27,7 @@ EACH = 20  # pictures of a class
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Sixty pictures of the tiny model's classes, and one file that is no picture."""
     root = tmp_path_factory.mktemp("photos")
-    for label, name in enumerate(CLASSES):
-        (root / name).mkdir()
-        for number in range(EACH):
-            Image.fromarray(stripes(label, number)).save(root / name / f"{number:02}.png")
+    write_pictures(root, EACH)
     (root / "cat" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnot a picture")
     return root
 
@@ -179,9 +173,6 @@ def test_images_that_were_held_out_are_taken(photos: Path, tmp_path: Path, monke
     """The held-out pictures lie under other names, for it is their bytes that count."""
     prepared = prepare_as_tiny(photos, tmp_path / "prepared")
     other = tmp_path / "other"
-    for label, name in enumerate(CLASSES):
-        (other / name).mkdir(parents=True)
-        for number in range(EACH):
-            Image.fromarray(stripes(label, number + EACH)).save(other / name / f"{number:02}.png")
+    write_pictures(other, EACH, first=EACH)
     arguments = ("--prepared", prepared, "--out", tmp_path / "sure.onnx")
     assert calibrate(monkeypatch, TINY, other, *arguments) == 0

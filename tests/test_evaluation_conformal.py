@@ -1,12 +1,18 @@
 """evaluation/conformal.py: thresholds of an independent oracle, and the coverage that sets reach on other images."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import betabinom
 
-from tencrop.evaluation.conformal import PERCENTS, count_needed, fit_threshold, fit_thresholds
+from tencrop.evaluation.conformal import PERCENTS, count_needed, cover_halves, fit_threshold, fit_thresholds
 from tencrop.model.calibration import count_set
+
+RECORD = Path(__file__).parent / "fixtures" / "embedded_answers.npz"  # of `python -m bench.calibration --record`
+HALVES = 200
 
 
 def oracle_sets(calibration: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, alpha: float) -> np.ndarray:
@@ -52,3 +58,17 @@ def test_a_coverage_takes_ten_images_for_each_one_outside() -> None:
     assert len(fit_thresholds(np.linspace(0, 1, 1000))) == len(PERCENTS)
     thresholds = [each.probability for each in found]
     assert thresholds == sorted(thresholds, reverse=True)
+
+
+@pytest.mark.parametrize("percent", [80, 90, 95])
+def test_sets_of_the_embedded_model_cover_the_other_half_as_often_as_asked(percent: int) -> None:
+    """Over 200 halves of the 1,170 photographs: the mean within 2 points, and the spread of the Beta law."""
+    with np.load(RECORD) as record:
+        true, is_first = record["true"], record["is_first"]
+    reached = cover_halves(true, is_first, percent, HALVES)
+    fitted = len(true) // 2
+    rank = -(-(fitted + 1) * percent // 100)
+    law = betabinom(len(true) - fitted, rank, fitted + 1 - rank).std() / (len(true) - fitted)
+    assert len(true) == 1170
+    assert abs(reached.mean() - percent / 100) < 0.02
+    assert 0.8 < reached.std() / law < 1.2

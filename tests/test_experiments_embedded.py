@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from PIL import Image
+from support.calibrated import TINY, write_pictures
 
 from experiments import embedded as command
 from experiments.embedded import MODEL, PICTURE, ROOT, describe_form, embed, replace_row
@@ -21,6 +22,8 @@ from tencrop.model.measured_errors import ErrorRates, ErrorsByViews
 from tencrop.model.tencropfile import TenCropFile
 
 ERRORS = "| 20.00 % / 10.00 % | 18.75 % / 6.25 % | 30.00 % / 15.00 % | 25.00 % / 12.50 % |"  # of `summarize`, in a row
+REACHED = {80: np.array([0.79, 0.82]), 90: np.array([0.88, 0.92]), 95: np.array([0.95, 0.95])}  # coverages
+COVERAGES = "| 80.5 % (79.0 % to 82.0 %) | 90.0 % (88.0 % to 92.0 %) | 95.0 % (95.0 % to 95.0 %) |"  # in a row
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -75,18 +78,26 @@ def test_today_s_checkpoint_makes_today_s_model_again(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_errors_are_measured_on_the_new_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
+    asked = list[tuple[object, ...]]()
 
     def measure(model: Path, data: Path, precision: str) -> Summary:
         file = TenCropFile.read(model)
         asked.append((file.name, file.metadata.recipe["name"], data, precision))
         return summarize("fp32")  # of a CPU without bf16
 
+    def calibrate(model: Path, data: Path) -> dict[int, np.ndarray]:
+        asked.append((TenCropFile.read(model).name, data))
+        return REACHED
+
     monkeypatch.setattr(command, "measure", measure)
+    monkeypatch.setattr(command, "calibrate", calibrate)
     embed(ROOT / MODEL / "checkpoint", tmp_path / "data", copy_checkout(tmp_path))
-    assert asked == [("caltech101", "caltech101_compact", tmp_path / "data", p) for p in ("fp32", "auto")]
+    calibrated, *measured = asked
+    assert calibrated == ("caltech101", tmp_path / "data")  # before the errors, so that they are those of its bytes
+    assert measured == [("caltech101", "caltech101_compact", tmp_path / "data", p) for p in ("fp32", "auto")]
     lines = zip(README.splitlines(), (tmp_path / "README.md").read_text(encoding="utf-8").splitlines(), strict=True)
-    (changed,) = [new for old, new in lines if old != new]
+    changed, coverages = [new for old, new in lines if old != new]
+    assert coverages == f"| reached <!-- make embedded: coverage --> {COVERAGES}"
     kept = json.loads((tmp_path / MODEL / "summary.json").read_text())
     assert kept == summarize("fp32").to_json()
     assert changed.startswith("| fp32 (fc6 and fc7 at rank 128, fp16 weights, 11.9 MB) ") and changed.endswith(ERRORS)
@@ -129,3 +140,15 @@ def test_bad_checkpoint_changes_nothing(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no checkpoint here"):
         embed(tmp_path, root=copy_checkout(tmp_path))
     assert list_files(tmp_path) == {"README.md": README.encode()}
+
+
+@pytest.mark.slow
+def test_the_model_is_calibrated_on_images_that_were_held_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tiny model on half of 120 pictures."""
+    write_pictures(tmp_path / "photos", 40)
+    monkeypatch.setattr(command, "HOLDOUT", 0.5)
+    shutil.copytree(TINY, tmp_path / "tiny")
+    reached = command.calibrate(tmp_path / "tiny", tmp_path / "photos")
+    found = TenCropFile.read(tmp_path / "tiny").metadata.calibration
+    assert found and (found.n, found.dataset, found.precision) == (60, "photos", "fp32")
+    assert list(reached) == [80, 90, 95] and all(len(each) == 5 for each in reached.values())
