@@ -60,7 +60,7 @@ def embed(checkpoint: Path, data: Path | None = None, root: Path = ROOT) -> None
     saved = Checkpoint.load(checkpoint)
     with TemporaryDirectory() as folder:
         new = Path(folder) / MODEL.name  # a summary names the model by its folder
-        export(checkpoint, new, "fp32", 0, None)
+        export(checkpoint, new, find_weight_format(saved), 0, None)
         reached = calibrate(new, data) if data else {}
         summaries = [measure(new, data, precision) for precision in PRECISIONS] if data else []
         with atomic_folder(root / MODEL) as model:
@@ -127,7 +127,12 @@ def replace_coverages(readme: str, reached: Mapping[int, np.ndarray]) -> str:
 def describe_form(saved: Checkpoint) -> str:
     """The net's form in words."""
     rank = f"fc6 and fc7 at rank {saved.net.fc6.rank}, " if saved.net.fc6.rank else ""
-    return f"{rank}{'fp16' if saved.weights['conv1.weight'].dtype == np.float16 else 'fp32'} weights"
+    return f"{rank}{find_weight_format(saved)} weights"
+
+
+def find_weight_format(saved: Checkpoint) -> str:
+    """The format that keeps the checkpoint's weights as they are: a name for `tencrop export --weights`."""
+    return "fp16" if saved.weights["conv1.weight"].dtype == np.float16 else "fp32"
 
 
 def format_errors(errors: ErrorRates) -> str:

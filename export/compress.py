@@ -30,16 +30,20 @@ def factorise_fc(checkpoint: Checkpoint, rank: int) -> Checkpoint:
 
 
 def cast_to_fp16(checkpoint: Checkpoint) -> Checkpoint:
-    """Round weight matrices and kernels to fp16; biases stay fp32. Raises BadInput for a weight beyond fp16's range."""
-    weights = dict(checkpoint.weights)
-    for name, value in weights.items():
-        if name.endswith("weight"):
+    """Round weight matrices and kernels to fp16; biases stay fp32. Returns a rounded checkpoint as it is.
+
+    Raises BadInput for a weight beyond fp16's range.
+    """
+    rounded = {}
+    for name, value in checkpoint.weights.items():
+        if name.endswith("weight") and value.dtype != np.float16:
             if np.abs(value).max() > FP16_MAX:
                 raise BadInput(f"--weights fp16: {name} exceeds fp16's range", "use fp32")
-            weights[name] = value.astype(np.float16)
-    return replace(checkpoint, weights=weights)
+            rounded[name] = value.astype(np.float16)
+    return replace(checkpoint, weights={**checkpoint.weights, **rounded}) if rounded else checkpoint
 
 
 def cast_to_fp32(checkpoint: Checkpoint) -> Checkpoint:
-    """Cast all weights to fp32."""
-    return replace(checkpoint, weights={name: value.astype(np.float32) for name, value in checkpoint.weights.items()})
+    """Cast all weights to fp32; those in fp32 are not copied."""
+    weights = {name: value.astype(np.float32, copy=False) for name, value in checkpoint.weights.items()}
+    return replace(checkpoint, weights=weights)

@@ -11,6 +11,7 @@ from onnx import TensorProto
 
 from tencrop.common.errors import BadInput
 from tencrop.common.strict_config import dump
+from tencrop.export.graph_builder import read_opset
 from tencrop.export.shared_stem import FRONT
 from tencrop.model.checkpoint import DOCUMENT, Checkpoint, hash_weights
 from tencrop.model.contract import Contract
@@ -54,7 +55,7 @@ def _describe_graph(model: onnx.ModelProto) -> dict[str, Any]:
         and not value.name.endswith(QUANTIZATION_SUFFIXES)
     ]
     return {
-        "opset": next((o.version for o in model.opset_import if not o.domain), None),
+        "opset": read_opset(model),
         "inputs": {value.name: _format_shape(value) for value in model.graph.input},
         "outputs": {value.name: _format_shape(value) for value in model.graph.output},
         "parameters": sum(prod(value.dims) for value in parameters if value.dims),

@@ -7,16 +7,20 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-OPSET = 20
-IR_VERSION = 10
+OPSET = 17  # of what is written from scratch; onnxruntime 1.15 reads it
+AXES_AS_INPUT = 18  # the first opset in which ReduceMean takes its axes as an input, not as an attribute
 
 Shapes = Mapping[str, Sequence[int | str]]  # by name; "N" is any number
 
 
 class GraphBuilder:
-    """Nodes and initializers under construction. Weights in fp16 stay fp16 in the file; a Cast to fp32 follows them."""
+    """Nodes and initializers under construction. Weights in fp16 stay fp16 in the file; a Cast to fp32 follows them.
 
-    def __init__(self) -> None:
+    opset: the version of ONNX's operators. A graph around a net takes the net's: `read_opset`.
+    """
+
+    def __init__(self, opset: int = OPSET) -> None:
+        self.opset = opset
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
 
@@ -40,18 +44,29 @@ class GraphBuilder:
         constants = (self.add_constant(f"{name}.{key}", np.array(value)) for key, value in parts)
         return self.add_node("Slice", name, x, *constants)
 
+    def add_mean(self, name: str, x: str, axis: int) -> str:
+        """Append a node that replaces an axis of `x` by the mean over it."""
+        if self.opset < AXES_AS_INPUT:
+            return self.add_node("ReduceMean", name, x, axes=[axis], keepdims=0)
+        return self.add_node("ReduceMean", name, x, self.add_constant(f"{name}.axes", np.array([axis])), keepdims=0)
+
     def build(self, name: str, inputs: Shapes, outputs: Shapes, dtype: int = TensorProto.FLOAT) -> onnx.ModelProto:
-        """The finished model, its inputs of type `dtype` and its outputs float.
+        """The finished model, its inputs of type `dtype` and its outputs float, in the oldest IR that knows its opset.
 
         Raises errors of onnx's checker, of several types, where the nodes do not fit together.
         """
         taken = [helper.make_tensor_value_info(value, dtype, shape) for value, shape in inputs.items()]
         given = [helper.make_tensor_value_info(value, TensorProto.FLOAT, shape) for value, shape in outputs.items()]
         graph = helper.make_graph(self.nodes, name, taken, given, self.initializers)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="tencrop")
-        model.ir_version = IR_VERSION
+        imports = [helper.make_opsetid("", self.opset)]
+        model = helper.make_model_gen_version(graph, opset_imports=imports, producer_name="tencrop")
         onnx.checker.check_model(model, full_check=True)
         return model
+
+
+def read_opset(model: onnx.ModelProto) -> int:
+    """The version of ONNX's own operators that the model states; 1 where it states none."""
+    return next((opset.version for opset in model.opset_import if opset.domain in ("", "ai.onnx")), 1)
 
 
 def replace_input(nodes: Iterable[onnx.NodeProto], old: str, new: str) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 
 from tencrop.common.errors import BadInput
-from tencrop.export.graph_builder import GraphBuilder, replace_input
+from tencrop.export.graph_builder import GraphBuilder, read_opset, replace_input
 from tencrop.export.importers.hub_folder import CONFIG, NETS, PREPROCESSOR
 from tencrop.export.importers.hub_preprocessor import FILTERS
 from tencrop.export.tencrop_graph import BACK
@@ -71,7 +71,7 @@ def write_hub_folder(
 
 def build_center_graph(net: onnx.ModelProto, contract: Contract, mean: np.ndarray) -> onnx.ModelProto:
     """`pixel_values` float32 [N,3,crop,crop], RGB from 0 to 255, of the center view -> `logits` [N,C]."""
-    graph = GraphBuilder()
+    graph = GraphBuilder(read_opset(net))
     prefixed = onnx.compose.add_prefix(net, BACK)
     (crops,), (logits,) = prefixed.graph.input, prefixed.graph.output
     graph.initializers.extend(prefixed.graph.initializer)

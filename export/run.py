@@ -67,12 +67,13 @@ def export(
     original = Checkpoint.load(source)
     checkpoint = factorise_fc(original, fc_rank) if fc_rank else original
     checkpoint = cast_to_fp16(checkpoint) if weights == "fp16" else checkpoint
+    stored = checkpoint if weights == "fp16" else cast_to_fp32(checkpoint)  # as the graphs hold the weights
     if weights == "int8":
-        graphs = _export_int8(checkpoint, _load_int8_photographs(images, checkpoint.contract), plain)
+        graphs = _export_int8(stored, _load_int8_photographs(images, stored.contract), plain)
     elif images:
-        graphs = _export_exact(checkpoint, load_photographs(images, checkpoint.contract, COMPARED_IMAGES), plain)
+        graphs = _export_exact(stored, load_photographs(images, stored.contract, COMPARED_IMAGES), plain)
     else:
-        graphs = _export_exact(checkpoint, make_formula_images(checkpoint.contract, COMPARED_IMAGES), plain)
+        graphs = _export_exact(stored, make_formula_images(stored.contract, COMPARED_IMAGES), plain)
     log.info("writing %s", out)
     with atomic_folder(out) as folder:
         if checkpoint is not original:
@@ -123,7 +124,7 @@ def _load_int8_photographs(folder: Path | None, contract: Contract) -> np.ndarra
 
 
 def _export_exact(checkpoint: Checkpoint, images: np.ndarray, plain: bool) -> ExportedGraphs:
-    """The graphs in the checkpoint's own weights, fp32 or fp16."""
+    """The graphs with the checkpoint's own weights, fp32 or fp16."""
     log.info("torch answers %d images", len(images))
     reference = TorchReference(checkpoint)
     expected = reference.expect(images)
@@ -135,7 +136,7 @@ def _export_exact(checkpoint: Checkpoint, images: np.ndarray, plain: bool) -> Ex
 
 
 def _export_int8(checkpoint: Checkpoint, photographs: np.ndarray, plain: bool) -> ExportedGraphs:
-    """The graphs in int8. The gate judges the exact graphs first, so that only the rounding is left to judge."""
+    """The graphs in int8, of fp32 weights. The gate judges the exact graphs first, and so only the rounding after."""
     log.info("torch answers %d photographs", len(photographs[::COMPARE_EVERY]))
     reference = TorchReference(checkpoint)
     expected = reference.expect(photographs[::COMPARE_EVERY])
@@ -145,7 +146,7 @@ def _export_int8(checkpoint: Checkpoint, photographs: np.ndarray, plain: bool) -
     exact_parity = check_parity(exact_net, exact_tencrop, expected)
     calibration = np.delete(photographs, np.s_[::COMPARE_EVERY], axis=0)
     log.info("calibrating int8 on %d photographs", len(calibration))
-    net = quantize_to_int8(build_net_graph(cast_to_fp32(checkpoint)), reference.crop_each(calibration))
+    net = quantize_to_int8(exact_net, reference.crop_each(calibration))
     tencrop = build_tencrop_graph(net, checkpoint.contract, checkpoint.mean, plain)
     parity = check_parity(net, tencrop, expected, INT8_LIMITS)
     parity = replace(parity, calibrated_on=len(calibration), before_int8=exact_parity.compared)

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from tencrop.export.graph_builder import GraphBuilder, replace_input
+from tencrop.export.graph_builder import GraphBuilder, read_opset, replace_input
 from tencrop.export.shared_stem import FRONT, Stem, add_crop, add_shared_stem, find_stem
 from tencrop.model.contract import Contract
 from tencrop.model.tencropfile import INPUT, OUTPUTS, Metadata
@@ -27,7 +27,7 @@ def build_tencrop_graph(
     mean: float32 [3,R,R], subtracted before cropping (aligned), or [3,crop,crop], subtracted from every view (center).
     The views share the net's stem where sharing is exact (export/shared_stem.py). plain: compute each view by itself.
     """
-    graph = GraphBuilder()
+    graph = GraphBuilder(read_opset(net))
     prefixed = onnx.compose.add_prefix(net, BACK)
     (crops,), (logits,) = prefixed.graph.input, prefixed.graph.output
     graph.initializers.extend(prefixed.graph.initializer)
@@ -43,9 +43,7 @@ def build_tencrop_graph(
     apart = graph.add_constant(f"{FRONT}view_shape", np.array([len(contract.views), -1, classes]))
     by_view = graph.add_node("Reshape", f"{FRONT}by_view", softmax, apart)  # [10,N,C]
     graph.add_node("Transpose", OUTPUTS[1], by_view, perm=[1, 0, 2])
-    graph.add_node(
-        "ReduceMean", OUTPUTS[0], OUTPUTS[1], graph.add_constant(f"{FRONT}view_axis", np.array([1])), keepdims=0
-    )
+    graph.add_mean(OUTPUTS[0], OUTPUTS[1], axis=1)
     taken = {INPUT: ("N", contract.resize, contract.resize, 3)}
     given = {OUTPUTS[0]: ("N", classes), OUTPUTS[1]: ("N", len(contract.views), classes)}
     return graph.build("tencrop", taken, given, TensorProto.UINT8)

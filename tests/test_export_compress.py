@@ -16,6 +16,7 @@ def test_fp16_rounds_matrices_only(source145: Checkpoint) -> None:
     }
     sizes = [build_net_graph(checkpoint).ByteSize() for checkpoint in (source145, small)]
     assert sizes[1] < 0.52 * sizes[0]
+    assert cast_to_fp16(small) is small
 
 
 def test_weight_beyond_fp16_is_refused(source145: Checkpoint) -> None:

@@ -9,10 +9,12 @@ import onnxruntime
 import oracles
 import pytest
 from huggingface_hub import ModelCard
+from support.file_forms import FORM, list_forms
 from support.tiny_source import CLASSES, CROP, RESIZE, TinySource
 
 from tencrop import cli
 from tencrop.common.errors import BadInput
+from tencrop.export.compress import cast_to_fp32
 from tencrop.export.hub_folder import check_card, write_hub_folder
 from tencrop.export.importers.input_convention import InputConvention
 from tencrop.export.importers.run import import_net
@@ -56,6 +58,10 @@ def check_center_view(folder: Path, atol: float) -> None:
 
 def test_model_onnx_answers_as_the_center_view(imported: Path) -> None:
     check_center_view(imported, 1e-5)
+
+
+def test_every_file_of_a_net_of_an_older_opset_has_our_own_form(imported: Path) -> None:
+    assert list_forms(imported) == {"net.onnx": FORM, "tencrop.onnx": FORM, "model.onnx": FORM}
 
 
 def test_our_import_reads_the_folder_and_gives_the_same_net(imported: Path, tmp_path: Path) -> None:
@@ -149,7 +155,8 @@ def test_a_card_of_ours_is_replaced(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_smaller_export_is_for_the_hub_too(embedded: Checkpoint, tmp_path: Path) -> None:
-    export(EMBEDDED / "checkpoint", tmp_path / "whole", "fp16", 0, None, hub=True)
+    cast_to_fp32(embedded).save(tmp_path / "checkpoint")
+    export(tmp_path / "checkpoint", tmp_path / "whole", "fp16", 0, None, hub=True)
     assert hash_file(tmp_path / "whole/model.safetensors") == hash_weights(tmp_path / "whole/checkpoint")
     again = import_net(tmp_path / "whole", tmp_path / "again", InputConvention(), None)
     assert len(again.contract.labels) == 101

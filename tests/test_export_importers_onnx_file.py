@@ -12,6 +12,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 from PIL import Image
+from support.file_forms import FORM, list_forms
 from support.tiny_source import CLASSES, CROP, RESIZE, TinySource
 
 from tencrop.export.importers.graph_rewrite import collect_constants
@@ -81,6 +82,8 @@ def test_every_convention_gives_the_prediction_that_numpy_computes(
     assert made.contract.crop == CROP and made.recipe["output"] == (
         "logits" if net.end == "logits" else "probabilities"
     )
+    form = ({"": 21}, 10) if net.opset == 21 else FORM  # a newer net keeps its opset
+    assert list_forms(tmp_path / "out") == {"net.onnx": form, "tencrop.onnx": form}
     for engine in ("onnxruntime", "openvino"):
         opened = open_classifier(tmp_path / "out", EngineOptions("cpu", engine, "fp32"))
         mean, each = opened.forward(images)

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from PIL import Image
+from support.file_forms import FORM, list_forms
 
 from tencrop.common.errors import BadInput, WorkFailed
 from tencrop.common.strict_config import dump
@@ -57,6 +58,11 @@ def test_every_product_but_the_first_has_int8_weights(exported: Path, embedded: 
     assert len(eight) == len(products) - 1
     assert stored["conv1.weight"] == onnx.TensorProto.FLOAT
     assert (exported / "net.onnx").stat().st_size < 1.1 * sum(value.size for value in embedded.weights.values())
+
+
+@pytest.mark.slow
+def test_int8_files_have_the_form_of_the_others(exported: Path) -> None:
+    assert list_forms(exported) == {"net.onnx": FORM, "tencrop.onnx": FORM}
 
 
 @pytest.mark.slow

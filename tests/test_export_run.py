@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from support.file_forms import FORM, list_forms
 
 from tencrop.common.errors import BadInput, WorkFailed
 from tencrop.export import run
@@ -20,9 +21,17 @@ from tencrop.runtime.classifier import open_classifier
 from tencrop.runtime.engine_choice import EngineOptions
 
 
+def list_casts(file: Path) -> list[str]:
+    """What is cast in an ONNX file: the pixels, or weights in fp16."""
+    return [node.name.removeprefix("tencrop/") for node in onnx.load(file).graph.node if node.op_type == "Cast"]
+
+
 @pytest.mark.slow
 def test_exported_file_opens_on_every_engine(tmp_path: Path) -> None:
-    parity = export(EMBEDDED / "checkpoint", tmp_path / "out", "fp32", 0, None)
+    parity = export(EMBEDDED / "checkpoint", tmp_path / "out", "fp32", 0, None, hub=True)
+    assert list_forms(tmp_path / "out") == {"net.onnx": FORM, "tencrop.onnx": FORM, "model.onnx": FORM}
+    assert list_casts(tmp_path / "out/net.onnx") == list_casts(tmp_path / "out/model.onnx") == []
+    assert list_casts(tmp_path / "out/tencrop.onnx") == ["float"]
     assert json.loads((tmp_path / "out/parity.json").read_text()) == parity.to_json()
     for engine in ("onnxruntime", "openvino"):
         classifier = open_classifier(tmp_path / "out", EngineOptions("cpu", engine, "fp32"))
@@ -37,7 +46,8 @@ def test_exported_file_opens_on_every_engine(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_embedded_file_is_the_export_of_the_embedded_checkpoint(tmp_path: Path) -> None:
-    export(EMBEDDED / "checkpoint", tmp_path, "fp32", 0, None)
+    export(EMBEDDED / "checkpoint", tmp_path, "fp16", 0, None)
+    assert not (tmp_path / "checkpoint").exists()
     ours, fresh = TenCropFile.read(EMBEDDED), TenCropFile.read(tmp_path)
     assert onnx.load_model_from_string(ours.graph).graph == onnx.load_model_from_string(fresh.graph).graph
     assert (ours.metadata.checkpoint_sha256, ours.metadata.contract) == (

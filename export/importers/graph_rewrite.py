@@ -8,7 +8,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper, shape_inference, version_converter
 
 from tencrop.common.errors import BadInput, one_line
-from tencrop.export.graph_builder import OPSET, replace_input
+from tencrop.export.graph_builder import OPSET, read_opset, replace_input
 
 RESHAPING = ("Identity", "Flatten", "Reshape", "Squeeze")  # operators that may stand between a softmax and the output
 SQUASHING = ("Softmax", "Sigmoid", "HardSigmoid")  # operators that map scores to 0..1
@@ -25,10 +25,12 @@ LITERALS: Mapping[str, type] = {
 
 
 def upgrade_opset(model: onnx.ModelProto, source: str) -> onnx.ModelProto:
-    """Convert the net to OPSET. Raises BadInput, naming `source`, where an operator cannot be converted."""
+    """Convert a net of an older opset to OPSET; a newer one stays as it is.
+
+    Raises BadInput, naming `source`, where an operator cannot be converted.
+    """
     try:
-        version = next((opset.version for opset in model.opset_import if opset.domain in ("", "ai.onnx")), 1)
-        return model if version == OPSET else version_converter.convert_version(model, OPSET)
+        return model if read_opset(model) >= OPSET else version_converter.convert_version(model, OPSET)
     except Exception as error:  # a type of its own for every operator
         raise BadInput(
             f"{source}: cannot be brought to opset {OPSET}: {one_line(error)}", "export it with that opset"

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 
 from tencrop.common.errors import BadInput, one_line
-from tencrop.export.graph_builder import GraphBuilder, replace_input
+from tencrop.export.graph_builder import GraphBuilder, read_opset, replace_input
 from tencrop.export.importers.graph_rewrite import (
     find_softmax_input,
     free_batch_size,
@@ -39,7 +39,7 @@ def convert_to_net(
     model = upgrade_opset(source.model, str(source.path))
     softmax_input = find_softmax_input(model) if output == "probabilities" else None
     given = _prepare_source(model, softmax_input or model.graph.output[0].name)
-    graph = GraphBuilder()
+    graph = GraphBuilder(read_opset(model))
     front = _add_front(graph, pixels)
     graph.initializers.extend(given.graph.initializer)
     replace_input(given.graph.node, PREFIX + source_input.name, front)

@@ -20,7 +20,7 @@ def export(
         ),
     ] = None,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="folder for the files")] = Path("out"),
-    weights: Annotated[str, typer.Option(metavar="NAME", help="fp32 (as they are), fp16 or int8")] = "fp32",
+    weights: Annotated[str, typer.Option(metavar="NAME", help="fp32, fp16 or int8")] = "fp32",
     fc_rank: Annotated[
         int, typer.Option(metavar="N", min=0, help="factorise fc6 and fc7 to this rank; 0 leaves them")
     ] = 0,
