@@ -19,19 +19,19 @@ IMAGES = 96  # in chunks of 4
 # `tencrop ARGUMENTS` with small chunks; prints the name of each part file that it has written.
 CHILD = """
 import resource, sys
-import tencrop.evaluation.chunks as chunk
+import tencrop.evaluation.part_file as part_file
 import tencrop.evaluation.plan as plan
 from tencrop import cli
 
 plan.CHUNK = 4
-write = chunk.write_records
+write = part_file.write_records
 
 def write_and_print(path, table):
     {misfortune}
     write(path, table)
     print(path.name, flush=True)
 
-chunk.write_records = write_and_print
+part_file.write_records = write_and_print
 sys.argv[0] = "tencrop"
 cli.main()
 """

@@ -39,19 +39,19 @@ KEY = "a-key"
 CHILD = """
 import sys, time
 from pathlib import Path
-import tencrop.evaluation.chunks as chunk
+import tencrop.evaluation.part_file as part_file
 import tencrop.evaluation.plan as plan
 from tencrop import cli
 
 plan.CHUNK = 4
-write = chunk.write_records
+write = part_file.write_records
 
 def held(path, table):
     while path.name >= "0000002" and Path(HOLD).exists():
         time.sleep(0.01)
     write(path, table)
 
-chunk.write_records = held
+part_file.write_records = held
 sys.argv[0] = "tencrop"
 cli.main()
 """

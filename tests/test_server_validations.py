@@ -25,7 +25,7 @@ from support.crops import assert_same_validation, write_crops
 from tencrop.common.errors import BadInput, Stopped, WorkFailed
 from tencrop.common.terminal_text import escape_text
 from tencrop.dataset.layouts import open_source
-from tencrop.evaluation import chunks as chunk_file
+from tencrop.evaluation import part_file
 from tencrop.evaluation import plan as plan_file
 from tencrop.evaluation.evaluate import evaluate
 from tencrop.evaluation.plan import plan_evaluation
@@ -494,7 +494,7 @@ def test_full_disk_fails_the_job_and_the_server_lives(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(chunk_file, "write_records", full)
+    monkeypatch.setattr(part_file, "write_records", full)
     job = wait_for(client, ask(client), "failed")
     assert job["error"] == f"{job['id']}/run: cannot be written (No space left on device)"
     monkeypatch.setattr("tencrop.server.job_store.write_atomic", full)

@@ -22,13 +22,13 @@ KILLS = 5
 # `tencrop ARGUMENTS` with small chunks, each of which takes a moment.
 CHILD = """
 import sys, time
-import tencrop.evaluation.chunks as chunk
+import tencrop.evaluation.part_file as part_file
 import tencrop.evaluation.plan as plan
 from tencrop import cli
 
 plan.CHUNK = 4
-write = chunk.write_records
-chunk.write_records = lambda *given: (time.sleep({seconds}), write(*given))
+write = part_file.write_records
+part_file.write_records = lambda *given: (time.sleep({seconds}), write(*given))
 sys.argv[0] = "tencrop"
 cli.main()
 """

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from tencrop.evaluation import chunks
+from tencrop.evaluation import part_file
 from tencrop.evaluation.prediction_records import write_records
 
 LIVES = "TENCROP_TEST_LIVES"  # environment: a file; as many processes die as it holds letters
@@ -23,4 +23,4 @@ def make_mortal() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         write(path, table)
 
-    vars(chunks)["write_records"] = die_or_write
+    vars(part_file)["write_records"] = die_or_write
