@@ -31,10 +31,12 @@ from tencrop.evaluation.run_timing import TIMING_FILE, RunTiming
 from tencrop.evaluation.scores import ScoresByViews, measure_scores
 from tencrop.evaluation.set_coverage import measure_sets
 from tencrop.evaluation.summary import EvaluatedModel, Summary, read_summary
+from tencrop.images.decoder_version import decoder_version
 from tencrop.model.measured_errors import SUMMARY_FILE, VIEWS, ErrorRates, ErrorsByViews
 from tencrop.model.published_errors import PublishedError
 from tencrop.runtime.cores import cores
 from tencrop.runtime.ensemble import Predictor
+from tencrop.runtime.provenance import Provenance
 
 FIVE_NETS = PublishedError("ILSVRC-2012 validation, 5 nets", "ten_crop", 38.1, 16.4)  # table 2 of the paper
 
@@ -120,7 +122,7 @@ def _finish(out: Path, plan: Plan, model: Predictor, timing: RunTiming) -> Summa
     """
     table, sums = _merge_parts(out, plan)
     summary = _summarize(plan, model, table, sums)
-    write_records(out / "predictions.parquet", table)
+    write_records(out / "predictions.parquet", table.replace_schema_metadata(Provenance.of(model)._asdict()))
     write_atomic(out / TIMING_FILE, json.dumps(timing.to_json(), indent=1) + "\n")
     page = html_report(summary, timing, table, model.contract.labels, plan.data, plan.entries)
     write_atomic(out / "report.html", page)
@@ -159,6 +161,7 @@ def _summarize(plan: Plan, model: Predictor, table: pa.Table, sums: Mapping[str,
         precision=model.engine.precision,
         model=EvaluatedModel(model.name, model.sha256, nets if len(nets) > 1 else ()),
         contract_sha256=model.contract.sha256,
+        decoder=decoder_version(),
         dataset=plan.data.root.resolve().name,
         subset=plan.subset,
         available=plan.available,

@@ -59,6 +59,7 @@ class Summary:
     scores: ScoresByViews | None = None  # None also where no image has an answer
     agreement: tuple[AgreementErrors, ...] = ()  # of the ten views, for each number of views that agree
     sets: SetCoverages | None = None  # of a calibrated model
+    decoder: str | None = None  # the libraries that decoded; older versions kept none
 
     def to_json(self) -> dict[str, Any]:
         """The form that summary.json holds. `images` and `among` are older names of `subset` and `available`."""
@@ -78,6 +79,7 @@ class Summary:
             "precision": self.precision,
             "model": self.model.to_json(),
             "contract_sha256": self.contract_sha256,
+            "decoder": self.decoder,
             "dataset": self.dataset,
             "images": self.subset,
             "among": self.available,
@@ -114,6 +116,7 @@ class Summary:
             scores=_read(ScoresByViews, document.get("scores")),
             agreement=_read(tuple[AgreementErrors, ...], document.get("agreement")) or (),
             sets=_read(SetCoverages, document.get("sets")),
+            decoder=_read(str, document.get("decoder")),
             **text,
         )
 

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from tencrop.images.decoder_version import decoder_version
 from tencrop.model.calibration import Calibration
 from tencrop.model.contract import Contract
 from tencrop.model.measured_errors import MeasuredErrors, read_measured_errors
 from tencrop.model.tencropfile import TenCropFile
 from tencrop.runtime.ensemble import Ensemble, Predictor
+from tencrop.runtime.provenance import Provenance
 from tencrop.server.settings import Settings
 
 
@@ -19,14 +19,6 @@ class EngineInfo(NamedTuple):
     engine: str
     device: str
     precision: str
-
-
-class Provenance(NamedTuple):
-    """The bytes that an answer comes from, besides the image's: hashes of file and contract, and the decoder."""
-
-    model_sha256: str
-    contract_sha256: str
-    decoder: str
 
 
 @dataclass(frozen=True)
@@ -73,7 +65,7 @@ def describe_model(engines: Sequence[Predictor], settings: Settings) -> LoadedMo
         nets=tuple(replace(member.file, graph=b"") for member in model.members),
         is_ensemble=isinstance(model, Ensemble),
         engine_info=EngineInfo(model.engine.name, devices, model.engine.precision),
-        provenance=Provenance(model.sha256, model.contract.sha256, decoder_version()),
+        provenance=Provenance.of(model),
         errors=read_measured_errors(model.members[0].file.folder, model.sha256),
         forward_images=settings.forward_images(model),
         queue_images=settings.queue_images(model),

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 from support.calibrated import CALIBRATION, CLASSES, TINY, write_calibrated, write_pictures
 
 from tencrop.dataset.layouts import open_source
@@ -12,6 +13,7 @@ from tencrop.evaluation.evaluate import evaluate
 from tencrop.evaluation.plan import plan_evaluation
 from tencrop.evaluation.summary import read_summary
 from tencrop.evaluation.text_report import text_report
+from tencrop.images.decoder_version import decoder_version
 from tencrop.model.calibration import Threshold
 from tencrop.model.metrics import wilson_interval
 from tencrop.runtime.classifier import open_classifier
@@ -43,6 +45,9 @@ def test_sets_are_counted_as_the_classifier_gives_them(tmp_path: Path) -> None:
     reached = [float(np.mean(each)) for each in held]
     assert [each.reached for each in summary.sets.coverages] == reached and reached[0] < reached[2] == 1
     assert summary.sets.coverages[0].interval == wilson_interval(reached[0], 12)
+    provenance = pq.read_schema(tmp_path / "run" / "predictions.parquet").metadata
+    assert provenance[b"model_sha256"].decode() == summary.model.sha256
+    assert provenance[b"decoder"].decode() == summary.decoder == decoder_version()
     assert read_summary(tmp_path / "run" / "summary.json") == summary
     assert f"sets hold the right label: {reached[0]:.1%} (" in text_report(summary)
     assert "calibrated on these images" in text_report(summary)

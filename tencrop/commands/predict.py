@@ -77,6 +77,9 @@ def _show_text(path: str, found: "Prediction") -> None:
 
 def _show_json(path: str, found: "Prediction") -> None:
     top = [{"id": guess.id, "label": guess.label, "probability": guess.probability} for guess in found.top]
+    for line, guess in zip(top, found.top, strict=True):
+        if guess.confidence is not None:
+            line["confidence"] = guess.confidence
     echo_json({"image": path, "top": top, "agreement": found.agreement})
 
 
