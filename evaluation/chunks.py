@@ -3,7 +3,6 @@
 A chunk has the same batches whenever and wherever it is evaluated, so a stop and a resumption change no float.
 """
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,7 +16,7 @@ import numpy as np
 from tencrop.common.errors import WorkFailed
 from tencrop.dataset.source import Entry, Source
 from tencrop.evaluation.class_sums import ClassSums
-from tencrop.evaluation.part_file import write_part
+from tencrop.evaluation.part_file import explain_full_disk, write_part
 from tencrop.evaluation.plan import Plan
 from tencrop.evaluation.prediction_records import by_kind, chunk_table
 from tencrop.images.decode_processes import run_in_processes
@@ -93,13 +92,8 @@ def _write_chunk(
         kind: ClassSums.from_probabilities(probabilities[answered], np.array(labels)[answered])
         for kind, probabilities in by_kind(mean, views).items()
     }
-    try:
+    with explain_full_disk(out):
         write_part(out, chunk, table, sums)
-    except OSError as error:
-        why = os.strerror(error.errno) if error.errno else error  # pyarrow has longer words for it
-        raise WorkFailed(
-            f"{out}: cannot be written ({why})", "finished images are kept: make room, then --resume"
-        ) from None
     return len(entries)
 
 

@@ -1,11 +1,14 @@
 """Part file: the records of one chunk, and what they no longer tell about its classes, until the run is finished."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tencrop.common.errors import WorkFailed
 from tencrop.evaluation.class_sums import ClassSums
 from tencrop.evaluation.plan import Plan
 from tencrop.evaluation.prediction_records import SCHEMA, write_records
@@ -17,6 +20,17 @@ KEY = "class sums, {}"  # in the file's metadata, for each of VIEWS
 def part_path(out: Path, chunk: int) -> Path:
     """The file of a chunk's records until the run is finished."""
     return out / "parts" / f"{chunk:07d}.parquet"
+
+
+@contextmanager
+def explain_full_disk(out: Path) -> Iterator[None]:
+    """Raise WorkFailed, in words, where a part file cannot be written to `out` within the block."""
+    try:
+        yield
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else error  # pyarrow has longer words for it
+        advice = "finished images are kept: make room, then --resume"
+        raise WorkFailed(f"{out}: cannot be written ({why})", advice) from None
 
 
 def write_part(out: Path, chunk: int, table: pa.Table, sums: Mapping[str, ClassSums]) -> None:

@@ -10,15 +10,15 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import pyarrow as pa
 
 from tencrop.dataset.source import Entry, Source
 from tencrop.evaluation.charts import Chart, chart_agreement, chart_coverage, chart_reliability
 from tencrop.evaluation.image_cards import ImageCard, make_card
+from tencrop.evaluation.page_template import open_template
 from tencrop.evaluation.record_queries import Predictions
 from tencrop.evaluation.reliability import BINS
 from tencrop.evaluation.run_timing import RunTiming
@@ -28,9 +28,6 @@ from tencrop.model.contract import Label
 from tencrop.model.measured_errors import VIEWS, ErrorRates
 from tencrop.model.metrics import wilson_interval
 from tencrop.model.published_errors import PublishedError
-
-if TYPE_CHECKING:
-    import jinja2
 
 PANEL = 8  # images shown as examples, as many as in figure 4 of the paper
 MISTAKES = 12  # images shown of the surest mistakes
@@ -58,7 +55,7 @@ def html_report(
     def cards(rows: Iterable[int]) -> list[ImageCard]:
         return [make_card(row, predictions, names, data, entries[row]) for row in rows]
 
-    return _template().render(
+    return open_template(HERE / "report.html.jinja").render(
         summary=summary,
         timing=timing,
         date=f"{datetime.fromtimestamp(timing.started, UTC):%Y-%m-%d %H:%M}",
@@ -89,20 +86,6 @@ def _list_charts(table: pa.Table, ten_crop: Predictions, summary: Summary) -> li
     by_kind = {"center": Predictions.from_table(table, "center"), "ten_crop": ten_crop}
     reliability = [chart_reliability(VIEWS[kind], predictions) for kind, predictions in by_kind.items()]
     return [*reliability, chart_coverage(ten_crop), chart_agreement(summary.agreement)]
-
-
-@cache
-def _template() -> "jinja2.Template":
-    import jinja2  # takes 0.1 s, which a server shall not spend when it starts
-
-    pages = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return pages.get_template("report.html.jinja")
 
 
 def _distinct_names(labels: Sequence[Label]) -> list[str]:

@@ -3,7 +3,6 @@
 While the engine computes one condition, the next one's images are corrupted.
 """
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,10 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tencrop.common.errors import WorkFailed
 from tencrop.evaluation.chunks import decode_chunks
 from tencrop.evaluation.corruption.conditions import Condition
 from tencrop.evaluation.corruption.records import condition_table, write_part
+from tencrop.evaluation.part_file import explain_full_disk
 from tencrop.evaluation.plan import Plan
 from tencrop.images.corruptions.table import corrupt
 from tencrop.images.decode_processes import run_in_processes
@@ -63,12 +62,8 @@ def evaluate_corrupted_chunks(
                 mean, views = (np.concatenate(arrays)[: len(entries)] for arrays in zip(*batches, strict=True))
                 tables.append(condition_table(condition, entries, labels, failures, mean, views))
                 yield len(entries)
-            try:
+            with explain_full_disk(out):
                 write_part(out, chunk, tables)
-            except OSError as error:
-                why = os.strerror(error.errno) if error.errno else error
-                advice = "finished images are kept: make room, then --resume"
-                raise WorkFailed(f"{out}: cannot be written ({why})", advice) from None
 
 
 class _Corrupting(NamedTuple):

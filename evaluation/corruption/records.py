@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from tencrop.common.atomic import atomic_path
 from tencrop.dataset.source import Entry
 from tencrop.evaluation.corruption.conditions import Condition
+from tencrop.evaluation.part_file import part_path
 from tencrop.evaluation.prediction_records import TOP_INDICES, pad_top5
 from tencrop.images.errors import Failure
 from tencrop.model.contract import CENTER_VIEW
@@ -54,11 +55,6 @@ def condition_table(
         rows = zip(top_k(probabilities), failures, strict=True)
         columns[f"{kind}_indices"] = [[] if failure.reason or row[0] < 0 else row.tolist() for row, failure in rows]
     return pa.table(columns, schema=SCHEMA)
-
-
-def part_path(out: Path, chunk: int) -> Path:
-    """The file of a chunk's records until the run is finished."""
-    return out / "parts" / f"{chunk:07d}.parquet"
 
 
 def is_complete(out: Path, chunk: int, entries: Sequence[Entry], conditions: Sequence[Condition]) -> bool:

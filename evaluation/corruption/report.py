@@ -1,18 +1,15 @@
 """report.html of a validation under corruptions: a table of errors, and for each corruption its curve by severity."""
 
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from tencrop.evaluation.corruption.alexnet import ALEXNET
 from tencrop.evaluation.corruption.summary import ConditionErrors, CorruptionSummary
+from tencrop.evaluation.page_template import open_template
 from tencrop.images.corruptions.table import MADE_FROST, SEVERITIES
 from tencrop.model.measured_errors import VIEWS
 from tencrop.model.metrics import wilson_interval
-
-if TYPE_CHECKING:
-    import jinja2
 
 HERE = Path(__file__).parent
 WIDTH, HEIGHT = 240, 140  # of a curve's plot, in units of its picture
@@ -39,7 +36,7 @@ class Curve(NamedTuple):
 
 def corruption_report(result: CorruptionSummary) -> str:
     """Render the page."""
-    return _template().render(
+    return open_template(HERE / "report.html.jinja").render(
         result=result,
         clean=result.clean,
         views=VIEWS,
@@ -51,20 +48,6 @@ def corruption_report(result: CorruptionSummary) -> str:
         step=STEP,
         style=(HERE.parent / "report.css").read_text(encoding="utf-8"),
     )
-
-
-@cache
-def _template() -> "jinja2.Template":
-    import jinja2
-
-    pages = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return pages.get_template("report.html.jinja")
 
 
 def _curve(result: CorruptionSummary, name: str) -> Curve:

@@ -10,10 +10,11 @@ from pathlib import Path
 from tencrop.common.atomic import write_atomic
 from tencrop.evaluation.corruption.chunks import evaluate_corrupted_chunks
 from tencrop.evaluation.corruption.conditions import Condition
-from tencrop.evaluation.corruption.records import count_errors, is_complete, merge_parts, part_path
+from tencrop.evaluation.corruption.records import count_errors, is_complete, merge_parts
 from tencrop.evaluation.corruption.report import corruption_report
 from tencrop.evaluation.corruption.summary import ConditionErrors, CorruptionSummary, has_imagenet_classes
 from tencrop.evaluation.evaluate import open_folder, result_settings
+from tencrop.evaluation.part_file import part_path
 from tencrop.evaluation.plan import Plan
 from tencrop.evaluation.run_folder import lock_run_folder
 from tencrop.evaluation.summary import Summary
