@@ -12,7 +12,7 @@ from onnx import TensorProto
 from tencrop.common.errors import BadInput
 from tencrop.common.strict_config import dump
 from tencrop.export.graph_builder import read_opset
-from tencrop.export.shared_stem import FRONT
+from tencrop.export.view_maps import FRONT
 from tencrop.model.checkpoint import DOCUMENT, Checkpoint, hash_weights
 from tencrop.model.contract import Contract
 from tencrop.model.run_checkpoints import find_checkpoint

@@ -3,7 +3,7 @@
 Weights have one scale per kernel. An activation has one scale, from its smallest and largest value in calibration.
 Weights take 7 of their 8 bits: a CPU without VNNI instructions adds two products in 16 bits, which would overflow
 silently (onnxruntime's issue 6004). The first convolution stays in floats: it sees pixels, costs little, and the ten
-views can go on to share it (export/shared_stem.py).
+views can go on to share it (export/shared_layers.py).
 """
 
 import tempfile

@@ -67,12 +67,12 @@ def _add_fc_groups(graph: GraphBuilder, layer: Layer, x: str, weights: Weights) 
 
 def _add_lrn(graph: GraphBuilder, layer: Layer, x: str, weights: Weights) -> str:
     lrn: LRN = layer.spec
-    channels, height, width = layer.in_shape
+    channels = layer.in_shape[0]
     numbers = {"size": lrn.size, "alpha": lrn.alpha_each * lrn.size, "beta": lrn.beta, "bias": lrn.k}
     if lrn.groups == 1:
         return graph.add_node("LRN", layer.name, x, **numbers)
-    apart = graph.add_constant(f"{layer.name}.apart", np.array([-1, channels // lrn.groups, height, width]))
-    together = graph.add_constant(f"{layer.name}.together", np.array([-1, channels, height, width]))
+    apart = graph.add_constant(f"{layer.name}.apart", np.array([-1, channels // lrn.groups, 0, 0]))
+    together = graph.add_constant(f"{layer.name}.together", np.array([-1, channels, 0, 0]))
     folded = graph.add_node("Reshape", f"{layer.name}.columns", x, apart)
     normed = graph.add_node("LRN", f"{layer.name}.norm", folded, **numbers)
     return graph.add_node("Reshape", layer.name, normed, together)

@@ -55,7 +55,7 @@ def export(
     """Write the files, all or none, once the parity gate has passed.
 
     source: a checkpoint folder, or a run folder, whose newest whole checkpoint is taken.
-    plain: compute each view by itself, even where the views could share their first layers (export/shared_stem.py).
+    plain: compute each view by itself, even where the views could share their first layers (export/shared_layers.py).
     hub: add what the Hugging Face hub expects (export/hub_folder.py).
 
     Raises BadInput for a bad checkpoint or option, WorkFailed where the gate refuses.

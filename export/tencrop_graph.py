@@ -4,6 +4,8 @@ Every tencrop.onnx is built here.
 """
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,8 @@ import onnx
 from onnx import TensorProto, helper
 
 from tencrop.export.graph_builder import GraphBuilder, read_opset, replace_input
-from tencrop.export.shared_stem import FRONT, Stem, add_crop, add_shared_stem, find_stem
+from tencrop.export.shared_layers import Step, find_shared_layers
+from tencrop.export.view_maps import FRONT, Rectangle, ViewMaps, add_cut
 from tencrop.model.contract import Contract
 from tencrop.model.tencropfile import INPUT, OUTPUTS, Metadata
 
@@ -25,23 +28,30 @@ def build_tencrop_graph(
     """`images` uint8 [N,R,R,3] -> `probabilities` [N,C] and `view_probabilities` [N,10,C], both float32.
 
     mean: float32 [3,R,R], subtracted before cropping (aligned), or [3,crop,crop], subtracted from every view (center).
-    The views share the net's stem where sharing is exact (export/shared_stem.py). plain: compute each view by itself.
+    The views share the net's first layers where that is exact (export/shared_layers.py).
+    plain: compute each view by itself.
     """
     graph = GraphBuilder(read_opset(net))
     prefixed = onnx.compose.add_prefix(net, BACK)
     (crops,), (logits,) = prefixed.graph.input, prefixed.graph.output
     graph.initializers.extend(prefixed.graph.initializer)
     graph.nodes.extend(_take_constants(prefixed))
-    stem = None if plain else _find_shareable_stem(prefixed, contract, mean)
-    if stem:
-        replace_input(prefixed.graph.node, stem.output, _add_shared_stem(graph, stem, contract, mean))
+    maps = None if plain or not _is_mean_aligned(contract, mean) else _measure_views(contract)
+    steps = find_shared_layers(prefixed, maps) if maps else []
+    if maps and steps:
+        shared = _add_shared_layers(graph, steps, maps, contract, mean)
+        replace_input(prefixed.graph.node, steps[-1].gives, shared)
     else:
         replace_input(prefixed.graph.node, crops.name, _add_views(graph, contract, mean))
-    graph.nodes.extend(node for node in prefixed.graph.node if not stem or node not in stem.nodes)
+    done = [node for step in steps for node in step.nodes]
+    graph.nodes.extend(node for node in prefixed.graph.node if node not in done)
     classes = logits.type.tensor_type.shape.dim[-1].dim_value
     softmax = graph.add_node("Softmax", f"{FRONT}softmax", logits.name, axis=-1)
     apart = graph.add_constant(f"{FRONT}view_shape", np.array([len(contract.views), -1, classes]))
     by_view = graph.add_node("Reshape", f"{FRONT}by_view", softmax, apart)  # [10,N,C]
+    if maps and steps:
+        order = graph.add_constant(f"{FRONT}order", np.array(_order_views(contract, maps)))
+        by_view = graph.add_node("Gather", f"{FRONT}ordered", by_view, order, axis=0)
     graph.add_node("Transpose", OUTPUTS[1], by_view, perm=[1, 0, 2])
     graph.add_mean(OUTPUTS[0], OUTPUTS[1], axis=1)
     taken = {INPUT: ("N", contract.resize, contract.resize, 3)}
@@ -49,12 +59,20 @@ def build_tencrop_graph(
     return graph.build("tencrop", taken, given, TensorProto.UINT8)
 
 
-def _find_shareable_stem(net: onnx.ModelProto, contract: Contract, mean: np.ndarray) -> Stem | None:
-    """The net's stem, where its views may share it."""
-    stem = find_stem(net, contract.crop)
-    if stem is None or not _is_mean_aligned(contract, mean):
+def _measure_views(contract: Contract) -> ViewMaps | None:
+    """The sizes of the views; None where the mirror image's crops have other corners than the image's."""
+    upright, mirrored = (
+        [corner for is_mirrored, *corner in _locate_views(contract) if is_mirrored == wanted] for wanted in (False, True)
+    )
+    if sorted(upright) != sorted(mirrored):
         return None
-    return stem if all(place % stem.stride == 0 for _, *corner in _locate_views(contract) for place in corner) else None
+    corners = tuple((top, left) for top, left in upright)
+    return ViewMaps("", contract.resize, contract.crop, 0, 0, corners, {})
+
+
+def _order_views(contract: Contract, maps: ViewMaps) -> list[int]:
+    """Where each view of the contract lies among the shared ones: the corner outermost, then image and mirror image."""
+    return [2 * maps.corners.index((top, left)) + mirrored for mirrored, top, left in _locate_views(contract)]
 
 
 def _is_mean_aligned(contract: Contract, mean: np.ndarray) -> bool:
@@ -76,11 +94,15 @@ def _add_image_and_mirror(graph: GraphBuilder, contract: Contract, mean: np.ndar
     return upright, graph.add_slice(f"{FRONT}mirror", upright, [side - 1], [-side - 1], [3], [-1])
 
 
-def _add_shared_stem(graph: GraphBuilder, stem: Stem, contract: Contract, mean: np.ndarray) -> str:
-    """Add the stem's values of all views, the view outermost."""
-    both = _add_image_and_mirror(graph, contract, mean)
-    corners = [(both[mirrored], top, left) for mirrored, top, left in _locate_views(contract)]
-    return add_shared_stem(graph, stem, both, corners, contract.crop)
+def _add_shared_layers(
+    graph: GraphBuilder, steps: Sequence[Step], maps: ViewMaps, contract: Contract, mean: np.ndarray
+) -> str:
+    """Add the shared layers' values of all views, the view outermost."""
+    both = graph.add_node("Concat", f"{FRONT}both", *_add_image_and_mirror(graph, contract, mean), axis=0)
+    maps = replace(maps, whole=both)
+    for step in steps:
+        maps = step.add(graph, maps)
+    return maps.cut(graph, f"{FRONT}views", Rectangle((0, maps.side), (0, maps.side)))
 
 
 def _add_views(graph: GraphBuilder, contract: Contract, mean: np.ndarray) -> str:
@@ -89,7 +111,7 @@ def _add_views(graph: GraphBuilder, contract: Contract, mean: np.ndarray) -> str
     both = _add_image_and_mirror(graph, contract, mean if is_aligned else None)
     corners = enumerate(_locate_views(contract))
     crops = [
-        add_crop(graph, f"view{i}", both[mirrored], top, left, top + size, left + size)
+        add_cut(graph, f"{FRONT}view{i}", both[mirrored], Rectangle((top, top + size), (left, left + size)), 0, 0)
         for i, (mirrored, top, left) in corners
     ]
     views = graph.add_node("Concat", f"{FRONT}views", *crops, axis=0)

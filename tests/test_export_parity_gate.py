@@ -88,27 +88,60 @@ def change_constant(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Ca
     return edit
 
 
-PARTS = ("body", "right", "bottom")  # of a view (export/shared_stem.py)
+def cut_elsewhere(*parts: str) -> Callable[[onnx.ModelProto], None]:
+    """Cut these parts out of the crop at another corner (export/view_maps.py)."""
 
+    def edit(model: onnx.ModelProto) -> None:
+        found = [node for node in model.graph.node if node.op_type == "Slice" and node.name.endswith(parts)]
+        assert found
+        for node in found:
+            other = find_node(model, f"{node.name[:-1]}{(int(node.name[-1]) + 1) % 5}")
+            node.input[1:3] = other.input[1:3]
 
-def move_one_view(model: onnx.ModelProto) -> None:
-    """Cut the lower left crop where the upper right one lies."""
-    for part in PARTS:
-        for place in (1, 2):
-            find_node(model, f"tencrop/{part}3").input[place] = find_node(model, f"tencrop/{part}1").input[place]
-
-
-def move_one_strip(model: onnx.ModelProto) -> None:
-    """Cut the edge of one view out of another."""
-    for place in (1, 2):
-        find_node(model, "tencrop/right0").input[place] = find_node(model, "tencrop/right1").input[place]
+    return edit
 
 
 def mirror_twice(model: onnx.ModelProto) -> None:
     """Mirror the mirrored views back."""
-    for part in PARTS:
-        for index in range(5, 10):
-            find_node(model, f"tencrop/{part}{index}").input[0] = find_node(model, f"tencrop/{part}0").input[0]
+    both = find_node(model, "tencrop/both")
+    both.input[1] = both.input[0]
+
+
+def forget_frame(name: str) -> Callable[[onnx.ModelProto], None]:
+    """Leave zeros in place of a frame."""
+
+    def edit(model: onnx.ModelProto) -> None:
+        frame = find_node(model, name)
+        frame.output[0] = "frame"
+        model.graph.initializer.append(numpy_helper.from_array(np.zeros((), np.float32), "nothing"))
+        place = list(model.graph.node).index(frame)
+        model.graph.node.insert(place + 1, helper.make_node("Mul", ["frame", "nothing"], [name]))
+
+    return edit
+
+
+def shift_cut(name: str) -> Callable[[onnx.ModelProto], None]:
+    """Cut a part one row below its place."""
+
+    def edit(model: onnx.ModelProto) -> None:
+        for key in ("starts", "ends"):
+            change_constant(f"{name}.{key}", lambda place: place + np.array([1, 0]))(model)
+
+    return edit
+
+
+def pad_with_the_norms_value(model: onnx.ModelProto) -> None:
+    """Put what the norm makes of a place without light around the crop, in place of zeros behind the norm."""
+    frame = find_node(model, "tencrop/conv2/top")
+    pads = next(attribute for attribute in frame.attribute if attribute.name == "pads")
+    top, left, bottom, right = pads.ints
+    amounts = numpy_helper.from_array(np.array([0, 0, top, left, 0, 0, bottom, right]), "amounts")
+    value = numpy_helper.from_array(np.array(0.5, np.float32), "value")
+    model.graph.initializer.extend([amounts, value])
+    place = list(model.graph.node).index(frame)
+    model.graph.node.insert(place, helper.make_node("Pad", [frame.input[0], "amounts", "value"], ["padded"]))
+    frame.input[0] = "padded"
+    frame.attribute.remove(pads)
 
 
 def put_softmax_after_mean(model: onnx.ModelProto) -> None:
@@ -130,6 +163,8 @@ def spoil_views(model: onnx.ModelProto) -> None:
     model.graph.node.append(helper.make_node("Add", [sound, "nan"], [views]))
 
 
+FRAMES = ("conv1/right", "conv1/bottom", "conv2/top", "conv2/bottom", "conv2/left", "conv2/right", "pool2/right")
+CUTS = ("conv2/top.of/inside2", "conv2/right.of/inside2", "pool2/bottom.of/inside2", "views/inside2")
 MUTANTS: dict[str, Mutation] = {
     "no LRN": remove_layers("lrn"),
     "k = 1": change_lrn(k=1.0),
@@ -140,13 +175,19 @@ MUTANTS: dict[str, Mutation] = {
     "zeros padded left and top": pad_before,
     "BGR for RGB": edit_tencrop(read_bgr),
     "mean not subtracted": edit_tencrop(change_constant("tencrop/mean", np.zeros_like)),
-    "one view wrong": edit_tencrop(move_one_view),
-    "one view's edge wrong": edit_tencrop(move_one_strip),
+    "one view wrong": edit_tencrop(cut_elsewhere("inside3")),
+    "one view's edge wrong": edit_tencrop(cut_elsewhere("conv1/right.of/inside0")),
+    "frame of another view": edit_tencrop(cut_elsewhere("conv2/left.of/inside4")),
+    **{f"no frame {name}": edit_tencrop(forget_frame(f"tencrop/{name}")) for name in FRAMES},
+    **{f"{name} off by a row": edit_tencrop(shift_cut(f"tencrop/{name}")) for name in CUTS},
+    "the norm's value around the crop": edit_tencrop(pad_with_the_norms_value),
     "mirrored twice": edit_tencrop(mirror_twice),
     "views are NaN": edit_tencrop(spoil_views),
     "softmax after the mean": edit_tencrop(put_softmax_after_mean),
 }
-SOURCE_MUTANTS: dict[str, Mutation] = {
+SOURCE_FRAMES = ("conv1/right", "conv1/bottom", "conv2/top", "conv2/bottom", "conv2/left", "conv2/right", "pool2/right")
+CUTS = ("conv2/top.of/inside2", "conv2/right.of/inside2", "pool2/bottom.of/inside2", "views/inside2")
+MUTANTS: dict[str, Mutation] = {
     "LRN across columns": change_lrn(groups=1),
     "same-map norm missing": remove_layers("samemap"),
     "alpha not divided": change_lrn(alpha_divided=False),

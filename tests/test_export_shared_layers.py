@@ -1,0 +1,127 @@
+"""export/shared_layers.py: views that share their first layers are exact, and share only where sharing is exact."""
+
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+
+from tencrop.export.net_graph import build_net_graph
+from tencrop.export.tencrop_graph import build_tencrop_graph
+from tencrop.export.view_maps import ViewMaps
+from tencrop.export.window import Window
+from tencrop.model.checkpoint import Checkpoint
+from tencrop.model.contract import Contract, Label
+from tencrop.model.mean_and_pca import PixelStatistics
+from tencrop.model.net import AlexNet
+from tencrop.model.net_config import LRN, Conv, Linear, NetConfig, Pool
+from tencrop.runtime.engine import open_engine
+from tencrop.runtime.engine_choice import EngineChoice
+from tencrop.training.recipe import load, to_plain
+
+CPU = EngineChoice("onnxruntime", "cpu", "fp32")
+TANH_FIRST = ("conv1 tanh lrn pool", *NetConfig().layers[1:])
+POOL_FIRST = ("conv1 pool lrn relu", *NetConfig().layers[1:])
+
+
+def make_checkpoint(net: NetConfig, contract: Contract, mean: str = "aligned") -> Checkpoint:
+    """A checkpoint of thin layers with large activations, and a mean image that differs at every pixel."""
+    random = np.random.default_rng(7)
+    conv = {name: replace(getattr(net, name), channels=16) for name in ("conv2", "conv3", "conv4", "conv5")}
+    net = replace(net, conv1=replace(net.conv1, channels=8), **conv, fc6=Linear(32), fc7=Linear(32), fc8=Linear(5))
+    weights = {}
+    for name, value in AlexNet(net).weights().items():
+        spread = np.sqrt(2 / np.prod(value.shape[1:])) if name.endswith("weight") else 0.5
+        weights[name] = random.normal(0, spread, value.shape).astype(np.float32)
+    side = contract.resize
+    statistics = PixelStatistics(
+        random.uniform(90, 140, (3, side, side)).astype(np.float32), np.ones(3, np.float32), np.eye(3, dtype=np.float32)
+    )
+    contract = replace(contract, labels=tuple(Label(f"{i}", f"{i}") for i in range(5)))
+    recipe = to_plain(replace(load("caltech101"), net=net)) | {"mean": mean}
+    return Checkpoint(recipe, contract, statistics, weights)
+
+
+def build_graph(saved: Checkpoint, plain: bool = False) -> onnx.ModelProto:
+    return build_tencrop_graph(build_net_graph(saved), saved.contract, saved.mean, plain)
+
+
+def count_convolutions(model: onnx.ModelProto, layer: str = "conv1") -> int:
+    """How often a layer's kernels slide over something: once where nothing is shared."""
+    return sum(node.op_type == "Conv" and node.input[1] == f"net/{layer}.weight" for node in model.graph.node)
+
+
+def pad_before(pad: tuple[int, int]) -> NetConfig:
+    return NetConfig(conv1=Conv(96, 11, stride=4, pad=pad))
+
+
+NETS = {
+    "paper": NetConfig(),
+    "tanh": NetConfig(layers=TANH_FIRST),
+    "norm behind the pooling": NetConfig(layers=POOL_FIRST),
+    "norm inside columns": NetConfig(lrn=LRN(groups=2)),
+    "no overlap": NetConfig(pool=Pool(2), conv2=Conv(256, 5, pad=(1, 1), groups=2), conv5=Conv(256, 3, groups=2)),
+    "zeros before the crop": pad_before((2, 1)),
+    "zeros on all sides, as torchvision's": pad_before((2, 2)),
+    "no zeros": pad_before((0, 0)),
+    "more zeros in conv2": NetConfig(conv2=Conv(256, 5, pad=(4, 0), groups=2)),
+    "two convolutions before the first pooling": NetConfig(layers=("conv1 relu", *NetConfig().layers[1:])),
+}
+
+
+@pytest.mark.parametrize("net", NETS.values(), ids=list(NETS))
+def test_shared_and_plain_agree_on_every_view(net: NetConfig) -> None:
+    saved = make_checkpoint(net, Contract())
+    images = np.random.default_rng(1).integers(0, 256, (2, 256, 256, 3), np.uint8)
+    shared, plain = build_graph(saved), build_graph(saved, plain=True)
+    assert count_convolutions(shared, "conv2") > 1 == count_convolutions(plain, "conv2")
+    want, got = (open_engine(model.SerializeToString(), CPU).run(images) for model in (plain, shared))
+    for name, value in want.items():
+        np.testing.assert_allclose(got[name], value, rtol=0, atol=1e-6)
+    assert np.ptp(want["view_probabilities"], axis=1).max() > 0.001  # views differ by more than 1e-6
+
+
+@pytest.mark.parametrize(
+    ("net", "contract", "mean"),
+    [
+        (NetConfig(), Contract(), "center"),
+        (NetConfig(), Contract(resize=250), "aligned"),
+        (NetConfig(), Contract(resize=251), "aligned"),
+        (NetConfig(layers=("conv1 relu samemap pool", *NetConfig().layers[1:])), Contract(), "aligned"),
+    ],
+    ids=[
+        "a mean for each place of a crop",
+        "corners between the strides",
+        "other corners in the mirror image",
+        "a norm over places",
+    ],
+)
+def test_views_share_nothing_behind_what_is_not_exact(net: NetConfig, contract: Contract, mean: str) -> None:
+    saved = make_checkpoint(net, contract, mean)
+    assert count_convolutions(build_graph(saved), "conv2") == 1
+
+
+def test_sizes_of_the_papers_net() -> None:
+    """The counts of positions of a mirror image: conv1, pool1, conv2, pool2, conv3, conv4."""
+    maps, counted = ViewMaps("", 256, 224, 0, 0, ((0, 0), (0, 32), (16, 16), (32, 0), (32, 32)), {}), []
+    for window in (
+        Window(11, 4, 0, 3, False),
+        Window(3, 2, 0, 0, True),
+        Window(5, 1, 2, 2, False),
+        Window(3, 2, 0, 0, True),
+        Window(3, 1, 1, 1, False),
+        Window(3, 1, 1, 1, False),
+    ):
+        behind = maps.predict(window)
+        assert behind is not None
+        maps = behind
+        frames = sum(rectangle.places for rectangle in maps.rectangles.values())
+        counted.append((maps.side, maps.before, maps.behind, maps.extent**2, len(maps.corners) * frames))
+    assert counted[1:3] == [(27, 0, 1, 30**2, 5 * 53), (27, 2, 3, 676, 1225)]
+    assert counted[4:] == [(13, 2, 3, 100, 525), (13, 3, 4, 64, 665)]
+
+
+def test_views_of_the_embedded_model_share_two_convolutions(embedded: Checkpoint) -> None:
+    shared = build_graph(embedded)
+    assert [count_convolutions(shared, f"conv{n}") for n in (1, 2, 3, 4, 5)] == [3, 5, 1, 1, 1]
+    assert len(shared.SerializeToString()) - len(build_graph(embedded, plain=True).SerializeToString()) < 200_000
