@@ -79,7 +79,7 @@ def test_two_products_fit_16_bits_for_cpus_without_vnni(exported: Path) -> None:
 @pytest.mark.slow
 def test_views_share_their_first_layers_and_lrn_stays_lrn(exported: Path) -> None:
     found = describe_file(exported)
-    # the image and its frames: two of conv1, four of conv2; then pool5
+    # the images and frames on two sides, on four sides; pool5
     assert (found["nodes"]["LRN"], found["nodes"]["MaxPool"]) == (3 + 5, 3 + 5 + 1)
     assert found["parameters"] == describe_file(EMBEDDED)["parameters"]
 

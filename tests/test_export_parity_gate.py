@@ -185,9 +185,7 @@ MUTANTS: dict[str, Mutation] = {
     "views are NaN": edit_tencrop(spoil_views),
     "softmax after the mean": edit_tencrop(put_softmax_after_mean),
 }
-SOURCE_FRAMES = ("conv1/right", "conv1/bottom", "conv2/top", "conv2/bottom", "conv2/left", "conv2/right", "pool2/right")
-CUTS = ("conv2/top.of/inside2", "conv2/right.of/inside2", "pool2/bottom.of/inside2", "views/inside2")
-MUTANTS: dict[str, Mutation] = {
+SOURCE_MUTANTS: dict[str, Mutation] = {
     "LRN across columns": change_lrn(groups=1),
     "same-map norm missing": remove_layers("samemap"),
     "alpha not divided": change_lrn(alpha_divided=False),
