@@ -62,7 +62,7 @@ class Step:
 
 
 def find_shared_layers(net: onnx.ModelProto, maps: ViewMaps) -> list[Step]:
-    """The layers that views share, where `maps` are the sizes of the net's input; empty where that is no convolution."""
+    """The layers that views share, without any where no convolution is. maps: the sizes of the net's input."""
     steps: list[Step] = []
     waiting: list[onnx.NodeProto] = []  # nodes that quantize
     value = net.graph.input[0].name
@@ -70,7 +70,7 @@ def find_shared_layers(net: onnx.ModelProto, maps: ViewMaps) -> list[Step]:
         waiting.append(node)
         if node.op_type in QUANTIZATION:
             continue
-        window = Window.read(node) if node.op_type in WINDOWED else None
+        window = _read_window(node, net)
         behind = maps.predict(window) if window else maps
         is_known = window is not None or _is_pointwise(node, net)
         if not is_known or behind is None or (node.op_type == "Conv" and behind.share > WORTH):
@@ -90,6 +90,13 @@ def _follow_chain(net: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
             return
         yield users[0]
         value = users[0].output[0]
+
+
+def _read_window(node: onnx.NodeProto, net: onnx.ModelProto) -> Window | None:
+    if node.op_type not in WINDOWED:
+        return None
+    kernels = [tuple(tensor.dims[2:]) for tensor in net.graph.initializer if tensor.name in node.input[1:2]]
+    return Window.read(node, *kernels)
 
 
 def _is_pointwise(node: onnx.NodeProto, net: onnx.ModelProto) -> bool:

@@ -36,11 +36,10 @@ def build_tencrop_graph(
     (crops,), (logits,) = prefixed.graph.input, prefixed.graph.output
     graph.initializers.extend(prefixed.graph.initializer)
     graph.nodes.extend(_take_constants(prefixed))
-    maps = None if plain or not _is_mean_aligned(contract, mean) else _measure_views(contract)
-    steps = find_shared_layers(prefixed, maps) if maps else []
-    if maps and steps:
-        shared = _add_shared_layers(graph, steps, maps, contract, mean)
-        replace_input(prefixed.graph.node, steps[-1].gives, shared)
+    maps = _measure_views(contract)
+    steps = find_shared_layers(prefixed, maps) if not plain and _can_share(contract, mean) else []
+    if steps:
+        replace_input(prefixed.graph.node, steps[-1].gives, _add_shared_layers(graph, steps, maps, contract, mean))
     else:
         replace_input(prefixed.graph.node, crops.name, _add_views(graph, contract, mean))
     done = [node for step in steps for node in step.nodes]
@@ -49,7 +48,7 @@ def build_tencrop_graph(
     softmax = graph.add_node("Softmax", f"{FRONT}softmax", logits.name, axis=-1)
     apart = graph.add_constant(f"{FRONT}view_shape", np.array([len(contract.views), -1, classes]))
     by_view = graph.add_node("Reshape", f"{FRONT}by_view", softmax, apart)  # [10,N,C]
-    if maps and steps:
+    if steps:
         order = graph.add_constant(f"{FRONT}order", np.array(_order_views(contract, maps)))
         by_view = graph.add_node("Gather", f"{FRONT}ordered", by_view, order, axis=0)
     graph.add_node("Transpose", OUTPUTS[1], by_view, perm=[1, 0, 2])
@@ -59,15 +58,16 @@ def build_tencrop_graph(
     return graph.build("tencrop", taken, given, TensorProto.UINT8)
 
 
-def _measure_views(contract: Contract) -> ViewMaps | None:
-    """The sizes of the views; None where the mirror image's crops have other corners than the image's."""
-    upright, mirrored = (
-        [corner for is_mirrored, *corner in _locate_views(contract) if is_mirrored == wanted] for wanted in (False, True)
-    )
-    if sorted(upright) != sorted(mirrored):
-        return None
-    corners = tuple((top, left) for top, left in upright)
+def _measure_views(contract: Contract) -> ViewMaps:
+    """The sizes of the views, cut from the image and from its mirror image at the same corners."""
+    corners = tuple((top, left) for mirrored, top, left in _locate_views(contract) if not mirrored)
     return ViewMaps("", contract.resize, contract.crop, 0, 0, corners, {})
+
+
+def _can_share(contract: Contract, mean: np.ndarray) -> bool:
+    """Whether every view sees the same pixels, minus the same mean, where views overlap."""
+    mirrored = [(top, left) for is_mirrored, top, left in _locate_views(contract) if is_mirrored]
+    return _is_mean_aligned(contract, mean) and sorted(mirrored) == sorted(_measure_views(contract).corners)
 
 
 def _order_views(contract: Contract, maps: ViewMaps) -> list[int]:

@@ -47,7 +47,7 @@ class ViewMaps:
     side: int  # places along a side of a view's map
     before: int  # places at the top and at the left that are in frames
     behind: int  # places at the bottom and at the right that are in frames
-    corners: tuple[Pair, ...]  # the place of `whole` that each view's map begins at; negative where that lies in a frame
+    corners: tuple[Pair, ...]  # row and column of `whole` where each view's map begins; negative if in its frame
     frames: Mapping[str, str]
 
     @property
@@ -102,7 +102,8 @@ class ViewMaps:
         whole = add_cut(graph, f"{name}/from", self.whole, rest, 0, 0) if start else self.whole
         frames = {}
         for part, place in behind.rectangles.items():
-            (top, bottom, rows), (left, right, columns) = (self._reach(window, span) for span in (place.rows, place.columns))
+            top, bottom, rows = self._reach(window, place.rows)
+            left, right, columns = self._reach(window, place.columns)
             x = self.cut(graph, f"{name}/{part}.of", Rectangle(rows, columns))
             frames[part] = add(part, x, (top, left, bottom, right))
         return replace(behind, whole=add("whole", whole, NO_ZEROS), frames=frames)
@@ -111,7 +112,8 @@ class ViewMaps:
         """(zeros before, zeros behind, places) that the windows of a span of places see."""
         first = span[0] * window.stride - window.before
         last = (span[1] - 1) * window.stride - window.before + window.size
-        return max(0, -first), 0 if window.rounds_up else max(0, last - self.side), (max(0, first), min(last, self.side))
+        behind = 0 if window.rounds_up else max(0, last - self.side)
+        return max(0, -first), behind, (max(0, first), min(last, self.side))
 
     def cut(self, graph: GraphBuilder, name: str, place: Rectangle) -> str:
         """Add the nodes that put a rectangle of every view together: [V*N,K,height,width]."""
@@ -120,9 +122,7 @@ class ViewMaps:
             parts = [(band, place.columns)]
             if band == "middle":
                 parts = list(self._split(place.columns, ("left", "inside", "right")))
-            cuts = [
-                self._cut_part(graph, f"{name}/{part}", part, Rectangle(rows, columns)) for part, columns in parts
-            ]
+            cuts = [self._cut_part(graph, f"{name}/{part}", part, Rectangle(rows, columns)) for part, columns in parts]
             bands.append(_join(graph, f"{name}/{band}", cuts, axis=3))
         return _join(graph, name, bands, axis=2)
 

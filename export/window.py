@@ -1,8 +1,9 @@
 """Window: the sizes of a convolution or a pooling, along each side of a map."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, floor
-from typing import Self
+from typing import Any, Self
 
 import onnx
 from onnx import helper
@@ -21,17 +22,25 @@ class Window:
     rounds_up: bool  # a last window that lies only partly on the map counts
 
     @classmethod
-    def read(cls, node: onnx.NodeProto) -> Self | None:
-        """The window of a Conv or MaxPool; None where it is not square, dilated, or padded in another way."""
-        values = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-        size, stride = values.get("kernel_shape", [0]), values.get("strides", [1])
-        top, left, bottom, right = values.get("pads", (0, 0, 0, 0))
-        is_square = len({*size}) == len({*stride}) == 1 and (top, bottom) == (left, right)
+    def read(cls, node: onnx.NodeProto, kernel: Sequence[int] = ()) -> Self | None:
+        """The window of a Conv or MaxPool; None where it is not square, dilated, or padded in another way.
+
+        kernel: the sides of a Conv's kernels, which the node need not state.
+        """
+        values: dict[str, Any] = {"kernel_shape": kernel, "strides": (1, 1), "pads": (0, 0, 0, 0)}
+        values |= {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        sides, steps, pads = (tuple(values[key]) for key in ("kernel_shape", "strides", "pads"))
+        is_square = (
+            len(sides) == 2
+            and sides == sides[:1] * 2
+            and steps == steps[:1] * 2
+            and pads == (pads[:1] * 2 + pads[-1:] * 2)
+        )
         is_plain = {*values.get("dilations", [1])} == {1} and values.get("auto_pad", b"NOTSET") == b"NOTSET"
-        is_zero = node.op_type == "Conv" or top == bottom == 0  # the padding of a pooling is no zero
+        is_zero = node.op_type == "Conv" or not any(pads)  # a pooling does not pad with zeros
         if not (is_square and is_plain and is_zero):
             return None
-        return cls(size[0], stride[0], top, bottom, values.get("ceil_mode") == 1)
+        return cls(sides[0], steps[0], pads[0], pads[-1], values.get("ceil_mode") == 1)
 
     def count(self, side: int) -> int:
         """Places along a side of the output, for `side` places of the input."""
