@@ -18,6 +18,7 @@ from tencrop.dataset.ilsvrc_folders import SOLUTION, find_unpacked, open_unpacke
 from tencrop.dataset.list_file import open_list
 from tencrop.dataset.listed import open_listed
 from tencrop.dataset.names_file import WNID
+from tencrop.dataset.objectnet import MAPPINGS, find_objectnet, open_objectnet
 from tencrop.dataset.parquet import find_parquet_files, open_parquet
 from tencrop.dataset.place import Place
 from tencrop.dataset.prepared_store import DOCUMENT
@@ -114,6 +115,14 @@ def _find_unpacked(at: Place) -> Layout | None:
     return Layout(f"folders of {unpacked.challenge.name}", read, used=[*own, *unpacked.list_folders(at.root)])
 
 
+def _find_objectnet(at: Place) -> Layout | None:
+    positions = find_objectnet(at.root)
+    if positions is None:
+        return None
+    read = partial(open_objectnet, at.root, positions, at.options.names, at.progress)
+    return Layout("ObjectNet", read, used=[MAPPINGS, *positions])
+
+
 def _find_saved(at: Place) -> Layout | None:
     saved = find_saved(at.root, bool(at.other_images))
     if not saved:
@@ -164,6 +173,7 @@ LAYOUTS: Sequence[Callable[[Place], Layout | None]] = (  # the first that a fold
     _find_prepared,
     _find_challenge,
     _find_unpacked,
+    _find_objectnet,
     _find_saved,
     _find_parquet,
     _find_webdataset,

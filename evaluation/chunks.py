@@ -18,7 +18,7 @@ from tencrop.dataset.source import Entry, Source
 from tencrop.evaluation.class_sums import ClassSums
 from tencrop.evaluation.part_file import explain_full_disk, write_part
 from tencrop.evaluation.plan import Plan
-from tencrop.evaluation.prediction_records import by_kind, chunk_table
+from tencrop.evaluation.prediction_records import by_kind, chunk_table, mark_right
 from tencrop.images.decode_processes import run_in_processes
 from tencrop.images.errors import Failure, ImageError
 from tencrop.images.shared_array import SharedArray, decode_into, decode_into_shared
@@ -86,10 +86,13 @@ def _write_chunk(
 ) -> int:
     """Write the part file of a chunk, and return its number of images. Raises WorkFailed where it cannot be written."""
     entries, labels = plan.chunk(chunk)
-    table = chunk_table(entries, labels, failures, mean, views, names)
+    also_right = plan.chunk_also_right(chunk)
+    mean, views = plan.restrict(mean, views)
+    table = chunk_table(entries, labels, failures, mean, views, names, also_right)
+    right = mark_right(labels, also_right, len(names))
     answered = table["entropy"].is_valid().to_numpy()
     sums = {
-        kind: ClassSums.from_probabilities(probabilities[answered], np.array(labels)[answered])
+        kind: ClassSums.from_probabilities(probabilities[answered], right[answered])
         for kind, probabilities in by_kind(mean, views).items()
     }
     with explain_full_disk(out):

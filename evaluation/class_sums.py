@@ -21,12 +21,10 @@ class ClassSums:
     sums: np.ndarray
 
     @classmethod
-    def from_probabilities(cls, probabilities: np.ndarray, labels: np.ndarray) -> "ClassSums":
-        """Add up probabilities [n,C] of images with these true classes [n]."""
-        images, classes = probabilities.shape
-        exact = probabilities.astype(np.float64)
-        true = np.zeros_like(exact)
-        true[np.arange(images), labels] = 1
+    def from_probabilities(cls, probabilities: np.ndarray, right: np.ndarray) -> "ClassSums":
+        """Add up probabilities [n,C] of images for which these classes are right, bool [n,C]."""
+        classes = probabilities.shape[1]
+        exact, true = probabilities.astype(np.float64), right.astype(np.float64)
         places = (np.arange(classes) * BINS + find_bins(exact)).ravel()
         of = (np.ones_like(exact), true, exact, (exact - true) ** 2)
         return cls(np.stack([np.bincount(places, each.ravel(), classes * BINS) for each in of]).reshape(SUMS, -1, BINS))

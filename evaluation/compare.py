@@ -12,8 +12,9 @@ import pyarrow.compute as pc
 from tencrop.common.errors import BadInput
 from tencrop.evaluation.finished_run import FinishedRun
 from tencrop.evaluation.paired_bootstrap import SCORES, compare_class_means, compare_scores
+from tencrop.evaluation.record_queries import Predictions
 from tencrop.model.measured_errors import VIEWS
-from tencrop.model.metrics import TOP, ClassCounts, Z
+from tencrop.model.metrics import Z
 
 
 def compare(a: FinishedRun, b: FinishedRun, show: int) -> dict[str, Any]:
@@ -33,12 +34,11 @@ def compare(a: FinishedRun, b: FinishedRun, show: int) -> dict[str, Any]:
     for kind in VIEWS:
         of_a, of_b = a.predictions[kind], b.predictions[kind]
         top_a, top_b = of_a.top, of_b.top
-        hits_a, hits_b = top_a == a.labels[:, None], top_b == a.labels[:, None]  # without an answer: no hit
         moved = np.abs(of_a.probabilities[:, 0] - of_b.probabilities[:, 0])[of_a.answered & of_b.answered]
         found[kind] = {
-            "top1": compare_errors(hits_a[:, 0], hits_b[:, 0]),
-            "top5": compare_errors(hits_a.any(1), hits_b.any(1)),
-            "mean_over_classes": compare_means(top_a, top_b, a.labels),
+            "top1": compare_errors(of_a.right, of_b.right),
+            "top5": compare_errors(of_a.right_in_five, of_b.right_in_five),
+            "mean_over_classes": compare_means(of_a, of_b),
             "scores": compare_scores(of_a, of_b, SCORES[kind]),
             "changed": int((top_a[:, 0] != top_b[:, 0]).sum()),
             "largest_move": float(moved.max()) if len(moved) else None,
@@ -104,17 +104,19 @@ def compare_errors(right_a: np.ndarray, right_b: np.ndarray) -> dict[str, Any]:
     }
 
 
-def compare_means(top_a: np.ndarray, top_b: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """Compare the means over the classes of the errors of A and B, given their `top_k` indices [n,5] and labels [n].
+def compare_means(a: Predictions, b: Predictions) -> dict[str, Any]:
+    """Compare the means over the classes of the errors of A and B.
 
     The interval is that of `compare_class_means`.
     """
-    a, b = (ClassCounts.from_top_k(top, labels).mean_error() for top in (top_a, top_b))
-    pairs = {"top1": (1, a.top1_error, b.top1_error), "top5": (TOP, a.top5_error, b.top5_error)}
+    means_a, means_b = (of.count_by_class().mean_error() for of in (a, b))
+    pairs = {
+        "top1": (means_a.top1_error, means_b.top1_error, a.right, b.right),
+        "top5": (means_a.top5_error, means_b.top5_error, a.right_in_five, b.right_in_five),
+    }
     found = {}
-    for name, (k, in_a, in_b) in pairs.items():
-        right_a, right_b = ((top[:, :k] == labels[:, None]).any(1) for top in (top_a, top_b))
-        interval = compare_class_means(right_a, right_b, labels)
+    for name, (in_a, in_b, right_a, right_b) in pairs.items():
+        interval = compare_class_means(right_a, right_b, a.labels)
         found[name] = {"error_a": in_a, "error_b": in_b, "difference": in_b - in_a, "interval": interval}
     return found
 

@@ -20,6 +20,7 @@ from tencrop.dataset.source import Source
 from tencrop.evaluation.agreement import count_by_agreement
 from tencrop.evaluation.chunks import evaluate_chunks, run_fingerprint
 from tencrop.evaluation.class_sums import ClassSums
+from tencrop.evaluation.evaluated_set import EvaluatedSet
 from tencrop.evaluation.intervals import ErrorIntervals, IntervalsByViews, bootstrap_intervals, wilson_intervals
 from tencrop.evaluation.part_file import is_complete, part_path, read_part
 from tencrop.evaluation.plan import Plan, plan_evaluation
@@ -178,10 +179,17 @@ def _summarize(plan: Plan, model: Predictor, table: pa.Table, sums: Mapping[str,
         agreement=count_by_agreement(predictions["ten_crop"]),
         sets=measure_sets(calibration, plan.sha256, predictions["ten_crop"]) if calibration and has_answers else None,
         published=_published_errors(model),
+        test_set=_describe_set(plan),
+        without_label=plan.without_label,
         account=Account.close(
             plan.data.inventory, len(plan.data.entries), table["reason"].filter(table["undecodable"]).to_pylist()
         ),
     )
+
+
+def _describe_set(plan: Plan) -> EvaluatedSet | None:
+    known = plan.known_set
+    return EvaluatedSet(known.name, len(plan.among) or None, known.expect) if known else None
 
 
 def _published_errors(model: Predictor) -> tuple[PublishedError, ...]:

@@ -41,8 +41,9 @@ def make_card(
 ) -> ImageCard:
     """Make the card of one row, and read its image from the data set once more."""
     true = int(predictions.labels[row])
-    guesses = zip(predictions.top[row].tolist(), predictions.probabilities[row].tolist(), strict=True)
-    bars = [Bar(names[index], probability, index == true) for index, probability in guesses if index >= 0]
+    columns = (predictions.top, predictions.probabilities, predictions.hits)
+    guesses = zip(*(column[row].tolist() for column in columns), strict=True)
+    bars = [Bar(names[index], probability, hit) for index, probability, hit in guesses if index >= 0]
     agreement = int(predictions.agreement[row])
     return ImageCard(entry.id, names[true], _thumbnail(data, entry), bars, agreement, looks_like)
 

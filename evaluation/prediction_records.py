@@ -22,13 +22,14 @@ SCHEMA = pa.schema(
         "id": pa.string(),  # path within the data set
         "label": pa.int32(),  # index of the true class in the model's labels
         "class_name": pa.dictionary(pa.int32(), pa.string()),  # the words of the true class
+        "also_right": pa.list_(pa.int32()),  # other classes that are right, of an image with several right labels
         "undecodable": pa.bool_(),  # the file is no image
         "no_answer": pa.bool_(),  # the image is sound, but its probabilities are not finite
         "center_indices": TOP_INDICES,  # this list and the next three are empty where undecodable or no_answer
         "center_probabilities": TOP_PROBABILITIES,
         "ten_crop_indices": TOP_INDICES,
         "ten_crop_probabilities": TOP_PROBABILITIES,
-        "center_true_probability": pa.float32(),  # of the true class; this and the next five are null without an answer
+        "center_true_probability": pa.float32(),  # of what is right; this and the next five are null without an answer
         "ten_crop_true_probability": pa.float32(),
         "center_brier": pa.float32(),  # sum over the classes of (probability - truth)^2, from 0 to 2
         "ten_crop_brier": pa.float32(),
@@ -44,6 +45,7 @@ ADDED: dict[str, Any] = {  # columns that older versions did not write, and thei
     "reason": "",
     "message": "",
     "class_name": None,
+    "also_right": (),
     **dict.fromkeys(SCORES),
 }
 
@@ -55,10 +57,12 @@ def chunk_table(
     mean: np.ndarray,
     views: np.ndarray,
     names: Sequence[str],
+    also_right: Sequence[Sequence[int]] = (),
 ) -> pa.Table:
     """The rows of one chunk of n images, from probabilities `mean` [n,C] and `views` [n,10,C].
 
-    `names` are the words of the classes. Probabilities of an image that could not be decoded are ignored.
+    `names` are the words of the classes, `also_right` the other right classes of each image; empty: none has any.
+    Probabilities of an image that could not be decoded are ignored.
     """
     finite = [bool(np.isfinite(row).all()) for row in mean]
     undecodable = [bool(failure.reason) for failure in failures]
@@ -67,6 +71,7 @@ def chunk_table(
         "id": [entry.id for entry in entries],
         "label": list(labels),
         "class_name": [names[label] for label in labels],
+        "also_right": list(also_right) or [()] * len(entries),
         "undecodable": list(undecodable),
         "no_answer": [not lost and not is_finite for lost, is_finite in zip(undecodable, finite, strict=True)],
         "reason": [failure.reason for failure in failures],
@@ -78,7 +83,8 @@ def chunk_table(
         columns[f"{kind}_indices"] = [row.tolist() if ok else [] for row, ok in zip(top, answered, strict=True)]
         columns[f"{kind}_probabilities"] = [row.tolist() if ok else [] for row, ok in zip(best, answered, strict=True)]
     has_answer = np.array(answered)
-    for name, scores in _score(np.array(labels)[has_answer], mean[has_answer], views[has_answer]).items():
+    right = mark_right(labels, also_right, len(names))[has_answer]
+    for name, scores in _score(right, mean[has_answer], views[has_answer]).items():
         column = np.zeros(len(entries), scores.dtype)
         column[has_answer] = scores
         columns[name] = pa.array(column, SCHEMA.field(name).type, mask=~has_answer)
@@ -90,14 +96,26 @@ def by_kind(mean: np.ndarray, views: np.ndarray) -> dict[str, np.ndarray]:
     return {"center": views[:, CENTER_VIEW], "ten_crop": mean}
 
 
-def _score(labels: np.ndarray, mean: np.ndarray, views: np.ndarray) -> dict[str, np.ndarray]:
-    """The SCORES of n images that have an answer, from labels [n] and probabilities as in `chunk_table`."""
+def mark_right(labels: Sequence[int], also_right: Sequence[Sequence[int]], classes: int) -> np.ndarray:
+    """Which classes are right for n images, bool [n,C]. Parameters as in `chunk_table`."""
+    right = np.zeros((len(labels), classes), bool)
+    right[np.arange(len(labels)), labels] = True
+    for row, others in enumerate(also_right):
+        right[row, list(others)] = True
+    return right
+
+
+def _score(right: np.ndarray, mean: np.ndarray, views: np.ndarray) -> dict[str, np.ndarray]:
+    """The SCORES of n images that have an answer, from `mark_right` and probabilities as in `chunk_table`.
+
+    Several right classes count as one, whose probability is their sum.
+    """
     scores = {"view_agreement": count_agreement(mean.argmax(1), views).astype(np.int8)}
     for kind, probabilities in by_kind(mean, views).items():
         exact = probabilities.astype(np.float64)
-        true = exact[np.arange(len(labels)), labels]
+        true = exact.sum(1, where=right)
         scores[f"{kind}_true_probability"] = true.astype(np.float32)
-        scores[f"{kind}_brier"] = ((exact**2).sum(1) - 2 * true + 1).astype(np.float32)
+        scores[f"{kind}_brier"] = ((exact**2).sum(1, where=~right) + (1 - true) ** 2).astype(np.float32)
     exact = mean.astype(np.float64)
     logs = np.log(exact, where=exact > 0, out=np.zeros_like(exact))
     scores["entropy"] = np.abs((exact * logs).sum(1)).astype(np.float32)
@@ -140,6 +158,16 @@ def pad_top5(column: pa.ChunkedArray) -> np.ndarray:
     return padded
 
 
+def find_hits(table: pa.Table, kind: str) -> np.ndarray:
+    """Whether each of the predictions is right, bool [n,TOP], by the center crop ("center") or the ten views."""
+    top = pad_top5(table[f"{kind}_indices"])
+    hits = top == table["label"].to_numpy()[:, None]
+    others = table["also_right"].combine_chunks()
+    rows = np.repeat(np.arange(len(top)), pc.fill_null(pc.list_value_length(others), 0).to_numpy())
+    np.logical_or.at(hits, rows, top[rows] == others.flatten().to_numpy()[:, None])
+    return np.asarray(hits)
+
+
 def count_errors(table: pa.Table, kind: str) -> ErrorCounts:
     """Count the errors over all rows by the center crop ("center") or by the ten views ("ten_crop")."""
-    return ErrorCounts.from_top_k(pad_top5(table[f"{kind}_indices"]), table["label"].to_numpy())
+    return ErrorCounts.from_hits(find_hits(table, kind))

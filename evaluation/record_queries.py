@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tencrop.evaluation.prediction_records import pad_top5
+from tencrop.evaluation.prediction_records import find_hits, pad_top5
 from tencrop.model.metrics import ClassCounts
 
 
@@ -34,6 +34,7 @@ class Predictions:
 
     labels: np.ndarray  # int32 [n], the true classes
     top: np.ndarray  # int32 [n,5], best first; also -1 where the model has fewer classes than TOP
+    hits: np.ndarray  # bool [n,5], whether each of `top` is right
     probabilities: np.ndarray  # float32 [n,5], -1 where `top` is
     true_probability: np.ndarray  # float32 [n] of the true class, NaN without an answer
     brier: np.ndarray  # float32 [n], the squared error of all probabilities, NaN without an answer
@@ -45,7 +46,8 @@ class Predictions:
         top, probabilities = (pad_top5(table[f"{kind}_{what}"]) for what in ("indices", "probabilities"))
         true_probability, brier = (table[f"{kind}_{what}"].to_numpy() for what in ("true_probability", "brier"))
         agreement = pc.fill_null(table["view_agreement"], -1).to_numpy()
-        return cls(table["label"].to_numpy(), top, probabilities, true_probability, brier, agreement)
+        hits = find_hits(table, kind)
+        return cls(table["label"].to_numpy(), top, hits, probabilities, true_probability, brier, agreement)
 
     @property
     def answered(self) -> np.ndarray:
@@ -54,12 +56,17 @@ class Predictions:
 
     @property
     def right(self) -> np.ndarray:
-        """True for images whose first label is the true class, bool [n]."""
-        return np.asarray(self.top[:, 0] == self.labels)
+        """True for images whose first label is right, bool [n]."""
+        return np.asarray(self.hits[:, 0])
+
+    @property
+    def right_in_five(self) -> np.ndarray:
+        """True for images for which one of the five labels is right, bool [n]."""
+        return np.asarray(self.hits.any(1))
 
     def count_by_class(self) -> ClassCounts:
         """Count the errors within each class."""
-        return ClassCounts.from_top_k(self.top, self.labels)
+        return ClassCounts.from_hits(self.hits, self.labels)
 
     def rank_classes(self) -> list[ClassErrors]:
         """Count the errors of each class that has images; the worst class comes first."""

@@ -10,6 +10,7 @@ from tencrop.common.errors import BadInput
 from tencrop.common.strict_config import dump, parse
 from tencrop.dataset.account import Account
 from tencrop.evaluation.agreement import AgreementErrors
+from tencrop.evaluation.evaluated_set import EvaluatedSet
 from tencrop.evaluation.intervals import ErrorIntervals
 from tencrop.evaluation.scores import ScoresByViews
 from tencrop.evaluation.set_coverage import SetCoverages
@@ -57,6 +58,8 @@ class Summary:
     mean_over_classes: ErrorsByViews | None = None  # of those that have images; older versions kept none
     intervals: ErrorIntervals | None = None  # of the errors, 95 %; older versions kept none of these three
     scores: ScoresByViews | None = None  # None also where no image has an answer
+    test_set: EvaluatedSet | None = None  # None: not a known one
+    without_label: int | None = None  # images left out for they have no right label; None: every image has one
     agreement: tuple[AgreementErrors, ...] = ()  # of the ten views, for each number of views that agree
     sets: SetCoverages | None = None  # of a calibrated model
     decoder: str | None = None  # the libraries that decoded; older versions kept none
@@ -89,6 +92,8 @@ class Summary:
             "model_classes": self.model_classes,
             "expect": [asdict(error) for error in self.published],
             "account": self.account.to_json() if self.account else None,
+            **({"test_set": self.test_set.to_json()} if self.test_set else {}),
+            **({"without_label": self.without_label} if self.without_label is not None else {}),
         }
 
     @classmethod
@@ -111,6 +116,8 @@ class Summary:
             account=Account.from_json(document["account"]) if document.get("account") else None,
             classes=_read_count(document.get("classes")),
             model_classes=_read_count(document.get("model_classes")),
+            test_set=EvaluatedSet.from_json(document["test_set"]) if "test_set" in document else None,
+            without_label=_read_count(document.get("without_label")),
             mean_over_classes=_read(ErrorsByViews, document.get("mean_over_classes")),
             intervals=_read(ErrorIntervals, document.get("intervals")),
             scores=_read(ScoresByViews, document.get("scores")),

@@ -31,7 +31,8 @@ def find_suspects(predictions: Predictions, most: int) -> list[Suspect]:
     thresholds[seen] = np.bincount(labels, true)[seen] / images[seen]
     reaches = (top >= 0) & (probabilities >= thresholds[top])
     first = reaches.argmax(1)  # the labels are sorted by their probability
-    looks_like, likely = (np.take_along_axis(of, first[:, None], 1)[:, 0] for of in (top, probabilities))
-    suspected = np.flatnonzero(reaches.any(1) & (looks_like != labels))
+    columns = (top, probabilities, predictions.hits[rows])
+    looks_like, likely, is_right = (np.take_along_axis(of, first[:, None], 1)[:, 0] for of in columns)
+    suspected = np.flatnonzero(reaches.any(1) & ~is_right)
     order = suspected[np.argsort(true[suspected] - likely[suspected], kind="stable")][:most]
     return [Suspect(int(rows[i]), int(looks_like[i])) for i in order]

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from tencrop.evaluation.agreement import GROUPS, AgreementErrors
+from tencrop.evaluation.evaluated_set import EvaluatedSet
 from tencrop.evaluation.intervals import Interval, IntervalsByViews
 from tencrop.evaluation.scores import Scores
 from tencrop.evaluation.set_coverage import SHOWN, SetCoverages
@@ -21,6 +22,10 @@ def text_report(summary: Summary) -> str:
     lines = [f"{summary.n} images ({lost}), {summary.engine} on {summary.device}, {summary.precision}"]
     if summary.classes:
         lines.append(f"{summary.classes} of the model's {summary.model_classes} classes")
+    if summary.without_label is not None:
+        lines.append(f"{summary.without_label} left out without a right label")
+    if summary.test_set:
+        lines += _list_expected(summary.test_set)
     intervals = summary.intervals
     lines += _list_rates(ErrorsByViews(summary.center, summary.ten_crop), intervals.over_images if intervals else None)
     if summary.mean_over_classes:
@@ -37,6 +42,13 @@ def text_report(summary: Summary) -> str:
     if summary.sets:
         lines.append(_text_sets(summary.sets))
     return "\n".join(lines + (summary.account.format() if summary.account else []))
+
+
+def _list_expected(of: EvaluatedSet) -> Iterator[str]:
+    """The test set's name, and the errors that others measured on it."""
+    yield of.name + (f": a prediction is one of its {of.among} classes" if of.among else "")
+    for error in of.expect:
+        yield f"{VIEWS[error.views]:<12} top-1 error {error.top1:6.2f}%   ({error.net}, {error.source})"
 
 
 def _list_rates(errors: ErrorsByViews, intervals: IntervalsByViews | None) -> Iterator[str]:

@@ -40,8 +40,12 @@ class ErrorCounts:
     @classmethod
     def from_top_k(cls, top: np.ndarray, labels: np.ndarray) -> "ErrorCounts":
         """Count the errors of `top_k` indices [N,k] against true labels [N]. A row of -1 has no answer."""
-        hits = top == labels[:, None]
-        return cls(len(labels), int((~hits[:, :1].any(1)).sum()), int((~hits[:, :TOP].any(1)).sum()))
+        return cls.from_hits(top == labels[:, None])
+
+    @classmethod
+    def from_hits(cls, hits: np.ndarray) -> "ErrorCounts":
+        """Count the errors where it is known of each of the k predictions whether it is right, bool [N,k]."""
+        return cls(len(hits), int((~hits[:, :1].any(1)).sum()), int((~hits[:, :TOP].any(1)).sum()))
 
     def __add__(self, other: "ErrorCounts") -> "ErrorCounts":
         return ErrorCounts(self.n + other.n, self.top1_wrong + other.top1_wrong, self.top5_wrong + other.top5_wrong)
@@ -70,9 +74,8 @@ class ClassCounts:
     top5_wrong: np.ndarray
 
     @classmethod
-    def from_top_k(cls, top: np.ndarray, labels: np.ndarray) -> "ClassCounts":
-        """Count the errors of `top_k` indices [N,k] against true labels [N]. A row of -1 has no answer."""
-        hits = top == labels[:, None]
+    def from_hits(cls, hits: np.ndarray, labels: np.ndarray) -> "ClassCounts":
+        """Count the errors, given the true labels [N], and whether each of the k predictions is right, bool [N,k]."""
         images = np.bincount(labels)
         wrong = [np.bincount(labels[~hits[:, :k].any(1)], minlength=len(images)) for k in (1, TOP)]
         return cls(images, *wrong)

@@ -82,7 +82,7 @@ def test_several_data_sets_give_one_table_and_a_report_each(
             "ten views top-1 error",
             "ten views top-5 error",
         ],
-        ["x/val", "10", "0.00%", "0.00%", "0.00%", "0.00%"],
+        ["x/val (Imagenette)", "10", "0.00%", "0.00%", "0.00%", "0.00%"],
         ["y/val", "4", "75.00%", "0.00%", "75.00%", "0.00%"],
     ]
     document = json.loads((reports / "sets.json").read_text())

@@ -24,6 +24,11 @@ class Drawn(NamedTuple):
     mean: np.ndarray  # float32 [300,7]
     views: np.ndarray  # float32 [300,10,7]
 
+    @property
+    def right(self) -> np.ndarray:
+        """Which class is right, bool [300,7]."""
+        return np.asarray(np.eye(7, dtype=bool)[self.labels])
+
 
 @pytest.fixture(scope="module")
 def drawn() -> Drawn:
@@ -39,7 +44,7 @@ def drawn() -> Drawn:
 def test_ece_and_brier_and_nll_are_those_of_torchmetrics_and_scikit_learn(drawn: Drawn) -> None:
     table = make_records(drawn.labels, drawn.mean, drawn.views)
     for kind, p in (("center", drawn.views[:, 2]), ("ten_crop", drawn.mean)):
-        sums = ClassSums.from_probabilities(p, drawn.labels)
+        sums = ClassSums.from_probabilities(p, drawn.right)
         found = measure_scores(Predictions.from_table(table, kind), sums)
         tensors = torch.from_numpy(p), torch.from_numpy(drawn.labels)
         assert found.ece == pytest.approx(multiclass_calibration_error(*tensors, 7, n_bins=BINS).item(), abs=1e-6)
@@ -78,13 +83,13 @@ def test_calibrated_nets_have_the_ece_that_a_plain_simulation_gives() -> None:
 
 
 def test_sums_of_chunks_add_up_and_survive_their_file(drawn: Drawn) -> None:
-    whole = ClassSums.from_probabilities(drawn.mean, drawn.labels)
-    parts = [ClassSums.from_probabilities(drawn.mean[at], drawn.labels[at]) for at in (slice(0, 64), slice(64, None))]
+    whole = ClassSums.from_probabilities(drawn.mean, drawn.right)
+    parts = [ClassSums.from_probabilities(drawn.mean[at], drawn.right[at]) for at in (slice(0, 64), slice(64, None))]
     np.testing.assert_allclose((parts[0] + parts[1]).sums, whole.sums, rtol=1e-12)
     np.testing.assert_array_equal(ClassSums.from_bytes(whole.to_bytes()).sums, whole.sums)
     with pytest.raises(ValueError, match=r".+"):
         ClassSums.from_bytes(whole.to_bytes()[:-9])
-    none = ClassSums.from_probabilities(drawn.mean[:0], drawn.labels[:0])
+    none = ClassSums.from_probabilities(drawn.mean[:0], drawn.right[:0])
     assert not none.ece().any() and not none.brier().any()
 
 
@@ -101,7 +106,7 @@ def test_images_without_an_answer_count_in_no_score(drawn: Drawn) -> None:
             make_records(drawn.labels[answered], mean[answered], views[answered]),
         )
     ]
-    sums = ClassSums.from_probabilities(mean[answered], drawn.labels[answered])
+    sums = ClassSums.from_probabilities(mean[answered], drawn.right[answered])
     assert measure_scores(found[0], sums) == measure_scores(found[1], sums)
     assert count_by_agreement(found[0]) == count_by_agreement(found[1])
 

@@ -94,16 +94,16 @@ def test_mean_over_classes_equals_a_plain_loop() -> None:
             first.append(np.mean([row[0] != label for row in rows]))
             five.append(np.mean([label not in row for row in rows]))
     assert len(first) == 11
-    found = ClassCounts.from_top_k(top, labels).mean_error()
+    found = ClassCounts.from_hits(top == labels[:, None], labels).mean_error()
     assert found.top1_error == pytest.approx(np.mean(first), abs=1e-15)
     assert found.top5_error == pytest.approx(np.mean(five), abs=1e-15)
     assert found.top1_error != pytest.approx(ErrorCounts.from_top_k(top, labels).top1_error, abs=1e-3)
     shuffled = random.permutation(len(labels))
-    assert ClassCounts.from_top_k(top[shuffled], labels[shuffled]).mean_error() == found
+    assert ClassCounts.from_hits((top == labels[:, None])[shuffled], labels[shuffled]).mean_error() == found
 
 
 def test_mean_over_classes_of_a_large_and_a_small_class_counts_them_alike() -> None:
     top, labels = np.array([[0]] * 9 + [[0]]), np.array([0] * 9 + [3])
-    found = ClassCounts.from_top_k(top, labels).mean_error()
+    found = ClassCounts.from_hits(top == labels[:, None], labels).mean_error()
     assert (found.top1_error, found.top5_error) == (0.5, 0.5)
     assert ErrorCounts.from_top_k(top, labels).top1_error == 0.1

@@ -60,7 +60,7 @@ def evaluate_corrupted_chunks(
             for condition, corrupted in _corrupt_in_turn(images, ids, conditions, corrupt_one, pool):
                 batches = forwards.map(model.forward, np.split(corrupted, range(size, len(corrupted), size)))
                 mean, views = (np.concatenate(arrays)[: len(entries)] for arrays in zip(*batches, strict=True))
-                tables.append(condition_table(condition, entries, labels, failures, mean, views))
+                tables.append(condition_table(condition, entries, labels, failures, *plan.restrict(mean, views)))
                 yield len(entries)
             with explain_full_disk(out):
                 write_part(out, chunk, tables)

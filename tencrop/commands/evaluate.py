@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DataSets = Annotated[list[Path], typer.Argument(metavar="DATA", help=f"{DATA_HELP}; several give one table")]
+DataSets = Annotated[list[Path], typer.Argument(metavar="DATA", help=DATA_HELP)]
 
 
 def evaluate(
@@ -56,6 +56,9 @@ def evaluate(
     image_root: ImageRoot = None,
     image_column: ImageColumn = None,
     label_column: LabelColumn = None,
+    real_labels: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="real.json of ImageNet-ReaL, with all right labels")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="folder for the report; without it nothing is kept")
     ] = None,
@@ -87,10 +90,10 @@ def evaluate(
     """Measure the errors of a model over labelled images.
 
     The images are the data set's validation images, if it has any. Errors are those of the center crop and of ten
-    crops. With several DATA each has a report in a folder of its own below --out. An error in one of them is told, the
-    others go on, and the exit code is 1.
+    crops. Several DATA give one table.
     """
     require("ray" if ray else "evaluate")
+    from tencrop.dataset.real_labels import read_real_labels
     from tencrop.dataset.source_options import SourceOptions
     from tencrop.evaluation.evaluate import evaluate as run
     from tencrop.evaluation.plan import plan_evaluation
@@ -108,6 +111,7 @@ def evaluate(
     conditions = read_conditions(corrupt, severity, frost, ray)
     count = choose_count(workers, cores())
     sets = SeveralSets(data)
+    real = read_real_labels(real_labels) if real_labels else None
     options = SourceOptions(labels, list_, config, image_root, image_column, label_column)
     sources = sets.each(sets.folders, lambda name: open_source(sets.folders[name], options, training=False))
     predictor = open_predictor(models, engine_options(device, engine, precision, streams, deterministic))
@@ -115,7 +119,7 @@ def evaluate(
         from tencrop.images.corruptions.frost_photographs import check_photographs
 
         check_photographs(frost, predictor.contract.resize)
-    plans = sets.each(sources, lambda name: plan_evaluation(sources[name], predictor, holdout, limit))
+    plans = sets.each(sources, lambda name: plan_evaluation(sources[name], predictor, holdout, limit, real))
 
     def evaluate_set(name: str) -> Result:
         plan, folder = plans[name], out / name if out and len(data) > 1 else out

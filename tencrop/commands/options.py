@@ -23,8 +23,7 @@ ListFile = Annotated[
     typer.Option(
         "--list",
         metavar="FILE",
-        help='list of images: lines "path label" or a .csv; paths below DATA, labels are class ids, or with --labels '
-        "numbers from 0",
+        help='lines "path label" or a .csv, paths below DATA; labels are ids, or with --labels numbers from 0',
     ),
 ]
 Config = Annotated[str | None, typer.Option(metavar="NAME", help="one of several configurations of tables in DATA")]

@@ -91,6 +91,7 @@ def make_validation(
         )
     scores["view_agreement"] = np.clip(random.integers(0, 4, n) + 9 * probabilities[:, 0], 0, 10).astype(np.int8)
     columns |= {name: pa.array(drawn, SCHEMA.field(name).type, mask=lost) for name, drawn in scores.items()}
+    columns["also_right"] = pa.array([()] * n, SCHEMA.field("also_right").type)
     columns["reason"] = pa.array(np.where(broken, "damaged_image", ""))
     columns["message"] = pa.array(np.where(broken, "damaged image: it cannot be decoded", ""))
     names = tuple(Label(f"n{c:08d}", f"words of {c}") for c in range(classes))
