@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from bench.colour_profiles import SPACES, SRGB, convert, make_profile
-from tencrop.images.colour_profile import MAX_PROFILE_BYTES, convert_to_srgb
+from tencrop.images.colour_profile import KEPT_BYTES, MAX_PROFILE_BYTES, _open_transform, convert_to_srgb
 from tencrop.images.decode import decode, fit_square
 from tencrop.images.errors import ImageError
 from tencrop.model.contract import DECODING, Contract, Decoding
@@ -121,3 +121,17 @@ def test_no_damaged_profile_is_more_than_ignored(picture: Image.Image) -> None:
                 decode(encode(picture.resize((32, 32)), "JPEG", bytes(profile)), APPLIED)
             except ImageError as error:
                 pytest.fail(str(error))
+
+
+def test_a_profile_is_opened_once_unless_it_is_long() -> None:
+    square, profile = Image.new("RGB", (4, 4), (200, 100, 50)), make_profile("Display P3").tobytes()
+    _open_transform.cache_clear()
+    converted = [convert_to_srgb(square, profile).tobytes() for _ in range(3)]
+    assert len({*converted}) == 1 and _open_transform.cache_info().misses == 1
+    assert convert_to_srgb(square, profile + bytes(KEPT_BYTES)).tobytes() == converted[0]
+    assert _open_transform.cache_info().currsize == 1
+
+
+def test_a_profile_that_is_srgb_changes_nothing() -> None:
+    square = Image.effect_noise((64, 64), 90).convert("RGB")
+    assert convert_to_srgb(square, SRGB.tobytes()) is square
