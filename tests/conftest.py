@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bench.doors.null_model import write_null_model
 from tencrop.dataset.layouts import open_source
 from tencrop.dataset.prepare import prepare
 from tencrop.dataset.prepared_store import PreparedStore
@@ -99,6 +100,14 @@ def embedded() -> Checkpoint:
 def classifier() -> Classifier:
     """The embedded model in fp32."""
     return open_classifier(EMBEDDED, EngineOptions("cpu", "auto", "fp32"))
+
+
+@pytest.fixture(scope="session")
+def null_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tencrop.onnx that answers at once, for servers whose net does not matter. Its name is `null`."""
+    folder = tmp_path_factory.mktemp("models") / "null"
+    folder.mkdir()
+    return write_null_model(folder, classes=50)
 
 
 @pytest.fixture(scope="session")

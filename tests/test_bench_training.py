@@ -36,6 +36,7 @@ def logits(net: nn.Module) -> torch.Tensor:
     return answer
 
 
+@pytest.mark.slow
 def test_the_script_trains_the_net_of_the_recipe(ours: AlexNet) -> None:
     theirs = imagenet_script.build_net(CLASSES)
     assert [p.shape for p in theirs.parameters()] == [p.shape for p in ours.parameters()]

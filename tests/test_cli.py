@@ -82,6 +82,7 @@ def run_hostile(
     return run
 
 
+@pytest.mark.slow
 def test_names_and_labels_cannot_act_on_a_terminal(run_hostile: Callable[..., Printed]) -> None:
     printed = run_hostile("predict", *HOSTILE, "--model", MODEL, "--top", "1")
     assert printed.code == 0 and printed.out.count(b"\n") == 2 * len(HOSTILE)
@@ -295,6 +296,7 @@ def test_a_mistyped_command_is_told_the_one_that_is_like_it(
     assert "Did you mean 'evaluate'?" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_quiet_leaves_the_results(
     photographs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -327,6 +329,7 @@ def test_verbose_tells_the_engine_the_time_and_where_an_error_comes_from(
     assert said.startswith("tencrop: missing: ") and "Traceback" in said and "describe_file" in said
 
 
+@pytest.mark.slow
 def test_an_interrupted_evaluation_says_how_to_go_on(
     photographs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -375,6 +378,7 @@ def test_full_disk_is_one_line(
     assert capsys.readouterr().err == "tencrop: part-00000.bin: No space left on device\n"
 
 
+@pytest.mark.slow
 def test_whole_path_from_photographs_to_errors(
     tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 from serving import SERVE
@@ -47,10 +48,10 @@ def test_both_at_once_are_refused() -> None:
 
 
 @pytest.mark.slow
-def test_a_quiet_server_says_nothing_on_stderr() -> None:
+def test_a_quiet_server_says_nothing_on_stderr(null_model: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = [*SERVE, "--quiet", "--port", str(port)]
+    command = [*SERVE, str(null_model), "--quiet", "--port", str(port)]
     with subprocess.Popen(command, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         try:
             wait_for_server(f"http://127.0.0.1:{port}/healthz")

@@ -64,6 +64,7 @@ def run_without_extras(code: str, *arguments: object) -> "subprocess.CompletedPr
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.slow
 def test_the_base_serves(photographs: dict[str, Path]) -> None:
     done = run_without_extras(SERVE, photographs["china"])
     assert done.stdout == "openvino 5 200 200\n", done.stderr

@@ -158,6 +158,7 @@ embedded.to_parquet(sys.argv[2] + "/embedded/train-0.parquet")
 """
 
 
+@pytest.mark.slow
 def test_what_datasets_writes_of_files_is_refused_and_read_once_embedded_as_the_line_says(
     tmp_path: Path, photographs: dict[str, Path], classifier: Classifier
 ) -> None:

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,36 +18,45 @@ from tencrop.dataset.source import Entry
 from tencrop.dataset.source_options import SourceOptions
 from tencrop.model.contract import Label
 
-# `datasets` starts threads and imports torch: it writes in a process of its own
+# `datasets` starts threads and imports torch: it writes in a process of its own, which takes one job a line
 WRITER = """
 import json, sys
 from datasets import ClassLabel, Dataset, Features, Image, Value
-job = json.load(sys.stdin)
-label = ClassLabel(names=job["names"]) if job["names"] else Value("int64")
-images = [{"bytes": bytes.fromhex(b), "path": p} for b, p, _ in job["rows"]]
-rows = {"image": images, "label": [l for *_, l in job["rows"]]}
-dataset = Dataset.from_dict(rows, features=Features({"image": Image(), "label": label}))
-dataset.to_parquet(job["file"], batch_size=job["batch"])
+for line in sys.stdin:
+    job = json.loads(line)
+    label = ClassLabel(names=job["names"]) if job["names"] else Value("int64")
+    images = [{"bytes": bytes.fromhex(b), "path": p} for b, p, _ in job["rows"]]
+    rows = {"image": images, "label": [l for *_, l in job["rows"]]}
+    dataset = Dataset.from_dict(rows, features=Features({"image": Image(), "label": label}))
+    dataset.to_parquet(job["file"], batch_size=job["batch"])
+    print("written", flush=True)
 """
 Row = tuple[bytes, str | None, int]
+Write = Callable[..., None]
 
 
-def write(file: Path, rows: Sequence[Row], names: Sequence[str] | None = WORDS, batch: int = 100) -> None:
-    """Row groups of `batch` images, as `push_to_hub` makes them."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    job: dict[str, Any] = {
-        "file": str(file),
-        "names": names,
-        "batch": batch,
-        "rows": [(b.hex(), p, label) for b, p, label in rows],
-    }
-    subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", WRITER],
-        input=json.dumps(job),
-        text=True,
-        check=True,
-        capture_output=True,
-    )
+@pytest.fixture(scope="module")
+def write() -> Iterator[Write]:
+    """Write row groups of `batch` images, as `push_to_hub` makes them. One process writes all files."""
+    command = [sys.executable, "-W", "ignore", "-c", WRITER]
+    with subprocess.Popen(
+        command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+
+        def write_file(file: Path, rows: Sequence[Row], names: Sequence[str] | None = WORDS, batch: int = 100) -> None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            job: dict[str, Any] = {
+                "file": str(file),
+                "names": names,
+                "batch": batch,
+                "rows": [(b.hex(), p, label) for b, p, label in rows],
+            }
+            assert process.stdin and process.stdout
+            process.stdin.write(json.dumps(job) + "\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == "written\n"
+
+        yield write_file
 
 
 def rows(split: str, count: int, first: int = 0) -> list[Row]:
@@ -57,7 +66,7 @@ def rows(split: str, count: int, first: int = 0) -> list[Row]:
 
 
 @pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def hub(write: Write, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("hub")
     write(root / "data" / "train-00000-of-00002.parquet", rows("train", 25), batch=10)
     write(root / "data" / "train-00001-of-00002.parquet", rows("train", 7, 100), batch=10)
@@ -91,7 +100,7 @@ def test_a_labels_file_in_another_order_than_the_schema_is_bad_input(hub: Path, 
         open_source(hub, SourceOptions(names=tmp_path / "words.txt"))
 
 
-def test_a_single_file_at_the_top_without_paths_or_split(tmp_path: Path) -> None:
+def test_a_single_file_at_the_top_without_paths_or_split(write: Write, tmp_path: Path) -> None:
     write(tmp_path / "images.parquet", [(jpeg(n), None, n % 2) for n in range(5)], ["ant", "bee"])
     source = open_source(tmp_path)
     assert source.labels == (Label("ant", "ant"), Label("bee", "bee"))
@@ -99,7 +108,7 @@ def test_a_single_file_at_the_top_without_paths_or_split(tmp_path: Path) -> None
     assert [source.read(entry) for entry in source.entries] == [jpeg(n) for n in range(5)]
 
 
-def test_ids_are_file_and_row_where_paths_are_not_unique(tmp_path: Path) -> None:
+def test_ids_are_file_and_row_where_paths_are_not_unique(write: Write, tmp_path: Path) -> None:
     for name in ("train", "validation"):
         write(tmp_path / name / "0000.parquet", [(jpeg(n), f"{n}.jpg", 0) for n in range(2)], ["ant"])
     assert [(entry.id, entry.validation) for entry in open_source(tmp_path).entries] == [
@@ -110,7 +119,7 @@ def test_ids_are_file_and_row_where_paths_are_not_unique(tmp_path: Path) -> None
     ]
 
 
-def test_equal_names_get_a_number(tmp_path: Path) -> None:
+def test_equal_names_get_a_number(write: Write, tmp_path: Path) -> None:
     write(tmp_path / "a.parquet", [(jpeg(n), f"{n}.jpg", n) for n in range(3)], ["crane", "ant", "crane "])
     table = pq.read_table(tmp_path / "a.parquet")
     metadata = {b"huggingface": table.schema.metadata[b"huggingface"].replace(b'"crane "', b'"crane"')}
@@ -118,13 +127,13 @@ def test_equal_names_get_a_number(tmp_path: Path) -> None:
     assert open_source(tmp_path).labels == (Label("crane #0", "crane"), Label("ant", "ant"), Label("crane #2", "crane"))
 
 
-def test_a_labelled_test_split_is_for_validation_where_there_is_no_other(tmp_path: Path) -> None:
+def test_a_labelled_test_split_is_for_validation_where_there_is_no_other(write: Write, tmp_path: Path) -> None:
     for name in ("train", "test"):
         write(tmp_path / f"{name}-00000-of-00001.parquet", [(jpeg(n), f"{name}{n}.jpg", 0) for n in range(2)], ["ant"])
     assert [entry.validation for entry in open_source(tmp_path).entries] == [True, True, False, False]
 
 
-def test_without_names_in_the_schema_a_labels_file_gives_them(tmp_path: Path) -> None:
+def test_without_names_in_the_schema_a_labels_file_gives_them(write: Write, tmp_path: Path) -> None:
     write(tmp_path / "a.parquet", [(jpeg(n), f"{n}.jpg", n) for n in range(2)], None)
     with pytest.raises(BadInput, match="no class names in the schema; give the class names with --labels FILE"):
         open_source(tmp_path)
@@ -149,13 +158,13 @@ def test_unreadable_parquet_is_one_line_of_bad_input(hub: Path, tmp_path: Path) 
         open_source(tmp_path)
 
 
-def test_a_training_row_without_a_label_is_bad_input(tmp_path: Path) -> None:
+def test_a_training_row_without_a_label_is_bad_input(write: Write, tmp_path: Path) -> None:
     write(tmp_path / "train.parquet", [(jpeg(0), "0.jpg", 0), (jpeg(1), "1.jpg", -1)], ["ant"])
     with pytest.raises(BadInput, match=r"train\.parquet: row 1 has no label"):
         open_source(tmp_path)
 
 
-def test_two_data_sets_in_one_folder_are_bad_input(tmp_path: Path) -> None:
+def test_two_data_sets_in_one_folder_are_bad_input(write: Write, tmp_path: Path) -> None:
     write(tmp_path / "a.parquet", [(jpeg(0), "0.jpg", 0)], ["ant"])
     write(tmp_path / "b.parquet", [(jpeg(1), "1.jpg", 0)], ["bee"])
     with pytest.raises(BadInput, match=r"b\.parquet: names other classes"):

@@ -105,7 +105,7 @@ def environment() -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_health_check_follows_the_server_which_reports_to_nobody(tmp_path: Path) -> None:
+def test_health_check_follows_the_server_which_reports_to_nobody(null_model: Path, tmp_path: Path) -> None:
     (text,) = re.findall(r"^HEALTHCHECK .*?CMD (.*)", DOCKERFILE, re.MULTILINE)
     command = [sys.executable, *json.loads(text)[1:]]
     image = environment() | {
@@ -114,7 +114,7 @@ def test_health_check_follows_the_server_which_reports_to_nobody(tmp_path: Path)
         "TENCROP_HOST": "127.0.0.1",
     }
     runs = {key: value for key, value in os.environ.items() if key != "CI"} | image  # under CI no library reports
-    with run_server(**runs) as (server, url):
+    with run_server(str(null_model), **runs) as (server, url):
         checked = runs | {"TENCROP_PORT": url.rpartition(":")[2]}
         up = subprocess.run(command, env=checked, timeout=20, check=False).returncode
         server.terminate()

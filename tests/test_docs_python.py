@@ -17,6 +17,7 @@ def test_every_section_with_code_is_found() -> None:
     assert len(EXAMPLES) == TEXT.count("```python\n") >= 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("heading", "code"), EXAMPLES)
 def test_an_example_runs(heading: str, code: str, photographs: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(photographs["china"].read_bytes())

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from support.scripts import load_script
 
 from tencrop.training.recipe import load, recipe_names
@@ -27,6 +28,7 @@ def test_every_recipe_is_a_line_with_what_it_is() -> None:
     assert all(line.rstrip().endswith(load(line.split()[0]).about) for line in lines[1:])
 
 
+@pytest.mark.slow
 def test_every_field_is_a_line_in_a_pipe() -> None:
     lines = print_recipes("--fields")
     assert lines[0].split() == ["name", "type", "default", "meaning", "paper"]

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -15,6 +16,7 @@ import torch.nn.functional as F
 from fastapi.testclient import TestClient
 from PIL import Image
 from support.crops import assert_same_validation, write_crops
+from support.pixel_model import PixelModel
 from torch import Tensor
 from torchvision.transforms import v2
 
@@ -27,6 +29,7 @@ from tencrop.evaluation.part_file import part_path
 from tencrop.evaluation.plan import Plan, plan_evaluation
 from tencrop.evaluation.prediction_records import ADDED, count_errors, write_records
 from tencrop.evaluation.report import MISTAKES, PANEL
+from tencrop.evaluation.summary import Summary
 from tencrop.evaluation.text_report import text_report
 from tencrop.images.limits import MAX_BYTES
 from tencrop.model.checkpoint import Checkpoint
@@ -43,16 +46,22 @@ def folder(tmp_path: Path, photographs: dict[str, Path]) -> Path:
     return write_crops(tmp_path / "photos", photographs, 18, broken="pagoda/broken.jpg")
 
 
-class PixelModel:
-    """A model without a net: the probabilities are the first pixels."""
+class Evaluated(NamedTuple):
+    """A finished run: its images, its folder and its summary."""
 
-    def __init__(self, model: Classifier) -> None:
-        self.name, self.sha256, self.members = model.name, model.sha256, model.members
-        self.contract, self.engine, self.streams = model.contract, model.engine, model.streams
+    images: Path
+    run: Path
+    summary: Summary
 
-    def forward(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        pixels = images.reshape(len(images), -1)[:, : len(self.contract.labels)].astype(np.float32) / 255
-        return pixels, np.repeat(pixels[:, None], 10, 1)
+
+@pytest.fixture(scope="module")
+def evaluated(
+    photographs: dict[str, Path], classifier: Classifier, tmp_path_factory: pytest.TempPathFactory
+) -> Evaluated:
+    """All images of such a folder, for tests that only read."""
+    root = tmp_path_factory.mktemp("evaluated")
+    images = write_crops(root / "photos", photographs, 18, broken="pagoda/broken.jpg")
+    return Evaluated(images, root / "run", evaluate(plan_all(images, classifier), classifier, root / "run"))
 
 
 def plan_all(root: Path, classifier: Classifier, limit: int | None = None) -> Plan:
@@ -108,23 +117,21 @@ def test_a_file_that_is_gone_ends_a_run_with_processes(folder: Path, classifier:
 
 
 @pytest.mark.slow
-def test_evaluation_equals_an_independent_script_on_every_image(
-    folder: Path, classifier: Classifier, embedded: Checkpoint, tmp_path: Path
-) -> None:
-    evaluate(plan_all(folder, classifier), classifier, tmp_path / "run")
-    rows = [row for row in pq.read_table(tmp_path / "run/predictions.parquet").to_pylist() if not row["undecodable"]]
+def test_evaluation_equals_an_independent_script_on_every_image(evaluated: Evaluated, embedded: Checkpoint) -> None:
+    rows = [row for row in pq.read_table(evaluated.run / "predictions.parquet").to_pylist() if not row["undecodable"]]
     assert len(rows) == 18
     for row in rows:
-        for kind, theirs in predict_with_torch(folder / row["id"], embedded.weights, embedded.statistics.mean).items():
+        path = evaluated.images / row["id"]
+        for kind, theirs in predict_with_torch(path, embedded.weights, embedded.statistics.mean).items():
             assert row[f"{kind}_indices"] == np.argsort(-theirs, kind="stable")[:5].tolist(), row["id"]
             np.testing.assert_allclose(row[f"{kind}_probabilities"], np.sort(theirs)[::-1][:5], rtol=0, atol=1e-4)
 
 
-def test_served_predictions_equal_evaluated_ones(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
-    evaluate(plan_all(folder, classifier), classifier, tmp_path / "run")
+@pytest.mark.slow
+def test_served_predictions_equal_evaluated_ones(evaluated: Evaluated, classifier: Classifier) -> None:
     with TestClient(create_app([classifier], Settings())) as client:
-        for row in pq.read_table(tmp_path / "run/predictions.parquet").to_pylist():
-            served = client.post("/v1/predict", content=(folder / row["id"]).read_bytes())
+        for row in pq.read_table(evaluated.run / "predictions.parquet").to_pylist():
+            served = client.post("/v1/predict", content=(evaluated.images / row["id"]).read_bytes())
             assert (served.status_code == 400) == row["undecodable"]
             top = served.json().get("top", [])
             assert [guess["index"] for guess in top] == row["ten_crop_indices"]
@@ -159,7 +166,6 @@ def test_an_image_whose_answer_is_not_a_number_is_wrong(
     assert lost in text_report(summary) and "19, of them " + lost[1:-1] in (tmp_path / "run/report.html").read_text()
 
 
-@pytest.mark.slow
 def test_report_prints_the_published_errors_of_the_recipe(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
     metadata = classifier.file.metadata
     then = {"data": "ILSVRC-2012 validation", "views": "ten_crop", "top1": 40.66, "top5": 18.21}
@@ -167,7 +173,7 @@ def test_report_prints_the_published_errors_of_the_recipe(folder: Path, classifi
         classifier,
         file=replace(classifier.file, metadata=replace(metadata, recipe={**metadata.recipe, "expect": [then]})),
     )
-    summary = evaluate(plan_all(folder, known), known, tmp_path / "run")
+    summary = evaluate(plan_all(folder, known, limit=2), known, tmp_path / "run")
     assert summary.to_json()["expect"] == [then]
     assert (
         '<th scope="row">2012, ten views, ILSVRC-2012 validation</th><td>40.66%'
@@ -181,9 +187,8 @@ def test_report_prints_the_published_errors_of_the_recipe(folder: Path, classifi
 
 
 @pytest.mark.slow
-def test_report_counts_equal_the_records(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    summary = evaluate(plan_all(folder, classifier), classifier, out)
+def test_report_counts_equal_the_records(evaluated: Evaluated) -> None:
+    _, out, summary = evaluated
     rows = pq.read_table(out / "predictions.parquet").to_pylist()
     assert json.loads((out / "summary.json").read_text()) == summary.to_json()
     assert (summary.n, summary.undecodable, summary.no_answer, len(rows)) == (19, 1, 0, 19)
@@ -207,12 +212,10 @@ def test_report_counts_equal_the_records(folder: Path, classifier: Classifier, t
 
 @pytest.mark.slow
 def test_resumed_run_equals_undisturbed_run(
-    folder: Path, classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, classifier: Classifier, evaluated: Evaluated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(plan_file, "CHUNK", 4)
     plan = plan_all(folder, classifier)
-    evaluate(plan, classifier, tmp_path / "undisturbed")
-
     with pytest.raises(KeyboardInterrupt):
         evaluate(plan, classifier, tmp_path / "resumed", False, interrupt_after_eight)
     assert not (tmp_path / "resumed/summary.json").exists()
@@ -221,7 +224,7 @@ def test_resumed_run_equals_undisturbed_run(
     seen: list[int] = []
     evaluate(plan, classifier, tmp_path / "resumed", True, seen.append)
     assert seen == [12, 16, 19]  # eight were kept
-    assert_same_validation(tmp_path / "resumed", tmp_path / "undisturbed")
+    assert_same_validation(tmp_path / "resumed", evaluated.run)
 
 
 def interrupt_after_eight(done: int) -> None:
@@ -230,49 +233,46 @@ def interrupt_after_eight(done: int) -> None:
         raise KeyboardInterrupt
 
 
-@pytest.mark.slow
 def test_resume_redoes_damaged_and_foreign_parts(
     folder: Path, classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(plan_file, "CHUNK", 4)
     plan, out = plan_all(folder, classifier), tmp_path / "run"
-
+    model = PixelModel(classifier)
     with pytest.raises(KeyboardInterrupt):
-        evaluate(plan, classifier, out, False, interrupt_after_eight)
+        evaluate(plan, model, out, False, interrupt_after_eight)
     (out / "parts/0000000.parquet").write_bytes(b"PAR1 no more")
     shutil.copy(out / "parts/0000001.parquet", out / "parts/0000002.parquet")
     seen: list[int] = []
-    assert evaluate(plan, classifier, out, True, seen.append).n == 19
+    assert evaluate(plan, model, out, True, seen.append).n == 19
     assert seen == [8, 12, 16, 19]
 
 
-@pytest.mark.slow
 def test_resume_redoes_parts_of_version_0_1(
     folder: Path, classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(plan_file, "CHUNK", 4)
     plan, out = plan_all(folder, classifier), tmp_path / "run"
-
+    model = PixelModel(classifier)
     with pytest.raises(KeyboardInterrupt):
-        evaluate(plan, classifier, out, False, interrupt_after_eight)
+        evaluate(plan, model, out, False, interrupt_after_eight)
     first = out / "parts/0000000.parquet"
     write_records(first, pq.read_table(first).drop_columns(list(ADDED)))
     seen: list[int] = []
-    assert evaluate(plan, classifier, out, True, seen.append).n == 19
+    assert evaluate(plan, model, out, True, seen.append).n == 19
     assert seen == [8, 12, 16, 19]
 
 
 def test_finished_run_of_version_0_1_is_read(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
-    plan, out = plan_all(folder, classifier, 3), tmp_path / "run"
-    summary = evaluate(plan, classifier, out)
+    plan, out, model = plan_all(folder, classifier, 3), tmp_path / "run", PixelModel(classifier)
+    summary = evaluate(plan, model, out)
     document = summary.to_json()
     for key in ("no_answer", "subset", "available"):
         del document[key]
     (out / "summary.json").write_text(json.dumps(document))
-    assert evaluate(plan, classifier, out, True) == summary
+    assert evaluate(plan, model, out, True) == summary
 
 
-@pytest.mark.slow
 class TwoStreams:
     """A model whose forward passes run in pairs: one alone waits in vain."""
 
@@ -307,19 +307,19 @@ def test_one_call_plans_and_evaluates_and_keeps_nothing(
     monkeypatch.setattr("tempfile.tempdir", None)  # read TMPDIR again
     before, seen = set(tmp_path.iterdir()), list[tuple[int, int]]()
     summary = evaluate_source(
-        open_source(folder), classifier, limit=6, progress=lambda done, total: seen.append((done, total))
+        open_source(folder), PixelModel(classifier), limit=6, progress=lambda done, total: seen.append((done, total))
     )
     assert (summary.n, summary.available) == (6, 19) and seen == [(4, 6), (6, 6)]
     assert set(tmp_path.iterdir()) == before
-    kept = evaluate_source(open_source(folder), classifier, limit=6, out=tmp_path / "run")
+    kept = evaluate_source(open_source(folder), PixelModel(classifier), limit=6, out=tmp_path / "run")
     assert kept == summary and (tmp_path / "run/report.html").exists()
 
 
 def test_finished_run_is_not_run_again(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
-    plan = plan_all(folder, classifier, 3)
-    summary = evaluate(plan, classifier, tmp_path / "run")
+    plan, model = plan_all(folder, classifier, 3), PixelModel(classifier)
+    summary = evaluate(plan, model, tmp_path / "run")
     seen: list[int] = []
-    assert evaluate(plan, classifier, tmp_path / "run", True, seen.append) == summary and seen == []
+    assert evaluate(plan, model, tmp_path / "run", True, seen.append) == summary and seen == []
 
 
 def test_image_that_vanishes_is_one_line_and_nothing_is_lost(
@@ -332,8 +332,7 @@ def test_image_that_vanishes_is_one_line_and_nothing_is_lost(
 
 
 @pytest.mark.slow
-def test_counts_of_merged_parts_are_the_sum(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
-    evaluate(plan_all(folder, classifier), classifier, tmp_path / "run")
-    table = pq.read_table(tmp_path / "run/predictions.parquet")
+def test_counts_of_merged_parts_are_the_sum(evaluated: Evaluated) -> None:
+    table = pq.read_table(evaluated.run / "predictions.parquet")
     parts = [count_errors(table.slice(start, 7), "center") for start in range(0, 19, 7)]
     assert sum(parts, ErrorCounts()) == count_errors(table, "center")

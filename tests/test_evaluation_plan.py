@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.crops import write_crops
+from support.pixel_model import PixelModel
 
 from tencrop.common.errors import BadInput
 from tencrop.dataset.layouts import open_source
@@ -50,7 +51,7 @@ def test_a_file_of_labels_gives_class_names_the_wnids_of_the_model(
 
 def test_a_part_of_the_models_classes_is_told(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
     data = open_source(folder)
-    summary = evaluate(plan_evaluation(data, classifier, limit=1), classifier, tmp_path / "run")
+    summary = evaluate(plan_evaluation(data, classifier, limit=1), PixelModel(classifier), tmp_path / "run")
     assert (summary.classes, summary.model_classes) == (2, 101)
     assert "2 of the model's 101 classes" in text_report(summary)
     assert "<dt>classes</dt><dd>2 of the model's 101</dd>" in (tmp_path / "run/report.html").read_text()
@@ -58,7 +59,6 @@ def test_a_part_of_the_models_classes_is_told(folder: Path, classifier: Classifi
     assert (document["classes"], document["model_classes"]) == (2, 101)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("inside", "holdout", "images", "n"),
     [("", 1, "all", 19), ("", 1.0, "all", 19), ("", 0.3, 0.3, 6), ("val", 0.3, "own", 19)],
@@ -68,7 +68,7 @@ def test_summary_says_which_images_were_used(
 ) -> None:
     shutil.copytree(folder, tmp_path / "data" / inside)
     plan = plan_evaluation(open_source(tmp_path / "data"), classifier, holdout, None)
-    evaluate(plan, classifier, tmp_path / "run")
+    evaluate(plan, PixelModel(classifier), tmp_path / "run")
     summary = json.loads((tmp_path / "run/summary.json").read_text())
     assert (summary["images"], summary["subset"], summary["n"]) == (images, images, n)
     assert summary["among"] == summary["available"] == n

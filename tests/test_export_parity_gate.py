@@ -11,7 +11,7 @@ from onnx import helper, numpy_helper
 from tencrop.common.errors import WorkFailed
 from tencrop.common.strict_config import dump, parse
 from tencrop.export.net_graph import build_net_graph
-from tencrop.export.parity_gate import EXACT_LIMITS, Parity, ParityRow, check_parity
+from tencrop.export.parity_gate import EXACT_LIMITS, ExpectedAnswers, Parity, ParityRow, check_parity
 from tencrop.export.sample_images import make_formula_images
 from tencrop.export.tencrop_graph import build_tencrop_graph
 from tencrop.export.torch_reference import TorchReference
@@ -198,6 +198,17 @@ def images() -> np.ndarray:
     return make_formula_images(Contract(), 5)
 
 
+@pytest.fixture(scope="module")
+def expected(embedded: Checkpoint, images: np.ndarray) -> ExpectedAnswers:
+    """Torch's answers to one image."""
+    return TorchReference(embedded).expect(images[:1])
+
+
+@pytest.fixture(scope="module")
+def expected_of_source145(source145: Checkpoint, images: np.ndarray) -> ExpectedAnswers:
+    return TorchReference(source145).expect(images[:1])
+
+
 @pytest.mark.slow
 def test_true_files_pass_on_every_engine_and_batch(embedded: Checkpoint, images: np.ndarray) -> None:
     parity = check_parity(*build_files(embedded), TorchReference(embedded).expect(images))
@@ -213,9 +224,9 @@ def test_true_files_pass_on_every_engine_and_batch(embedded: Checkpoint, images:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mutant", MUTANTS)
-def test_mutant_is_rejected(mutant: str, embedded: Checkpoint, images: np.ndarray) -> None:
+def test_mutant_is_rejected(mutant: str, embedded: Checkpoint, expected: ExpectedAnswers) -> None:
     with pytest.raises(WorkFailed, match="parity"):
-        check_parity(*MUTANTS[mutant](embedded), TorchReference(embedded).expect(images[:1]))
+        check_parity(*MUTANTS[mutant](embedded), expected)
 
 
 @pytest.mark.slow
@@ -227,23 +238,25 @@ def test_true_files_of_source145_pass(source145: Checkpoint, images: np.ndarray)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mutant", SOURCE_MUTANTS)
-def test_mutant_of_source145_is_rejected(mutant: str, source145: Checkpoint, images: np.ndarray) -> None:
+def test_mutant_of_source145_is_rejected(
+    mutant: str, source145: Checkpoint, expected_of_source145: ExpectedAnswers
+) -> None:
     with pytest.raises(WorkFailed, match="parity"):
-        check_parity(*SOURCE_MUTANTS[mutant](source145), TorchReference(source145).expect(images[:1]))
+        check_parity(*SOURCE_MUTANTS[mutant](source145), expected_of_source145)
 
 
 @pytest.mark.slow
 def test_numbers_alone_reject_a_net_without_lrn(
-    embedded: Checkpoint, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
+    embedded: Checkpoint, expected: ExpectedAnswers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tencrop.export.parity_gate.check_structure", lambda *_: None)
     with pytest.raises(WorkFailed, match="differs from torch"):
-        check_parity(*MUTANTS["no LRN"](embedded), TorchReference(embedded).expect(images[:1]))
+        check_parity(*MUTANTS["no LRN"](embedded), expected)
 
 
 @pytest.mark.slow
-def test_parity_json_is_read_as_it_was_written(embedded: Checkpoint, images: np.ndarray) -> None:
-    parity = check_parity(*build_files(embedded), TorchReference(embedded).expect(images[:1]))
+def test_parity_json_is_read_as_it_was_written(embedded: Checkpoint, expected: ExpectedAnswers) -> None:
+    parity = check_parity(*build_files(embedded), expected)
     keys = ["images", "limits", "lrn_nodes", "largest_before_lrn", "compared"]
     assert list(parity.to_json()) == keys and parity.images == 1
     assert parse(Parity, parity.to_json(), "parity.json") == parity

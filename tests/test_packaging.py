@@ -106,6 +106,7 @@ def list_files(wheel: Path) -> set[str]:
         return {name for name in archive.namelist() if not name.endswith("/")}
 
 
+@pytest.mark.slow
 def test_wheel_holds_every_file_of_the_rooms_and_nothing_else(wheel: Path) -> None:
     installed = {name for name in list_files(wheel) if ".dist-info/" not in name}
     assert installed == list_room_files()
@@ -115,6 +116,7 @@ def test_wheel_holds_every_file_of_the_rooms_and_nothing_else(wheel: Path) -> No
         assert archive.read(top_level).split() == [b"tencrop"]
 
 
+@pytest.mark.slow
 def test_wheel_says_who_made_it_and_who_may_use_it(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         (path,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))

@@ -78,6 +78,7 @@ def test_ten_lines_of_onnxruntime_numpy_and_pillow_predict_like_tencrop(
     np.testing.assert_allclose([float(p) for _, p in printed], mean[best], rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_client_examples_get_answers(photographs: dict[str, Path], tmp_path: Path) -> None:
     (block,) = find_blocks("docs/serve.md", "py")
     (tmp_path / "photo.jpg").write_bytes(photographs["china"].read_bytes())

@@ -17,6 +17,7 @@ sys.addaudithook(lambda event, arguments: refused() if event == "socket.connect"
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 def test_a_prediction_reports_to_nobody(engine: str, photographs: dict[str, Path], tmp_path: Path) -> None:
     arguments = [

@@ -74,9 +74,9 @@ def test_other_addresses_are_not(host: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_process_refuses_a_rebound_name_and_answers_the_named_one(tmp_path: Path) -> None:
+def test_a_process_refuses_a_rebound_name_and_answers_the_named_one(null_model: Path, tmp_path: Path) -> None:
     options = ("--data-root", str(tmp_path), "--state-dir", str(tmp_path / "state"), "--allowed-host", "one.test")
-    with run_server(*options, "--allowed-host", "two.test") as (_, url):
+    with run_server(str(null_model), *options, "--allowed-host", "two.test") as (_, url):
         port = url.rpartition(":")[2]
         statuses = {}
         for host in ("evil.test", f"evil.test:{port}", "one.test", "two.test", f"localhost:{port}"):

@@ -36,10 +36,12 @@ def wait_for_address(log: Path) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("lowered", [False, True])
-def test_a_server_without_a_free_descriptor_says_so_and_answers_again(tmp_path: Path, lowered: bool) -> None:
+def test_a_server_without_a_free_descriptor_says_so_and_answers_again(
+    null_model: Path, tmp_path: Path, lowered: bool
+) -> None:
     """`lowered`: the limit falls below what is in use while the server runs, so that accept itself fails."""
     log = tmp_path / "log"
-    command = ["prlimit", f"--nofile={LIMIT}:{LIMIT}", *SERVE, "--port", "0"]
+    command = ["prlimit", f"--nofile={LIMIT}:{LIMIT}", *SERVE, str(null_model), "--port", "0"]
     with log.open("w") as stderr, subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stderr) as process:
         try:
             address = wait_for_address(log)

@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 # Imports the libraries, then every module of the server; prints what the second step changed.
 SCRIPT = """
 import importlib, json, logging, os, pkgutil, signal, sys, threading, warnings
@@ -40,6 +42,7 @@ print(json.dumps({"names": names, "changed": changed}))
 """
 
 
+@pytest.mark.slow
 def test_importing_every_module_changes_nothing_global() -> None:
     result = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=120, check=True)
     found = json.loads(result.stdout)

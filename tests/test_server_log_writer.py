@@ -124,8 +124,8 @@ def test_a_message_is_one_escaped_line_and_a_traceback_keeps_its_lines() -> None
 
 @pytest.mark.slow
 @pytest.mark.parametrize("closed", [False, True])
-def test_a_server_whose_logs_nobody_reads_answers_and_ends(closed: bool) -> None:
-    command = [*SERVE, "--port", "0"]
+def test_a_server_whose_logs_nobody_reads_answers_and_ends(null_model: Path, closed: bool) -> None:
+    command = [*SERVE, str(null_model), "--port", "0"]
     with subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         try:
             address = read_address(process)
@@ -146,12 +146,13 @@ def test_a_server_whose_logs_nobody_reads_answers_and_ends(closed: bool) -> None
             process.kill()
 
 
-def test_the_libraries_write_nothing_past_the_log() -> None:
+@pytest.mark.slow
+def test_the_libraries_write_nothing_past_the_log(null_model: Path) -> None:
     """libtiff's lines would fill a pipe that nobody reads, and the decoder's thread would wait for ever."""
     packed = io.BytesIO()
     Image.new("L", (64, 64)).save(packed, "TIFF", compression="tiff_lzw")
     damaged = packed.getvalue()[:8] + bytes(20) + packed.getvalue()[28:]
-    with run_server() as (process, url):
+    with run_server(str(null_model)) as (process, url):
         request = urllib.request.Request(f"{url}/v1/predict", damaged, {"Content-Type": "image/tiff"})
         with pytest.raises(urllib.error.HTTPError, match="400"):
             urllib.request.urlopen(request, timeout=30)
@@ -162,13 +163,12 @@ def test_the_libraries_write_nothing_past_the_log() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
-def test_a_server_that_starts_without_streams_answers_and_ends(closed: str) -> None:
+def test_a_server_that_starts_without_streams_answers_and_ends(null_model: Path, closed: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = f'exec "$@" {closed}'
-    with subprocess.Popen(
-        ["sh", "-c", command, "sh", *SERVE, "--port", str(port)], stderr=subprocess.DEVNULL
-    ) as process:
+    serve = [*SERVE, str(null_model), "--port", str(port)]
+    with subprocess.Popen(["sh", "-c", command, "sh", *serve], stderr=subprocess.DEVNULL) as process:
         try:
             due = time.monotonic() + 60
             while not is_ready(port):
@@ -222,12 +222,14 @@ def test_warnings_on_a_stderr_that_nobody_reads_hold_nobody_up(
                 read_all(handler, pipe[0])
 
 
-def test_a_dead_reader_leaves_one_line_on_stderr(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_dead_reader_leaves_one_line_on_stderr(null_model: Path, tmp_path: Path) -> None:
     said = tmp_path / "stderr"
     with said.open("w") as stderr, socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
         free.close()
-        with subprocess.Popen([*SERVE, "--port", str(port)], stdout=subprocess.PIPE, stderr=stderr) as process:
+        command = [*SERVE, str(null_model), "--port", str(port)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr) as process:
             try:
                 wait_for_text(said, "startup complete")
                 assert process.stdout

@@ -1,6 +1,7 @@
 """No damaged image breaks the server: 2,000 of the images that `python tests/mutants.py` posts by the ten thousand."""
 
 from itertools import islice
+from pathlib import Path
 
 import pytest
 from mutants import MIB, mutants, originals, post_all, resident_bytes
@@ -11,8 +12,8 @@ GROWTH = 50 * MIB
 
 
 @pytest.mark.slow
-def test_damaged_images_are_answered_and_leave_no_memory_behind() -> None:
-    with run_server() as (process, url):
+def test_damaged_images_are_answered_and_leave_no_memory_behind(null_model: Path) -> None:
+    with run_server(str(null_model)) as (process, url):
         where, sound = url.removeprefix("http://"), originals()
         assert post_all(where, iter(sound)) == {200: len(sound)}  # every format in every mode it can write
         images = mutants(COUNT, seed=1)

@@ -153,11 +153,12 @@ def test_a_client_in_python_is_generated(guarded: dict[str, Any], tmp_path: Path
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BaseSchema]:
-    """The document of a process that serves the embedded model, validations included."""
+def served(null_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BaseSchema]:
+    """The document of a process that serves a model that answers at once, validations included."""
     folder = tmp_path_factory.mktemp("openapi")
     (folder / "data").mkdir()
-    with run_server("--data-root", str(folder / "data"), "--state-dir", str(folder / "state")) as (process, url):
+    options = ("--data-root", str(folder / "data"), "--state-dir", str(folder / "state"))
+    with run_server(str(null_model), *options) as (process, url):
         yield schemathesis.openapi.from_url(f"{url}/openapi.json")
         assert process.poll() is None
 

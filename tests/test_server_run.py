@@ -9,7 +9,7 @@ import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,12 +17,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from serving import SERVE, read_address, run_server
+from support.command_line import call
 
 from tencrop.common.errors import BadInput
 from tencrop.model.embedded import EMBEDDED
 from tencrop.runtime.classifier import Classifier, open_classifier
 from tencrop.runtime.engine_choice import EngineOptions
 from tencrop.server.app import create_app
+from tencrop.server.http_server import bind
 from tencrop.server.settings import Settings
 
 MAX_RESIDENT_MIB = 700
@@ -32,6 +34,13 @@ MAX_RESIDENT_MIB = 700
 def server() -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A `tencrop serve` process on a free port, and its address."""
     with run_server() as running:
+        yield running
+
+
+@pytest.fixture
+def null_server(null_model: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The same with a model that answers at once."""
+    with run_server(str(null_model)) as running:
         yield running
 
 
@@ -73,8 +82,8 @@ def resident(process: subprocess.Popen[str], field: str) -> float:
 
 
 @pytest.mark.slow
-def test_an_idle_connection_ends_after_the_setting() -> None:
-    with run_server(**os.environ, TENCROP_KEEP_ALIVE_SECONDS="1") as (_, url):
+def test_an_idle_connection_ends_after_the_setting(null_model: Path) -> None:
+    with run_server(str(null_model), **os.environ, TENCROP_KEEP_ALIVE_SECONDS="1") as (_, url):
         host, port = url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port)), timeout=20) as client:
             client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -84,8 +93,8 @@ def test_an_idle_connection_ends_after_the_setting() -> None:
         assert 0.9 < time.monotonic() - started < 4
 
 
-def test_sigterm_ends_with_exit_code_0(server: tuple[subprocess.Popen[str], str]) -> None:
-    process, _ = server
+def test_sigterm_ends_with_exit_code_0(null_server: tuple[subprocess.Popen[str], str]) -> None:
+    process, _ = null_server
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=30) == 0
 
@@ -115,16 +124,16 @@ def wait_for_admitted(address: str, images: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
-def test_user_signals_do_nothing(server: tuple[subprocess.Popen[str], str], number: signal.Signals) -> None:
-    process, address = server
+def test_user_signals_do_nothing(null_server: tuple[subprocess.Popen[str], str], number: signal.Signals) -> None:
+    process, address = null_server
     process.send_signal(number)
     assert urllib.request.urlopen(f"{address}/healthz", timeout=60).status == 200
     assert process.poll() is None
 
 
 @pytest.mark.slow
-def test_nohup_keeps_sighup_away() -> None:
-    command = ["nohup", *SERVE, "--port", "0"]
+def test_nohup_keeps_sighup_away(null_model: Path) -> None:
+    command = ["nohup", *SERVE, str(null_model), "--port", "0"]
     with subprocess.Popen(command, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         try:
             address = read_address(process)
@@ -137,8 +146,10 @@ def test_nohup_keeps_sighup_away() -> None:
 
 
 @pytest.mark.slow
-def test_sigterm_does_not_wait_for_a_client_that_reads_nothing(server: tuple[subprocess.Popen[str], str]) -> None:
-    process, url = server
+def test_sigterm_does_not_wait_for_a_client_that_reads_nothing(
+    null_server: tuple[subprocess.Popen[str], str],
+) -> None:
+    process, url = null_server
     host, port = url.removeprefix("http://").split(":")
     with ExitStack() as stack:
         for _ in range(20):
@@ -178,37 +189,66 @@ def test_a_missing_device_is_refused_before_the_port_is_bound() -> None:
 
 
 @pytest.mark.slow
-def test_taken_port_is_one_line() -> None:
+def test_taken_port_is_one_line(null_model: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        result = run("--port", str(taken.getsockname()[1]))
+        result = run(str(null_model), "--port", str(taken.getsockname()[1]))
     assert result.returncode == 1 and "choose another --port" in one_line(result)
 
 
 @pytest.mark.slow
+def test_a_host_that_is_no_address_is_exit_2_and_one_line(null_model: Path) -> None:
+    result = run(str(null_model), "--host", "999.1.1.1")
+    assert result.returncode == 2 and "not an address" in one_line(result)
+
+
+@pytest.mark.parametrize("host", ["999.1.1.1", "127..0.0.1"])
+def test_a_host_that_is_no_address_is_bad_input(host: str) -> None:
+    with pytest.raises(BadInput, match=f"--host {host}: not an address of this machine"):
+        bind(Settings(host=host))
+
+
+Refuse = Callable[..., str]
+
+
+@pytest.fixture
+def refuse(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refuse:
+    """Run `tencrop serve` in this process, which keeps its signals and its memory. It must end with exit code 2.
+
+    Returns its one line.
+    """
+    for name in ("_ignore_user_signals", "give_back_large_blocks", "silence_libtiff", "decode_in_one_thread"):
+        monkeypatch.setattr(f"tencrop.server.run.{name}", lambda: None)
+
+    def refuse_arguments(*arguments: str) -> str:
+        assert call(monkeypatch, "serve", *arguments) == 2
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1 and said.startswith("tencrop: "), said
+        return said
+
+    return refuse_arguments
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("--device", "gpu"), "expected auto, cpu, cuda"),
         (("--engine", "onnxruntime", "--precision", "bf16"), "precision bf16: not offered by engine onnxruntime"),
         (("no-such-model.onnx",), "cannot be read"),
-        (("--host", "999.1.1.1"), "not an address"),
-        (("--host", "127..0.0.1"), "not an address"),
         ((str(Path(__file__)),), "not an ONNX file"),
     ],
 )
-def test_bad_input_is_exit_2_and_one_line(arguments: tuple[str, ...], message: str) -> None:
-    result = run(*arguments)
-    assert result.returncode == 2 and message in one_line(result)
+def test_bad_input_is_exit_2_and_one_line(refuse: Refuse, arguments: tuple[str, ...], message: str) -> None:
+    assert message in refuse(*arguments)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "value", "message"), [("QUEUE_VIEWS", "plenty", "queue_views"), ("QUEU_VIEWS", "7", "no such setting")]
 )
-def test_bad_environment_is_exit_2(name: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_environment_is_exit_2(
+    refuse: Refuse, name: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(f"TENCROP_{name}", value)
-    result = run()
-    assert result.returncode == 2 and message in one_line(result)
+    assert message in refuse()
 
 
 @pytest.mark.slow
@@ -246,11 +286,7 @@ def test_devices_that_would_answer_differently_are_refused(classifier: Classifie
         create_app([classifier, other], Settings())
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "ensemble", ["both", "both=caltech101,other", "=caltech101", "caltech101=caltech101,caltech101"]
-)
-def test_a_bad_ensemble_is_refused(ensemble: str) -> None:
-    result = run("--ensemble", ensemble)
-    assert result.returncode == 2
-    assert "expected NAME=A,B" in one_line(result) or "two models are named" in result.stderr
+@pytest.mark.parametrize("ensemble", ["both", "both=null,other", "=null", "null=null,null"])
+def test_a_bad_ensemble_is_refused(refuse: Refuse, null_model: Path, ensemble: str) -> None:
+    said = refuse(str(null_model), "--ensemble", ensemble)
+    assert "expected NAME=A,B" in said or "two models are named" in said

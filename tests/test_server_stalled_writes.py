@@ -33,6 +33,7 @@ def connect(address: Address) -> socket.socket:
     return client
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("request_bytes", [REQUEST * 100, REQUEST * 20 + LAST])
 def test_a_client_that_never_reads_is_cut_off(address: Address, request_bytes: bytes) -> None:
     with closing(connect(address)) as client:

@@ -18,7 +18,7 @@ from test_server_run import resident
 
 from bench.expensive_images import FORM, SIDE, animation, form, scans
 
-CONNECTIONS, ATTACK_SECONDS = 16, 6
+CONNECTIONS, ATTACK_SECONDS = 16, 4
 MIB = 600  # at most
 
 

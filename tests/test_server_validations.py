@@ -78,6 +78,13 @@ def client(classifier: Classifier, settings: Settings) -> Iterator[TestClient]:
         yield client
 
 
+@pytest.fixture(scope="module")
+def idle(classifier: Classifier, root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """The client of a server that gets no job, for all requests that are refused."""
+    with serving(classifier, Settings(data_root=root, state_dir=tmp_path_factory.mktemp("idle") / "state")) as client:
+        yield client
+
+
 @contextmanager
 def serving(classifier: Classifier, settings: Settings) -> Iterator[TestClient]:
     with TestClient(create_app([classifier], settings), raise_server_exceptions=False) as client:
@@ -269,8 +276,8 @@ def test_jobs_are_listed_in_pages(client: TestClient, gate: threading.Event) -> 
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "before=x", "before=", "before=../../etc"])
-def test_a_bad_page_is_422(client: TestClient, query: str) -> None:
-    assert client.get(f"{URL}?{query}").status_code == 422
+def test_a_bad_page_is_422(idle: TestClient, query: str) -> None:
+    assert idle.get(f"{URL}?{query}").status_code == 422
 
 
 @pytest.mark.slow
@@ -407,11 +414,11 @@ def test_cancelled_job_that_has_not_stopped_yet_is_not_removed(
         ({"datset": "photos"}, "bad_parameter", "unknown key 'datset'; the nearest known name is 'dataset'"),
     ],
 )
-def test_bad_request_is_422_and_makes_no_job(body: Any, code: str, says: str, client: TestClient) -> None:
-    reply = client.post(URL, content=json.dumps(body), headers={"content-type": "application/json"})
+def test_bad_request_is_422_and_makes_no_job(body: Any, code: str, says: str, idle: TestClient) -> None:
+    reply = idle.post(URL, content=json.dumps(body), headers={"content-type": "application/json"})
     assert (reply.status_code, reply.json()["error"]["code"]) == (422, code), reply.text
     assert says in reply.json()["error"]["message"]
-    assert client.get(URL).json() == []
+    assert idle.get(URL).json() == []
 
 
 @pytest.mark.parametrize("dataset", ["photos", "photos/pagoda", "alias", "."])
@@ -426,13 +433,13 @@ def test_a_data_set_that_holds_the_state_directory_is_422(
     assert "holds the state directory" in reply.json()["error"]["message"]
 
 
-def test_absolute_path_is_refused_even_inside_the_root(client: TestClient, root: Path) -> None:
-    assert client.post(URL, json={"dataset": str(root / "photos")}).status_code == 422
+def test_absolute_path_is_refused_even_inside_the_root(idle: TestClient, root: Path) -> None:
+    assert idle.post(URL, json={"dataset": str(root / "photos")}).status_code == 422
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[" * 60_000, b'{"dataset": ' + b"9" * 5000 + b"}"])
-def test_damaged_json_is_an_error_object(body: bytes, client: TestClient) -> None:
-    reply = client.post(URL, content=body, headers={"content-type": "application/json"})
+def test_damaged_json_is_an_error_object(body: bytes, idle: TestClient) -> None:
+    reply = idle.post(URL, content=body, headers={"content-type": "application/json"})
     assert reply.status_code in (400, 422) and reply.json()["error"]["message"]
 
 
@@ -520,28 +527,26 @@ def test_engine_whose_thread_has_died_fails_its_jobs(client: TestClient, monkeyp
         assert wait_for(client, ask(client), "failed")["error"] == "the engine has stopped"
 
 
-def test_body_without_end_is_413(client: TestClient, settings: Settings) -> None:
-    reply = client.post(
-        URL, content=(b" " * (1 << 20) for _ in range(40)), headers={"Content-Type": "application/json"}
-    )
+def test_body_without_end_is_413(idle: TestClient) -> None:
+    reply = idle.post(URL, content=(b" " * (1 << 20) for _ in range(40)), headers={"Content-Type": "application/json"})
     assert (reply.status_code, reply.json()["error"]["code"]) == (413, "body_too_large")
 
 
-def test_a_small_document_is_enough(client: TestClient) -> None:
+def test_a_small_document_is_enough(idle: TestClient) -> None:
     """The server stops reading at the bound, and finds the first unknown key of many."""
     headers = {"Content-Type": "application/json"}
     keys = b"".join(b',"%x":0' % i for i in range(5_000))
-    reply = client.post(URL, content=b'{"dataset":"photos"' + keys + b"}", headers=headers)
+    reply = idle.post(URL, content=b'{"dataset":"photos"' + keys + b"}", headers=headers)
     assert (reply.status_code, reply.json()["error"]["message"].partition(";")[0]) == (422, "unknown key '0'")
     body = b'{"dataset":"photos"' + b" " * MAX_SMALL_JSON + b"}"
-    reply = client.post(URL, content=body, headers=headers)
+    reply = idle.post(URL, content=body, headers=headers)
     assert (reply.status_code, reply.json()["error"]["code"]) == (413, "body_too_large")
-    assert client.get(URL).json() == []
+    assert idle.get(URL).json() == []
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "", "application/jsonx"])
-def test_a_document_that_is_not_sent_as_json_is_415(client: TestClient, kind: str) -> None:
-    reply = client.post(URL, content=b'{"dataset":"photos"}', headers={"Content-Type": kind})
+def test_a_document_that_is_not_sent_as_json_is_415(idle: TestClient, kind: str) -> None:
+    reply = idle.post(URL, content=b'{"dataset":"photos"}', headers={"Content-Type": kind})
     assert (reply.status_code, reply.json()["error"]["code"]) == (415, "unsupported_format")
 
 
@@ -555,10 +560,8 @@ def test_too_many_unfinished_are_429(
 
 
 @pytest.mark.parametrize("name", ["0" * 24, "lock", "..%2f..%2fetc", "%00", "A" * 5000])
-def test_unknown_id_is_404(name: str, client: TestClient) -> None:
-    calls = [client.get(f"{URL}/{name}{more}") for more in ("", "/events", "/report")] + [
-        client.delete(f"{URL}/{name}")
-    ]
+def test_unknown_id_is_404(name: str, idle: TestClient) -> None:
+    calls = [idle.get(f"{URL}/{name}{more}") for more in ("", "/events", "/report")] + [idle.delete(f"{URL}/{name}")]
     assert {(reply.status_code, reply.json()["error"]["code"]) for reply in calls} == {(404, "not_found")}
 
 

@@ -16,7 +16,7 @@ from serving import read_address
 from support.crops import assert_same_validation, write_crops
 
 ROOT = Path(__file__).parent.parent
-IMAGES = 96  # in chunks of 4
+IMAGES = 48  # in chunks of 4
 KILLS = 5
 
 # `tencrop ARGUMENTS` with small chunks, each of which takes a moment.
@@ -111,7 +111,7 @@ def test_a_job_killed_again_and_again_equals_the_undisturbed_run(root: Path, und
         with serving(root, tmp_path, seconds=0.1) as (process, url):
             name = name or call(url, {"dataset": "photos"})["id"]
             if kill:  # the first kill comes at once, before or while the run's folder is locked
-                wait_for(f"{url}/{name}", 16 * kill)
+                wait_for(f"{url}/{name}", 8 * kill)
             process.kill()
             process.wait()
     assert json.loads((tmp_path / "validations" / name / "job.json").read_text())["status"] == "running"

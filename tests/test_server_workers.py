@@ -33,16 +33,9 @@ from tencrop.model.tencropfile import TenCropFile
 
 pytestmark = pytest.mark.slow
 Expected = dict[bytes, tuple[str, float]]  # image -> label and probability
-KILLS = 50
+KILLS = 20
 LISTENS = "0A"  # a state in /proc/net/tcp
 CLIENTS = 8
-
-
-@pytest.fixture(scope="module")
-def null_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models") / "null"  # the model's name
-    folder.mkdir()
-    return write_null_model(folder, classes=50)
 
 
 @pytest.fixture(scope="module")
