@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -166,6 +167,13 @@ def test_errors_are_those_of_corrupted_squares(plan: Plan, tiny: Classifier, tmp
     assert document == json.loads(json.dumps(result.to_json())) and len(document["conditions"]) == 2
     page = (tmp_path / "run" / FOLDER / "report.html").read_text()
     assert page.count("<svg") == 2 and "The mCE is not defined here" in page and "://" not in page
+
+
+def test_an_image_may_have_several_right_labels(plan: Plan, tiny: Classifier) -> None:
+    """Where every class is right, only the broken image is wrong."""
+    several = replace(plan, also_right=[tuple({0, 1, 2} - {label}) for label in plan.labels])
+    result = evaluate_corruptions(several, tiny, make_summary(0, 31), choose_conditions("contrast", 5))
+    assert [each.center.top1_error for each in result.errors] == [1 / 31]
 
 
 def test_a_stopped_run_is_resumed_and_decodes_each_image_once(

@@ -55,12 +55,13 @@ def evaluate_corrupted_chunks(
 
         for chunk, images, failures in decode_chunks(plan, chunks, model.contract, size, 0):
             entries, labels = plan.chunk(chunk)
+            right = labels, plan.chunk_also_right(chunk)
             ids = [None if failure.reason else entry.id for entry, failure in zip(entries, failures, strict=True)]
             tables = []
             for condition, corrupted in _corrupt_in_turn(images, ids, conditions, corrupt_one, pool):
                 batches = forwards.map(model.forward, np.split(corrupted, range(size, len(corrupted), size)))
                 mean, views = (np.concatenate(arrays)[: len(entries)] for arrays in zip(*batches, strict=True))
-                tables.append(condition_table(condition, entries, labels, failures, *plan.restrict(mean, views)))
+                tables.append(condition_table(condition, entries, *right, failures, *plan.restrict(mean, views)))
                 yield len(entries)
             with explain_full_disk(out):
                 write_part(out, chunk, tables)

@@ -15,7 +15,7 @@ from tencrop.common.atomic import atomic_path
 from tencrop.dataset.source import Entry
 from tencrop.evaluation.corruption.conditions import Condition
 from tencrop.evaluation.part_file import part_path
-from tencrop.evaluation.prediction_records import TOP_INDICES, pad_top5
+from tencrop.evaluation.prediction_records import TOP_INDICES, find_hits
 from tencrop.images.errors import Failure
 from tencrop.model.contract import CENTER_VIEW
 from tencrop.model.measured_errors import VIEWS
@@ -27,6 +27,7 @@ SCHEMA = pa.schema(
         "severity": pa.int8(),
         "id": pa.string(),  # path within the data set
         "label": pa.int32(),  # index of the true class in the model's labels
+        "also_right": pa.list_(pa.int32()),  # other classes that are right
         "center_indices": TOP_INDICES,  # both are empty where the image has no answer
         "ten_crop_indices": TOP_INDICES,
     }
@@ -37,19 +38,21 @@ def condition_table(
     condition: Condition,
     entries: Sequence[Entry],
     labels: Sequence[int],
+    also_right: Sequence[Sequence[int]],
     failures: Sequence[Failure],
     mean: np.ndarray,
     views: np.ndarray,
 ) -> pa.Table:
     """The rows of n images under a condition, from probabilities `mean` [n,C] and `views` [n,10,C].
 
-    Probabilities of an image that could not be decoded are ignored.
+    `also_right` is as in `chunk_table`. Probabilities of an image that could not be decoded are ignored.
     """
     columns: dict[str, list[object]] = {
         "corruption": [condition.corruption] * len(entries),
         "severity": [condition.severity] * len(entries),
         "id": [entry.id for entry in entries],
         "label": list(labels),
+        "also_right": list(also_right) or [()] * len(entries),
     }
     for kind, probabilities in (("center", views[:, CENTER_VIEW]), ("ten_crop", mean)):
         rows = zip(top_k(probabilities), failures, strict=True)
@@ -87,8 +90,7 @@ def count_errors(file: Path, conditions: Sequence[Condition]) -> dict[str, list[
         for place in range(len(conditions)):
             rows = table.slice(place * images, images)
             for kind in VIEWS:
-                top = pad_top5(rows[f"{kind}_indices"])
-                counts[kind][place] += ErrorCounts.from_top_k(top, rows["label"].to_numpy())
+                counts[kind][place] += ErrorCounts.from_hits(find_hits(rows, kind))
     return counts
 
 

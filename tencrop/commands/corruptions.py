@@ -53,8 +53,6 @@ def run_conditions(
     """Evaluate the conditions, if there are any, and show the progress. Raises as `evaluate_corruptions` does."""
     if not conditions:
         return None
-    if plan.also_right:
-        raise BadInput("--corrupt: counts one right label an image, and here are several", "leave --corrupt out")
     from tencrop.evaluation.corruption.run import evaluate_corruptions
 
     total = len(plan.entries) * len(conditions)
