@@ -13,6 +13,7 @@ from tencrop.common.errors import BadInput
 from tencrop.evaluation.finished_run import FinishedRun
 from tencrop.evaluation.paired_bootstrap import SCORES, compare_class_means, compare_scores
 from tencrop.evaluation.record_queries import Predictions
+from tencrop.evaluation.summary import Summary
 from tencrop.model.measured_errors import VIEWS
 from tencrop.model.metrics import Z
 
@@ -81,6 +82,16 @@ def _check_same_images(a: FinishedRun, b: FinishedRun) -> None:
         true_a, true_b = a.labels[other[0]], b.labels[other[0]]
         classes = f"class {true_a} in {a.folder}, {true_b} in {b.folder}"
         raise BadInput(f"{a.ids[other[0]]}: {classes}", "compare runs with the same list of classes")
+    if _describe_rules(a.summary) != _describe_rules(b.summary):
+        raise BadInput(
+            f"{a.folder} and {b.folder}: not the same is right, or may be named, in both",
+            "evaluate both with this version, and with the same --real-labels",
+        )
+
+
+def _describe_rules(summary: Summary) -> tuple[bool, int | None]:
+    """Whether several labels may be right by --real-labels, and among how many classes a prediction is one."""
+    return summary.without_label is not None, summary.test_set.among if summary.test_set else None
 
 
 def compare_errors(right_a: np.ndarray, right_b: np.ndarray) -> dict[str, Any]:

@@ -12,7 +12,9 @@ from support.imagenet import ImageNetModel, draw_all, make_objectnet, read_wnids
 from tencrop.common.errors import BadInput
 from tencrop.dataset.layouts import open_source
 from tencrop.dataset.real_labels import IMAGES, RealLabels
+from tencrop.evaluation.compare import compare
 from tencrop.evaluation.evaluate import evaluate
+from tencrop.evaluation.finished_run import open_run
 from tencrop.evaluation.plan import plan_evaluation
 from tencrop.evaluation.summary import read_summary
 from tencrop.evaluation.text_report import text_report
@@ -115,6 +117,17 @@ def test_real_labels_are_the_right_ones_and_images_without_are_left_out(model: I
     assert (summary.center.top1_error, summary.center.top5_error) == (1 / 4, 1 / 4)
     assert "1 left out without a right label" in text_report(summary)
     assert read_summary(tmp_path / "run/summary.json") == summary
+
+
+def test_runs_with_and_without_real_labels_are_not_compared(model: ImageNetModel, tmp_path: Path) -> None:
+    real = make_real(tmp_path / "val", model, [(1, 3, (1, 3))])
+    for name, labels in (("real", real), ("plain", None)):
+        evaluate(plan_evaluation(open_source(tmp_path / "val"), model, real_labels=labels), model, tmp_path / name)
+    counted, plain = (open_run(tmp_path / name) for name in ("real", "plain"))
+    assert (counted.summary.center.top1_error, plain.summary.center.top1_error) == (0, 1)
+    with pytest.raises(BadInput, match="not the same is right, or may be named, in both"):
+        compare(counted, plain, 0)
+    assert compare(counted, counted, 0)["center"]["top1"]["error_a"] == 0
 
 
 def test_a_run_with_real_labels_is_another_run(model: ImageNetModel, tmp_path: Path) -> None:
