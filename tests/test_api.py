@@ -361,4 +361,5 @@ def test_the_command_line_answers_the_same(
         cli.main()
     printed = json.loads(capsys.readouterr().out)
     want = opened.predict(photographs["china"]).top
-    assert printed["top"] == [{"id": g.id, "label": g.label, "probability": g.probability} for g in want]
+    wanted = [{**vars(guess), "index": None} for guess in want]
+    assert [{"index": None, "confidence": None, **guess} for guess in printed["top"]] == wanted

@@ -98,7 +98,7 @@ def test_csv_has_a_row_for_each_label(
     header, *rows = csv.reader(io.StringIO(capsys.readouterr().out))
     assert header == ["image", "rank", "id", "label", "probability", "agreement"]
     assert rows == [
-        [answer["image"], str(rank), *map(str, guess.values()), str(answer["agreement"])]
+        [answer["image"], str(rank), *(str(guess[key]) for key in header[2:5]), str(answer["agreement"])]
         for answer in answers
         for rank, guess in enumerate(answer["top"], 1)
     ]
