@@ -1,5 +1,6 @@
 """model/tencropfile.py: a missing, truncated or foreign tencrop.onnx is refused in one line that names it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -17,7 +18,8 @@ FP32 = EngineOptions("cpu", "auto", "fp32")
 
 def test_metadata_survives_the_round_trip() -> None:
     metadata = TenCropFile.read(FILE).metadata
-    assert type(metadata).from_props(metadata.to_props(), "test") == metadata
+    exported = replace(metadata, calibration=None)  # `tencrop calibrate` adds it
+    assert type(metadata).from_props(metadata.to_props(), "test") == exported
     assert len(metadata.contract.labels) == 101 and metadata.filter_picture.startswith(b"\x89PNG")
 
 
