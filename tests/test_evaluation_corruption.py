@@ -211,6 +211,9 @@ def test_a_stopped_run_is_resumed_and_decodes_each_image_once(
     decoded.clear()
     assert evaluate_corruptions(plan, tiny, clean, conditions, out=tmp_path / "whole", resume=True) == whole
     assert not decoded
+    (tmp_path / "whole" / FOLDER / RECORDS_FILE).write_bytes(b"PAR1 no more")
+    with pytest.raises(BadInput, match=r"predictions.parquet: missing or damaged"):
+        evaluate_corruptions(plan, tiny, clean, conditions, out=tmp_path / "whole", resume=True)
 
 
 @pytest.mark.slow

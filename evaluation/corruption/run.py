@@ -7,7 +7,10 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pyarrow as pa
+
 from tencrop.common.atomic import write_atomic
+from tencrop.common.errors import BadInput
 from tencrop.evaluation.corruption.chunks import evaluate_corrupted_chunks
 from tencrop.evaluation.corruption.conditions import Condition
 from tencrop.evaluation.corruption.records import count_errors, is_complete, merge_parts
@@ -44,7 +47,8 @@ def evaluate_corruptions(
     frost: folder of the authors' photographs, which the condition "frost" takes. `progress` is called with the number
     of images that are finished, where an image counts once for each condition.
 
-    Raises BadInput where a photograph is missing, damaged or too small, and else as `evaluate` does.
+    Raises BadInput where a photograph is missing, damaged or too small, or the records of a finished run are damaged,
+    and else as `evaluate` does.
     """
     photographs = check_photographs(frost, model.contract.resize) if frost else None
     settings = result_settings(plan, model) | {
@@ -70,7 +74,11 @@ def evaluate_corruptions(
 def _summarize(
     plan: Plan, model: Predictor, clean: Summary, conditions: Sequence[Condition], folder: Path
 ) -> CorruptionSummary:
-    counts = count_errors(folder / RECORDS_FILE, conditions)
+    try:
+        counts = count_errors(folder / RECORDS_FILE, conditions)
+    except (OSError, KeyError, ValueError, pa.ArrowException):
+        advice = f"remove {folder} and evaluate again"
+        raise BadInput(f"{folder / RECORDS_FILE}: missing or damaged", advice) from None
     errors = [
         ConditionErrors(condition, *(ErrorRates(each.top1_error, each.top5_error) for each in pair))
         for condition, *pair in zip(conditions, counts["center"], counts["ten_crop"], strict=True)
