@@ -63,9 +63,9 @@ def calibrate(
     engine: EngineChoice = "auto",
     precision: PrecisionChoice = "auto",
 ) -> None:
-    """Measure how sure a model's answers are, and write that into a copy of its file.
+    """Measure how sure a model's answers are.
 
-    The images are labelled ones that the net was not trained on: the data set's validation images, if it has any.
+    A copy of the model's file says so afterwards. The images are labelled ones that the net was not trained on: the data set's validation images, if it has any.
     Graph and weights stay the same bytes.
     """
     require("evaluate")

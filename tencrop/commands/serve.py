@@ -19,8 +19,8 @@ def serve(
         str | None,
         typer.Option(
             metavar="N",
-            help="processes that take requests and decode images for one process with the engines; 0: one process does "
-            "all; default: auto, 0 on up to 4 cores without a GPU, else one for each two cores",
+            help="processes that decode for one with the engines; 0: one process does all; default: auto, 0 on up to 4 "
+            "cores without a GPU, else half the cores",
         ),
     ] = None,
     allowed_host: Annotated[
@@ -56,11 +56,9 @@ def serve(
     ] = None,
     shadow: Annotated[
         str | None,
-        typer.Option(metavar="NAME=MODEL", help="compare the first model's answers with this model's, in spare time"),
+        typer.Option(metavar="NAME=MODEL", help="compare the first model with this, in spare time"),
     ] = None,
-    feedback: Annotated[
-        bool, typer.Option("--feedback", help="keep what both answered, for labels that come to POST /v1/feedback")
-    ] = False,
+    feedback: Annotated[bool, typer.Option("--feedback", help="keep what both answer, for POST /v1/feedback")] = False,
     keep_disagreements: Annotated[
         int | None,
         typer.Option(metavar="N", min=0, help="squares to keep where both disagree, the newest; default: none"),
