@@ -85,7 +85,7 @@ def run_hostile(
 @pytest.mark.slow
 def test_names_and_labels_cannot_act_on_a_terminal(run_hostile: Callable[..., Printed]) -> None:
     printed = run_hostile("predict", *HOSTILE, "--model", MODEL, "--top", "1")
-    assert printed.code == 0 and printed.out.count(b"\n") == 2 * len(HOSTILE)
+    assert printed.code == 0 and printed.out.count(b"\n") == 3 * len(HOSTILE)
     assert b"a\\x1b[2Jb.jpg\n" in printed.out and b"helicopter\\x1b[31m\\u202e\n" in printed.out
     described = run_hostile("info", MODEL)
     assert described.code == 0 and b"bonsai\\x1b[31m\\u202e\n" in described.out
