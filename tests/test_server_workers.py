@@ -33,7 +33,7 @@ from tencrop.model.tencropfile import TenCropFile
 
 pytestmark = pytest.mark.slow
 Expected = dict[bytes, tuple[str, float]]  # image -> label and probability
-KILLS = 20
+KILLS = 50
 LISTENS = "0A"  # a state in /proc/net/tcp
 CLIENTS = 8
 
