@@ -65,8 +65,8 @@ def calibrate(
 ) -> None:
     """Measure how sure a model's answers are.
 
-    A copy of the model's file says so afterwards. The images are labelled ones that the net was not trained on: the data set's validation images, if it has any.
-    Graph and weights stay the same bytes.
+    A copy of the model's file says so afterwards; graph and weights stay the same bytes. The images are labelled ones
+    that the net was not trained on: the data set's validation images, if it has any.
     """
     require("evaluate")
     from tencrop.dataset.separate_output import check_separate
