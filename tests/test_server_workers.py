@@ -359,6 +359,18 @@ def test_an_engine_process_that_leaves_messages_unread_ends_all_with_code_1(null
         assert "Traceback" not in server.read_log()
 
 
+def test_the_end_of_a_supervisor_that_leaves_messages_unread_ends_all(null_model: Path, tmp_path: Path) -> None:
+    with serve(str(null_model), folder=tmp_path) as server:
+        children = children_of(server.process.pid)
+        os.kill(server.process.pid, signal.SIGSTOP)
+        os.kill(server.workers()[0], signal.SIGKILL)  # of which the engine process tells the supervisor
+        time.sleep(0.5)
+        server.process.kill()
+        server.process.wait()
+        wait_until_gone(children)
+        assert "Traceback" not in server.read_log()
+
+
 def accepts(host: str, port: int) -> bool:
     try:
         socket.create_connection((host, port)).close()

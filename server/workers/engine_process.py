@@ -91,7 +91,10 @@ class _Service:
                 continue
 
     def _receive(self) -> None:
-        data, descriptors, _, _ = socket.recv_fds(self._control, MESSAGE_BYTES, 2)
+        try:
+            data, descriptors, _, _ = socket.recv_fds(self._control, MESSAGE_BYTES, 2)
+        except ConnectionResetError:  # the supervisor has ended and left a message unread
+            data, descriptors = b"", []
         if not data:
             asyncio.get_running_loop().remove_reader(self._control)
             self._ended.set()
