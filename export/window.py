@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, floor
 from typing import Any, Self
 
 import onnx
@@ -19,7 +18,7 @@ class Window:
     stride: int
     before: int  # above and left
     behind: int  # below and right
-    rounds_up: bool  # a last window that lies only partly on the map counts
+    rounds_up: bool  # a last window that begins on the map and ends beyond it counts
 
     @classmethod
     def read(cls, node: onnx.NodeProto, kernel: Sequence[int] = ()) -> Self | None:
@@ -44,5 +43,7 @@ class Window:
 
     def count(self, side: int) -> int:
         """Places along a side of the output, for `side` places of the input."""
-        steps = (side + self.before + self.behind - self.size) / self.stride
-        return (ceil(steps) if self.rounds_up else floor(steps)) + 1
+        reach = self.before + side + self.behind
+        places = (reach - self.size) // self.stride + 1
+        has_part = self.rounds_up and self.size + (places - 1) * self.stride < reach and places * self.stride < reach
+        return places + has_part

@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
+from tencrop.export.graph_builder import GraphBuilder
 from tencrop.export.net_graph import build_net_graph
 from tencrop.export.tencrop_graph import build_tencrop_graph
 from tencrop.export.view_maps import ViewMaps
@@ -125,3 +126,47 @@ def test_views_of_the_embedded_model_share_three_convolutions(embedded: Checkpoi
     shared = build_graph(embedded)
     assert [count_convolutions(shared, f"conv{n}") for n in (1, 2, 3, 4, 5)] == [3, 5, 5, 1, 1]
     assert len(shared.SerializeToString()) - len(build_graph(embedded, plain=True).SerializeToString()) < 200_000
+
+
+def make_random_net(seed: int) -> tuple[onnx.ModelProto, Contract]:
+    """A chain of convolutions, poolings and pointwise operators of random sizes, for crops of a random contract."""
+    random = np.random.default_rng(seed)
+    far = 2 * int(random.integers(2, 9))
+    contract = Contract(resize=int(random.integers(24, 40)) + far, crop=1, labels=(Label("a", "a"), Label("b", "b")))
+    contract = replace(contract, crop=contract.resize - far)
+    graph, value, maps, side = GraphBuilder(), "input", 3, contract.crop
+    for number in range(int(random.integers(2, 7))):
+        size, stride = int(random.integers(1, 6)), int(random.choice([1, 1, 2, 4]))
+        name, window = f"n{number}", {"kernel_shape": [size] * 2, "strides": [stride] * 2}
+        if random.random() < 0.6:
+            before, behind = (int(pad) for pad in random.integers(0, size, 2))
+            side = (side + before + behind - size) // stride + 1
+            kernels = graph.add_constant(f"{name}.w", random.normal(0, 0.5, (4, maps, size, size)).astype(np.float32))
+            value = graph.add_node("Conv", name, value, kernels, **window, pads=[before, before, behind, behind])
+            maps = 4
+        else:
+            rounds_up = int(stride <= size and random.random() < 0.5)  # onnx and its runtimes disagree on gaps
+            starts = [start for start in range(0, side, stride) if start + size <= side]
+            if rounds_up and starts[-1] + size < side and starts[-1] + stride < side:
+                starts.append(starts[-1] + stride)
+            side = len(starts)
+            value = graph.add_node("MaxPool", name, value, **window, ceil_mode=rounds_up)
+        value = graph.add_node(str(random.choice(["Relu", "Tanh"])), f"{name}.f", value)
+        if side < 8:
+            break
+    flat = graph.add_node("Flatten", "flat", value, axis=1)
+    matrix = graph.add_constant("m", random.normal(0, 0.1, (2, maps * side * side)).astype(np.float32))
+    graph.add_node("Gemm", "logits", flat, matrix, transB=1)
+    return graph.build("net", {"input": ("N", 3, *[contract.crop] * 2)}, {"logits": ("N", 2)}), contract
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_nets_share_exactly(seed: int) -> None:
+    net, contract = make_random_net(seed)
+    side = contract.resize
+    random = np.random.default_rng(seed)
+    mean = random.uniform(90, 140, (3, side, side)).astype(np.float32)
+    images = random.integers(0, 256, (2, side, side, 3), np.uint8)
+    shared, plain = (build_tencrop_graph(net, contract, mean, plain=is_plain) for is_plain in (False, True))
+    want, got = (open_engine(model.SerializeToString(), CPU).run(images) for model in (plain, shared))
+    np.testing.assert_allclose(got["view_probabilities"], want["view_probabilities"], rtol=0, atol=1e-5)

@@ -32,6 +32,16 @@ def test_windows_that_views_do_not_share(op: str, attributes: dict[str, Any]) ->
     assert Window.read(helper.make_node(op, ["x", "w"], ["y"], **attributes)) is None
 
 
-@pytest.mark.parametrize(("rounds_up", "count"), [(False, 27), (True, 28)])
-def test_a_pooling_may_count_a_window_that_lies_partly_on_the_map(rounds_up: bool, count: int) -> None:
-    assert Window(3, 2, 0, 0, rounds_up).count(56) == count
+@pytest.mark.parametrize(
+    ("window", "side", "count"),
+    [
+        (Window(3, 2, 0, 0, False), 56, 27),
+        (Window(3, 2, 0, 0, True), 56, 28),
+        (Window(3, 2, 0, 0, True), 55, 27),
+        (Window(3, 4, 0, 0, True), 8, 2),
+        (Window(11, 4, 0, 3, False), 224, 55),
+    ],
+    ids=["rounded down", "rounded up", "nothing to round", "a window that begins beyond the map", "the paper's"],
+)
+def test_number_of_windows(window: Window, side: int, count: int) -> None:
+    assert window.count(side) == count
