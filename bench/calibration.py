@@ -2,9 +2,10 @@
 
 python -m bench.calibration DATA [--holdout 0.15] [--model M] [--precision fp32] [--halves 200] [--record FILE]
 
-For each coverage: what the other half reaches, beside the Beta law of that many images (Vovk, ACML 2012), and the
-labels in a set. For each map: its NLL and its ECE, and how often the ECE lies in the middle 95 % of nets that are right
-exactly as often as they say. --record keeps what the coverages are computed from, 5 bytes an image.
+For each coverage: what the other half reaches, beside the Beta law of that many images (Vovk, ACML 2012), and its
+labels in a set; then both by randomized APS and by RAPS, which no server answers with. For each map: its NLL and its
+ECE, and how often the ECE lies in the middle 95 % of nets that are right exactly as often as they say. --record keeps
+what the coverages are computed from, 5 bytes an image.
 """
 
 import argparse
@@ -15,9 +16,10 @@ from scipy.stats import betabinom
 
 from bench.machine import describe_machine
 from tencrop.dataset.layouts import open_source
+from tencrop.evaluation.adaptive_sets import PENALTIES, find_conformities, judge_halves
 from tencrop.evaluation.calibrate import collect_answers, plan_calibration
 from tencrop.evaluation.confidence_fit import FITS, SEED, Answers, judge
-from tencrop.evaluation.conformal import cover_halves, fit_threshold
+from tencrop.evaluation.conformal import cover_halves, fit_halves
 from tencrop.evaluation.reliability import simulate_calibrated
 from tencrop.model.calibration import count_set
 from tencrop.model.embedded import EMBEDDED
@@ -50,17 +52,25 @@ def main() -> None:
 
 
 def print_coverages(answers: Answers, halves: int) -> None:
-    """Print a row for each coverage."""
+    """Print a row for each coverage. All but the Beta law is judged on the other half."""
     true, is_first = answers.judge_first()
     fitted = len(true) // 2
     judged = len(true) - fitted
-    print("| coverage | mean reached | its spread | of the Beta law | labels in a set |\n|---|---|---|---|---|")
+    adaptive = {name: find_conformities(answers.mean, penalty) for name, penalty in PENALTIES.items()}
+    others = "".join(f" {name}: reached | labels |" for name in adaptive)
+    print("| coverage | mean reached | its spread | of the Beta law | labels in a set |" + others)
+    print("|---|---|---|---|---|" + len(adaptive) * "---|---|")
     for percent in PERCENTS:
         reached = cover_halves(true, is_first, percent, halves)
         rank = -(-(fitted + 1) * percent // 100)
         law = betabinom(judged, rank, fitted + 1 - rank).std() / judged
-        labels = count_set(answers.mean, fit_threshold(true, percent)).mean()
-        print(f"| {percent / 100:g} | {reached.mean():.4f} | {reached.std():.4f} | {law:.4f} | {labels:.1f} |")
+        sizes = [count_set(answers.mean[rest], each).mean() for each, rest in fit_halves(true, percent, halves)]
+        cells = [f"{percent / 100:g}", *(f"{each:.4f}" for each in (reached.mean(), reached.std(), law))]
+        cells.append(f"{np.mean(sizes):.1f}")
+        for conformities in adaptive.values():
+            covered, size = judge_halves(conformities, answers.labels, percent, halves)
+            cells += [f"{covered:.4f}", f"{size:.1f}"]
+        print(f"| {' | '.join(cells)} |")
     print()
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from tencrop.common.errors import BadInput
 from tencrop.dataset.source import Source, ignore_progress
+from tencrop.evaluation.adaptive_sets import PENALTIES, count_labels, find_conformities
 from tencrop.evaluation.chunks import predict_chunks
 from tencrop.evaluation.confidence_fit import FITS, Answers, choose_map, try_map
 from tencrop.evaluation.conformal import PERCENTS, count_needed, fit_thresholds
@@ -91,10 +92,13 @@ def format_calibration(found: Calibration, answers: Answers, left_out: int) -> I
         yield f"{each.name:<26} {each.nll:7.4f} {each.ece:7.4f}{mark}"
     if found.map.name == NO_MAP:
         yield "no map lowers both NLL and ECE, so a confidence is the probability"
+    adaptive = {name: find_conformities(answers.mean, penalty) for name, penalty in PENALTIES.items()}
     for coverage, threshold in ((each.coverage, each.probability) for each in found.thresholds):
         if coverage in SHOWN:
             labels = count_set(answers.mean, threshold).mean()
             yield f"coverage {coverage:g}: labels of probability {threshold:.3g} or more, {labels:.1f} labels a set"
+            sizes = {name: count_labels(each, answers.labels, round(coverage * 100)) for name, each in adaptive.items()}
+            yield f"  (by {', '.join(f'{name} {size:.1f}' for name, size in sizes.items())}, for comparison)"
     if missing := [percent for percent in PERCENTS if found.n < count_needed(percent)]:
         needed = count_needed(missing[0])
         yield f"coverages from {missing[0] / 100:g} on are left out: that takes {needed} images, 10 / (1 - coverage)"

@@ -3,6 +3,8 @@
 Split-conformal prediction with the score 1 - p (Sadinle, Lei and Wasserman, J. Am. Stat. Assoc. 114, 2019, 223-234).
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from tencrop.model.calibration import Threshold
@@ -38,15 +40,18 @@ def fit_thresholds(true_probabilities: np.ndarray) -> tuple[Threshold, ...]:
     )
 
 
+def fit_halves(true_probabilities: np.ndarray, percent: int, halves: int) -> Iterator[tuple[float, np.ndarray]]:
+    """Yield (the threshold of one random half of the images, the indices of the other half), `halves` times."""
+    random, n = np.random.default_rng(SEED), len(true_probabilities)
+    for _ in range(halves):
+        fitted, rest = np.split(random.permutation(n), [n // 2])
+        yield fit_threshold(true_probabilities[fitted], percent), rest
+
+
 def cover_halves(true_probabilities: np.ndarray, is_first: np.ndarray, percent: int, halves: int) -> np.ndarray:
     """The coverages [halves] that are reached on one random half of the images by the threshold of the other half.
 
     true_probabilities: of the true labels, [n]; is_first: whether the true label is the most probable one, bool [n].
     """
-    random, n = np.random.default_rng(SEED), len(true_probabilities)
-    reached = []
-    for _ in range(halves):
-        fitted, rest = np.split(random.permutation(n), [n // 2])
-        threshold = fit_threshold(true_probabilities[fitted], percent)
-        reached.append((is_first[rest] | (true_probabilities[rest] >= threshold)).mean())
-    return np.array(reached)
+    found = fit_halves(true_probabilities, percent, halves)
+    return np.array([(is_first[rest] | (true_probabilities[rest] >= each)).mean() for each, rest in found])

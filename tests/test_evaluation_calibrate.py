@@ -1,5 +1,6 @@
 """`tencrop calibrate`: a tiny model is calibrated on sixty pictures; and what is refused."""
 
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -50,6 +51,7 @@ def test_the_model_is_calibrated_as_its_answers_say(
     chosen = next(each for each in found.tried if each.name == found.map.name)
     assert chosen == plain or (chosen.nll < plain.nll and chosen.ece < plain.ece)
     assert "60 images (1 without an answer), openvino, fp32" in printed and "coverage 0.8: " in printed
+    assert re.search(r"labels a set\n  \(by randomized APS \d\.\d, RAPS \d\.\d, for comparison\)\n", printed)
     assert "coverages from 0.84 on are left out: that takes 63 images" in printed
     with open_classifier(tmp_path / "sure", EngineOptions("cpu", precision="fp32")) as classifier:
         true = []
