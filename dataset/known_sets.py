@@ -4,22 +4,13 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tencrop.dataset.known_error import KnownError
 from tencrop.dataset.names_file import WNID
 from tencrop.dataset.objectnet import CLASSES, MAPPINGS
 from tencrop.dataset.source import Source
 
 TESTBED = "https://github.com/modestyachts/imagenet-testbed/blob/28477dc7912df34bed05ccdb4da963dbb91dd1b4/robustness_top1s.csv"
 NUMBERS = [str(position) for position in range(1000)]  # the folders of ImageNet-V2
-
-
-@dataclass(frozen=True)
-class KnownError:
-    """The top-1 error of a net that others measured, in percent."""
-
-    net: str
-    views: str  # "center"
-    top1: float
-    source: str  # URL
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,15 @@
 """Agreement: how many of the ten views say the answer by themselves, and how often such answers are wrong."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from tencrop.common.strict_config import STRICT, Natural
-from tencrop.evaluation.record_queries import Predictions
+
+if TYPE_CHECKING:  # it needs pyarrow, which readers of summary.json may lack
+    from tencrop.evaluation.record_queries import Predictions
 
 MOST = 10  # views
 GROUPS = ((10, 10), (8, 9), (5, 7), (0, 4))  # the least and the most views, for people
@@ -22,7 +24,7 @@ class AgreementErrors:
     wrong: Natural
 
 
-def count_by_agreement(ten_crop: Predictions) -> tuple[AgreementErrors, ...]:
+def count_by_agreement(ten_crop: "Predictions") -> tuple[AgreementErrors, ...]:
     """Count the images that have an answer for each agreement from 0 to MOST."""
     of, wrong = ten_crop.agreement[ten_crop.answered], ten_crop.agreement[ten_crop.answered & ~ten_crop.right]
     counts = zip(*(np.bincount(each, minlength=MOST + 1).tolist() for each in (of, wrong)), strict=True)

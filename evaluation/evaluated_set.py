@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tencrop.dataset.known_sets import KnownError
+from tencrop.dataset.known_error import KnownError
 
 
 @dataclass(frozen=True)

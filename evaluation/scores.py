@@ -1,13 +1,17 @@
 """Scores: how far the probabilities of a validation can be believed, in a few numbers."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from pydantic.dataclasses import dataclass
 
 from tencrop.common.strict_config import STRICT, Count, NotNegative
 from tencrop.evaluation.class_sums import ClassSums
-from tencrop.evaluation.record_queries import Predictions
 from tencrop.evaluation.reliability import CalibratedEce, Reliability, simulate_calibrated
 from tencrop.model.calibration import TINY
+
+if TYPE_CHECKING:  # it needs pyarrow, which readers of summary.json may lack
+    from tencrop.evaluation.record_queries import Predictions
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -31,7 +35,7 @@ class ScoresByViews:
     ten_crop: Scores  # of the mean over the ten views
 
 
-def measure_scores(predictions: Predictions, sums: ClassSums) -> Scores:
+def measure_scores(predictions: "Predictions", sums: ClassSums) -> Scores:
     """Score the probabilities of at least one answer. `sums` are over the same answers."""
     answered = predictions.answered
     probabilities, right = predictions.probabilities[answered, 0], predictions.right[answered]

@@ -1,12 +1,16 @@
 """SetCoverage: how often the sets of a calibrated model hold the true label, beside the coverage that was asked for."""
 
+from typing import TYPE_CHECKING
+
 from pydantic.dataclasses import dataclass
 
 from tencrop.common.strict_config import STRICT, Count, Share
 from tencrop.evaluation.intervals import Interval
-from tencrop.evaluation.record_queries import Predictions
 from tencrop.model.calibration import Calibration
 from tencrop.model.metrics import wilson_interval
+
+if TYPE_CHECKING:  # it needs pyarrow, which readers of summary.json may lack
+    from tencrop.evaluation.record_queries import Predictions
 
 SHOWN = (0.8, 0.9, 0.95, 0.99)  # coverages in a terminal
 
@@ -29,7 +33,7 @@ class SetCoverages:
     coverages: tuple[SetCoverage, ...]
 
 
-def measure_sets(calibration: Calibration, images_sha256: str, of: Predictions) -> SetCoverages:
+def measure_sets(calibration: Calibration, images_sha256: str, of: "Predictions") -> SetCoverages:
     """Count the sets that hold the true label among the ten views' answers, at least one.
 
     images_sha256: `Plan.sha256`.
