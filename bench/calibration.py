@@ -19,7 +19,7 @@ from tencrop.dataset.layouts import open_source
 from tencrop.evaluation.adaptive_sets import PENALTIES, find_conformities, judge_halves
 from tencrop.evaluation.calibrate import collect_answers, plan_calibration
 from tencrop.evaluation.confidence_fit import FITS, SEED, Answers, judge
-from tencrop.evaluation.conformal import cover_halves, fit_halves
+from tencrop.evaluation.conformal import cover_halves, find_rank, fit_halves
 from tencrop.evaluation.reliability import simulate_calibrated
 from tencrop.model.calibration import count_set
 from tencrop.model.embedded import EMBEDDED
@@ -62,7 +62,7 @@ def print_coverages(answers: Answers, halves: int) -> None:
     print("|---|---|---|---|---|" + len(adaptive) * "---|---|")
     for percent in PERCENTS:
         reached = cover_halves(true, is_first, percent, halves)
-        rank = -(-(fitted + 1) * percent // 100)
+        rank = find_rank(fitted, percent)
         law = betabinom(judged, rank, fitted + 1 - rank).std() / judged
         sizes = [count_set(answers.mean[rest], each).mean() for each, rest in fit_halves(true, percent, halves)]
         cells = [f"{percent / 100:g}", *(f"{each:.4f}" for each in (reached.mean(), reached.std(), law))]

@@ -9,7 +9,6 @@ import numpy as np
 from tencrop.common.errors import BadInput
 from tencrop.common.strict_config import dump
 from tencrop.dataset.source import Source
-from tencrop.export.compress import cast_to_fp32
 from tencrop.export.run import INT8_IMAGES, export
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.net import AlexNet
@@ -54,7 +53,7 @@ def draw_weights(checkpoint: Checkpoint) -> Checkpoint:
 
 def export_forms(checkpoint: Checkpoint, photos: Path, out: Path) -> dict[str, Path]:
     """Export every form that this checkpoint allows, through the parity gate."""
-    sources = {True: draw_weights(checkpoint), False: cast_to_fp32(checkpoint)}
+    sources = {True: draw_weights(checkpoint), False: checkpoint}
     for is_seeded, source in sources.items():
         source.save(out / f"checkpoint{is_seeded}")
     forms = {name: form for name, form in FORMS.items() if not (form.rank and checkpoint.net.fc6.rank)}

@@ -18,7 +18,7 @@ def describe_machine() -> str:
 
 
 def low_precision_units() -> list[str]:
-    """Those of UNITS that the CPU has."""
+    """The UNITS that the CPU has."""
     return [unit for unit in UNITS if unit in _cpu().get("flags", "").split()]
 
 

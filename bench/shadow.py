@@ -84,7 +84,7 @@ def read_photographs(folder: Path | None) -> list[bytes]:
 
 
 def describe_shadow(port: int) -> str:
-    """How many answers the server's shadow has compared and dropped."""
+    """The numbers of answers that the server's shadow has compared and dropped."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/shadow", timeout=60) as reply:
         found = json.load(reply)
     return f"; compared {found['compared']}, dropped {found['dropped']}, disagreements {found['disagreements']}"

@@ -22,7 +22,7 @@ class Place:
 
     @property
     def listing(self) -> tuple[Path | None, ProgressCallback, bool]:
-        """What most readers take last: the file of class names, the progress, and whether training images count."""
+        """The last arguments of most readers: the file of class names, the progress, whether training images count."""
         return self.options.names, self.progress, self.training
 
     @property

@@ -42,7 +42,7 @@ class Chart(NamedTuple):
 
 
 def chart_reliability(words: str, predictions: Predictions) -> Chart:
-    """How often answers are right at each probability. The bars of a calibrated net reach the diagonal."""
+    """The share of right answers at each probability. The bars of a calibrated net reach the diagonal."""
     answered = predictions.answered
     found = Reliability.from_answers(predictions.probabilities[answered, 0], predictions.right[answered])
     bars = []

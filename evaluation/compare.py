@@ -90,7 +90,7 @@ def _check_same_images(a: FinishedRun, b: FinishedRun) -> None:
 
 
 def _describe_rules(summary: Summary) -> tuple[bool, int | None]:
-    """Whether several labels may be right by --real-labels, and among how many classes a prediction is one."""
+    """Two rules: whether several labels may be right, and among how many classes a prediction is one."""
     return summary.without_label is not None, summary.test_set.among if summary.test_set else None
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tencrop.model.calibration import Threshold
+from tencrop.model.calibration import Threshold, hold_true
 
 PERCENTS = range(80, 100)  # the coverages
 SEED = 2012  # of random halves
@@ -19,6 +19,11 @@ def count_needed(percent: int) -> int:
     return -(-IMAGES_AT_LEAST * 100 // (100 - percent))
 
 
+def find_rank(n: int, percent: int) -> int:
+    """The place of the threshold among the scores of n images, counted from 1: ceil((n + 1) * coverage)."""
+    return -(-(n + 1) * percent // 100)
+
+
 def fit_threshold(true_probabilities: np.ndarray, percent: int) -> float:
     """The probability that a label must reach, from the probabilities [n] of the true labels.
 
@@ -26,8 +31,7 @@ def fit_threshold(true_probabilities: np.ndarray, percent: int) -> float:
     at least this probability, as a mean over all choices of the n images.
     """
     n = len(true_probabilities)
-    rank = -(-(n + 1) * percent // 100)
-    return float(np.sort(true_probabilities)[n - rank])
+    return float(np.sort(true_probabilities)[n - find_rank(n, percent)])
 
 
 def fit_thresholds(true_probabilities: np.ndarray) -> tuple[Threshold, ...]:
@@ -54,4 +58,4 @@ def cover_halves(true_probabilities: np.ndarray, is_first: np.ndarray, percent: 
     true_probabilities: of the true labels, [n]; is_first: whether the true label is the most probable one, bool [n].
     """
     found = fit_halves(true_probabilities, percent, halves)
-    return np.array([(is_first[rest] | (true_probabilities[rest] >= each)).mean() for each, rest in found])
+    return np.array([hold_true(true_probabilities[rest], is_first[rest], each).mean() for each, rest in found])

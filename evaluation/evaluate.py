@@ -22,7 +22,7 @@ from tencrop.evaluation.chunks import evaluate_chunks, run_fingerprint
 from tencrop.evaluation.class_sums import ClassSums
 from tencrop.evaluation.evaluated_set import EvaluatedSet
 from tencrop.evaluation.intervals import ErrorIntervals, IntervalsByViews, bootstrap_intervals, wilson_intervals
-from tencrop.evaluation.part_file import is_complete, part_path, read_part
+from tencrop.evaluation.part_file import is_complete, read_part, remove_parts
 from tencrop.evaluation.plan import Plan, plan_evaluation
 from tencrop.evaluation.prediction_records import count_errors, write_records
 from tencrop.evaluation.record_queries import Predictions
@@ -128,9 +128,7 @@ def _finish(out: Path, plan: Plan, model: Predictor, timing: RunTiming) -> Summa
     page = html_report(summary, timing, table, model.contract.labels, plan.data, plan.entries)
     write_atomic(out / "report.html", page)
     write_atomic(out / SUMMARY_FILE, json.dumps(summary.to_json(), indent=1) + "\n")
-    for chunk in range(plan.chunk_count):
-        part_path(out, chunk).unlink()
-    (out / "parts").rmdir()
+    remove_parts(out, plan.chunk_count)
     return summary
 
 

@@ -33,6 +33,13 @@ def explain_full_disk(out: Path) -> Iterator[None]:
         raise WorkFailed(f"{out}: cannot be written ({why})", advice) from None
 
 
+def remove_parts(out: Path, chunks: int) -> None:
+    """Remove all part files of a finished run, and their folder."""
+    for chunk in range(chunks):
+        part_path(out, chunk).unlink()
+    (out / "parts").rmdir()
+
+
 def write_part(out: Path, chunk: int, table: pa.Table, sums: Mapping[str, ClassSums]) -> None:
     """Write a chunk's records and its sums by each kind of VIEWS, all of it or nothing. Raises OSError."""
     packed = {KEY.format(kind): sums[kind].to_bytes() for kind in VIEWS}

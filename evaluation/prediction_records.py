@@ -159,7 +159,7 @@ def pad_top5(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def find_hits(table: pa.Table, kind: str) -> np.ndarray:
-    """Whether each of the predictions is right, bool [n,TOP], by the center crop ("center") or the ten views."""
+    """Mark the predictions that are right, bool [n,TOP], by the center crop ("center") or the ten views."""
     top = pad_top5(table[f"{kind}_indices"])
     hits = top == table["label"].to_numpy()[:, None]
     others = table["also_right"].combine_chunks()

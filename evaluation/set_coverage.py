@@ -6,7 +6,7 @@ from pydantic.dataclasses import dataclass
 
 from tencrop.common.strict_config import STRICT, Count, Share
 from tencrop.evaluation.intervals import Interval
-from tencrop.model.calibration import Calibration
+from tencrop.model.calibration import Calibration, hold_true
 from tencrop.model.metrics import wilson_interval
 
 if TYPE_CHECKING:  # it needs pyarrow, which readers of summary.json may lack
@@ -41,6 +41,6 @@ def measure_sets(calibration: Calibration, images_sha256: str, of: "Predictions"
     right, true = of.right[of.answered], of.true_probability[of.answered]
     found = []
     for threshold in calibration.thresholds:
-        reached = float((right | (true >= threshold.probability)).mean())
+        reached = float(hold_true(true, right, threshold.probability).mean())
         found.append(SetCoverage(threshold.coverage, reached, wilson_interval(reached, len(true))))
     return SetCoverages(calibration.dataset_sha256 == images_sha256, len(true), tuple(found))

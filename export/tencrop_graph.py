@@ -65,13 +65,13 @@ def _measure_views(contract: Contract) -> ViewMaps:
 
 
 def _can_share(contract: Contract, mean: np.ndarray) -> bool:
-    """Whether every view sees the same pixels, minus the same mean, where views overlap."""
+    """Return whether every view sees the same pixels, minus the same mean, where views overlap."""
     mirrored = [(top, left) for is_mirrored, top, left in _locate_views(contract) if is_mirrored]
     return _is_mean_aligned(contract, mean) and sorted(mirrored) == sorted(_measure_views(contract).corners)
 
 
 def _order_views(contract: Contract, maps: ViewMaps) -> list[int]:
-    """Where each view of the contract lies among the shared ones: the corner outermost, then image and mirror image."""
+    """The place of each view of the contract among the shared ones: the corner outermost, then image and mirror."""
     return [2 * maps.corners.index((top, left)) + mirrored for mirrored, top, left in _locate_views(contract)]
 
 

@@ -57,7 +57,7 @@ class ViewMaps:
 
     @property
     def rectangles(self) -> dict[str, Rectangle]:
-        """Where each frame lies, by its name."""
+        """The place of each frame, by its name."""
         all_of, inside, end = (0, self.side), self.inside, (self.side - self.behind, self.side)
         places = {
             "top": Rectangle((0, self.before), all_of),
@@ -75,13 +75,12 @@ class ViewMaps:
 
     def predict(self, window: Window) -> Self | None:
         """The sizes behind a window, still without values; None where the views share no place of them."""
-        starts = {(place - window.before) % window.stride for corner in self.corners for place in corner}
+        start = self._find_start(window)
         first, last = self.inside
         before = ceil((first + window.before) / window.stride)
         end = (last + window.before - window.size) // window.stride + 1
-        if len(starts) > 1 or before >= end:
+        if start is None or before >= end:
             return None
-        (start,) = starts
         side = window.count(self.side)
         corners = tuple(
             ((row - window.before) // window.stride, (column - window.before) // window.stride)
@@ -96,8 +95,8 @@ class ViewMaps:
         add: (name of the part, its input, zeros above, left, below and right of it) -> the new value.
         """
         behind = self.predict(window)
-        assert behind is not None, "the views share no place"
-        start = (self.corners[0][0] - window.before) % window.stride
+        start = self._find_start(window)
+        assert behind is not None and start is not None, "the views share no place"
         rest = Rectangle((start, self.extent), (start, self.extent))
         whole = add_cut(graph, f"{name}/from", self.whole, rest, 0, 0) if start else self.whole
         frames = {}
@@ -107,6 +106,11 @@ class ViewMaps:
             x = self.cut(graph, f"{name}/{part}.of", Rectangle(rows, columns))
             frames[part] = add(part, x, (top, left, bottom, right))
         return replace(behind, whole=add("whole", whole, NO_ZEROS), frames=frames)
+
+    def _find_start(self, window: Window) -> int | None:
+        """The first place of `whole` that a window of every view may begin at; None where they lie between strides."""
+        starts = {(place - window.before) % window.stride for corner in self.corners for place in corner}
+        return starts.pop() if len(starts) == 1 else None
 
     def _reach(self, window: Window, span: Pair) -> tuple[int, int, Pair]:
         """(zeros before, zeros behind, places) that the windows of a span of places see."""

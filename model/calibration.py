@@ -118,6 +118,14 @@ def find_threshold(calibration: Calibration | None, coverage: float, model: str)
     return found[0]
 
 
+def hold_true(true_probabilities: np.ndarray, is_first: np.ndarray, threshold: float) -> np.ndarray:
+    """Find the sets that hold the true label, bool [n].
+
+    true_probabilities: of the true labels, [n]; is_first: whether the true label is the most probable one, bool [n].
+    """
+    return np.asarray(is_first | (true_probabilities >= threshold))
+
+
 def count_set(probabilities: np.ndarray, threshold: float) -> np.ndarray:
     """Number of labels of each set, int64 [...]: the most probable ones of [...,C]. The first is always in it."""
     return np.asarray(np.maximum(1, (probabilities >= threshold).sum(-1)))

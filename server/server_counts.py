@@ -40,7 +40,7 @@ class ServerCounts(SharedCounts):
         return self.total(ENDED_CPU) / MICRO
 
     def have_others_fewer_connections(self) -> bool:
-        """Whether a worker that accepts connections has fewer open ones than this process."""
+        """Return whether a worker that accepts connections has fewer open ones than this process."""
         connections = self.parts(CONNECTIONS)
         return any(
             accepts and number < connections[self._row]

@@ -17,7 +17,7 @@ from tencrop.evaluation.corruption.records import count_errors, is_complete, mer
 from tencrop.evaluation.corruption.report import corruption_report
 from tencrop.evaluation.corruption.summary import ConditionErrors, CorruptionSummary, has_imagenet_classes
 from tencrop.evaluation.evaluate import open_folder, result_settings
-from tencrop.evaluation.part_file import part_path
+from tencrop.evaluation.part_file import remove_parts
 from tencrop.evaluation.plan import Plan
 from tencrop.evaluation.run_folder import lock_run_folder
 from tencrop.evaluation.summary import Summary
@@ -91,6 +91,4 @@ def _finish(plan: Plan, folder: Path, result: CorruptionSummary) -> None:
     """Write the report, then corruptions.json: a folder that holds one holds a finished run. Remove the part files."""
     write_atomic(folder / "report.html", corruption_report(result))
     write_atomic(folder / RESULT_FILE, json.dumps(result.to_json(), indent=1) + "\n")
-    for chunk in range(plan.chunk_count):
-        part_path(folder, chunk).unlink()
-    (folder / "parts").rmdir()
+    remove_parts(folder, plan.chunk_count)

@@ -89,7 +89,7 @@ class CorruptionSummary:
         return fmean(known) if {FROST, *errors} == set(ALEXNET) and len(known) == len(errors) else None
 
     def explain_mce(self) -> str:
-        """What the mCE is of, or why there is none, as a sentence."""
+        """A sentence that says what the mCE is of, or why there is none."""
         if not self.is_imagenet:
             return (
                 "The mCE is not defined here: its divisors are AlexNet's errors on ImageNet's 1,000 classes. "

@@ -39,7 +39,7 @@ OpenedShadow = Annotated[Shadow, Depends(_get_shadow)]
 
 @router.get("/v1/shadow", responses=describe_failures(404, 422))
 def get_shadow(shadow: OpenedShadow) -> ShadowState:
-    """How often the shadow disagrees with the first model, and who was right where labels came."""
+    """The rate at which the shadow disagrees with the first model, and who was right where labels came."""
     return shadow.describe()
 
 
