@@ -120,10 +120,14 @@ class Classifier:
         coverage.
         """
         _check_top(top)
-        threshold = self._find_threshold(coverage)
-        stream, size = iter(images), batch_size(self.engine)
+        return self._predict_batches(iter(images), top, self._find_threshold(coverage))
+
+    def _predict_batches(
+        self, images: Iterator[ImageInput], top: int, threshold: float | None
+    ) -> Iterator[Prediction | BadInput]:
+        size = batch_size(self.engine)
         with ThreadPoolExecutor(min(size, cores()), "decode") as pool:
-            while batch := list(islice(stream, size)):
+            while batch := list(islice(images, size)):
                 yield from self._predict_squares(list(pool.map(self._try_decode, batch)), top, threshold)
 
     def _find_threshold(self, coverage: float | None) -> float | None:

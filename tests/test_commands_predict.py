@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.calibrated import TINY
 from support.command_line import call, log_to_stderr
 
+from tencrop.model.embedded import EMBEDDED
 from tencrop.runtime.classifier import Classifier
 
 
@@ -102,6 +104,36 @@ def test_csv_has_a_row_for_each_label(
         for answer in answers
         for rank, guess in enumerate(answer["top"], 1)
     ]
+
+
+def test_a_coverage_adds_the_set_of_labels(
+    classifier: Classifier, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = classifier.predict("a.jpg", top=2, coverage=0.95)
+    wanted = found.set or []
+    assert len(wanted) > 2
+    assert predict(monkeypatch, "a.jpg", "--json", "--coverage", "0.95") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert [guess["id"] for guess in answer["set"]] == [guess.id for guess in wanted]
+    assert answer["top"] == answer["set"][:2] and answer["set"][0]["confidence"] == wanted[0].confidence
+    assert predict(monkeypatch, "a.jpg", "--csv", "--coverage", "0.95") == 0
+    header, *rows = csv.reader(io.StringIO(capsys.readouterr().out))
+    assert header[-2:] == ["confidence", "in_set"] and len(rows) == len(wanted)
+    assert [row[-2:] for row in rows] == [[str(guess.confidence), "True"] for guess in wanted]
+    assert predict(monkeypatch, "a.jpg", "--coverage", "0.95") == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"  set: {', '.join(guess.label for guess in wanted)}"
+
+
+def test_a_coverage_without_a_calibration_is_refused_before_the_first_answer(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for model, coverage, why in (
+        (str(TINY), "0.9", "is not calibrated"),
+        (str(EMBEDDED), "nan", "is calibrated for 0.8"),
+    ):
+        assert predict(monkeypatch, "a.jpg", "--csv", "--model", model, "--coverage", coverage) == 2
+        printed = capsys.readouterr()
+        assert why in printed.err and not printed.out
 
 
 def test_images_are_read_as_they_are_answered(classifier: Classifier, photographs: dict[str, Path]) -> None:

@@ -15,7 +15,9 @@ from tencrop.images.heif_open import decode_in_one_thread
 from tencrop.images.pillow_warnings import silence_libtiff
 
 if TYPE_CHECKING:
-    from tencrop.runtime.prediction import Prediction
+    from tencrop.runtime.prediction import Guess, Prediction
+
+SET_COLUMNS = ("confidence", "in_set")  # of --csv with --coverage
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +33,10 @@ def predict(
     as_csv: Annotated[
         bool, typer.Option("--csv", help="print a table: image,rank,id,label,probability,agreement")
     ] = False,
+    coverage: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="add the set that holds the right label so often, of a calibrated model"),
+    ] = None,
     device: Device = "auto",
     engine: EngineChoice = "auto",
     precision: PrecisionChoice = "auto",
@@ -55,11 +61,12 @@ def predict(
     with open_classifier(
         model or EMBEDDED, engine_options(device, engine, precision, deterministic=deterministic)
     ) as classifier:
+        answers = classifier.predict_each((open_image(path, sys.stdin.buffer) for path in paths), top, coverage)
         if as_csv:
-            echo_csv("image", "rank", "id", "label", "probability", "agreement")
-        inputs = (open_image(path, sys.stdin.buffer) for path in paths)
+            more = () if coverage is None else SET_COLUMNS
+            echo_csv("image", "rank", "id", "label", "probability", "agreement", *more)
         with show_progress("predicting", len(paths), enabled=not sys.stdout.isatty()) as progress:
-            for done, (path, found) in enumerate(zip(paths, classifier.predict_each(inputs, top), strict=True), 1):
+            for done, (path, found) in enumerate(zip(paths, answers, strict=True), 1):
                 if isinstance(found, BadInput):
                     print_error(f"{path}: {found}" if path == STDIN else found)
                     failed += 1
@@ -73,16 +80,23 @@ def predict(
 def _show_text(path: str, found: "Prediction") -> None:
     guesses = (f"  {guess.probability:6.1%}  {guess.label}" for guess in found.top)
     echo(path, *guesses, f"  agreement of the views: {found.agreement} of 10")
+    if found.set is not None:
+        echo(f"  set: {', '.join(guess.label for guess in found.set)}")
 
 
 def _show_json(path: str, found: "Prediction") -> None:
-    top = [{"id": guess.id, "label": guess.label, "probability": guess.probability} for guess in found.top]
-    for line, guess in zip(top, found.top, strict=True):
-        if guess.confidence is not None:
-            line["confidence"] = guess.confidence
-    echo_json({"image": path, "top": top, "agreement": found.agreement})
+    line = {"image": path, "top": [*map(_describe, found.top)], "agreement": found.agreement}
+    echo_json(line if found.set is None else {**line, "set": [*map(_describe, found.set)]})
+
+
+def _describe(guess: "Guess") -> dict[str, object]:
+    line = {"id": guess.id, "label": guess.label, "probability": guess.probability}
+    return line if guess.confidence is None else {**line, "confidence": guess.confidence}
 
 
 def _show_csv(path: str, found: "Prediction") -> None:
-    for rank, guess in enumerate(found.top, 1):
-        echo_csv(path, rank, guess.id, guess.label, guess.probability, found.agreement)
+    """Print a row for each label of the answer, and of its set where that is longer."""
+    guesses = max(found.top, found.set or [], key=len)
+    for rank, guess in enumerate(guesses, 1):
+        of_set = () if found.set is None else (guess.confidence, rank <= len(found.set))
+        echo_csv(path, rank, guess.id, guess.label, guess.probability, found.agreement, *of_set)
