@@ -24,6 +24,7 @@ class Window:
     def read(cls, node: onnx.NodeProto, kernel: Sequence[int] = ()) -> Self | None:
         """The window of a Conv or MaxPool; None where it is not square, dilated, or padded in another way.
 
+        Nor may a window lie in the zeros alone.
         kernel: the sides of a Conv's kernels, which the node need not state.
         """
         values: dict[str, Any] = {"kernel_shape": kernel, "strides": (1, 1), "pads": (0, 0, 0, 0)}
@@ -34,6 +35,7 @@ class Window:
             and sides == sides[:1] * 2
             and steps == steps[:1] * 2
             and pads == (pads[:1] * 2 + pads[-1:] * 2)
+            and max(pads) < sides[0]
         )
         is_plain = {*values.get("dilations", [1])} == {1} and values.get("auto_pad", b"NOTSET") == b"NOTSET"
         is_zero = node.op_type == "Conv" or not any(pads)  # a pooling does not pad with zeros

@@ -70,6 +70,8 @@ def _parse(stages: tuple[str, ...]) -> Iterator[tuple[str, str, str, str]]:
 def _check_sizes(layer: Layer, token: str) -> None:
     if layer.op == "fc" and layer.spec.rank and layer.spec.groups > 1:
         raise BadInput(f"net.{token}: a layer whose columns do not see each other has no low-rank form")
+    if layer.op == "pool" and layer.spec.stride > layer.spec.size:  # ONNX and its runtimes disagree on their number
+        raise BadInput(f"net.{token}: windows of {layer.spec.size} that move by {layer.spec.stride} leave gaps")
     if min(layer.out_shape) < 1:
         raise BadInput(f"net.{token}: nothing is left of {layer.in_shape} behind it")
     groups = getattr(layer.spec, "groups", 1)

@@ -12,20 +12,21 @@ from torch.nn import functional as F
 from tencrop.model import net_config as config
 from tencrop.model.layer_table import Layer, layer_table
 from tencrop.model.net_config import NetConfig
-from tencrop.model.padding_and_pooling import max_pool, pad_behind
+from tencrop.model.padding_and_pooling import max_pool, pad
 
 
 class Convolution(nn.Conv2d):
-    """A layer "conv". Zeros behind that exceed the zeros before are added first. [N,C,H,W] -> [N,K,H',W']"""
+    """A layer "conv". Zeros on one side that exceed those on the other are added first. [N,C,H,W] -> [N,K,H',W']"""
 
     def __init__(self, layer: Layer) -> None:
         spec: config.Conv = layer.spec
         before, behind = spec.pad
-        super().__init__(layer.in_shape[0], spec.channels, spec.kernel, spec.stride, before, groups=spec.groups)
-        self.behind = behind - before
+        both = min(spec.pad)
+        super().__init__(layer.in_shape[0], spec.channels, spec.kernel, spec.stride, both, groups=spec.groups)
+        self.before, self.behind = before - both, behind - both
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(pad_behind(x, self.behind) if self.behind else x)
+        return super().forward(pad(x, self.before, self.behind) if self.before or self.behind else x)
 
 
 class FullyConnected(nn.Linear):

@@ -9,26 +9,27 @@ from torch.nn import functional as F
 
 # Fused by the compiler on a CPU, the padding's loads for 3 channels run up to 13 elements past the end of the batch
 # (torch 2.14), which crashes where the batch is the end of a mapping.
-@torch.library.custom_op("tencrop::pad_behind", mutates_args=())
-def pad_behind(x: Tensor, zeros: int) -> Tensor:
-    """Add zeros to the right of and below [N,C,H,W]."""
-    return F.pad(x, (0, zeros, 0, zeros))
+@torch.library.custom_op("tencrop::pad", mutates_args=())
+def pad(x: Tensor, before: int, behind: int) -> Tensor:
+    """Add zeros above and to the left, and below and to the right, of [N,C,H,W]."""
+    return F.pad(x, (before, behind, before, behind))
 
 
-@pad_behind.register_fake
-def _(x: Tensor, zeros: int) -> Tensor:
-    return F.pad(x, (0, zeros, 0, zeros))
+@pad.register_fake
+def _(x: Tensor, before: int, behind: int) -> Tensor:
+    return F.pad(x, (before, behind, before, behind))
 
 
-def _save_zeros(ctx: Any, inputs: tuple[Tensor, int], output: Tensor) -> None:
-    ctx.zeros = inputs[1]
+def _save_zeros(ctx: Any, inputs: tuple[Tensor, int, int], output: Tensor) -> None:
+    ctx.zeros = inputs[1:]
 
 
-def _padding_gradient(ctx: Any, up: Tensor) -> tuple[Tensor, None]:
-    return up[:, :, : -ctx.zeros, : -ctx.zeros], None
+def _padding_gradient(ctx: Any, up: Tensor) -> tuple[Tensor, None, None]:
+    before, behind = ctx.zeros
+    return up[:, :, before : up.shape[2] - behind, before : up.shape[3] - behind], None, None
 
 
-pad_behind.register_autograd(_padding_gradient, setup_context=_save_zeros)
+pad.register_autograd(_padding_gradient, setup_context=_save_zeros)
 
 
 # On a CPU torch's own gradient of max pooling is faster than the scatter that the compiler makes of it.

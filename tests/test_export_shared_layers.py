@@ -139,7 +139,7 @@ def make_random_net(seed: int) -> tuple[onnx.ModelProto, Contract]:
         size, stride = int(random.integers(1, 6)), int(random.choice([1, 1, 2, 4]))
         name, window = f"n{number}", {"kernel_shape": [size] * 2, "strides": [stride] * 2}
         if random.random() < 0.6:
-            before, behind = (int(pad) for pad in random.integers(0, size, 2))
+            before, behind = (int(pad) for pad in random.integers(0, size + 1, 2))
             side = (side + before + behind - size) // stride + 1
             kernels = graph.add_constant(f"{name}.w", random.normal(0, 0.5, (4, maps, size, size)).astype(np.float32))
             value = graph.add_node("Conv", name, value, kernels, **window, pads=[before, before, behind, behind])

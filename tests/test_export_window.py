@@ -22,11 +22,22 @@ def test_a_convolution_need_not_state_its_kernel() -> None:
         ("Conv", {"kernel_shape": [3, 5]}),
         ("Conv", {"kernel_shape": [3, 3], "strides": [1, 2]}),
         ("Conv", {"kernel_shape": [3, 3], "pads": [1, 0, 1, 0]}),
+        ("Conv", {"kernel_shape": [3, 3], "pads": [0, 0, 3, 3]}),
         ("Conv", {"kernel_shape": [3, 3], "dilations": [2, 2]}),
         ("Conv", {"kernel_shape": [3, 3], "auto_pad": "SAME_UPPER"}),
         ("MaxPool", {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}),
     ],
-    ids=["no kernel", "a line", "not square", "two strides", "two paddings", "dilated", "auto_pad", "padded pooling"],
+    ids=[
+        "no kernel",
+        "a line",
+        "not square",
+        "two strides",
+        "two paddings",
+        "zeros alone",
+        "dilated",
+        "auto_pad",
+        "padded pooling",
+    ],
 )
 def test_windows_that_views_do_not_share(op: str, attributes: dict[str, Any]) -> None:
     assert Window.read(helper.make_node(op, ["x", "w"], ["y"], **attributes)) is None

@@ -122,6 +122,11 @@ def test_paper_has_no_within_map_norm_and_relu_comes_before_the_norm() -> None:
     assert names.index("relu1") < names.index("lrn1") < names.index("pool1")
 
 
+def test_pooling_leaves_no_gaps() -> None:
+    with pytest.raises(BadInput, match=r"net\.pool: windows of 2 that move by 3 leave gaps"):
+        layer_table(NetConfig(pool=Pool(2, 3)))
+
+
 @pytest.mark.parametrize("size", [2, 3])
 @pytest.mark.parametrize("stride", [1, 2])
 def test_pooling_rounds_up(size: int, stride: int) -> None:

@@ -64,6 +64,8 @@ def parameters(layer: torch.nn.Module) -> dict[str, np.ndarray]:
         Conv(6, 5, pad=(2, 2), groups=2),
         Conv(6, 3, pad=(1, 1)),
         Conv(4, 3, stride=2, pad=(0, 1), groups=2),
+        Conv(4, 5, stride=2, pad=(3, 1)),
+        Conv(4, 2, pad=(3, 0)),
     ],
 )
 def test_convolution_equals_a_sum_over_windows(spec: Conv) -> None:
@@ -87,13 +89,14 @@ def test_conv1_pads_zeros_on_the_right_and_the_bottom_only() -> None:
     assert sums[54, 54] == 8 * 8
 
 
+@pytest.mark.parametrize("pad", [(0, 3), (4, 1)])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_gradients_pass_through_the_padding(layout: torch.memory_format) -> None:
-    layer = Convolution(make_layer("conv", Conv(4, 5, stride=4, pad=(0, 3)), (3, 14, 14)))
+def test_gradients_pass_through_the_padding(layout: torch.memory_format, pad: tuple[int, int]) -> None:
+    layer = Convolution(make_layer("conv", Conv(4, 5, stride=4, pad=pad), (3, 14, 14)))
     ours = torch.from_numpy(numbers(2, 3, 14, 14)).contiguous(memory_format=layout).requires_grad_()
     theirs = ours.detach().clone().requires_grad_()
     y = layer(ours)
-    z = F.conv2d(F.pad(theirs, (0, 3, 0, 3)), layer.weight, layer.bias, 4)
+    z = F.conv2d(F.pad(theirs, pad * 2), layer.weight, layer.bias, 4)
     up = torch.from_numpy(numbers(*y.shape, seed=1))
     gradients = torch.autograd.grad(y, [ours, layer.weight], up)
     for one, other in zip(gradients, torch.autograd.grad(z, [theirs, layer.weight], up), strict=True):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tencrop.model.padding_and_pooling import max_pool, max_pool_gradient, pad_behind
+from tencrop.model.padding_and_pooling import max_pool, max_pool_gradient, pad
 
 
 def numbers(*shape: int) -> np.ndarray:
@@ -14,9 +14,9 @@ def numbers(*shape: int) -> np.ndarray:
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_the_padding_operator_keeps_torch_librarys_promises(layout: torch.memory_format) -> None:
     x = torch.from_numpy(numbers(2, 3, 7, 7)).contiguous(memory_format=layout).requires_grad_()
-    torch.library.opcheck(
-        pad_behind, (x, 3), test_utils=("test_schema", "test_faketensor", "test_autograd_registration")
-    )
+    for zeros in (0, 3), (2, 1):
+        promises = ("test_schema", "test_faketensor", "test_autograd_registration")
+        torch.library.opcheck(pad, (x, *zeros), test_utils=promises)
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
