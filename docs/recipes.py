@@ -20,6 +20,24 @@ They lie in `training/recipes/`. `tencrop train` takes a name or the path of a T
 
 {recipes}
 
+## The starred nets of table 2
+
+The paper pre-trained two nets with a sixth convolutional layer on ImageNet's Fall 2011 release and
+fine-tuned them on ILSVRC-2012. It says no more. The logs of the 2012 program's net 146 say the rest:
+
+| recipe | its data | it begins with | epochs in the log |
+| --- | --- | --- | --- |
+| `pretrain146_2009` | Fall 2009, 10,184 classes | conv1 to conv5 of `source145` | 6.65 |
+| `pretrain146` | Fall 2011, 21,843 classes | conv1 to conv6 of `pretrain146_2009` | 8.11 |
+| `finetune146` | ILSVRC-2012 | all of `pretrain146` but fc8 | 54 |
+
+- **Known:** the layers, their initial weights, the rates and when they changed, by the configuration
+  files `layers-146-*.cfg` and the notes at the end of `layer-params-146-*.cfg`.
+- **Our choice:** whole numbers of epochs, with changes between epochs. One rate for all biases,
+  where the logs have another one in conv6. No bias between the two matrices of fc8 in `pretrain146`.
+- **Not known:** which net was the second of the two that the average of seven holds. A net of
+  another `seed` stands in for it.
+
 ## Every field
 
 - A dot in a name is a table: `optim.lr` is `lr` in the table `[optim]`.

@@ -56,15 +56,18 @@ def parameter_shapes(config: NetConfig) -> dict[str, Shape]:
 
 
 def _parse(stages: tuple[str, ...]) -> Iterator[tuple[str, str, str, str]]:
-    """(stage, token, name, operation) of each token. A name ends with the number of its stage: relu -> relu1."""
+    """(stage, token, name, operation) of each token. A name ends with the number of its stage: relu -> relu1.
+
+    The number 6 is that of fc6, in nets with a conv6 too. There the name is relu_conv6.
+    """
     for stage in stages:
         tokens = stage.split() or [""]
-        number = tokens[0][-1:]
+        number = "_conv6" if tokens[0] == "conv6" else tokens[0][-1:]
         for token in tokens:
             op = token.rstrip("0123456789")
             if op not in OUT_SHAPES:
                 raise BadInput(f"net.layers: {token!r} in {stage!r} is none of {', '.join(OUT_SHAPES)}")
-            yield stage, token, op + number, op
+            yield stage, token, token if token == "conv6" else op + number, op
 
 
 def _check_sizes(layer: Layer, token: str) -> None:

@@ -170,9 +170,11 @@ class AlexNet(nn.Sequential):
         generator = torch.Generator().manual_seed(seed)
         for layer in layer_table(self.config):
             if layer.op in ("conv", "fc"):
-                module = self.get_submodule(layer.name)
-                module.weight.data.normal_(0, layer.spec.init_std, generator=generator)  # type: ignore[operator]
-                module.bias.data.fill_(layer.spec.init_bias)  # type: ignore[operator]
+                for name, parameter in self.get_submodule(layer.name).named_parameters():
+                    if name.endswith("weight"):
+                        parameter.data.normal_(0, layer.spec.init_std, generator=generator)
+                    else:
+                        parameter.data.fill_(layer.spec.init_bias)
 
     def weights(self) -> dict[str, np.ndarray]:
         """Copies of the parameters by name, which do not change when training goes on."""

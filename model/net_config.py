@@ -15,6 +15,7 @@ def _odd(size: int) -> int:
 
 
 Odd = Annotated[Count, AfterValidator(_odd)]
+WHERE_THERE = Field(exclude_if=lambda value: value is None)  # a key of the nets that have the field, and of no other
 Groups = Annotated[Count, Field(alias="columns")]  # recipes and checkpoints store it under the paper's word
 
 
@@ -98,6 +99,7 @@ class NetConfig:
     conv3: Conv = Conv(384, 3, pad=(1, 1))
     conv4: Conv = Conv(384, 3, pad=(1, 1), groups=2, init_bias=1.0)
     conv5: Conv = Conv(256, 3, pad=(1, 1), groups=2, init_bias=1.0)
+    conv6: Annotated[Conv | None, WHERE_THERE] = None  # a sixth, over the last pooling layer (section 6)
     fc6: Linear = Linear(4096, init_bias=1.0)
     fc7: Linear = Linear(4096, init_bias=1.0)
     fc8: Linear = Linear(1000)

@@ -113,9 +113,19 @@ def null_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def source145() -> Checkpoint:
     """Recipe source145 with narrow fully connected layers, ten classes, and seeded weights. Activations stay large."""
-    recipe = load("source145")
+    return _make_narrow("source145", seed=145)
+
+
+@pytest.fixture(scope="session")
+def finetune146() -> Checkpoint:
+    """Recipe finetune146, the net with a sixth convolutional layer, narrow and seeded like `source145`."""
+    return _make_narrow("finetune146", seed=146)
+
+
+def _make_narrow(name: str, seed: int) -> Checkpoint:
+    recipe = load(name)
     net = replace(recipe.net, fc6=Linear(64), fc7=Linear(64), fc8=Linear(10))
-    random = np.random.default_rng(145)
+    random = np.random.default_rng(seed)
     weights = {}
     for name, value in AlexNet(net).weights().items():
         spread = np.sqrt(2 / np.prod(value.shape[1:])) if name.endswith("weight") else 0.1

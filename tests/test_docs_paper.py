@@ -75,7 +75,7 @@ def test_every_kind_of_name_is_found(reference: str) -> None:
     [
         ("model/nothing.py:Net", "no file"),
         ("model/net_config.py:NetConfiguration", "no NetConfiguration"),
-        ("model/net_config.py:NetConfig.conv6", "no NetConfig.conv6"),
+        ("model/net_config.py:NetConfig.conv7", "no NetConfig.conv7"),
         ("model/layer_table.py:layer_table.shape", "no layer_table.shape"),
         ("model/net_config.py:conv1", "no conv1"),
         ("model/layer_table.py:Any", "no Any"),

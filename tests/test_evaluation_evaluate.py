@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -36,6 +36,7 @@ from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.measured_errors import VIEWS
 from tencrop.model.metrics import ErrorCounts
 from tencrop.runtime.classifier import Classifier
+from tencrop.runtime.ensemble import Ensemble, Predictor
 from tencrop.server.app import create_app
 from tencrop.server.settings import Settings
 
@@ -64,7 +65,7 @@ def evaluated(
     return Evaluated(images, root / "run", evaluate(plan_all(images, classifier), classifier, root / "run"))
 
 
-def plan_all(root: Path, classifier: Classifier, limit: int | None = None) -> Plan:
+def plan_all(root: Path, classifier: Predictor, limit: int | None = None) -> Plan:
     return plan_evaluation(open_source(root), classifier, 1, limit)
 
 
@@ -183,6 +184,24 @@ def test_report_prints_the_published_errors_of_the_recipe(folder: Path, classifi
     assert then_line.split() == [
         *("ten", "views", "top-1", "error", "40.66%", "top-5", "error", "18.21%"),
         *("(this", "recipe's", "net", "in", "2012,", "ILSVRC-2012", "validation)"),
+    ]
+
+
+@pytest.mark.parametrize(("sixth", "published"), [({}, "5 nets"), ({"conv6": {}}, "7 nets")], ids=["five", "seven"])
+def test_an_ensemble_is_reported_beside_the_papers_average_of_as_many_kinds(
+    folder: Path, classifier: Classifier, sixth: dict[str, Any], published: str
+) -> None:
+    file, metadata = classifier.file, classifier.file.metadata
+    then = {"data": "ILSVRC-2012 validation", "views": "ten_crop", "top1": 40.66, "top5": 18.21}
+    members = [
+        replace(classifier, file=replace(file, metadata=replace(metadata, recipe={"expect": [then], "net": net})))
+        for net in ({}, sixth)
+    ]
+    both = Ensemble("both", tuple(members))
+    summary = evaluate(plan_all(folder, both, limit=1), both)
+    assert [error["data"] for error in summary.to_json()["expect"]] == [
+        "ILSVRC-2012 validation",
+        f"ILSVRC-2012 validation, {published}",
     ]
 
 

@@ -61,6 +61,14 @@ def test_every_product_but_the_first_has_int8_weights(exported: Path, embedded: 
 
 
 @pytest.mark.slow
+def test_a_sixth_convolution_is_an_int8_product_too(finetune146: Checkpoint, patches: Path, tmp_path: Path) -> None:
+    finetune146.save(tmp_path / "checkpoint")
+    export(tmp_path / "checkpoint", tmp_path / "small", "int8", 0, patches)
+    stored = {value.name: value.data_type for value in onnx.load(tmp_path / "small/net.onnx").graph.initializer}
+    assert [name for name, kind in stored.items() if kind == onnx.TensorProto.INT8 and "conv6" in name]
+
+
+@pytest.mark.slow
 def test_int8_files_have_the_form_of_the_others(exported: Path) -> None:
     assert list_forms(exported) == {"net.onnx": FORM, "tencrop.onnx": FORM}
 

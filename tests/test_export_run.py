@@ -61,11 +61,14 @@ def test_embedded_file_is_the_export_of_the_embedded_checkpoint(tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_smaller_export_keeps_its_checkpoint(source145: Checkpoint, tmp_path: Path) -> None:
-    source145.save(tmp_path / "checkpoint")
+@pytest.mark.parametrize("name", ["source145", "finetune146"])
+def test_smaller_export_keeps_its_checkpoint(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    saved: Checkpoint = request.getfixturevalue(name)
+    saved.save(tmp_path / "checkpoint")
     export(tmp_path / "checkpoint", tmp_path / "small", "fp16", 16, None)
     small = Checkpoint.load(tmp_path / "small/checkpoint")
-    assert small.recipe["expect"] == [] != source145.recipe["expect"]
+    assert small.recipe["expect"] == [] != saved.recipe["expect"]
+    assert small.net.conv6 == saved.net.conv6
     assert small.net.fc6.rank == 16 and small.weights["fc6.down.weight"].dtype == "float16"
     assert (tmp_path / "small/net.onnx").stat().st_size < 0.45 * (
         tmp_path / "checkpoint/weights.safetensors"

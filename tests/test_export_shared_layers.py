@@ -28,7 +28,8 @@ POOL_FIRST = ("conv1 pool lrn relu", *NetConfig().layers[1:])
 def make_checkpoint(net: NetConfig, contract: Contract, mean: str = "aligned") -> Checkpoint:
     """A checkpoint of thin layers with large activations, and a mean image that differs at every pixel."""
     random = np.random.default_rng(7)
-    conv = {name: replace(getattr(net, name), channels=16) for name in ("conv2", "conv3", "conv4", "conv5")}
+    thin = [name for name in ("conv2", "conv3", "conv4", "conv5", "conv6") if getattr(net, name)]
+    conv = {name: replace(getattr(net, name), channels=16) for name in thin}
     net = replace(net, conv1=replace(net.conv1, channels=8), **conv, fc6=Linear(32), fc7=Linear(32), fc8=Linear(5))
     weights = {}
     for name, value in AlexNet(net).weights().items():
@@ -61,6 +62,7 @@ NETS = {
     "tanh": NetConfig(layers=TANH_FIRST),
     "norm behind the pooling": NetConfig(layers=POOL_FIRST),
     "norm inside columns": NetConfig(lrn=LRN(groups=2)),
+    "a sixth convolution": load("finetune146").net,
     "no overlap": NetConfig(pool=Pool(2), conv2=Conv(256, 5, pad=(1, 1), groups=2), conv5=Conv(256, 3, groups=2)),
     "zeros before the crop": pad_before((2, 1)),
     "zeros on all sides, as torchvision's": pad_before((2, 2)),

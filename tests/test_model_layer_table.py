@@ -51,6 +51,7 @@ COUNTS = {
     ),
     "one_column": 59_798_312,  # halves of conv1 to conv4; fc6 to fc8 as they were
     "no_conv4": 60_301_288,  # less 384 kernels of 3x3x192 and their biases
+    "finetune146": 61_555_304,  # and 256 kernels of 3x3x256 with their biases
     "no_communication": 60_714_408,  # conv3, fc6 and fc7 see half of what is before them; conv2 and fc6 are wider
 }
 
@@ -127,6 +128,17 @@ def test_pooling_leaves_no_gaps() -> None:
         layer_table(NetConfig(pool=Pool(2, 3)))
 
 
+def test_a_sixth_convolution_lies_between_the_last_pooling_and_fc6() -> None:
+    table = [(layer.name, layer.out_shape) for layer in layer_table(load("finetune146").net)]
+    assert table[15:20] == [
+        ("pool5", (256, 6, 6)),
+        ("conv6", (256, 6, 6)),
+        ("relu_conv6", (256, 6, 6)),
+        ("fc6", (4096,)),
+        ("relu6", (4096,)),
+    ]
+
+
 @pytest.mark.parametrize("size", [2, 3])
 @pytest.mark.parametrize("stride", [1, 2])
 def test_pooling_rounds_up(size: int, stride: int) -> None:
@@ -148,7 +160,7 @@ def test_an_unknown_operation_is_bad_input(stage: str) -> None:
         layer_table(NetConfig(layers=(stage,)))
 
 
-@pytest.mark.parametrize("stage", ["conv9 relu", "fc1", "conv relu", "conv1 pool7", ""])
+@pytest.mark.parametrize("stage", ["conv9 relu", "conv6 relu", "fc1", "conv relu", "conv1 pool7", ""])
 def test_an_operation_without_numbers_is_bad_input(stage: str) -> None:
     with pytest.raises(BadInput, match=r"net\.layers"):
         layer_table(NetConfig(layers=(stage,)))
@@ -166,7 +178,9 @@ def test_pooling_behind_a_fully_connected_layer_is_bad_input() -> None:
         layer_table(NetConfig(layers=("fc6 pool",)))
 
 
-@pytest.mark.parametrize("recipe", ["paper", "source145", "no_communication", "caltech101_compact", "one_column"])
+@pytest.mark.parametrize(
+    "recipe", ["paper", "source145", "no_communication", "caltech101_compact", "one_column", "pretrain146"]
+)
 def test_parameters_are_those_of_the_torch_net(recipe: str) -> None:
     config = load(recipe).net
     assert parameter_shapes(config) == {name: tuple(value.shape) for name, value in AlexNet(config).named_parameters()}

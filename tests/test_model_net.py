@@ -325,12 +325,16 @@ def forward(net: NetConfig, weights: dict[str, np.ndarray], x: np.ndarray) -> np
     x = relu(conv(x, "conv3", net.conv3))
     x = relu(conv(x, "conv4", net.conv4))
     x = pool(relu(conv(x, "conv5", net.conv5)))
+    x = relu(conv(x, "conv6", net.conv6)) if net.conv6 else x
     x = 0.5 * relu(fc(x, "fc6", net.fc6.groups))
     x = 0.5 * relu(fc(x, "fc7", net.fc7.groups))
     return fc(x, "fc8")
 
 
-@pytest.mark.parametrize("recipe", ["paper", "source145", "caltech101", "no_communication", "no_overlap", "tanh"])
+WHOLE = ["paper", "source145", "caltech101", "no_communication", "no_overlap", "tanh", "finetune146"]
+
+
+@pytest.mark.parametrize("recipe", WHOLE)
 def test_the_whole_net_equals_numpy(recipe: str) -> None:
     net = thin(load(recipe).net, 99 if recipe == "no_overlap" else 67)
     alexnet = AlexNet(net)
@@ -343,7 +347,7 @@ def test_the_whole_net_equals_numpy(recipe: str) -> None:
     np.testing.assert_allclose(run(alexnet.eval(), x), expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("recipe", ["paper", "source145", "caltech101"])
+@pytest.mark.parametrize("recipe", ["paper", "source145", "caltech101", "finetune146"])
 def test_initial_weights_and_biases_are_the_recipes(recipe: str) -> None:
     narrow = {
         name: replace(getattr(load(recipe).net, name), units=units)
@@ -352,14 +356,26 @@ def test_initial_weights_and_biases_are_the_recipes(recipe: str) -> None:
     alexnet = AlexNet(replace(load(recipe).net, **narrow))
     alexnet.init(0)
     weights = alexnet.weights()
-    wide = () if recipe == "paper" else ("conv3", "conv4", "conv5")
-    for name in ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"):
+    wide = () if recipe == "paper" else ("conv3", "conv4", "conv5", "conv6")
+    sixth = ("conv6",) if recipe == "finetune146" else ()
+    for name in ("conv1", "conv2", "conv3", "conv4", "conv5", *sixth, "fc6", "fc7", "fc8"):
         weight, std = weights[f"{name}.weight"], 0.03 if name in wide else 0.01
         assert weight.std() == pytest.approx(std, rel=0.02), name
         assert abs(weight.mean()) < 5 * std / np.sqrt(weight.size), name
         assert np.abs(weight).max() > 3.4 * std, name  # a Gaussian's tail, not a uniform's
-        expected_bias = 1 if name in ("conv2", "conv4", "conv5", "fc6", "fc7") else 0
+        expected_bias = 1 if name in ("conv2", "conv4", "conv5", "conv6", "fc6", "fc7") else 0
         assert (weights[f"{name}.bias"] == expected_bias).all(), name
+
+
+def test_both_matrices_of_a_low_rank_layer_are_drawn() -> None:
+    net = thin(load("pretrain146").net)
+    alexnet = AlexNet(replace(net, fc7=replace(net.fc7, units=600), fc8=replace(net.fc8, units=300, rank=200)))
+    alexnet.init(0)
+    weights = alexnet.weights()
+    for name, shape in (("down", (200, 600)), ("up", (300, 200))):
+        assert weights[f"fc8.{name}.weight"].shape == shape
+        assert weights[f"fc8.{name}.weight"].std() == pytest.approx(0.01, rel=0.02)
+    assert not weights["fc8.up.bias"].any()
 
 
 @pytest.mark.parametrize("recipe", ["tanh", "figure1_tanh"])

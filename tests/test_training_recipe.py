@@ -1,5 +1,6 @@
 """training/recipe.py: recipes load with the numbers of the paper and the 2012 program; a mistake is one line."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import tomli_w
 from support.epoch_records import make_record
 
 from tencrop.common.errors import BadInput
+from tencrop.common.strict_config import dump, parse
 from tencrop.model.net_config import LRN, Conv, Linear, NetConfig
 from tencrop.training.recipe import RECIPES, Augment, Event, Optim, Plateau, compare_recipes, load, to_plain
 from tencrop.training.schedule import compute_epoch_settings
@@ -111,6 +113,58 @@ def test_a_net_of_2012_has_the_schedule_of_its_own_log(name: str) -> None:
     assert [slow.noise, frozen.noise] == ([True, True] if name == "no_overlap" else [False, False])
 
 
+CONV6 = Conv(256, 3, pad=(1, 1), init_std=0.03, init_bias=1.0)  # of layers-146-*.cfg: it sees both columns
+
+
+@pytest.mark.parametrize(("name", "rank"), [("pretrain146_2009", 0), ("pretrain146", 2048), ("finetune146", 0)])
+def test_net_146_is_net_145_with_a_sixth_convolution_over_the_last_pooling(name: str, rank: int) -> None:
+    base, net = load("source145").net, load(name).net
+    assert net.layers == (*base.layers[:5], "conv6 relu", *base.layers[5:])
+    assert replace(net, conv6=None, layers=base.layers) == replace(base, fc8=Linear(1000, rank=rank))
+    assert net.conv6 == CONV6
+
+
+RATES_146 = {  # by the number of finished epochs: the rate of each kernel and matrix, by the nets' logs
+    "pretrain146_2009": {
+        1: {"conv1": 1e-3, "conv5": 1e-3, "conv6": 1e-2, "fc6": 1e-2, "fc8": 1e-2},
+        2: {"conv1": 1e-3, "conv5": 1e-3, "conv6": 1e-3, "fc6": 1e-3, "fc8": 1e-3},
+    },
+    "pretrain146": {
+        5: {"conv1": 1e-3, "conv5": 1e-3, "conv6": 1e-3, "fc6": 1e-2, "fc8": 1e-2},
+        6: {"conv1": 1e-3, "conv5": 1e-3, "conv6": 1e-3, "fc6": 1e-3, "fc8": 1e-3},
+    },
+    "finetune146": {
+        0: {"conv1": 1e-4, "conv2": 1e-3, "fc8": 1e-2},
+        5: {"conv1": 1e-5, "conv2": 1e-3, "fc8": 1e-2},
+        7: {"conv1": 0.0, "conv2": 1e-3, "fc8": 1e-2},
+        9: {"conv1": 0.0, "conv2": 1e-3, "fc8": 1e-3},
+        22: {"conv1": 0.0, "conv2": 1e-4, "fc8": 1e-4},
+        41: {"conv1": 0.0, "conv2": 1e-4, "fc8": 1e-4},
+        42: {"conv1": 0.0, "conv2": 1e-5, "fc8": 1e-5},
+    },
+}
+
+
+@pytest.mark.parametrize("name", RATES_146)
+def test_net_146_has_the_rates_of_its_logs(name: str) -> None:
+    recipe = load(name)
+    for done, rates in RATES_146[name].items():
+        settings = compute_epoch_settings(recipe, [make_record()] * done)
+        assert settings is not None
+        assert {
+            layer: 0.0 if layer in settings.frozen else settings.layer_lr.get(layer, settings.scale * recipe.optim.lr)
+            for layer in rates
+        } == pytest.approx(rates)
+        assert settings.noise is (name != "finetune146" or done < 38)
+
+
+def test_a_net_without_a_sixth_convolution_is_stored_without_the_key() -> None:
+    assert "conv6" not in dump(NetConfig())
+    stored = to_plain(load("finetune146"))["net"]
+    assert stored["conv6"] == dump(CONV6)
+    assert parse(NetConfig, stored, "stored") == load("finetune146").net
+
+
 NO_BIAS: dict[str, tuple[object, object]] = {
     f"net.{layer}.init_bias": (1.0, 0.0) for layer in ("conv2", "conv4", "conv5", "fc6", "fc7")
 }
@@ -183,6 +237,7 @@ LOGGED = {  # by the 2012 program's nets; the paper gives one decimal
     "no_lrn": {(VALIDATION_2012, "ten_crop", 42.03, 19.36)},  # 148
     "one_column": {(TEST_2010, "ten_crop", 39.17, 18.23)},  # 145-half
     "no_communication": {(VALIDATION_2012, "ten_crop", 41.83, 19.33)},  # 150
+    "finetune146": {(VALIDATION_2012, "ten_crop", 38.99, 16.62)},  # 146-2012-2011; the paper: 39.0, 16.6
 }
 
 
@@ -219,7 +274,8 @@ def test_a_recipe_that_is_its_own_base_is_bad_input(tmp_path: Path) -> None:
 MISTAKES = {
     "unknown key": MINIMAL + "colour = 1\n",
     "unknown key in a table": MINIMAL + "[optim]\nlearning_rate = 0.1\n",
-    "unknown layer": MINIMAL + "[net]\nconv6 = { channels = 3 }\n",
+    "unknown layer": MINIMAL + "[net]\nconv7 = { channels = 3, kernel = 3 }\n",
+    "a layer without its size": MINIMAL + "[net]\nconv6 = { channels = 3 }\n",
     "unknown table": MINIMAL + "[optimizer]\nlr = 0.1\n",
     "number as text": MINIMAL + '[optim]\nlr = "0.1"\n',
     "number as truth": MINIMAL + "[optim]\nlr = true\n",

@@ -10,12 +10,14 @@ import pytest
 
 from tencrop.common.errors import BadInput
 from tencrop.common.strict_config import dump
+from tencrop.model.net_config import Conv, NetConfig
 from tencrop.training.recipe import RECIPES, Plateau, Recipe, load
 from tencrop.training.recipe_fields import PAPER, describe_fields
 
 PAPER_PAGE = (Path(__file__).parents[1] / "docs" / "paper.md").read_text(encoding="utf-8")
 FIELDS = {field.name: field for field in describe_fields()}
-REQUIRED = {"name", "about", "epochs"}
+REQUIRED = {"name", "about", "epochs", "net.conv6.channels", "net.conv6.kernel"}
+OPTIONAL = {"base", "plateau", "net.conv6"}  # where a recipe lacks the table, its fields are not there either
 
 
 def flatten(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -42,14 +44,15 @@ def test_every_field_of_a_whole_recipe_is_a_row(path: Path) -> None:
 
 
 def test_the_defaults_are_those_of_a_recipe_that_sets_nothing() -> None:
-    whole = dict(flatten(dump(Recipe(name="x", about="y", epochs=10)) | {"plateau": dump(Plateau())}))
+    net = NetConfig(conv6=Conv(256, 3))
+    whole = dict(flatten(dump(Recipe(name="x", about="y", epochs=10, net=net, plateau=Plateau()))))
     shown = {
         name: tomllib.loads(f"x = {field.default}")["x"]
         for name, field in FIELDS.items()
         if "[]" not in name and field.default not in ("none", "required")
     }
     assert shown == {name: value for name, value in whole.items() if name not in REQUIRED}
-    assert {name for name, field in FIELDS.items() if field.default == "none"} == {"base", "plateau"}
+    assert {name for name, field in FIELDS.items() if field.default == "none"} == OPTIONAL
     required = {"events[].after", *(f"expect[].{key}" for key in ("data", "views", "top1", "top5"))}
     assert {name for name, field in FIELDS.items() if field.default == "required"} == required | REQUIRED
 
@@ -65,9 +68,10 @@ def test_every_field_has_a_meaning_and_a_section_that_the_page_of_the_paper_has(
 
 
 def test_set_takes_every_name_outside_of_arrays_with_its_default() -> None:
-    unset = REQUIRED | {"base", "plateau"}
+    unset = REQUIRED | OPTIONAL
     defaults = [f"{name}={field.default}" for name, field in FIELDS.items() if "[]" not in name and name not in unset]
-    assert load("paper", defaults) == load("paper", ["net.lrn.alpha_divided=true", "expect=[]"])
+    conv6 = ["net.conv6.channels=256", "net.conv6.kernel=3"]
+    assert load("paper", defaults + conv6) == load("paper", ["net.lrn.alpha_divided=true", "expect=[]", *conv6])
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,7 @@ def one(prepared: PreparedStore, tmp_path_factory: pytest.TempPathFactory) -> Pa
     runs = tmp_path_factory.mktemp("one")
     train_in_this_process(prepared, Job(str(runs / "exact"), EXACT))
     train_in_this_process(prepared, Job(str(runs / "apart"), (*EXACT, "epochs=1"), "no_communication"))
+    train_in_this_process(prepared, Job(str(runs / "sixth"), (*EXACT, "epochs=1"), "pretrain146"))
     return runs
 
 
@@ -76,6 +77,7 @@ def two(prepared: PreparedStore, tmp_path_factory: pytest.TempPathFactory) -> Pa
     jobs = [
         Job(str(runs / "exact"), EXACT),
         Job(str(runs / "apart"), (*EXACT, "epochs=1"), "no_communication"),
+        Job(str(runs / "sixth"), (*EXACT, "epochs=1"), "pretrain146"),
         Job(str(runs / "noisy"), NOISY),
         Job(str(runs / "again"), NOISY),
         Job(str(runs / "stopped"), NOISY, term=(2, 2, 0)),
@@ -89,9 +91,9 @@ def two(prepared: PreparedStore, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("run", ["exact", "apart"])
+@pytest.mark.parametrize("run", ["exact", "apart", "sixth"])
 def test_two_columns_train_as_the_whole_net_does(one: Path, two: Path, run: str) -> None:
-    """After 20 steps of source145, 5 of no_communication, only summation order and switched maxima differ."""
+    """After 20 steps of source145 and 5 of the others, only summation order and switched maxima differ."""
     of_weights, of_movement = measure_divergence(load_last(one / run), load_last(two / run))
     assert of_weights < 1e-5
     assert of_movement < 1e-2
@@ -264,7 +266,7 @@ def test_a_column_has_the_shapes_of_figure_2(rank: int) -> None:
     assert weights == FIGURE_2
 
 
-@pytest.mark.parametrize("recipe", ["source145", "no_communication", "no_lrn", "tanh", "no_dropout"])
+@pytest.mark.parametrize("recipe", ["source145", "no_communication", "no_lrn", "tanh", "no_dropout", "pretrain146"])
 def test_both_columns_own_the_whole_net_and_nothing_twice(recipe: str) -> None:
     net = net_of(recipe, *(override for override in NOISY if override.startswith("net.")))
     whole = AlexNet(net)
@@ -284,6 +286,7 @@ def test_both_columns_own_the_whole_net_and_nothing_twice(recipe: str) -> None:
     ("recipe", "sets", "layers"),
     [
         ("source145", (), ["conv3", "fc6", "fc7", "fc8"]),
+        ("pretrain146", (), ["conv3", "conv6", "fc6", "fc7", "fc8"]),
         ("no_communication", (), ["fc8"]),
         ("no_communication", ("net.fc8.columns=2",), ["fc8"]),
     ],

@@ -210,7 +210,7 @@ def _install_hooks(job: Job, rank: int) -> None:
         if here == list(job.term):
             os.killpg(0, signal.SIGTERM)
         losses = STEP(self, batch, settings, step)
-        job.fc8.append(_digest(self.net.get_parameter("fc8.weight")))
+        job.fc8.append(_digest(next(self.net.get_submodule("fc8").parameters())))
         return losses
 
     def iter_epoch(self: Loader, epoch: int, done: int = 0) -> Iterator[Batch]:

@@ -13,6 +13,7 @@ from torch._dynamo.exc import TorchDynamoException
 from tencrop.common.errors import BadInput, Stopped, WorkFailed, one_line
 from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.model.checkpoint import Checkpoint, DamagedCheckpoint
+from tencrop.model.layer_table import layer_table
 from tencrop.model.run_progress import EpochRecord
 from tencrop.runtime.allocator import keep_freed_memory
 from tencrop.training.loader import Loader, spare_cores
@@ -26,7 +27,7 @@ from tencrop.training.trainer import ReportProgress, Trainer
 
 FLAT = 0.99  # of ln C: a mean loss above it is that of guessing
 FLAT_AFTER = 2  # epochs
-WIDE = 0.03  # init_std of conv3 to conv5 that leaves the loss of guessing soon (docs/results.md)
+WIDE = 0.03  # init_std of the convolutional layers behind conv2 that leaves the loss of guessing soon (docs/results.md)
 NOTHING_WHOLE = "no older one is whole: start again in another --out, or from other weights by --set start=CHECKPOINT"
 LOADER_ERRORS = "DataLoader worker"  # how torch's message about an ended loader process begins
 
@@ -191,6 +192,9 @@ def _warn_if_flat(trainer: Trainer) -> None:
 
 def _advise_on_flat(recipe: Recipe) -> str:
     """The advice on what to try, without what the recipe does already."""
-    if min(conv.init_std for conv in (recipe.net.conv3, recipe.net.conv4, recipe.net.conv5)) >= WIDE:
+    deep = [layer for layer in layer_table(recipe.net) if layer.op == "conv" and layer.name not in ("conv1", "conv2")]
+    narrow = [layer.name for layer in deep if layer.spec.init_std < WIDE]
+    if not narrow:
         return "Try another optim.lr"
-    return f"It may linger there for some epochs; else try another optim.lr, or init_std = {WIDE} on conv3 to conv5"
+    advice = f"It may linger there for some epochs; else try another optim.lr, or init_std = {WIDE} on "
+    return advice + ", ".join(narrow)

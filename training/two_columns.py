@@ -71,7 +71,7 @@ def _check_columns(table: Sequence[Layer]) -> None:
     if any(layer.op in PARAMETRIC and layer.spec.groups == 1 and layer.out_shape[0] % 2 for layer in table[:-1]):
         raise BadInput("--columns: a layer of this recipe has an odd number of kernels or units")
     has_groups = any(layer.op == "conv" and layer.spec.groups == 2 for layer in table)
-    if not has_groups or any(layer.op == "fc" and layer.spec.rank for layer in table):
+    if not has_groups or any(layer.op == "fc" and layer.spec.rank for layer in table[:-1]):
         raise BadInput("--columns: the net of this recipe does not have two columns")
 
 
