@@ -38,6 +38,7 @@ from tencrop.runtime.engine import engine_signature
 from tencrop.runtime.engine_choice import SUPPORTED_PRECISIONS, EngineOptions, device_kind
 
 IMAGES = 16  # different images; larger batches repeat them
+TORCH_PRECISIONS = ("fp32", "bf16", "tf32")  # where the device has instructions for them
 YES_NO = {True: "yes", False: "no"}
 
 
@@ -76,8 +77,8 @@ def mean_probabilities(classifier: Classifier) -> Predict:
     return lambda images: classifier.forward(images)[0]
 
 
-def open_torch(checkpoint: Checkpoint, device: str) -> dict[str, Row]:
-    """The same net and views in torch, not compiled, in each precision. It computes each view by itself."""
+def open_torch(checkpoint: Checkpoint, device: str, precisions: Sequence[str]) -> dict[str, Row]:
+    """The same net and views in torch, not compiled, in these precisions. It computes each view by itself."""
     views = TenCropNet.from_checkpoint(checkpoint).to(device)
     plain = build_tencrop_graph(build_net_graph(checkpoint), checkpoint.contract, checkpoint.mean, plain=True)
     gflop = count_gflop(plain)
@@ -90,7 +91,6 @@ def open_torch(checkpoint: Checkpoint, device: str) -> dict[str, Row]:
 
         return Row(predict, precision, gflop)
 
-    precisions = ("fp32", "bf16", *(["tf32"] if device_kind(device) == "cuda" else []))
     return {f"torch eager, {precision}": row(precision) for precision in precisions}
 
 
@@ -140,14 +140,14 @@ def main() -> None:
     side = checkpoint.contract.resize
     different = np.stack([formula_image(seed, side, side) for seed in range(IMAGES)])
     images = np.concatenate([different] * -(-max(options.sizes) // IMAGES))
-    expected = open_torch(checkpoint, "cpu")["torch eager, fp32"].predict(different)
+    expected = open_torch(checkpoint, "cpu", ["fp32"])["torch eager, fp32"].predict(different)
     with TemporaryDirectory() as folder:
         if options.checkpoint:
             export(options.checkpoint, Path(folder), "fp32", 0, None)
         model = Path(folder) if options.checkpoint else EMBEDDED
         device, rows = open_ours(model, options.device, options.engine, options.streams)
-    rows |= open_torch(checkpoint, device)
     products = open_products(device)
+    rows |= open_torch(checkpoint, device, [precision for precision in TORCH_PRECISIONS if precision in products])
     rates: list[dict[str, float]] = []  # GFLOP/s of the products right before each row
     print(f"{describe_machine()}; torch {torch.__version__}\n\n{render_head(options.sizes)}", flush=True)
     for name, row in rows.items():

@@ -16,7 +16,7 @@ from tencrop.model.probe import formula_image
 def test_all_rows_compute_the_same_answer(embedded: Checkpoint) -> None:
     images = formula_image(0, 256, 256)[None]
     device, rows = open_ours(EMBEDDED, "cpu", "openvino", [1, 2])
-    rows |= open_torch(embedded, device)
+    rows |= open_torch(embedded, device, ["fp32", "bf16"])
     assert device == "cpu"
     assert {"openvino, fp32", "openvino, fp32, 2 streams", "torch eager, fp32", "torch eager, bf16"} <= rows.keys()
     exact = rows["torch eager, fp32"].predict(images)
