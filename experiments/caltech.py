@@ -36,7 +36,7 @@ from tencrop.export.run import export
 from tencrop.model.run_checkpoints import list_checkpoints
 from tencrop.runtime.classifier import open_classifier
 from tencrop.runtime.engine_choice import EngineOptions
-from tencrop.training.recipe import load
+from tencrop.training.recipe import Recipe, load
 from tencrop.training.train import train
 
 TESTED = 50  # most test images per class
@@ -65,31 +65,40 @@ def main() -> None:
 
 def run_fold(options: argparse.Namespace) -> None:
     """Draw the fold, train, export and evaluate; print the result and write result.json."""
-    data, prepared, run, model = (options.out / name for name in ("data", "prepared", "run", "export"))
+    data = options.out / "data"
     link_images(draw_fold(options.photos, options.each, options.fold, options.choose), options.photos, data)
-    source = open_folder(data, None, ignore_progress)
-    recipe, held = load(options.recipe, options.set), choose_holdout(source.entries, 0)
-    visible = dataclasses.replace(source, entries=training_entries(source.entries, held, recipe.plateau is not None))
-    prepare(visible, prepared, 0, lambda done: None)
-    started = time.time()
-    history = train(recipe, PreparedStore.open(prepared), run, True, None, print_epoch)
-    export(list_checkpoints(run)[-1], model, "fp32", 0, None)
-    classifier = open_classifier(model, EngineOptions(precision=options.precision))
-    evaluate_source(source, classifier, holdout=0, out=options.out / "report", resume=True)
+    recipe = load(options.recipe, options.set)
     result = {
         "each": options.each,
         "fold": options.fold,
         "choose": options.choose,
         "recipe": options.recipe,
         "set": options.set,
+        **train_and_test(recipe, data, options.out, options.precision),
+    }
+    (options.out / "result.json").write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result))
+
+
+def train_and_test(recipe: Recipe, data: Path, out: Path, precision: str) -> dict[str, Any]:
+    """Train on DATA/train, evaluate on DATA/val -> the result. All files of the run lie in `out`."""
+    prepared, run, model = (out / name for name in ("prepared", "run", "export"))
+    source = open_folder(data, None, ignore_progress)
+    held = choose_holdout(source.entries, 0)
+    visible = dataclasses.replace(source, entries=training_entries(source.entries, held, recipe.plateau is not None))
+    prepare(visible, prepared, 0, lambda done: None)
+    started = time.time()
+    history = train(recipe, PreparedStore.open(prepared), run, True, None, print_epoch)
+    export(list_checkpoints(run)[-1], model, "fp32", 0, None)
+    classifier = open_classifier(model, EngineOptions(precision=precision))
+    evaluate_source(source, classifier, holdout=0, out=out / "report", resume=True)
+    return {
         "precision": classifier.engine.precision,
         "epochs": len(history),
         "training_seconds": round(sum(record.seconds for record in history)),
         "seconds_of_this_call": round(time.time() - started),
-        **compute_accuracies(options.out / "report" / "predictions.parquet"),
+        **compute_accuracies(out / "report" / "predictions.parquet"),
     }
-    (options.out / "result.json").write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result))
 
 
 def draw_fold(photos: Path, each: int, fold: int, choose: int) -> dict[str, list[str]]:
