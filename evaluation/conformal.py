@@ -31,7 +31,7 @@ def fit_threshold(true_probabilities: np.ndarray, percent: int) -> float:
     at least this probability, as a mean over all choices of the n images.
     """
     n = len(true_probabilities)
-    return float(np.sort(true_probabilities)[n - find_rank(n, percent)])
+    return min(float(np.sort(true_probabilities)[n - find_rank(n, percent)]), 1.0)  # a mean of ones may be above 1
 
 
 def fit_thresholds(true_probabilities: np.ndarray) -> tuple[Threshold, ...]:

@@ -145,7 +145,8 @@ def _merge_parts(out: Path, plan: Plan) -> tuple[pa.Table, dict[str, ClassSums]]
 
 def _summarize(plan: Plan, model: Predictor, table: pa.Table, sums: Mapping[str, ClassSums]) -> Summary:
     nets = tuple(EvaluatedModel(net.name, net.sha256) for net in model.members)
-    calibration = model.members[0].calibration if len(nets) == 1 else None  # no ensemble has one
+    can_judge_sets = len(nets) == 1 and not plan.also_right and not plan.among  # no ensemble is calibrated
+    calibration = model.members[0].calibration if can_judge_sets else None
     center, ten_crop = (count_errors(table, kind) for kind in VIEWS)
     predictions = {kind: Predictions.from_table(table, kind) for kind in VIEWS}
     by_class = [of.count_by_class() for of in predictions.values()]

@@ -66,7 +66,7 @@ class TriedMap:
 
     name: str
     nll: NotNegative  # negative log-likelihood of the true class, nats an image
-    ece: Share  # expected calibration error of the answer, 15 bins
+    ece: NotNegative  # expected calibration error of the answer, 15 bins
 
 
 @dataclass(frozen=True, config=STRICT)

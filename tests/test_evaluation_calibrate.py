@@ -158,6 +158,15 @@ def test_what_cannot_be_calibrated_is_one_line(
     assert list_files(photos) | list_files(tmp_path) == before
 
 
+def test_an_out_that_cannot_be_written_is_told_before_the_work(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tencrop.evaluation.calibrate.collect_answers", None)
+    (tmp_path / "file").write_bytes(b"")
+    assert calibrate(monkeypatch, TINY, photos, "--out", tmp_path / "file" / "sure.onnx") == 1
+    assert "file: File exists" in capsys.readouterr().err
+
+
 def list_files(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 

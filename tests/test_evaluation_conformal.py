@@ -42,6 +42,11 @@ def test_sets_are_those_of_the_oracle(percent: int) -> None:
     assert wanted[np.arange(500), labels[1000:]].mean() == pytest.approx(percent / 100, abs=0.05)
 
 
+def test_a_probability_that_is_rounded_above_1_makes_a_threshold_of_1() -> None:
+    surest = np.full(100, np.nextafter(np.float32(1), np.float32(2)))
+    assert {each.probability for each in fit_thresholds(surest)} == {1.0}
+
+
 @given(st.lists(st.floats(0, 1), min_size=5, max_size=60, unique=True), st.sampled_from([80, 83, 90]))
 def test_so_many_of_the_images_are_covered_by_their_own_threshold(true: list[float], percent: int) -> None:
     """At least ceil((n + 1) * coverage) of n images, and without ties no more."""

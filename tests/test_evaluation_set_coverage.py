@@ -33,6 +33,8 @@ def test_sets_are_counted_as_the_classifier_gives_them(tmp_path: Path) -> None:
     mine = write_calibrated(tmp_path / "sure", replace(CALIBRATION, thresholds=THRESHOLDS, dataset_sha256=plan.sha256))
     with open_classifier(mine, FP32) as classifier:
         summary = evaluate(plan, classifier, tmp_path / "run")
+        assert evaluate(replace(plan, also_right=[(2 - label,) for label in plan.labels]), classifier).sets is None
+        assert evaluate(replace(plan, among=(0, 1)), classifier).sets is None
         files = [file for name in CLASSES for file in sorted((tmp_path / "photos" / name).glob("[0-9]*.png"))]
         held = [
             [

@@ -23,7 +23,7 @@ from tencrop.commands.options import (
 )
 from tencrop.commands.output import echo, say_next
 from tencrop.commands.progress import show_progress
-from tencrop.common.atomic import write_atomic
+from tencrop.common.atomic import atomic_path
 from tencrop.common.errors import BadInput
 from tencrop.common.extras import require
 
@@ -91,13 +91,14 @@ def calibrate(
             check_unseen(plan, classifier.contract, prepared)
         else:
             log.info("not checked whether the net was trained on these images; --prepared DIR does")
-        with show_progress("answering", len(plan.entries)) as progress:
-            answers = collect_answers(plan, classifier, progress, choose_count(workers, cores()))
-        with show_progress("fitting", len(FITS), "maps") as progress:
-            found = fit_calibration(answers, plan, classifier, progress)
-        calibrated = add_calibration(classifier.file.graph, found)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(target, calibrated)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(target) as partial:
+            partial.touch()  # an --out that cannot be written is told before the work
+            with show_progress("answering", len(plan.entries)) as progress:
+                answers = collect_answers(plan, classifier, progress, choose_count(workers, cores()))
+            with show_progress("fitting", len(FITS), "maps") as progress:
+                found = fit_calibration(answers, plan, classifier, progress)
+            partial.write_bytes(add_calibration(classifier.file.graph, found))
     echo(*format_calibration(found, answers, len(plan.entries) - found.n))
     log.info("%s is written", target)
     say_next("serve", out)
