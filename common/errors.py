@@ -39,6 +39,11 @@ class Stopped(TencropError):
         self.number = number
 
 
+def lower_first(sentence: str) -> str:
+    """Another library's sentence as the end of ours. What it quotes keeps its capitals."""
+    return sentence[:1].lower() + sentence[1:]
+
+
 def one_line(error: object) -> str:
     """Another library's message on one line, at most 200 characters."""
     return " ".join(str(error).split())[:200]

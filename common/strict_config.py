@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import is_pydantic_dataclass
 
 from tencrop.common.did_you_mean import did_you_mean
-from tencrop.common.errors import BadInput
+from tencrop.common.errors import BadInput, lower_first
 
 # A field with an alias is stored under the alias; in Python it has its own name.
 STRICT = ConfigDict(extra="forbid", strict=True, validate_by_name=True)
@@ -43,7 +43,9 @@ def parse(kind: type[T], data: Any, source: str) -> T:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "document"
         unknown = first["type"] == "unexpected_keyword_argument"
-        raise BadInput(f"{source}: {key}: {first['msg'].lower()}", _suggest_key(kind, key) if unknown else "") from None
+        raise BadInput(
+            f"{source}: {key}: {lower_first(first['msg'])}", _suggest_key(kind, key) if unknown else ""
+        ) from None
 
 
 def dump(value: Any) -> Any:

@@ -114,7 +114,7 @@ def find_threshold(calibration: Calibration | None, coverage: float, model: str)
     found = [threshold.probability for threshold in calibration.thresholds if threshold.coverage == coverage]
     if not found:
         known = ", ".join(f"{each:g}" for each in calibration.coverages)
-        raise BadInput(f"coverage {coverage:g}: {model} is calibrated for {known}")
+        raise BadInput(f"coverage {coverage}: {model} is calibrated for {known}")
     return found[0]
 
 

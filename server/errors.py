@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from tencrop.common.errors import lower_first
 from tencrop.images.errors import ImageError
 from tencrop.server.paths import find_allowed_methods
 
@@ -103,4 +104,4 @@ def validation_error(error: RequestValidationError | ValidationError) -> ApiErro
     """422 with the first fault that pydantic found in a request."""
     first = error.errors()[0]
     where = f"{first['loc'][-1]}: " if first["loc"] else ""
-    return bad_parameter_error(f"{where}{first['msg'].lower()}")
+    return bad_parameter_error(f"{where}{lower_first(first['msg'])}")

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from tencrop.common.did_you_mean import did_you_mean
-from tencrop.common.errors import BadInput
+from tencrop.common.errors import BadInput, lower_first
 from tencrop.images.limits import MAX_BYTES
 from tencrop.runtime.engine import batch_size
 from tencrop.runtime.ensemble import Predictor
@@ -136,4 +136,4 @@ def read_settings(**flags: str | int | Sequence[str] | None) -> Settings:
         return Settings(**given)
     except ValidationError as error:
         first = error.errors()[0]
-        raise BadInput(f"setting {'.'.join(map(str, first['loc']))}: {first['msg'].lower()}") from None
+        raise BadInput(f"setting {'.'.join(map(str, first['loc']))}: {lower_first(first['msg'])}") from None

@@ -96,7 +96,7 @@ class Shadow:
             why = f"the label cannot be kept ({error})"
             raise ApiError(HTTPStatus.INSUFFICIENT_STORAGE, "cannot_be_kept", why) from None
         if not pair:
-            what = "no comparison of such a request is kept: it is unknown, has several images, or was dropped"
+            what = "no comparison of such a request is kept: it waits, is unknown, has several images, or was dropped"
             raise ApiError(HTTPStatus.NOT_FOUND, "not_found", what)
         return Feedback(request=given.request, label=given.label, **pair._asdict())
 

@@ -2,7 +2,7 @@
 
 import datetime
 from dataclasses import field
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from pydantic.dataclasses import dataclass
@@ -15,6 +15,11 @@ from tencrop.common.strict_config import STRICT, dump, parse
 class Inner:
     ratio: float = 0.5
     names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, config=STRICT)
+class Chosen:
+    rule: Literal["SGD"]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -64,6 +69,11 @@ def test_a_mismatch_is_bad_input_naming_file_and_key(data: Any, key: str) -> Non
     message = str(caught.value)
     assert message.startswith(f"recipe.toml: {key}: ")
     assert "\n" not in message
+
+
+def test_what_a_message_quotes_keeps_its_capitals() -> None:
+    with pytest.raises(BadInput, match=r"recipe\.toml: rule: input should be 'SGD'"):
+        parse(Chosen, {"rule": "sgd"}, "recipe.toml")
 
 
 def test_a_value_that_json_does_not_know_is_bad_input() -> None:

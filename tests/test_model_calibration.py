@@ -69,6 +69,8 @@ def test_a_coverage_that_is_not_there_is_refused_with_those_that_are() -> None:
     assert find_threshold(CALIBRATION, 0.9, "net") == 0.1
     with pytest.raises(BadInput, match=r"coverage 0\.93: net is calibrated for 0\.8, 0\.9"):
         find_threshold(CALIBRATION, 0.93, "net")
+    with pytest.raises(BadInput, match=r"coverage 0\.9000001: "):
+        find_threshold(CALIBRATION, 0.9000001, "net")
     with pytest.raises(BadInput, match="net is not calibrated; `tencrop calibrate MODEL DATA --out MODEL2`"):
         find_threshold(None, 0.9, "net")
 

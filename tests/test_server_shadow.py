@@ -251,6 +251,7 @@ def test_routes_metrics_and_page_tell_what_was_compared(
             ({"request": "one", "label": shadow.id, "more": 1}, 422),
         ):
             assert client.post("/v1/feedback", json=given).status_code == status
+        assert "pattern '^[A-Za-z0-9_.:-]" in client.post("/v1/feedback", json={"request": "a b", "label": "c"}).text
         bare = TestClient(client.app)
         assert bare.post("/v1/feedback", json={}).status_code == bare.get("/v1/shadow").status_code == 401
         page = bare.get("/shadow").text
