@@ -17,9 +17,9 @@ from tencrop.common.errors import BadInput
 from tencrop.export.graph_builder import GraphBuilder, read_opset, replace_input
 from tencrop.export.importers.hub_folder import CONFIG, NETS, PREPROCESSOR
 from tencrop.export.importers.hub_preprocessor import FILTERS
-from tencrop.export.tencrop_graph import BACK
 from tencrop.model.checkpoint import WEIGHTS
 from tencrop.model.contract import CENTER_VIEW, Contract
+from tencrop.model.feature_output import NET
 from tencrop.model.hub_metadata import LIBRARY
 from tencrop.model.measured_errors import read_measured_errors
 from tencrop.model.model_card import CARD, SAFETENSORS, render_card
@@ -72,7 +72,7 @@ def write_hub_folder(
 def build_center_graph(net: onnx.ModelProto, contract: Contract, mean: np.ndarray) -> onnx.ModelProto:
     """`pixel_values` float32 [N,3,crop,crop], RGB from 0 to 255, of the center view -> `logits` [N,C]."""
     graph = GraphBuilder(read_opset(net))
-    prefixed = onnx.compose.add_prefix(net, BACK)
+    prefixed = onnx.compose.add_prefix(net, NET)
     (crops,), (logits,) = prefixed.graph.input, prefixed.graph.output
     graph.initializers.extend(prefixed.graph.initializer)
     centered = graph.add_node("Sub", "centered", INPUT, graph.add_constant("mean", _cut_center(mean, contract)))

@@ -4,10 +4,12 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass as plain_dataclass
-from typing import Any
+from dataclasses import field
+from typing import Annotated, Any
 
 import numpy as np
 import onnx
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from tencrop.common.errors import WorkFailed, one_line
@@ -36,12 +38,16 @@ class BatchRefused(EngineRefused):
 class Limits:
     """The largest differences that pass: of a logit, relative to the largest logit, and of a probability."""
 
-    logits_relative: float
+    logits_relative: float  # also of the features, relative to the largest one
     probabilities: float
 
 
 EXACT_LIMITS = Limits(1e-4, 1e-4)
 INT8_LIMITS = Limits(0.1, 0.25)  # for a net whose fp32 form has passed EXACT_LIMITS: only the rounding is judged
+
+
+def _is_none(value: object) -> bool:
+    return value is None
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -53,12 +59,16 @@ class ParityRow:
     logits_relative: float
     probabilities: float
     top1_agreement: float
+    features_relative: Annotated[float | None, Field(exclude_if=_is_none)] = None  # of a file with features
 
     def check(self, limits: Limits, reference: str, advice: str) -> None:
         """Compare the differences with their limits. Raises WorkFailed where one is larger."""
-        for file, key in (("net.onnx", "logits_relative"), ("tencrop.onnx", "probabilities")):
-            difference, allowed = getattr(self, key), getattr(limits, key)
-            if not difference <= allowed:  # NaN fails too
+        for file, difference, allowed in (
+            ("net.onnx", self.logits_relative, limits.logits_relative),
+            ("tencrop.onnx", self.probabilities, limits.probabilities),
+            ("features of tencrop.onnx", self.features_relative, limits.logits_relative),
+        ):
+            if difference is not None and not difference <= allowed:  # NaN fails too
                 by = f"{difference:.1e} (allowed {allowed:.0e})"
                 raise WorkFailed(
                     f"parity: {self.engine} at batch {self.batch}: {file} differs from {reference} by {by}", advice
@@ -88,6 +98,9 @@ class Parity:
         for row in self.compared:
             differences = f"{row.logits_relative:>17.1e} {row.probabilities:>14.1e}"
             lines.append(f"{row.engine:<12} {row.batch:>6} {differences} {row.top1_agreement:>13.0%}")
+        features = [row.features_relative for row in self.compared if row.features_relative is not None]
+        if features:
+            lines.append(f"features differ by {max(features):.1e} of the largest one at most")
         largest = ", ".join(f"{value:.0f} before {name}" for name, value in (self.largest_before_lrn or {}).items())
         lines.append(f"{self.lrn_nodes} LRN nodes" + (f"; largest activation {largest}" if largest else ""))
         return "\n".join(lines)
@@ -110,6 +123,7 @@ class ExpectedAnswers:
     lrn_nodes: int | None = None  # number that net.onnx must have; None where any number is right
     largest_before_lrn: Mapping[str, float] | None = None
     description: str | None = None  # of the reference, for parity.json
+    features: Mapping[str, np.ndarray] = field(default_factory=dict)  # [N,10,K], by the layers of LAYERS
 
 
 def check_parity(
@@ -166,7 +180,7 @@ def _compare(net: onnx.ModelProto, tencrop: onnx.ModelProto, expected: ExpectedA
             crops = np.ascontiguousarray(expected.crops[:size].reshape(-1, *expected.crops.shape[2:]))
             logits = _run(crop_engine, crops, size)["logits"]
             answers = _run(image_engine, expected.images[:size], size)
-            mean, views = (answers[name] for name in OUTPUTS)
+            mean, views = (answers.pop(name) for name in OUTPUTS)
             want = expected.probabilities[:size]
             want_mean = want.mean(1)
             differences = np.abs(mean - want_mean).max(), np.abs(views - want).max()
@@ -176,7 +190,14 @@ def _compare(net: onnx.ModelProto, tencrop: onnx.ModelProto, expected: ExpectedA
                 logits_relative=_relative_difference(logits, expected, size),
                 probabilities=float(np.max(differences)),  # NaN where either is: Python's max may drop it
                 top1_agreement=float((mean.argmax(1) == want_mean.argmax(1)).mean()),
+                features_relative=_compare_features(answers, expected.features, size),
             )
+
+
+def _compare_features(answers: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray], size: int) -> float | None:
+    """The largest difference of any layer's features [n,10,K], divided by the layer's largest expected one."""
+    differences = [_relate(found, expected[layer][:size]) for layer, found in answers.items()]
+    return float(np.max(differences)) if differences else None
 
 
 def _relative_difference(logits: np.ndarray, expected: ExpectedAnswers, size: int) -> float:
@@ -188,7 +209,11 @@ def _relative_difference(logits: np.ndarray, expected: ExpectedAnswers, size: in
         want = expected.probabilities[:size, expected.views]
         return float(np.abs(softmax(logits).reshape(want.shape) - want).max())
     want = expected.logits[:size]
-    return float(np.abs(logits.reshape(want.shape) - want).max() / max(np.abs(want).max(), TINY))
+    return _relate(logits.reshape(want.shape), want)
+
+
+def _relate(found: np.ndarray, want: np.ndarray) -> float:
+    return float(np.abs(found - want).max() / max(np.abs(want).max(), TINY))
 
 
 def _open(model: onnx.ModelProto, choice: EngineChoice) -> Engine:

@@ -1,8 +1,9 @@
 """Exports a checkpoint folder to OUT: net.onnx, tencrop.onnx, parity.json, and a smaller checkpoint where asked for."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,6 +38,8 @@ INT8_IMAGES = COMPARED_IMAGES * COMPARE_EVERY  # photographs that int8 takes: 5 
 MIN_INT8_IMAGES = 20  # photographs that int8 needs: 2 to compare, 18 to calibrate
 INT8_PROBE_SLACK = 0.03  # added to the probe's tolerance: two engines differed by 0.0135 on 21 images in fp32
 
+Build = Callable[[onnx.ModelProto], onnx.ModelProto]  # net.onnx -> tencrop.onnx
+
 log = logging.getLogger(__name__)
 
 
@@ -50,13 +53,21 @@ class ExportedGraphs(NamedTuple):
 
 
 def export(
-    source: Path, out: Path, weights: str, fc_rank: int, images: Path | None, plain: bool = False, hub: bool = False
+    source: Path,
+    out: Path,
+    weights: str,
+    fc_rank: int,
+    images: Path | None,
+    plain: bool = False,
+    hub: bool = False,
+    features: Sequence[str] = (),
 ) -> Parity:
     """Write the files, all or none, once the parity gate has passed.
 
     source: a checkpoint folder, or a run folder, whose newest whole checkpoint is taken.
     plain: compute each view by itself, even where the views could share their first layers (export/shared_layers.py).
     hub: add what the Hugging Face hub expects (export/hub_folder.py).
+    features: layers whose values become outputs of tencrop.onnx (model/feature_output.py).
 
     Raises BadInput for a bad checkpoint or option, WorkFailed where the gate refuses.
     """
@@ -68,12 +79,13 @@ def export(
     checkpoint = factorise_fc(original, fc_rank) if fc_rank else original
     checkpoint = cast_to_fp16(checkpoint) if weights == "fp16" else checkpoint
     stored = checkpoint if weights == "fp16" else cast_to_fp32(checkpoint)  # as the graphs hold the weights
+    build = partial(build_tencrop_graph, contract=stored.contract, mean=stored.mean, plain=plain, features=features)
     if weights == "int8":
-        graphs = _export_int8(stored, _load_int8_photographs(images, stored.contract), plain)
+        graphs = _export_int8(stored, _load_int8_photographs(images, stored.contract), build)
     elif images:
-        graphs = _export_exact(stored, load_photographs(images, stored.contract, COMPARED_IMAGES), plain)
+        graphs = _export_exact(stored, load_photographs(images, stored.contract, COMPARED_IMAGES), build)
     else:
-        graphs = _export_exact(stored, make_formula_images(stored.contract, COMPARED_IMAGES), plain)
+        graphs = _export_exact(stored, make_formula_images(stored.contract, COMPARED_IMAGES), build)
     log.info("writing %s", out)
     with atomic_folder(out) as folder:
         if checkpoint is not original:
@@ -86,6 +98,7 @@ def export(
             checkpoint_sha256=hash_weights(source),
             filter_picture=draw_filters(checkpoint.weights["conv1.weight"]),
             probe=graphs.probe,
+            features=tuple(features),
         )
         write_files(folder, graphs.net, graphs.tencrop, metadata)
         if hub:
@@ -123,31 +136,31 @@ def _load_int8_photographs(folder: Path | None, contract: Contract) -> np.ndarra
     return photographs
 
 
-def _export_exact(checkpoint: Checkpoint, images: np.ndarray, plain: bool) -> ExportedGraphs:
+def _export_exact(checkpoint: Checkpoint, images: np.ndarray, build: Build) -> ExportedGraphs:
     """The graphs with the checkpoint's own weights, fp32 or fp16."""
     log.info("torch answers %d images", len(images))
     reference = TorchReference(checkpoint)
     expected = reference.expect(images)
     log.info("building net.onnx and tencrop.onnx")
     net = build_net_graph(checkpoint)
-    tencrop = build_tencrop_graph(net, checkpoint.contract, checkpoint.mean, plain)
+    tencrop = build(net)
     parity = check_parity(net, tencrop, expected)
     return ExportedGraphs(net, tencrop, parity, _choose_probe(reference.predict, checkpoint.contract))
 
 
-def _export_int8(checkpoint: Checkpoint, photographs: np.ndarray, plain: bool) -> ExportedGraphs:
+def _export_int8(checkpoint: Checkpoint, photographs: np.ndarray, build: Build) -> ExportedGraphs:
     """The graphs in int8, of fp32 weights. The gate judges the exact graphs first, and so only the rounding after."""
     log.info("torch answers %d photographs", len(photographs[::COMPARE_EVERY]))
     reference = TorchReference(checkpoint)
     expected = reference.expect(photographs[::COMPARE_EVERY])
     log.info("building the exact graphs")
     exact_net = build_net_graph(checkpoint)
-    exact_tencrop = build_tencrop_graph(exact_net, checkpoint.contract, checkpoint.mean, plain)
+    exact_tencrop = build(exact_net)
     exact_parity = check_parity(exact_net, exact_tencrop, expected)
     calibration = np.delete(photographs, np.s_[::COMPARE_EVERY], axis=0)
     log.info("calibrating int8 on %d photographs", len(calibration))
     net = quantize_to_int8(exact_net, reference.crop_each(calibration))
-    tencrop = build_tencrop_graph(net, checkpoint.contract, checkpoint.mean, plain)
+    tencrop = build(net)
     parity = check_parity(net, tencrop, expected, INT8_LIMITS)
     parity = replace(parity, calibrated_on=len(calibration), before_int8=exact_parity.compared)
     engine = open_engine(tencrop.SerializeToString(), EngineChoice("onnxruntime", "cpu", "fp32"))

@@ -16,23 +16,23 @@ from tencrop.export.graph_builder import GraphBuilder, read_opset, replace_input
 from tencrop.export.shared_layers import Step, find_shared_layers
 from tencrop.export.view_maps import FRONT, Rectangle, ViewMaps, add_cut
 from tencrop.model.contract import Contract
+from tencrop.model.feature_output import NET, ORDER, add_feature_output
 from tencrop.model.tencropfile import INPUT, OUTPUTS, Metadata
 
-BACK = "net/"  # prefix of the names of the net's own nodes
 FILES = ("net.onnx", "tencrop.onnx", "parity.json")
 
 
 def build_tencrop_graph(
-    net: onnx.ModelProto, contract: Contract, mean: np.ndarray, plain: bool = False
+    net: onnx.ModelProto, contract: Contract, mean: np.ndarray, plain: bool = False, features: Sequence[str] = ()
 ) -> onnx.ModelProto:
     """`images` uint8 [N,R,R,3] -> `probabilities` [N,C] and `view_probabilities` [N,10,C], both float32.
 
     mean: float32 [3,R,R], subtracted before cropping (aligned), or [3,crop,crop], subtracted from every view (center).
     The views share the net's first layers where that is exact (export/shared_layers.py).
-    plain: compute each view by itself.
+    plain: compute each view by itself. features: layers whose values are outputs, too (model/feature_output.py).
     """
     graph = GraphBuilder(read_opset(net))
-    prefixed = onnx.compose.add_prefix(net, BACK)
+    prefixed = onnx.compose.add_prefix(net, NET)
     (crops,), (logits,) = prefixed.graph.input, prefixed.graph.output
     graph.initializers.extend(prefixed.graph.initializer)
     graph.nodes.extend(_take_constants(prefixed))
@@ -49,13 +49,16 @@ def build_tencrop_graph(
     apart = graph.add_constant(f"{FRONT}view_shape", np.array([len(contract.views), -1, classes]))
     by_view = graph.add_node("Reshape", f"{FRONT}by_view", softmax, apart)  # [10,N,C]
     if steps:
-        order = graph.add_constant(f"{FRONT}order", np.array(_order_views(contract, maps)))
+        order = graph.add_constant(ORDER, np.array(_order_views(contract, maps)))
         by_view = graph.add_node("Gather", f"{FRONT}ordered", by_view, order, axis=0)
     graph.add_node("Transpose", OUTPUTS[1], by_view, perm=[1, 0, 2])
     graph.add_mean(OUTPUTS[0], OUTPUTS[1], axis=1)
     taken = {INPUT: ("N", contract.resize, contract.resize, 3)}
     given = {OUTPUTS[0]: ("N", classes), OUTPUTS[1]: ("N", len(contract.views), classes)}
-    return graph.build("tencrop", taken, given, TensorProto.UINT8)
+    model = graph.build("tencrop", taken, given, TensorProto.UINT8)
+    for layer in features:
+        add_feature_output(model, layer)
+    return model
 
 
 def _measure_views(contract: Contract) -> ViewMaps:

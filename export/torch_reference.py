@@ -7,8 +7,11 @@ import torch
 
 from tencrop.export.parity_gate import BATCHES, ExpectedAnswers
 from tencrop.model.checkpoint import Checkpoint
+from tencrop.model.feature_output import LAYERS
 from tencrop.model.layer_table import layer_table
 from tencrop.model.ten_crop_net import TenCropNet
+
+VALUES = {value: layer for layer, values in LAYERS.items() for value in values}  # layers by the names of their values
 
 
 class TorchReference:
@@ -23,11 +26,13 @@ class TorchReference:
         """Answer uint8 images [n,R,R,3], n >= 1; fewer than max(BATCHES) images are repeated."""
         repeated = np.resize(images, (max(BATCHES), *images.shape[1:]))
         crops = self.net.cut_views(torch.from_numpy(repeated), self.net.contract.views)
-        x, largest = crops.flatten(0, 1), {}
+        x, largest, features = crops.flatten(0, 1), {}, {}
         for name, layer in self.net.net.named_children():
             if name.startswith("lrn"):
                 largest[name] = float(x.abs().max())
             x = layer(x)
+            if name in VALUES:
+                features[VALUES[name]] = x.reshape(*crops.shape[:2], -1).numpy()
         logits = x.view(*crops.shape[:2], -1)
         return ExpectedAnswers(
             name="torch",
@@ -39,6 +44,7 @@ class TorchReference:
             probabilities=logits.softmax(-1).numpy(),
             lrn_nodes=self.lrn_nodes,
             largest_before_lrn=largest,
+            features=features,
         )
 
     @torch.inference_mode()

@@ -36,6 +36,7 @@ class Metadata:
     filter_picture: bytes  # conv1 as a PNG
     probe: Probe
     calibration: Calibration | None = None  # of `tencrop calibrate`; no export has one
+    features: tuple[str, ...] = ()  # layers whose values are outputs of the graph, too (model/feature_output.py)
 
     def to_props(self) -> dict[str, str]:
         """The entries of an export as key and text, for ONNX metadata_props."""
@@ -49,6 +50,7 @@ class Metadata:
             "checkpoint_sha256": self.checkpoint_sha256,
             "kernels": base64.b64encode(self.filter_picture).decode(),
             "probe": json.dumps(dump(self.probe)),
+            **({"features": json.dumps(self.features)} if self.features else {}),
         }
         return {PREFIX + key: value for key, value in values.items()}
 
@@ -70,6 +72,7 @@ class Metadata:
                 filter_picture=base64.b64decode(values["kernels"], validate=True),
                 probe=parse(Probe, json.loads(values["probe"]), f"{source}: probe"),
                 calibration=_read_calibration(values.get("calibration"), source),
+                features=parse(tuple[str, ...], json.loads(values.get("features", "[]")), f"{source}: features"),
             )
         except KeyError as error:
             raise BadInput(f"{source}: not made by `tencrop export` (no metadata {PREFIX}{error.args[0]})") from None
@@ -129,11 +132,15 @@ def _check_interface(model: onnx.ModelProto, metadata: Metadata, source: str) ->
         value.name: (value.type.tensor_type.elem_type, [dim.dim_value for dim in value.type.tensor_type.shape.dim])
         for value in (*model.graph.input, *model.graph.output)
     }
+    for layer in metadata.features:
+        width = found.get(layer, (0, [0]))[1][-1]  # any but 0
+        wanted[layer] = (TensorProto.FLOAT, [0, views, width or -1])
     if found != wanted:
         shapes = ", ".join(f"{name} {shape}" for name, (_, shape) in found.items())
+        more = "".join(f", {layer} [0, {views}, width]" for layer in metadata.features)
         raise BadInput(
-            f"{source}: has {shapes} (0: any); its contract and {classes} labels want "
-            f"{INPUT} uint8 [0, {side}, {side}, 3], {OUTPUTS[0]} [0, {classes}], {OUTPUTS[1]} [0, {views}, {classes}]"
+            f"{source}: has {shapes} (0: any); its contract and {classes} labels want {INPUT} uint8 [0, {side}, "
+            f"{side}, 3], {OUTPUTS[0]} [0, {classes}], {OUTPUTS[1]} [0, {views}, {classes}]{more}"
         )
     if max(metadata.probe.classes) >= classes or len(metadata.probe.classes) != len(metadata.probe.probabilities):
         raise BadInput(f"{source}: its probe names classes that it does not have")

@@ -44,7 +44,7 @@ def patches(photographs: dict[str, Path], tmp_path_factory: pytest.TempPathFacto
 def exported(patches: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The embedded model in int8."""
     out = tmp_path_factory.mktemp("int8") / "small"
-    export(EMBEDDED / "checkpoint", out, "int8", 0, patches)
+    export(EMBEDDED / "checkpoint", out, "int8", 0, patches, features=["fc7"])
     return out
 
 
@@ -98,6 +98,8 @@ def test_parity_holds_the_differences_of_int8_and_of_the_exact_form(exported: Pa
     assert parity["limits"] == dump(INT8_LIMITS) and parity["calibrated_on"] == 22
     assert all(1e-4 < row["logits_relative"] < 0.1 for row in parity["compared"])
     assert all(row["logits_relative"] < 1e-5 for row in parity["before_int8"])
+    assert all(1e-4 < row["features_relative"] < 0.1 for row in parity["compared"])
+    assert all(row["features_relative"] < 1e-5 for row in parity["before_int8"])
 
 
 @pytest.mark.slow

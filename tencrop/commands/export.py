@@ -31,6 +31,10 @@ def export(
     plain: Annotated[
         bool, typer.Option("--plain", help="compute each view by itself, even where views can share the first layers")
     ] = False,
+    features: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LAYER", help="also give the features of a layer: fc7, fc6 or pool5; once for each"),
+    ] = None,
     hub: Hub = False,
 ) -> None:
     """Write a trained net as net.onnx and tencrop.onnx.
@@ -40,7 +44,8 @@ def export(
     require("train", "cpu")
     from tencrop.export.run import export as run
 
-    echo(*run(checkpoint or EMBEDDED / "checkpoint", out, weights, fc_rank, images, plain, hub).format().split("\n"))
+    source = checkpoint or EMBEDDED / "checkpoint"
+    echo(*run(source, out, weights, fc_rank, images, plain, hub, features or ()).format().split("\n"))
     echo_sizes(out)
     say_next("evaluate", "DATA", "--model", out)
     say_next("serve", out)
