@@ -33,6 +33,7 @@ AHEAD = 1  # chunks that are decoded while the engine computes one
 
 Failures = list[Failure]  # for each of some images
 DecodeTo = Callable[[int, bytes], Failure]  # decodes an image into the square of this number
+Forward = Callable[[np.ndarray], tuple[np.ndarray, ...]]  # a batch -> arrays whose first axis is that of its images
 
 
 def run_fingerprint(plan: Plan, model: Predictor) -> dict[str, Any]:
@@ -56,12 +57,17 @@ def evaluate_chunks(plan: Plan, chunks: Sequence[int], out: Path, model: Predict
     Raises WorkFailed where an image is gone or a part file cannot be written; the part files before it stay.
     """
     names = [label.name for label in model.contract.labels]
+    return write_behind(predict_chunks(plan, chunks, model, workers), partial(_write_chunk, plan, out, names))
+
+
+def write_behind(answers: Iterable[tuple[Any, ...]], write: Callable[..., int]) -> Iterator[int]:
+    """Call `write` with each answer while the next one is computed. Yields what it returns, the number of images."""
     with ThreadPoolExecutor(1, "records") as writer:
         written: Future[int] | None = None
-        for chunk, failures, mean, views in predict_chunks(plan, chunks, model, workers):
+        for answer in answers:
             if written:
                 yield written.result()
-            written = writer.submit(_write_chunk, plan, chunk, out, names, failures, mean, views)
+            written = writer.submit(write, *answer)
         if written:
             yield written.result()
 
@@ -73,16 +79,23 @@ def predict_chunks(
 
     The numbers of an image that cannot be decoded mean nothing. Raises WorkFailed where an image is gone.
     """
+    for chunk, failures, (mean, views) in forward_chunks(plan, chunks, model, model.forward, workers):
+        yield chunk, failures, mean, views
+
+
+def forward_chunks(
+    plan: Plan, chunks: Iterable[int], model: Predictor, forward: Forward, workers: int
+) -> Iterator[tuple[int, Failures, list[np.ndarray]]]:
+    """Decode these chunks in order and compute them by `forward`, of `model`: (chunk, failures, arrays) of each."""
     size = batch_size(model.engine)
     with ThreadPoolExecutor(model.streams, "forward") as forwards:
         for chunk, images, failures in decode_chunks(plan, chunks, model.contract, size, workers):
-            batches = forwards.map(model.forward, np.split(images, range(size, len(images), size)))
-            mean, views = (np.concatenate(arrays)[: len(failures)] for arrays in zip(*batches, strict=True))
-            yield chunk, failures, mean, views
+            batches = forwards.map(forward, np.split(images, range(size, len(images), size)))
+            yield chunk, failures, [np.concatenate(arrays)[: len(failures)] for arrays in zip(*batches, strict=True)]
 
 
 def _write_chunk(
-    plan: Plan, chunk: int, out: Path, names: Sequence[str], failures: Failures, mean: np.ndarray, views: np.ndarray
+    plan: Plan, out: Path, names: Sequence[str], chunk: int, failures: Failures, mean: np.ndarray, views: np.ndarray
 ) -> int:
     """Write the part file of a chunk, and return its number of images. Raises WorkFailed where it cannot be written."""
     entries, labels = plan.chunk(chunk)

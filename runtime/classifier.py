@@ -20,6 +20,7 @@ from tencrop.images.decode import decode
 from tencrop.images.image_input import ImageInput, decode_input
 from tencrop.model.calibration import Calibration, find_threshold
 from tencrop.model.contract import Contract, Label
+from tencrop.model.feature_output import with_features
 from tencrop.model.metrics import TOP
 from tencrop.model.probe import formula_png
 from tencrop.model.tencropfile import TenCropFile
@@ -161,6 +162,17 @@ class Classifier:
 
         Raises BadInput for an array of another type or shape.
         """
+        outputs = self._run(images)
+        return outputs["probabilities"], outputs["view_probabilities"]
+
+    def forward_features(self, images: np.ndarray, layer: str) -> np.ndarray:
+        """Compute a batch: uint8 [N,R,R,3] -> the features of a layer that the file gives, float32 [N,10,K].
+
+        Raises BadInput as `forward` does.
+        """
+        return self._run(images)[layer]
+
+    def _run(self, images: np.ndarray) -> dict[str, np.ndarray]:
         side = self.contract.resize
         if images.dtype != np.uint8 or images.shape[1:] != (side, side, 3) or not len(images):
             found = f"{images.dtype} {list(images.shape)}"
@@ -168,8 +180,7 @@ class Classifier:
         with self._turns:
             if self._closed:
                 raise BadInput(f"{self.name}: this classifier is closed")
-            outputs = self.engine.run(images)
-        return outputs["probabilities"], outputs["view_probabilities"]
+            return self.engine.run(images)
 
     def check_probe(self) -> None:
         """Answer the probe through preprocessing and engine. Raises WorkFailed where the answer is wrong."""
@@ -211,16 +222,17 @@ def _unwrap(found: Prediction | BadInput, where: str = "") -> Prediction:
     return found
 
 
-def open_classifier(path: Path, options: EngineOptions) -> Classifier:
+def open_classifier(path: Path, options: EngineOptions, layer: str | None = None) -> Classifier:
     """Open a tencrop.onnx or its folder on the first of `engine_choices` that reproduces the file's probe.
 
     An engine, device or precision that the options name has no second choice. A choice that fails before another one
-    works is logged, except a GPU on a machine that has none.
+    works is logged, except a GPU on a machine that has none. `layer`: every forward pass also gives its features.
 
     Raises BadInput for a bad file or bad options, WorkFailed with the failure of every choice.
     """
     possible = engine_choices(options)
     file = TenCropFile.read(path)
+    file = with_features(file, layer) if layer else file
     failures: list[WorkFailed] = []
     started = time.perf_counter()
     for choice in possible:

@@ -10,9 +10,11 @@ from tencrop.commands.card import card
 from tencrop.commands.compare import compare
 from tencrop.commands.evaluate import evaluate
 from tencrop.commands.export import export
+from tencrop.commands.features import features
 from tencrop.commands.import_net import import_
 from tencrop.commands.info import info
 from tencrop.commands.key import key
+from tencrop.commands.neighbours import neighbours
 from tencrop.commands.predict import predict
 from tencrop.commands.prepare import prepare
 from tencrop.commands.recipes import recipes
@@ -20,7 +22,7 @@ from tencrop.commands.serve import serve
 from tencrop.commands.train import train
 
 GROUPS: Mapping[str, Sequence[Callable[..., None]]] = {
-    "Use a net": (predict, serve, key),
+    "Use a net": (predict, serve, key, features, neighbours),
     "Measure a net": (evaluate, compare, calibrate, info),
     "Make a net": (prepare, recipes, train, export, import_, card),
 }

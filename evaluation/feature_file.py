@@ -1,0 +1,104 @@
+"""Feature file: one parquet file with the features of many images, and in its metadata the model that gave them."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tencrop.common.atomic import atomic_path
+from tencrop.common.errors import BadInput, one_line
+from tencrop.dataset.account import Account
+from tencrop.model.contract import CENTER_VIEW
+from tencrop.runtime.classifier import Classifier
+from tencrop.runtime.provenance import Provenance
+
+VIEWS = ("center", "ten")  # the center crop's features, or the mean over the ten views
+ADVICE = "`tencrop features` writes such files"
+GROUP = 1024  # rows of a row group, 17 MB of fc7
+
+
+def choose_views(features: np.ndarray, views: str) -> np.ndarray:
+    """[N,10,K] -> [N,K], by one of VIEWS."""
+    return features[:, CENTER_VIEW] if views == "center" else features.mean(1)
+
+
+def feature_schema(width: int) -> pa.Schema:
+    """The columns of a feature file."""
+    columns = {"id": pa.string(), "label": pa.string(), "features": pa.list_(pa.float32(), width)}
+    return pa.schema([pa.field(name, kind, nullable=False) for name, kind in columns.items()])
+
+
+@dataclass(frozen=True)
+class FeatureOrigin:
+    """What gave the features: the model's file, the layer, and one of VIEWS."""
+
+    model_sha256: str
+    layer: str
+    views: str
+
+
+def write_feature_file(
+    path: Path, tables: Iterable[pa.Table], width: int, model: Classifier, origin: FeatureOrigin, account: Account
+) -> None:
+    """Write tables of `feature_schema` as one file, all of it or nothing, with little memory. Raises OSError."""
+    entries = {**vars(origin), **Provenance.of(model)._asdict(), "account": json.dumps(account.to_json())}
+    schema = feature_schema(width).with_metadata(entries)
+    with atomic_path(path) as partial, pq.ParquetWriter(partial, schema, use_dictionary=["label"]) as writer:
+        for group in _group(tables):
+            writer.write_table(group, GROUP)
+
+
+def _group(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Join tables until they have GROUP rows."""
+    waiting: list[pa.Table] = []
+    for table in tables:
+        waiting.append(table)
+        if sum(each.num_rows for each in waiting) >= GROUP:
+            yield pa.concat_tables(waiting)
+            waiting = []
+    if waiting:
+        yield pa.concat_tables(waiting)
+
+
+@dataclass(frozen=True)
+class FeatureFile:
+    """A feature file that was opened: its origin, its size, and its rows in blocks."""
+
+    path: Path
+    origin: FeatureOrigin
+    rows: int
+    width: int
+
+    @classmethod
+    def open(cls, path: Path) -> "FeatureFile":
+        """Read the metadata. Raises BadInput where `path` is no feature file."""
+        try:
+            with closing(pq.ParquetFile(path, memory_map=True)) as file:
+                schema, rows = file.schema_arrow, file.metadata.num_rows
+        except OSError as error:
+            why = os.strerror(error.errno) if error.errno else one_line(error)  # pyarrow has longer words for it
+            raise BadInput(f"{path}: cannot be read ({why})", ADVICE) from None
+        except pa.ArrowException as error:
+            raise BadInput(f"{path}: no feature file ({one_line(error)})", ADVICE) from None
+        entries = {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
+        kind = schema.field("features").type if "features" in schema.names else pa.null()
+        width = kind.list_size if pa.types.is_fixed_size_list(kind) else 0
+        if not width or not schema.equals(feature_schema(width)) or "layer" not in entries:
+            raise BadInput(f"{path}: no feature file", ADVICE)
+        return cls(path, FeatureOrigin(*(entries[key] for key in ("model_sha256", "layer", "views"))), rows, width)
+
+    def iter_blocks(self) -> Iterator[tuple[list[str], list[str], np.ndarray]]:
+        """Yield ids, labels and features float32 [n,K] of at most GROUP images after the other. Raises BadInput."""
+        try:
+            with closing(pq.ParquetFile(self.path, memory_map=True)) as file:
+                for batch in file.iter_batches(GROUP):
+                    features = batch["features"].flatten().to_numpy().reshape(-1, self.width)
+                    yield batch["id"].to_pylist(), batch["label"].to_pylist(), features
+        except (OSError, pa.ArrowException) as error:
+            raise BadInput(f"{self.path}: damaged ({one_line(error)})", ADVICE) from None

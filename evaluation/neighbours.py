@@ -1,0 +1,46 @@
+"""Finds the images of a feature file that are nearest to an image, as figure 4 (right) of the paper shows them."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from tencrop.common.errors import BadInput
+from tencrop.evaluation.feature_file import FeatureFile, choose_views
+from tencrop.images.image_input import ImageInput, decode_input
+from tencrop.runtime.classifier import Classifier
+
+
+class Neighbour(NamedTuple):
+    """An image of a feature file, and the Euclidean distance of its features from those of the query."""
+
+    distance: float
+    id: str
+    label: str
+
+
+def describe_image(image: ImageInput, model: Classifier, file: FeatureFile) -> np.ndarray:
+    """The features of an image as those of the file were computed, float32 [K].
+
+    model: opened with the file's layer. Raises BadInput where another model gave the file's features, ImageError where
+    the image cannot be decoded.
+    """
+    if model.sha256 != file.origin.model_sha256:
+        raise BadInput(
+            f"{file.path}: its features are of the model {file.origin.model_sha256[:12]}, "
+            f"and {model.name} is {model.sha256[:12]}",
+            "name that model with --model, or take the features again",
+        )
+    square = decode_input(image, model.contract)
+    return np.asarray(choose_views(model.forward_features(square[None], file.origin.layer), file.origin.views)[0])
+
+
+def find_neighbours(features: np.ndarray, file: FeatureFile, top: int) -> list[Neighbour]:
+    """Compare features [K] with every row of the file, block by block. The nearest come first, equals in file order."""
+    best: list[Neighbour] = []
+    query = features.astype(np.float64)
+    for ids, labels, block in file.iter_blocks():
+        distances = np.sqrt(((block - query) ** 2).sum(1))
+        nearest = np.argsort(distances, kind="stable")[:top]
+        best += [Neighbour(float(distances[row]), ids[row], labels[row]) for row in nearest]
+        best = sorted(best, key=lambda found: found.distance)[:top]
+    return best
