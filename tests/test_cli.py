@@ -212,6 +212,7 @@ def test_the_options_of_tables_are_all_read(
         (("prepare", "missing", "out"), "no such folder"),
         (("train", "caltech101", "--data", "missing", "--out", "x"), "not a finished prepared data set"),
         (("train", "nonsense", "--data", "missing", "--out", "x"), "no such recipe"),
+        (("train", "finetune", "--data", "x", "--out", "x", "--start", "a b=c"), "a b=c: no checkpoint here"),
         (("train", "paper", "--data", "x", "--out", "x", "--set", "optim.lr=fast"), "optim.lr"),
         (("serve", "--device", "tpu"), "device tpu"),
     ],

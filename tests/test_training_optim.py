@@ -1,5 +1,7 @@
 """training/optim.py: the paper's update rule equals numpy, and differs from torch's SGD where it should."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,10 +9,11 @@ from support.epoch_records import make_record
 from torch import nn
 
 from tencrop.training.optim import Momentum
-from tencrop.training.recipe import Optim, load
+from tencrop.training.recipe import LayerRates, Optim, load
 from tencrop.training.schedule import EpochSettings, compute_epoch_settings
 
 OPTIM = Optim(momentum=0.9, lr=0.01, decay=0.0005, bias_lr=0.02, bias_decay=0.0, bias_drops=False)
+BY_LAYER = replace(OPTIM, layers={"fc8": LayerRates(10.0)})
 STEPS = [EpochSettings()] * 3 + [EpochSettings(scale=0.1)] * 3 + [EpochSettings(scale=0.01)] * 2
 
 
@@ -108,6 +111,18 @@ def test_where_the_rate_is_0_the_update_is_skipped_momentum_included(net: Net) -
     assert (values(net)["conv1.weight"] != before["conv1.weight"]).all()
 
 
+def test_a_frozen_layer_needs_no_gradient(net: Net) -> None:
+    momentum, before = Momentum(net, OPTIM), values(net)
+    gradients(net, 0)
+    for parameter in net.conv1.parameters():
+        parameter.grad = None
+    momentum.step(EpochSettings(frozen=frozenset({"conv1"})))
+    assert [name for name, value in values(net).items() if np.array_equal(value, before[name])] == [
+        "conv1.weight",
+        "conv1.bias",
+    ]
+
+
 def test_a_weight_rate_of_0_leaves_the_biases_moving(net: Net) -> None:
     momentum, before = Momentum(net, Optim(lr=0.0, bias_lr=0.02)), values(net)
     gradients(net, 0)
@@ -131,6 +146,12 @@ def test_a_weight_rate_of_0_leaves_the_biases_moving(net: Net) -> None:
         ("conv1.bias", OPTIM, EpochSettings(frozen=frozenset({"conv1"})), (0.0, 0.0)),
         ("fc6.up.weight", OPTIM, EpochSettings(layer_lr={"fc6": 0.5}), (0.5, 0.0005)),
         ("fc6.up.bias", OPTIM, EpochSettings(), (0.02, 0.0)),
+        ("fc8.weight", BY_LAYER, EpochSettings(), (0.1, 0.0005)),
+        ("fc8.weight", BY_LAYER, EpochSettings(scale=0.1), (0.01, 0.0005)),
+        ("fc8.bias", BY_LAYER, EpochSettings(scale=0.1), (0.2, 0.0)),
+        ("fc8.up.weight", BY_LAYER, EpochSettings(), (0.1, 0.0005)),
+        ("fc8.weight", BY_LAYER, EpochSettings(layer_lr={"fc8": 0.5}), (0.5, 0.0005)),  # a rate, not a factor
+        ("fc7.weight", BY_LAYER, EpochSettings(), (0.01, 0.0005)),
     ],
 )
 def test_rates_and_decays_are_the_recipes(

@@ -10,6 +10,7 @@ import torch
 from support.tiny_recipe import assert_equal, drop_times, load_last
 from torchrun import (
     EXACT,
+    FROZEN,
     NOISY,
     STEPS,
     Job,
@@ -69,6 +70,7 @@ def two(prepared: PreparedStore, halfway: Path, tmp_path_factory: pytest.TempPat
         Job(str(runs / "again"), NOISY),
         Job(str(runs / "stopped"), NOISY, term=(2, 2, 1)),
         Job(str(runs / "stopped"), NOISY, resume=True),
+        Job(str(runs / "frozen"), FROZEN),
         Job(str(runs / "odd"), (*NOISY, "optim.batch=15")),
         Job(str(runs / "apart"), EXACT, resume=True, apart=True),
     ]
@@ -84,6 +86,14 @@ def test_two_processes_train_as_one_does(one: Path, two: Path) -> None:
     of_weights, of_movement = measure_divergence(load_last(one), load_last(two / "exact"))
     assert of_weights < 1e-5
     assert of_movement < 1e-2
+
+
+def test_two_processes_freeze_layers_as_one_does(prepared: PreparedStore, two: Path, tmp_path: Path) -> None:
+    train_in_this_process(prepared, Job(str(tmp_path), FROZEN))
+    alone, together = load_last(tmp_path), load_last(two / "frozen")
+    assert measure_divergence(alone, together)[0] < 1e-5
+    assert not together.training["velocity.conv1.weight"].any()
+    assert together.training["velocity.conv2.weight"].any()
 
 
 def test_the_history_holds_the_loss_and_error_of_the_whole_batch(one: Path, two: Path) -> None:

@@ -308,6 +308,13 @@ MISTAKES = {
     "a layer that is not there, frozen": MINIMAL + '[[events]]\nafter = 3\nfrozen = ["cnv1"]\n',
     "a layer without weights, frozen": MINIMAL + '[[events]]\nafter = 3\nfrozen = ["pool1"]\n',
     "a layer that is not there, slowed": MINIMAL + "[[events]]\nafter = 3\nlayer_lr = { convl = 0.1 }\n",
+    "a layer that is not there, with a rate": MINIMAL + "[optim]\nlayers = { convl = { lr = 0.1 } }\n",
+    "a rate below nothing of a layer": MINIMAL + "[optim]\nlayers = { fc8 = { lr = -1.0 } }\n",
+    "an unknown rate of a layer": MINIMAL + "[optim]\nlayers = { fc8 = { rate = 1.0 } }\n",
+    "every layer frozen": MINIMAL
+    + '[net]\nlayers = ["conv1", "fc8"]\n[optim.layers]\nconv1 = { lr = 0.0 }\n'
+    + '[[events]]\nafter = 3\nfrozen = ["fc8"]\n',
+    "a net of nobody": MINIMAL + 'net_from = "me"\n',
     "another view": MINIMAL + 'expect = [{ data = "x", views = "all", top1 = 1.0, top5 = 1.0 }]\n',
     "half an expectation": MINIMAL + 'expect = [{ data = "x", views = "center", top1 = 1.0 }]\n',
     "a date": MINIMAL + "seed = 2012-12-03\n",
@@ -384,7 +391,7 @@ def test_overrides_are_toml_or_bare_words() -> None:
             "precision=fp32",
             'mean="aligned"',
             "net.conv1.channels=48",
-            "net.layers=['conv1 tanh']",
+            "net.layers=['conv1 tanh', 'fc8']",
         ],
     )
     assert (recipe.optim.batch, recipe.optim.lr, recipe.compile, recipe.precision, recipe.mean) == (
@@ -395,7 +402,7 @@ def test_overrides_are_toml_or_bare_words() -> None:
         "aligned",
     )
     assert recipe.net.conv1 == Conv(48, 11, 4, (0, 3))
-    assert recipe.net.layers == ("conv1 tanh",)
+    assert recipe.net.layers == ("conv1 tanh", "fc8")
     assert recipe.events == load("source145").events
 
 
@@ -469,6 +476,14 @@ def test_changes_are_dotted_keys_with_both_values() -> None:
         ("new", None, {"y": 1}),
         ("only", True, None),
     ]
+
+
+def test_plain_data_leaves_out_fields_that_older_recipes_do_not_have() -> None:
+    assert not {"net_from", "statistics_from"} & to_plain(load("paper")).keys()
+    assert "layers" not in to_plain(load("paper"))["optim"]
+    plain = to_plain(load("finetune"))
+    assert (plain["net_from"], plain["statistics_from"]) == ("start", "start")
+    assert plain["optim"]["layers"] == {"fc8": {"lr": 10.0}}
 
 
 def test_plain_data_leaves_out_unset_fields() -> None:

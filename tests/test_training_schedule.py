@@ -49,6 +49,12 @@ def test_source145_has_the_2012_programs_settings(
     assert (dict(now.layer_lr), now.frozen, now.noise) == (layer_lr, frozen, noise)
 
 
+def test_a_layer_whose_rate_has_the_factor_0_is_frozen_all_the_time() -> None:
+    recipe = load("source145", ["optim.layers.conv2.lr=0.0", "optim.layers.fc8.lr=10.0"])
+    frozen = [now.frozen for done in (0, 25, 72) if (now := at(recipe, done))]
+    assert frozen == [{"conv2"}, {"conv2"}, {"conv1", "conv2"}]
+
+
 def test_source145_ends_after_91_epochs() -> None:
     assert at(load("source145"), 90) is not None
     assert at(load("source145"), 91) is None

@@ -54,6 +54,10 @@ EXACT = (
     *(f"net.conv{i}.channels={channels}" for i, channels in ((1, 16), (2, 32), (3, 48), (4, 48), (5, 32))),
     *(f"net.fc{i}.units=256" for i in (6, 7)),
 )
+FROZEN = (  # conv1 is never trained, conv2 only in the first epoch
+    *EXACT,
+    *("epochs=2", "optim.layers.conv1.lr=0.0", "optim.layers.fc8.lr=2.0", "events=[{after=1, frozen=['conv2']}]"),
+)
 NOISY = (  # with dropout
     *PLAIN,
     *("epochs=2", "optim.lr=0.001", "optim.bias_lr=0.0001"),
@@ -165,7 +169,7 @@ def measure_divergence(one: Checkpoint, other: Checkpoint) -> tuple[float, float
         if start.any():
             of_weights.append(apart / float(np.linalg.norm(one.weights[name])))
         if not (name.endswith("bias") and start.any()):
-            of_movement.append(apart / moved)
+            of_movement.append(apart / moved if moved else apart)  # a frozen one has not moved
     return max(of_weights), max(of_movement)
 
 

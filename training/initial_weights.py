@@ -1,34 +1,118 @@
-"""Initial weights of a training: drawn from the recipe's seed, or those of the checkpoint that it fine-tunes."""
+"""Initial weights of a training: drawn from the recipe's seed, and taken from the checkpoint that it starts from."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from tencrop.common.errors import BadInput
 from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.model.checkpoint import Checkpoint
+from tencrop.model.contract import Contract
+from tencrop.model.layer_table import layer_table
 from tencrop.model.lowrank import factorise_weights
 from tencrop.model.net import AlexNet
 from tencrop.training.recipe import Recipe
 
+Weights = Mapping[str, np.ndarray]  # parameters by their names
+OTHER_CLASSES = "other classes"
+OTHER_SHAPE = "other shape"
+MISSING = "not in the start"
 
-def read_or_draw_weights(recipe: Recipe, prepared: PreparedStore) -> Mapping[str, np.ndarray]:
-    """Parameters of the whole net by name. Raises BadInput where the start checkpoint has another net or classes."""
-    net = recipe.net
-    if recipe.start:
-        start = Checkpoint.load(Path(recipe.start))
-        if replace(start.contract, decode=prepared.contract.decode) != prepared.contract:
-            raise BadInput(f"{recipe.start}: trained on other classes than {prepared.root} has")
-        try:
-            return AlexNet.from_weights(net, factorise_weights(start.weights, net)).weights()
-        except RuntimeError:  # names or shapes that do not fit
-            raise BadInput(f"{recipe.start}: not a checkpoint of the net that recipe {recipe.name} describes") from None
-    if net.fc6.rank or net.fc7.rank:  # fc8's two matrices were drawn in 2012: net 146 on 21,843 classes
+
+class InitialWeights(NamedTuple):
+    """The weights before the first step, and their origin where a training starts from another net."""
+
+    weights: Weights  # of the whole net
+    taken: tuple[str, ...] = ()  # layers that have the start's weights, factorised to the recipe's ranks
+    drawn: Mapping[str, str] = {}  # layers that the start has no weights for, with the reason
+
+    def describe(self) -> str:
+        """Say in one line which layers were taken and drawn."""
+        drawn = ", ".join(f"{name} ({reason})" for name, reason in self.drawn.items())
+        return f"{', '.join(self.taken)} taken; drawn: {drawn or 'none'}"
+
+
+def load_start(recipe: Recipe, prepared: PreparedStore) -> Checkpoint | None:
+    """Read the checkpoint that the recipe starts from; None where it starts from none.
+
+    Raises BadInput where the recipe needs one, or where the start saw images of another size than the data set has.
+    """
+    if not recipe.start:
+        if "start" in (recipe.net_from, recipe.statistics_from):
+            raise BadInput(f"recipe {recipe.name}: it fine-tunes another net", "add --start CHECKPOINT")
+        return None
+    start = Checkpoint.load(Path(recipe.start))
+    theirs, ours = ((each.resize, each.crop) for each in (start.contract, prepared.contract))
+    if theirs != ours:
         raise BadInput(
-            f"recipe {recipe.name}: low-rank layers are fine-tuned from a trained net", "add --set start=CHECKPOINT"
+            f"{recipe.start}: its net sees images of {theirs[0]} pixels in crops of {theirs[1]}, and {prepared.root} "
+            f"has images of {ours[0]} for crops of {ours[1]}",
+            "start from another net",
         )
-    alexnet = AlexNet(net)
+    return start
+
+
+def draw_weights(recipe: Recipe) -> InitialWeights:
+    """Draw all weights of a net. Raises BadInput for low-rank layers, which are made from trained ones."""
+    if recipe.net.fc6.rank or recipe.net.fc7.rank:  # fc8's two matrices were drawn in 2012: net 146 on 21,843 classes
+        raise BadInput(
+            f"recipe {recipe.name}: low-rank layers are fine-tuned from a trained net", "add --start CHECKPOINT"
+        )
+    return InitialWeights(_draw(recipe))
+
+
+def take_weights(recipe: Recipe, start: Checkpoint, prepared: PreparedStore) -> InitialWeights:
+    """Take each layer whose names and shapes fit from the start, and draw the others.
+
+    The last layer is taken only where both have the same classes in the same order, by their ids.
+    Raises BadInput where no layer fits, or where a rank is larger than its matrix.
+    """
+    last = layer_table(recipe.net)[-1].name
+    same_classes = _class_ids(start.contract) == _class_ids(prepared.contract)
+    usable = start.weights if same_classes else _leave_out(start.weights, last)
+    theirs, ours = _by_layer(factorise_weights(usable, recipe.net)), _by_layer(_draw(recipe))
+    drawn = {}
+    for layer, own in ours.items():
+        if layer == last and not same_classes:
+            drawn[layer] = OTHER_CLASSES
+        elif layer not in theirs:
+            drawn[layer] = MISSING
+        elif _shapes(theirs[layer]) != _shapes(own):
+            drawn[layer] = OTHER_SHAPE
+    taken = tuple(layer for layer in ours if layer not in drawn)
+    if not taken:
+        raise BadInput(f"{recipe.start}: no layer fits the net of recipe {recipe.name}", "start from another net")
+    chosen = [ours[layer] if layer in drawn else theirs[layer] for layer in ours]
+    weights = {name: np.asarray(value, np.float32) for each in chosen for name, value in each.items()}
+    return InitialWeights(weights, taken, drawn)
+
+
+def _draw(recipe: Recipe) -> Weights:
+    alexnet = AlexNet(recipe.net)
     alexnet.init(recipe.seed)
     return alexnet.weights()
+
+
+def _class_ids(contract: Contract) -> list[str]:
+    return [label.id for label in contract.labels]
+
+
+def _leave_out(weights: Weights, layer: str) -> Weights:
+    return {name: value for name, value in weights.items() if _layer_of(name) != layer}
+
+
+def _by_layer(weights: Weights) -> dict[str, dict[str, np.ndarray]]:
+    layers: dict[str, dict[str, np.ndarray]] = {}
+    for name, value in weights.items():
+        layers.setdefault(_layer_of(name), {})[name] = value
+    return layers
+
+
+def _layer_of(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def _shapes(weights: Weights) -> dict[str, tuple[int, ...]]:
+    return {name: value.shape for name, value in weights.items()}

@@ -1,7 +1,7 @@
 """Section 5's update rule as written: v = momentum v - decay lr w - lr g; w = w + v.
 
 The rate is inside v, so after a drop of lr the old steps keep their size (torch.optim.SGD multiplies v by the new lr).
-Where lr is 0 the update is skipped, momentum included, as in the 2012 program.
+Where lr is 0 the update is skipped, momentum included, as in the 2012 program. A frozen layer needs no gradient.
 """
 
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from tencrop.training.recipe import Optim
+from tencrop.training.recipe import LayerRates, Optim
 from tencrop.training.schedule import EpochSettings
 
 
@@ -30,9 +30,11 @@ class Momentum(torch.optim.Optimizer):
         layer, bias = name.split(".")[0], name.endswith("bias")
         if layer in settings.frozen:
             return 0.0, 0.0
+        factor = self.optim.layers.get(layer, LayerRates()).lr
         if bias:
-            return self.optim.bias_lr * (settings.scale if self.optim.bias_drops else 1.0), self.optim.bias_decay
-        return settings.layer_lr.get(layer, self.optim.lr * settings.scale), self.optim.decay
+            scale = settings.scale if self.optim.bias_drops else 1.0
+            return self.optim.bias_lr * scale * factor, self.optim.bias_decay
+        return settings.layer_lr.get(layer, self.optim.lr * settings.scale * factor), self.optim.decay
 
     @torch.no_grad()
     def step(self, settings: EpochSettings) -> None:  # type: ignore[override]

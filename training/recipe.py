@@ -4,8 +4,9 @@ import dataclasses
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from tencrop.common.did_you_mean import did_you_mean
@@ -14,10 +15,20 @@ from tencrop.common.strict_config import STRICT, Count, Natural, NotNegative, Po
 from tencrop.model.layer_table import parameter_shapes
 from tencrop.model.net_config import NetConfig
 from tencrop.model.published_errors import PublishedError
+from tencrop.training.start import find_start, read_start_net
 
 RECIPES = Path(__file__).parent / "recipes"
 # A variant that changes more than these keys has no published errors to expect.
 KEEPS_EXPECT = frozenset(["name", "about", "seed", "precision", "compile"])
+
+
+def _unless(default: object) -> Any:
+    """A field that is stored only where it differs from its default: recipes of older versions do not have it."""
+    return Field(exclude_if=lambda value: value == default)
+
+
+NetFrom = Annotated[Literal["recipe", "start"], _unless("recipe")]
+StatisticsFrom = Annotated[Literal["data", "start"], _unless("data")]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -31,6 +42,13 @@ class Augment:
 
 
 @dataclass(frozen=True, config=STRICT)
+class LayerRates:
+    """Rates of one layer."""
+
+    lr: NotNegative = 1.0  # factor of the rates of its weights and biases; 0: the layer is frozen
+
+
+@dataclass(frozen=True, config=STRICT)
 class Optim:
     """Section 5: v = momentum v - decay lr w - lr g; w = w + v."""
 
@@ -41,6 +59,14 @@ class Optim:
     bias_lr: NotNegative = 0.01  # learning rate of the biases at the start; the 2012 program has 0.02
     bias_decay: NotNegative = 0.0005  # weight decay of the biases; the 2012 program has 0
     bias_drops: bool = True  # whether the schedule's drops apply to biases too
+    layers: Annotated[dict[str, LayerRates], _unless({})] = dataclasses.field(
+        default_factory=dict
+    )  # factors of the rates by layer: fc8 = { lr = 10.0 }; with 0 the layer is frozen
+
+    @property
+    def frozen(self) -> frozenset[str]:
+        """The layers that the whole training leaves as they are."""
+        return frozenset(name for name, rates in self.layers.items() if not rates.lr)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -72,7 +98,9 @@ class Recipe:
     epochs: Count  # passes over the training images, at most (section 5)
     mean: Literal["aligned", "center"] = "aligned"  # subtract the mean under a crop, or its center (section 2)
     seed: Natural = 0  # of the initial weights, the order of the images and their crops, noise and dropout
-    start: str = ""  # checkpoint to fine-tune, its matrices factorised to this recipe's ranks
+    start: str = ""  # net to fine-tune: its layers that fit are taken, its matrices factorised to this recipe's ranks
+    net_from: NetFrom = "recipe"  # whose `net` and `mean` hold where this recipe sets none
+    statistics_from: StatisticsFrom = "data"  # whose mean image and colour PCA to use (section 2)
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"  # of layers and norms; weights and update are fp32
     compile: bool = True  # compile the net with torch.compile
     net: NetConfig = NetConfig()
@@ -100,16 +128,35 @@ def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
     for override in overrides:
         _set_override(change, override)
     table, event_epochs = _overlay(_read_table(name), change)
-    recipe = parse(Recipe, _merge({"net": dump(NetConfig())}, table), f"recipe {name}")
-    layers = {name.partition(".")[0] for name in parameter_shapes(recipe.net)}
-    for event in recipe.events:
-        if odd := {*event.frozen, *event.layer_lr} - layers:
-            raise BadInput(f"recipe {name}: events: the net has no layer {min(odd)!r}")
+    recipe = parse(Recipe, _merge(_inherit(table), table), f"recipe {name}")
+    _check_layers(recipe, name)
     if recipe.events and event_epochs != recipe.epochs:
         if not isinstance(event_epochs, int) or event_epochs < 1:
             raise BadInput(f"recipe {name}: events without epochs of its own to scale them from")
         recipe = dataclasses.replace(recipe, events=_scale_events(recipe.events, recipe.epochs / event_epochs))
     return recipe
+
+
+def _inherit(table: dict[str, Any]) -> dict[str, Any]:
+    """Find the net that the table changes fields of, and set the table's `start` to its checkpoint."""
+    start = table.get("start")
+    if isinstance(start, str) and start:
+        table["start"] = str(find_start(Path(start)))
+        if table.get("net_from") == "start":
+            return read_start_net(Path(table["start"]))
+    return {"net": dump(NetConfig())}
+
+
+def _check_layers(recipe: Recipe, name: str) -> None:
+    """Raise BadInput where a rate is that of no layer, or where every layer is frozen."""
+    layers = {name.partition(".")[0] for name in parameter_shapes(recipe.net)}
+    if odd := recipe.optim.layers.keys() - layers:
+        raise BadInput(f"recipe {name}: optim.layers: the net has no layer {min(odd)!r}")
+    for event in recipe.events:
+        if odd := {*event.frozen, *event.layer_lr} - layers:
+            raise BadInput(f"recipe {name}: events: the net has no layer {min(odd)!r}")
+    if any(recipe.optim.frozen.union(event.frozen) >= layers for event in (Event(0), *recipe.events)):
+        raise BadInput(f"recipe {name}: every layer is frozen", "leave one to train")
 
 
 def _scale_events(events: Sequence[Event], factor: float) -> tuple[Event, ...]:

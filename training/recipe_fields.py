@@ -49,7 +49,7 @@ def _walk(kind: Any, prefix: str, values: Any) -> Iterator[RecipeField]:
         if inner is None or not is_dataclass(default):  # a table that every recipe has needs no row of its own
             meaning, paper = _split_paper(comments[attribute], kind)
             yield RecipeField(f"{prefix}{key}", _name_type(schemas[key]), _format(default), meaning, paper)
-        if inner is not None:
+        if inner is not None and not isinstance(default, dict):  # a table by layers is one row
             inner_values = default if is_dataclass(default) else None
             yield from _walk(inner, f"{prefix}{key}{'[]' if is_array else ''}.", inner_values)
 

@@ -26,11 +26,12 @@ def compute_epoch_settings(recipe: Recipe, history: Sequence[EpochRecord]) -> Ep
     if done >= recipe.epochs or (recipe.plateau and drops > recipe.plateau.drops):
         return None
     scale = recipe.plateau.divide**-drops if recipe.plateau else 1.0
-    settings = EpochSettings(scale)
+    always = recipe.optim.frozen
+    settings = EpochSettings(scale, frozen=always)
     for event in sorted(recipe.events, key=lambda event: event.after):
         if event.after <= done:
             scale = settings.scale / event.divide
-            settings = EpochSettings(scale, event.layer_lr, frozenset(event.frozen), event.noise)
+            settings = EpochSettings(scale, event.layer_lr, always.union(event.frozen), event.noise)
     return settings
 
 

@@ -13,7 +13,8 @@ ROOT = Path(__file__).resolve().parents[1]  # the checkout, if this is one
 def describe_session(device: torch.device, precision: str) -> dict[str, Any]:
     """Describe this process as the first session of a run, as plain data.
 
-    `changed` maps the recipe's dotted keys to [old value, new value]. A resume sets `after_epoch` and `changed`.
+    `changed` maps the recipe's dotted keys to [old value, new value]. A resume sets `after_epoch` and `changed`. The
+    first session of a training from a start also has `start`: the layers that it took, and those that it drew.
     """
     cuda = device.type == "cuda"
     return {

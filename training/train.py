@@ -28,7 +28,7 @@ from tencrop.training.trainer import ReportProgress, Trainer
 FLAT = 0.99  # of ln C: a mean loss above it is that of guessing
 FLAT_AFTER = 2  # epochs
 WIDE = 0.03  # init_std of the convolutional layers behind conv2 that leaves the loss of guessing soon (docs/results.md)
-NOTHING_WHOLE = "no older one is whole: start again in another --out, or from other weights by --set start=CHECKPOINT"
+NOTHING_WHOLE = "no older one is whole: start again in another --out, or from other weights by --start CHECKPOINT"
 LOADER_ERRORS = "DataLoader worker"  # how torch's message about an ended loader process begins
 
 log = logging.getLogger(__name__)
@@ -59,6 +59,8 @@ def train(
         if checkpoints:
             _restore(trainer, checkpoints)
             _check_changes(trainer)
+        elif recipe.start and not world.rank:
+            log.info("start: %s: %s", recipe.start, trainer.initial.describe())
         if not world.all_equal([len(trainer.history), trainer.progress.steps]):
             raise WorkFailed(
                 f"{out}: the processes find different checkpoints there", "name a folder that all machines see"

@@ -19,7 +19,7 @@ from tencrop.model.metrics import ErrorCounts, top_k
 from tencrop.model.run_progress import EPOCH_START, EpochProgress, EpochRecord
 from tencrop.model.ten_crop_net import TenCropNet
 from tencrop.training.augment import Normalize
-from tencrop.training.initial_weights import read_or_draw_weights
+from tencrop.training.initial_weights import draw_weights, load_start, take_weights
 from tencrop.training.loader import Batch, Loader
 from tencrop.training.objective import Objective
 from tencrop.training.optim import Momentum
@@ -58,13 +58,17 @@ class Trainer:
 
     def __init__(self, recipe: Recipe, prepared: PreparedStore, world: World, columns: bool = False) -> None:
         recipe = _fit_to_classes(recipe, prepared)
+        start = load_start(recipe, prepared)
+        if start and recipe.statistics_from == "start":
+            prepared = replace(prepared, statistics=start.statistics)
         self.prepared, self.world, self.device = prepared, world, world.device
         self.precision = resolve_precision(recipe.precision, world.device, columns)
         torch.backends.cudnn.allow_tf32 = self.precision != "fp32"  # else torch convolves fp32 in TF32
         torch.backends.cudnn.benchmark = True  # shapes are fixed
         self.partition = TwoColumns(recipe.net, world) if columns else WholeNet(recipe.net, world)
         self.net = self.partition.build()
-        self._set_weights(read_or_draw_weights(recipe, prepared))
+        self.initial = take_weights(recipe, start, prepared) if start else draw_weights(recipe)
+        self._set_weights(self.initial.weights)
         # A checkpoint names its start by hash: a path means nothing elsewhere.
         self.recipe = replace(recipe, start=hash_weights(Path(recipe.start))) if recipe.start else recipe
         self.net = self.net.to(self.device).to(memory_format=choose_memory_format(self.precision, self.device))
@@ -78,6 +82,9 @@ class Trainer:
         self.history: list[EpochRecord] = []
         self.progress = EPOCH_START
         self.sessions = [describe_session(self.device, self.precision)]
+        if start:
+            self.sessions[0]["start"] = {"taken": list(self.initial.taken), "drawn": dict(self.initial.drawn)}
+        self.frozen: frozenset[str] = frozenset()  # layers without gradients
         if recipe.compile:
             self.objective.compile()
         self.averaged = self.partition.average_gradients(self.objective)
@@ -95,6 +102,7 @@ class Trainer:
         holds the position to resume at.
         """
         self.net.train()
+        self._freeze(settings.frozen)
         before, started, shares = self.progress, time.perf_counter(), self.partition.share[1]
         sums = torch.tensor([before.loss, before.wrong / shares], dtype=torch.float64, device=self.device)
         batches = upload(loader.iter_epoch(self.epoch_number, before.steps), self.device)
@@ -122,6 +130,15 @@ class Trainer:
         """Append the epoch's record to the history. The next epoch begins."""
         self.history.append(record)
         self.progress = EPOCH_START
+
+    def _freeze(self, layers: frozenset[str]) -> None:
+        """Compute gradients for all layers but these. Below the first other layer there is no backward pass."""
+        if layers == self.frozen:
+            return
+        self.frozen = layers
+        for name, parameter in self.net.named_parameters():
+            parameter.requires_grad_(name.partition(".")[0] not in layers)
+        self.averaged = self.partition.average_gradients(self.objective)  # it averages the gradients that there are
 
     def _step(self, batch: Batch, settings: EpochSettings, step: int) -> Tensor:
         """Update the net once; returns the batch's mean loss and number of wrong guesses, float64 [2]."""
@@ -195,8 +212,9 @@ class Trainer:
                 velocity.copy_(torch.from_numpy(self.partition.shard(name, saved.training[f"velocity.{name}"])))
         self.scaler.load_state_dict(progress.scaler)
         self.history, self.progress = [*progress.history], progress.part
+        session = {key: value for key, value in self.sessions[0].items() if key != "start"}  # its weights are replaced
         resumed = {"after_epoch": len(progress.history), "changed": {key: [old, new] for key, old, new in changes}}
-        self.sessions = [*progress.sessions, self.sessions[0] | resumed]
+        self.sessions = [*progress.sessions, session | resumed]
 
     @torch.no_grad()
     def _set_weights(self, weights: Mapping[str, np.ndarray]) -> None:

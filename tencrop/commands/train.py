@@ -1,5 +1,6 @@
 """`tencrop train`: a recipe and a prepared store into a run folder."""
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,12 @@ def train(
     ],
     data: Annotated[Path, typer.Option(metavar="DIR", help="a prepared data set")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="the run folder")],
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="the net to fine-tune: a checkpoint, a run, or the folder of an export or import"
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="continue after the run's last checkpoint")] = False,
     resume_from: Annotated[
         Path | None,
@@ -40,7 +47,8 @@ def train(
     from tencrop.training.train import train as run
 
     silence_torch()
-    plan = load(recipe, set or ())
+    begin = [f"start={json.dumps(str(start))}"] if start else []  # a JSON string is one in TOML too
+    plan = load(recipe, [*(set or ()), *begin])
     prepared = PreparedStore.open(data)
     images = int((~prepared.validation).sum())
     is_reporter = os.environ.get("RANK", "0") == "0"  # one of the processes that torchrun started
