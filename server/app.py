@@ -91,7 +91,8 @@ def build_app(
         title="tencrop",
         version=__version__,
         description="The 2012 AlexNet's ten-crop prediction. "
-        "A server with --api-key-file wants the header `Authorization: Bearer KEY` under /v1 and /v2.",
+        "A server with --api-key-file wants the header `Authorization: Bearer KEY` under /v1 and /v2, "
+        "and for POST /.",
         license_info={"name": "Apache License 2.0", "identifier": "Apache-2.0"},
         openapi_tags=[{"name": name, "description": text} for name, text in TAGS.items()],
         docs_url=None,

@@ -17,6 +17,7 @@ from tencrop.common.errors import BadInput
 from tencrop.server.errors import ApiError
 
 GUARDED = ("/v1/", "/v2")  # probes, metrics, the page and the documentation need no key
+ROOT = "/"  # shows the page, and answers images that are posted
 FREE = "/v2/health/"
 PRIVATE = 0o600  # mode of a key file
 LINE = re.compile(r"(\S+)\s+([0-9a-f]{64})")
@@ -91,9 +92,9 @@ class Keys:
         return owner
 
 
-def is_guarded(path: str) -> bool:
+def is_guarded(path: str, method: str) -> bool:
     """Return whether a path answers only the owners of keys."""
-    return path.startswith(GUARDED) and not path.startswith(FREE)
+    return (path.startswith(GUARDED) and not path.startswith(FREE)) or (path == ROOT and method == "POST")
 
 
 class ApiKeys:
@@ -104,7 +105,7 @@ class ApiKeys:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
-        if scope["type"] != "http" or not is_guarded(path):
+        if scope["type"] != "http" or not is_guarded(path, scope["method"]):
             await self.app(scope, receive, send)
             return
         owner = self.keys.find_owner(_sent_key(scope))

@@ -61,8 +61,8 @@ def _add_bodies(document: dict[str, Any]) -> None:
 def _add_keys(document: dict[str, Any]) -> None:
     document["components"]["securitySchemes"] = SCHEMES
     for path, operations in document["paths"].items():
-        if is_guarded(path):
-            for operation in operations.values():
+        for method, operation in operations.items():
+            if is_guarded(path, method.upper()):
                 operation["security"] = [{name: []} for name in SCHEMES]
                 refused = {"description": REASONS[401], **HEADERS[401]}
                 operation["responses"]["401"] = operation["responses"]["4XX"] | refused

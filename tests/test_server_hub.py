@@ -1,4 +1,4 @@
-"""/v1/image-classification by huggingface_hub's InferenceClient, and /v1/predict/batch, through real connections."""
+"""/v1/image-classification and / by huggingface_hub's client, and /v1/predict/batch, through real connections."""
 
 import base64
 from collections.abc import Iterator
@@ -35,20 +35,22 @@ def expected(china: bytes, classifier: Classifier) -> list[tuple[str, float]]:
     return [(classifier.contract.labels[i].name, float(probabilities[i])) for i in top_k(probabilities)]
 
 
+@pytest.mark.parametrize("path", ["/v1/image-classification", "", "/"])
 @pytest.mark.parametrize("top_k", [None, 3])
 def test_the_hubs_client_gets_labels_and_scores(
-    server: str, china: bytes, expected: list[tuple[str, float]], top_k: int | None
+    server: str, china: bytes, expected: list[tuple[str, float]], top_k: int | None, path: str
 ) -> None:
     """The client sends raw bytes without a parameter, and JSON with base64 with one."""
-    client = InferenceClient(model=f"{server}/v1/image-classification", token="none")
+    client = InferenceClient(model=server + path, token="none")
     guesses = client.image_classification(china, top_k=top_k)
     wanted = expected[:top_k]
     assert [guess.label for guess in guesses] == [label for label, _ in wanted]
     np.testing.assert_allclose([guess.score for guess in guesses], [p for _, p in wanted], rtol=0, atol=1e-5)
 
 
-def test_the_hubs_client_gets_errors(server: str) -> None:
-    client = InferenceClient(model=f"{server}/v1/image-classification", token="none")
+@pytest.mark.parametrize("path", ["/v1/image-classification", ""])
+def test_the_hubs_client_gets_errors(server: str, path: str) -> None:
+    client = InferenceClient(model=server + path, token="none")
     with pytest.raises(HfHubHTTPError, match="415"):
         client.image_classification(b"no image")
     with pytest.raises(HfHubHTTPError, match="422"):
@@ -58,7 +60,7 @@ def test_the_hubs_client_gets_errors(server: str) -> None:
 @pytest.mark.parametrize(
     ("body", "status", "what"),
     [
-        (b"{", 422, "json"),
+        (b"{", 422, "JSON"),
         (b"[]", 422, "object"),
         (b'{"inputs": 7}', 422, "inputs"),
         (b'{"inputs": "***"}', 422, "base64"),
@@ -71,6 +73,11 @@ def test_the_hubs_client_gets_errors(server: str) -> None:
 def test_json_that_does_not_fit_is_an_error_object(server: str, body: bytes, status: int, what: str) -> None:
     reply = httpx2.post(f"{server}/v1/image-classification", content=body, headers={"content-type": "application/json"})
     assert reply.status_code == status and what in reply.json()["error"]["message"], reply.text
+
+
+def test_the_root_is_still_the_page(server: str) -> None:
+    assert httpx2.get(server).headers["content-type"].startswith("text/html")
+    assert httpx2.put(server).headers["allow"] == "GET, HEAD, POST"
 
 
 def test_a_form_is_taken_too(server: str, china: bytes, expected: list[tuple[str, float]]) -> None:

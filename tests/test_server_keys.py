@@ -1,4 +1,4 @@
-"""API keys: /v1 and /v2 alone check them, before a body is read. The key file, and the command that makes a key."""
+"""API keys: /v1, /v2 and POST / check them before a body is read. The key file, and the command that makes a key."""
 
 import subprocess
 import sys
@@ -41,7 +41,7 @@ def test_a_key_gives_access(client: TestClient, headers: dict[str, str], photogr
 
 
 @pytest.mark.parametrize(
-    "path", ["/v1/predict", "/v1/predict/batch", "/v1/image-classification", "/v1/validations", "/v1/nowhere"]
+    "path", ["/", "/v1/predict", "/v1/predict/batch", "/v1/image-classification", "/v1/validations", "/v1/nowhere"]
 )
 @pytest.mark.parametrize("headers", WRONG)
 def test_without_a_key_the_answer_is_401(client: TestClient, path: str, headers: dict[str, str]) -> None:

@@ -268,7 +268,7 @@ NO_PIXELS: tuple[list[Any], ...] = (
             for data in NEITHER
         ),
         (NAME, {"inputs": [{**IMAGE, "data": [{"a": 1}]}]}, b"", "data: expected numbers, or strings"),
-        (NAME, {"inputs": [{**IMAGE, "data": [["aaaa"]]}]}, b"", "json"),
+        (NAME, {"inputs": [{**IMAGE, "data": [["aaaa"]]}]}, b"", "JSON"),
         (NAME, {"inputs": [{**IMAGE, "data": ["aaaa", 7]}]}, b"", "base64"),
         (NAME, {"inputs": [{**IMAGE, "data": {"a": []}}]}, b"", "data: input should be"),
         (NAME, {"inputs": [{**IMAGE, "data": None}]}, b"", "neither data nor"),

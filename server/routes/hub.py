@@ -1,4 +1,7 @@
-"""POST /v1/image-classification: the interface of `huggingface_hub.InferenceClient(model=URL).image_classification`."""
+"""POST /v1/image-classification, and POST / as the hub's inference endpoints have it.
+
+It is the interface of `huggingface_hub.InferenceClient(model=URL).image_classification`.
+"""
 
 from contextlib import aclosing
 from typing import Annotated
@@ -45,6 +48,7 @@ router = APIRouter(tags=["predict"], route_class=KnownParametersRoute)
 
 
 @router.post("/v1/image-classification", openapi_extra=HUB_BODY, responses=ANSWERS)
+@router.post("/", include_in_schema=False)
 async def image_classification(
     request: Request, response: Response, state: State, model: Model = None, coverage: Coverage = None
 ) -> list[HubGuess]:
