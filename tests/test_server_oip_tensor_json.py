@@ -41,11 +41,21 @@ def test_images(write: Callable[[Any], str], encode: Callable[[bytes], bytes]) -
     rest, text = cut_data(write(document).encode())
     document["inputs"][0]["data"] = []
     assert json.loads(rest) == document and text is not None
-    assert parse_images(text, 3) == IMAGES
+    assert parse_images(text, [3]) == IMAGES
+
+
+def test_nested_images() -> None:
+    document = {"inputs": [{"data": [[base64.b64encode(image).decode()] for image in IMAGES], "shape": [3, 1]}]}
+    rest, text = cut_data(json.dumps(document).encode())
+    document["inputs"][0]["data"] = []
+    assert json.loads(rest) == document and text is not None
+    assert parse_images(text, [3, 1]) == IMAGES
+    with pytest.raises(ValueError, match="not an array of strings"):
+        parse_images(text, [3])
 
 
 def test_no_images_and_no_pixels() -> None:
-    assert parse_images(b"[ ]", 0) == [] and parse_pixels(b"[[ ]]", (0, 2, 2, 3)) == b""
+    assert parse_images(b"[ ]", [0]) == [] and parse_pixels(b"[[ ]]", (0, 2, 2, 3)) == b""
     assert cut_data(b'{"inputs": []}') == (b'{"inputs": []}', None)
 
 
@@ -64,7 +74,7 @@ def test_other_pixels_are_a_value_error(text: bytes) -> None:
 )  # fmt: skip
 def test_other_images_are_a_value_error(text: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 (the codec says what is wrong)
-        parse_images(text, 2)
+        parse_images(text, [2])
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ the body is the one input itself. A BYTES element is a uint32 length and so many
 """
 
 import math
-import struct
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, NamedTuple
@@ -14,9 +13,9 @@ import numpy as np
 from pydantic_core import to_json
 
 from tencrop.model.contract import Label
-from tencrop.model.metrics import top_k
 from tencrop.server.errors import ApiError, bad_request_error
 from tencrop.server.json_body import parse_json
+from tencrop.server.oip.outputs import AskedOutput, read_output, render_output
 from tencrop.server.oip.schemas import InferRequest, RequestedOutput, Tensor, TensorMetadata
 from tencrop.server.oip.served_model import DYNAMIC, OUTPUT, VERSION
 from tencrop.server.oip.tensor_json import cut_data, parse_images, parse_pixels
@@ -24,16 +23,18 @@ from tencrop.server.pipeline import Images
 
 HEADER_LENGTH = "inference-header-content-length"
 MAX_DIMENSION = 2**31
+MAX_PARAMETER = 2**63  # the protocol has integers of 64 bits
+MICRO = 1e6  # the protocol counts a timeout in microseconds
 MAX_JSON = 8 << 20  # bytes, almost all of them in the array `data`
 
 
 class ParsedRequest(NamedTuple):
-    """A request's images and the form of its answer: the `classes` most probable labels, or all probabilities (0)."""
+    """A request's images, its outputs, and the seconds that it may take; 0 where it does not say."""
 
     id: str | None
     images: Images
-    binary: bool
-    classes: int
+    outputs: list[AskedOutput]
+    seconds: float
 
 
 def parse_request(body: bytes, json_length: str | None, expected: TensorMetadata, max_images: int) -> ParsedRequest:
@@ -42,47 +43,56 @@ def parse_request(body: bytes, json_length: str | None, expected: TensorMetadata
     if json_length is not None and not json_bytes:
         images = _images_of_raw_body(body, expected)
         _check_count(len(images), max_images)
-        return ParsedRequest(None, images, True, 0)
+        return ParsedRequest(None, images, [AskedOutput(OUTPUT, True, 0)], 0)
     if json_bytes > MAX_JSON:
         why = f"{json_bytes} bytes of JSON; at most {MAX_JSON}: send tensors as binary data"
         raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body_too_large", why)
     rest, data = cut_data(body[:json_bytes])
-    asked = parse_json(InferRequest, rest)
+    try:
+        asked = parse_json(InferRequest, rest)
+    except ApiError as error:
+        raise bad_request_error(str(error)) from None  # the protocol's status
     tensor = asked.inputs[0]
     _check_input(tensor, expected)
     _check_count(tensor.shape[0], max_images)
-    output = asked.outputs[0] if asked.outputs else RequestedOutput(name=OUTPUT)
-    if output.name != OUTPUT:
-        raise bad_request_error(f"output {output.name!r}: this model has the one output {OUTPUT!r}")
-    binary = output.parameters.get("binary_data", asked.parameters.get("binary_data_output", False))
-    classes = output.parameters.get("classification", 0)
-    if not isinstance(classes, int) or classes < 0:
-        raise bad_request_error("classification: not a number of classes")
-    return ParsedRequest(asked.id, _images_of(tensor, data, body[json_bytes:], expected), bool(binary), classes)
+    seconds = _read_schedule(asked.parameters)
+    binary = asked.parameters.get("binary_data_output", False)
+    outputs = [read_output(output, binary) for output in asked.outputs or [RequestedOutput(name=OUTPUT)]]
+    if len({output.name for output in outputs}) < len(outputs):
+        raise bad_request_error(f"output {outputs[0].name!r} is asked for twice")
+    return ParsedRequest(asked.id, _images_of(tensor, data, body[json_bytes:], expected), outputs, seconds)
 
 
 def render_response(
-    model: str, asked: ParsedRequest, probabilities: np.ndarray, labels: Sequence[Label], engine: Mapping[str, str]
+    model: str,
+    asked: ParsedRequest,
+    values: Mapping[str, np.ndarray],
+    labels: Sequence[Label],
+    engine: Mapping[str, str],
 ) -> tuple[bytes, int | None]:
-    """float32 [N,C] -> the response's body, and the length of its JSON where binary data follow the JSON."""
-    if asked.classes:
-        best = top_k(probabilities, asked.classes)
-        words = [
-            f"{row[i]:f}:{i}:{labels[i].name}"
-            for row, indices in zip(probabilities, best, strict=True)
-            for i in indices
-        ]
-        datatype, shape, values = "BYTES", list(best.shape), words
-        packed = b"".join(struct.pack("<I", len(word)) + word for word in (text.encode() for text in words))
-    else:
-        datatype, shape, values = "FP32", list(probabilities.shape), probabilities.ravel().tolist()
-        packed = np.asarray(probabilities, "<f4").tobytes()
-    tensor: dict[str, Any] = {"name": OUTPUT, "datatype": datatype, "shape": shape}
-    tensor |= {"parameters": {"binary_data_size": len(packed)}} if asked.binary else {"data": values}
-    answer = {"model_name": model, "model_version": VERSION, "outputs": [tensor], "parameters": engine}
+    """float32 [N,...,C] of each output -> the body, and the length of its JSON where binary data follow the JSON."""
+    rendered = [render_output(output, values[output.name], labels) for output in asked.outputs]
+    tensors, packed = [tensor for tensor, _ in rendered], b"".join(binary for _, binary in rendered)
+    answer = {"model_name": model, "model_version": VERSION, "outputs": tensors, "parameters": engine}
     answer |= {"id": asked.id} if asked.id is not None else {}
     text = to_json(answer)  # takes 3 ms for 64x1000 floats; the json module takes 50
-    return (text + packed, len(text)) if asked.binary else (text, None)
+    return (text + packed, len(text)) if any(output.binary for output in asked.outputs) else (text, None)
+
+
+def _read_schedule(parameters: Mapping[str, Any]) -> float:
+    """The seconds of a request's `timeout`, which is in microseconds; 0 is none.
+
+    Raises ApiError 400 for another value, and for a `priority` but 0, the default one: clients take turns.
+    """
+    for name in ("timeout", "priority"):
+        value = parameters.get(name, 0)
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < MAX_PARAMETER:
+            raise bad_request_error(f"{name}: not a whole number from 0 to 2^63 - 1")
+    if parameters.get("priority"):
+        raise bad_request_error(
+            f"priority {parameters['priority']}: requests have no priorities here; clients take turns"
+        )
+    return float(parameters.get("timeout", 0)) / MICRO
 
 
 def _json_bytes(body: bytes, header: str | None) -> int:
@@ -102,8 +112,10 @@ def _check_input(tensor: Tensor, expected: TensorMetadata) -> None:
             f"this model has the one input {expected.name!r} of {expected.datatype}"
         )
     shape = tuple(tensor.shape)
+    if expected.datatype == "BYTES" and shape[1:] == (1,):  # Triton's form for a batch
+        shape = shape[:1]
     if len(shape) != len(expected.shape) or shape[1:] != expected.shape[1:] or not 0 <= shape[0] < MAX_DIMENSION:
-        raise bad_request_error(f"input {tensor.name!r} of shape {list(shape)}: expected {list(expected.shape)}")
+        raise bad_request_error(f"input {tensor.name!r} of shape {tensor.shape}: expected {list(expected.shape)}")
 
 
 def _check_count(images: int, max_images: int) -> None:
@@ -138,7 +150,7 @@ def _images_of_json(tensor: Tensor, data: bytes | None, expected: TensorMetadata
         raise bad_request_error(f"input {tensor.name!r} has neither data nor binary_data_size")
     if expected.datatype == "BYTES":
         try:
-            return parse_images(data, tensor.shape[0])
+            return parse_images(data, tensor.shape)
         except ValueError as error:
             what = "a BYTES element in JSON is a string of base64; send bytes as binary data"
             raise bad_request_error(f"data: {what} ({error})") from None

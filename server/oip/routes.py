@@ -1,5 +1,6 @@
 """/v2: the Open Inference Protocol. NAME takes encoded images, NAME-pixels takes uint8 squares."""
 
+import asyncio
 from functools import partial
 from http import HTTPStatus
 from typing import Annotated
@@ -14,7 +15,7 @@ from tencrop.server.body_stream import read_body
 from tencrop.server.errors import ApiError, shutting_down_error
 from tencrop.server.failures import IMAGE_FAILURES, describe_failures, describe_rest
 from tencrop.server.json_body import JSON
-from tencrop.server.oip.codec import HEADER_LENGTH, ParsedRequest, parse_request, render_response
+from tencrop.server.oip.codec import HEADER_LENGTH, MICRO, ParsedRequest, parse_request, render_response
 from tencrop.server.oip.compression import compress
 from tencrop.server.oip.schemas import (
     Engine,
@@ -33,7 +34,8 @@ from tencrop.server.schemas import ProtocolFailure
 from tencrop.server.state import ServerState, State
 
 MESSAGE_COST = 1.0  # in units of `estimate_cost`, of parsing or rendering a message
-EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "model_repository", "statistics"]
+# The extension `statistics` asks for more than /stats answers, such as failed requests and times by batch size.
+EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "model_repository"]
 
 router = APIRouter(
     prefix="/v2",
@@ -102,7 +104,7 @@ async def statistics(state: State) -> Statistics:
 @router.get("/models/{name}", responses=MODEL_FAILURES)
 @router.get("/models/{name}/versions/{model_version}", include_in_schema=False)
 async def model_metadata(model: Model) -> ModelMetadata:
-    """The model's input and output, and what computes its answers."""
+    """The model's input and outputs, and what computes its answers."""
     return model.describe()
 
 
@@ -145,11 +147,20 @@ async def infer(request: Request, model: Model, state: State) -> Response:
 async def _answer(
     state: ServerState, request: Request, model: ServedModel, body: bytes, requester: Requester
 ) -> Response:
-    """Parse and render in threads, for both take milliseconds. Raises ImageError for the first image that fails."""
+    """Parse and render in threads, for both take milliseconds. Raises ImageError for the first image that fails.
+
+    Raises ApiError 504 once the request's own timeout is over.
+    """
+    started = asyncio.get_running_loop().time()
     headers, run = request.headers, partial(state.decode_pool.run, requester, MESSAGE_COST)
     capacity = model.pipeline.admission.capacity
     asked = await run(parse_request, body, headers.get(HEADER_LENGTH), model.input, capacity)
-    answers = await model.pipeline.answer_images(asked.images, requester)
+    try:
+        async with asyncio.timeout_at(started + asked.seconds if asked.seconds else None):
+            answers = await model.pipeline.answer_images(asked.images, requester)
+    except TimeoutError:
+        why = f"no answer within the request's timeout of {asked.seconds * MICRO:.0f} microseconds"
+        raise ApiError(HTTPStatus.GATEWAY_TIMEOUT, "deadline", why) from None
     return await run(_render, model, asked, answers, headers.get("accept-encoding", ""))
 
 
@@ -161,10 +172,17 @@ def _render(
     for answer in answers:
         if isinstance(answer, ImageError):
             raise answer
-        rows.append(answer.batched.probabilities)
-    labels = model.pipeline.model.contract.labels
-    probabilities = np.array(rows, np.float32).reshape(len(rows), len(labels))
-    body, json_bytes = render_response(model.name, asked, probabilities, labels, model.parameters)
+        rows.append(answer.batched)
+    count, shapes = len(rows), {output.name: output.shape[1:] for output in model.outputs}
+    values = {
+        output.name: np.array([getattr(row, output.name) for row in rows], np.float32).reshape(
+            count, *shapes[output.name]
+        )
+        for output in asked.outputs
+    }
+    body, json_bytes = render_response(
+        model.name, asked, values, model.pipeline.model.contract.labels, model.parameters
+    )
     body, encoding = compress(body, accepted)
     headers = {HEADER_LENGTH: json_bytes, "content-encoding": encoding}
     media_type = JSON if json_bytes is None else OCTET_STREAM

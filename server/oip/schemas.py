@@ -33,7 +33,7 @@ class InferRequest(BaseModel):
 
     id: str | None = None
     inputs: list[Tensor] = Field(min_length=1, max_length=1)
-    outputs: list[RequestedOutput] | None = Field(default=None, max_length=1)
+    outputs: list[RequestedOutput] | None = Field(default=None, max_length=2)
     parameters: dict[str, Any] = {}
 
 
@@ -85,7 +85,7 @@ class ModelReadiness(BaseModel):
 
 
 class TensorMetadata(BaseModel):
-    """A model's one input or its output; a dimension of -1 has any length."""
+    """A model's one input or an output; a dimension of -1 has any length."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -13,7 +13,7 @@ from tencrop.server.oip.schemas import (
 )
 from tencrop.server.pipeline import Pipeline
 
-OUTPUT = "probabilities"
+OUTPUT, VIEWS = "probabilities", "view_probabilities"  # of the ten views together, and of each
 VERSION = "1"  # of every model
 DYNAMIC = -1  # a dimension of any length
 PIXELS = "-pixels"  # ends the name under which a model takes decoded squares
@@ -37,16 +37,20 @@ class ServedModel:
             if takes_pixels
             else ENCODED_IMAGES
         )
-        self.output = TensorMetadata(name=OUTPUT, datatype="FP32", shape=(DYNAMIC, len(contract.labels)))
+        classes = len(contract.labels)
+        self.outputs = [
+            TensorMetadata(name=OUTPUT, datatype="FP32", shape=(DYNAMIC, classes)),
+            TensorMetadata(name=VIEWS, datatype="FP32", shape=(DYNAMIC, len(contract.views), classes)),
+        ]
 
     def describe(self) -> ModelMetadata:
-        """The model's input and output, and what computes its answers."""
+        """The model's input and outputs, and what computes its answers."""
         return ModelMetadata(
             name=self.name,
             versions=[VERSION],
             platform=PLATFORM,
             inputs=[self.input],
-            outputs=[self.output],
+            outputs=self.outputs,
             parameters=Engine(**self.parameters),
         )
 
@@ -60,7 +64,7 @@ class ServedModel:
             backend=self.engine_info.engine,
             max_batch_size=0,
             input=[_describe_tensor(self.input)],
-            output=[_describe_tensor(self.output)],
+            output=[_describe_tensor(output) for output in self.outputs],
             instance_group=[InstanceGroup(name=device, kind=kind, count=1) for device in devices],
         )
 

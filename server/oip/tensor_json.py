@@ -15,6 +15,7 @@ from tencrop.server.json_body import MAX_SMALL_JSON
 
 DATA = re.compile(rb'"data"\s*:\s*(?=\[)')
 FIRST = re.compile(rb"[^\s\[]")  # the first byte of the array's first element
+END = re.compile(rb"\](?!\s*(?:\]|,\s*\[))")  # of an array of strings, or of arrays of strings
 NO_ARRAY = b"[]"  # stands in the rest for the array
 FLAT = bytes.maketrans(b"[]", b"  ")
 PIECE = 64 << 10  # bytes that are parsed at once; other threads run between two pieces
@@ -37,11 +38,12 @@ def cut_data(text: bytes) -> tuple[bytes, bytes | None]:
 def _find_end(text: bytes, start: int) -> int:
     """The end of an array of strings, which hold no bracket, or of numbers, behind which a key or a brace follows.
 
-    Raises ApiError 400 for an array of anything else.
+    Either may be nested. Raises ApiError 400 for an array of anything else.
     """
     first = FIRST.search(text, start)
     if first and first[0] == b'"':
-        return text.find(b"]", start) + 1 or len(text)
+        closed = END.search(text, start)
+        return closed.end() if closed else len(text)
     ends = [end for mark in (b'"', b"}") if (end := text.find(mark, start)) >= 0]
     last = text.rfind(b"]", start, min(ends, default=len(text)))
     if last < 0:
@@ -49,13 +51,15 @@ def _find_end(text: bytes, start: int) -> int:
     return last + 1
 
 
-def parse_images(text: bytes, count: int) -> list[bytes]:
-    """Decode an array of `count` strings of base64. Raises ValueError."""
-    between = text.count(b'"')
+def parse_images(text: bytes, shape: Sequence[int]) -> list[bytes]:
+    """Decode an array of strings of base64, [N], or flat or nested [N,1]. Raises ValueError."""
+    count, between = shape[0], text.count(b'"')
     if between != 2 * count:
         raise ValueError(f"{between // 2} elements; the shape says {count}")
     parts = text.split(b'"')
-    if b"".join(parts[::2]).translate(None, WHITESPACE) != b"[" + b"," * (count - 1) + b"]":
+    brackets = b"".join(parts[::2]).translate(None, WHITESPACE)
+    nested = b"[[" + b"],[" * (count - 1) + b"]]"
+    if brackets != b"[" + b"," * (count - 1) + b"]" and (len(shape) == 1 or brackets != nested):
         raise ValueError("not an array of strings")
     return [decode_base64(part) for part in parts[1::2]]
 
