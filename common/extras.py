@@ -13,7 +13,7 @@ MODULES = {  # that the extras of pyproject.toml install
     "gpu": ("onnxruntime",),
     "evaluate": EVALUATE,
     "heif": ("pillow_heif",),
-    "train": (*EVALUATE, "torch", "tensorboard", "matplotlib", "tomli_w"),
+    "train": (*EVALUATE, "torch", "tensorboard", "matplotlib", "tomli_w", "sklearn"),
     "ray": (*EVALUATE, "ray"),
 }
 

@@ -10,7 +10,10 @@ import typer
 
 from tencrop.commands.output import echo, say_next
 from tencrop.commands.progress import show_progress
+from tencrop.common.errors import BadInput
 from tencrop.common.extras import require
+
+LINEAR = "linear"  # in the place of a recipe
 
 
 def train(
@@ -39,8 +42,16 @@ def train(
         bool, typer.Option("--columns", help="put the net's two columns on two devices, under torchrun")
     ] = False,
 ) -> None:
-    """Train by the paper's regimen. torchrun starts it on several devices."""
+    """Train by the paper's regimen. torchrun starts it on several devices.
+
+    The word `linear` in the place of RECIPE fits the last layer alone, by logistic regression on the net of --start.
+    """
     require("train")
+    if recipe == LINEAR:
+        if resume or resume_from or set or workers is not None or columns:
+            raise BadInput("train linear: takes --data, --start and --out")
+        _train_linear(data, start, out)
+        return
     from tencrop.dataset.prepared_store import PreparedStore
     from tencrop.training.recipe import load
     from tencrop.training.torch_messages import silence_torch
@@ -64,3 +75,17 @@ def train(
         errors = f"center top-1 error {last.center_top1_error:.2%}, top-5 {last.center_top5_error:.2%}"
         echo(f"{out}: {len(history)} epochs, {errors}")
         say_next("export", out, "out")
+
+
+def _train_linear(data: Path, start: Path | None, out: Path) -> None:
+    from tencrop.dataset.prepared_store import PreparedStore
+    from tencrop.model.embedded import EMBEDDED
+    from tencrop.training.linear import train_linear
+    from tencrop.training.start import find_start
+
+    prepared = PreparedStore.open(data)
+    with show_progress("computing", len(prepared.labels)) as progress:
+        record = train_linear(find_start(start or EMBEDDED), prepared, out, progress)
+    errors = f"center top-1 error {record.center_top1_error:.2%}, top-5 {record.center_top5_error:.2%}"
+    echo(f"{out}: {record.seconds:.0f} s, {errors}")
+    say_next("export", out, "out")
