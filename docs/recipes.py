@@ -31,8 +31,15 @@ fine-tuned them on ILSVRC-2012. It says no more. The logs of the 2012 program's 
 | `pretrain146` | Fall 2011, 21,843 classes | conv1 to conv6 of `pretrain146_2009` | 8.11 |
 | `finetune146` | ILSVRC-2012 | all of `pretrain146` but fc8 | 54 |
 
-- **Known:** the layers, their initial weights, the rates and when they changed, by the configuration
-  files `layers-146-*.cfg` and the notes at the end of `layer-params-146-*.cfg`.
+    tencrop train source145 --data ilsvrc2012 --out runs/145
+    tencrop train pretrain146_2009 --data fall2009 --start runs/145 --out runs/fall2009
+    tencrop train pretrain146 --data fall2011 --start runs/fall2009 --out runs/fall2011
+    tencrop train finetune146 --data ilsvrc2012 --start runs/fall2011 --out runs/starred
+
+A start without one of those layers is refused. `--set take=[]` trains such a net from scratch.
+
+- **Known:** the layers, where they began, the rates and when they changed: by the configuration files
+  `layers-146-*.cfg` and the notes below `layer-params-146-*.cfg`.
 - **Our choice:** whole numbers of epochs, with changes between epochs. One rate for all biases,
   where the logs have another one in conv6. No bias between the two matrices of fc8 in `pretrain146`.
 - **Not known:** which net was the second of the two that the average of seven holds. A net of

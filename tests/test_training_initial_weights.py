@@ -84,6 +84,33 @@ def test_a_rank_factorises_the_layers_of_the_start(start: Path, tiny_prepared: P
     assert initial.weights["fc8.down.weight"].shape == (2, 64)  # drawn, not factorised
 
 
+def test_the_nets_of_table_2_begin_as_their_logs_say(start: Path, tiny_prepared: PreparedStore) -> None:
+    """Each of them begins with layers of the one before. The first begins with those of net 145."""
+    convolutions, theirs = ROUND[:5], Checkpoint.load(start)
+    for seed, (name, taken) in enumerate(
+        (
+            ("pretrain146_2009", convolutions),
+            ("pretrain146", [*convolutions, "conv6"]),
+            ("finetune146", [*convolutions, "conv6", "fc6", "fc7"]),
+        )
+    ):
+        thin = [*OVERRIDES, "net.fc8.units=3", "net.conv6.channels=16"]
+        recipe = load(name, [*thin, f"start={start}", f"seed={seed}"])
+        initial = take_weights(recipe, theirs, tiny_prepared)
+        assert initial.taken == tuple(taken)
+        assert {*initial.drawn.values()} == {"not named in the recipe"}
+        for layer in ("fc6", "fc7"):
+            is_same = np.array_equal(initial.weights[f"{layer}.weight"], theirs.weights[f"{layer}.weight"])
+            assert is_same is (layer in taken)
+        theirs = replace(theirs, recipe=to_plain(recipe), weights=initial.weights)
+
+
+def test_a_start_without_a_layer_that_the_recipe_takes_is_refused(start: Path, tiny_prepared: PreparedStore) -> None:
+    recipe = load("finetune146", [*OVERRIDES, f"start={start}", "net.fc8.units=3", "net.conv6.channels=16"])
+    with pytest.raises(BadInput, match="recipe finetune146 takes conv6 from it: not in the start"):
+        take_weights(recipe, Checkpoint.load(start), tiny_prepared)
+
+
 def test_a_start_of_no_fitting_layer_is_refused(start: Path, tiny_prepared: PreparedStore) -> None:
     thin = load("caltech101", [f"start={start}", "net.fc8.units=3"])
     other = replace(thin, net=replace(thin.net, conv5=replace(thin.net.conv5, kernel=1, pad=(0, 0))))
@@ -110,9 +137,10 @@ def test_a_start_is_a_checkpoint_a_run_or_an_exports_folder(start: Path, tmp_pat
     assert load("finetune", [f"start={root / folder}"]).start == str(checkpoint)
 
 
-def test_a_recipe_that_needs_a_start_says_so(tiny_prepared: PreparedStore) -> None:
-    with pytest.raises(BadInput, match="recipe finetune: it fine-tunes another net; add --start CHECKPOINT"):
-        load_start(load("finetune"), tiny_prepared)
+@pytest.mark.parametrize("name", ["finetune", "finetune146"])
+def test_a_recipe_that_needs_a_start_says_so(name: str, tiny_prepared: PreparedStore) -> None:
+    with pytest.raises(BadInput, match=f"recipe {name}: it fine-tunes another net; add --start CHECKPOINT"):
+        load_start(load(name), tiny_prepared)
 
 
 @pytest.mark.parametrize("recipe", ["finetune", "caltech101"])

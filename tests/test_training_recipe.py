@@ -246,6 +246,12 @@ def test_a_recipe_expects_only_the_errors_that_its_net_logged_in_2012(name: str)
     assert {(e.data, e.views, e.top1, e.top5) for e in load(name).expect} == LOGGED.get(name, set())
 
 
+def test_a_recipe_that_takes_layers_expects_the_same_from_any_start() -> None:
+    assert load("finetune146", ["start=runs/fall2011"]).expect == load("finetune146").expect != ()
+    assert load("finetune146", ["start=runs/fall2011", "epochs=9"]).expect == ()
+    assert load("source145", ["start=runs/fall2011"]).expect == ()
+
+
 def test_a_file_states_only_its_changes(tmp_path: Path) -> None:
     recipe = load(written(tmp_path, MINIMAL + "[net]\nconv3 = { init_std = 0.03 }\n"))
     assert recipe.net.conv3 == Conv(384, 3, pad=(1, 1), init_std=0.03)
@@ -305,6 +311,7 @@ MISTAKES = {
     "drops everything": MINIMAL + "[net]\ndropout = { p = 1.0 }\n",
     "no stride": MINIMAL + "[net]\npool = { stride = 0 }\n",
     "no columns": MINIMAL + "[net]\nconv2 = { columns = 0 }\n",
+    "a layer that is not there, taken": MINIMAL + 'take = ["conv9"]\n',
     "a layer that is not there, frozen": MINIMAL + '[[events]]\nafter = 3\nfrozen = ["cnv1"]\n',
     "a layer without weights, frozen": MINIMAL + '[[events]]\nafter = 3\nfrozen = ["pool1"]\n',
     "a layer that is not there, slowed": MINIMAL + "[[events]]\nafter = 3\nlayer_lr = { convl = 0.1 }\n",

@@ -19,6 +19,7 @@ Weights = Mapping[str, np.ndarray]  # parameters by their names
 OTHER_CLASSES = "other classes"
 OTHER_SHAPE = "other shape"
 MISSING = "not in the start"
+UNNAMED = "not named in the recipe"
 
 
 class InitialWeights(NamedTuple):
@@ -40,7 +41,7 @@ def load_start(recipe: Recipe, prepared: PreparedStore) -> Checkpoint | None:
     Raises BadInput where the recipe needs one, or where the start saw images of another size than the data set has.
     """
     if not recipe.start:
-        if "start" in (recipe.net_from, recipe.statistics_from):
+        if recipe.take or "start" in (recipe.net_from, recipe.statistics_from):
             raise BadInput(f"recipe {recipe.name}: it fine-tunes another net", "add --start CHECKPOINT")
         return None
     start = Checkpoint.load(Path(recipe.start))
@@ -66,22 +67,29 @@ def draw_weights(recipe: Recipe) -> InitialWeights:
 def take_weights(recipe: Recipe, start: Checkpoint, prepared: PreparedStore) -> InitialWeights:
     """Take each layer whose names and shapes fit from the start, and draw the others.
 
-    The last layer is taken only where both have the same classes in the same order, by their ids.
-    Raises BadInput where no layer fits, or where a rank is larger than its matrix.
+    Where the recipe names the layers to take, no other is taken. The last layer is taken only where both have the same
+    classes in the same order, by their ids.
+    Raises BadInput where no layer fits or a named one does not, or where a rank is larger than its matrix.
     """
     last = layer_table(recipe.net)[-1].name
     same_classes = _class_ids(start.contract) == _class_ids(prepared.contract)
-    usable = start.weights if same_classes else _leave_out(start.weights, last)
-    theirs, ours = _by_layer(factorise_weights(usable, recipe.net)), _by_layer(_draw(recipe))
+    ours = _by_layer(_draw(recipe))
+    named = {*(recipe.take or ours)}
+    usable = {each: value for each, value in start.weights.items() if _layer_of(each) in named}
+    theirs = _by_layer(factorise_weights(usable if same_classes else _leave_out(usable, last), recipe.net))
     drawn = {}
     for layer, own in ours.items():
-        if layer == last and not same_classes:
+        if layer not in named:
+            drawn[layer] = UNNAMED
+        elif layer == last and not same_classes:
             drawn[layer] = OTHER_CLASSES
         elif layer not in theirs:
             drawn[layer] = MISSING
         elif _shapes(theirs[layer]) != _shapes(own):
             drawn[layer] = OTHER_SHAPE
     taken = tuple(layer for layer in ours if layer not in drawn)
+    if misfit := next((layer for layer in recipe.take if layer in drawn), None):
+        raise BadInput(f"{recipe.start}: recipe {recipe.name} takes {misfit} from it: {drawn[misfit]}")
     if not taken:
         raise BadInput(f"{recipe.start}: no layer fits the net of recipe {recipe.name}", "start from another net")
     chosen = [ours[layer] if layer in drawn else theirs[layer] for layer in ours]

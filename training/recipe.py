@@ -27,6 +27,7 @@ def _unless(default: object) -> Any:
     return Field(exclude_if=lambda value: value == default)
 
 
+Take = Annotated[tuple[str, ...], _unless(())]
 NetFrom = Annotated[Literal["recipe", "start"], _unless("recipe")]
 StatisticsFrom = Annotated[Literal["data", "start"], _unless("data")]
 
@@ -99,6 +100,7 @@ class Recipe:
     mean: Literal["aligned", "center"] = "aligned"  # subtract the mean under a crop, or its center (section 2)
     seed: Natural = 0  # of the initial weights, the order of the images and their crops, noise and dropout
     start: str = ""  # net to fine-tune: its layers that fit are taken, its matrices factorised to this recipe's ranks
+    take: Take = ()  # layers to take from the start, which must have them; none named: all that fit
     net_from: NetFrom = "recipe"  # whose `net` and `mean` hold where this recipe sets none
     statistics_from: StatisticsFrom = "data"  # whose mean image and colour PCA to use (section 2)
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"  # of layers and norms; weights and update are fp32
@@ -148,8 +150,10 @@ def _inherit(table: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_layers(recipe: Recipe, name: str) -> None:
-    """Raise BadInput where a rate is that of no layer, or where every layer is frozen."""
+    """Raise BadInput where a rate or `take` names no layer, or where every layer is frozen."""
     layers = {name.partition(".")[0] for name in parameter_shapes(recipe.net)}
+    if odd := {*recipe.take} - layers:
+        raise BadInput(f"recipe {name}: take: the net has no layer {min(odd)!r}")
     if odd := recipe.optim.layers.keys() - layers:
         raise BadInput(f"recipe {name}: optim.layers: the net has no layer {min(odd)!r}")
     for event in recipe.events:
@@ -212,7 +216,8 @@ def _overlay(base: Table, change: dict[str, Any]) -> Table:
     """Apply a variant's changes to its base."""
     table, event_epochs = base
     both = _merge(table, change)
-    if change.keys() - KEEPS_EXPECT and "expect" not in change:
+    keeps = KEEPS_EXPECT | {"start"} if both.get("take") else KEEPS_EXPECT  # such a recipe is about a start
+    if change.keys() - keeps and "expect" not in change:
         both["expect"] = []
     return both, both.get("epochs") if "events" in change else event_epochs
 
