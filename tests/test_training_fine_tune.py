@@ -16,6 +16,7 @@ from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.contract import Label
 from tencrop.model.run_checkpoints import list_checkpoints
 from tencrop.training import train as train_module
+from tencrop.training.initial_weights import choose_statistics
 from tencrop.training.loader import Loader
 from tencrop.training.parallel import World
 from tencrop.training.recipe import Recipe, load
@@ -86,6 +87,23 @@ def test_the_mean_image_is_that_of_the_start_or_of_the_data(
     np.testing.assert_array_equal(tuned.objective.normalize.mean.numpy(), expected.statistics.mean)
     np.testing.assert_array_equal(tuned.ten_crop.mean.numpy(), expected.statistics.mean)
     assert saved.contract == tiny_prepared.contract
+
+
+def test_a_start_without_colours_takes_those_of_the_data(start: Path, tiny_prepared: PreparedStore) -> None:
+    """An imported net has a mean image, and no colour PCA."""
+    theirs = load_last(start)
+    colourless = replace(theirs, statistics=replace(theirs.statistics, colour_std=np.zeros(3, np.float32)))
+    chosen = choose_statistics(load("finetune"), colourless, tiny_prepared)
+    assert chosen.mean is theirs.statistics.mean
+    assert chosen.colour_std is tiny_prepared.statistics.colour_std
+
+
+@pytest.mark.slow
+def test_crops_have_the_size_that_the_net_sees(tiny_prepared: PreparedStore, tmp_path: Path) -> None:
+    """As those of Caffe's nets. The worker opens the data set itself."""
+    recipe = load("caltech101", [*OVERRIDES, "net.input=227", "epochs=1", "net.conv1.pad=[0, 0]"])
+    train(recipe, tiny_prepared, tmp_path, False, 1, ignore_progress)
+    assert load_last(tmp_path).contract == replace(tiny_prepared.contract, crop=227)
 
 
 @pytest.mark.slow

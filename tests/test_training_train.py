@@ -388,7 +388,7 @@ def test_a_loss_that_is_not_a_number_is_reported_when_the_losses_are_read_next(
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [
-        (["net.input=227"], "net.input is 227, and crops have 224 pixels a side"),
+        (["net.input=300"], "net.input is 300, and images have 256 pixels a side"),
         (["net.layers=['conv1 relu', 'fc6']"], r"net.layers ends with fc6 of \(64,\), not with 3 classes"),
     ],
 )

@@ -1,6 +1,7 @@
 """Initial weights of a training: drawn from the recipe's seed, and taken from the checkpoint that it starts from."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.contract import Contract
 from tencrop.model.layer_table import layer_table
 from tencrop.model.lowrank import factorise_weights
+from tencrop.model.mean_and_pca import PixelStatistics
 from tencrop.model.net import AlexNet
 from tencrop.training.recipe import Recipe
 
@@ -53,6 +55,15 @@ def load_start(recipe: Recipe, prepared: PreparedStore) -> Checkpoint | None:
             "start from another net",
         )
     return start
+
+
+def choose_statistics(recipe: Recipe, start: Checkpoint | None, prepared: PreparedStore) -> PixelStatistics:
+    """Choose the mean image and colour PCA. Where an imported start knows no colours, those of the data are taken."""
+    if start is None or recipe.statistics_from == "data":
+        return prepared.statistics
+    if start.statistics.colour_std.any():
+        return start.statistics
+    return replace(prepared.statistics, mean=start.statistics.mean)
 
 
 def draw_weights(recipe: Recipe) -> InitialWeights:

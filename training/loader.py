@@ -84,7 +84,7 @@ class Crops(Dataset[WorkerBatch]):
     def __getitems__(self, task: tuple[int, list[tuple[int, int]]]) -> WorkerBatch:
         slot, keys = task
         draws = [self.draws.draw(epoch, sample) for epoch, sample in keys]
-        size = self.prepared.contract.crop
+        size = self.slots.shape[2]
         for place, (_, sample), d in zip(self.slots[slot].numpy(), keys, draws, strict=True):
             place[...] = self.prepared.read_crop(sample, d.top, d.left, size)
         return WorkerBatch(

@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -51,6 +52,8 @@ def train(
     after SIGTERM or Ctrl-C Stopped, when all progress is saved.
     """
     _check_split(prepared)
+    if recipe.net.input <= prepared.contract.resize:  # else the trainer refuses
+        prepared = replace(prepared, contract=replace(prepared.contract, crop=recipe.net.input))
     keep_freed_memory()
     with init_distributed() as world, Stop(speaks=not world.rank) as stop:
         trainer = Trainer(recipe, prepared, world, columns)

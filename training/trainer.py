@@ -19,7 +19,7 @@ from tencrop.model.metrics import ErrorCounts, top_k
 from tencrop.model.run_progress import EPOCH_START, EpochProgress, EpochRecord
 from tencrop.model.ten_crop_net import TenCropNet
 from tencrop.training.augment import Normalize
-from tencrop.training.initial_weights import draw_weights, load_start, take_weights
+from tencrop.training.initial_weights import choose_statistics, draw_weights, load_start, take_weights
 from tencrop.training.loader import Batch, Loader
 from tencrop.training.objective import Objective
 from tencrop.training.optim import Momentum
@@ -59,8 +59,7 @@ class Trainer:
     def __init__(self, recipe: Recipe, prepared: PreparedStore, world: World, columns: bool = False) -> None:
         recipe = _fit_to_classes(recipe, prepared)
         start = load_start(recipe, prepared)
-        if start and recipe.statistics_from == "start":
-            prepared = replace(prepared, statistics=start.statistics)
+        prepared = replace(prepared, statistics=choose_statistics(recipe, start, prepared))
         self.prepared, self.world, self.device = prepared, world, world.device
         self.precision = resolve_precision(recipe.precision, world.device, columns)
         torch.backends.cudnn.allow_tf32 = self.precision != "fp32"  # else torch convolves fp32 in TF32
@@ -229,10 +228,10 @@ def dropout_seed(seed: int, epoch: int, step: int, rank: int) -> int:
 
 def _fit_to_classes(recipe: Recipe, prepared: PreparedStore) -> Recipe:
     """Give the last layer a unit per class. Raises BadInput where the net's input or output has another shape."""
-    classes, crop = len(prepared.contract.labels), prepared.contract.crop
+    classes, crop, side = len(prepared.contract.labels), prepared.contract.crop, prepared.contract.resize
     recipe = replace(recipe, net=replace(recipe.net, fc8=replace(recipe.net.fc8, units=classes)))
     if recipe.net.input != crop:
-        raise BadInput(f"recipe {recipe.name}: net.input is {recipe.net.input}, and crops have {crop} pixels a side")
+        raise BadInput(f"recipe {recipe.name}: net.input is {recipe.net.input}, and images have {side} pixels a side")
     last = [*layer_table(recipe.net)][-1]
     if last.out_shape != (classes,):
         raise BadInput(
