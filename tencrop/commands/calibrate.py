@@ -90,7 +90,7 @@ def calibrate(
         if prepared:
             check_unseen(plan, classifier.contract, prepared)
         else:
-            log.info("not checked whether the net was trained on these images; --prepared DIR does")
+            log.warning("not checked whether the net was trained on these images; --prepared DIR does")
         target.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(target) as partial:
             partial.touch()  # an --out that cannot be written is told before the work
