@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from support.command_line import call
 
 from tencrop.common.errors import BadInput, WorkFailed
 from tencrop.dataset.account import Account
@@ -123,3 +124,15 @@ def test_another_file_is_no_feature_file(tmp_path: Path, tiny_folder: Path) -> N
             FeatureFile.open(path)
     with pytest.raises(BadInput, match="cannot be read"):
         FeatureFile.open(tmp_path / "missing.parquet")
+
+
+@pytest.mark.slow
+def test_commands_write_a_file_and_find_an_image_in_it(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, image = str(tmp_path / "seven.parquet"), str(plan.data.root / "cat/0.png")
+    assert call(monkeypatch, "features", str(plan.data.root), out, "--layer", "fc6", "--views", "ten", "--quiet") == 0
+    assert capsys.readouterr().out.splitlines()[0] == "7 seen: 6 taken"
+    assert call(monkeypatch, "neighbours", image, "--in", out, "--top", "2") == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.split()[1:] == ["cat", "cat/0.png"] and float(first.split()[0]) < float(second.split()[0])

@@ -45,7 +45,11 @@ def export(
     from tencrop.export.run import export as run
 
     source = checkpoint or EMBEDDED / "checkpoint"
-    echo(*run(source, out, weights, fc_rank, images, plain, hub, features or ()).format().split("\n"))
+    echo(
+        *run(source, out, weights, fc_rank, images, plain, hub, tuple(dict.fromkeys(features or ())))
+        .format()
+        .split("\n")
+    )
     echo_sizes(out)
     say_next("evaluate", "DATA", "--model", out)
     say_next("serve", out)
