@@ -355,7 +355,7 @@ def test_a_checkpoint_without_momentum_is_not_resumed(
 ) -> None:
     for folder in list_checkpoints(copied):
         (folder / "training.safetensors").unlink()
-    with pytest.raises(BadInput, match=r"checkpoint-0004: has no momentum.*start="):
+    with pytest.raises(BadInput, match=r"checkpoint-0004: has no momentum.*--start"):
         train(replace(recipe, epochs=5), tiny_prepared, copied, True, 0, ignore_progress)
 
 
