@@ -15,7 +15,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from tencrop.evaluation.evaluate import evaluate_source
 from tencrop.evaluation.prediction_records import pad_top5
 from tencrop.export.run import export
 from tencrop.model.run_checkpoints import list_checkpoints
+from tencrop.model.run_progress import EpochRecord
 from tencrop.runtime.classifier import open_classifier
 from tencrop.runtime.engine_choice import EngineOptions
 from tencrop.training.recipe import Recipe, load
@@ -41,6 +42,9 @@ from tencrop.training.train import train
 
 TESTED = 50  # most test images per class
 ENOUGH = 10  # least test images per class for its accuracy to mean something
+FOR_PLATEAU = 15  # of so many training images one is for the plateau rule, which adapts the learning rate
+
+Fit = Callable[[PreparedStore, Path], Sequence[EpochRecord]]  # prepared images, run folder -> history
 
 
 def main() -> None:
@@ -68,27 +72,36 @@ def run_fold(options: argparse.Namespace) -> None:
     data = options.out / "data"
     link_images(draw_fold(options.photos, options.each, options.fold, options.choose), options.photos, data)
     recipe = load(options.recipe, options.set)
+    held_apart = FOR_PLATEAU if recipe.plateau else 0
     result = {
         "each": options.each,
         "fold": options.fold,
         "choose": options.choose,
         "recipe": options.recipe,
         "set": options.set,
-        **train_and_test(recipe, data, options.out, options.precision),
+        **train_and_test(train_recipe(recipe), held_apart, data, options.out, options.precision),
     }
     (options.out / "result.json").write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result))
 
 
-def train_and_test(recipe: Recipe, data: Path, out: Path, precision: str) -> dict[str, Any]:
-    """Train on DATA/train, evaluate on DATA/val -> the result. All files of the run lie in `out`."""
+def train_recipe(recipe: Recipe) -> Fit:
+    """A function that trains a recipe, or resumes it."""
+    return lambda prepared, run: train(recipe, prepared, run, True, None, print_epoch)
+
+
+def train_and_test(fit: Fit, held_apart: int, data: Path, out: Path, precision: str) -> dict[str, Any]:
+    """Train on DATA/train, evaluate on DATA/val -> the result. All files of the run lie in `out`.
+
+    held_apart: see training_entries.
+    """
     prepared, run, model = (out / name for name in ("prepared", "run", "export"))
     source = open_folder(data, None, ignore_progress)
     held = choose_holdout(source.entries, 0)
-    visible = dataclasses.replace(source, entries=training_entries(source.entries, held, recipe.plateau is not None))
+    visible = dataclasses.replace(source, entries=training_entries(source.entries, held, held_apart))
     prepare(visible, prepared, 0, lambda done: None)
     started = time.time()
-    history = train(recipe, PreparedStore.open(prepared), run, True, None, print_epoch)
+    history = fit(PreparedStore.open(prepared), run)
     export(list_checkpoints(run)[-1], model, "fp32", 0, None)
     classifier = open_classifier(model, EngineOptions(precision=precision))
     evaluate_source(source, classifier, holdout=0, out=out / "report", resume=True)
@@ -123,15 +136,15 @@ def link_images(subsets: Mapping[str, list[str]], photos: Path, data: Path) -> N
                 os.symlink((photos / image).resolve(), link)
 
 
-def training_entries(entries: Entries, held: np.ndarray, plateau: bool) -> Entries:
-    """The images that a training sees: those to train on, and a few to validate on after each epoch.
+def training_entries(entries: Entries, held: np.ndarray, held_apart: int) -> Entries:
+    """The images that a training sees: those to train on, and a few to validate on.
 
-    The validation images are every fifth of the test images `held`, bool [n]; they serve the curves alone. A plateau
-    rule would adapt the learning rate to them, so with one they are every fifteenth of the training images instead.
+    Where a training chooses by its validation images, `held_apart` is not 0, and they are every so many of the training
+    images. Else they are every fifth of the test images `held`, bool [n], and serve the curves alone.
     """
-    if plateau:
+    if held_apart:
         training = entries.select(~held)
-        return dataclasses.replace(training, validation=np.arange(len(training)) % 15 == 0)
+        return dataclasses.replace(training, validation=np.arange(len(training)) % held_apart == 0)
     mask = ~held
     mask[np.flatnonzero(held)[::5]] = True
     return entries.select(mask)

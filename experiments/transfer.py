@@ -1,12 +1,13 @@
 """Measures transfer on Caltech-101: pre-trains on 81 classes, then learns the other 20 from a few images of each.
 
 python -m experiments.transfer --photos caltech101 --draw 0 --out RUNS/draw0 [--each 5 10 20 30]
-    [--methods scratch finetune] [--choose] [--set finetune.epochs=40] [--precision bf16]
+    [--methods scratch finetune linear] [--choose] [--set finetune.epochs=40] [--precision bf16]
 
 A draw chooses the 20 classes by a hash, among those with at least 40 photographs. In each of them the first photographs
 by a hash are for training, and up to 50 behind the thirtieth for the test. The pre-training never sees these classes.
-`--choose` serves to choose a schedule: the test images are then the ten training photographs behind the twentieth.
-Repeat the same command to resume; each method and number of images has its result.json.
+Logistic regression holds a fifth of the training images apart to choose by. `--choose` serves to choose a schedule: the
+test images are then the ten training photographs behind the twentieth. Repeat the same command to resume; each method
+and number of images has its result.json.
 """
 
 import argparse
@@ -16,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.caltech import link_images, print_epoch, train_and_test
+from experiments.caltech import Fit, link_images, print_epoch, train_and_test, train_recipe
 from tencrop.common.errors import BadInput, Stopped, WorkFailed
 from tencrop.dataset.account import Inventory
 from tencrop.dataset.folder import list_class_images, open_folder
@@ -24,7 +25,10 @@ from tencrop.dataset.prepare import prepare
 from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.dataset.source import ignore_progress
 from tencrop.dataset.walk import list_subfolders
+from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.run_checkpoints import list_checkpoints
+from tencrop.model.run_progress import EpochRecord
+from tencrop.training.linear import train_linear
 from tencrop.training.recipe import load
 from tencrop.training.train import train
 
@@ -71,8 +75,9 @@ def run_draw(options: argparse.Namespace) -> None:
             if not (out / "result.json").is_file():
                 link_images(split_photographs(new, each, options.choose), options.photos, out / "data")
                 changes = [change.removeprefix(f"{method}.") for change in options.set if change.startswith(method)]
-                recipe = load(*METHODS[method](each * NEW, start, changes))
-                result = train_and_test(recipe, out / "data", out, options.precision)
+                choose_fit, held_apart = METHODS[method]
+                fit = choose_fit(each * NEW, start, changes)
+                result = train_and_test(fit, held_apart, out / "data", out, options.precision)
                 about = {"draw": options.draw, "each": each, "method": method, "choose": options.choose}
                 (out / "result.json").write_text(json.dumps(about | {"set": changes} | result, indent=1) + "\n")
             print((out / "result.json").read_text())
@@ -116,17 +121,32 @@ def pretrain(old: Photographs, photos: Path, out: Path) -> Path:
     return list_checkpoints(run)[-1]
 
 
-def choose_scratch(images: int, start: Path, changes: Sequence[str]) -> tuple[str, list[str]]:
-    """The recipe of a training from scratch: it sees SEEN images."""
-    return "caltech101", [f"epochs={SEEN // images}", *SCRATCH, *changes]
+def scratch(images: int, start: Path, changes: Sequence[str]) -> Fit:
+    """Training from scratch, which sees SEEN images."""
+    return train_recipe(load("caltech101", [f"epochs={SEEN // images}", *SCRATCH, *changes]))
 
 
-def choose_finetune(images: int, start: Path, changes: Sequence[str]) -> tuple[str, list[str]]:
-    """The recipe that starts from the pre-trained net."""
-    return "finetune", [f"start={start}", *changes]
+def finetune(images: int, start: Path, changes: Sequence[str]) -> Fit:
+    """Fine-tuning of the pre-trained net."""
+    return train_recipe(load("finetune", [f"start={start}", *changes]))
 
 
-METHODS = {"scratch": choose_scratch, "finetune": choose_finetune}
+def linear(images: int, start: Path, changes: Sequence[str]) -> Fit:
+    """Logistic regression on the pre-trained net's features, fitted anew where it was stopped."""
+
+    def fit(prepared: PreparedStore, run: Path) -> list[EpochRecord]:
+        if found := list_checkpoints(run):
+            return [*Checkpoint.load(found[-1]).run_progress.history]
+        return [train_linear(start, prepared, run)]
+
+    return fit
+
+
+METHODS = {  # with the training images of which one is held apart, where a method chooses by them
+    "scratch": (scratch, 0),
+    "finetune": (finetune, 0),
+    "linear": (linear, 5),
+}
 
 
 if __name__ == "__main__":

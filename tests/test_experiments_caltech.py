@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from experiments import caltech as command
-from experiments.caltech import TESTED, draw_fold, link_images, training_entries
+from experiments.caltech import FOR_PLATEAU, TESTED, draw_fold, link_images, training_entries
 from experiments.caltech_results import accuracy_table, difference_table, group_runs
 from tencrop.common.errors import Stopped
 from tencrop.dataset.folder import Folder, open_folder
@@ -52,7 +52,7 @@ def test_choosing_a_schedule_leaves_the_test_images_alone(photos: Path) -> None:
 
 def test_training_validates_on_a_few_test_images_only_for_its_curves(fold: Folder) -> None:
     held = choose_holdout(fold.entries, 0)
-    seen = training_entries(fold.entries, held, plateau=False)
+    seen = training_entries(fold.entries, held, 0)
     assert [entry for entry in seen if not entry.validation] == [
         entry for entry, test in zip(fold.entries, held, strict=True) if not test
     ]
@@ -60,7 +60,7 @@ def test_training_validates_on_a_few_test_images_only_for_its_curves(fold: Folde
 
 
 def test_a_plateau_rule_sees_no_test_image(fold: Folder) -> None:
-    seen = training_entries(fold.entries, choose_holdout(fold.entries, 0), plateau=True)
+    seen = training_entries(fold.entries, choose_holdout(fold.entries, 0), FOR_PLATEAU)
     assert all(entry.id.startswith("train/") for entry in seen) and sum(bool(entry.validation) for entry in seen) == 4
 
 
