@@ -156,13 +156,16 @@ class Batcher:
                 continue
             started = time.perf_counter()
             try:
-                squares, mean, views = self._forward(engine, [waiting.pixels for waiting in batch])
-                took = time.perf_counter() - started
+                squares, mean, views, stacked = self._forward(engine, [waiting.pixels for waiting in batch])
+                computed = time.perf_counter()
+                took = computed - started
                 waits = [started - waiting.since for waiting in batch]
                 self._metrics.count_images(self.model.name, waits)
                 answers: list[Result] = [BatchedAnswer(*row, took) for row in zip(mean, views, waits, strict=True)]
                 for index in np.flatnonzero(~np.isfinite(mean).all(axis=1)):
                     answers[index] = NoAnswer()
+                parts = (stacked - started, computed - stacked, time.perf_counter() - computed)
+                self._metrics.count_batch(self.model.name, len(batch), parts)
                 deliver(batch, answers)
             except Exception as error:  # goes to the callers; the thread lives on
                 deliver(batch, [error] * len(batch))
@@ -170,13 +173,16 @@ class Batcher:
             if self._offer:
                 self._offer([waiting.requester for waiting in batch], squares, mean)
 
-    def _forward(self, engine: Predictor, images: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The batch, padded to one of the batch sizes, and `Classifier.forward` of it without the padding."""
+    def _forward(
+        self, engine: Predictor, images: Sequence[np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+        """The padded batch, `Classifier.forward` of it without the padding, and when that began."""
         size = next(size for size in self._sizes if size >= len(images))
         padded = np.stack([*images, *[images[0]] * (size - len(images))])
+        stacked = time.perf_counter()
         with self._metrics.time_forward(self.model.name, size * self._views):
             mean, views = engine.forward(padded)
-        return padded, mean[: len(images)], views[: len(images)]
+        return padded, mean[: len(images)], views[: len(images)], stacked
 
     def _run_background(self, engine: Predictor, task: _Background) -> None:
         try:

@@ -8,11 +8,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest, values
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest, values
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
 
 from tencrop.server.descriptors import WATCH
 from tencrop.server.log_writer import DROPPED
@@ -20,6 +21,7 @@ from tencrop.server.log_writer import DROPPED
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 VIEWS = (10, 20, 30, 40, 80, 160, 320, 640)
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+PARTS = ("compute_input", "compute_infer", "compute_output")  # of a forward pass, as Triton names them
 SHADOW = {
     "compared": "answers that a shadow was asked for, too",
     "dropped": "answers that were not compared, for lack of time or of an answer",
@@ -63,6 +65,26 @@ class Metrics:
         )
         self._forward_views = Histogram(
             "tencrop_forward_views", "views in a forward, padding included", ["model"], buckets=VIEWS, registry=registry
+        )
+        self.inferences = Counter(
+            "tencrop_inferences", "requests that reached a model", ["model", "form", "outcome"], registry=registry
+        )
+        self.inference_images = Counter(
+            "tencrop_inference_images", "images answered", ["model", "form"], registry=registry
+        )
+        self.inference_seconds = Counter(
+            "tencrop_inference_seconds", "seconds of requests", ["model", "form", "part"], registry=registry
+        )
+        self.last_inference = Gauge(
+            "tencrop_last_inference_time_seconds",
+            "when the newest request came",
+            ["model", "form"],
+            multiprocess_mode="max",
+            registry=registry,
+        )
+        self.batches = Counter("tencrop_batches", "forward passes", ["model", "images"], registry=registry)
+        self.batch_seconds = Counter(
+            "tencrop_batch_seconds", "seconds of forward passes", ["model", "images", "part"], registry=registry
         )
         self._shadow = {
             name: Counter(f"tencrop_shadow_{name}", words, ["model", "shadow"], registry=registry)
@@ -115,9 +137,28 @@ class Metrics:
         self._of(self._engine_seconds, model).observe(time.perf_counter() - started)
         self._of(self._forward_views, model).observe(views)
 
+    def count_batch(self, model: str, images: int, seconds: Sequence[float]) -> None:
+        """Count a forward pass, and the seconds of its PARTS."""
+        self.batches.labels(model, images).inc()
+        for part, took in zip(PARTS, seconds, strict=True):
+            self.batch_seconds.labels(model, images, part).inc(took)
+
+    def count_inference(self, model: str, form: str, outcome: str, images: int, seconds: Mapping[str, float]) -> None:
+        """Count a request of some answered images, and its seconds: in all, by its outcome, and of its parts."""
+        self.inferences.labels(model, form, outcome).inc()
+        self.inference_images.labels(model, form).inc(images)
+        self.last_inference.labels(model, form).set(time.time() - seconds[outcome])
+        for part, took in seconds.items():
+            self.inference_seconds.labels(model, form, part).inc(took)
+
     def get_value(self, name: str, model: str) -> float:
         """The value of a model's sample; 0 before the first."""
         return self._registry.get_sample_value(f"tencrop_{name}", {"model": model}) or 0.0
+
+    def list_samples(self, model: str) -> list[Sample]:
+        """All samples of a model."""
+        families = self._registry.collect()
+        return [sample for family in families for sample in family.samples if sample.labels.get("model") == model]
 
     def render(self) -> bytes:
         """All metrics in the text format of Prometheus."""

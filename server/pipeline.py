@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from http import HTTPStatus
 from typing import NamedTuple, Protocol, TypeVar
@@ -29,6 +29,7 @@ from tencrop.server.waiting import BatchedAnswer
 SHORT = 256 << 10  # bytes; the costs of longer images are estimated in a thread
 LOOK_COST = 0.1  # in units of `estimate_cost`, of an estimate
 
+ENCODED, SQUARES = "encoded", "squares"  # forms of a request's images
 Images = Sequence[bytes] | np.ndarray  # encoded images, or decoded squares, uint8 [N,R,R,3]
 
 Body = TypeVar("Body")
@@ -54,6 +55,7 @@ class ImageAnswer(NamedTuple):
     batched: BatchedAnswer
     info: ImageInfo | None
     decode_seconds: float
+    output_seconds: float  # from the end of the forward pass until the row has come
 
 
 class Pipeline:
@@ -95,15 +97,23 @@ class Pipeline:
 
     async def answer_image(self, image: bytes, requester: Requester) -> ImageAnswer:
         """Answer an encoded image. Raises ApiError 429, ImageError."""
-        cost = await self._estimate(image, requester)
-        with self.admission.admit(requester.client, is_expensive=cost > CHEAP):
-            return await self._answer(image, requester, cost)
+        with self._counting(ENCODED) as answers:
+            cost = await self._estimate(image, requester)
+            with self.admission.admit(requester.client, is_expensive=cost > CHEAP):
+                answer = await self._answer(image, requester, cost)
+            answers.append(answer)
+        return answer
 
     async def answer_images(self, images: Images, requester: Requester) -> list[ImageAnswer | ImageError]:
         """Answer the images in their order. An ImageError stands in the place of an image that cannot be answered.
 
         Raises ApiError 429 where the model has no room for all of them.
         """
+        with self._counting(SQUARES if isinstance(images, np.ndarray) else ENCODED) as answers:
+            answers += await self._answer_all(images, requester)
+        return answers
+
+    async def _answer_all(self, images: Images, requester: Requester) -> list[ImageAnswer | ImageError]:
         requester = without_id(requester) if len(images) > 1 else requester
         costs, check_room = [], partial(self.admission.check_room, requester.client, len(images))
         for image in images:
@@ -127,6 +137,27 @@ class Pipeline:
         mean, views, model = answer.batched.probabilities, answer.batched.view_probabilities, self.model
         return Prediction.from_probabilities(mean, views, model.contract.labels, top, model.calibration, threshold)
 
+    @contextmanager
+    def _counting(self, form: str) -> Iterator[list[ImageAnswer | ImageError]]:
+        """Count a request once the block ends, which fills the list: as failed where an image has no answer."""
+        started, answers = time.perf_counter(), list[ImageAnswer | ImageError]()
+        is_complete = False
+        try:
+            yield answers
+            is_complete = not any(isinstance(answer, ImageError) for answer in answers)
+        finally:
+            good = [answer for answer in answers if isinstance(answer, ImageAnswer)]
+            outcome = "success" if is_complete else "fail"
+            seconds = {outcome: time.perf_counter() - started}
+            if is_complete:
+                seconds |= {
+                    "queue": max((answer.batched.queue_seconds for answer in good), default=0.0),
+                    "compute_input": max((answer.decode_seconds for answer in good), default=0.0),
+                    "compute_infer": max((answer.batched.engine_seconds for answer in good), default=0.0),
+                    "compute_output": max((answer.output_seconds for answer in good), default=0.0),
+                }
+            self.metrics.count_inference(self.model.name, form, outcome, len(good), seconds)
+
     async def _estimate(self, image: bytes | np.ndarray, requester: Requester) -> float:
         """Estimate the cost of decoding an image, so that others are answered meanwhile. A square costs nothing."""
         if isinstance(image, np.ndarray):
@@ -141,10 +172,12 @@ class Pipeline:
         if len(image) == 0:
             raise ImageError("the image is empty (0 bytes)")
         pixels, info, seconds = await self._decode(image, requester, cost)
+        queued = time.perf_counter()
         batched = await self.queue.answer(pixels, requester)
+        output_seconds = time.perf_counter() - queued - batched.queue_seconds - batched.engine_seconds
         if info:
             self.metrics.observe_decoding(self.model.name, seconds)
-        return ImageAnswer(batched, info, seconds)
+        return ImageAnswer(batched, info, seconds, max(output_seconds, 0.0))
 
     async def _decode(
         self, image: bytes | np.ndarray, requester: Requester, cost: float

@@ -85,7 +85,6 @@ def test_server_and_models_describe_themselves(client: triton.InferenceServerCli
     )
     metadata = client.get_server_metadata()
     assert metadata["name"] == "tencrop" and "binary_tensor_data" in metadata["extensions"]
-    assert "statistics" not in metadata["extensions"]  # /stats has a part of its schema
     assert {**metadata["models"][NAME], **COMPUTES} == metadata["models"][NAME]
     model = client.get_model_metadata(NAME)
     assert model["inputs"] == [{"name": "image", "datatype": "BYTES", "shape": [-1]}]
@@ -98,13 +97,32 @@ def test_server_and_models_describe_themselves(client: triton.InferenceServerCli
     assert [entry["name"] for entry in client.get_model_repository_index()] == [NAME, f"{NAME}-pixels"]
 
 
-def test_statistics_count_images_and_forwards(client: triton.InferenceServerClient, files: list[bytes]) -> None:
-    before = client.get_inference_statistics(NAME)["model_stats"][0]
+def test_statistics_are_of_a_name_and_have_every_field(
+    client: triton.InferenceServerClient, files: list[bytes], squares: np.ndarray
+) -> None:
+    def ask(name: str) -> dict[str, Any]:
+        (found,) = [each for each in client.get_inference_statistics()["model_stats"] if each["name"] == name]
+        assert client.get_inference_statistics(name)["model_stats"] == [found]
+        return found  # type: ignore[no-any-return]
+
+    before, other = ask(NAME), ask(f"{NAME}-pixels")
     client.infer(NAME, [encoded(files)])
-    after = client.get_inference_statistics()["model_stats"][0]
+    with pytest.raises(InferenceServerException):
+        client.infer(NAME, [encoded([b"nothing"])])
+    after, parts = ask(NAME), ("success", "queue", "compute_input", "compute_infer", "compute_output")
     assert after["inference_count"] == before["inference_count"] + 2
-    assert after["execution_count"] in (before["execution_count"] + 1, before["execution_count"] + 2)
-    assert after["inference_stats"]["compute_infer"]["ns"] > before["inference_stats"]["compute_infer"]["ns"]
+    was, now = before["inference_stats"], after["inference_stats"]
+    for part in (*parts, "fail"):
+        assert now[part]["count"] == was[part]["count"] + 1 and now[part]["ns"] > was[part]["ns"]
+    assert now["success"]["ns"] >= sum(now[part]["ns"] for part in parts[1:]) / 2
+    assert now["cache_hit"] == now["cache_miss"] == {"count": 0, "ns": 0}
+    assert after["last_inference"] > before["last_inference"] > 0 or before["last_inference"] == 0
+    assert after["execution_count"] == sum(batch["compute_infer"]["count"] for batch in after["batch_stats"])
+    assert all(batch[part]["ns"] > 0 for batch in after["batch_stats"] for part in parts[2:])
+    assert ask(f"{NAME}-pixels")["inference_stats"] == other["inference_stats"]
+    client.infer(f"{NAME}-pixels", [pixels(squares)])
+    assert ask(f"{NAME}-pixels")["inference_count"] == other["inference_count"] + 2
+    assert ask(NAME)["inference_stats"] == now
 
 
 # ---- inference

@@ -34,8 +34,7 @@ from tencrop.server.schemas import ProtocolFailure
 from tencrop.server.state import ServerState, State
 
 MESSAGE_COST = 1.0  # in units of `estimate_cost`, of parsing or rendering a message
-# The extension `statistics` asks for more than /stats answers, such as failed requests and times by batch size.
-EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "model_repository"]
+EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "model_repository", "statistics"]
 
 router = APIRouter(
     prefix="/v2",
@@ -96,8 +95,8 @@ async def server_ready(state: State) -> dict[str, bool]:
 
 @router.get("/models/stats")
 async def statistics(state: State) -> Statistics:
-    """The statistics of all models."""
-    models = [ServedModel(pipeline, name) for name, pipeline in state.pipelines.items()]
+    """The statistics of all models, each under both of its names."""
+    models = [ServedModel(pipeline, name + end) for name, pipeline in state.pipelines.items() for end in ("", PIXELS)]
     return Statistics(model_stats=[model.describe_statistics() for model in models])
 
 
@@ -126,7 +125,7 @@ async def model_config(model: Model) -> ModelConfig:
 @router.get("/models/{name}/stats", responses=MODEL_FAILURES)
 @router.get("/models/{name}/versions/{model_version}/stats", include_in_schema=False)
 async def model_statistics(model: Model) -> Statistics:
-    """Images, forward passes and seconds so far; both names of a model count together."""
+    """The requests of this name so far; and the forward passes, which both names of a model share."""
     return Statistics(model_stats=[model.describe_statistics()])
 
 

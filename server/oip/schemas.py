@@ -141,20 +141,39 @@ class Duration(BaseModel):
 
 
 class InferStatistics(BaseModel):
-    """Time of images in the queue, and of forward passes."""
+    """Requests that were answered or failed, and the parts of the former, by their longest image."""
 
+    success: Duration
+    fail: Duration
     queue: Duration
+    compute_input: Duration
     compute_infer: Duration
+    compute_output: Duration
+    cache_hit: Duration
+    cache_miss: Duration
+
+
+class BatchStatistics(BaseModel):
+    """Forward passes of one number of images, and their parts."""
+
+    batch_size: int
+    compute_input: Duration
+    compute_infer: Duration
+    compute_output: Duration
 
 
 class ModelStatistics(BaseModel):
-    """Images, forward passes and times of one model."""
+    """The requests of one name of a model; its forward passes, which both names share."""
 
     name: str
     version: str
+    last_inference: int
     inference_count: int
     execution_count: int
     inference_stats: InferStatistics
+    response_stats: dict[str, Any] = {}
+    batch_stats: list[BatchStatistics]
+    memory_usage: list[Any] = []
 
 
 class Statistics(BaseModel):

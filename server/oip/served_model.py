@@ -1,9 +1,7 @@
 """ServedModel: a model as the Open Inference Protocol names and describes it."""
 
 from tencrop.server.oip.schemas import (
-    Duration,
     Engine,
-    InferStatistics,
     InstanceGroup,
     ModelConfig,
     ModelMetadata,
@@ -11,7 +9,8 @@ from tencrop.server.oip.schemas import (
     TensorConfig,
     TensorMetadata,
 )
-from tencrop.server.pipeline import Pipeline
+from tencrop.server.oip.statistics import describe_statistics
+from tencrop.server.pipeline import ENCODED, SQUARES, Pipeline
 
 OUTPUT, VIEWS = "probabilities", "view_probabilities"  # of the ten views together, and of each
 VERSION = "1"  # of every model
@@ -30,6 +29,7 @@ class ServedModel:
     def __init__(self, pipeline: Pipeline, name: str) -> None:
         contract, side = pipeline.model.contract, pipeline.model.contract.resize
         takes_pixels = name != pipeline.model.name
+        self.form, self.model_name = SQUARES if takes_pixels else ENCODED, pipeline.model.name
         self.pipeline, self.name, self.engine_info = pipeline, name, pipeline.model.engine_info
         self.parameters = pipeline.model.parameters
         self.input = (
@@ -69,21 +69,8 @@ class ServedModel:
         )
 
     def describe_statistics(self) -> ModelStatistics:
-        """Images, forward passes and seconds so far. Both names of a model count together."""
-        images, forwards = self._count("images_total"), self._count("engine_seconds_count")
-        return ModelStatistics(
-            name=self.name,
-            version=VERSION,
-            inference_count=images,
-            execution_count=forwards,
-            inference_stats=InferStatistics(
-                queue=Duration(count=images, ns=self._count("queue_seconds_sum", 1e9)),
-                compute_infer=Duration(count=forwards, ns=self._count("engine_seconds_sum", 1e9)),
-            ),
-        )
-
-    def _count(self, metric: str, scale: float = 1) -> int:
-        return int(self.pipeline.metrics.get_value(metric, self.pipeline.model.name) * scale)
+        """The requests of this name so far; and the forward passes, which both names share."""
+        return describe_statistics(self.name, VERSION, self.form, self.pipeline.metrics.list_samples(self.model_name))
 
 
 def _describe_tensor(tensor: TensorMetadata) -> TensorConfig:
