@@ -18,6 +18,7 @@ from tencrop.model.contract import Contract
 from tencrop.model.run_checkpoints import find_checkpoint
 from tencrop.model.tencropfile import TenCropFile, parse_onnx
 
+MODEL = "tencrop.onnx"
 PARAMETER_TYPES = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT8, TensorProto.INT32)  # of weights and biases
 PARITY_DIFFERENCES = ("logits_relative", "probabilities")  # keys of a row of parity.json
 QUANTIZATION_SUFFIXES = ("_scale", "_zero_point")  # of the names of int8's scales and zero points
@@ -25,10 +26,10 @@ QUANTIZATION_SUFFIXES = ("_scale", "_zero_point")  # of the names of int8's scal
 
 def describe_file(path: Path) -> dict[str, Any]:
     """Describe a file, a folder, or a run's newest checkpoint: kind, size, tensors and metadata. Raises BadInput."""
-    path = find_checkpoint(path)
+    path = path if (path / MODEL).is_file() else find_checkpoint(path)
     if (path / DOCUMENT).is_file():
         return _describe_checkpoint(path)
-    file = path / "tencrop.onnx" if path.is_dir() else path
+    file = path / MODEL if path.is_dir() else path
     try:
         data = file.read_bytes()
     except OSError as error:

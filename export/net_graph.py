@@ -27,6 +27,11 @@ def build_net_graph(checkpoint: Checkpoint) -> onnx.ModelProto:
     return graph.build("net", {"input": ("N", 3, config.input, config.input)}, {"logits": ("N", *table[-1].out_shape)})
 
 
+def _add_scale(graph: GraphBuilder, layer: Layer, x: str, weights: Weights) -> str:
+    factors = np.array(layer.spec, np.float32)[:, None, None]
+    return graph.add_node("Mul", layer.name, x, graph.add_constant(f"{layer.name}.factors", factors))
+
+
 def _add_conv(graph: GraphBuilder, layer: Layer, x: str, weights: Weights) -> str:
     conv: Conv = layer.spec
     before, behind = conv.pad
@@ -95,13 +100,14 @@ def _add_within_map_lrn(graph: GraphBuilder, layer: Layer, x: str, weights: Weig
 
 def _add_pool(graph: GraphBuilder, layer: Layer, x: str, weights: Weights) -> str:
     pool: Pool = layer.spec
-    return graph.add_node(
-        "MaxPool", layer.name, x, kernel_shape=[pool.size] * 2, strides=[pool.stride] * 2, ceil_mode=1
-    )
+    window = {"kernel_shape": [pool.size] * 2, "strides": [pool.stride] * 2}
+    return graph.add_node("MaxPool", layer.name, x, **window, ceil_mode=int(layer.op == "pool"))
 
 
 def _add_dropout(graph: GraphBuilder, layer: Layer, x: str, weights: Weights) -> str:
     dropout: Dropout = layer.spec  # at test all neurons, times 1 - p (section 4.2)
+    if dropout.inverted:
+        return x
     return graph.add_node(
         "Mul", layer.name, x, graph.add_constant(f"{layer.name}.keep", np.array(1 - dropout.p, np.float32))
     )
@@ -113,6 +119,7 @@ def _add_parameters(graph: GraphBuilder, name: str, weights: Weights) -> tuple[s
 
 
 EMITTERS: dict[str, Callable[[GraphBuilder, Layer, str, Weights], str]] = {
+    "scale": _add_scale,
     "conv": _add_conv,
     "fc": _add_fc,
     "relu": lambda graph, layer, x, _: graph.add_node("Relu", layer.name, x),
@@ -120,5 +127,6 @@ EMITTERS: dict[str, Callable[[GraphBuilder, Layer, str, Weights], str]] = {
     "lrn": _add_lrn,
     "samemap": _add_within_map_lrn,
     "pool": _add_pool,
+    "pooldown": _add_pool,
     "dropout": _add_dropout,
 }

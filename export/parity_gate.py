@@ -187,7 +187,7 @@ def _compare(net: onnx.ModelProto, tencrop: onnx.ModelProto, expected: ExpectedA
             yield ParityRow(
                 engine=choice.engine,
                 batch=size,
-                logits_relative=_relative_difference(logits, expected, size),
+                logits_relative=relative_difference(logits, expected, size),
                 probabilities=float(np.max(differences)),  # NaN where either is: Python's max may drop it
                 top1_agreement=float((mean.argmax(1) == want_mean.argmax(1)).mean()),
                 features_relative=_compare_features(answers, expected.features, size),
@@ -200,7 +200,7 @@ def _compare_features(answers: Mapping[str, np.ndarray], expected: Mapping[str, 
     return float(np.max(differences)) if differences else None
 
 
-def _relative_difference(logits: np.ndarray, expected: ExpectedAnswers, size: int) -> float:
+def relative_difference(logits: np.ndarray, expected: ExpectedAnswers, size: int) -> float:
     """The largest difference of logits, divided by the largest expected logit.
 
     Where the reference has only probabilities: the largest absolute difference of the softmax.

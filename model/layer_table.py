@@ -5,7 +5,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 from tencrop.common.errors import BadInput
-from tencrop.model.net_config import Conv, Linear, NetConfig, Pool
+from tencrop.model.net_config import NO_SCALE, Conv, Linear, NetConfig, Pool
 
 Shape = tuple[int, ...]  # (channels, height, width), or (units,) behind the first fully connected layer
 
@@ -13,20 +13,20 @@ Shape = tuple[int, ...]  # (channels, height, width), or (units,) behind the fir
 class Layer(NamedTuple):
     """One operation of the net. `spec` is its part of the NetConfig, None for an operation without numbers."""
 
-    name: str  # conv1, relu1, lrn1, pool1, conv2, ...
-    op: str  # conv, fc, relu, tanh, lrn, samemap, pool, dropout
+    name: str  # scale, conv1, relu1, lrn1, pool1, conv2, ...
+    op: str  # scale, conv, fc, relu, tanh, lrn, samemap, pool, pooldown, dropout
     spec: Any
     in_shape: Shape
     out_shape: Shape
 
 
 def layer_table(config: NetConfig) -> list[Layer]:
-    """The layers of a net in their order.
+    """The layers of a net in their order. A scale other than 1 comes first.
 
     Raises BadInput for an unknown operation, for a layer that is listed twice, and for sizes that do not fit.
     """
     shape: Shape = (3, config.input, config.input)
-    layers: dict[str, Layer] = {}
+    layers = {} if config.scale == NO_SCALE else {"scale": Layer("scale", "scale", config.scale, shape, shape)}
     for stage, token, name, op in _parse(config.layers):
         spec = getattr(config, token, None)
         if spec is None and op not in PLAIN:
@@ -103,12 +103,18 @@ def _pool_out(shape: Shape, pool: Pool) -> Shape:
     return shape[0], side, side
 
 
+def _pooldown_out(shape: Shape, pool: Pool) -> Shape:
+    side = (shape[1] - pool.size) // pool.stride + 1
+    return shape[0], side, side
+
+
 PLAIN = ("relu", "tanh")  # operations without numbers
-MAPS_ONLY = ("conv", "pool", "lrn", "samemap")  # operations on [channels, height, width]
+MAPS_ONLY = ("conv", "pool", "pooldown", "lrn", "samemap")  # operations on [channels, height, width]
 
 OUT_SHAPES: dict[str, Any] = {
     "conv": _conv_out,
     "fc": _fc_out,
     "pool": _pool_out,
+    "pooldown": _pooldown_out,
     **{op: lambda shape, _: shape for op in ("relu", "tanh", "lrn", "samemap", "dropout")},
 }

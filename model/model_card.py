@@ -49,7 +49,7 @@ LIMITS = (
 def render_card(file: TenCropFile, errors: MeasuredErrors | None, progress: RunProgress) -> str:
     """Make the card. `errors` are None where none are known, and `progress` is empty where the training is not."""
     origin, recipe = find_origin(file.metadata.checkpoint_sha256), file.metadata.recipe
-    is_import = "net" not in recipe
+    is_import = "net" not in recipe or "source" in recipe
     parts = (
         ["---", *([] if origin else [NO_LICENSE]), *yaml_lines(hub_metadata(file, errors, origin)), "---"],
         _introduce(file),

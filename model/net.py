@@ -29,6 +29,19 @@ class Convolution(nn.Conv2d):
         return super().forward(pad(x, self.before, self.behind) if self.before or self.behind else x)
 
 
+class Scale(nn.Module):
+    """The net's scale of each channel. [N,3,H,W] -> [N,3,H,W]"""
+
+    factors: Tensor
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__()
+        self.register_buffer("factors", torch.tensor(layer.spec)[:, None, None], persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.factors
+
+
 class FullyConnected(nn.Linear):
     """A layer "fc" over all values of its input. [N,...] -> [N,units]"""
 
@@ -101,28 +114,38 @@ class WithinMapResponseNorm(nn.Module):
 
 
 class MaxPool(nn.Module):
-    """A layer "pool", its output size rounded up. [N,C,H,W] -> [N,C,H',W']"""
+    """A layer "pool", its output size rounded up, or "pooldown", its size rounded down. [N,C,H,W] -> [N,C,H',W']"""
 
     def __init__(self, layer: Layer) -> None:
         super().__init__()
         self.spec: config.Pool = layer.spec
+        self.rounds_up = layer.op == "pool"
 
     def forward(self, x: Tensor) -> Tensor:
-        values: Tensor = max_pool(x, self.spec.size, self.spec.stride)[0]
+        size, stride = self.spec.size, self.spec.stride
+        if not self.rounds_up:
+            seen = x.shape[-1] - (x.shape[-1] - size) % stride  # rows and columns that whole windows see
+            x = x[:, :, :seen, :seen]
+        values: Tensor = max_pool(x, size, stride)[0]
         return values
 
 
 class Dropout(nn.Module):
-    """Section 4.2 as written, not inverted: masks without scaling in training, times 1 - p at test."""
+    """Section 4.2 as written: masks without scaling in training, times 1 - p at test.
+
+    Inverted: masks and a division by 1 - p in training, nothing at test.
+    """
 
     def __init__(self, layer: Layer) -> None:
         super().__init__()
         self.p: float = layer.spec.p
+        self.inverted: bool = layer.spec.inverted
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
-            return x * (torch.rand_like(x, dtype=torch.float32) >= self.p)
-        return x * (1 - self.p)
+            kept = x * (torch.rand_like(x, dtype=torch.float32) >= self.p)
+            return kept / (1 - self.p) if self.inverted else kept
+        return x if self.inverted else x * (1 - self.p)
 
 
 def _inverse_power(scale: Tensor, beta: float) -> Tensor:
@@ -140,6 +163,7 @@ def _fully_connected(layer: Layer) -> nn.Module:
 
 
 MODULES: dict[str, Callable[[Layer], nn.Module]] = {
+    "scale": Scale,
     "conv": Convolution,
     "fc": _fully_connected,
     "relu": lambda layer: nn.ReLU(),
@@ -147,6 +171,7 @@ MODULES: dict[str, Callable[[Layer], nn.Module]] = {
     "lrn": LocalResponseNorm,
     "samemap": WithinMapResponseNorm,
     "pool": MaxPool,
+    "pooldown": MaxPool,
     "dropout": Dropout,
 }
 

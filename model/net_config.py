@@ -1,11 +1,11 @@
 """NetConfig: the numbers of the 2012 net, to be read like the paper's section 3.5."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
-from tencrop.common.strict_config import STRICT, Count, Natural, NotNegative
+from tencrop.common.strict_config import STRICT, Count, Natural, NotNegative, Positive
 
 
 def _odd(size: int) -> int:
@@ -14,8 +14,12 @@ def _odd(size: int) -> int:
     return size
 
 
+def _left_out(default: Any) -> Any:
+    """Leave a field with this value, which the nets of 2012 have, out of the stored form."""
+    return Field(exclude_if=lambda value: value == default)
+
+
 Odd = Annotated[Count, AfterValidator(_odd)]
-WHERE_THERE = Field(exclude_if=lambda value: value is None)  # a key of the nets that have the field, and of no other
 Groups = Annotated[Count, Field(alias="columns")]  # recipes and checkpoints store it under the paper's word
 
 
@@ -76,7 +80,7 @@ class WithinMapLRN:
 
 @dataclass(frozen=True, config=STRICT)
 class Pool:
-    """Max pooling; overlapping where stride < size (section 3.4). The output size is rounded up, as in 2012."""
+    """Max pooling; overlapping where stride < size (section 3.4). `pool` rounds its output size up, as in 2012."""
 
     size: Count = 3  # pixels along a side of the window
     stride: Count = 2  # pixels between neighbouring windows
@@ -84,9 +88,15 @@ class Pool:
 
 @dataclass(frozen=True, config=STRICT)
 class Dropout:
-    """Section 4.2, not inverted: a mask in training, times 1 - p at test."""
+    """Section 4.2: a mask in training, times 1 - p at test."""
 
     p: Annotated[float, Field(ge=0, lt=1)] = 0.5  # probability that an output is 0
+    inverted: Annotated[bool, _left_out(False)] = False  # divide by 1 - p in training instead, as later nets do
+
+
+NO_SCALE = (1.0, 1.0, 1.0)
+Scale = Annotated[tuple[Positive, Positive, Positive], _left_out(NO_SCALE)]
+Pooldown = Annotated[Pool, _left_out(Pool())]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -94,18 +104,20 @@ class NetConfig:
     """The paper's net (figure 2). A variant changes a few fields; `layers` is the order of the operations."""
 
     input: Count = 224  # pixels along a side of the image
+    scale: Scale = NO_SCALE  # factors of red, green and blue behind the mean, for pixels on another scale than 0..255
     conv1: Conv = Conv(96, 11, stride=4, pad=(0, 3))  # 55x55: the output size rounded up
     conv2: Conv = Conv(256, 5, pad=(2, 2), groups=2, init_bias=1.0)
     conv3: Conv = Conv(384, 3, pad=(1, 1))
     conv4: Conv = Conv(384, 3, pad=(1, 1), groups=2, init_bias=1.0)
     conv5: Conv = Conv(256, 3, pad=(1, 1), groups=2, init_bias=1.0)
-    conv6: Annotated[Conv | None, WHERE_THERE] = None  # a sixth, over the last pooling layer (section 6)
+    conv6: Annotated[Conv | None, _left_out(None)] = None  # a sixth, over the last pooling layer (section 6)
     fc6: Linear = Linear(4096, init_bias=1.0)
     fc7: Linear = Linear(4096, init_bias=1.0)
     fc8: Linear = Linear(1000)
     lrn: LRN = LRN()
     samemap: WithinMapLRN = WithinMapLRN()
     pool: Pool = Pool()
+    pooldown: Pooldown = Pool()  # max pooling that rounds its output size down
     dropout: Dropout = Dropout()
     layers: tuple[str, ...] = (
         "conv1 relu lrn pool",

@@ -10,6 +10,8 @@ from tencrop.model.run_progress import RunProgress
 
 CHECKPOINT_NAME = re.compile(r"checkpoint-\d{4,}(\+\d{6,})?")
 
+INNER = "checkpoint"  # folder beside a tencrop.onnx
+
 log = logging.getLogger(__name__)
 
 
@@ -36,13 +38,15 @@ def position(checkpoint: Path) -> tuple[int, int]:
 
 
 def find_checkpoint(folder: Path) -> Path:
-    """Return a checkpoint folder itself, or the newest whole checkpoint of a run folder, which is logged.
+    """Return a checkpoint folder itself, the newest whole checkpoint of a run folder, or the one beside a model.
 
-    A warning names each damaged one that is passed over. Raises DamagedCheckpoint where the run holds no whole one. A
-    folder without any is returned, for `Checkpoint.load` to refuse.
+    The newest one is logged, and a warning names each damaged one that is passed over. Raises DamagedCheckpoint where
+    the run holds no whole one. A folder without any is returned, for `Checkpoint.load` to refuse.
     """
-    if (folder / DOCUMENT).exists() or not (found := list_checkpoints(folder)):
+    if (folder / DOCUMENT).exists():
         return folder
+    if not (found := list_checkpoints(folder)):
+        return folder / INNER if (folder / INNER / DOCUMENT).is_file() else folder
     for path in reversed(found):
         try:
             Checkpoint.load(path)

@@ -113,7 +113,9 @@ def test_files_hold_their_metadata_and_no_paths_of_the_machine(tmp_path: Path) -
     )
     file = TenCropFile.read(tmp_path / "out")
     metadata = file.metadata
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["net.onnx", "parity.json", "tencrop.onnx"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        *("checkpoint", "net.onnx", "parity.json", "tencrop.onnx")
+    ]
     assert json.loads((tmp_path / "out/parity.json").read_text()) == made.parity == metadata.parity
     assert [(row["engine"], row["batch"]) for row in made.parity["compared"]] == [
         (engine, batch) for engine in ("onnxruntime", "openvino") for batch in (1, 2, 5)

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tencrop.model.layer_table import Layer, layer_table
+from tencrop.common.strict_config import dump, parse
+from tencrop.model.layer_table import OUT_SHAPES, Layer, layer_table
 from tencrop.model.net import (
     MODULES,
     AlexNet,
@@ -259,6 +260,32 @@ def test_values_and_gradients_of_max_pool_equal_torchs_own(spec: Pool, side: int
     torch.testing.assert_close(ours.grad, theirs.grad, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize(("spec", "side"), POOLS)
+def test_max_pool_rounded_down_equals_torchs_own(spec: Pool, side: int) -> None:
+    x = torch.from_numpy(numbers(2, 3, side, side)).requires_grad_()
+    layer = make_layer("pooldown", spec, (3, side, side))
+    y, z = MaxPool(layer)(x), F.max_pool2d(x, spec.size, spec.stride)
+    assert torch.equal(y, z) and OUT_SHAPES["pooldown"]((3, side, side), spec) == y.shape[1:]
+    gradients = [torch.autograd.grad(each.square().sum(), x)[0] for each in (y, z)]
+    assert torch.equal(*gradients)
+
+
+def test_scale_multiplies_each_channel_before_conv1() -> None:
+    scaled = AlexNet(replace(SMALL, scale=(0.5, 0.25, 2.0))).eval()
+    plain = AlexNet(SMALL).eval()
+    plain.load_state_dict(scaled.state_dict())
+    x = torch.from_numpy(numbers(2, 3, 67, 67))
+    factors = torch.tensor([0.5, 0.25, 2.0])[:, None, None]
+    with torch.no_grad():
+        assert torch.equal(scaled(x), plain(x * factors)) and not torch.equal(scaled(x), plain(x))
+
+
+def test_fields_of_imported_nets_are_left_out_of_the_stored_form_of_others() -> None:
+    net = replace(SMALL, scale=(0.5, 0.25, 2.0), pooldown=Pool(2, 2), dropout=Dropout(0.2, inverted=True))
+    assert not {"scale", "pooldown", "inverted"} & {*dump(SMALL), *dump(SMALL)["dropout"]}
+    assert parse(NetConfig, dump(net), "") == net and parse(NetConfig, dump(SMALL), "") == SMALL
+
+
 def test_dropout_is_not_inverted() -> None:
     dropout = DropoutModule(make_layer("dropout", Dropout(0.5), (10_000,)))
     x = torch.full((1, 10_000), 3.0)
@@ -275,6 +302,15 @@ def test_dropout_masks_a_share_of_p_and_its_mean_is_that_of_the_test(p: float) -
     torch.manual_seed(0)
     assert float(dropout(x).mean()) == pytest.approx(1 - p, abs=0.01)
     assert float(dropout.eval()(x).mean()) == pytest.approx(1 - p)
+
+
+def test_inverted_dropout_divides_what_it_keeps_and_leaves_the_test_alone() -> None:
+    dropout = DropoutModule(make_layer("dropout", Dropout(0.2, inverted=True), (10_000,)))
+    x = torch.full((1, 10_000), 3.0)
+    torch.manual_seed(0)
+    kept = dropout(x)
+    assert set(kept.unique().tolist()) == {0.0, 3.75} and float(kept.mean()) == pytest.approx(3, abs=0.05)
+    assert torch.equal(dropout.eval()(x), x)
 
 
 def test_dropout_draws_anew_for_each_image_and_each_call() -> None:

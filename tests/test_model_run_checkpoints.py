@@ -55,3 +55,7 @@ def test_a_run_without_a_whole_one_is_refused(run: Path) -> None:
 def test_a_checkpoint_stands_for_itself_and_other_folders_are_left(run: Path, tmp_path: Path) -> None:
     assert find_checkpoint(run / NAMES[0]) == run / NAMES[0]
     assert find_checkpoint(tmp_path / "missing") == tmp_path / "missing"
+
+
+def test_the_checkpoint_of_a_model_is_beside_it() -> None:
+    assert find_checkpoint(EMBEDDED) == EMBEDDED / "checkpoint"

@@ -34,7 +34,7 @@ from tencrop.common.errors import RESUME
 from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.net import AlexNet
-from tencrop.model.net_config import NetConfig
+from tencrop.model.net_config import Linear, NetConfig
 from tencrop.model.run_checkpoints import list_checkpoints
 from tencrop.training import train as train_module
 from tencrop.training import two_columns as columns
@@ -259,6 +259,11 @@ def shapes(arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
 
 def net_of(recipe: str, *sets: str) -> NetConfig:
     return load(recipe, sets).net
+
+
+def test_images_are_not_exchanged_before_conv1_of_a_net_with_a_scale() -> None:
+    thin = replace(load("source145").net, fc6=Linear(4), fc7=Linear(4), scale=(2.0, 2.0, 2.0))
+    assert [*dict(Column(thin, 0).named_children())][:2] == ["scale", "conv1"]
 
 
 @pytest.mark.parametrize("rank", [0, 1])

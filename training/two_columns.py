@@ -81,9 +81,10 @@ class Column(nn.Sequential):
     def __init__(self, net: NetConfig, rank: int) -> None:
         table = list(layer_table(net))
         modules: OrderedDict[str, nn.Module] = OrderedDict()
+        image = table[0].in_shape
         for position, layer in enumerate(table):
             is_last = position == len(table) - 1
-            if position and layer.op in PARAMETRIC and (is_last or layer.spec.groups == 1):
+            if layer.in_shape != image and layer.op in PARAMETRIC and (is_last or layer.spec.groups == 1):
                 modules[f"exchange_{layer.name}"] = Exchange(rank, alike=is_last)
             modules[layer.name] = MODULES[layer.op](layer if is_last else _halve(layer))
         super().__init__(modules)

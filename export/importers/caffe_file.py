@@ -73,6 +73,7 @@ MESSAGES: Mapping[str, Mapping[str, Field]] = {  # message -> field -> Field
         "global_pooling": (12, "bool", "false"),
         "round_mode": (13, "int32", "0"),
     },
+    "Dropout": {"dropout_ratio": (1, "float", "0.5")},
     "ReLU": {"negative_slope": (1, "float", "0")},
     "Softmax": {"axis": (2, "int32", "1")},
     "Layer": {
@@ -83,6 +84,7 @@ MESSAGES: Mapping[str, Mapping[str, Field]] = {  # message -> field -> Field
         "blobs": (7, "BlobProto*", None),
         "transform": (100, "Transformation", None),
         "convolution": (106, "Convolution", None),
+        "dropout": (108, "Dropout", None),
         "inner_product": (117, "InnerProduct", None),
         "lrn": (118, "LRN", None),
         "pooling": (121, "Pooling", None),
@@ -96,6 +98,7 @@ MESSAGES: Mapping[str, Mapping[str, Field]] = {  # message -> field -> Field
         "type": (5, "int32", "0"),
         "blobs": (6, "BlobProto*", None),
         "convolution": (10, "Convolution", None),
+        "dropout": (12, "Dropout", None),
         "inner_product": (17, "InnerProduct", None),
         "lrn": (18, "LRN", None),
         "pooling": (19, "Pooling", None),

@@ -104,6 +104,12 @@ def _add_relu(net: CaffeGraph, layer: Any, x: str, shape: Shape) -> tuple[str, S
     return (_add_node(net, layer, "LeakyRelu", x, alpha=slope) if slope else _add_node(net, layer, "Relu", x)), shape
 
 
+def _add_dropout(net: CaffeGraph, layer: Any, x: str, shape: Shape) -> tuple[str, Shape]:
+    """Caffe scales in training, as ONNX's Dropout does, whose ratio is 0.5 where it has none."""
+    ratio = layer.dropout.dropout_ratio
+    return _add_node(net, layer, "Dropout", x, *([] if ratio == 0.5 else [np.array(ratio, np.float32)])), shape
+
+
 def _add_softmax(net: CaffeGraph, layer: Any, x: str, shape: Shape) -> tuple[str, Shape]:
     if layer.softmax.axis != 1:
         raise net.fail(layer, "only a softmax over the classes is read")
@@ -117,7 +123,7 @@ LAYERS: Mapping[str, Callable[[CaffeGraph, Any, str, Shape], tuple[str, Shape]]]
     "Pooling": _add_pooling,
     "InnerProduct": _add_inner_product,
     "Softmax": _add_softmax,
-    "Dropout": lambda net, layer, x, shape: (x, shape),  # Caffe scales in training
+    "Dropout": _add_dropout,
     "Split": lambda net, layer, x, shape: (x, shape),
 }
 

@@ -54,7 +54,7 @@ class SourceReference:
         outputs = [output.name for output in source.model.graph.output]
         model = source.model if softmax_input in (None, *outputs) else expose_value(source.model, str(softmax_input))
         try:
-            session = _open_session(model.SerializeToString())
+            session = open_session(model.SerializeToString())
         except Exception as error:  # types of the runtime's own; ValueError: beyond 2 GB
             raise BadInput(f"{source.path}: onnxruntime cannot run it: {one_line(error)}") from None
         kind = session.get_outputs()[0].type
@@ -160,7 +160,7 @@ def _to_probabilities(scores: np.ndarray, output: str) -> np.ndarray:
     return scores if output == "probabilities" else softmax(scores)
 
 
-def _open_session(model: bytes) -> Any:
+def open_session(model: bytes) -> Any:
     """An onnxruntime session without graph optimization: no node is fused or replaced, unlike in the engines."""
     options = ort.SessionOptions()
     options.log_severity_level = SESSION_LOG_LEVEL

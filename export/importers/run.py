@@ -1,4 +1,7 @@
-"""Imports a source file to OUT: net.onnx, tencrop.onnx and parity.json. `tencrop import SOURCE OUT` calls it."""
+"""Imports a source file to OUT: net.onnx, tencrop.onnx, parity.json, and checkpoint/ of a net that can be trained here.
+
+`tencrop import SOURCE OUT` calls it.
+"""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +20,7 @@ from tencrop.export.importers.caffe import read_caffe
 from tencrop.export.importers.filter_picture import draw_first_filters
 from tencrop.export.importers.graph_rewrite import find_rounding_operator
 from tencrop.export.importers.hub_folder import NETS, read_hub_folder
+from tencrop.export.importers.imported_checkpoint import make_checkpoint
 from tencrop.export.importers.input_convention import InputConvention
 from tencrop.export.importers.labels import ImportedLabels, read_labels
 from tencrop.export.importers.onnx_file import read_onnx
@@ -39,6 +43,7 @@ from tencrop.export.sample_images import make_formula_images
 from tencrop.export.tencrop_graph import FILES, build_tencrop_graph, write_files
 from tencrop.model.contract import DECODING, Contract
 from tencrop.model.probe import Probe
+from tencrop.model.run_checkpoints import INNER
 from tencrop.model.tencropfile import Metadata
 
 READERS: Mapping[str, Callable[[Path, InputConvention], SourceNet]] = {
@@ -49,7 +54,6 @@ READERS: Mapping[str, Callable[[Path, InputConvention], SourceNet]] = {
     ".safetensors": read_alexnet,
     ".caffemodel": read_caffe,
 }
-
 log = logging.getLogger(__name__)
 
 
@@ -84,11 +88,15 @@ def import_net(path: Path, out: Path, given: InputConvention, labels: Path | Non
         tencrop = build_tencrop_graph(net, contract, pixels.rgb_mean)
     except Exception as error:  # of several types: ten views are a batch that the graph does not take
         raise BadInput(f"{path}: {source_input.batch_limit}: {one_line(error)}") from None
-    parity = _check_parity(net, tencrop, reference.expect(answers, output), source_input)
+    expected, recipe = reference.expect(answers, output), _describe_import(reference, convention, output, names)
+    parity = _check_parity(net, tencrop, expected, source_input)
+    checkpoint = make_checkpoint(reference, contract, expected, output, recipe)
+    if checkpoint is None and (out / INNER).exists():
+        raise BadInput(f"{out / INNER}: is of another net", "name another folder, or remove it")
     log.info("choosing the probe")
     metadata = Metadata(
         contract=contract,
-        recipe=_describe_import(reference, convention, output, names),
+        recipe=recipe,
         parity=parity.to_json(),
         checkpoint_sha256=source.sha256,
         filter_picture=draw_first_filters(source.model, pixels.channels),
@@ -97,6 +105,8 @@ def import_net(path: Path, out: Path, given: InputConvention, labels: Path | Non
     log.info("writing %s", out)
     with atomic_folder(out) as folder:
         write_files(folder, net, tencrop, metadata)
+        if checkpoint:
+            checkpoint.save(folder / INNER)
         if hub:
             write_hub_folder(folder, out, net, pixels.rgb_mean)
     return metadata

@@ -30,6 +30,7 @@ CONVOLUTIONS = (  # (layer, kernel, stride, pad, whether a pooling follows)
     ("features.10", 3, 1, 1, True),
 )
 LINEAR = ("classifier.1", "classifier.4", "classifier.6")
+DROPPED = LINEAR[:2]  # layers behind a dropout, which is removed from net.onnx and stays in the checkpoint
 LAYERS = (*(layer for layer, *_ in CONVOLUTIONS), *LINEAR)
 PARTS = ("weight", "bias")
 POOLED = 6  # side of the maps after the last pooling; adaptive pooling to this side does nothing
@@ -99,6 +100,7 @@ def _build_graph(weights: Mapping[str, np.ndarray], crop: int, path: Path) -> on
         )
     x = graph.add_node("Flatten", "flat", x, axis=1)
     for layer in LINEAR:
+        x = graph.add_node("Dropout", f"{layer}.dropout", x) if layer in DROPPED else x  # of ONNX's default ratio, 0.5
         x = graph.add_node("Gemm", layer, x, *_add_parameters(graph, layer, weights), transB=1)
         x = graph.add_node("Relu", f"{layer}.relu", x) if layer != LINEAR[-1] else x
     classes = len(weights[f"{LINEAR[-1]}.bias"])

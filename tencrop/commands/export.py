@@ -16,7 +16,7 @@ def export(
         Path | None,
         typer.Argument(
             metavar="CHECKPOINT",
-            help="a checkpoint folder, or a run folder for its newest; default: the embedded net's",
+            help="a checkpoint folder, a run folder for its newest, or an imported net; default: the embedded net's",
         ),
     ] = None,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="folder for the files")] = Path("out"),

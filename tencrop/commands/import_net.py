@@ -42,7 +42,8 @@ def import_(
 ) -> None:
     """Convert the net of another project.
 
-    net.onnx and tencrop.onnx are written only if onnxruntime and OpenVINO give the net's answers.
+    net.onnx and tencrop.onnx are written only if onnxruntime and OpenVINO give the net's answers. An AlexNet gets
+    checkpoint/ too, so that it can be trained and made smaller.
     """
     require("evaluate", "cpu")
     from tencrop.export.importers.input_convention import parse_input_convention
