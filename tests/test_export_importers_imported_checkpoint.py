@@ -14,10 +14,12 @@ from onnx import helper, numpy_helper
 from safetensors.numpy import save_file
 from support.caffemodel import encode_blob, encode_caffemodel, encode_float, encode_integer, encode_layer
 from support.command_line import call
+from support.tiny_recipe import load_last
 from support.tiny_source import RESIZE, TinySource
 from test_export_importers_onnxzoo_alexnet import fill_weights
 
 from tencrop.common.errors import BadInput
+from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.export.importers import imported_checkpoint
 from tencrop.export.importers.input_convention import InputConvention, parse_input_convention
 from tencrop.export.importers.net_reading import ReadNet, read_net
@@ -221,3 +223,20 @@ def test_imported_net_is_made_smaller_and_evaluated(
     assert sizes[0] > 2.5 * sizes[1] and sizes[0] > 2.5 * sizes[2]
     contracts = {TenCropFile.read(Path(folder)).metadata.contract.sha256 for folder in ("mine", "int8", "fp16")}
     assert len(contracts) == 1
+
+
+@pytest.mark.slow
+def test_imported_net_is_fine_tuned(
+    tmp_path: Path, tiny_prepared: PreparedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sets = ("compile=false", "precision=fp32", "epochs=1", "optim.batch=8")
+    changes = [word for change in sets for word in ("--set", change)]
+    store = str(tiny_prepared.root)
+    assert call(monkeypatch, "import", str(write_torchvision(tmp_path)), "mine") == 0
+    assert call(monkeypatch, "train", "finetune", "--data", store, "--start", "mine", "--out", "run", *changes) == 0
+    before, after = Checkpoint.load(Path("mine/checkpoint")), load_last(Path("run"))
+    assert after.net == before.net
+    for name in ("conv1.weight", "fc6.weight"):  # conv1 learns about as fast as the others, though it sees pixels
+        moved = np.abs(after.weights[name] - before.weights[name]).max() / np.abs(before.weights[name]).max()
+        assert 1e-4 < moved < 1e-1
