@@ -78,7 +78,9 @@ def test_our_import_reads_the_folder_and_gives_the_same_net(imported: Path, tmp_
 
 
 def test_the_hubs_client_reads_the_card_which_names_the_files(imported: Path) -> None:
-    assert {path.name for path in imported.iterdir()} == HUB_FILES | {"net.onnx", "tencrop.onnx", "parity.json"}
+    assert {path.name for path in imported.iterdir()} == HUB_FILES | {
+        *("checkpoint", "net.onnx", "tencrop.onnx", "parity.json")
+    }
     card = ModelCard.load(imported / "README.md")
     assert card.text.startswith("\n# out\n") and "- `model.onnx`: the center view alone" in card.text
     assert "model.safetensors" not in card.text and "`tencrop import` made it of tiny.onnx." in card.text

@@ -290,7 +290,7 @@ def test_source_that_would_be_overwritten_is_refused_and_unchanged(name: str, th
 def test_full_disk_leaves_the_old_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     net, out = TinySource().save(tmp_path / "net.onnx"), tmp_path / "out"
     import_net(net, out, InputConvention(resize=RESIZE), None)
-    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     write, written = Path.write_bytes, []
 
     def fill(path: Path, content: bytes) -> int:
@@ -302,4 +302,4 @@ def test_full_disk_leaves_the_old_files(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(Path, "write_bytes", fill)
     with pytest.raises(OSError, match="No space"):
         import_net(TinySource(seed=1).save(tmp_path / "other.onnx"), out, InputConvention(resize=RESIZE), None)
-    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
