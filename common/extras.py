@@ -12,6 +12,7 @@ MODULES = {  # that the extras of pyproject.toml install
     "cpu": ("onnxruntime",),
     "gpu": ("onnxruntime",),
     "evaluate": EVALUATE,
+    "grpc": ("grpc", "grpc_health", "grpc_reflection"),
     "heif": ("pillow_heif",),
     "train": (*EVALUATE, "torch", "tensorboard", "matplotlib", "tomli_w", "sklearn"),
     "ray": (*EVALUATE, "ray"),

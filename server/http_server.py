@@ -1,11 +1,13 @@
 """The HTTP server around an application: a bound socket, uvicorn, and the signals that end it."""
 
+import logging
 import os
 import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import uvicorn
 from fastapi import FastAPI
@@ -15,16 +17,43 @@ from tencrop.server.connection import Connection
 from tencrop.server.descriptors import WATCH
 from tencrop.server.settings import Settings
 
+if TYPE_CHECKING:
+    from tencrop.server.oip_grpc.service import GrpcService
+
 BACKLOG = 2048  # connections that may wait until a process accepts them
 TICKS = 10  # a second, of uvicorn's server
+LAST_SECONDS = 1.0  # in which gRPC calls may end that the drain has answered
 HANGUP: int | None = getattr(signal, "SIGHUP", None)  # Windows lacks it
+
+log = logging.getLogger("uvicorn.error")
 
 
 class Server(uvicorn.Server):
     """uvicorn's server, which at SIGTERM starts the drain, answers the admitted requests and exits with code 0.
 
-    SIGHUP, which a terminal sends when it closes, does the same; `nohup` keeps it away.
+    SIGHUP, which a terminal sends when it closes, does the same; `nohup` keeps it away. With `grpc_settings`
+    a gRPC service starts and ends with the server.
     """
+
+    grpc: "GrpcService | None" = None
+    grpc_settings: Settings | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        if self.grpc_settings:
+            from tencrop.server.oip_grpc.service import GrpcService  # needs the extra `grpc`
+
+            self.grpc = GrpcService(self.config.app, self.grpc_settings, self.server_state.tasks)  # type: ignore[arg-type]
+            log.info("listening on grpc://%s", self.grpc.bind())
+        await super().startup(sockets)
+        if self.grpc and self.started:
+            await self.grpc.start()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self.grpc:
+            await self.grpc.report()
+        await super().shutdown(sockets)
+        if self.grpc:
+            await self.grpc.stop(LAST_SECONDS)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -37,6 +66,8 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         if counter % TICKS == 0:
             WATCH.check()
+            if self.grpc:
+                await self.grpc.report()
         return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -47,7 +78,10 @@ class Server(uvicorn.Server):
 
 def run_server(app: FastAPI, settings: Settings, listening: socket.socket) -> None:
     """Answer requests until SIGTERM, SIGINT or SIGHUP."""
-    Server(configure(app, settings)).run([listening])
+    server = Server(configure(app, settings))
+    if settings.grpc_port is not None:
+        server.grpc_settings = settings
+    server.run([listening])
 
 
 def configure(app: FastAPI, settings: Settings) -> uvicorn.Config:

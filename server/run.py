@@ -5,6 +5,8 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
+from tencrop.common.errors import BadInput
+from tencrop.common.extras import require
 from tencrop.images.heif_open import decode_in_one_thread
 from tencrop.images.pillow_warnings import silence_libtiff
 from tencrop.runtime.allocator import give_back_large_blocks, keep_start_objects
@@ -34,7 +36,7 @@ def serve(paths: Sequence[Path], options: EngineOptions, ensembles: Sequence[str
     give_back_large_blocks()
     silence_libtiff()
     decode_in_one_thread()
-    if workers := count_workers(settings.workers, options.device):
+    if workers := _count_workers(settings, options.device):
         serve_by_workers(workers, lambda: open_models(paths, options, ensembles, settings), settings)
         return
     models = open_models(paths, options, ensembles, settings)
@@ -49,6 +51,16 @@ def serve(paths: Sequence[Path], options: EngineOptions, ensembles: Sequence[str
     log.info("listening on %s", describe_address(listening))
     keep_start_objects()
     run_server(app, settings, listening)
+
+
+def _count_workers(settings: Settings, device: str) -> int:
+    """The number of workers; none beside a gRPC port. Raises BadInput, and WorkFailed without the extra `grpc`."""
+    if settings.grpc_port is None:
+        return count_workers(settings.workers, device)
+    require("grpc")
+    if settings.workers:
+        raise BadInput(f"--grpc-port with --workers {settings.workers}: gRPC needs one process", "give --workers 0")
+    return 0
 
 
 def _ignore_user_signals() -> None:

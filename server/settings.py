@@ -90,6 +90,7 @@ class Settings(BaseSettings):
     allowed_host: Annotated[Names, AfterValidator(_check_hosts)] = None  # further names of a server on loopback
     cors_origins: Annotated[Names, AfterValidator(_check_origins)] = None  # whose pages may read answers; None: no page
     port: int = Field(default=8000, ge=0, le=65535)
+    grpc_port: int | None = Field(default=None, ge=0, le=65535)  # None: no gRPC; 0: any free port
     forward_views: int | None = Field(default=None, ge=10)  # of a forward pass; None: by the device, as in a validation
     queue_views: int | None = Field(default=None, ge=10)  # admitted at once, more is 429; None: by QUEUE_FORWARDS
     root_path: Annotated[str, AfterValidator(_check_root)] = ""  # the sub-path below which clients see the server

@@ -27,12 +27,18 @@ def run_server(*options: str, **environment: str) -> Iterator[tuple["subprocess.
 
 def read_address(process: "subprocess.Popen[str]") -> str:
     """The address where a process listens. Reads its stderr until the server has started."""
+    started = read_start(process)
+    found = re.search(r"listening on (http://\S+)", started)
+    assert found, started
+    return found[1]
+
+
+def read_start(process: "subprocess.Popen[str]") -> str:
+    """What a process writes to stderr until the server has started."""
     assert process.stderr
     seen = []
     for line in process.stderr:
         seen.append(line)
         if "startup complete" in line:
             break
-    found = re.search(r"listening on (http://\S+)", "".join(seen))
-    assert found, "".join(seen)
-    return found[1]
+    return "".join(seen)

@@ -15,6 +15,12 @@ def serve(
     ] = None,
     host: Annotated[str | None, typer.Option(metavar="HOST", help="address to listen on; default: 127.0.0.1")] = None,
     port: Annotated[int | None, typer.Option(metavar="N", min=0, max=65535, help="default: 8000")] = None,
+    grpc_port: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=0, max=65535, help="also answer the Open Inference Protocol by gRPC here; default: off"
+        ),
+    ] = None,
     workers: Annotated[
         str | None,
         typer.Option(
@@ -78,6 +84,7 @@ def serve(
     settings = read_settings(
         host=host,
         port=port,
+        grpc_port=grpc_port,
         workers=workers,
         allowed_host=allowed_host or None,
         root_path=root_path,

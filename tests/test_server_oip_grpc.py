@@ -1,0 +1,272 @@
+"""The Open Inference Protocol by gRPC, with tritonclient, sync and aio: the answers, errors and limits of HTTP."""
+
+import asyncio
+import os
+import queue
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import grpc
+import httpx2
+import numpy as np
+import pytest
+import tritonclient.grpc as triton
+import tritonclient.grpc.aio as triton_aio
+import tritonclient.http as triton_http
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from serving import SERVE, read_start
+from support.command_line import call
+from tritonclient.grpc import service_pb2
+from tritonclient.utils import InferenceServerException
+
+from tencrop.server.keys import hash_key
+from tencrop.server.oip_grpc.messages import MESSAGES, SERVICE, message_class
+from tencrop.server.oip_grpc.translation import STATUS
+
+NAME = "null"
+SQUARE = (1, 256, 256, 3)
+slow = pytest.mark.slow  # a process of a server
+
+
+class Server(NamedTuple):
+    """A process that serves the null model, and host:port of both of its interfaces."""
+
+    process: "subprocess.Popen[str]"
+    http: str
+    grpc: str
+
+
+@contextmanager
+def run(model: Path, *options: str, **environment: str) -> Iterator[Server]:
+    command = [*SERVE, str(model), *options, "--port", "0", "--grpc-port", "0"]
+    pipes: dict[str, Any] = {"stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL}
+    with subprocess.Popen(command, text=True, env={**os.environ, **environment}, **pipes) as process:
+        try:
+            started = read_start(process)
+            found = dict(re.findall(r"listening on (http|grpc)://(\S+)", started))
+            assert set(found) == {"http", "grpc"}, started
+            yield Server(process, found["http"], found["grpc"])
+        finally:
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def server(null_model: Path) -> Iterator[Server]:
+    with run(null_model) as server:
+        yield server
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[triton.InferenceServerClient]:
+    with triton.InferenceServerClient(server.grpc) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def files(photographs: dict[str, Path]) -> list[bytes]:
+    return [path.read_bytes() for path in photographs.values()]
+
+
+def encoded(files: list[bytes], library: Any = triton) -> Any:
+    return library.InferInput("image", [len(files)], "BYTES").set_data_from_numpy(np.array(files, dtype=np.object_))
+
+
+def squares(library: Any = triton) -> Any:
+    return library.InferInput("images", SQUARE, "UINT8").set_data_from_numpy(np.full(SQUARE, 7, np.uint8))
+
+
+def ask_http(server: Server, files: list[bytes]) -> np.ndarray:
+    with triton_http.InferenceServerClient(server.http) as client:
+        answer: np.ndarray = client.infer(NAME, [encoded(files, triton_http)]).as_numpy("probabilities")
+    return answer
+
+
+# ---- the messages
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_names_numbers_and_types_are_those_of_the_protocol(name: str) -> None:
+    theirs = service_pb2.ModelInferRequest.DESCRIPTOR.file.pool.FindMessageTypeByName(f"inference.{name}")
+    known = {field.number: (field.name, field.type, field.is_repeated) for field in theirs.fields}
+    ours = {
+        field.number: (field.name, field.type, field.is_repeated) for field in message_class(name).DESCRIPTOR.fields
+    }
+    assert ours.items() <= known.items()
+
+
+# ---- answers
+
+
+@slow
+def test_server_and_models_describe_themselves(client: triton.InferenceServerClient) -> None:
+    assert client.is_server_live() and client.is_server_ready()
+    assert [client.is_model_ready(*model) for model in ((NAME,), (NAME, "1"), ("other",), (NAME, "2"))] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert client.get_server_metadata().name == "tencrop"
+    model = client.get_model_metadata(f"{NAME}-pixels")
+    assert (model.inputs[0].name, list(model.inputs[0].shape)) == ("images", [-1, *SQUARE[1:]])
+    config = client.get_model_config(NAME, as_json=True)["config"]
+    assert (config["input"][0]["data_type"], config["output"][0]["dims"]) == ("TYPE_STRING", ["-1", "50"])
+    assert [model.name for model in client.get_model_repository_index().models] == [NAME, f"{NAME}-pixels"]
+
+
+@slow
+def test_answers_are_those_of_http(server: Server, client: triton.InferenceServerClient, files: list[bytes]) -> None:
+    before = client.get_inference_statistics(NAME).model_stats[0].inference_count
+    result = client.infer(NAME, [encoded(files)], request_id="seven")
+    np.testing.assert_array_equal(result.as_numpy("probabilities"), ask_http(server, files))
+    assert result.get_response().id == "seven"
+    assert result.get_response().parameters["engine"].string_param
+    outputs = [triton.InferRequestedOutput("probabilities", class_count=2)]
+    assert client.infer(NAME, [encoded(files)], outputs=outputs).as_numpy("probabilities").shape == (2, 2)
+    outputs = [triton.InferRequestedOutput(name) for name in ("view_probabilities", "probabilities")]
+    both = client.infer(NAME, [encoded(files)], outputs=outputs)
+    np.testing.assert_array_equal(both.as_numpy("probabilities"), result.as_numpy("probabilities"))
+    assert both.as_numpy("view_probabilities").shape == (2, 10, 50)
+    assert client.infer(f"{NAME}-pixels", [squares()]).as_numpy("probabilities").shape == (1, 50)
+    assert client.get_inference_statistics().model_stats[0].inference_count == before + 9
+
+
+@slow
+def test_contents_are_read_as_raw_contents_are(server: Server, files: list[bytes]) -> None:
+    request = service_pb2.ModelInferRequest(model_name=NAME)
+    tensor = request.inputs.add(name="image", datatype="BYTES", shape=[1])
+    tensor.contents.bytes_contents.append(files[0])
+    with grpc.insecure_channel(server.grpc) as channel:
+        infer = channel.unary_unary(
+            f"/{SERVICE}/ModelInfer",
+            service_pb2.ModelInferRequest.SerializeToString,
+            service_pb2.ModelInferResponse.FromString,
+        )
+        raw = infer(request).raw_output_contents[0]
+        np.testing.assert_array_equal(np.frombuffer(raw, np.float32)[None], ask_http(server, files[:1]))
+        request.inputs[0].CopyFrom(request.inputs[0].__class__(name="images", datatype="UINT8", shape=SQUARE))
+        request.inputs[0].contents.uint_contents.append(256)
+        with pytest.raises(grpc.RpcError, match="whole numbers from 0 to 255"):
+            infer(request)
+
+
+@slow
+def test_aio(server: Server, files: list[bytes]) -> None:
+    async def ask() -> list[np.ndarray]:
+        async with triton_aio.InferenceServerClient(server.grpc) as client:
+            results = await asyncio.gather(*(client.infer(NAME, [encoded([data])]) for data in files))
+            return [result.as_numpy("probabilities")[0] for result in results]
+
+    np.testing.assert_array_equal(np.stack(asyncio.run(ask())), ask_http(server, files))
+
+
+@slow
+def test_a_stream_goes_on_after_an_error(client: triton.InferenceServerClient, files: list[bytes]) -> None:
+    answers: queue.Queue[Any] = queue.Queue()
+    client.start_stream(lambda result, error: answers.put(error or result))
+    for images in ([files[0]], [b"nothing"], files):
+        client.async_stream_infer(NAME, [encoded(images)])
+    first, error, last = (answers.get(timeout=20) for _ in range(3))
+    client.stop_stream()
+    assert [each.as_numpy("probabilities").shape for each in (first, last)] == [(1, 50), (2, 50)]
+    assert "not an image of a known format" in str(error)
+
+
+@slow
+def test_health_reflection_and_metrics(server: Server) -> None:
+    with grpc.insecure_channel(server.grpc) as channel:
+        check = health_pb2_grpc.HealthStub(channel).Check
+        status = {check(health_pb2.HealthCheckRequest(service=name)).status for name in ("", SERVICE)}
+        assert status == {health_pb2.HealthCheckResponse.SERVING}
+        database = ProtoReflectionDescriptorDatabase(channel)
+        assert {SERVICE, "grpc.health.v1.Health"} <= set(database.get_services())
+        assert "ModelInfer" in [method.name for method in database.FindFileContainingSymbol(SERVICE).service[0].method]
+    metrics = httpx2.get(f"http://{server.http}/metrics").text
+    assert 'route="/v2/health' in metrics or 'route="/v2/models' in metrics
+
+
+# ---- what is refused
+
+LIMITS = {  # the setting, the status of both interfaces, and the words of both
+    "too large": ({"TENCROP_MAX_BODY_BYTES": "300000"}, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "exceeds 300000 bytes"),
+    "too many images": ({"TENCROP_QUEUE_VIEWS": "10"}, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "2 images; at most 1"),
+    "full": ({"TENCROP_MAX_BODIES_BYTES": "1000"}, HTTPStatus.TOO_MANY_REQUESTS, "too many bytes are waiting"),
+    "late": ({"TENCROP_DEADLINE_SECONDS": "0.0001"}, HTTPStatus.GATEWAY_TIMEOUT, "no answer within"),
+}
+
+
+@slow
+@pytest.mark.parametrize("limit", LIMITS)
+def test_limits_are_those_of_http(null_model: Path, files: list[bytes], limit: str) -> None:
+    environment, status, words = LIMITS[limit]
+    with run(null_model, **environment) as server:
+        with triton_http.InferenceServerClient(server.http) as http, pytest.raises(InferenceServerException) as by_http:
+            http.infer(NAME, [encoded(files, triton_http)])
+        with triton.InferenceServerClient(server.grpc) as client, pytest.raises(InferenceServerException) as by_grpc:
+            client.infer(NAME, [encoded(files)])
+    assert (by_http.value.status(), by_grpc.value.status()) == (str(status.value), str(STATUS[status]))
+    assert words in by_http.value.message() and words in by_grpc.value.message()
+
+
+@slow
+def test_without_a_key_nothing_but_health_is_answered(null_model: Path, tmp_path: Path, files: list[bytes]) -> None:
+    (tmp_path / "keys").write_text(f"alice {hash_key('secret')}\n")
+    (tmp_path / "keys").chmod(0o600)
+    with (
+        run(null_model, "--api-key-file", str(tmp_path / "keys")) as server,
+        triton.InferenceServerClient(server.grpc) as client,
+    ):
+        assert client.is_server_ready()
+        for headers in ({}, {"authorization": "Bearer wrong"}):
+            with pytest.raises(InferenceServerException) as refused:
+                client.infer(NAME, [encoded(files)], headers=headers)
+            assert refused.value.status() == "StatusCode.UNAUTHENTICATED"
+        assert client.infer(NAME, [encoded(files)], headers={"authorization": "Bearer secret"})
+
+
+@slow
+def test_a_draining_server_answers_unavailable_and_ends(null_model: Path, files: list[bytes]) -> None:
+    with (
+        run(null_model, TENCROP_DRAIN_SECONDS="3") as server,
+        triton.InferenceServerClient(server.grpc) as client,
+        socket.create_connection(server.http.split(":")) as held,  # type: ignore[arg-type]
+    ):
+        held.sendall(b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n")
+        assert client.infer(NAME, [encoded(files)])
+        server.process.send_signal(signal.SIGTERM)
+        while client.is_server_ready():
+            pass
+        with pytest.raises(InferenceServerException, match="shutting down") as refused:
+            client.infer(NAME, [encoded(files)])
+        assert refused.value.status() == "StatusCode.UNAVAILABLE"
+        assert server.process.wait(30) == 0
+
+
+@slow
+def test_a_port_that_is_taken_is_one_line(null_model: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        command = [sys.executable, "-m", "tencrop", "serve", str(null_model), "--port", "0", "--grpc-port", port]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1 and "Traceback" not in ended.stderr
+    assert f"cannot listen on 127.0.0.1:{port}; choose another --grpc-port" in ended.stderr
+
+
+def test_workers_beside_grpc_are_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(monkeypatch, "serve", "--grpc-port", "0", "--workers", "2") == 2
+    assert "--grpc-port with --workers 2: gRPC needs one process; give --workers 0" in capsys.readouterr().err
+
+
+def test_without_the_extra_it_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("tencrop.common.extras.find_spec", lambda name: None)
+    assert call(monkeypatch, "serve", "--grpc-port", "0") == 1
+    assert "not installed: grpc, grpc_health, grpc_reflection; pip install" in capsys.readouterr().err
