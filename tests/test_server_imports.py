@@ -10,8 +10,8 @@ import pytest
 SCRIPT = """
 import importlib, json, logging, os, pkgutil, signal, sys, threading, warnings
 
-import PIL.Image, fastapi, fastapi_swagger, numpy, onnx, prometheus_client, pyarrow.parquet, pydantic_settings, scipy.io
-import starlette.formparsers, uvicorn, uvicorn.protocols.http.httptools_impl
+import PIL.Image, fastapi, fastapi_swagger, grpc.aio, numpy, onnx, prometheus_client, pyarrow.parquet, pydantic_settings
+import scipy.io, starlette.formparsers, uvicorn, uvicorn.protocols.http.httptools_impl
 
 PARSER = starlette.formparsers.MultiPartParser
 
