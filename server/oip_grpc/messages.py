@@ -55,9 +55,13 @@ MESSAGES = {  # number, name, type; * is repeated, `map` has strings for keys. A
     "ModelConfigResponse": "1 config ModelConfig",
     "ModelStatisticsRequest": MODEL,
     "StatisticDuration": "1 count uint64; 2 ns uint64",
-    "InferStatistics": "3 queue StatisticDuration; 5 compute_infer StatisticDuration",
-    "ModelStatistics": "1 name string; 2 version string; 4 inference_count uint64; 5 execution_count uint64; "
-    "6 inference_stats InferStatistics",
+    "InferStatistics": "1 success StatisticDuration; 2 fail StatisticDuration; 3 queue StatisticDuration; "
+    "4 compute_input StatisticDuration; 5 compute_infer StatisticDuration; 6 compute_output StatisticDuration; "
+    "7 cache_hit StatisticDuration; 8 cache_miss StatisticDuration",
+    "InferBatchStatistics": "1 batch_size uint64; 2 compute_input StatisticDuration; "
+    "3 compute_infer StatisticDuration; 4 compute_output StatisticDuration",
+    "ModelStatistics": "1 name string; 2 version string; 3 last_inference uint64; 4 inference_count uint64; "
+    "5 execution_count uint64; 6 inference_stats InferStatistics; 7 batch_stats InferBatchStatistics*",
     "ModelStatisticsResponse": "1 model_stats ModelStatistics*",
     "RepositoryIndexRequest": "1 repository_name string; 2 ready bool",
     "RepositoryIndexResponse": "1 models RepositoryIndexResponse.ModelIndex*",
