@@ -1,10 +1,12 @@
 """Runs `tencrop serve` as a process on a free port, for tests that need a real server."""
 
+import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 SERVE = [sys.executable, "-m", "tencrop", "serve"]
 
@@ -42,3 +44,29 @@ def read_start(process: "subprocess.Popen[str]") -> str:
         if "startup complete" in line:
             break
     return "".join(seen)
+
+
+class GrpcServer(NamedTuple):
+    """A process that serves by HTTP and by gRPC, and host:port of both."""
+
+    process: "subprocess.Popen[str]"
+    http: str
+    grpc: str
+
+
+@contextmanager
+def run_grpc_server(*options: str, **environment: str) -> Iterator[GrpcServer]:
+    """Start a server with both interfaces and yield it; kill the process at the end.
+
+    `environment` comes on top of this process's own.
+    """
+    command = [*SERVE, *options, "--port", "0", "--grpc-port", "0"]
+    pipes: dict[str, Any] = {"stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL}
+    with subprocess.Popen(command, text=True, env={**os.environ, **environment}, **pipes) as process:
+        try:
+            started = read_start(process)
+            found = dict(re.findall(r"listening on (http|grpc)://(\S+)", started))
+            assert set(found) == {"http", "grpc"}, started
+            yield GrpcServer(process, found["http"], found["grpc"])
+        finally:
+            process.kill()

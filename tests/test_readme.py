@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from serving import run_server
+from serving import run_grpc_server
 
 from tencrop.images.decode import decode
 from tencrop.model.embedded import EMBEDDED
@@ -80,11 +80,14 @@ def test_ten_lines_of_onnxruntime_numpy_and_pillow_predict_like_tencrop(
 
 @pytest.mark.slow
 def test_the_client_examples_get_answers(photographs: dict[str, Path], tmp_path: Path) -> None:
-    (block,) = find_blocks("docs/serve.md", "py")
+    blocks = find_blocks("docs/serve.md", "py")
+    assert len(blocks) == 2
     (tmp_path / "photo.jpg").write_bytes(photographs["china"].read_bytes())
-    with run_server() as (_, url):
-        lines = block.replace("localhost:8000", url.removeprefix("http://"))
+    with run_grpc_server() as server:
+        lines = "\n".join(blocks)
+        for shown, real in (("localhost:8000", server.http), ("localhost:8001", server.grpc)):
+            lines = lines.replace(shown, real)
         done = subprocess.run([sys.executable, "-c", lines], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    hub, triton = done.stdout.splitlines()
-    assert hub.count("ImageClassificationOutputElement") == 3 and triton == "(1, 101)"
+    hub, http, grpc = done.stdout.splitlines()
+    assert hub.count("ImageClassificationOutputElement") == 3 and http == grpc == "(1, 101)"

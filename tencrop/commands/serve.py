@@ -17,9 +17,7 @@ def serve(
     port: Annotated[int | None, typer.Option(metavar="N", min=0, max=65535, help="default: 8000")] = None,
     grpc_port: Annotated[
         int | None,
-        typer.Option(
-            metavar="N", min=0, max=65535, help="also answer the Open Inference Protocol by gRPC here; default: off"
-        ),
+        typer.Option(metavar="N", min=0, max=65535, help="also answer gRPC on this port"),
     ] = None,
     workers: Annotated[
         str | None,
@@ -38,7 +36,7 @@ def serve(
         ),
     ] = None,
     root_path: Annotated[
-        str | None, typer.Option(metavar="PATH", help="sub-path below which a proxy shows the server, such as /tencrop")
+        str | None, typer.Option(metavar="PATH", help="sub-path that a proxy shows, such as /tencrop")
     ] = None,
     data_root: Annotated[
         str | None, typer.Option(metavar="DIR", help="folder of data sets that may be validated over HTTP")
