@@ -33,7 +33,7 @@ from tencrop.runtime.classifier import open_classifier
 from tencrop.runtime.engine import open_engine
 from tencrop.runtime.engine_choice import EngineChoice, EngineOptions
 
-KERNELS, UNITS, CLASSES = (8, 12, 16, 12, 10), (512, 256), 3
+KERNELS, UNITS, CLASSES = (64, 96, 96, 64, 64), (512, 256), 3
 
 
 def write_torchvision(folder: Path) -> Path:

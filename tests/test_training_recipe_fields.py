@@ -16,7 +16,10 @@ from tencrop.training.recipe_fields import PAPER, describe_fields
 
 PAPER_PAGE = (Path(__file__).parents[1] / "docs" / "paper.md").read_text(encoding="utf-8")
 FIELDS = {field.name: field for field in describe_fields()}
-UNSTORED = {"take", "net_from", "statistics_from", "optim.layers"}  # where they have their defaults
+UNSTORED = {  # where they have their defaults
+    *("take", "net_from", "statistics_from", "optim.layers"),
+    *("net.scale", "net.pooldown.size", "net.pooldown.stride", "net.dropout.inverted"),
+}
 REQUIRED = {"name", "about", "epochs", "net.conv6.channels", "net.conv6.kernel"}
 OPTIONAL = {"base", "plateau", "net.conv6"}  # where a recipe lacks the table, its fields are not there either
 
