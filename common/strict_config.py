@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import is_pydantic_dataclass
@@ -61,10 +61,10 @@ def _suggest_key(kind: Any, key: str) -> str:
 
 
 def _list_keys(kind: Any, prefix: str = "") -> Iterator[str]:
-    """Yield the dotted keys of a dataclass and of those inside it."""
+    """Yield the dotted keys of a dataclass and of those inside it, but for those in a dict, whose keys are free."""
     table = kind.__pydantic_fields__ if is_pydantic_dataclass(kind) else {}
     for name, field in table.items():
         key = f"{prefix}{field.alias or name}"
         yield key
-        for inner in (field.annotation, *get_args(field.annotation)):
+        for inner in () if get_origin(field.annotation) is dict else (field.annotation, *get_args(field.annotation)):
             yield from _list_keys(inner, f"{key}.")

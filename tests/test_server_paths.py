@@ -53,7 +53,7 @@ def test_a_post_with_a_slash_at_the_end_keeps_its_body(client: TestClient, photo
         ("POST", "/v1/validations/some", "DELETE, GET, HEAD"),
         ("GET", "/v1/predict", "POST"),
         ("GET", "/v1/predict/", "POST"),
-        ("DELETE", "/", "GET, HEAD"),
+        ("DELETE", "/", "GET, HEAD, POST"),
         ("POST", "/docs/swagger-ui.css", "GET, HEAD"),
         ("TRACE", "/v2/models/caltech101/infer", "POST"),
     ],

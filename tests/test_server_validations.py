@@ -397,7 +397,7 @@ def test_cancelled_job_that_has_not_stopped_yet_is_not_removed(
         ({"dataset": "/"}, "bad_dataset", "not in the data root"),
         ({"dataset": "a\0b"}, "bad_dataset", "no such folder"),
         ({"dataset": "a" * 1000}, "bad_dataset", "no such folder"),
-        ({"dataset": "\ud800"}, "bad_parameter", "json"),
+        ({"dataset": "\ud800"}, "bad_parameter", "JSON"),
         ({"dataset": "a" * 2000}, "bad_parameter", "dataset"),
         ({"dataset": ""}, "bad_parameter", "dataset"),
         ({"dataset": 7}, "bad_parameter", "dataset"),
