@@ -25,6 +25,11 @@ MOST_SUGGESTED = 3  # keys
 T = TypeVar("T")
 
 
+def left_out(default: object) -> Any:
+    """A field that is stored only where it differs from its default, so older files keep their bytes and hashes."""
+    return Field(exclude_if=lambda value: value == default)
+
+
 def parse(kind: type[T], data: Any, source: str) -> T:
     """Convert plain data (dicts, lists, numbers) to the dataclass `kind`. `source` names the file in error messages.
 

@@ -5,18 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field
-
 from tencrop.common.atomic import write_atomic
 from tencrop.common.errors import BadInput
-from tencrop.common.strict_config import dump, parse
+from tencrop.common.strict_config import dump, left_out, parse
 from tencrop.model.contract import DECODING, FULL_DECODING, Contract, Decoding
 
 PLAN = "plan.json"
-
-
-def _is_jpeg(store: str) -> bool:
-    return store == "jpeg"
 
 
 @dataclass(frozen=True)
@@ -32,7 +26,7 @@ class PreparationPlan:
     ids: str  # SHA-256 of ids, labels and the data set's own split
     quality: int | None  # of the JPEGs; None in a raw store
     part: int  # images per part
-    store: Annotated[str, Field(exclude_if=_is_jpeg)] = field(default="jpeg", kw_only=True)  # or raw
+    store: Annotated[str, left_out("jpeg")] = field(default="jpeg", kw_only=True)  # or raw
 
     def to_json(self) -> str:
         """Convert the document to JSON."""

@@ -36,7 +36,7 @@ def feature_schema(width: int) -> pa.Schema:
 
 @dataclass(frozen=True)
 class FeatureOrigin:
-    """What gave the features: the model's file, the layer, and one of VIEWS."""
+    """The origin of features: the model's file, the layer, and one of VIEWS."""
 
     model_sha256: str
     layer: str

@@ -58,8 +58,13 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a field of the recipe")
     parser.add_argument("--precision", default="fp32", help="of the evaluation, as for `tencrop evaluate`")
     parser.add_argument("--out", type=Path, required=True, help="the folder of this run")
+    run_to_end(run_fold, parser.parse_args())
+
+
+def run_to_end(run: Callable[[argparse.Namespace], None], options: argparse.Namespace) -> None:
+    """Run with the options of the command line; an error or a stop ends the process with one line."""
     try:
-        run_fold(parser.parse_args())
+        run(options)
     except (BadInput, WorkFailed) as error:
         sys.exit(str(error))
     except Stopped as end:

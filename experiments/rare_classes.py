@@ -15,6 +15,7 @@ from tencrop.dataset.holdout import choose_holdout
 from tencrop.dataset.layouts import open_source
 from tencrop.evaluation.calibrate import collect_answers, plan_calibration
 from tencrop.model.embedded import EMBEDDED
+from tencrop.model.metrics import ClassCounts, ErrorCounts
 from tencrop.runtime.classifier import open_classifier
 from tencrop.runtime.engine_choice import EngineOptions
 
@@ -52,9 +53,8 @@ def divide(probabilities: np.ndarray, trained: np.ndarray, power: float) -> np.n
 
 def measure_errors(probabilities: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
     """Top-1 error of [n,C] over images, and as a mean over the classes that have images."""
-    wrong = probabilities.argmax(1) != labels
-    images = np.bincount(labels)
-    return float(wrong.mean()), float((np.bincount(labels, wrong)[images > 0] / images[images > 0]).mean())
+    hits = probabilities.argmax(1)[:, None] == labels[:, None]
+    return ErrorCounts.from_hits(hits).top1_error, ClassCounts.from_hits(hits, labels).mean_error().top1_error
 
 
 if __name__ == "__main__":

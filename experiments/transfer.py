@@ -13,12 +13,10 @@ and number of images has its result.json.
 import argparse
 import hashlib
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.caltech import Fit, link_images, print_epoch, train_and_test, train_recipe
-from tencrop.common.errors import BadInput, Stopped, WorkFailed
+from experiments.caltech import Fit, link_images, print_epoch, run_to_end, train_and_test, train_recipe
 from tencrop.dataset.account import Inventory
 from tencrop.dataset.folder import list_class_images, open_folder
 from tencrop.dataset.prepare import prepare
@@ -56,13 +54,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="METHOD.KEY=VALUE", help="change a recipe")
     parser.add_argument("--precision", default="fp32", help="of the evaluation, as for `tencrop evaluate`")
     parser.add_argument("--out", type=Path, required=True, help="the folder of this draw")
-    try:
-        run_draw(parser.parse_args())
-    except (BadInput, WorkFailed) as error:
-        sys.exit(str(error))
-    except Stopped as end:
-        print(end.what, file=sys.stderr)
-        sys.exit(128 + end.number)
+    run_to_end(run_draw, parser.parse_args())
 
 
 def run_draw(options: argparse.Namespace) -> None:

@@ -9,11 +9,10 @@ from typing import Annotated, Any
 
 import numpy as np
 import onnx
-from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from tencrop.common.errors import WorkFailed, one_line
-from tencrop.common.strict_config import STRICT, dump
+from tencrop.common.strict_config import STRICT, dump, left_out
 from tencrop.model.tencropfile import OUTPUTS
 from tencrop.runtime.engine import Engine, open_engine
 from tencrop.runtime.engine_choice import EngineChoice
@@ -46,10 +45,6 @@ EXACT_LIMITS = Limits(1e-4, 1e-4)
 INT8_LIMITS = Limits(0.1, 0.25)  # for a net whose fp32 form has passed EXACT_LIMITS: only the rounding is judged
 
 
-def _is_none(value: object) -> bool:
-    return value is None
-
-
 @dataclass(frozen=True, config=STRICT)
 class ParityRow:
     """The differences between one engine and the reference at one batch size: a row of parity.json."""
@@ -59,7 +54,7 @@ class ParityRow:
     logits_relative: float
     probabilities: float
     top1_agreement: float
-    features_relative: Annotated[float | None, Field(exclude_if=_is_none)] = None  # of a file with features
+    features_relative: Annotated[float | None, left_out(None)] = None  # of a file with features
 
     def check(self, limits: Limits, reference: str, advice: str) -> None:
         """Compare the differences with their limits. Raises WorkFailed where one is larger."""

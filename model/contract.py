@@ -8,11 +8,10 @@ import json
 from collections import Counter
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from tencrop.common.errors import BadInput
-from tencrop.common.strict_config import STRICT, Count, dump
+from tencrop.common.strict_config import STRICT, Count, dump, left_out
 
 CENTER_VIEW = 2  # index of the center crop among the ten views
 
@@ -33,10 +32,6 @@ class Label:
     name: str
 
 
-def _is_none(value: object) -> bool:
-    return value is None
-
-
 @dataclass(frozen=True, config=STRICT)
 class Decoding:
     """The way in which encoded images become pixels, where a decoder has a choice.
@@ -48,15 +43,11 @@ class Decoding:
     """
 
     jpeg_scale_from: Count | None = None
-    icc_profile: Annotated[Literal["srgb"] | None, Field(exclude_if=_is_none)] = None
+    icc_profile: Annotated[Literal["srgb"] | None, left_out(None)] = None
 
 
 FULL_DECODING = Decoding()  # of contracts that do not name any: those of files from before 0.2
 DECODING = Decoding(jpeg_scale_from=1024, icc_profile="srgb")  # of contracts made today
-
-
-def _is_full(decoding: Decoding) -> bool:
-    return decoding == FULL_DECODING
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -72,7 +63,7 @@ class Contract:
     filter: Literal["bilinear"] = "bilinear"  # antialiased, Pillow's
     channels: Literal["rgb"] = "rgb"
     labels: tuple[Label, ...] = ()
-    decode: Annotated[Decoding, Field(exclude_if=_is_full)] = FULL_DECODING
+    decode: Annotated[Decoding, left_out(FULL_DECODING)] = FULL_DECODING
 
     def __post_init__(self) -> None:
         twice = [id for id, times in Counter(label.id for label in self.labels).items() if times > 1]

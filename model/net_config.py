@@ -1,22 +1,17 @@
 """NetConfig: the numbers of the 2012 net, to be read like the paper's section 3.5."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
-from tencrop.common.strict_config import STRICT, Count, Natural, NotNegative, Positive
+from tencrop.common.strict_config import STRICT, Count, Natural, NotNegative, Positive, left_out
 
 
 def _odd(size: int) -> int:
     if size % 2 == 0:
         raise ValueError("a window has a middle: its size must be odd")
     return size
-
-
-def _left_out(default: Any) -> Any:
-    """Leave a field with this value, which the nets of 2012 have, out of the stored form."""
-    return Field(exclude_if=lambda value: value == default)
 
 
 Odd = Annotated[Count, AfterValidator(_odd)]
@@ -91,12 +86,12 @@ class Dropout:
     """Section 4.2: a mask in training, times 1 - p at test."""
 
     p: Annotated[float, Field(ge=0, lt=1)] = 0.5  # probability that an output is 0
-    inverted: Annotated[bool, _left_out(False)] = False  # divide by 1 - p in training instead, as later nets do
+    inverted: Annotated[bool, left_out(False)] = False  # divide by 1 - p in training instead, as later nets do
 
 
 NO_SCALE = (1.0, 1.0, 1.0)
-Scale = Annotated[tuple[Positive, Positive, Positive], _left_out(NO_SCALE)]
-Pooldown = Annotated[Pool, _left_out(Pool())]
+Scale = Annotated[tuple[Positive, Positive, Positive], left_out(NO_SCALE)]
+Pooldown = Annotated[Pool, left_out(Pool())]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -110,7 +105,7 @@ class NetConfig:
     conv3: Conv = Conv(384, 3, pad=(1, 1))
     conv4: Conv = Conv(384, 3, pad=(1, 1), groups=2, init_bias=1.0)
     conv5: Conv = Conv(256, 3, pad=(1, 1), groups=2, init_bias=1.0)
-    conv6: Annotated[Conv | None, _left_out(None)] = None  # a sixth, over the last pooling layer (section 6)
+    conv6: Annotated[Conv | None, left_out(None)] = None  # a sixth, over the last pooling layer (section 6)
     fc6: Linear = Linear(4096, init_bias=1.0)
     fc7: Linear = Linear(4096, init_bias=1.0)
     fc8: Linear = Linear(1000)

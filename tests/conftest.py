@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from bench.doors.null_model import write_null_model
@@ -41,6 +42,14 @@ def _log_left_alone() -> Iterator[None]:
     yield
     for name in ("tencrop", "uvicorn"):
         logging.getLogger(name).setLevel(logging.NOTSET)
+
+
+@pytest.fixture
+def process_left_alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A training in the tests' process leaves its allocator and its random state as they are."""
+    monkeypatch.setattr("tencrop.training.train.keep_freed_memory", lambda: None)
+    with torch.random.fork_rng():
+        yield
 
 
 @pytest.fixture(scope="session")

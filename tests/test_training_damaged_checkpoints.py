@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,22 +31,16 @@ from tencrop.model.checkpoint import DOCUMENT
 from tencrop.model.contract import Contract
 from tencrop.model.run_checkpoints import list_checkpoints
 from tencrop.model.run_progress import EpochProgress
-from tencrop.training import train as train_module
 from tencrop.training.parallel import World
 from tencrop.training.recipe import Recipe, load
 from tencrop.training.resume_check import FREE_TO_CHANGE, check_resumable
 from tencrop.training.run_folder import RunFolder
 from tencrop.training.trainer import Trainer
 
+pytestmark = pytest.mark.usefixtures("process_left_alone")
+
 SETTINGS = [*OVERRIDES, "epochs=1", "precision=fp16"]  # fp16 has a loss scale
 NEWEST, WHOLE = "checkpoint-0001+000002", "checkpoint-0001"
-
-
-@pytest.fixture(autouse=True)
-def _process_left_alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(train_module, "keep_freed_memory", lambda: None)
-    with torch.random.fork_rng():
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """Fine-tuning: frozen layers have no gradients, a resumed run is the undisturbed one, another start is refused."""
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.contract import Label
 from tencrop.model.run_checkpoints import list_checkpoints
-from tencrop.training import train as train_module
 from tencrop.training.initial_weights import choose_statistics
 from tencrop.training.loader import Loader
 from tencrop.training.parallel import World
@@ -24,19 +22,14 @@ from tencrop.training.schedule import compute_epoch_settings
 from tencrop.training.train import train
 from tencrop.training.trainer import Trainer
 
+pytestmark = pytest.mark.usefixtures("process_left_alone")
+
 ALONE = World(0, 1, torch.device("cpu"))
 FROZEN = ("conv1", "conv2", "conv3", "conv4", "conv5")
 TUNE = [
     *("compile=false", "precision=fp32", "optim.batch=8", "epochs=3", "events=[{after = 1, divide = 10.0}]"),
     *(f"optim.layers.{name}.lr=0.0" for name in FROZEN),
 ]
-
-
-@pytest.fixture(autouse=True)
-def _process_left_alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(train_module, "keep_freed_memory", lambda: None)
-    with torch.random.fork_rng():
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.contract import Contract, Label
 from tencrop.model.layer_table import parameter_shapes
+from tencrop.model.run_checkpoints import find_checkpoint
 from tencrop.training.initial_weights import draw_weights, load_start, take_weights
 from tencrop.training.recipe import Recipe, load, to_plain
-from tencrop.training.start import find_start
 
 ROUND = ["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7"]  # all but the last layer
 DOGS = (Label("dog", "dog"), Label("eel", "eel"), Label("fox", "fox"))
@@ -85,7 +85,7 @@ def test_a_rank_factorises_the_layers_of_the_start(start: Path, tiny_prepared: P
 
 
 def test_the_nets_of_table_2_begin_as_their_logs_say(start: Path, tiny_prepared: PreparedStore) -> None:
-    """Each of them begins with layers of the one before. The first begins with those of net 145."""
+    """Each starred net begins with layers of the one before. The first begins with those of net 145."""
     convolutions, theirs = ROUND[:5], Checkpoint.load(start)
     for seed, (name, taken) in enumerate(
         (
@@ -133,7 +133,7 @@ def test_a_start_is_a_checkpoint_a_run_or_an_exports_folder(start: Path, tmp_pat
         checkpoint = tmp_path / "model" / "checkpoint"
         checkpoint.symlink_to(start)
     root = tmp_path if folder == "model" else start.parents[1]
-    assert find_start(root / folder) == checkpoint
+    assert find_checkpoint(root / folder) == checkpoint
     assert load("finetune", [f"start={root / folder}"]).start == str(checkpoint)
 
 

@@ -6,7 +6,7 @@ import multiprocessing
 import shutil
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -28,15 +28,7 @@ from tencrop.training.run_folder import KEEP
 from tencrop.training.train import FLAT, FLAT_AFTER, train
 from tencrop.training.trainer import Trainer
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(autouse=True)
-def _allocator_left_alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The tests' process keeps its allocator, its threads and its random state."""
-    monkeypatch.setattr(train_module, "keep_freed_memory", lambda: None)
-    with torch.random.fork_rng():
-        yield
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("process_left_alone")]
 
 
 @pytest.fixture(scope="module")

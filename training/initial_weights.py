@@ -16,6 +16,7 @@ from tencrop.model.lowrank import factorise_weights
 from tencrop.model.mean_and_pca import PixelStatistics
 from tencrop.model.net import AlexNet
 from tencrop.training.recipe import Recipe
+from tencrop.training.start import check_sizes
 
 Weights = Mapping[str, np.ndarray]  # parameters by their names
 OTHER_CLASSES = "other classes"
@@ -47,13 +48,7 @@ def load_start(recipe: Recipe, prepared: PreparedStore) -> Checkpoint | None:
             raise BadInput(f"recipe {recipe.name}: it fine-tunes another net", "add --start CHECKPOINT")
         return None
     start = Checkpoint.load(Path(recipe.start))
-    theirs, ours = ((each.resize, each.crop) for each in (start.contract, prepared.contract))
-    if theirs != ours:
-        raise BadInput(
-            f"{recipe.start}: its net sees images of {theirs[0]} pixels in crops of {theirs[1]}, and {prepared.root} "
-            f"has images of {ours[0]} for crops of {ours[1]}",
-            "start from another net",
-        )
+    check_sizes(start, recipe.start, prepared)
     return start
 
 

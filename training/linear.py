@@ -25,6 +25,7 @@ from tencrop.model.metrics import ErrorCounts, top_k
 from tencrop.model.run_checkpoints import list_checkpoints, name_checkpoint
 from tencrop.model.run_progress import EpochRecord
 from tencrop.model.ten_crop_net import TenCropNet
+from tencrop.training.start import check_sizes
 
 STRENGTHS = (1.0, 10.0, 100.0, 1e3, 1e4)  # scikit-learn's C, for features whose squares sum to 1 in the mean
 BATCH = 64  # images of a forward pass
@@ -75,8 +76,7 @@ def train_linear(
     began = time.perf_counter()
     _check_data(prepared)
     saved = Checkpoint.load(start)
-    if (saved.contract.resize, saved.contract.crop) != (prepared.contract.resize, prepared.contract.crop):
-        raise BadInput(f"{start}: its net sees images of another size than {prepared.root} has")
+    check_sizes(saved, start, prepared)
     if list_checkpoints(out):
         raise BadInput(f"{out}: holds a run already", "choose another folder")
     with lock_folder(out):
@@ -115,7 +115,7 @@ def _check_data(prepared: PreparedStore) -> None:
 def _compute_inputs(
     saved: Checkpoint, prepared: PreparedStore, progress: Callable[[int], object]
 ) -> tuple[Examples, Examples]:
-    """What the last layer takes, of the training and of the validation images, as the net at test gives it."""
+    """The inputs of the last layer, of the training and of the validation images, as the net at test gives them."""
     net = TenCropNet.from_checkpoint(saved)
     below = nn.Sequential(*list(net.net.children())[:-1])
     center, done, found = (net.contract.views[CENTER_VIEW],), 0, []

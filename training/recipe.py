@@ -6,30 +6,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from tencrop.common.did_you_mean import did_you_mean
 from tencrop.common.errors import BadInput
-from tencrop.common.strict_config import STRICT, Count, Natural, NotNegative, Positive, dump, parse
+from tencrop.common.strict_config import STRICT, Count, Natural, NotNegative, Positive, dump, left_out, parse
 from tencrop.model.layer_table import parameter_shapes
 from tencrop.model.net_config import NetConfig
 from tencrop.model.published_errors import PublishedError
-from tencrop.training.start import find_start, read_start_net
+from tencrop.model.run_checkpoints import find_checkpoint
+from tencrop.training.start import read_start_net
 
 RECIPES = Path(__file__).parent / "recipes"
 # A variant that changes more than these keys has no published errors to expect.
 KEEPS_EXPECT = frozenset(["name", "about", "seed", "precision", "compile"])
 
 
-def _unless(default: object) -> Any:
-    """A field that is stored only where it differs from its default: recipes of older versions do not have it."""
-    return Field(exclude_if=lambda value: value == default)
-
-
-Take = Annotated[tuple[str, ...], _unless(())]
-NetFrom = Annotated[Literal["recipe", "start"], _unless("recipe")]
-StatisticsFrom = Annotated[Literal["data", "start"], _unless("data")]
+Take = Annotated[tuple[str, ...], left_out(())]
+NetFrom = Annotated[Literal["recipe", "start"], left_out("recipe")]
+StatisticsFrom = Annotated[Literal["data", "start"], left_out("data")]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -60,7 +55,7 @@ class Optim:
     bias_lr: NotNegative = 0.01  # learning rate of the biases at the start; the 2012 program has 0.02
     bias_decay: NotNegative = 0.0005  # weight decay of the biases; the 2012 program has 0
     bias_drops: bool = True  # whether the schedule's drops apply to biases too
-    layers: Annotated[dict[str, LayerRates], _unless({})] = dataclasses.field(
+    layers: Annotated[dict[str, LayerRates], left_out({})] = dataclasses.field(
         default_factory=dict
     )  # factors of the rates by layer: fc8 = { lr = 10.0 }; with 0 the layer is frozen
 
@@ -143,7 +138,7 @@ def _inherit(table: dict[str, Any]) -> dict[str, Any]:
     """Find the net that the table changes fields of, and set the table's `start` to its checkpoint."""
     start = table.get("start")
     if isinstance(start, str) and start:
-        table["start"] = str(find_start(Path(start)))
+        table["start"] = str(find_checkpoint(Path(start)))
         if table.get("net_from") == "start":
             return read_start_net(Path(table["start"]))
     return {"net": dump(NetConfig())}

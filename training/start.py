@@ -1,21 +1,11 @@
-"""The net that a training starts from: a checkpoint, a run's newest one, or that of an exported or imported net."""
+"""The net that a training starts from: what a recipe takes over of it, and whether it fits the data."""
 
 from pathlib import Path
 from typing import Any
 
-from tencrop.model.checkpoint import DOCUMENT, Checkpoint
-from tencrop.model.run_checkpoints import find_checkpoint
-
-BESIDE = "checkpoint"  # the checkpoint in a folder that export or import wrote
-
-
-def find_start(folder: Path) -> Path:
-    """Find the checkpoint that `start` names. A folder without any is returned, for `Checkpoint.load` to refuse.
-
-    Raises DamagedCheckpoint where the folder is a run without a whole checkpoint.
-    """
-    beside = folder / BESIDE
-    return beside if (beside / DOCUMENT).is_file() else find_checkpoint(folder)
+from tencrop.common.errors import BadInput
+from tencrop.dataset.prepared_store import PreparedStore
+from tencrop.model.checkpoint import Checkpoint
 
 
 def read_start_net(checkpoint: Path) -> dict[str, Any]:
@@ -25,3 +15,14 @@ def read_start_net(checkpoint: Path) -> dict[str, Any]:
     """
     recipe = Checkpoint.load(checkpoint).recipe
     return {key: recipe[key] for key in ("net", "mean")}
+
+
+def check_sizes(start: Checkpoint, name: object, prepared: PreparedStore) -> None:
+    """Raise BadInput where the start, which `name` names, saw images of another size than the data set has."""
+    theirs, ours = ((each.resize, each.crop) for each in (start.contract, prepared.contract))
+    if theirs != ours:
+        raise BadInput(
+            f"{name}: its net sees images of {theirs[0]} pixels in crops of {theirs[1]}, and {prepared.root} "
+            f"has images of {ours[0]} for crops of {ours[1]}",
+            "start from another net",
+        )

@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,9 @@ from tencrop.commands.output import echo, say_next
 from tencrop.commands.progress import show_progress
 from tencrop.common.errors import BadInput
 from tencrop.common.extras import require
+
+if TYPE_CHECKING:
+    from tencrop.model.run_progress import EpochRecord
 
 LINEAR = "linear"  # in the place of a recipe
 
@@ -70,22 +73,23 @@ def train(
             update(epoch - 1 + share, f"{share * images:.0f} of {images} images, {speed}")
 
         history = run(plan, prepared, out, resume, workers, progress, columns, resume_from)
-    last = history[-1]
     if is_reporter:
-        errors = f"center top-1 error {last.center_top1_error:.2%}, top-5 {last.center_top5_error:.2%}"
-        echo(f"{out}: {len(history)} epochs, {errors}")
-        say_next("export", out, "out")
+        _tell_end(out, f"{len(history)} epochs", history[-1])
 
 
 def _train_linear(data: Path, start: Path | None, out: Path) -> None:
     from tencrop.dataset.prepared_store import PreparedStore
     from tencrop.model.embedded import EMBEDDED
+    from tencrop.model.run_checkpoints import find_checkpoint
     from tencrop.training.linear import train_linear
-    from tencrop.training.start import find_start
 
     prepared = PreparedStore.open(data)
     with show_progress("computing", len(prepared.labels)) as progress:
-        record = train_linear(find_start(start or EMBEDDED), prepared, out, progress)
-    errors = f"center top-1 error {record.center_top1_error:.2%}, top-5 {record.center_top5_error:.2%}"
-    echo(f"{out}: {record.seconds:.0f} s, {errors}")
+        record = train_linear(find_checkpoint(start or EMBEDDED), prepared, out, progress)
+    _tell_end(out, f"{record.seconds:.0f} s", record)
+
+
+def _tell_end(out: Path, effort: str, last: "EpochRecord") -> None:
+    errors = f"center top-1 error {last.center_top1_error:.2%}, top-5 {last.center_top5_error:.2%}"
+    echo(f"{out}: {effort}, {errors}")
     say_next("export", out, "out")
