@@ -14,18 +14,11 @@ import pyarrow.parquet as pq
 from tencrop.common.atomic import atomic_path
 from tencrop.common.errors import BadInput, one_line
 from tencrop.dataset.account import Account
-from tencrop.model.contract import CENTER_VIEW
 from tencrop.runtime.classifier import Classifier
 from tencrop.runtime.provenance import Provenance
 
-VIEWS = ("center", "ten")  # the center crop's features, or the mean over the ten views
 ADVICE = "`tencrop features` writes such files"
 GROUP = 1024  # rows of a row group, 17 MB of fc7
-
-
-def choose_views(features: np.ndarray, views: str) -> np.ndarray:
-    """[N,10,K] -> [N,K], by one of VIEWS."""
-    return features[:, CENTER_VIEW] if views == "center" else features.mean(1)
 
 
 def feature_schema(width: int) -> pa.Schema:
@@ -36,7 +29,7 @@ def feature_schema(width: int) -> pa.Schema:
 
 @dataclass(frozen=True)
 class FeatureOrigin:
-    """The origin of features: the model's file, the layer, and one of VIEWS."""
+    """The origin of features: the model's file, the layer, and one of VIEWS (model/feature_output.py)."""
 
     model_sha256: str
     layer: str

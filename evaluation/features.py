@@ -15,10 +15,11 @@ from tencrop.dataset.account import Account
 from tencrop.dataset.separate_output import check_separate
 from tencrop.dataset.source import Source, ignore_progress
 from tencrop.evaluation.chunks import Failures, forward_chunks, run_fingerprint, write_behind
-from tencrop.evaluation.feature_file import VIEWS, FeatureOrigin, choose_views, feature_schema, write_feature_file
+from tencrop.evaluation.feature_file import FeatureOrigin, feature_schema, write_feature_file
 from tencrop.evaluation.part_file import explain_full_disk, part_path
 from tencrop.evaluation.plan import CHUNK, Plan
 from tencrop.evaluation.run_folder import lock_run_folder
+from tencrop.model.feature_output import VIEWS, choose_views
 from tencrop.runtime.classifier import Classifier
 
 REASON = pa.field("reason", pa.string())  # a part file's last column; empty where the image has features

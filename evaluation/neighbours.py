@@ -5,8 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from tencrop.common.errors import BadInput
-from tencrop.evaluation.feature_file import FeatureFile, choose_views
+from tencrop.evaluation.feature_file import FeatureFile
 from tencrop.images.image_input import ImageInput, decode_input
+from tencrop.model.feature_output import choose_views
 from tencrop.runtime.classifier import Classifier
 
 

@@ -13,8 +13,10 @@ from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 from tencrop.common.did_you_mean import did_you_mean
 from tencrop.common.errors import BadInput
+from tencrop.model.contract import CENTER_VIEW
 from tencrop.model.tencropfile import OUTPUTS, TenCropFile, parse_onnx
 
+VIEWS = ("center", "ten")  # the center crop's features, or the mean over the ten views
 NET = "net/"  # prefix of the names of the net's own nodes
 ORDER = "tencrop/order"  # the order of the views, where it differs from that of the net's values
 LAYERS: Mapping[str, tuple[str, ...]] = {  # by layer, the possible names of its values: behind the activation
@@ -57,6 +59,20 @@ def _read_sizes(model: onnx.ModelProto, value: str) -> tuple[int, int]:
     found = next(info for info in inferred if info.name == value)
     sides = [dim.dim_value for dim in found.type.tensor_type.shape.dim]
     return views.type.tensor_type.shape.dim[1].dim_value, int(np.prod(sides[1:]))
+
+
+def choose_views(features: np.ndarray, views: str) -> np.ndarray:
+    """[N,10,K] -> [N,K], by one of VIEWS."""
+    return features[:, CENTER_VIEW] if views == "center" else features.mean(1)
+
+
+def read_widths(file: TenCropFile) -> dict[str, int]:
+    """The number of features of each layer that the file gives."""
+    if not file.metadata.features:
+        return {}
+    outputs = parse_onnx(file.graph, file.name).graph.output
+    widths = {output.name: output.type.tensor_type.shape.dim[-1].dim_value for output in outputs}
+    return {layer: widths[layer] for layer in file.metadata.features}
 
 
 def with_features(file: TenCropFile, layer: str) -> TenCropFile:

@@ -23,7 +23,7 @@ from tencrop.model.contract import Contract, Label
 from tencrop.model.feature_output import with_features
 from tencrop.model.metrics import TOP
 from tencrop.model.probe import formula_png
-from tencrop.model.tencropfile import TenCropFile
+from tencrop.model.tencropfile import OUTPUTS, TenCropFile
 from tencrop.runtime.cores import cores
 from tencrop.runtime.engine import Engine, batch_size, engine_signature, open_engine
 from tencrop.runtime.engine_choice import EngineChoice, EngineOptions, engine_choices
@@ -162,17 +162,21 @@ class Classifier:
 
         Raises BadInput for an array of another type or shape.
         """
-        outputs = self._run(images)
-        return outputs["probabilities"], outputs["view_probabilities"]
+        mean, views = self.compute(images, OUTPUTS)
+        return mean, views
 
     def forward_features(self, images: np.ndarray, layer: str) -> np.ndarray:
         """Compute a batch: uint8 [N,R,R,3] -> the features of a layer that the file gives, float32 [N,10,K].
 
         Raises BadInput as `forward` does.
         """
-        return self._run(images)[layer]
+        return self.compute(images, [layer])[0]
 
-    def _run(self, images: np.ndarray) -> dict[str, np.ndarray]:
+    def compute(self, images: np.ndarray, outputs: Sequence[str]) -> list[np.ndarray]:
+        """Compute a batch: uint8 [N,R,R,3] -> the outputs of these names, each [N,...]. Raises BadInput as `forward`.
+
+        They are OUTPUTS of every file, and the layers whose features this file gives.
+        """
         side = self.contract.resize
         if images.dtype != np.uint8 or images.shape[1:] != (side, side, 3) or not len(images):
             found = f"{images.dtype} {list(images.shape)}"
@@ -180,7 +184,8 @@ class Classifier:
         with self._turns:
             if self._closed:
                 raise BadInput(f"{self.name}: this classifier is closed")
-            return self.engine.run(images)
+            values = self.engine.run(images, outputs)
+        return [values[name] for name in outputs]
 
     def check_probe(self) -> None:
         """Answer the probe through preprocessing and engine. Raises WorkFailed where the answer is wrong."""

@@ -1,6 +1,6 @@
 """Engine: an ONNX graph made ready on one device by onnxruntime or OpenVINO."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -25,8 +25,8 @@ class Engine(Protocol):
     streams: int
     forward_images: int | None  # of every forward pass, where the engine cuts and pads its batches to one size
 
-    def run(self, batch: np.ndarray) -> dict[str, np.ndarray]:
-        """The graph's one input -> its outputs by name."""
+    def run(self, batch: np.ndarray, names: Sequence[str] = ()) -> dict[str, np.ndarray]:
+        """The graph's one input -> its outputs by name: those of `names`, all where there are none."""
         ...
 
     def close(self) -> None:

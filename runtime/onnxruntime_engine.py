@@ -1,6 +1,7 @@
 """onnxruntime as an engine: CUDA, TensorRT and the CPU. The runtime is imported when an engine is opened."""
 
 import sys
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from queue import SimpleQueue
 from typing import Any
@@ -63,29 +64,29 @@ class OnnxRuntimeEngine:
         for _ in range(self.streams):
             self._inputs.put(DeviceInput(self.device))
 
-    def run(self, batch: np.ndarray) -> dict[str, np.ndarray]:
-        run = self._run_on_cpu if self.device == "cpu" else self._run_on_device
+    def run(self, batch: np.ndarray, names: Sequence[str] = ()) -> dict[str, np.ndarray]:
+        run, names = self._run_on_cpu if self.device == "cpu" else self._run_on_device, names or self._outputs
         if self.forward_images is None:
-            values = run(batch)
+            values = run(batch, names)
         else:
-            parts = [run(part) for part in _cut(batch, self.forward_images)]
+            parts = [run(part, names) for part in _cut(batch, self.forward_images)]
             values = [np.concatenate(each)[: len(batch)] for each in zip(*parts, strict=True)]
-        return dict(zip(self._outputs, values, strict=True))
+        return dict(zip(names, values, strict=True))
 
     def close(self) -> None:
         del self._session
         for _ in range(self.streams):
             self._inputs.get().close()
 
-    def _run_on_cpu(self, batch: np.ndarray) -> list[np.ndarray]:
-        return list(self._session.run(None, {self._input: batch}))
+    def _run_on_cpu(self, batch: np.ndarray, names: Sequence[str]) -> list[np.ndarray]:
+        return list(self._session.run(list(names), {self._input: batch}))
 
-    def _run_on_device(self, batch: np.ndarray) -> list[np.ndarray]:
+    def _run_on_device(self, batch: np.ndarray, names: Sequence[str]) -> list[np.ndarray]:
         inputs = self._inputs.get()
         try:
             binding = self._session.io_binding()
             binding.bind_ortvalue_input(self._input, inputs.load(batch))
-            for name in self._outputs:
+            for name in names:
                 binding.bind_output(name)
             self._session.run_with_iobinding(binding)
             return list(binding.copy_outputs_to_cpu())

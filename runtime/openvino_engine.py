@@ -1,6 +1,7 @@
 """OpenVINO as an engine, on the CPU. The runtime is imported when an engine is opened."""
 
 import os
+from collections.abc import Sequence
 from functools import cache
 from queue import SimpleQueue
 from typing import Any
@@ -49,11 +50,11 @@ class OpenVinoEngine:
         for _ in range(self.streams):
             self._idle.put(compiled.create_infer_request())
 
-    def run(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+    def run(self, batch: np.ndarray, names: Sequence[str] = ()) -> dict[str, np.ndarray]:
         request = self._idle.get()
         try:
             results = request.infer([batch], share_inputs=True)
-            return {name: np.array(results[index]) for index, name in enumerate(self._outputs)}
+            return {name: np.array(results[self._outputs.index(name)]) for name in names or self._outputs}
         finally:
             self._idle.put(request)
 

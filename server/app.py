@@ -23,7 +23,7 @@ from tencrop.server.open_shadow import OpenShadow
 from tencrop.server.openapi import TAGS, complete_openapi
 from tencrop.server.paths import RootPath, accept_final_slashes
 from tencrop.server.request_log import RequestLog
-from tencrop.server.routes import docs, folders, health, hub, page, predict, validations
+from tencrop.server.routes import docs, features, folders, health, hub, page, predict, validations
 from tencrop.server.routes import models as model_routes
 from tencrop.server.routes import shadow as shadow_routes
 from tencrop.server.server_counts import ServerCounts
@@ -104,7 +104,8 @@ def build_app(
     )
     _add_middleware(app, settings, counts, keys, is_local)
     add_error_handlers(app)
-    for routes in (predict, hub, model_routes, oip_routes, validations, folders, shadow_routes, health, docs, page):
+    served = (predict, features, hub, model_routes, oip_routes, validations, folders, shadow_routes, health, docs, page)
+    for routes in served:
         app.include_router(routes.router)
     complete_openapi(app, keys is not None)
     accept_final_slashes(app)

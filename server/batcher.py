@@ -17,11 +17,12 @@ import numpy as np
 
 from tencrop.common.errors import Stopped, WorkFailed, one_line
 from tencrop.runtime.ensemble import Predictor
-from tencrop.runtime.prediction import NoAnswer
+from tencrop.server.batch_outputs import BatchOutputs
+from tencrop.server.feature_choice import FeatureChoice
 from tencrop.server.metrics import Metrics
 from tencrop.server.requester import Requester
 from tencrop.server.turns import Turns
-from tencrop.server.waiting import Awaited, BatchedAnswer, Result, Waiting, deliver
+from tencrop.server.waiting import Awaited, BatchedAnswer, Waiting, deliver
 
 CHECK_SECONDS = 0.25  # how often a job that waits for the engine looks whether it was stopped
 LOOK_SECONDS = 0.005  # how often an engine looks whether a job's forward pass may begin
@@ -59,7 +60,8 @@ class Batcher:
 
     `engines` are one model on one device or on several; each has a thread for each of its streams. A forward pass takes
     at most `forward_images`. A job's forward pass begins only while `count_admitted` finds no image of a request.
-    `offer`, where there is one, gets each batch once its answers are on their way.
+    `offer`, where there is one, gets each batch once its answers are on their way, but for images that asked for
+    features.
     """
 
     def __init__(
@@ -95,12 +97,14 @@ class Batcher:
         """Return whether all engines' threads run."""
         return all(thread.is_alive() for thread in self._threads)
 
-    async def answer(self, pixels: np.ndarray, requester: Requester) -> BatchedAnswer:
+    async def answer(
+        self, pixels: np.ndarray, requester: Requester, features: FeatureChoice | None = None
+    ) -> BatchedAnswer:
         """uint8 [R,R,3] -> its answer. An image whose caller is cancelled leaves the queue before its forward pass.
 
         Raises NoAnswer where the answer is no number, and what the engine raises.
         """
-        waiting = Awaited(pixels, requester)
+        waiting = Awaited(pixels, requester, features)
         self.put([waiting])
         try:
             return await waiting.future
@@ -156,14 +160,14 @@ class Batcher:
                 continue
             started = time.perf_counter()
             try:
-                squares, mean, views, stacked = self._forward(engine, [waiting.pixels for waiting in batch])
+                squares = self._pad([waiting.pixels for waiting in batch])
+                stacked = time.perf_counter()
+                with self._metrics.time_forward(self.model.name, len(squares) * self._views):
+                    outputs = BatchOutputs.compute(engine, squares, [waiting.features for waiting in batch])
                 computed = time.perf_counter()
-                took = computed - started
                 waits = [started - waiting.since for waiting in batch]
                 self._metrics.count_images(self.model.name, waits)
-                answers: list[Result] = [BatchedAnswer(*row, took) for row in zip(mean, views, waits, strict=True)]
-                for index in np.flatnonzero(~np.isfinite(mean).all(axis=1)):
-                    answers[index] = NoAnswer()
+                answers = outputs.make_results(waits, computed - started)
                 parts = (stacked - started, computed - stacked, time.perf_counter() - computed)
                 self._metrics.count_batch(self.model.name, len(batch), parts)
                 deliver(batch, answers)
@@ -171,18 +175,13 @@ class Batcher:
                 deliver(batch, [error] * len(batch))
                 continue
             if self._offer:
-                self._offer([waiting.requester for waiting in batch], squares, mean)
+                named = [index for index, waiting in enumerate(batch) if not waiting.features]
+                self._offer([batch[index].requester for index in named], squares[named], outputs.probabilities[named])
 
-    def _forward(
-        self, engine: Predictor, images: Sequence[np.ndarray]
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-        """The padded batch, `Classifier.forward` of it without the padding, and when that began."""
+    def _pad(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Squares as a batch of a size that the engine sees; the first one fills it."""
         size = next(size for size in self._sizes if size >= len(images))
-        padded = np.stack([*images, *[images[0]] * (size - len(images))])
-        stacked = time.perf_counter()
-        with self._metrics.time_forward(self.model.name, size * self._views):
-            mean, views = engine.forward(padded)
-        return padded, mean[: len(images)], views[: len(images)], stacked
+        return np.stack([*images, *[images[0]] * (size - len(images))])
 
     def _run_background(self, engine: Predictor, task: _Background) -> None:
         try:

@@ -23,8 +23,9 @@ class Rendered(NamedTuple):
 
 
 class DirectRoute(APIRoute):
-    """For endpoints of (request, state, query) that return Rendered. `query` is a model of the query's parameters.
+    """For endpoints of (request, state, query) that return Rendered, or a Response that was rendered in a thread.
 
+    `query` is a model of the query's parameters.
     FastAPI describes the route in the OpenAPI document by its parameters and its `response_model`, as any other.
     """
 
@@ -34,7 +35,10 @@ class DirectRoute(APIRoute):
         kind = cast(type[BaseModel], parameter.field_info.annotation)
 
         async def handle(request: Request) -> Response:
-            answer, headers = await self.endpoint(request, request.app.state.server_state, read_query(request, kind))
+            found = await self.endpoint(request, request.app.state.server_state, read_query(request, kind))
+            if isinstance(found, Response):
+                return found
+            answer, headers = found
             return Response(answer.model_dump_json(exclude_none=True), media_type=JSON, headers=dict(headers))
 
         return handle

@@ -1,11 +1,12 @@
 """LoadedModel: what the server says and needs to know of a model, without the engine that computes it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from tencrop.model.calibration import Calibration
 from tencrop.model.contract import Contract
+from tencrop.model.feature_output import read_widths
 from tencrop.model.measured_errors import MeasuredErrors, read_measured_errors
 from tencrop.model.tencropfile import TenCropFile
 from tencrop.runtime.ensemble import Ensemble, Predictor
@@ -35,6 +36,7 @@ class LoadedModel:
     errors: MeasuredErrors | None  # of the summary.json beside the file
     forward_images: int  # the largest batch of a forward pass
     queue_images: int  # that may be admitted at once
+    features: Mapping[str, int]  # number of features of each layer that the file gives; an ensemble gives none
 
     @property
     def calibration(self) -> Calibration | None:
@@ -51,7 +53,8 @@ class LoadedModel:
         _, contract_sha256, decoder = self.provenance
         coverages = list(self.calibration.coverages) if self.calibration else []
         names = {"sha256": self.sha256, "contract_sha256": contract_sha256, "decoder": decoder}
-        return {"name": self.name, **self.engine_info._asdict(), **names, "coverages": coverages}
+        known = {"coverages": coverages, "features": list(self.features)}
+        return {"name": self.name, **self.engine_info._asdict(), **names, **known}
 
 
 def describe_model(engines: Sequence[Predictor], settings: Settings) -> LoadedModel:
@@ -69,4 +72,5 @@ def describe_model(engines: Sequence[Predictor], settings: Settings) -> LoadedMo
         errors=read_measured_errors(model.members[0].file.folder, model.sha256),
         forward_images=settings.forward_images(model),
         queue_images=settings.queue_images(model),
+        features=read_widths(model.members[0].file) if len(model.members) == 1 else {},
     )

@@ -16,6 +16,7 @@ from tencrop.server.shadow_schemas import NewFeedback
 BODIES = (HubRequest, InferRequest, NewFeedback, NewValidation)
 TAGS = {
     "predict": "Labels of photographs.",
+    "features": "The values of a hidden layer.",
     "models": "What is served.",
     "Open Inference Protocol": "The interface of KServe and Triton. NAME takes encoded images, NAME-pixels squares.",
     "validations": "Errors on data sets that lie on the server.",

@@ -21,6 +21,7 @@ from tencrop.runtime.prediction import Prediction
 from tencrop.server.admission import Admission
 from tencrop.server.decode_pool import DecodePool
 from tencrop.server.errors import ApiError, bad_parameter_error
+from tencrop.server.feature_choice import FeatureChoice
 from tencrop.server.loaded_model import LoadedModel
 from tencrop.server.metrics import Metrics
 from tencrop.server.requester import Requester, identify_requester, without_id
@@ -44,7 +45,9 @@ class Answering(Protocol):
         """Return whether all engines run."""
         ...
 
-    async def answer(self, pixels: np.ndarray, requester: Requester) -> BatchedAnswer:
+    async def answer(
+        self, pixels: np.ndarray, requester: Requester, features: FeatureChoice | None = None
+    ) -> BatchedAnswer:
         """uint8 [R,R,3] -> its answer. Once the caller is cancelled nothing is held for the image. Raises NoAnswer."""
         ...
 
@@ -95,25 +98,31 @@ class Pipeline:
         body = await read(request)
         return await with_deadline(request, self._deadline_seconds, answer(body, requester))
 
-    async def answer_image(self, image: bytes, requester: Requester) -> ImageAnswer:
+    async def answer_image(
+        self, image: bytes, requester: Requester, features: FeatureChoice | None = None
+    ) -> ImageAnswer:
         """Answer an encoded image. Raises ApiError 429, ImageError."""
         with self._counting(ENCODED) as answers:
             cost = await self._estimate(image, requester)
             with self.admission.admit(requester.client, is_expensive=cost > CHEAP):
-                answer = await self._answer(image, requester, cost)
+                answer = await self._answer(image, requester, cost, features)
             answers.append(answer)
         return answer
 
-    async def answer_images(self, images: Images, requester: Requester) -> list[ImageAnswer | ImageError]:
+    async def answer_images(
+        self, images: Images, requester: Requester, features: FeatureChoice | None = None
+    ) -> list[ImageAnswer | ImageError]:
         """Answer the images in their order. An ImageError stands in the place of an image that cannot be answered.
 
         Raises ApiError 429 where the model has no room for all of them.
         """
         with self._counting(SQUARES if isinstance(images, np.ndarray) else ENCODED) as answers:
-            answers += await self._answer_all(images, requester)
+            answers += await self._answer_all(images, requester, features)
         return answers
 
-    async def _answer_all(self, images: Images, requester: Requester) -> list[ImageAnswer | ImageError]:
+    async def _answer_all(
+        self, images: Images, requester: Requester, features: FeatureChoice | None
+    ) -> list[ImageAnswer | ImageError]:
         requester = without_id(requester) if len(images) > 1 else requester
         costs, check_room = [], partial(self.admission.check_room, requester.client, len(images))
         for image in images:
@@ -121,7 +130,8 @@ class Pipeline:
             if costs[-1] > CHEAP:
                 check_room(is_expensive=True)  # the first one is enough to refuse a form
         with self.admission.admit(requester.client, len(images), is_expensive=max(costs, default=0) > CHEAP):
-            answers = [self._answer(image, requester, cost) for image, cost in zip(images, costs, strict=True)]
+            pairs = zip(images, costs, strict=True)
+            answers = [self._answer(image, requester, cost, features) for image, cost in pairs]
             outcomes = await asyncio.gather(*answers, return_exceptions=True)
         return [_raise_unless_answer(outcome) for outcome in outcomes]
 
@@ -167,13 +177,15 @@ class Pipeline:
         await asyncio.sleep(0)
         return estimate_cost(image, self.model.contract)
 
-    async def _answer(self, image: bytes | np.ndarray, requester: Requester, cost: float) -> ImageAnswer:
+    async def _answer(
+        self, image: bytes | np.ndarray, requester: Requester, cost: float, features: FeatureChoice | None
+    ) -> ImageAnswer:
         """Decode, queue and answer. Raises ImageError."""
         if len(image) == 0:
             raise ImageError("the image is empty (0 bytes)")
         pixels, info, seconds = await self._decode(image, requester, cost)
         queued = time.perf_counter()
-        batched = await self.queue.answer(pixels, requester)
+        batched = await self.queue.answer(pixels, requester, features)
         output_seconds = time.perf_counter() - queued - batched.queue_seconds - batched.engine_seconds
         if info:
             self.metrics.observe_decoding(self.model.name, seconds)

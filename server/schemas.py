@@ -31,6 +31,7 @@ EXAMPLE: dict[str, Any] = {  # of /v1/predict?top=2
 
 
 MODEL = "a served model; the first by default"  # the description of a parameter
+TIMING = "add timing_ms; the header Server-Timing has it in any case"
 COVERAGE = "add the set of labels that hold the right one as often as this, of a model that is calibrated for it"
 
 
@@ -41,7 +42,7 @@ class PredictParameters(BaseModel):
     model: str | None = Field(default=None, description=MODEL)
     views: bool = Field(default=False, description="add the most probable label of each of the ten views")
     coverage: float | None = Field(default=None, gt=0, lt=1, description=COVERAGE)
-    timing: bool = Field(default=True, description="add timing_ms; the header Server-Timing has it in any case")
+    timing: bool = Field(default=True, description=TIMING)
 
 
 class ViewVerdict(BaseModel):
@@ -151,7 +152,8 @@ class ModelStatus(BaseModel):
     """A served model, the engine, device and precision that compute its answers, and the bytes that they come from.
 
     `sha256` is the hash of the model's file; of an ensemble it is the hash of its members' hashes. `coverages` are
-    those that the model is calibrated for; none where it is not calibrated.
+    those that the model is calibrated for; none where it is not calibrated. `features` are the layers whose features
+    /v1/features gives.
     """
 
     name: str
@@ -162,6 +164,7 @@ class ModelStatus(BaseModel):
     contract_sha256: str
     decoder: str
     coverages: list[float]
+    features: list[str]
 
 
 class Readiness(BaseModel):

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tencrop.server.feature_choice import FeatureChoice
 from tencrop.server.requester import Requester
 
 
@@ -18,6 +19,7 @@ class BatchedAnswer(NamedTuple):
     view_probabilities: np.ndarray  # [10,C]
     queue_seconds: float  # until the forward pass began
     engine_seconds: float  # of the whole forward pass
+    features: np.ndarray | None = None  # [K], where they were asked for
 
 
 Result = BatchedAnswer | Exception  # of an image, or why its forward pass failed
@@ -27,13 +29,14 @@ Result = BatchedAnswer | Exception  # of an image, or why its forward pass faile
 class Waiting:
     """An image, uint8 [R,R,3], that waits for its forward pass since `since` (time.perf_counter).
 
-    Its result is settled in the thread of `loop`.
+    Its result is settled in the thread of `loop`. It has features where `features` asks for some.
     """
 
     pixels: np.ndarray
     requester: Requester
     since: float
     loop: asyncio.AbstractEventLoop
+    features: FeatureChoice | None
 
     @property
     def is_wanted(self) -> bool:
@@ -48,8 +51,8 @@ class Waiting:
 class Awaited(Waiting):
     """An image that a coroutine waits for."""
 
-    def __init__(self, pixels: np.ndarray, requester: Requester) -> None:
-        super().__init__(pixels, requester, time.perf_counter(), asyncio.get_running_loop())
+    def __init__(self, pixels: np.ndarray, requester: Requester, features: FeatureChoice | None = None) -> None:
+        super().__init__(pixels, requester, time.perf_counter(), asyncio.get_running_loop(), features)
         self.future: asyncio.Future[BatchedAnswer] = self.loop.create_future()
 
     @property

@@ -1,6 +1,7 @@
 """runtime/classifier.py: a model is served by the first engine that reproduces its probe, and each failure is told."""
 
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -80,7 +81,7 @@ class Meeting:
         self.streams, self.running, self.most, self.closed = streams, 0, 0, False
         self.all_here, self.count, self.began = threading.Barrier(streams), threading.Lock(), threading.Event()
 
-    def run(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+    def run(self, batch: np.ndarray, names: Sequence[str] = ()) -> dict[str, np.ndarray]:
         assert not self.closed
         with self.count:
             self.running += 1

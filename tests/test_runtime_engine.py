@@ -147,7 +147,7 @@ def test_a_run_in_device_memory_equals_the_plain_run(source145: Checkpoint) -> N
     random = np.random.default_rng(0)
     for images in (2, 1, 2):  # memory is used again
         crops = random.normal(0, 60, (images, 3, 224, 224)).astype(np.float32)
-        np.testing.assert_array_equal(engine._run_on_device(crops)[0], engine.run(crops)["logits"])
+        np.testing.assert_array_equal(engine._run_on_device(crops, ["logits"])[0], engine.run(crops)["logits"])
 
 
 def count_images() -> bytes:

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from tencrop.common.errors import Stopped, WorkFailed
-from tencrop.model.contract import Contract
+from tencrop.model.contract import CENTER_VIEW, Contract
 from tencrop.runtime.classifier import Classifier
-from tencrop.server.batcher import Batcher, forward_sizes, warm_up
+from tencrop.server.batcher import Batcher, Offer, forward_sizes, warm_up
+from tencrop.server.feature_choice import FeatureChoice
 from tencrop.server.metrics import Metrics
 from tencrop.server.requester import Requester
 from tencrop.server.waiting import Awaited
@@ -36,6 +37,17 @@ class Echo:
         self.calls = 0  # forward passes that began
         self.sizes: list[int] = []  # images of each forward pass that passed the gate
         self.fail_next = False
+        self.asked: list[Sequence[str]] = []  # outputs of each forward pass with features
+
+    @property
+    def members(self) -> tuple["Echo"]:
+        return (self,)
+
+    def compute(self, images: np.ndarray, outputs: Sequence[str]) -> list[np.ndarray]:
+        """Features of view V are the first pixel times V."""
+        self.asked.append(outputs)
+        mean, views = self.forward(images)
+        return [mean, views, *(views * np.arange(10, dtype=np.float32)[:, None] for _ in outputs[2:])]
 
     def forward(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         self.calls += 1
@@ -52,8 +64,8 @@ def image(value: int) -> np.ndarray:
     return np.full((4, 4, 3), value, np.uint8)
 
 
-def batcher(engine: Echo, forward_images: int = 4) -> Batcher:
-    return Batcher([cast(Classifier, cast(Any, engine))], forward_images, Metrics())
+def batcher(engine: Echo, forward_images: int = 4, offer: Offer | None = None) -> Batcher:
+    return Batcher([cast(Classifier, cast(Any, engine))], forward_images, Metrics(), offer=offer)
 
 
 async def until(condition: Any) -> None:
@@ -90,6 +102,30 @@ def test_waiting_images_go_together_up_to_the_budget() -> None:
     asyncio.run(ask())
     running.stop()
     assert sum(engine.sizes) == 9 and 4 in engine.sizes
+
+
+def test_features_come_from_the_forward_pass_of_the_images_beside_them() -> None:
+    engine, offered = Echo(), list[list[float]]()
+    running = batcher(engine, offer=lambda _, squares, mean: offered.append([*squares[:, 0, 0, 0], *mean[:, 0]]))
+    center, ten = FeatureChoice("fc7", "center"), FeatureChoice("fc6", "ten")
+
+    async def ask() -> None:
+        engine.gate.clear()
+        first = asyncio.create_task(running.answer(image(1), ANYBODY))
+        await until(lambda: engine.calls)
+        choices = [center, None, ten]
+        tasks = [asyncio.create_task(running.answer(image(2 + i), ANYBODY, each)) for i, each in enumerate(choices)]
+        await until(lambda: len(running) == 3)
+        engine.gate.set()
+        answers = await asyncio.gather(first, *tasks)
+        assert [float(answer.probabilities[0]) for answer in answers] == [1, 2, 3, 4]
+        features = [answer.features if answer.features is None else answer.features.tolist() for answer in answers]
+        assert features == [None, [2 * CENTER_VIEW], None, [4 * 4.5]]
+
+    asyncio.run(ask())
+    running.stop()
+    assert engine.asked == [("probabilities", "view_probabilities", "fc7", "fc6")], "the other pass reads no features"
+    assert engine.sizes == [1, 3] and offered == [[1, 1], [3, 3]]
 
 
 def test_a_form_leaves_a_place_of_the_next_forward_to_other_requests() -> None:

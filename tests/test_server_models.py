@@ -32,6 +32,7 @@ ENTRY = {
     "contract_sha256": FILE.metadata.contract.sha256,
     "decoder": decoder_version(),
     "coverages": list(FILE.metadata.calibration.coverages) if FILE.metadata.calibration else [],
+    "features": [],
     "classes": 101,
 }
 

@@ -16,6 +16,7 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from http.client import HTTPConnection, HTTPException
 from io import BytesIO
@@ -29,7 +30,12 @@ from serving import SERVE
 
 from bench.doors.null_model import answer_square, write_null_model
 from tencrop.images.decode import decode
-from tencrop.model.tencropfile import TenCropFile
+from tencrop.model.contract import CENTER_VIEW
+from tencrop.model.embedded import EMBEDDED
+from tencrop.model.feature_output import with_features
+from tencrop.model.tencropfile import TenCropFile, parse_onnx
+from tencrop.runtime.classifier import open_classifier
+from tencrop.runtime.engine_choice import EngineOptions
 
 pytestmark = pytest.mark.slow
 Expected = dict[bytes, tuple[str, float]]  # image -> label and probability
@@ -322,6 +328,30 @@ def test_validations_work_from_any_worker(null_model: Path, tmp_path: Path, imag
             server.get("/v1/validations/" + "0" * 24)
         assert unknown.value.code == 404
         unknown.value.close()  # else its socket stays until a garbage collection
+
+
+def test_features_come_from_any_worker(tmp_path: Path, photographs: dict[str, Path]) -> None:
+    file = with_features(TenCropFile.read(EMBEDDED), "fc7")
+    graph = parse_onnx(file.graph, "")
+    graph.metadata_props.add(key="tencrop.features", value='["fc7"]')
+    (tmp_path / "net.onnx").write_bytes(graph.SerializeToString())
+    china, flower = (photographs[name].read_bytes() for name in ("china", "flower"))
+    with open_classifier(tmp_path / "net.onnx", EngineOptions("cpu", "openvino", "fp32")) as net:
+        squares = np.stack([decode(image, net.contract)[0] for image in (china, flower)])
+        want = net.forward_features(squares, "fc7")
+    chosen = {"center": want[:, CENTER_VIEW].tolist(), "ten": want.mean(1).tolist()}
+    arguments = (str(tmp_path / "net.onnx"), "--engine", "openvino", "--precision", "fp32")
+    with serve(*arguments, folder=tmp_path) as server, ThreadPoolExecutor(CLIENTS) as clients:
+
+        def ask(number: int) -> bool:
+            """Ask for one image's features, or for its labels, which a forward pass computes for others besides."""
+            views, index = list(chosen)[number % 2], number // 2 % 2
+            path = "/v1/predict" if number % 3 == 0 else f"/v1/features?views={views}"
+            with urllib.request.urlopen(server.address + path, (china, flower)[index], timeout=60) as reply:
+                found = json.load(reply)
+            return "top" in found if number % 3 == 0 else bool(found["features"] == chosen[views][index])
+
+        assert all(clients.map(ask, range(36)))
 
 
 def test_an_error_of_the_models_is_the_one_line_that_it_is_without_workers(tmp_path: Path) -> None:

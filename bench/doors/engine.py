@@ -92,7 +92,7 @@ def _ask(line: socket.socket, images: int) -> None:
     while True:
         now = time.perf_counter()
         try:
-            line.sendall(b"".join(ASKING.pack(ASK, 0, slot, CLIENT, slot, now) for slot in slots))
+            line.sendall(b"".join(ASKING.pack(ASK, 0, 0, slot, CLIENT, slot, now) for slot in slots))
             data = line.recv(1 << 16)
         except OSError:
             return

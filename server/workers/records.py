@@ -12,6 +12,7 @@ class Asking(NamedTuple):
     """From a worker: what happens to the image in a slot."""
 
     kind: int
+    features: int  # 0: none; else one more than the place of a FeatureChoice among the model's
     model: int  # its number
     slot: int
     client: int  # the hash of the client's name
@@ -28,7 +29,7 @@ class Answered(NamedTuple):
     engine_seconds: float
 
 
-ASKING, ANSWER = Struct("<BxHIqqd"), Struct("<BxxxIdd")
+ASKING, ANSWER = Struct("<BBHIqqd"), Struct("<BxxxIdd")
 
 
 class Parts:

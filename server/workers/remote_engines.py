@@ -5,13 +5,14 @@ import signal
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 
 from tencrop.common.errors import WorkFailed
 from tencrop.runtime.prediction import NoAnswer
 from tencrop.server.errors import shutting_down_error
+from tencrop.server.feature_choice import FeatureChoice
 from tencrop.server.requester import Requester
 from tencrop.server.schemas import NewValidation, Validation
 from tencrop.server.shadow_schemas import Feedback, NewFeedback, ShadowState
@@ -33,6 +34,14 @@ from tencrop.server.workers.records import (
 from tencrop.server.workers.slots import Slots
 
 
+class _Image(NamedTuple):
+    """The image in a slot: its model's number, the features that are asked for, and the future of its answer."""
+
+    model: int
+    features: FeatureChoice | None
+    future: "asyncio.Future[BatchedAnswer]"
+
+
 class EngineChannel(asyncio.Protocol):
     """A worker's end of its line to the engine process."""
 
@@ -41,7 +50,7 @@ class EngineChannel(asyncio.Protocol):
         self._free: asyncio.LifoQueue[int] = asyncio.LifoQueue()
         for slot in reversed(range(slots.of_worker)):
             self._free.put_nowait(slot)
-        self._asked: dict[int, tuple[int, asyncio.Future[BatchedAnswer]]] = {}  # model and future, by slot
+        self._asked: dict[int, _Image] = {}  # by slot
         self._parts = Parts(ANSWER)
         self._transport: asyncio.Transport | None = None
 
@@ -56,38 +65,44 @@ class EngineChannel(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         signal.raise_signal(signal.SIGTERM)  # without the engine process a worker ends
-        for _, future in self._asked.values():
-            if not future.done():
-                future.set_exception(shutting_down_error())
+        for asked in self._asked.values():
+            if not asked.future.done():
+                asked.future.set_exception(shutting_down_error())
 
-    async def answer(self, model: int, pixels: np.ndarray, requester: Requester) -> BatchedAnswer:
+    async def answer(
+        self, model: int, pixels: np.ndarray, requester: Requester, features: FeatureChoice | None
+    ) -> BatchedAnswer:
         """As Batcher.answer. A slot whose caller is cancelled is free again once the engine process says so."""
         slot = await self._free.get()
         if not self._transport:
             raise shutting_down_error()
         self._slots.pixels(self._worker, slot, model)[...] = pixels
-        future: asyncio.Future[BatchedAnswer] = asyncio.get_running_loop().create_future()
-        self._asked[slot] = model, future
-        self._send(Asking(ASK, model, slot, hash(requester.client), requester.number, time.perf_counter()))
+        choice = 1 + self._slots.choices[model].index(features) if features else 0
+        asked = self._asked[slot] = _Image(model, features, asyncio.get_running_loop().create_future())
+        self._send(Asking(ASK, choice, model, slot, hash(requester.client), requester.number, time.perf_counter()))
         try:
-            return await future
+            return await asked.future
         except asyncio.CancelledError:
-            if self._asked.get(slot) == (model, future):  # else it was answered at the same moment
-                self._send(Asking(LEAVE, model, slot, 0, 0, 0))
+            if self._asked.get(slot) is asked:  # else it was answered at the same moment
+                self._send(Asking(LEAVE, 0, model, slot, 0, 0, 0))
             raise
 
     def data_received(self, data: bytes) -> None:
         for fields in self._parts.feed(data):
             answered = Answered(*fields)  # type: ignore[arg-type]
-            model, future = self._asked.pop(answered.slot)
-            if not future.done():  # else cancelled
-                self._settle(future, answered, model)
+            asked = self._asked.pop(answered.slot)
+            if not asked.future.done():  # else cancelled
+                self._settle(asked, answered)
             self._free.put_nowait(answered.slot)
 
-    def _settle(self, future: "asyncio.Future[BatchedAnswer]", answered: Answered, model: int) -> None:
+    def _settle(self, asked: _Image, answered: Answered) -> None:
+        model, choice, future = asked
         if answered.status == ANSWERED:
-            rows = self._slots.rows(self._worker, answered.slot, model).copy()
-            future.set_result(BatchedAnswer(rows[0], rows[1:], answered.queue_seconds, answered.engine_seconds))
+            rows, features = self._slots.rows(self._worker, answered.slot, model).copy(), None
+            if choice:
+                features = self._slots.features(self._worker, answered.slot, model, choice.layer).copy()
+            times = answered.queue_seconds, answered.engine_seconds
+            future.set_result(BatchedAnswer(rows[0], rows[1:], *times, features))
         elif answered.status == NO_ANSWER:
             future.set_exception(NoAnswer())
         elif answered.status == FAILED:
@@ -109,9 +124,11 @@ class RemoteQueue:
         """Return whether the engine process lives."""
         return self._channel.is_alive
 
-    async def answer(self, pixels: np.ndarray, requester: Requester) -> BatchedAnswer:
+    async def answer(
+        self, pixels: np.ndarray, requester: Requester, features: FeatureChoice | None = None
+    ) -> BatchedAnswer:
         """As Batcher.answer."""
-        return await self._channel.answer(self._model, pixels, requester)
+        return await self._channel.answer(self._model, pixels, requester, features)
 
 
 class RemoteJobs:

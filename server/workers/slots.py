@@ -8,6 +8,7 @@ from functools import cache
 import numpy as np
 
 from tencrop.server.admission import BEYOND
+from tencrop.server.feature_choice import FeatureChoice, list_choices
 from tencrop.server.loaded_model import LoadedModel
 
 ALIGNMENT = 64  # bytes, of a cache line
@@ -24,12 +25,14 @@ class Slots:
         self._memory, self._start = memory, start
         self._images = [(model.contract.resize, model.contract.resize, 3) for model in models]  # shapes, by model
         self._rows = [_rows_shape(model) for model in models]
-        self.of_worker, self._pixels_bytes, self._bytes = _measure(models)
+        self._widths = [model.features for model in models]
+        self.choices: list[list[FeatureChoice]] = [list_choices(widths) for widths in self._widths]  # by model
+        self.of_worker, self._pixels_bytes, self._rows_bytes, self._bytes = _measure(models)
 
     @staticmethod
     def count_bytes(models: Sequence[LoadedModel], workers: int) -> int:
         """The bytes of the slots of so many workers."""
-        of_worker, _, size = _measure(models)
+        of_worker, *_, size = _measure(models)
         return workers * of_worker * size
 
     @cache  # noqa: B019  (the slots live as long as their process)
@@ -43,15 +46,22 @@ class Slots:
         offset = self._find(worker, slot) + self._pixels_bytes
         return np.ndarray(self._rows[model], np.float32, self._memory, offset)
 
+    @cache  # noqa: B019
+    def features(self, worker: int, slot: int, model: int, layer: str) -> np.ndarray:
+        """The features of a layer in a slot, float32 [K]."""
+        offset = self._find(worker, slot) + self._pixels_bytes + self._rows_bytes
+        return np.ndarray(self._widths[model][layer], np.float32, self._memory, offset)
+
     def _find(self, worker: int, slot: int) -> int:
         return self._start + (worker * self.of_worker + slot) * self._bytes
 
 
-def _measure(models: Sequence[LoadedModel]) -> tuple[int, int, int]:
-    """The number of a worker's slots, the bytes of the largest image, and the bytes of a slot."""
+def _measure(models: Sequence[LoadedModel]) -> tuple[int, int, int, int]:
+    """The number of a worker's slots, the bytes of the largest image and of the most rows, and the bytes of a slot."""
     pixels = _align(max(model.contract.resize**2 * 3 for model in models))
     rows = _align(max(FLOAT * math.prod(_rows_shape(model)) for model in models))
-    return sum(BEYOND * model.queue_images for model in models), pixels, pixels + rows
+    features = _align(max(FLOAT * max(model.features.values(), default=0) for model in models))
+    return sum(BEYOND * model.queue_images for model in models), pixels, rows, pixels + rows + features
 
 
 def _rows_shape(model: LoadedModel) -> tuple[int, int]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from tencrop.runtime.prediction import NoAnswer
 from tencrop.server.batcher import Batcher
+from tencrop.server.feature_choice import FeatureChoice
 from tencrop.server.requester import Requester
 from tencrop.server.waiting import Result, Waiting
 from tencrop.server.workers.records import (
@@ -31,9 +32,11 @@ log = logging.getLogger("uvicorn.error")
 class _Asked(Waiting):
     """The image in a worker's slot, which waits for its forward pass."""
 
-    def __init__(self, channel: "WorkerChannel", asking: Asking, pixels: np.ndarray) -> None:
+    def __init__(
+        self, channel: "WorkerChannel", asking: Asking, pixels: np.ndarray, features: FeatureChoice | None
+    ) -> None:
         requester = Requester(str(asking.client), asking.number)
-        super().__init__(pixels, requester, asking.since, channel.loop)
+        super().__init__(pixels, requester, asking.since, channel.loop, features)
         self.model, self.slot, self._channel = asking.model, asking.slot, channel
 
     def settle(self, result: Result) -> None:
@@ -62,7 +65,8 @@ class WorkerChannel(asyncio.Protocol):
             asking = Asking(*fields)  # type: ignore[arg-type]
             if asking.kind == ASK:
                 pixels = self._slots.pixels(self._worker, asking.slot, asking.model)
-                asked = self._asked[asking.slot] = _Asked(self, asking, pixels)
+                features = self._slots.choices[asking.model][asking.features - 1] if asking.features else None
+                asked = self._asked[asking.slot] = _Asked(self, asking, pixels, features)
                 new[asking.model].append(asked)
             elif (left := self._asked.get(asking.slot)) and self._remove(left, new[left.model]):
                 self._answer(Answered(LEFT, asking.slot, 0, 0))
@@ -89,6 +93,8 @@ class WorkerChannel(asyncio.Protocol):
         else:
             rows = self._slots.rows(self._worker, asked.slot, asked.model)
             rows[0], rows[1:] = result.probabilities, result.view_probabilities
+            if asked.features:
+                self._slots.features(self._worker, asked.slot, asked.model, asked.features.layer)[...] = result.features
             self._answer(Answered(ANSWERED, asked.slot, result.queue_seconds, result.engine_seconds))
 
     def _remove(self, asked: _Asked, new: list[_Asked]) -> bool:
