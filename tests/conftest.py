@@ -3,6 +3,7 @@
 import importlib.util
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,9 @@ from tencrop.runtime.engine_choice import EngineOptions
 from tencrop.training.recipe import load, to_plain
 
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # the tests compute on CPUs, on a machine with a GPU too
+# A shell's `make test &` ignores SIGINT, and `nohup` SIGHUP. So would the servers that the tests start and stop.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.hookimpl(optionalhook=True)
