@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from support.scripts import load_script
 
-from tencrop.training.recipe import load, recipe_names
+from tencrop.training.recipe import load
+from tencrop.training.recipe_table import recipe_names
 from tencrop.training.recipe_fields import describe_fields
 
 ROOT = Path(__file__).parents[1]

@@ -10,7 +10,8 @@ from support.epoch_records import make_record
 from tencrop.common.errors import BadInput
 from tencrop.common.strict_config import dump, parse
 from tencrop.model.net_config import LRN, Conv, Linear, NetConfig
-from tencrop.training.recipe import RECIPES, Augment, Event, Optim, Plateau, compare_recipes, load, to_plain
+from tencrop.training.recipe import Augment, Event, Optim, Plateau, compare_recipes, load, to_plain
+from tencrop.training.recipe_table import RECIPES
 from tencrop.training.schedule import compute_epoch_settings
 
 ALL = sorted(path.stem for path in RECIPES.glob("*.toml"))

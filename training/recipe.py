@@ -1,26 +1,20 @@
 """Recipe: one training as frozen dataclasses, read from TOML. Unknown or mistyped keys are errors."""
 
 import dataclasses
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic.dataclasses import dataclass
 
-from tencrop.common.did_you_mean import did_you_mean
 from tencrop.common.errors import BadInput
 from tencrop.common.strict_config import STRICT, Count, Natural, NotNegative, Positive, dump, left_out, parse
 from tencrop.model.layer_table import parameter_shapes
 from tencrop.model.net_config import NetConfig
 from tencrop.model.published_errors import PublishedError
 from tencrop.model.run_checkpoints import find_checkpoint
+from tencrop.training.recipe_table import merge, overlay, read_table, set_override
 from tencrop.training.start import read_start_net
-
-RECIPES = Path(__file__).parent / "recipes"
-# A variant that changes more than these keys has no published errors to expect.
-KEEPS_EXPECT = frozenset(["name", "about", "seed", "precision", "compile"])
-
 
 Take = Annotated[tuple[str, ...], left_out(())]
 NetFrom = Annotated[Literal["recipe", "start"], left_out("recipe")]
@@ -109,11 +103,6 @@ class Recipe:
     expect: tuple[PublishedError, ...] = ()  # published errors that a report prints beside the measured ones
 
 
-def recipe_names() -> list[str]:
-    """The names of the recipes that tencrop has."""
-    return sorted(path.stem for path in RECIPES.glob("*.toml"))
-
-
 def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
     """Load a recipe by its name in training/recipes or by the path of a TOML file, with "key=value" overrides.
 
@@ -123,9 +112,9 @@ def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
     """
     change: dict[str, Any] = {}
     for override in overrides:
-        _set_override(change, override)
-    table, event_epochs = _overlay(_read_table(name), change)
-    recipe = parse(Recipe, _merge(_inherit(table), table), f"recipe {name}")
+        set_override(change, override)
+    table, event_epochs = overlay(read_table(name), change)
+    recipe = parse(Recipe, merge(_inherit(table), table), f"recipe {name}")
     _check_layers(recipe, name)
     if recipe.events and event_epochs != recipe.epochs:
         if not isinstance(event_epochs, int) or event_epochs < 1:
@@ -179,62 +168,3 @@ def compare_recipes(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str 
             yield from compare_recipes(before, after, f"{prefix}{key}.")
         elif before != after:
             yield f"{prefix}{key}", before, after
-
-
-Table = tuple[
-    dict[str, Any], Any
-]  # a recipe as read from TOML, and the number of epochs that its events were written for
-
-
-def _read_table(name: str, above: tuple[str, ...] = ()) -> Table:
-    """Read a recipe's TOML and lay it over its base -> the table, and the epochs for which its events are written.
-
-    above: the recipes read on the way, to refuse a circle. Raises BadInput.
-    """
-    named = RECIPES / f"{name}.toml"
-    file = named if named.is_file() else Path(name)
-    if not file.is_file():
-        known = recipe_names()
-        advice = did_you_mean(name, known, f"known are {', '.join(known)}, or name a TOML file")
-        raise BadInput(f"{name}: no such recipe", advice)
-    try:
-        table = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadInput(f"{file}: not TOML: {error}") from None
-    base = table.pop("base", "")
-    if not isinstance(base, str) or base in above:
-        raise BadInput(f"{file}: base must name another recipe, it is {base!r}")
-    return _overlay(_read_table(base, (*above, base)), table) if base else (table, table.get("epochs"))
-
-
-def _overlay(base: Table, change: dict[str, Any]) -> Table:
-    """Apply a variant's changes to its base."""
-    table, event_epochs = base
-    both = _merge(table, change)
-    keeps = KEEPS_EXPECT | {"start"} if both.get("take") else KEEPS_EXPECT  # such a recipe is about a start
-    if change.keys() - keeps and "expect" not in change:
-        both["expect"] = []
-    return both, both.get("epochs") if "events" in change else event_epochs
-
-
-def _merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
-    """Merge nested tables; the change wins."""
-    both = {k: _merge(base[k], v) for k, v in change.items() if isinstance(v, dict) and isinstance(base.get(k), dict)}
-    return base | change | both
-
-
-def _set_override(table: dict[str, Any], override: str) -> None:
-    """Set "a.b=value" in the table. The value is TOML, or a bare word, which is a string."""
-    key, equals, text = override.partition("=")
-    if not equals or not key:
-        raise BadInput(f"--set {override}: expected key=value, as in --set optim.batch=64")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text
-    *path, last = key.split(".")
-    for part in path:
-        table = table.setdefault(part, {})
-        if not isinstance(table, dict):
-            raise BadInput(f"--set {override}: {part!r} has no fields")
-    table[last] = value

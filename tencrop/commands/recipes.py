@@ -17,7 +17,8 @@ def recipes(
     from rich.console import Console
     from rich.table import Table
 
-    from tencrop.training.recipe import load, recipe_names
+    from tencrop.training.recipe import load
+    from tencrop.training.recipe_table import recipe_names
     from tencrop.training.recipe_fields import RecipeField, describe_fields
 
     columns = RecipeField._fields if fields else ("recipe", "what it is")
