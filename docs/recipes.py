@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tencrop.training.recipe import load
-from tencrop.training.recipe_table import recipe_names
 from tencrop.training.recipe_fields import RecipeField, describe_fields
+from tencrop.training.recipe_table import recipe_names
 
 PAGE = """# Recipes
 

@@ -10,8 +10,8 @@ import pytest
 from support.scripts import load_script
 
 from tencrop.training.recipe import load
-from tencrop.training.recipe_table import recipe_names
 from tencrop.training.recipe_fields import describe_fields
+from tencrop.training.recipe_table import recipe_names
 
 ROOT = Path(__file__).parents[1]
 WITHOUT_TORCH = "import sys; sys.modules['torch'] = None; from tencrop.cli import main; main()"

@@ -12,8 +12,8 @@ from tencrop.common.errors import BadInput
 from tencrop.common.strict_config import dump
 from tencrop.model.net_config import Conv, NetConfig
 from tencrop.training.recipe import Plateau, Recipe, load
-from tencrop.training.recipe_table import RECIPES
 from tencrop.training.recipe_fields import PAPER, describe_fields
+from tencrop.training.recipe_table import RECIPES
 
 PAPER_PAGE = (Path(__file__).parents[1] / "docs" / "paper.md").read_text(encoding="utf-8")
 FIELDS = {field.name: field for field in describe_fields()}

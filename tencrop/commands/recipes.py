@@ -18,8 +18,8 @@ def recipes(
     from rich.table import Table
 
     from tencrop.training.recipe import load
-    from tencrop.training.recipe_table import recipe_names
     from tencrop.training.recipe_fields import RecipeField, describe_fields
+    from tencrop.training.recipe_table import recipe_names
 
     columns = RecipeField._fields if fields else ("recipe", "what it is")
     rows = describe_fields() if fields else [(name, load(name).about) for name in recipe_names()]
