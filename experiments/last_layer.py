@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.optimize import minimize
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -107,18 +108,25 @@ def fit(own: Layer, training: Views, power: float, pull: float) -> Layer:
     weights = shares[training.labels] ** -power
     weights = (weights / weights.mean()).repeat_interleave(training.features.shape[1])
     flat, labels = training.features.flatten(0, 1), training.labels.repeat_interleave(training.features.shape[1])
-    weight, bias = own.weight.clone().requires_grad_(), own.bias.clone().requires_grad_()
-    optimizer = torch.optim.LBFGS([weight, bias], max_iter=STEPS, line_search_fn="strong_wolfe")
 
-    def loss() -> Tensor:
-        optimizer.zero_grad()
+    def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
+        layer = unflatten(values, own)
+        together = torch.cat([layer.weight, layer.bias[:, None]], 1).requires_grad_()
+        weight, bias = together[:, :-1], together[:, -1]
         losses = cross_entropy(flat @ weight.T + bias, labels, reduction="none")
         total = (weights * losses).mean() + pull * (weight - own.weight).square().sum()
-        total.backward()
-        return total
+        (gradient,) = torch.autograd.grad(total, together)
+        return float(total.detach()), gradient.double().numpy().ravel()
 
-    optimizer.step(loss)
-    return Layer(weight.detach(), bias.detach())
+    start = torch.cat([own.weight, own.bias[:, None]], 1).double().numpy().ravel()
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": STEPS})
+    return unflatten(found.x, own)
+
+
+def unflatten(values: np.ndarray, like: Layer) -> Layer:
+    """The layer of the shape of `like` whose weights and bias of each class lie one behind the other in `values`."""
+    together = torch.from_numpy(values.astype(np.float32)).view(len(like.bias), -1)
+    return Layer(together[:, :-1], together[:, -1])
 
 
 def print_row(name: str, power: str, pull: str, seconds: float, layer: Layer, training: Views, test: Views) -> None:
