@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from operator import index
 from pathlib import Path
@@ -227,16 +227,20 @@ def _unwrap(found: Prediction | BadInput, where: str = "") -> Prediction:
     return found
 
 
-def open_classifier(path: Path, options: EngineOptions, layer: str | None = None) -> Classifier:
+def open_classifier(
+    path: Path, options: EngineOptions, layer: str | None = None, name: str | None = None
+) -> Classifier:
     """Open a tencrop.onnx or its folder on the first of `engine_choices` that reproduces the file's probe.
 
     An engine, device or precision that the options name has no second choice. A choice that fails before another one
     works is logged, except a GPU on a machine that has none. `layer`: every forward pass also gives its features.
+    `name` stands in place of the file's own.
 
     Raises BadInput for a bad file or bad options, WorkFailed with the failure of every choice.
     """
     possible = engine_choices(options)
     file = TenCropFile.read(path)
+    file = replace(file, name=name or file.name)
     file = with_features(file, layer) if layer else file
     failures: list[WorkFailed] = []
     started = time.perf_counter()

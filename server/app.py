@@ -18,10 +18,12 @@ from tencrop.server.hub_json import base64_json_bytes
 from tencrop.server.job_store import open_job_store
 from tencrop.server.keys import ApiKeys, Keys
 from tencrop.server.metrics import Metrics
+from tencrop.server.oip import repository_routes
 from tencrop.server.oip import routes as oip_routes
 from tencrop.server.open_shadow import OpenShadow
 from tencrop.server.openapi import TAGS, complete_openapi
 from tencrop.server.paths import RootPath, accept_final_slashes
+from tencrop.server.repository import OpenRepository, Repository
 from tencrop.server.request_log import RequestLog
 from tencrop.server.routes import docs, features, folders, health, hub, page, predict, validations
 from tencrop.server.routes import models as model_routes
@@ -45,7 +47,11 @@ EXPOSED = (
 
 
 def create_app(
-    predictors: Sequence[Predictor], settings: Settings, is_local: bool = False, shadow: OpenShadow | None = None
+    predictors: Sequence[Predictor],
+    settings: Settings,
+    is_local: bool = False,
+    shadow: OpenShadow | None = None,
+    repository: OpenRepository | None = None,
 ) -> FastAPI:
     """Build an application that serves these models from this process; requests that name no model get the first.
 
@@ -58,7 +64,9 @@ def create_app(
     async def open_state() -> ServerState:
         metrics = Metrics()
         engines = Engines(predictors, models, settings, store, counts, metrics, shadow)
-        return ServerState(engines, settings, counts, metrics)
+        state = ServerState(engines, settings, counts, metrics)
+        state.repository = Repository(repository, engines, state) if repository else None
+        return state
 
     return build_app(open_state, settings, counts, read_keys(settings), is_local)
 
@@ -104,8 +112,8 @@ def build_app(
     )
     _add_middleware(app, settings, counts, keys, is_local)
     add_error_handlers(app)
-    served = (predict, features, hub, model_routes, oip_routes, validations, folders, shadow_routes, health, docs, page)
-    for routes in served:
+    models = (model_routes, oip_routes, repository_routes)
+    for routes in (predict, features, hub, *models, validations, folders, shadow_routes, health, docs, page):
         app.include_router(routes.router)
     complete_openapi(app, keys is not None)
     accept_final_slashes(app)

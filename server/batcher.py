@@ -8,8 +8,9 @@ Admission limits the queue.
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
+from contextlib import contextmanager
 from itertools import product
 from typing import NamedTuple
 
@@ -79,7 +80,8 @@ class Batcher:
         self._queue: Turns[Waiting] = Turns()
         self._background: _Background | None = None  # taken when no image waits or is admitted
         self._wake = threading.Condition()
-        self._stopping = False
+        self._stopping = self._retired = False
+        self._holders = 0  # jobs, which keep the engines of a retired batcher open
         self._threads = [
             threading.Thread(target=self._work, args=(each,), name=f"engine {each.name}", daemon=True)
             for each in engines
@@ -145,6 +147,26 @@ class Batcher:
                 raise WorkFailed("the engine has stopped")
         return task.future.result()
 
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Keep the engines open until the block ends. Raises Stopped where they close already."""
+        with self._wake:
+            if self._retired:
+                raise Stopped("another model has taken the place of this one")
+            self._holders += 1
+        try:
+            yield
+        finally:
+            with self._wake:
+                self._holders -= 1
+                self._wake.notify_all()
+
+    def retire(self) -> None:
+        """End the threads and close the engines, once no job holds them. Call when no request will come any more."""
+        with self._wake:
+            self._retired = True
+            self._wake.notify_all()
+
     def stop(self) -> None:
         """Answer the images that wait, then end the threads."""
         with self._wake:
@@ -177,6 +199,9 @@ class Batcher:
             if self._offer:
                 named = [index for index, waiting in enumerate(batch) if not waiting.features]
                 self._offer([batch[index].requester for index in named], squares[named], outputs.probabilities[named])
+        if self._retired:
+            for member in engine.members:
+                member.close()
 
     def _pad(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Squares as a batch of a size that the engine sees; the first one fills it."""
@@ -203,7 +228,7 @@ class Batcher:
                         batch.append(waiting)
                 if batch:
                     return batch
-                if self._stopping:
+                if self._stopping or (self._retired and not self._holders):
                     return None
                 if self._background and not self._count_admitted():
                     task, self._background = self._background, None

@@ -16,10 +16,10 @@ REFERENCE = "#/components/schemas/{model}"  # of a schema in the OpenAPI documen
 BINARY = {"type": "string", "format": "binary", "contentMediaType": OCTET_STREAM}  # older and newer tools read one each
 
 
-def describe_body(schemas: dict[str, Any]) -> dict[str, Any]:
+def describe_body(schemas: dict[str, Any], required: bool = True) -> dict[str, Any]:
     """A route's body in the OpenAPI document, from a schema for each media type."""
     content = {media_type: {"schema": schema} for media_type, schema in schemas.items()}
-    return {"requestBody": {"required": True, "content": content}}
+    return {"requestBody": {"required": required, "content": content}}
 
 
 def refer(kind: type[BaseModel]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from tencrop.common.errors import BadInput, WorkFailed
 from tencrop.common.extras import require
 from tencrop.runtime.engine import engine_signature
 from tencrop.runtime.ensemble import Predictor
+from tencrop.server.admission import Admission
 from tencrop.server.batcher import Batcher
 from tencrop.server.job_store import JobStore
 from tencrop.server.loaded_model import LoadedModel, describe_model
@@ -39,17 +40,16 @@ class Engines:
         metrics: Metrics,
         shadow: OpenShadow | None = None,
     ) -> None:
-        self.models, self._settings = models, settings
+        self.models, self._settings, self._metrics = models, settings, metrics
         self.queues: dict[str, Batcher] = {}
-        admissions = [counts.open_admission(number, model.queue_images) for number, model in enumerate(models)]
+        self.admissions = {
+            model.name: counts.open_admission(number, model.queue_images) for number, model in enumerate(models)
+        }
         self.shadow: Shadow | None = None
         if shadow:
-            first, count = models[0], lambda: sum(each.count_admitted() for each in admissions)
-            self.shadow = Shadow(shadow, first.name, first.contract, count, metrics)
-        for model, admission in zip(models, admissions, strict=True):
-            offer = self.shadow.offer if self.shadow and model is models[0] else None
-            engines = [each for each in predictors if each.name == model.name]
-            self.queues[model.name] = Batcher(engines, model.forward_images, metrics, admission.count_admitted, offer)
+            self.shadow = Shadow(shadow, models[0].name, models[0].contract, self._count_admitted, metrics)
+        for model in models:
+            self._open_queue([each for each in predictors if each.name == model.name], model)
         self._is_draining = False
         self._drain_due = 0.0  # time.monotonic() when draining has to be over
         self.lacking = ""  # what validations need and is not installed, with the line that installs it
@@ -58,6 +58,19 @@ class Engines:
     def count_waiting(self) -> Mapping[str, int]:
         """The number of images that wait for an engine, by model."""
         return {name: len(queue) for name, queue in self.queues.items()}
+
+    def put(self, engines: Sequence[Predictor], model: LoadedModel) -> Batcher | None:
+        """Start the engines of a model that comes while the server runs -> the queue whose place it takes, if any."""
+        admission = self.admissions.setdefault(model.name, Admission(model.queue_images))
+        admission.capacity = model.queue_images
+        old = self.queues.get(model.name)
+        self._open_queue(engines, model)
+        return old
+
+    def remove(self, name: str) -> Batcher:
+        """Take a model out -> its queue."""
+        del self.admissions[name]
+        return self.queues.pop(name)
 
     def drain(self) -> None:
         """Stop the job that runs, and the shadow. Images are answered until `close`."""
@@ -75,6 +88,15 @@ class Engines:
             queue.stop()
         if self.shadow:
             self.shadow.close()
+
+    def _open_queue(self, engines: Sequence[Predictor], model: LoadedModel) -> None:
+        offer = self.shadow.offer if self.shadow and self.shadow.name == model.name else None
+        count_admitted = self.admissions[model.name].count_admitted
+        self.queues[model.name] = Batcher(engines, model.forward_images, self._metrics, count_admitted, offer)
+
+    def _count_admitted(self) -> int:
+        """The number of images that are admitted to any model. The thread of the shadow calls this."""
+        return sum(each.count_admitted() for each in list(self.admissions.values()))
 
     def _open_jobs(self, store: JobStore) -> "Jobs | None":
         """Start the jobs, or log what they lack: a server without the extra `evaluate` answers images all the same."""

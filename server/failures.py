@@ -9,8 +9,9 @@ from tencrop.server.schemas import Failure
 REASONS = {  # by status
     400: "The body or the image is damaged.",
     401: "No key was sent, or an unknown one.",
+    403: "Only the owner of a key may do this, and the server asks for no keys.",
     404: "There is no such model, validation or request, or the server was started without them.",
-    409: "The state of the validation does not allow it.",
+    409: "The state of the model or of the validation does not allow it.",
     410: "The report is gone from the server's disk.",
     413: "The body or the image is too large.",
     415: "The body has a type, an encoding or an image format that is not read.",

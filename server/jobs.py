@@ -206,4 +206,5 @@ class Jobs:
             self._store.run_folder(job_id),
             self._batchers[job.model],
         )
-        return evaluate_job(job, folder, out, batcher, is_stopped, partial(self._change, job_id))
+        with batcher.hold():
+            return evaluate_job(job, folder, out, batcher, is_stopped, partial(self._change, job_id))

@@ -114,6 +114,10 @@ class Metrics:
         """Publish a model's engine, device and precision."""
         self._watched.engines[model] = engine
 
+    def remove_engine(self, model: str) -> None:
+        """Publish the engine of a model no longer. What was counted stays."""
+        del self._watched.engines[model]
+
     def open_shadow(self, model: str, shadow: str) -> Mapping[str, Counter]:
         """The counters of a model's shadow by the names of SHADOW. They begin at zero."""
         return {name: counter.labels(model, shadow) for name, counter in self._shadow.items()}

@@ -1,8 +1,9 @@
 """Opens the models of a server and their shadow, each on its devices, and runs every batch size once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from tencrop.common.did_you_mean import did_you_mean
@@ -12,8 +13,16 @@ from tencrop.runtime.classifier import open_classifier
 from tencrop.runtime.engine_choice import EngineOptions
 from tencrop.runtime.ensemble import Ensemble, Predictor
 from tencrop.server.batcher import warm_up
+from tencrop.server.model_folder import FILE, ModelFile
 from tencrop.server.open_shadow import OpenShadow, open_shadow
 from tencrop.server.settings import Settings
+
+
+class NamedFile(NamedTuple):
+    """A file of a model, and the model's name; None: the file's own."""
+
+    name: str | None
+    path: Path
 
 
 class OpenModels(NamedTuple):
@@ -24,23 +33,46 @@ class OpenModels(NamedTuple):
 
 
 def open_models(
-    paths: Sequence[Path], options: EngineOptions, ensembles: Sequence[str], settings: Settings
+    paths: Sequence[Path],
+    options: EngineOptions,
+    ensembles: Sequence[str],
+    settings: Settings,
+    repository: Mapping[str, ModelFile] = MappingProxyType({}),
 ) -> OpenModels:
-    """Open files (none: the embedded model) and ensembles "NAME=A,B" of their models, on every device of the options.
+    """Open files, the models of a repository, and ensembles "NAME=A,B" of all, on every device of the options.
 
-    Raises BadInput, WorkFailed.
+    Without any file there is the embedded model. Raises BadInput, WorkFailed.
     """
-    devices = [replace(options, device=device) for device in options.device.split(",")]
-    models = [model for device in devices for model in _open_on(paths or (EMBEDDED,), ensembles, device)]
+    files = _name_files(paths, repository) or [NamedFile(None, EMBEDDED)]
+    models = [model for device in _devices(options) for model in _open_on(files, ensembles, device)]
     for model in models:
         warm_up(model, settings.forward_images(model))
     return OpenModels(models, open_shadow(settings, options, models))
 
 
-def _open_on(paths: Sequence[Path], ensembles: Sequence[str], options: EngineOptions) -> list[Predictor]:
+def open_model(name: str, path: Path, options: EngineOptions, settings: Settings) -> list[Predictor]:
+    """Open a file by a name on every device of the options. Raises BadInput, WorkFailed."""
+    models: list[Predictor] = [open_classifier(path, device, name=name) for device in _devices(options)]
+    for model in models:
+        warm_up(model, settings.forward_images(model))
+    return models
+
+
+def _devices(options: EngineOptions) -> list[EngineOptions]:
+    return [replace(options, device=device) for device in options.device.split(",")]
+
+
+def _name_files(paths: Sequence[Path], repository: Mapping[str, ModelFile]) -> list[NamedFile]:
+    """The files of the command line, then those of the repository that are not among them."""
+    given = {(path / FILE if path.is_dir() else path).resolve() for path in paths}
+    found = [NamedFile(name, file.check()) for name, file in repository.items() if file.path.resolve() not in given]
+    return [*(NamedFile(None, path) for path in paths), *found]
+
+
+def _open_on(files: Sequence[NamedFile], ensembles: Sequence[str], options: EngineOptions) -> list[Predictor]:
     """Open models, then ensembles of them, on one device. Members are opened anew. Raises BadInput, WorkFailed."""
-    models: list[Predictor] = [open_classifier(path, options) for path in paths]
-    by_name = {model.name: path for model, path in zip(models, paths, strict=True)}
+    models: list[Predictor] = [open_classifier(file.path, options, name=file.name) for file in files]
+    by_name = {model.name: file.path for model, file in zip(models, files, strict=True)}
     for text in ensembles:
         name, _, members = text.partition("=")
         wanted = members.split(",")

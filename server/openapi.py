@@ -9,11 +9,11 @@ from pydantic.json_schema import models_json_schema
 from tencrop.server.body_images import REFERENCE
 from tencrop.server.failures import HEADERS, REASONS
 from tencrop.server.keys import is_guarded
-from tencrop.server.oip.schemas import InferRequest
+from tencrop.server.oip.schemas import IndexRequest, InferRequest, RepositoryRequest
 from tencrop.server.schemas import HubRequest, NewValidation
 from tencrop.server.shadow_schemas import NewFeedback
 
-BODIES = (HubRequest, InferRequest, NewFeedback, NewValidation)
+BODIES = (HubRequest, IndexRequest, InferRequest, NewFeedback, NewValidation, RepositoryRequest)
 TAGS = {
     "predict": "Labels of photographs.",
     "features": "The values of a hidden layer.",

@@ -80,6 +80,8 @@ class Pipeline:
         self.model, self.queue, self.admission = model, queue, admission
         self._decode_pool, self.metrics, self._deadline_seconds = decode_pool, metrics, deadline_seconds
         self._identify = identify
+        self._requests, self._unused = 0, asyncio.Event()
+        self._unused.set()
 
     async def answer_request(
         self,
@@ -93,10 +95,15 @@ class Pipeline:
 
         Raises ApiError 429, before the body is read, where no place is free; and the errors of its parts.
         """
-        requester = self._identify(request)
-        self.admission.check_room(requester.client)
-        body = await read(request)
-        return await with_deadline(request, self._deadline_seconds, answer(body, requester))
+        with self._in_use():
+            requester = self._identify(request)
+            self.admission.check_room(requester.client)
+            body = await read(request)
+            return await with_deadline(request, self._deadline_seconds, answer(body, requester))
+
+    async def wait_until_unused(self) -> None:
+        """Wait until every request has ended. Call when none will come any more."""
+        await self._unused.wait()
 
     async def answer_image(
         self, image: bytes, requester: Requester, features: FeatureChoice | None = None
@@ -146,6 +153,18 @@ class Pipeline:
         """The answer with its `top` most probable classes, and a set of those that are not below `threshold`."""
         mean, views, model = answer.batched.probabilities, answer.batched.view_probabilities, self.model
         return Prediction.from_probabilities(mean, views, model.contract.labels, top, model.calibration, threshold)
+
+    @contextmanager
+    def _in_use(self) -> Iterator[None]:
+        """Count a request until the block ends."""
+        self._requests += 1
+        self._unused.clear()
+        try:
+            yield
+        finally:
+            self._requests -= 1
+            if not self._requests:
+                self._unused.set()
 
     @contextmanager
     def _counting(self, form: str) -> Iterator[list[ImageAnswer | ImageError]]:

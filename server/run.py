@@ -16,12 +16,17 @@ from tencrop.server.app import create_app
 from tencrop.server.http_server import bind, describe_address, run_server
 from tencrop.server.log_writer import write_logs_in_background
 from tencrop.server.open_models import open_models
+from tencrop.server.repository import find_repository
 from tencrop.server.request_log import log_requests_to_stdout
 from tencrop.server.settings import Settings
 from tencrop.server.workers.number import count_workers
 from tencrop.server.workers.supervisor import serve_by_workers
 
 USER_SIGNALS: list[int] = [getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2") if hasattr(signal, name)]
+ONE_PROCESS = {  # settings that workers do not know: flag, and what it is
+    "grpc_port": ("--grpc-port", "gRPC"),
+    "model_repository": ("--model-repository", "a repository"),
+}
 
 log = logging.getLogger("uvicorn.error")
 
@@ -36,12 +41,13 @@ def serve(paths: Sequence[Path], options: EngineOptions, ensembles: Sequence[str
     give_back_large_blocks()
     silence_libtiff()
     decode_in_one_thread()
+    repository = find_repository(settings, options)
     if workers := _count_workers(settings, options.device):
         serve_by_workers(workers, lambda: open_models(paths, options, ensembles, settings), settings)
         return
-    models = open_models(paths, options, ensembles, settings)
+    models = open_models(paths, options, ensembles, settings, repository.files if repository else {})
     write_logs_in_background()
-    app = create_app(models.served, settings, is_loopback(settings.host), models.shadow)
+    app = create_app(models.served, settings, is_loopback(settings.host), models.shadow, repository)
     if settings.access_log:
         log_requests_to_stdout()
     listening = bind(settings)
@@ -54,12 +60,18 @@ def serve(paths: Sequence[Path], options: EngineOptions, ensembles: Sequence[str
 
 
 def _count_workers(settings: Settings, device: str) -> int:
-    """The number of workers; none beside a gRPC port. Raises BadInput, and WorkFailed without the extra `grpc`."""
-    if settings.grpc_port is None:
+    """The number of workers; none beside a gRPC port or a repository.
+
+    Raises BadInput, and WorkFailed without the extra `grpc`.
+    """
+    if settings.grpc_port is not None:
+        require("grpc")
+    alone = [words for name, words in ONE_PROCESS.items() if getattr(settings, name) is not None]
+    if not alone:
         return count_workers(settings.workers, device)
-    require("grpc")
     if settings.workers:
-        raise BadInput(f"--grpc-port with --workers {settings.workers}: gRPC needs one process", "give --workers 0")
+        flag, what = alone[0]
+        raise BadInput(f"{flag} with --workers {settings.workers}: {what} needs one process", "give --workers 0")
     return 0
 
 

@@ -105,6 +105,8 @@ class Settings(BaseSettings):
     access_log: bool = True  # a line of JSON on stdout for each request
     keep_validations: int = Field(default=100, ge=1)  # finished ones; the oldest go first
     state_dir: NamedPath = Path("tencrop-state")  # keeps validation jobs and what a shadow keeps; else not created
+    model_repository: NamedPath | None = None  # its models may be loaded and unloaded; None: no model changes
+    poll: float | None = Field(default=None, ge=0.1)  # seconds between two looks at its files; None: they do not count
     shadow: Annotated[str | None, AfterValidator(_check_shadow)] = None  # NAME=MODEL, compared with the first model
     feedback: bool = False  # keep the answers of both for labels that come later
     keep_disagreements: int = Field(default=0, ge=0, le=100_000)  # squares, the newest
@@ -122,7 +124,7 @@ class Settings(BaseSettings):
         return QUEUE_FORWARDS * self.forward_images(model)
 
 
-def read_settings(**flags: str | int | Sequence[str] | None) -> Settings:
+def read_settings(**flags: str | float | Sequence[str] | None) -> Settings:
     """Settings from flags (None: not given), then the environment, then the defaults.
 
     Raises BadInput for a bad value, and for a TENCROP_ variable that is no setting.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Protocol, cast
 
 from fastapi import Depends, Request
 
+from tencrop.server.admission import Admission
 from tencrop.server.decode_pool import DecodePool
 from tencrop.server.errors import ApiError, shutting_down_error
 from tencrop.server.loaded_model import LoadedModel
@@ -17,6 +18,7 @@ from tencrop.server.settings import Settings
 
 if TYPE_CHECKING:
     from tencrop.server.jobs import Jobs
+    from tencrop.server.repository import Repository
     from tencrop.server.shadow import Shadow
     from tencrop.server.workers.remote_engines import RemoteJobs, RemoteShadow
 
@@ -71,21 +73,34 @@ class ServerState:
         self.decode_pool = DecodePool(decoders)
         self.draining = False  # set at SIGTERM
         self.jobs, self.lacking, self.shadow = computing.jobs, computing.lacking, computing.shadow
-        self.pipelines = {
-            model.name: Pipeline(
-                model,
-                computing.queues[model.name],
-                counts.open_admission(number, model.queue_images),
-                self.decode_pool,
-                metrics,
-                settings.deadline_seconds,
-                identify_by_id if settings.feedback else identify_requester,
-            )
-            for number, model in enumerate(computing.models)
-        }
+        self.repository: Repository | None = None  # loads and unloads models; None where nothing does
+        self.pipelines: Mapping[str, Pipeline] = {}  # never changes, but is replaced: threads read it
         metrics.watch(computing.count_waiting, self._count_admitted)
-        for model in computing.models:
-            metrics.set_engine(model.name, model.engine_info._asdict())
+        for number, model in enumerate(computing.models):
+            self.put_model(model, computing.queues[model.name], counts.open_admission(number, model.queue_images))
+
+    def put_model(self, model: LoadedModel, queue: Answering, admission: Admission) -> Pipeline | None:
+        """Serve a model from now on -> the pipeline whose place it takes, if any, which finishes its own requests."""
+        old = self.pipelines.get(model.name)
+        pipeline = Pipeline(
+            model,
+            queue,
+            admission,
+            self.decode_pool,
+            self.metrics,
+            self.settings.deadline_seconds,
+            identify_by_id if self.settings.feedback else identify_requester,
+        )
+        self.pipelines = {**self.pipelines, model.name: pipeline}
+        self.metrics.set_engine(model.name, model.engine_info._asdict())
+        return old
+
+    def remove_model(self, name: str) -> Pipeline:
+        """Serve a model no longer -> its pipeline, which finishes its own requests."""
+        removed = self.pipelines[name]
+        self.pipelines = {other: pipeline for other, pipeline in self.pipelines.items() if other != name}
+        self.metrics.remove_engine(name)
+        return removed
 
     def find_pipeline(self, name: str | None, unknown: HTTPStatus = HTTPStatus.UNPROCESSABLE_ENTITY) -> Pipeline:
         """The pipeline of the model of that name, of the first model without a name.
@@ -94,10 +109,11 @@ class ServerState:
         """
         if self.draining:
             raise shutting_down_error()
-        wanted = next(iter(self.pipelines)) if name is None else name
-        if wanted not in self.pipelines:
-            raise ApiError(unknown, "unknown_model", f"no model {wanted!r}; served are {', '.join(self.pipelines)}")
-        return self.pipelines[wanted]
+        pipelines = self.pipelines
+        wanted = next(iter(pipelines)) if name is None else name
+        if wanted not in pipelines:
+            raise ApiError(unknown, "unknown_model", f"no model {wanted!r}; served are {', '.join(pipelines)}")
+        return pipelines[wanted]
 
     def check_ready(self) -> None:
         """Check that the server can answer. Raises ApiError 503 while it drains, or if an engine's thread has ended."""
@@ -115,6 +131,8 @@ class ServerState:
     def close(self) -> None:
         """Finish the admitted images and end all threads."""
         self.drain()
+        if self.repository:
+            self.repository.close()
         self._computing.close()
         self.decode_pool.close()
 

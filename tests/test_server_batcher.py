@@ -390,3 +390,18 @@ def test_a_batch_that_fails_is_not_offered() -> None:
     asyncio.run(ask())
     running.stop()
     assert offered == []
+
+
+def test_a_retired_batcher_closes_its_engines_once_no_job_holds_them() -> None:
+    engine, closed = Echo(), threading.Event()
+    engine.close = closed.set  # type: ignore[attr-defined]
+    running = batcher(engine)
+    with running.hold():
+        running.retire()
+        with pytest.raises(Stopped, match="another model"), running.hold():
+            pass
+        assert float(running.run_background(np.stack([image(7)]), lambda: False)[0][0, 0]) == 7
+        assert running.is_alive and not closed.is_set()
+    assert closed.wait(10)
+    running.stop()
+    assert not running.is_alive

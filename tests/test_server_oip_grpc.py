@@ -250,3 +250,33 @@ def test_without_the_extra_it_is_one_line(monkeypatch: pytest.MonkeyPatch, capsy
     monkeypatch.setattr("tencrop.common.extras.find_spec", lambda name: None)
     assert call(monkeypatch, "serve", "--grpc-port", "0") == 1
     assert "not installed: grpc, grpc_health, grpc_reflection; pip install" in capsys.readouterr().err
+
+
+@slow
+def test_models_are_loaded_and_unloaded(null_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text(f"alice {hash_key('secret')}\n")
+    (tmp_path / "keys").chmod(0o600)
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "b.onnx").write_bytes(null_model.read_bytes())
+    key = {"headers": {"authorization": "Bearer secret"}}
+    options = ("--model-repository", str(tmp_path / "models"), "--api-key-file", str(tmp_path / "keys"))
+
+    def list_states(client: triton.InferenceServerClient) -> dict[str, str]:
+        return {model.name: model.state for model in client.get_model_repository_index(**key).models}
+
+    with run_grpc_server(str(null_model), *options) as server, triton.InferenceServerClient(server.grpc) as client:
+        assert set(list_states(client)) == {NAME, f"{NAME}-pixels", "b", "b-pixels"}
+        client.unload_model("b", **key)
+        assert list_states(client)["b"] == "UNAVAILABLE"
+        client.load_model("b", **key)
+        assert list_states(client)["b"] == "READY" and client.is_model_ready("b", **key)
+        for name, more, words in (
+            ("b", {"config": "{}"}, "StatusCode.INVALID_ARGUMENT.*parameter 'config': not taken"),
+            ("none", {}, "StatusCode.NOT_FOUND.*no file of a model 'none'"),
+            ("../b", {}, "StatusCode.NOT_FOUND.*no file of a model"),
+            (NAME, {}, "StatusCode.FAILED_PRECONDITION.*the server was started with it"),
+        ):
+            with pytest.raises(InferenceServerException, match=words):
+                client.load_model(name, **key, **more)
+        with pytest.raises(InferenceServerException, match="UNAUTHENTICATED"):
+            client.load_model("b")

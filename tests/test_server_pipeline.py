@@ -233,6 +233,28 @@ def test_a_cancelled_request_frees_its_places_and_is_cancelled() -> None:
     run(engine, use)
 
 
+def test_a_pipeline_is_used_from_the_wait_for_a_body_until_the_answer() -> None:
+    async def use(pipeline: Pipeline) -> None:
+        await asyncio.wait_for(pipeline.wait_until_unused(), 10)
+        arrived = asyncio.Event()
+
+        async def body(_: Request) -> np.ndarray:
+            await arrived.wait()
+            return squares(3)
+
+        asking = [asyncio.ensure_future(pipeline.answer_request(request(), body, pipeline.answer_images)) for _ in "ab"]
+        await asyncio.sleep(0)
+        unused = asyncio.ensure_future(pipeline.wait_until_unused())
+        asking.pop().cancel()
+        await asyncio.sleep(0)
+        assert not unused.done()
+        arrived.set()
+        assert len(await asking.pop()) == 1
+        await asyncio.wait_for(unused, 10)
+
+    run(Echo(), use)
+
+
 def test_a_timeout_of_the_work_itself_is_not_the_deadlines() -> None:
     async def work() -> None:
         raise TimeoutError("a socket's")

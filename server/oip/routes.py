@@ -129,13 +129,6 @@ async def model_statistics(model: Model) -> Statistics:
     return Statistics(model_stats=[model.describe_statistics()])
 
 
-@router.post("/repository/index")
-async def repository_index(state: State) -> list[dict[str, str]]:
-    """All models, each under both of its names."""
-    names = [name + end for name in state.pipelines for end in ("", PIXELS)]
-    return [{"name": name, "version": VERSION, "state": "READY", "reason": ""} for name in names]
-
-
 @router.post("/models/{name}/infer", responses=INFER, openapi_extra=BODY)
 @router.post("/models/{name}/versions/{model_version}/infer", include_in_schema=False)
 async def infer(request: Request, model: Model, state: State) -> Response:

@@ -133,6 +133,27 @@ class ModelConfig(BaseModel):
     instance_group: list[InstanceGroup]
 
 
+class IndexRequest(BaseModel):
+    """The JSON of POST /v2/repository/index, which may be left out. `ready` asks for the served models alone."""
+
+    ready: bool = False
+
+
+class RepositoryRequest(BaseModel):
+    """The JSON of a request to load or unload, which may be left out."""
+
+    parameters: dict[str, Any] = {}
+
+
+class ModelIndex(BaseModel):
+    """A name of a model. `reason` is why its last change was refused."""
+
+    name: str
+    version: str
+    state: str
+    reason: str
+
+
 class Duration(BaseModel):
     """A sum of nanoseconds over `count` events."""
 

@@ -13,6 +13,7 @@ PACKAGE = "inference"
 SERVICE = f"{PACKAGE}.GRPCInferenceService"
 MODEL = "1 name string; 2 version string"
 PARAMETERS = "parameters map InferParameter"
+CHANGE = "1 repository_name string; 2 model_name string; 3 parameters map ModelRepositoryParameter"
 
 ENUMS = {
     "DataType": "TYPE_INVALID 0; TYPE_UINT8 2; TYPE_FP32 11; TYPE_STRING 13",
@@ -66,8 +67,13 @@ MESSAGES = {  # number, name, type; * is repeated, `map` has strings for keys. A
     "RepositoryIndexRequest": "1 repository_name string; 2 ready bool",
     "RepositoryIndexResponse": "1 models RepositoryIndexResponse.ModelIndex*",
     "RepositoryIndexResponse.ModelIndex": "1 name string; 2 version string; 3 state string; 4 reason string",
+    "ModelRepositoryParameter": "1 bool_param bool; 2 int64_param int64; 3 string_param string; 4 bytes_param bytes",
+    "RepositoryModelLoadRequest": CHANGE,
+    "RepositoryModelLoadResponse": "",
+    "RepositoryModelUnloadRequest": CHANGE,
+    "RepositoryModelUnloadResponse": "",
 }
-ONEOF = {"InferParameter": "parameter_choice"}  # its fields exclude each other
+ONEOF = dict.fromkeys(("InferParameter", "ModelRepositoryParameter"), "parameter_choice")  # fields exclude each other
 
 
 class Method(NamedTuple):
@@ -77,7 +83,7 @@ class Method(NamedTuple):
     """
 
     http: str
-    path: str  # behind that of the model, where the request names one
+    path: str  # behind that of the model, where the request has its version; {} stands for a model's name alone
     wrap: str = ""
     unready: tuple[int, ...] = ()
 
@@ -91,6 +97,8 @@ METHODS = {
     "ModelConfig": Method("GET", "/config", wrap="config"),
     "ModelStatistics": Method("GET", "/stats"),
     "RepositoryIndex": Method("POST", "/v2/repository/index", wrap="models"),
+    "RepositoryModelLoad": Method("POST", "/v2/repository/models/{}/load"),
+    "RepositoryModelUnload": Method("POST", "/v2/repository/models/{}/unload"),
 }
 INFER, STREAM = "ModelInfer", "ModelStreamInfer"
 Field = descriptor_pb2.FieldDescriptorProto

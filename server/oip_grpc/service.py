@@ -27,6 +27,7 @@ from tencrop.server.oip_grpc.translation import (
     translate_answer,
     translate_infer,
     translate_json,
+    translate_request,
     translate_status,
 )
 from tencrop.server.settings import Settings
@@ -126,9 +127,11 @@ class GrpcService:
             path = method.path
             if is_of_model:
                 path = _model_path(request.name, request.version) + path
+            elif "model_name" in request.DESCRIPTOR.fields_by_name:
+                path = path.format(_escape(request.model_name))
             if name == "ModelStatistics" and not request.name:
                 path = "/v2/models/stats"
-            reply = await self._call(method.http, path, b"", context)
+            reply = await self._call(method.http, path, translate_request(request), context)
             if reply.status in method.unready:
                 return kind(ready=False)
             _raise_unless_ok(reply)
@@ -208,7 +211,11 @@ class GrpcService:
 
 def _model_path(name: str, version: str) -> str:
     """The path of a model's version. A slash in a name, which no model has, would make another path."""
-    return "/v2/models/{}/versions/{}".format(*(text.replace("/", "%2F") for text in (name, version or VERSION)))
+    return f"/v2/models/{_escape(name)}/versions/{_escape(version or VERSION)}"
+
+
+def _escape(name: str) -> str:
+    return name.replace("/", "%2F")
 
 
 def _raise_unless_ok(reply: Reply) -> None:

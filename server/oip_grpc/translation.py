@@ -15,7 +15,9 @@ from tencrop.server.oip_grpc.messages import message_class
 STATUS = {  # by the HTTP status of the same fault
     HTTPStatus.BAD_REQUEST: StatusCode.INVALID_ARGUMENT,
     HTTPStatus.UNAUTHORIZED: StatusCode.UNAUTHENTICATED,
+    HTTPStatus.FORBIDDEN: StatusCode.PERMISSION_DENIED,
     HTTPStatus.NOT_FOUND: StatusCode.NOT_FOUND,
+    HTTPStatus.CONFLICT: StatusCode.FAILED_PRECONDITION,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: StatusCode.RESOURCE_EXHAUSTED,
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: StatusCode.INVALID_ARGUMENT,
     HTTPStatus.UNPROCESSABLE_ENTITY: StatusCode.INVALID_ARGUMENT,
@@ -59,6 +61,14 @@ def translate_infer(request: Any) -> tuple[bytes, int]:
     asked |= {"id": request.id} if request.id else {}
     text = to_json(asked)
     return b"".join((text, *data)), len(text)
+
+
+def translate_request(request: Any) -> bytes:
+    """A request without tensors -> the HTTP request's body: its parameters, or what the repository's index shows."""
+    fields = request.DESCRIPTOR.fields_by_name
+    if "parameters" in fields:
+        return to_json({"parameters": _read_parameters(request)}, bytes_mode="base64")
+    return to_json({"ready": request.ready}) if "ready" in fields else b""
 
 
 def translate_answer(body: bytes, json_length: int) -> Any:

@@ -31,8 +31,8 @@ def serve(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="also answer requests for this host name; by default a server on loopback answers only for localhost "
-            "and addresses",
+            help="also answer for this host name; by default a server on loopback answers only for localhost and "
+            "addresses",
         ),
     ] = None,
     root_path: Annotated[
@@ -49,11 +49,17 @@ def serve(
     ] = None,
     keep_validations: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="finished validations to keep, the oldest go first; default: 100"),
+        typer.Option(metavar="N", min=1, help="finished validations to keep; default: 100"),
     ] = None,
     api_key_file: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="answer only requests with a key from this file; `tencrop key` makes one"),
+    ] = None,
+    model_repository: Annotated[
+        str | None, typer.Option(metavar="DIR", help="also serve, load and unload the models of a folder")
+    ] = None,
+    poll: Annotated[
+        float | None, typer.Option(metavar="SECONDS", min=0.1, help="follow the files of the repository")
     ] = None,
     ensemble: Annotated[
         list[str] | None, typer.Option(metavar="NAME=A,B", help="also serve the mean of several models")
@@ -90,6 +96,8 @@ def serve(
         state_dir=state_dir,
         keep_validations=keep_validations,
         api_key_file=api_key_file,
+        model_repository=model_repository,
+        poll=poll,
         shadow=shadow,
         feedback=feedback or None,
         keep_disagreements=keep_disagreements,
