@@ -14,6 +14,7 @@ MODULES = {  # that the extras of pyproject.toml install
     "evaluate": EVALUATE,
     "grpc": ("grpc", "grpc_health", "grpc_reflection"),
     "heif": ("pillow_heif",),
+    "otel": ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http"),
     "train": (*EVALUATE, "torch", "tensorboard", "matplotlib", "tomli_w", "sklearn"),
     "ray": (*EVALUATE, "ray"),
 }
@@ -24,10 +25,17 @@ def require(*extras: str) -> None:
 
     Raises WorkFailed with the missing modules and one line that installs them.
     """
-    lacking = {extra: [name for name in MODULES[extra] if find_spec(name) is None] for extra in extras}
+    lacking = {extra: [name for name in MODULES[extra] if not _is_installed(name)] for extra in extras}
     if missing := dict.fromkeys(name for names in lacking.values() for name in names):
         wanted = [extra for extra, names in lacking.items() if names]
         raise WorkFailed(f"not installed: {', '.join(missing)}", install_line(wanted))
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # of a package that would hold it
+        return False
 
 
 def install_line(extras: Iterable[str] = ()) -> str:

@@ -37,6 +37,8 @@ EXPOSED = (
     "Location",
     "Retry-After",
     "Server-Timing",
+    "Traceparent",
+    "Tracestate",
     "X-Request-Id",
     "X-Tencrop-Agreement",
     "X-Tencrop-Confidence",

@@ -8,10 +8,20 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest, values
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+    values,
+)
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
@@ -20,7 +30,6 @@ from tencrop.server.log_writer import DROPPED
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 VIEWS = (10, 20, 30, 40, 80, 160, 320, 640)
-CONTENT_TYPE = CONTENT_TYPE_LATEST
 PARTS = ("compute_input", "compute_infer", "compute_output")  # of a forward pass, as Triton names them
 SHADOW = {
     "compared": "answers that a shadow was asked for, too",
@@ -44,12 +53,13 @@ class Metrics:
 
     def __init__(self, processes: Collector | None = None) -> None:
         """`processes` describes all of the server, where several of them share their metrics."""
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each counter and histogram
         registry = CollectorRegistry()
         self.requests = Counter("tencrop_requests", "answers", ["method", "route", "code"], registry=registry)
         self.request_seconds = Histogram(
             "tencrop_request_seconds",
             "from a request's headers to its answer",
-            ["route"],
+            ["method", "route"],
             buckets=SECONDS,
             registry=registry,
         )
@@ -164,9 +174,12 @@ class Metrics:
         families = self._registry.collect()
         return [sample for family in families for sample in family.samples if sample.labels.get("model") == model]
 
-    def render(self) -> bytes:
-        """All metrics in the text format of Prometheus."""
-        return generate_latest(self._registry)
+    def render(self, is_openmetrics: bool = False) -> tuple[bytes, str]:
+        """All metrics in the text format of Prometheus or in OpenMetrics, and the content type."""
+        if is_openmetrics:
+            text: bytes = openmetrics.generate_latest(self._registry)  # type: ignore[no-untyped-call]
+            return text, openmetrics.CONTENT_TYPE_LATEST
+        return generate_latest(self._registry), CONTENT_TYPE_LATEST
 
 
 class _Watched(Collector):

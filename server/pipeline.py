@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from http import HTTPStatus
-from typing import NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from fastapi import Request
@@ -26,6 +26,9 @@ from tencrop.server.loaded_model import LoadedModel
 from tencrop.server.metrics import Metrics
 from tencrop.server.requester import Requester, identify_requester, without_id
 from tencrop.server.waiting import BatchedAnswer
+
+if TYPE_CHECKING:
+    from tencrop.server.spans import Spans
 
 SHORT = 256 << 10  # bytes; the costs of longer images are estimated in a thread
 LOOK_COST = 0.1  # in units of `estimate_cost`, of an estimate
@@ -76,10 +79,11 @@ class Pipeline:
         metrics: Metrics,
         deadline_seconds: float,
         identify: Callable[[Request], Requester] = identify_requester,
+        spans: "Spans | None" = None,
     ) -> None:
         self.model, self.queue, self.admission = model, queue, admission
         self._decode_pool, self.metrics, self._deadline_seconds = decode_pool, metrics, deadline_seconds
-        self._identify = identify
+        self._identify, self._spans = identify, spans
         self._requests, self._unused = 0, asyncio.Event()
         self._unused.set()
 
@@ -205,7 +209,10 @@ class Pipeline:
         pixels, info, seconds = await self._decode(image, requester, cost)
         queued = time.perf_counter()
         batched = await self.queue.answer(pixels, requester, features)
-        output_seconds = time.perf_counter() - queued - batched.queue_seconds - batched.engine_seconds
+        begun = queued + batched.queue_seconds
+        self._record_span("queue", queued, begun)
+        self._record_span("forward", begun, begun + batched.engine_seconds)
+        output_seconds = time.perf_counter() - begun - batched.engine_seconds
         if info:
             self.metrics.observe_decoding(self.model.name, seconds)
         return ImageAnswer(batched, info, seconds, max(output_seconds, 0.0))
@@ -217,8 +224,17 @@ class Pipeline:
         if isinstance(image, np.ndarray):
             return image, None, 0.0
         started = time.perf_counter()
-        pixels, info = await self._decode_pool.decode(image, self.model.contract, requester, cost)
-        return pixels, info, time.perf_counter() - started
+        try:
+            pixels, info = await self._decode_pool.decode(image, self.model.contract, requester, cost)
+        finally:
+            ended = time.perf_counter()
+            self._record_span("decode", started, ended)
+        return pixels, info, ended - started
+
+    def _record_span(self, part: str, started: float, ended: float) -> None:
+        """Record a part of the running request, where spans are on."""
+        if self._spans:
+            self._spans.record(part, self.model.name, started, ended)
 
 
 def _raise_unless_answer(outcome: ImageAnswer | BaseException) -> ImageAnswer | ImageError:

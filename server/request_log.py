@@ -16,6 +16,7 @@ from tencrop.common.terminal_text import dump_json
 from tencrop.server.errors import REFUSED, internal_error
 from tencrop.server.hardening_headers import HARDENING
 from tencrop.server.log_writer import LogWriter
+from tencrop.server.trace_context import TraceContext, read_trace_context
 
 ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)  # a proxy's or client's own id; any other is replaced
 HEADER = b"x-request-id"
@@ -49,13 +50,18 @@ class RequestLog:
         given = dict(scope["headers"]).get(HEADER, b"").decode("latin-1")
         name = given if ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
         scope["tencrop.request"] = name
+        trace, spans = read_trace_context(scope["headers"]), scope["app"].state.server_state.spans
+        span = spans.start(scope, trace) if spans else None
+        if span:
+            trace = span.trace
+        added = [*HARDENING, (HEADER, name.encode()), *(trace.headers() if trace else ())]
         status = 0  # until an answer begins
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), *HARDENING, (HEADER, name.encode())]
+                message["headers"] = [*message.get("headers", ()), *added]
             await send(message)
 
         app = scope[REFUSED].response(scope["path"]) if REFUSED in scope else self.app
@@ -67,23 +73,27 @@ class RequestLog:
                 await internal_error().response(scope["path"])(scope, receive, send_with_id)
             raise
         finally:
-            self._record(scope, name, status or HTTPStatus.INTERNAL_SERVER_ERROR.value, time.perf_counter() - started)
+            status = status or HTTPStatus.INTERNAL_SERVER_ERROR.value
+            route = getattr(scope.get("route"), "path", UNKNOWN)
+            if span:
+                span.end(route, status)
+            self._record(scope, route, trace, status, time.perf_counter() - started)
 
     @staticmethod
-    def _record(scope: Scope, name: str, status: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", UNKNOWN)
-        metrics = scope["app"].state.server_state.metrics
-        metrics.requests.labels(scope["method"] if route != UNKNOWN else UNKNOWN, route, status).inc()
-        metrics.request_seconds.labels(route).observe(seconds)
+    def _record(scope: Scope, route: str, trace: TraceContext | None, status: int, seconds: float) -> None:
+        metrics, method = scope["app"].state.server_state.metrics, scope["method"] if route != UNKNOWN else UNKNOWN
+        metrics.requests.labels(method, route, status).inc()
+        metrics.request_seconds.labels(method, route).observe(seconds)
         if log.isEnabledFor(logging.INFO):
             line: dict[str, Any] = {
                 "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-                "request": name,
+                "request": scope["tencrop.request"],
                 "client": (scope.get("client") or ("",))[0],
                 "key": scope.get("tencrop.key"),
                 "method": scope["method"],
                 "path": scope["path"],
                 "status": status,
                 "ms": round(seconds * 1e3, 1),
+                **(trace.log_fields() if trace else {}),
             }
             log.info(dump_json(line))

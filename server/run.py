@@ -16,6 +16,7 @@ from tencrop.server.app import create_app
 from tencrop.server.http_server import bind, describe_address, run_server
 from tencrop.server.log_writer import write_logs_in_background
 from tencrop.server.open_models import open_models
+from tencrop.server.open_spans import check_spans
 from tencrop.server.repository import find_repository
 from tencrop.server.request_log import log_requests_to_stdout
 from tencrop.server.settings import Settings
@@ -37,6 +38,7 @@ def serve(paths: Sequence[Path], options: EngineOptions, ensembles: Sequence[str
     Each model runs on every device of `options.device`, such as "cuda:0,cuda:1".
     Raises BadInput, WorkFailed before the port is bound.
     """
+    check_spans(settings)
     _ignore_user_signals()
     give_back_large_blocks()
     silence_libtiff()

@@ -103,6 +103,7 @@ class Settings(BaseSettings):
     data_root: NamedPath | None = None  # data sets below it may be validated; None: validations are off
     api_key_file: NamedPath | None = None  # /v1 and /v2 answer only the owners of its keys; None: everybody
     access_log: bool = True  # a line of JSON on stdout for each request
+    otel: bool = False  # send OpenTelemetry's spans, as its own variables OTEL_... say
     keep_validations: int = Field(default=100, ge=1)  # finished ones; the oldest go first
     state_dir: NamedPath = Path("tencrop-state")  # keeps validation jobs and what a shadow keeps; else not created
     model_repository: NamedPath | None = None  # its models may be loaded and unloaded; None: no model changes

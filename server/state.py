@@ -11,6 +11,7 @@ from tencrop.server.decode_pool import DecodePool
 from tencrop.server.errors import ApiError, shutting_down_error
 from tencrop.server.loaded_model import LoadedModel
 from tencrop.server.metrics import Metrics
+from tencrop.server.open_spans import open_spans
 from tencrop.server.pipeline import Answering, Pipeline
 from tencrop.server.requester import identify_by_id, identify_requester
 from tencrop.server.server_counts import ServerCounts
@@ -70,6 +71,7 @@ class ServerState:
     ) -> None:
         self._computing, self.settings, self.metrics = computing, settings, metrics
         self.event_streams = counts.event_streams
+        self.spans = open_spans(settings)
         self.decode_pool = DecodePool(decoders)
         self.draining = False  # set at SIGTERM
         self.jobs, self.lacking, self.shadow = computing.jobs, computing.lacking, computing.shadow
@@ -90,6 +92,7 @@ class ServerState:
             self.metrics,
             self.settings.deadline_seconds,
             identify_by_id if self.settings.feedback else identify_requester,
+            self.spans,
         )
         self.pipelines = {**self.pipelines, model.name: pipeline}
         self.metrics.set_engine(model.name, model.engine_info._asdict())
@@ -135,6 +138,8 @@ class ServerState:
             self.repository.close()
         self._computing.close()
         self.decode_pool.close()
+        if self.spans:
+            self.spans.close()
 
     def _count_admitted(self) -> dict[str, int]:
         return {name: pipeline.admission.count_admitted() for name, pipeline in self.pipelines.items()}

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml  # type: ignore[import-untyped]
+from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 from serving import run_server
@@ -74,6 +75,23 @@ def test_query_asks_for_metrics_that_the_server_exports(
         assert set(re.findall(r"(\w+)\s*[=!]", selectors)) <= exported_metrics[name] | TARGET
     labels = set().union(*(exported_metrics[name] for name in names)) | TARGET
     assert grouped <= labels and set(re.findall(r"\{\{ ?(\w+) ?\}\}", shown)) <= (grouped or labels)
+
+
+def test_seconds_per_prediction_are_those_of_every_route_that_predicts(client: TestClient) -> None:
+    app: Any = client.app
+    every = [route for part in app.routes for route in getattr(part, "original_router", app).routes]
+    routes = [route for route in every if isinstance(route, APIRoute) and "POST" in (route.methods or ())]
+    predicting = {
+        route.path for route in routes if {"predict", "features"} & set(route.tags) or route.path.endswith("/infer")
+    }
+    assert {"/", "/v1/predict/batch"} < predicting
+    patterns = {
+        found[1]
+        for query, _ in queries()
+        for found in re.finditer(r'tencrop_request_seconds_bucket\{[^}]*method="POST", route=~"([^"]+)"', query)
+    }
+    (pattern,) = patterns
+    assert {route.path for route in routes if re.fullmatch(pattern, route.path)} == predicting
 
 
 def test_dashboard_takes_its_data_source_from_a_variable() -> None:

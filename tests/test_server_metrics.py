@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from tencrop.common.terminal_text import escape_text
@@ -59,6 +61,45 @@ def test_metrics_hold_the_admitted_images(client: TestClient) -> None:
     admission = client.app.state.server_state.pipelines["caltech101"].admission  # type: ignore[attr-defined]
     with admission.admit("one", 5):
         assert samples(client)["tencrop_admitted_images", "caltech101"] == 5
+
+
+ACCEPTED = {  # header -> whether OpenMetrics answers it
+    "": False,
+    "*/*": False,
+    "text/plain;version=0.0.4": False,
+    "application/openmetrics-text": True,
+    "Application/OpenMetrics-Text; version=1.0.0; charset=utf-8": True,
+    "application/openmetrics-text;version=0.0.1": True,
+    "application/openmetrics-text;version=2.0.0": False,
+    "application/openmetrics-text;q=0": False,
+    "application/openmetrics-text;q=x": False,
+    "text/plain, application/openmetrics-text;q=0.5": False,
+    "text/plain;q=0.5, application/openmetrics-text;q=0.5": True,
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;"
+    "q=0.5,text/plain;version=1.0.0;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2": True,  # Prometheus 3
+}
+
+
+def test_openmetrics_answers_those_who_prefer_it(client: TestClient) -> None:
+    for accept, is_openmetrics in ACCEPTED.items():
+        answer = client.get("/metrics", headers={"Accept": accept})
+        kind = "application/openmetrics-text; version=1.0.0; charset=utf-8" if is_openmetrics else CONTENT_TYPE_LATEST
+        assert (answer.headers["content-type"], answer.headers["vary"]) == (kind, "Accept"), accept
+
+
+def test_both_forms_hold_the_same_series_and_none_of_their_creation(
+    client: TestClient, photographs: dict[str, Path]
+) -> None:
+    assert client.post("/v1/predict", content=photographs["china"].read_bytes()).status_code == 200
+    client.get("/metrics")  # a series for this route, too
+    text = client.get("/metrics").text
+    strict = client.get("/metrics", headers={"Accept": "application/openmetrics-text"}).text
+    by_text, by_openmetrics = (
+        {(sample.name, str(sample.labels)) for family in families for sample in family.samples}
+        for families in (text_string_to_metric_families(text), parse_openmetrics(strict))  # type: ignore[no-untyped-call]
+    )
+    assert by_openmetrics == by_text and ("tencrop_images_total", "{'model': 'caltech101'}") in by_text
+    assert "_created" not in text + strict
 
 
 def test_every_answer_has_an_id(client: TestClient) -> None:

@@ -25,9 +25,13 @@ from support.command_line import call
 from tritonclient.grpc import service_pb2
 from tritonclient.utils import InferenceServerException
 
+from tencrop.runtime.classifier import Classifier
+from tencrop.server.app import create_app
 from tencrop.server.keys import hash_key
 from tencrop.server.oip_grpc.messages import MESSAGES, SERVICE, message_class
+from tencrop.server.oip_grpc.service import GrpcService
 from tencrop.server.oip_grpc.translation import STATUS
+from tencrop.server.settings import Settings
 
 NAME = "null"
 SQUARE = (1, 256, 256, 3)
@@ -174,7 +178,78 @@ def test_health_reflection_and_metrics(server: GrpcServer, client: triton.Infere
     assert 'tencrop_requests_total{code="200",method="GET",route="/v2/health/live"}' in metrics
 
 
+@slow
+def test_a_call_returns_its_trace_and_its_id(server: GrpcServer) -> None:
+    parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    given = (("traceparent", parent), ("tracestate", "foo=1"), ("x-request-id", "seven"))
+    with grpc.insecure_channel(server.grpc) as channel:
+        ask = channel.unary_unary(f"/{SERVICE}/ModelMetadata", bytes, bytes)
+        for name in (NAME, "other"):
+            call = ask.future(service_pb2.ModelMetadataRequest(name=name).SerializeToString(), metadata=given)
+            assert set(given) <= {tuple(each) for each in call.trailing_metadata()}
+            assert (call.code() is grpc.StatusCode.OK) == (name == NAME)
+
+
+@slow
+def test_ipv6(null_model: Path, files: list[bytes]) -> None:
+    with run_grpc_server(str(null_model), "--host", "::1") as server:
+        assert server.grpc.startswith("[::1]:")
+        with triton.InferenceServerClient(server.grpc) as client:
+            assert client.infer(NAME, [encoded(files)]).as_numpy("probabilities").shape == (2, 50)
+
+
+@slow
+def test_a_message_has_a_deadline_in_a_stream_too(null_model: Path, files: list[bytes]) -> None:
+    request = service_pb2.ModelInferRequest(model_name=NAME)
+    request.inputs.add(name="image", datatype="BYTES", shape=[1]).contents.bytes_contents.append(files[0])
+    with (
+        run_grpc_server(str(null_model), TENCROP_BODY_SECONDS="0.5") as server,
+        grpc.insecure_channel(server.grpc) as channel,
+    ):
+        kinds = (service_pb2.ModelInferRequest.SerializeToString, service_pb2.ModelStreamInferResponse.FromString)
+        for messages in ([], [request, request]):
+            waiting: queue.Queue[Any] = queue.Queue()  # ends never: the client is silent after its messages
+            for message in messages:
+                waiting.put(message)
+            stream = channel.stream_stream(f"/{SERVICE}/ModelStreamInfer", *kinds)(iter(waiting.get, None), timeout=20)
+            answered = []
+            with pytest.raises(grpc.RpcError, match=r"took longer than 0\.5 s to arrive") as late:
+                answered.extend(stream)  # keeps what came before the error
+            assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            assert [len(each.infer_response.outputs) for each in answered] == [1] * len(messages)
+            waiting.put(None)
+        silent = channel.stream_unary(f"/{SERVICE}/ModelInfer", kinds[0], service_pb2.ModelInferResponse.FromString)
+        waiting = queue.Queue()
+        with pytest.raises(grpc.RpcError, match="took longer than"):
+            silent(iter(waiting.get, None), timeout=20)
+        waiting.put(None)
+
+
 # ---- what is refused
+
+
+def test_a_full_queue_is_resource_exhausted_as_it_is_429(classifier: Classifier, files: list[bytes]) -> None:
+    settings = Settings(grpc_port=0)
+    app = create_app([classifier], settings)
+
+    async def ask() -> InferenceServerException:
+        async with app.router.lifespan_context(app):
+            service = GrpcService(app, settings, set())
+            address = service.bind()
+            await service.start()
+            admission = app.state.server_state.pipelines[classifier.name].admission
+            try:
+                async with triton_aio.InferenceServerClient(address) as client:
+                    with admission.admit("one", admission.capacity), pytest.raises(InferenceServerException) as full:
+                        await client.infer(classifier.name, [encoded(files * (admission.capacity // 2))])
+            finally:
+                await service.stop(0)
+        return full.value
+
+    full = asyncio.run(ask())
+    assert full.status() == str(STATUS[HTTPStatus.TOO_MANY_REQUESTS])
+    assert full.message() == "too many images are waiting; try again"
+
 
 LIMITS = {  # the setting, the status of both interfaces, and the words of both
     "too large": ({"TENCROP_MAX_BODY_BYTES": "300000"}, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "exceeds 300000 bytes"),

@@ -4,23 +4,20 @@ So both have the same queue, limits, keys, deadlines, drain, log and metrics.
 """
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from http import HTTPStatus
-from typing import Any, NamedTuple
-from urllib.parse import unquote
+from typing import Any
 
 import grpc
 from fastapi import FastAPI
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from starlette.types import Message
 
 from tencrop.common.errors import WorkFailed
 from tencrop.server.errors import ApiError
-from tencrop.server.json_body import JSON
 from tencrop.server.oip.codec import HEADER_LENGTH
 from tencrop.server.oip.served_model import VERSION
+from tencrop.server.oip_grpc.http_call import HttpCaller, Reply
 from tencrop.server.oip_grpc.messages import INFER, METHODS, POOL, SERVICE, STREAM, Method, message_class
 from tencrop.server.oip_grpc.translation import (
     read_error,
@@ -32,28 +29,17 @@ from tencrop.server.oip_grpc.translation import (
 )
 from tencrop.server.settings import Settings
 
-FORWARDED = ("authorization", "x-api-key", "x-request-id")  # metadata that HTTP has as headers
 ENVELOPE = 64 << 10  # bytes of a message beside its images
 MAX_CALLS = 256  # at once; a message counts among the bodies once it is complete
-OCTETS = "application/octet-stream"
 HEALTH = "grpc.health.v1.Health"
-log = logging.getLogger("uvicorn.error")
 Status = health_pb2.HealthCheckResponse
-
-
-class Reply(NamedTuple):
-    """An HTTP answer."""
-
-    status: int
-    headers: dict[bytes, bytes]
-    body: bytes
 
 
 class GrpcService:
     """A gRPC server in front of an application. `tasks` are the requests that the HTTP server waits for at its end."""
 
     def __init__(self, app: FastAPI, settings: Settings, tasks: set[asyncio.Task[Any]]) -> None:
-        self._app, self._settings, self._tasks = app, settings, tasks
+        self._app, self._settings, self._http = app, settings, HttpCaller(app, tasks)
         limit = settings.max_body_bytes + ENVELOPE
         options = (
             ("grpc.so_reuseport", 0),  # a port that another server has is an error
@@ -100,15 +86,10 @@ class GrpcService:
         await self._server.stop(seconds)
 
     def _unary(self, kind: str, answer: Callable[[Any, Any], Awaitable[Any]]) -> Any:
-        """A method of one request, which is read here: so its arrival has a deadline, as a body has."""
+        """A method of one request, which is read here."""
 
         async def read_and_answer(_: Any, context: Any) -> Any:
-            try:
-                async with asyncio.timeout(self._settings.body_seconds):
-                    request = await context.read()
-            except TimeoutError:
-                why = f"the message took longer than {self._settings.body_seconds:g} s to arrive"
-                await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, why)
+            request = await self._read(context)
             if request is grpc.aio.EOF:
                 await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no message")
             try:
@@ -117,6 +98,16 @@ class GrpcService:
                 await context.abort(translate_status(error.status_code), str(error))
 
         return grpc.stream_unary_rpc_method_handler(read_and_answer, message_class(kind).FromString, _serialize)
+
+    async def _read(self, context: Any) -> Any:
+        """The client's next message, whose arrival has a deadline, as a body has; EOF where there is none."""
+        seconds = self._settings.body_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                return await context.read()
+        except TimeoutError:
+            why = f"the message took longer than {seconds:g} s to arrive"
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, why)
 
     def _ask(self, name: str, method: Method) -> Callable[[Any, Any], Awaitable[Any]]:
         """The answer of a method without tensors."""
@@ -131,7 +122,7 @@ class GrpcService:
                 path = path.format(_escape(request.model_name))
             if name == "ModelStatistics" and not request.name:
                 path = "/v2/models/stats"
-            reply = await self._call(method.http, path, translate_request(request), context)
+            reply = await self._http.call(method.http, path, translate_request(request), context)
             if reply.status in method.unready:
                 return kind(ready=False)
             _raise_unless_ok(reply)
@@ -142,71 +133,20 @@ class GrpcService:
     async def _infer(self, request: Any, context: Any) -> Any:
         body, length = translate_infer(request)
         path = _model_path(request.model_name, request.model_version) + "/infer"
-        reply = await self._call("POST", path, body, context, {HEADER_LENGTH: str(length)})
+        reply = await self._http.call("POST", path, body, context, {HEADER_LENGTH: str(length)})
         _raise_unless_ok(reply)
         return translate_answer(reply.body, int(reply.headers[HEADER_LENGTH.encode()]))
 
-    async def _stream(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
+    async def _stream(self, _: Any, context: Any) -> AsyncIterator[Any]:
         """Answer one request after the other. An error stands in the place of an answer, and the stream goes on."""
         kind = message_class(f"{STREAM}Response")
-        async for request in requests:
+        while (request := await self._read(context)) is not grpc.aio.EOF:
             try:
                 yield kind(infer_response=await self._infer(request, context))
             except ApiError as error:
                 if error.status_code == HTTPStatus.UNAUTHORIZED:
                     await context.abort(translate_status(error.status_code), str(error))
                 yield kind(error_message=str(error))
-
-    async def _call(
-        self, method: str, path: str, body: bytes, context: Any, headers: dict[str, str] | None = None
-    ) -> Reply:
-        """Ask the application. It sees the client leave where the call is cancelled or its deadline is over."""
-        sent = {name: value for name, value in context.invocation_metadata() if name in FORWARDED}
-        sent |= {"content-type": OCTETS if headers else JSON, "content-length": str(len(body)), **(headers or {})}
-        left, received = asyncio.Event(), False
-        reply, answer = Reply(HTTPStatus.INTERNAL_SERVER_ERROR, {}, b""), bytearray()
-
-        async def receive() -> Message:
-            nonlocal received
-            if not received:
-                received = True
-                return {"type": "http.request", "body": body, "more_body": False}
-            await left.wait()
-            return {"type": "http.disconnect"}
-
-        async def send(message: Message) -> None:
-            nonlocal reply
-            if message["type"] == "http.response.start":
-                reply = reply._replace(status=message["status"], headers=dict(message["headers"]))
-            else:
-                answer.extend(message.get("body", b""))
-
-        scope = {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "http_version": "2",
-            "method": method,
-            "scheme": "http",
-            "path": path,
-            "raw_path": path.encode(),
-            "query_string": b"",
-            "root_path": "",
-            "headers": [(name.encode(), value.encode()) for name, value in sent.items()],
-            "client": _read_peer(context.peer()),
-            "server": None,
-            "state": {},
-        }
-        task = asyncio.ensure_future(self._app(scope, receive, send))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            left.set()
-            raise
-        except Exception:  # answered with 500
-            log.exception("a call by gRPC failed")
-        return reply._replace(body=bytes(answer))
 
 
 def _model_path(name: str, version: str) -> str:
@@ -222,12 +162,6 @@ def _raise_unless_ok(reply: Reply) -> None:
     """Raise an error answer as the ApiError that it was."""
     if reply.status != HTTPStatus.OK:
         raise ApiError(HTTPStatus(reply.status), "", read_error(reply.body))
-
-
-def _read_peer(peer: str) -> tuple[str, int]:
-    """Address and port of a peer, such as ipv4:127.0.0.1:40000 or ipv6:%5B::1%5D:40000."""
-    address, _, port = unquote(peer).partition(":")[2].rpartition(":")
-    return address.strip("[]"), int(port) if port.isdecimal() else 0
 
 
 def _serialize(message: Any) -> bytes:

@@ -3,10 +3,10 @@
 /healthz says that the process lives. /readyz says that it answers: every engine has reproduced its probe and runs.
 """
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
+from tencrop.server.accepted_metrics import prefers_openmetrics
 from tencrop.server.failures import describe_failures
-from tencrop.server.metrics import CONTENT_TYPE
 from tencrop.server.schemas import ModelStatus, Readiness
 from tencrop.server.state import State
 
@@ -28,6 +28,8 @@ async def readyz(state: State) -> Readiness:
 
 
 @router.get("/metrics", include_in_schema=False)
-async def metrics(state: State) -> Response:
-    """The metrics in the text format of Prometheus."""
-    return Response(state.metrics.render(), media_type=CONTENT_TYPE)
+async def metrics(request: Request, state: State) -> Response:
+    """The metrics in the text format of Prometheus, or in OpenMetrics where the client prefers it."""
+    accept = ",".join(request.headers.getlist("accept"))
+    text, content_type = state.metrics.render(prefers_openmetrics(accept))
+    return Response(text, headers={"Content-Type": content_type, "Vary": "Accept"})
