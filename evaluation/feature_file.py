@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from tencrop.common.atomic import atomic_path
 from tencrop.common.errors import BadInput, one_line
 from tencrop.dataset.account import Account
+from tencrop.model.feature_output import VIEWS
 from tencrop.runtime.classifier import Classifier
 from tencrop.runtime.provenance import Provenance
 
@@ -82,9 +83,10 @@ class FeatureFile:
         entries = {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
         kind = schema.field("features").type if "features" in schema.names else pa.null()
         width = kind.list_size if pa.types.is_fixed_size_list(kind) else 0
-        if not width or not schema.equals(feature_schema(width)) or "layer" not in entries:
+        origin = FeatureOrigin(*(entries.get(key, "") for key in ("model_sha256", "layer", "views")))
+        if not width or not schema.equals(feature_schema(width)) or not origin.layer or origin.views not in VIEWS:
             raise BadInput(f"{path}: no feature file", ADVICE)
-        return cls(path, FeatureOrigin(*(entries[key] for key in ("model_sha256", "layer", "views"))), rows, width)
+        return cls(path, origin, rows, width)
 
     def iter_blocks(self) -> Iterator[tuple[list[str], list[str], np.ndarray]]:
         """Yield ids, labels and features float32 [n,K] of at most GROUP images after the other. Raises BadInput."""

@@ -1,20 +1,12 @@
 """ImageCard: an image of a report with its five most probable labels as bars, as in figure 4 of the paper."""
 
-import base64
-import io
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from PIL import Image
-
 from tencrop.dataset.source import Entry, Source
 from tencrop.evaluation.record_queries import Predictions
-from tencrop.images.decode import decode
 from tencrop.images.errors import ImageError
-from tencrop.model.contract import Contract
-
-THUMBNAIL = Contract(resize=224, crop=224)  # pixels; the square that the net sees, smaller
-QUALITY = 80  # of the thumbnails as JPEG; about 12 kB per photograph
+from tencrop.images.thumbnail import make_thumbnail
 
 
 class Bar(NamedTuple):
@@ -51,9 +43,6 @@ def make_card(
 def _thumbnail(data: Source, entry: Entry) -> str | None:
     """The image as a small JPEG in base64, None where the image has vanished since it was evaluated."""
     try:
-        pixels, _ = decode(data.read(entry), THUMBNAIL)
+        return make_thumbnail(data.read(entry))
     except (ImageError, OSError):
         return None
-    packed = io.BytesIO()
-    Image.fromarray(pixels).save(packed, "JPEG", quality=QUALITY, optimize=True)
-    return base64.b64encode(packed.getvalue()).decode()

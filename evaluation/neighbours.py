@@ -1,10 +1,11 @@
 """Finds the images of a feature file that are nearest to an image, as figure 4 (right) of the paper shows them."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from tencrop.common.errors import BadInput
+from tencrop.common.errors import BadInput, Stopped
 from tencrop.evaluation.feature_file import FeatureFile
 from tencrop.images.image_input import ImageInput, decode_input
 from tencrop.model.feature_output import choose_views
@@ -35,11 +36,18 @@ def describe_image(image: ImageInput, model: Classifier, file: FeatureFile) -> n
     return np.asarray(choose_views(model.forward_features(square[None], file.origin.layer), file.origin.views)[0])
 
 
-def find_neighbours(features: np.ndarray, file: FeatureFile, top: int) -> list[Neighbour]:
-    """Compare features [K] with every row of the file, block by block. The nearest come first, equals in file order."""
+def find_neighbours(
+    features: np.ndarray, file: FeatureFile, top: int, is_stopped: Callable[[], bool] = lambda: False
+) -> list[Neighbour]:
+    """Compare features [K] with every row of the file, block by block. The nearest come first, equals in file order.
+
+    Raises Stopped once `is_stopped` returns true, BadInput where the file is damaged.
+    """
     best: list[Neighbour] = []
     query = features.astype(np.float64)
     for ids, labels, block in file.iter_blocks():
+        if is_stopped():
+            raise Stopped("the search was stopped")
         distances = np.sqrt(((block - query) ** 2).sum(1))
         nearest = np.argsort(distances, kind="stable")[:top]
         best += [Neighbour(float(distances[row]), ids[row], labels[row]) for row in nearest]

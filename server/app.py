@@ -25,7 +25,7 @@ from tencrop.server.openapi import TAGS, complete_openapi
 from tencrop.server.paths import RootPath, accept_final_slashes
 from tencrop.server.repository import OpenRepository, Repository
 from tencrop.server.request_log import RequestLog
-from tencrop.server.routes import docs, features, folders, health, hub, page, predict, validations
+from tencrop.server.routes import docs, features, folders, health, hub, neighbours, page, predict, validations
 from tencrop.server.routes import models as model_routes
 from tencrop.server.routes import shadow as shadow_routes
 from tencrop.server.server_counts import ServerCounts
@@ -114,8 +114,8 @@ def build_app(
     )
     _add_middleware(app, settings, counts, keys, is_local)
     add_error_handlers(app)
-    models = (model_routes, oip_routes, repository_routes)
-    for routes in (predict, features, hub, *models, validations, folders, shadow_routes, health, docs, page):
+    answering = (predict, features, neighbours, hub, model_routes, oip_routes, repository_routes)
+    for routes in (*answering, validations, folders, shadow_routes, health, docs, page):
         app.include_router(routes.router)
     complete_openapi(app, keys is not None)
     accept_final_slashes(app)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from tencrop.server.errors import ApiError
 
+DATASET = "dataset"  # the parameter of a validation
+KINDS = {"folder": Path.is_dir, "file": Path.is_file}
 MAX_ENTRIES = 10_000  # of a folder that are looked at; a folder of photographs may hold millions
 MAX_FOLDERS = 1000  # in one answer
 
@@ -25,8 +27,12 @@ class DataRoot:
         """
         folder = self._resolve(path)
         if self._reserved.is_relative_to(folder):
-            raise _bad_dataset("holds the state directory of the server; give a folder beside it")
+            raise _refuse("holds the state directory of the server; give a folder beside it")
         return folder
+
+    def find_file(self, path: str, parameter: str) -> Path:
+        """A file that a parameter names, links resolved. Raises ApiError 422 where it is not below the root."""
+        return self._resolve(path, parameter, "file")
 
     def list_folders(self, below: str) -> list[str]:
         """The names of the folders in a folder, "" for the root itself, that may be given as data sets.
@@ -38,7 +44,7 @@ class DataRoot:
             with os.scandir(self._resolve(below)) as entries:
                 found = sorted(entry.name for entry in islice(entries, MAX_ENTRIES) if self._may_be_named(entry))
         except OSError as error:
-            raise _bad_dataset(f"cannot be read ({error.strerror})") from None
+            raise _refuse(f"cannot be read ({error.strerror})") from None
         return found[:MAX_FOLDERS]
 
     def _may_be_named(self, entry: "os.DirEntry[str]") -> bool:
@@ -50,18 +56,18 @@ class DataRoot:
                 return folder.is_relative_to(self._root) and not self._reserved.is_relative_to(folder)
         return False
 
-    def _resolve(self, path: str) -> Path:
-        why = "no such folder in the data root"
+    def _resolve(self, path: str, parameter: str = DATASET, kind: str = "folder") -> Path:
+        why = f"no such {kind} in the data root"
         with suppress(OSError, RuntimeError, ValueError):  # a path too long, a circle of links, a zero byte
-            folder = (self._root / path).resolve()
-            if not folder.is_relative_to(self._root) or Path(path).is_absolute() or ".." in Path(path).parts:
+            place = (self._root / path).resolve()
+            if not place.is_relative_to(self._root) or Path(path).is_absolute() or ".." in Path(path).parts:
                 why = "not in the data root; give a path below it"
-            elif self._root in self._reserved.parents and folder.is_relative_to(self._reserved):
-                why = "in the state directory of the server; give a folder beside it"
-            elif folder.is_dir():
-                return folder
-        raise _bad_dataset(why)
+            elif self._root in self._reserved.parents and place.is_relative_to(self._reserved):
+                why = f"in the state directory of the server; give a {kind} beside it"
+            elif KINDS[kind](place):
+                return place
+        raise _refuse(why, parameter)
 
 
-def _bad_dataset(why: str) -> ApiError:
-    return ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_dataset", f"dataset: {why}")
+def _refuse(why: str, parameter: str = DATASET) -> ApiError:
+    return ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, f"bad_{parameter}", f"{parameter}: {why}")

@@ -1,4 +1,4 @@
-"""The JSON of /v1/features."""
+"""The JSON of /v1/features and /v1/neighbours."""
 
 from typing import Literal
 
@@ -44,3 +44,47 @@ class FeatureBatch(BaseModel):
     """The answer of POST /v1/features/batch, in the order of the images."""
 
     results: list[FeatureAnswer | Failure]
+
+
+class NeighbourParameters(BaseModel):
+    """The query of POST /v1/neighbours."""
+
+    index: str = Field(min_length=1, max_length=1024, description="a file of `tencrop features` below the data root")
+    dataset: str | None = Field(
+        default=None, max_length=1024, description="the folder of its images; the index without .parquet by default"
+    )
+    top: int = Field(default=6, ge=1, le=100, description="how many images")
+    thumbnails: bool = Field(default=False, description="add the images themselves, small")
+    model: str | None = Field(default=None, description=MODEL)
+    timing: bool = Field(default=True, description=TIMING)
+
+
+class NearImage(BaseModel):
+    """An image of an index, and the Euclidean distance of its features from those of the image that was sent.
+
+    `thumbnail` is a data URL. Where one was asked for and there is none, `without_thumbnail` says why.
+    """
+
+    distance: float
+    id: str
+    label: str
+    thumbnail: str | None = None
+    without_thumbnail: str | None = None
+
+
+class NeighbourAnswer(BaseModel):
+    """The answer of POST /v1/neighbours, the nearest image first. `layer` and `views` are those of the index."""
+
+    model: str
+    engine: str
+    device: str
+    precision: str
+    model_sha256: str
+    contract_sha256: str
+    decoder: str
+    index: str
+    layer: str
+    views: str
+    neighbours: list[NearImage]
+    input: InputInfo
+    timing_ms: Timing | None = None

@@ -16,7 +16,7 @@ from tencrop.server.shadow_schemas import NewFeedback
 BODIES = (HubRequest, IndexRequest, InferRequest, NewFeedback, NewValidation, RepositoryRequest)
 TAGS = {
     "predict": "Labels of photographs.",
-    "features": "The values of a hidden layer.",
+    "features": "The values of a hidden layer, and the images whose values are nearest.",
     "models": "What is served.",
     "Open Inference Protocol": "The interface of KServe and Triton. NAME takes encoded images, NAME-pixels squares.",
     "validations": "Errors on data sets that lie on the server.",

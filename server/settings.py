@@ -100,7 +100,7 @@ class Settings(BaseSettings):
     body_seconds: float = Field(default=20, gt=0)  # until a body is complete; later is 504
     deadline_seconds: float = Field(default=30, gt=0)  # from a complete body to the answer; later is 504
     drain_seconds: int = Field(default=20, ge=0)  # from SIGTERM until admitted requests have to be answered
-    data_root: NamedPath | None = None  # data sets below it may be validated; None: validations are off
+    data_root: NamedPath | None = None  # of validations and of indexes; None: both are off
     api_key_file: NamedPath | None = None  # /v1 and /v2 answer only the owners of its keys; None: everybody
     access_log: bool = True  # a line of JSON on stdout for each request
     otel: bool = False  # send OpenTelemetry's spans, as its own variables OTEL_... say

@@ -20,12 +20,15 @@ from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.contract import Contract, Label
 from tencrop.model.embedded import EMBEDDED
+from tencrop.model.feature_output import with_features
 from tencrop.model.mean_and_pca import PixelStatistics
 from tencrop.model.net import AlexNet
 from tencrop.model.net_config import Linear
+from tencrop.model.tencropfile import TenCropFile
 from tencrop.runtime.classifier import Classifier, open_classifier
 from tencrop.runtime.cores import cores
-from tencrop.runtime.engine_choice import EngineOptions
+from tencrop.runtime.engine import open_engine
+from tencrop.runtime.engine_choice import EngineChoice, EngineOptions
 from tencrop.training.recipe import load, to_plain
 
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # the tests compute on CPUs, on a machine with a GPU too
@@ -113,6 +116,13 @@ def embedded() -> Checkpoint:
 def classifier() -> Classifier:
     """The embedded model in fp32."""
     return open_classifier(EMBEDDED, EngineOptions("cpu", "auto", "fp32"))
+
+
+@pytest.fixture(scope="session")
+def feature_net() -> Classifier:
+    """The embedded model in fp32, which gives the features of fc7 and fc6."""
+    file = with_features(with_features(TenCropFile.read(EMBEDDED), "fc7"), "fc6")
+    return Classifier(file, open_engine(file.graph, EngineChoice("openvino", "cpu", "fp32")))
 
 
 @pytest.fixture(scope="session")

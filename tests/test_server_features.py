@@ -10,28 +10,16 @@ from fastapi.testclient import TestClient
 
 from tencrop.images.decode import decode
 from tencrop.model.contract import CENTER_VIEW
-from tencrop.model.embedded import EMBEDDED
-from tencrop.model.feature_output import with_features
-from tencrop.model.tencropfile import TenCropFile
 from tencrop.runtime.classifier import Classifier
-from tencrop.runtime.engine import open_engine
-from tencrop.runtime.engine_choice import EngineChoice
 from tencrop.runtime.ensemble import Ensemble
 from tencrop.server.app import create_app
 from tencrop.server.settings import Settings
 
 
 @pytest.fixture(scope="module")
-def net() -> Classifier:
-    """The embedded model with its fc7 and fc6."""
-    file = with_features(with_features(TenCropFile.read(EMBEDDED), "fc7"), "fc6")
-    return Classifier(file, open_engine(file.graph, EngineChoice("openvino", "cpu", "fp32")))
-
-
-@pytest.fixture(scope="module")
-def client(net: Classifier) -> Iterator[TestClient]:
+def client(feature_net: Classifier) -> Iterator[TestClient]:
     """A server of that model, and of an ensemble of it with itself."""
-    with TestClient(create_app([net, Ensemble("pair", (net, net))], Settings())) as client:
+    with TestClient(create_app([feature_net, Ensemble("pair", (feature_net, feature_net))], Settings())) as client:
         yield client
 
 
@@ -47,11 +35,11 @@ def post(client: TestClient, path: str, **body: Any) -> Any:
 
 
 @pytest.mark.parametrize("layer", ["fc7", "fc6"])
-def test_the_numbers_are_the_nets_own(client: TestClient, net: Classifier, jpeg: bytes, layer: str) -> None:
-    own = net.forward_features(decode(jpeg, net.contract)[0][None], layer)[0]
+def test_the_numbers_are_the_nets_own(client: TestClient, feature_net: Classifier, jpeg: bytes, layer: str) -> None:
+    own = feature_net.forward_features(decode(jpeg, feature_net.contract)[0][None], layer)[0]
     center = post(client, f"/v1/features?layer={layer}", content=jpeg)
     assert center["features"] == own[CENTER_VIEW].tolist(), "every bit of float32"
-    assert (center["layer"], center["views"], center["model_sha256"]) == (layer, "center", net.sha256)
+    assert (center["layer"], center["views"], center["model_sha256"]) == (layer, "center", feature_net.sha256)
     assert center["input"]["format"] == "JPEG" and set(center["timing_ms"]) == {"decode", "queue", "engine"}
     ten = post(client, f"/v1/features?layer={layer}&views=ten&timing=false", files={"image": jpeg})
     np.testing.assert_allclose(ten["features"], own.mean(0), rtol=1e-6)
@@ -102,14 +90,14 @@ def test_a_model_that_was_exported_without_features_says_how_to_get_them(classif
 
 
 def test_features_that_are_no_numbers_are_no_answer(
-    client: TestClient, net: Classifier, jpeg: bytes, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, feature_net: Classifier, jpeg: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = net.engine.run
+    run = feature_net.engine.run
 
     def break_fc7(batch: np.ndarray, names: Any = ()) -> dict[str, np.ndarray]:
         return {name: values * np.nan if name == "fc7" else values for name, values in run(batch, names).items()}
 
-    monkeypatch.setattr(net.engine, "run", break_fc7)
+    monkeypatch.setattr(feature_net.engine, "run", break_fc7)
     reply = client.post("/v1/features", content=jpeg)
     assert (reply.status_code, reply.json()["error"]["code"]) == (422, "no_answer")
     assert client.post("/v1/predict", content=jpeg).status_code == 200

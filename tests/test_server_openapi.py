@@ -99,7 +99,8 @@ def test_every_error_has_the_form_of_its_interface(document: dict[str, Any]) -> 
 
 
 def test_every_body_of_images_may_be_binary(document: dict[str, Any]) -> None:
-    for path in ("/v1/predict", "/v1/image-classification", "/v2/models/{name}/infer"):
+    routes = ("/v1/predict", "/v1/features", "/v1/neighbours", "/v1/image-classification", "/v2/models/{name}/infer")
+    for path in routes:
         content = document["paths"][path]["post"]["requestBody"]["content"]
         assert content["application/octet-stream"]["schema"]["format"] == "binary"
 

@@ -32,10 +32,11 @@ export async function loadModels() {
 }
 
 export function showModel() {
-  const { name, engine, device, precision } = models.find((model) => model.name === chosen());
+  const { name, engine, device, precision, features } = models.find((model) => model.name === chosen());
   at("engine").textContent = `${models.length < 2 ? `${name}, ` : ""}run by ${engine} on ${device} in ${precision}`;
   at("kernels").src = `${root}/page/kernels.png?model=${encodeURIComponent(name)}`;
   at("kernels").alt = `The first-layer kernels of ${name}`;
   at("kernels").hidden = false;
+  at("nearest").hidden = !features.length || at("off").textContent !== ""; // an index lies below the data root
   showClasses(name);
 }

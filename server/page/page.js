@@ -4,6 +4,7 @@ import { search } from "./classes.js";
 import { at } from "./dom.js";
 import { suggest } from "./folders.js";
 import { loadModels, showModel } from "./models.js";
+import { findNearest } from "./nearest.js";
 import { predict, predictAgain } from "./predict.js";
 import { refresh, start } from "./validations.js";
 
@@ -43,6 +44,10 @@ document.addEventListener("drop", (event) => {
 
 at("search").addEventListener("input", search);
 for (const event of ["focus", "input"]) at("dataset").addEventListener(event, suggest);
+at("search-index").addEventListener("submit", (event) => {
+  event.preventDefault();
+  findNearest();
+});
 at("start").addEventListener("submit", (event) => {
   event.preventDefault();
   start();

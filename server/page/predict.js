@@ -26,6 +26,9 @@ export async function predict(chosen, scroll = true) {
   busy(false);
 }
 
+// The images of the last request.
+export const shown = () => images;
+
 // Sends the last images again, to another model.
 export function predictAgain() {
   if (images.length) predict(images, false);
