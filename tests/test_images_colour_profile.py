@@ -2,6 +2,7 @@
 
 import io
 import random
+import struct
 import zlib
 from typing import Any
 
@@ -121,6 +122,28 @@ def test_no_damaged_profile_is_more_than_ignored(picture: Image.Image) -> None:
                 decode(encode(picture.resize((32, 32)), "JPEG", bytes(profile)), APPLIED)
             except ImageError as error:
                 pytest.fail(str(error))
+
+
+def with_chain(profile: bytes, elements: int) -> bytes:
+    """The profile with a tag D2B1: a chain of matrices, all at one place, that lead to black (ICC.1:2010, 10.14)."""
+    (tags,) = struct.unpack_from(">I", profile, 128)
+    end = 132 + 12 * tags
+    table = [struct.unpack_from(">4sII", profile, at) for at in range(132, end, 12)]
+    matrix = b"matf" + struct.pack(">4xHH12f", 3, 3, *[0.0] * 12)
+    positions = struct.pack(">II", 16 + 8 * elements, len(matrix)) * elements
+    chain = b"mpet" + struct.pack(">4xHHI", 3, 3, elements) + positions + matrix
+    table = [(name, at + 12, size) for name, at, size in table] + [(b"D2B1", len(profile) + 12, len(chain))]
+    packed = b"".join(struct.pack(">4sII", *tag) for tag in table)
+    whole = profile[4:128] + struct.pack(">I", tags + 1) + packed + profile[end:] + chain
+    return struct.pack(">I", len(whole) + 4) + whole
+
+
+@pytest.mark.parametrize("elements", [3, 300_000])
+def test_a_chain_of_any_number_of_elements_is_not_read(elements: int) -> None:
+    """Each element takes a millisecond. Browsers go by the other tags, too."""
+    square, profile = Image.effect_noise((64, 64), 90).convert("RGB"), make_profile("Display P3").tobytes()
+    chained = with_chain(profile, elements)
+    assert convert_to_srgb(square, chained).tobytes() == convert_to_srgb(square, profile).tobytes()
 
 
 def test_a_profile_is_opened_once_unless_it_is_long() -> None:
