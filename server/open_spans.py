@@ -19,13 +19,19 @@ FIXED = {  # OpenTelemetry's variables of which the extra `otel` has one value
 
 
 def check_spans(settings: Settings) -> None:
-    """Check that spans can be sent as asked. Raises BadInput, and WorkFailed without the extra `otel`."""
+    """Check that spans can be opened as asked. Raises BadInput, and WorkFailed without the extra `otel`."""
     if not settings.otel:
         return
     require("otel")
     for name, value in FIXED.items():
         if (given := os.environ.get(name) or value) != value:
             raise BadInput(f"{name}={given}: spans are sent by OTLP over HTTP alone", f"set it to {value}")
+    try:
+        spans = open_spans(settings)
+    except ValueError as error:
+        raise BadInput(f"a variable of OpenTelemetry: {error}") from None
+    if spans:
+        spans.close()
 
 
 def open_spans(settings: Settings) -> "Spans | None":

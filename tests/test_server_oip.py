@@ -92,8 +92,14 @@ def test_server_and_models_describe_themselves(client: triton.InferenceServerCli
         {"name": "probabilities", "datatype": "FP32", "shape": [-1, 101]},
         {"name": "view_probabilities", "datatype": "FP32", "shape": [-1, 10, 101]},
     ]
-    assert client.get_model_metadata(f"{NAME}-pixels", "1")["inputs"][0]["shape"] == [-1, 256, 256, 3]
     assert client.get_model_config(NAME)["input"][0]["data_type"] == "TYPE_STRING"
+    pixels, config = client.get_model_metadata(f"{NAME}-pixels", "1"), client.get_model_config(f"{NAME}-pixels")
+    assert pixels["inputs"][0]["shape"] == [-1, 256, 256, 3]  # the rest is what Triton's image_client.py needs
+    assert pixels["outputs"] == [{"name": "probabilities", "datatype": "FP32", "shape": [-1, 101]}]
+    assert config["input"] == [
+        {"name": "images", "data_type": "TYPE_UINT8", "format": "FORMAT_NHWC", "dims": [256, 256, 3]}
+    ]
+    assert (config["output"][0]["dims"], config["max_batch_size"]) == ([101], 64)
     assert [entry["name"] for entry in client.get_model_repository_index()] == [NAME, f"{NAME}-pixels"]
 
 

@@ -97,6 +97,9 @@ def test_server_and_models_describe_themselves(client: triton.InferenceServerCli
     assert client.get_server_metadata().name == "tencrop"
     model = client.get_model_metadata(f"{NAME}-pixels")
     assert (model.inputs[0].name, list(model.inputs[0].shape)) == ("images", [-1, *SQUARE[1:]])
+    pixels = client.get_model_config(f"{NAME}-pixels").config
+    assert (len(model.outputs), pixels.max_batch_size) == (1, 64)
+    assert (pixels.input[0].format, list(pixels.input[0].dims)) == (pixels.input[0].FORMAT_NHWC, [*SQUARE[1:]])
     config = client.get_model_config(NAME, as_json=True)["config"]
     assert (config["input"][0]["data_type"], config["output"][0]["dims"]) == ("TYPE_STRING", ["-1", "50"])
     assert [model.name for model in client.get_model_repository_index().models] == [NAME, f"{NAME}-pixels"]

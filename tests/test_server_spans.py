@@ -154,9 +154,20 @@ def test_without_the_extra_it_is_one_line(monkeypatch: pytest.MonkeyPatch, capsy
     assert "not installed: opentelemetry.sdk, opentelemetry.exporter.otlp.proto.http; pip install" in line
 
 
-def test_another_protocol_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+REFUSED = {  # a variable of OpenTelemetry, and its line
+    "OTEL_EXPORTER_OTLP_PROTOCOL=grpc": "spans are sent by OTLP over HTTP alone; set it to http/protobuf",
+    "OTEL_TRACES_EXPORTER=zipkin": "spans are sent by OTLP over HTTP alone; set it to otlp",
+    "OTEL_BSP_MAX_QUEUE_SIZE=1": "a variable of OpenTelemetry: max_export_batch_size must be",
+    "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT=x": "a variable of OpenTelemetry: OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT must be",
+}
+
+
+@pytest.mark.parametrize("variable", REFUSED)
+def test_a_value_that_does_not_work_is_one_line(
+    variable: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("TENCROP_OTEL", "true")
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+    monkeypatch.setenv(*variable.split("="))
     assert call(monkeypatch, "serve") == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "OTEL_EXPORTER_OTLP_PROTOCOL=grpc: spans are sent by OTLP over HTTP alone; set it to http/protobuf" in line
+    assert REFUSED[variable] in line

@@ -115,7 +115,8 @@ def _check_input(tensor: Tensor, expected: TensorMetadata) -> None:
     if expected.datatype == "BYTES" and shape[1:] == (1,):  # Triton's form for a batch
         shape = shape[:1]
     if len(shape) != len(expected.shape) or shape[1:] != expected.shape[1:] or not 0 <= shape[0] < MAX_DIMENSION:
-        raise bad_request_error(f"input {tensor.name!r} of shape {tensor.shape}: expected {list(expected.shape)}")
+        shown = ", ".join("N" if size == DYNAMIC else str(size) for size in expected.shape)
+        raise bad_request_error(f"input {tensor.name!r} of shape {tensor.shape}: expected [{shown}]")
 
 
 def _check_count(images: int, max_images: int) -> None:

@@ -113,6 +113,12 @@ class TensorConfig(BaseModel):
     dims: tuple[int, ...]
 
 
+class InputConfig(TensorConfig):
+    """An input in Triton's form. `format` is the order of an image's dimensions."""
+
+    format: str
+
+
 class InstanceGroup(BaseModel):
     """A device that a model runs on, in Triton's form."""
 
@@ -128,7 +134,7 @@ class ModelConfig(BaseModel):
     platform: str
     backend: str
     max_batch_size: int
-    input: list[TensorConfig]
+    input: list[InputConfig]
     output: list[TensorConfig]
     instance_group: list[InstanceGroup]
 

@@ -1,7 +1,10 @@
 """ServedModel: a model as the Open Inference Protocol names and describes it."""
 
+from typing import Any
+
 from tencrop.server.oip.schemas import (
     Engine,
+    InputConfig,
     InstanceGroup,
     ModelConfig,
     ModelMetadata,
@@ -18,7 +21,7 @@ DYNAMIC = -1  # a dimension of any length
 PIXELS = "-pixels"  # ends the name under which a model takes decoded squares
 PLATFORM = "tencrop_onnx"
 CONFIG_TYPES = {"BYTES": "TYPE_STRING", "UINT8": "TYPE_UINT8", "FP32": "TYPE_FP32"}
-
+FORMATS = {ENCODED: "FORMAT_NONE", SQUARES: "FORMAT_NHWC"}  # of Triton's model configuration
 
 ENCODED_IMAGES = TensorMetadata(name="image", datatype="BYTES", shape=(DYNAMIC,))
 
@@ -42,6 +45,9 @@ class ServedModel:
             TensorMetadata(name=OUTPUT, datatype="FP32", shape=(DYNAMIC, classes)),
             TensorMetadata(name=VIEWS, datatype="FP32", shape=(DYNAMIC, len(contract.views), classes)),
         ]
+        # Triton's clients for images, as its image_client.py, take a model that batches and has one output
+        self.max_batch_size = pipeline.admission.capacity if takes_pixels else 0
+        self.listed_outputs = self.outputs[:1] if takes_pixels else self.outputs
 
     def describe(self) -> ModelMetadata:
         """The model's input and outputs, and what computes its answers."""
@@ -50,7 +56,7 @@ class ServedModel:
             versions=[VERSION],
             platform=PLATFORM,
             inputs=[self.input],
-            outputs=self.outputs,
+            outputs=self.listed_outputs,
             parameters=Engine(**self.parameters),
         )
 
@@ -62,9 +68,9 @@ class ServedModel:
             name=self.name,
             platform=PLATFORM,
             backend=self.engine_info.engine,
-            max_batch_size=0,
-            input=[_describe_tensor(self.input)],
-            output=[_describe_tensor(output) for output in self.outputs],
+            max_batch_size=self.max_batch_size,
+            input=[InputConfig(**self._describe_tensor(self.input), format=FORMATS[self.form])],
+            output=[TensorConfig(**self._describe_tensor(output)) for output in self.listed_outputs],
             instance_group=[InstanceGroup(name=device, kind=kind, count=1) for device in devices],
         )
 
@@ -72,6 +78,7 @@ class ServedModel:
         """The requests of this name so far; and the forward passes, which both names share."""
         return describe_statistics(self.name, VERSION, self.form, self.pipeline.metrics.list_samples(self.model_name))
 
-
-def _describe_tensor(tensor: TensorMetadata) -> TensorConfig:
-    return TensorConfig(name=tensor.name, data_type=CONFIG_TYPES[tensor.datatype], dims=tensor.shape)
+    def _describe_tensor(self, tensor: TensorMetadata) -> dict[str, Any]:
+        """The fields of a TensorConfig. A model that batches has no dimension for the batch there."""
+        dims = tensor.shape[1:] if self.max_batch_size else tensor.shape
+        return {"name": tensor.name, "data_type": CONFIG_TYPES[tensor.datatype], "dims": dims}

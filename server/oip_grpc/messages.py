@@ -17,7 +17,8 @@ CHANGE = "1 repository_name string; 2 model_name string; 3 parameters map ModelR
 
 ENUMS = {
     "DataType": "TYPE_INVALID 0; TYPE_UINT8 2; TYPE_FP32 11; TYPE_STRING 13",
-    "InstanceKind": "KIND_AUTO 0; KIND_GPU 1; KIND_CPU 2",
+    "ModelInput.Format": "FORMAT_NONE 0; FORMAT_NHWC 1; FORMAT_NCHW 2",
+    "ModelInstanceGroup.Kind": "KIND_AUTO 0; KIND_GPU 1; KIND_CPU 2",
 }
 MESSAGES = {  # number, name, type; * is repeated, `map` has strings for keys. A nested message follows its parent
     "ServerLiveRequest": "",
@@ -47,9 +48,9 @@ MESSAGES = {  # number, name, type; * is repeated, `map` has strings for keys. A
     "5 outputs ModelInferResponse.InferOutputTensor*; 6 raw_output_contents bytes*",
     "ModelInferResponse.InferOutputTensor": "1 name string; 2 datatype string; 3 shape int64*",
     "ModelStreamInferResponse": "1 error_message string; 2 infer_response ModelInferResponse",
-    "ModelInput": "1 name string; 2 data_type DataType; 4 dims int64*",
+    "ModelInput": "1 name string; 2 data_type DataType; 3 format ModelInput.Format; 4 dims int64*",
     "ModelOutput": "1 name string; 2 data_type DataType; 3 dims int64*",
-    "ModelInstanceGroup": "1 name string; 4 kind InstanceKind; 2 count int32",
+    "ModelInstanceGroup": "1 name string; 4 kind ModelInstanceGroup.Kind; 2 count int32",
     "ModelConfig": "1 name string; 2 platform string; 17 backend string; 4 max_batch_size int32; 5 input ModelInput*; "
     "6 output ModelOutput*; 7 instance_group ModelInstanceGroup*",
     "ModelConfigRequest": MODEL,
@@ -106,11 +107,6 @@ Field = descriptor_pb2.FieldDescriptorProto
 
 def _describe_file() -> descriptor_pb2.FileDescriptorProto:
     file = descriptor_pb2.FileDescriptorProto(name="grpc_service.proto", package=PACKAGE, syntax="proto3")
-    for name, values in ENUMS.items():
-        enum = file.enum_type.add(name=name)
-        for value in values.split("; "):
-            word, number = value.split()
-            enum.value.add(name=word, number=int(number))
     found: dict[str, descriptor_pb2.DescriptorProto] = {}
     for name, fields in MESSAGES.items():
         parent, _, own = name.rpartition(".")
@@ -119,6 +115,12 @@ def _describe_file() -> descriptor_pb2.FileDescriptorProto:
             message.oneof_decl.add(name=ONEOF[name])
         for field in fields.split("; ") if fields else ():
             _add_field(message, name, *field.split(" ", 2))
+    for name, values in ENUMS.items():
+        parent, _, own = name.rpartition(".")
+        enum = (found[parent] if parent else file).enum_type.add(name=own)
+        for value in values.split("; "):
+            word, number = value.split()
+            enum.value.add(name=word, number=int(number))
     service = file.service.add(name=SERVICE.rpartition(".")[2])
     for name in (*METHODS, INFER):
         service.method.add(name=name, input_type=_type(f"{name}Request"), output_type=_type(f"{name}Response"))
