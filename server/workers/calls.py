@@ -1,11 +1,15 @@
 """Calls of functions of the engine process by its workers: everything rare, such as what is asked about validations.
 
-Both ends are processes of one server, forked from one program, so values pass as pickles.
+Both ends are processes of one server, forked from one program, so values pass as pickles. Calls run beside each other:
+one that waits for a folder of a network, or a database, holds up no other one.
 """
 
+import itertools
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -18,34 +22,50 @@ class Caller:
     """A worker's end. Safe to use from several threads."""
 
     def __init__(self, connection: Connection) -> None:
-        self._connection, self._lock = connection, threading.Lock()
+        self._connection, self._sending = connection, threading.Lock()
+        self._numbers = itertools.count()
+        self._answers: dict[int, Future[Any]] = {}  # of the calls that run, by their numbers
+        threading.Thread(target=self._receive, name="answers to calls", daemon=True).start()
 
     def call(self, name: str, *arguments: object) -> Any:
         """Call a function of the engine process. Raises the ApiError that it raises, and 503 once it has ended."""
-        with self._lock:
-            try:
-                self._connection.send((name, arguments))
-                error, value = self._connection.recv()
-            except (EOFError, OSError):
-                raise shutting_down_error() from None
-        if error:
-            raise error
-        return value
+        number, answer = next(self._numbers), Future[Any]()
+        self._answers[number] = answer
+        try:
+            with self._sending:
+                self._connection.send((number, name, arguments))
+        except OSError:
+            raise shutting_down_error() from None
+        return answer.result()
+
+    def _receive(self) -> None:
+        with suppress(EOFError, OSError):
+            while True:
+                number, error, value = self._connection.recv()
+                answer = self._answers.pop(number)
+                if error:
+                    answer.set_exception(error)
+                else:
+                    answer.set_result(value)
+        for answer in list(self._answers.values()):
+            answer.set_exception(shutting_down_error())
 
 
 def answer_calls(connection: Connection, functions: Mapping[str, Callable[..., Any]]) -> None:
-    """Answer a worker's calls in a thread, until the worker ends."""
+    """Answer a worker's calls in threads, until the worker ends."""
+    sending = threading.Lock()
 
-    def answer() -> None:
-        while True:
-            try:
-                name, arguments = connection.recv()
-                connection.send(_call(functions[name], arguments))
-            except (EOFError, OSError):
-                connection.close()
-                return
+    def receive() -> None:
+        with connection, suppress(EOFError, OSError):
+            while True:
+                threading.Thread(target=answer, args=connection.recv(), name="a call", daemon=True).start()
 
-    threading.Thread(target=answer, name="calls of a worker", daemon=True).start()
+    def answer(number: int, name: str, arguments: tuple[object, ...]) -> None:
+        answered = _call(functions[name], arguments)
+        with sending, suppress(OSError):  # the worker has ended
+            connection.send((number, *answered))
+
+    threading.Thread(target=receive, name="calls of a worker", daemon=True).start()
 
 
 def _call(function: Callable[..., Any], arguments: tuple[object, ...]) -> tuple[ApiError | None, Any]:
