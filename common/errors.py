@@ -47,3 +47,8 @@ def lower_first(sentence: str) -> str:
 def one_line(error: object) -> str:
     """Another library's message on one line, at most 200 characters."""
     return " ".join(str(error).split())[:200]
+
+
+def whole_line(error: object) -> str:
+    """Another library's message on one line, at most 2,000 characters: some name the cause at their end."""
+    return " ".join(str(error).split())[:2000]

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from pydantic.dataclasses import dataclass
 
-from tencrop.common.errors import WorkFailed, one_line
+from tencrop.common.errors import WorkFailed, whole_line
 from tencrop.common.strict_config import STRICT, dump, left_out
 from tencrop.model.tencropfile import OUTPUTS
 from tencrop.runtime.engine import Engine, open_engine
@@ -26,11 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class EngineRefused(WorkFailed):
-    """An engine cannot open one of the files."""
-
-
-class BatchRefused(EngineRefused):
-    """An engine cannot run one of the files at some batch size."""
+    """An engine cannot open one of the files, or not run it at some batch size."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -215,11 +211,11 @@ def _open(model: onnx.ModelProto, choice: EngineChoice) -> Engine:
     try:
         return open_engine(model.SerializeToString(), choice)
     except (WorkFailed, ValueError) as error:  # ValueError: beyond 2 GB
-        raise EngineRefused(one_line(error)) from None
+        raise EngineRefused(whole_line(error)) from None
 
 
 def _run(engine: Engine, batch: np.ndarray, size: int) -> dict[str, np.ndarray]:
     try:
         return engine.run(batch)
     except Exception as error:  # both runtimes raise types of their own
-        raise BatchRefused(f"{engine.name} at batch {size}: {one_line(error)}") from None
+        raise EngineRefused(f"{engine.name} at batch {size}: {whole_line(error)}") from None

@@ -5,7 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
-from tencrop.common.errors import WorkFailed, one_line
+from tencrop.common.errors import WorkFailed, whole_line
 from tencrop.runtime.disable_telemetry import disable_telemetry
 from tencrop.runtime.engine_choice import EngineChoice, device_kind
 from tencrop.runtime.onnxruntime_engine import OnnxRuntimeEngine
@@ -61,5 +61,5 @@ def open_engine(graph: bytes, choice: EngineChoice) -> Engine:
     except WorkFailed:
         raise
     except Exception as error:  # both runtimes raise types of their own
-        why = one_line(error)
+        why = whole_line(error)
         raise WorkFailed(f"{choice.engine} on {choice.device} cannot run this file: {why}") from None

@@ -1,13 +1,13 @@
-"""Cleans up a foreign ONNX graph: upgrades its operators, frees its batch size, drops nodes that are not needed."""
+"""Cleans up a foreign ONNX graph: upgrades its operators, drops nodes that are not needed."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper, shape_inference, version_converter
+from onnx import TensorProto, helper, numpy_helper, version_converter
 
-from tencrop.common.errors import BadInput, one_line
+from tencrop.common.errors import BadInput, one_line, whole_line
 from tencrop.export.graph_builder import OPSET, read_opset, replace_input
 
 RESHAPING = ("Identity", "Flatten", "Reshape", "Squeeze")  # operators that may stand between a softmax and the output
@@ -33,7 +33,7 @@ def upgrade_opset(model: onnx.ModelProto, source: str) -> onnx.ModelProto:
         return model if read_opset(model) >= OPSET else version_converter.convert_version(model, OPSET)
     except Exception as error:  # a type of its own for every operator
         raise BadInput(
-            f"{source}: cannot be brought to opset {OPSET}: {one_line(error)}", "export it with that opset"
+            f"{source}: cannot be brought to opset {OPSET}: {whole_line(error)}", "export it with that opset"
         ) from None
 
 
@@ -111,7 +111,7 @@ def remove_dropout(model: onnx.ModelProto) -> None:
 
 def prune_graph(model: onnx.ModelProto, output: str) -> None:
     """Remove the nodes and initializers that the value `output` does not need."""
-    needed, kept = {output}, []
+    needed, kept = {output}, list[onnx.NodeProto]()
     for node in reversed(model.graph.node):
         if needed.intersection(node.output):
             needed.update(node.input)
@@ -122,58 +122,11 @@ def prune_graph(model: onnx.ModelProto, output: str) -> None:
         model.graph.initializer.remove(value)
 
 
-def free_batch_size(model: onnx.ModelProto) -> None:
-    """Let a graph of a fixed batch size take any, as far as Reshape nodes fix the size.
-
-    The parity gate finds every other cause.
-    """
-    images = find_image_inputs(model)[0].type.tensor_type.shape.dim[0]
-    batch = images.dim_value
-    shapes = _infer_shapes(model) if batch else {}
-    constants = collect_constants(model)
-    for node in list(model.graph.node) if batch else ():
-        if node.op_type == "Reshape" and node.input[0] in shapes and node.input[1] in constants:
-            shape = numpy_helper.to_array(constants[node.input[1]])
-            if len(shape) > 1 and shape[0] == batch and shapes[node.input[0]][:1] == (batch,):
-                name = f"{node.output[0]}/any_batch"
-                node.input[1] = name
-                freed = _free_first_side(shape, shapes.get(node.output[0], ()))
-                model.graph.initializer.append(numpy_helper.from_array(freed, name))
-    images.dim_param = "N"
-    del model.graph.value_info[:]
-
-
-def _free_first_side(shape: np.ndarray, inferred: tuple[int, ...]) -> np.ndarray:
-    """Reshape's shape with its first side left open."""
-    rest = shape[1:]
-    if -1 not in rest:
-        return np.array([-1, *rest], np.int64)
-    if len(inferred) == len(shape) and all(inferred[1:]):
-        return np.array([-1, *inferred[1:]], np.int64)
-    return np.array([0, *rest], np.int64)  # 0 copies the side of the input
-
-
-def _infer_shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
-    """Shapes of the values that depend on the images; 0 for an unknown side."""
-    inferred = shape_inference.infer_shapes(model)
-    dependent = {find_image_inputs(model)[0].name}
-    for node in model.graph.node:
-        if dependent.intersection(node.input):
-            dependent.update(node.output)
-    known = [*inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output]
-    return {
-        value.name: tuple(side.dim_value for side in value.type.tensor_type.shape.dim)
-        for value in known
-        if value.name in dependent
-    }
-
-
-def strip_exporter_notes(nodes: Iterator[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+def strip_exporter_notes(model: onnx.ModelProto) -> None:
     """Remove stack traces and paths that an exporter leaves in the nodes."""
-    for node in nodes:
+    for node in model.graph.node:
         node.doc_string = ""
         del node.metadata_props[:]
-        yield node
 
 
 def expose_value(model: onnx.ModelProto, name: str) -> onnx.ModelProto:

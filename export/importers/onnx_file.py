@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import inliner
 
-from tencrop.common.errors import BadInput, one_line
+from tencrop.common.errors import BadInput, whole_line
 from tencrop.export.importers.external_data import read_external_data
 from tencrop.export.importers.graph_rewrite import find_tensor
 from tencrop.export.importers.input_convention import InputConvention
@@ -62,7 +62,7 @@ def _inline_functions(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     try:
         return inliner.inline_local_functions(model) if model.functions else model
     except Exception as error:  # onnx raises several types
-        raise BadInput(f"{path}: its functions cannot be written out: {one_line(error)}") from None
+        raise BadInput(f"{path}: its functions cannot be written out: {whole_line(error)}") from None
 
 
 def _open_unstated_sides(graph: onnx.GraphProto) -> None:
@@ -94,7 +94,7 @@ def _check(model: onnx.ModelProto, path: Path) -> None:
     try:
         onnx.checker.check_model(model)
     except Exception as error:  # a type of its own for every fault
-        raise BadInput(f"{path}: not valid ONNX: {one_line(error)}") from None
+        raise BadInput(f"{path}: not valid ONNX: {whole_line(error)}") from None
     damaged = find_tensor(model, np.isnan)
     if damaged is not None:
         raise BadInput(f"{path}: {damaged!r} holds values that are no numbers", "take a copy of the net that is whole")

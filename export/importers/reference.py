@@ -1,12 +1,12 @@
 """SourceReference: the unmodified source graph in onnxruntime, at its own batch size, to compare an import with."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-import onnxruntime as ort
 
-from tencrop.common.errors import BadInput, one_line
+from tencrop.common.errors import BadInput, whole_line
+from tencrop.export.importers.any_batch import Trial
 from tencrop.export.importers.graph_rewrite import (
     expose_value,
     find_softmax_input,
@@ -14,12 +14,12 @@ from tencrop.export.importers.graph_rewrite import (
     find_tensor,
 )
 from tencrop.export.importers.pixels import PixelTransform, cut_ten_views
+from tencrop.export.importers.session import open_session
 from tencrop.export.importers.source_input import SourceInput
 from tencrop.export.importers.source_net import SourceNet
 from tencrop.export.parity_gate import ExpectedAnswers, softmax
 from tencrop.images.decode import decode
 from tencrop.model.contract import CENTER_VIEW, Contract
-from tencrop.runtime.onnxruntime_engine import SESSION_LOG_LEVEL
 
 FLOAT_SCORES = "tensor(float)"  # onnxruntime's name of the type
 REPEAT_TOLERANCE = 1e-4  # difference between two answers to the same image, relative to the largest score
@@ -56,13 +56,15 @@ class SourceReference:
         try:
             session = open_session(model.SerializeToString())
         except Exception as error:  # types of the runtime's own; ValueError: beyond 2 GB
-            raise BadInput(f"{source.path}: onnxruntime cannot run it: {one_line(error)}") from None
+            raise BadInput(f"{source.path}: onnxruntime cannot run it: {whole_line(error)}") from None
         kind = session.get_outputs()[0].type
         if kind != FLOAT_SCORES:
             raise BadInput(
                 f"{source.path}: answers with {kind}; "
                 f"expected a row of float scores for each image, {FLOAT_SCORES} [N,classes]"
             )
+        if not source_input.batch and not _takes_batch(session, source_input, 2):
+            source_input = replace(source_input, batch=int(_takes_batch(session, source_input, 1)))
         return cls(source, source_input, pixels, contract, session)
 
     def answer(self, images: np.ndarray) -> SourceAnswers:
@@ -78,7 +80,7 @@ class SourceReference:
         try:
             runs = [self._run(padded[start : start + size]) for start in range(0, len(padded), size)]
         except Exception as error:  # types of the runtime's own
-            raise BadInput(f"{self.source.path}: onnxruntime cannot run it: {one_line(error)}") from None
+            raise BadInput(f"{self.source.path}: onnxruntime cannot run it: {whole_line(error)}") from None
         output = self.source.model.graph.output[0].name
         exposed = [name for name in runs[0] if name != output]
         scores = self._join_rows(runs, output, len(crops)).reshape(*views.shape[:2], -1)
@@ -95,10 +97,16 @@ class SourceReference:
                 "export the net in eval mode",
             )
 
+    def make_trial(self, answers: SourceAnswers, output: str) -> Trial:
+        """The ten views of the first image, and the answers that net.onnx is made to give."""
+        scores = self._choose_logits(answers, output)
+        inputs = self.pixels.make_inputs(answers.images[:1], self.contract)[0]
+        return Trial(inputs, (answers.scores if scores is None else scores)[0])
+
     def expect(self, answers: SourceAnswers, output: str) -> ExpectedAnswers:
         """The answers for the parity gate, which compares net.onnx on the center view."""
         planes = answers.images.transpose(0, 3, 1, 2).astype(np.float32)
-        logits = answers.scores if output == "logits" else answers.softmax_input
+        logits = self._choose_logits(answers, output)
         return ExpectedAnswers(
             name=str(self.source.path),
             images=answers.images,
@@ -115,6 +123,9 @@ class SourceReference:
         pixels, _ = decode(png, self.contract)
         return np.asarray(_to_probabilities(self.answer(pixels[None]).scores[0], output).mean(0), np.float32)
 
+    def _choose_logits(self, answers: SourceAnswers, output: str) -> np.ndarray | None:
+        return answers.scores if output == "logits" else answers.softmax_input
+
     def _run(self, batch: np.ndarray) -> dict[str, np.ndarray]:
         names = [output.name for output in self.session.get_outputs()]
         return dict(zip(names, self.session.run(names, {self.source_input.name: batch}), strict=True))
@@ -127,6 +138,16 @@ class SourceReference:
                 f"{self.source.path}: answers with {list(shape)}; expected a row of scores for each image, [N,classes]"
             )
         return np.concatenate([run[name].reshape(len(run[name]), -1) for run in runs])[:n]
+
+
+def _takes_batch(session: Any, source_input: SourceInput, size: int) -> bool:
+    """Return whether the graph answers so many images, and each by itself."""
+    images = np.zeros((size, *source_input.sides[1:]), np.float32)
+    try:
+        answer = session.run(None, {source_input.name: images})[0]
+    except Exception:  # types of the runtime's own
+        return False
+    return bool(answer.shape[:1] == (size,))
 
 
 def detect_output_kind(scores: np.ndarray, wanted: str | None, source: SourceNet) -> str:
@@ -158,11 +179,3 @@ def detect_output_kind(scores: np.ndarray, wanted: str | None, source: SourceNet
 
 def _to_probabilities(scores: np.ndarray, output: str) -> np.ndarray:
     return scores if output == "probabilities" else softmax(scores)
-
-
-def open_session(model: bytes) -> Any:
-    """An onnxruntime session without graph optimization: no node is fused or replaced, unlike in the engines."""
-    options = ort.SessionOptions()
-    options.log_severity_level = SESSION_LOG_LEVEL
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -13,7 +13,7 @@ from typing import Any
 import onnx
 
 from tencrop.common.atomic import atomic_folder
-from tencrop.common.errors import BadInput, one_line
+from tencrop.common.errors import BadInput, whole_line
 from tencrop.common.strict_config import parse
 from tencrop.export.hub_folder import HUB_FILES, check_card, write_hub_folder
 from tencrop.export.importers.caffe import read_caffe
@@ -26,14 +26,13 @@ from tencrop.export.importers.labels import ImportedLabels, read_labels
 from tencrop.export.importers.onnx_file import read_onnx
 from tencrop.export.importers.pixels import list_pixel_assumptions, resolve_pixels
 from tencrop.export.importers.reference import SourceReference, detect_output_kind
-from tencrop.export.importers.source_input import SourceInput, read_source_input
+from tencrop.export.importers.source_input import read_source_input
 from tencrop.export.importers.source_net import SourceNet
 from tencrop.export.importers.source_to_net import convert_to_net
 from tencrop.export.importers.torchvision_alexnet import read_alexnet
 from tencrop.export.parity_gate import (
     BATCHES,
     EXACT_LIMITS,
-    BatchRefused,
     EngineRefused,
     ExpectedAnswers,
     Parity,
@@ -83,13 +82,14 @@ def import_net(path: Path, out: Path, given: InputConvention, labels: Path | Non
     names = read_labels(source.labels, classes)
     contract = replace(contract, labels=names.labels)
     log.info("building net.onnx and tencrop.onnx")
-    net = convert_to_net(source, source_input, pixels, classes, output)
+    net, notes = convert_to_net(reference, answers, output)
     try:
         tencrop = build_tencrop_graph(net, contract, pixels.rgb_mean)
-    except Exception as error:  # of several types: ten views are a batch that the graph does not take
-        raise BadInput(f"{path}: {source_input.batch_limit}: {one_line(error)}") from None
+    except Exception as error:  # onnx raises several types
+        raise BadInput(f"{path}: onnx refuses ten views around its net: {whole_line(error)}") from None
     expected, recipe = reference.expect(answers, output), _describe_import(reference, convention, output, names)
-    parity = _check_parity(net, tencrop, expected, source_input)
+    recipe["notes"] += notes
+    parity = _check_parity(net, tencrop, expected)
     checkpoint = make_checkpoint(reference, contract, expected, output, recipe)
     if checkpoint is None and (out / INNER).exists():
         raise BadInput(f"{out / INNER}: is of another net", "name another folder, or remove it")
@@ -165,9 +165,7 @@ def _describe_import(
     }
 
 
-def _check_parity(
-    net: onnx.ModelProto, tencrop: onnx.ModelProto, expected: ExpectedAnswers, source_input: SourceInput
-) -> Parity:
+def _check_parity(net: onnx.ModelProto, tencrop: onnx.ModelProto, expected: ExpectedAnswers) -> Parity:
     """Run both graphs on each engine and compare their answers with the reference.
 
     Raises WorkFailed where the numbers differ, BadInput where an engine cannot open or run the net.
@@ -181,5 +179,4 @@ def _check_parity(
     try:
         return check_parity(net, tencrop, expected, EXACT_LIMITS, advice)
     except EngineRefused as error:
-        limit = f"{source_input.batch_limit}; " if isinstance(error, BatchRefused) else ""
-        raise BadInput(f"{expected.name}: {limit}{error}") from None
+        raise BadInput(f"{expected.name}: {error}") from None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import onnx
 from onnx import TensorProto
 
-from tencrop.common.errors import BadInput
+from tencrop.common.errors import BadInput, one_line
 from tencrop.export.importers.graph_rewrite import find_image_inputs
 from tencrop.export.importers.input_convention import SIDES, InputConvention
 from tencrop.export.importers.source_net import SourceNet
@@ -26,11 +26,16 @@ class SourceInput:
     assumed: tuple[str, ...] = ()  # a line for each value that neither the user nor the file states
 
     @property
-    def batch_limit(self) -> str:
-        """Why a batch of another size may be refused, for a person."""
-        if self.batch:
-            return f"its batch is fixed to {self.batch} and cannot be made any"
-        return "it does not take a batch of any size"
+    def sides(self) -> tuple[int, ...]:
+        """The sides of a batch; the first is 0 where it may have any size."""
+        square = (self.crop, self.crop)
+        return (self.batch, 3, *square) if self.layout == "nchw" else (self.batch, *square, 3)
+
+    @property
+    def advice(self) -> str:
+        """How torch exports a net for any batch."""
+        trace = f'dynamic_axes={{"{one_line(self.name)}": {{0: "batch"}}}}'
+        return f'torch.onnx.export(..., dynamic_shapes=({{0: "batch"}},)), or {trace} with dynamo=False'
 
 
 def read_source_input(source: SourceNet, convention: InputConvention) -> SourceInput:

@@ -1,0 +1,140 @@
+"""Lets a graph of a fixed batch size take any: finds where the batch lies in each value, and opens the sides there.
+
+A net that was exported with a batch of 1 has the 1 in its Reshape nodes, in shapes that values are expanded to, and in
+constants beside the images' values, such as the class token of a vision transformer.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper, shape_inference
+
+from tencrop.common.errors import one_line
+from tencrop.export.importers.batch_place import FixedBatch, Place, Shapes, Step, find_places
+from tencrop.export.importers.graph_rewrite import collect_constants, find_image_inputs
+
+MAX_STEPS = 100_000  # of the search, which takes back a choice where it leads nowhere
+
+
+def free_batch(model: onnx.ModelProto) -> None:
+    """Let the graph take any batch. Its sides are known, and what depends on no image is constant.
+
+    Raises FixedBatch, naming the operator, where that is not possible.
+    """
+    image = find_image_inputs(model)[0]
+    batch = image.type.tensor_type.shape.dim[0].dim_value
+    constants = collect_constants(model)
+    shapes = _infer_shapes(model, constants)
+    places = _search(model, shapes, constants, batch)
+    nodes = [part for node in model.graph.node for part in _open_sides(model.graph, node, shapes, constants, places)]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    image.type.tensor_type.shape.dim[0].dim_param = "N"
+
+
+def _infer_shapes(model: onnx.ModelProto, constants: Mapping[str, TensorProto]) -> Shapes:
+    """The sides of each value that are all known."""
+    bare = onnx.ModelProto()
+    bare.CopyFrom(model)
+    for output in bare.graph.output:
+        output.type.tensor_type.ClearField("shape")  # which a file may state wrongly
+    inferred = shape_inference.infer_shapes(bare, data_prop=True).graph
+    shapes = {name: tuple(value.dims) for name, value in constants.items()}
+    for value in (*inferred.value_info, *inferred.input, *inferred.output):
+        tensor = value.type.tensor_type
+        if tensor.HasField("shape") and all(side.dim_value for side in tensor.shape.dim):
+            shapes[value.name] = tuple(side.dim_value for side in tensor.shape.dim)
+    return shapes
+
+
+def _search(
+    model: onnx.ModelProto, shapes: Shapes, constants: Mapping[str, TensorProto], batch: int
+) -> dict[str, Place]:
+    """The place of the batch in each value of the images. Raises FixedBatch."""
+    image, output = find_image_inputs(model)[0].name, model.graph.output[0].name
+    places = {image: Place(0)}
+    nodes = list(model.graph.node)
+    untried: list[tuple[int, list[Place]]] = []  # nodes with a choice, and their other places
+    index = furthest = 0
+    for _ in range(MAX_STEPS):
+        if index == len(nodes):
+            if places.get(output) == Place(0):
+                return places
+            found: list[Place] = []
+        elif places.keys().isdisjoint(nodes[index].input):
+            index += 1
+            continue
+        else:
+            found = _find_places(Step(nodes[index], shapes, constants, places, batch))
+            furthest = max(furthest, index)
+        if not found:
+            if not untried:
+                break
+            index, found = untried.pop()
+            for name in (name for node in nodes[index:] for name in node.output):
+                places.pop(name, None)
+        if found[1:]:
+            untried.append((index, found[1:]))
+        places.update(dict.fromkeys(nodes[index].output, found[0]))
+        index += 1
+    node = nodes[furthest]
+    raise FixedBatch(f"its {node.op_type} {one_line(node.name or node.output[0])!r} fixes the batch")
+
+
+def _find_places(step: Step) -> list[Place]:
+    names = [*(name for name in step.node.input if name), step.node.output[0]]
+    return find_places(step) if all(name in step.shapes for name in names) else []
+
+
+def _open_sides(
+    graph: onnx.GraphProto,
+    node: onnx.NodeProto,
+    shapes: Shapes,
+    constants: Mapping[str, TensorProto],
+    places: Mapping[str, Place],
+) -> list[onnx.NodeProto]:
+    """The nodes that do the same for any batch."""
+    place = places.get(node.output[0])
+    if place is None or node.op_type not in ("Reshape", "Expand", "Concat"):
+        return [node]
+    shape = shapes[node.output[0]]
+    if node.op_type == "Concat":
+        given = [name for name in node.input if name not in places]
+        return _pad_and_add(graph, node, shapes, constants, places) if given else [node]
+    opened = [*shape]
+    opened[place.axis] = -1 if node.op_type == "Reshape" else 1  # 1: Expand leaves the side as it is
+    node.input[1] = _store(graph, f"{node.output[0]}/any_batch", np.array(opened, np.int64))
+    return [node]
+
+
+def _pad_and_add(
+    graph: onnx.GraphProto,
+    node: onnx.NodeProto,
+    shapes: Shapes,
+    constants: Mapping[str, TensorProto],
+    places: Mapping[str, Place],
+) -> list[onnx.NodeProto]:
+    """Zeros around the images' value, and the constants added to them: a Concat would need one constant an image."""
+    (taken,) = (name for name in node.input if name in places)
+    rank, output = len(shapes[taken]), node.output[0]
+    axis = helper.get_attribute_value(node.attribute[0]) % rank
+    one = [1 if index == places[taken].axis else side for index, side in enumerate(shapes[taken])]
+    given = [name for name in node.input if name not in places]
+    stored = {name: numpy_helper.to_array(constants[name]).take([0], places[taken].axis) for name in given}
+    dtype = next(iter(stored.values())).dtype
+    parts = [stored.get(name, np.zeros(one, dtype)) for name in node.input]
+    at = list(node.input).index(taken)
+    pads = np.zeros((2, rank), np.int64)
+    pads[:, axis] = [sum(part.shape[axis] for part in some) for some in (parts[:at], parts[at + 1 :])]
+    widths = _store(graph, f"{output}/pads", pads.ravel())
+    around = _store(graph, f"{output}/constants", np.concatenate(parts, axis))
+    return [
+        helper.make_node("Pad", [taken, widths], [f"{output}/padded"], name=f"{output}/pad"),
+        helper.make_node("Add", [f"{output}/padded", around], [output], name=f"{output}/add"),
+    ]
+
+
+def _store(graph: onnx.GraphProto, name: str, values: np.ndarray) -> str:
+    graph.initializer.append(numpy_helper.from_array(values, name))
+    return name
