@@ -34,7 +34,7 @@ from tencrop.dataset.prepared_store import DOCUMENT, INDEX, SCHEMA, STATISTICS
 from tencrop.dataset.separate_output import check_separate
 from tencrop.dataset.source import Entries, Source
 from tencrop.images.decode_processes import run_in_processes
-from tencrop.model.contract import Contract
+from tencrop.model.contract import Contract, parse_filter
 from tencrop.model.mean_and_pca import PixelStatistics
 from tencrop.runtime.cores import cores
 
@@ -43,12 +43,18 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def prepare(
-    source: Source, out: Path, holdout: float, progress: Callable[[int], None], store: str = "jpeg", workers: int = 0
+    source: Source,
+    out: Path,
+    holdout: float,
+    progress: Callable[[int], None],
+    store: str = "jpeg",
+    workers: int = 0,
+    filter: str = "bilinear",
 ) -> PreparedDocument:
     """Write the prepared store of a data set, or finish one; `progress` is called with the number of images done.
 
     `holdout` is the share of each class for validation where the data set has no validation images of its own; `store`
-    is a key of STORES. `workers` processes decode, or threads where it is 0. The statistics are those of the training
+    is a key of STORES; `filter` is the one of the contract. `workers` processes decode, or threads where it is 0. The statistics are those of the training
     images, before they are encoded.
     Raises BadInput where `out` cannot be used, lies in the source or holds another data set, where there is only one
     class or a class without a training image, and where no training image can be decoded; WorkFailed where the disk
@@ -60,7 +66,7 @@ def prepare(
     entries = source.entries
     held = choose_holdout(entries, holdout)
     _check_classes(source, held)
-    contract = Contract(labels=source.labels, decode=choose_decoding(out / PLAN))
+    contract = Contract(filter=parse_filter(filter), labels=source.labels, decode=choose_decoding(out / PLAN))
     share = holdout if entries.validation is None else None
     images = STORES[store](out, contract.resize)
     plan = PreparationPlan(contract, share, len(entries), _hash_entries(entries), images.quality, PART, store=store)

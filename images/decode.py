@@ -27,6 +27,7 @@ from tencrop.images.orientation import EXIF_ERRORS, load_pixels, turn_size, turn
 from tencrop.images.to_rgb import convert_to_rgb, drop_empty_alpha, mark_unsigned, scale_transparent_colour
 from tencrop.model.contract import Contract
 
+RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}  # by the contract's names
 MAX_PIXELS = 50_000_000  # the largest pictures of telephones; checked before any pixel is decoded
 LARGE = 8_000_000  # pixels; images with more are decoded one at a time, which bounds the memory
 LARGE_FOR = {"WEBP": LARGE // 2, "AVIF": LARGE // 2, "HEIF": LARGE // 2}  # 16 bytes a pixel, the others at most 8
@@ -70,7 +71,7 @@ def fit_square(image: Image.Image, contract: Contract) -> np.ndarray:
             raise explain_failure(error, b"") from None
         profile = find_profile(image, contract.decode)
         upright = convert_to_rgb(drop_empty_alpha(turn_upright(loaded), format))
-        return _resize_and_crop(upright, contract.resize, profile)
+        return _resize_and_crop(upright, contract, profile)
 
 
 @contextmanager
@@ -108,7 +109,7 @@ def _decode_opened(opened: ImageFile.ImageFile, data: bytes, contract: Contract)
         image = drop_empty_alpha(turn_upright(opened), opened.format)
         upright = turn_size(opened, size) if is_scaled else image.size
         info = ImageInfo(opened.format or "", opened.mode, *upright, is_turned)
-        return _resize_and_crop(convert_to_rgb(image), contract.resize, profile), info
+        return _resize_and_crop(convert_to_rgb(image), contract, profile), info
 
 
 def _decode_without_end(data: bytes, contract: Contract, error: TruncatedImage) -> tuple[np.ndarray, ImageInfo]:
@@ -144,14 +145,14 @@ def _check_size(width: int, height: int) -> None:
         raise ImageTooLarge(f"image of {width}x{height} pixels is longer than {MAX_ASPECT}:1")
 
 
-def _resize_and_crop(image: Image.Image, side: int, profile: bytes | None) -> np.ndarray:
-    """Resize the shorter side to `side`, the longer one rounded down; then cut out the central square (section 2).
+def _resize_and_crop(image: Image.Image, contract: Contract, profile: bytes | None) -> np.ndarray:
+    """Resize the shorter side to R, the longer one rounded down; then cut out the central square (section 2).
 
     The square is converted to sRGB where there is a profile.
     """
     width, height = image.size
-    short = min(width, height)
-    image = image.resize((side * width // short, side * height // short), Image.Resampling.BILINEAR)
+    short, side = min(width, height), contract.resize
+    image = image.resize((side * width // short, side * height // short), RESAMPLING[contract.filter])
     left, top = round((image.width - side) / 2), round((image.height - side) / 2)
     square = image.crop((left, top, left + side, top + side))
     return np.asarray(convert_to_srgb(square, profile) if profile else square)

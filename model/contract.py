@@ -6,14 +6,18 @@ Stored with the weights.
 import hashlib
 import json
 from collections import Counter
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, get_args
 
 from pydantic.dataclasses import dataclass
 
+from tencrop.common.did_you_mean import did_you_mean
 from tencrop.common.errors import BadInput
 from tencrop.common.strict_config import STRICT, Count, dump, left_out
 
 CENTER_VIEW = 2  # index of the center crop among the ten views
+
+Filter = Literal["bilinear", "bicubic"]
+FILTERS: tuple[Filter, ...] = get_args(Filter)
 
 
 class View(NamedTuple):
@@ -54,16 +58,19 @@ DECODING = Decoding(jpeg_scale_from=1024, icc_profile="srgb")  # of contracts ma
 class Contract:
     """Preprocessing, views and labels of one classifier (sections 2 and 4.1 of the paper).
 
-    A decoding in full is left out of the stored contract and of its hash, as in files from before 0.2.
+    center_rounding: where half the margin around the center crop is no whole number, "down" is the 2012 program's way.
+    "half_even" is torchvision's, which rounds the mirror image's center crop by itself. "down" and a decoding in full
+    are left out of the stored contract and of its hash, as in files from before.
     Raises BadInput where two labels have the same id.
     """
 
     resize: int = 256  # length of the shorter side; then the central square of this size
     crop: int = 224
-    filter: Literal["bilinear"] = "bilinear"  # antialiased, Pillow's
+    filter: Filter = "bilinear"  # of the resizing: antialiased, Pillow's
     channels: Literal["rgb"] = "rgb"
     labels: tuple[Label, ...] = ()
     decode: Annotated[Decoding, left_out(FULL_DECODING)] = FULL_DECODING
+    center_rounding: Annotated[Literal["down", "half_even"], left_out("down")] = "down"
 
     def __post_init__(self) -> None:
         twice = [id for id, times in Counter(label.id for label in self.labels).items() if times > 1]
@@ -74,12 +81,24 @@ class Contract:
     def views(self) -> tuple[View, ...]:
         """The ten views in the order of the 2012 program: five crops, then the same five mirrored."""
         far = self.resize - self.crop
-        mid = far // 2
-        corners = ((0, 0), (0, far), (mid, mid), (far, 0), (far, far))
-        return tuple(View(top, left, mirrored) for mirrored in (False, True) for top, left in corners)
+        rounds_down = self.center_rounding == "down"
+        mid = far // 2 if rounds_down else round(far / 2)
+        return tuple(
+            View(top, left, mirrored)
+            for mirrored, column in ((False, mid), (True, mid if rounds_down else far - mid))
+            for top, left in ((0, 0), (0, far), (mid, column), (far, 0), (far, far))
+        )
 
     @property
     def sha256(self) -> str:
         """The hash that a report quotes. Reports with equal hashes are about the same preprocessing and labels."""
         text = json.dumps(dump(self), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def parse_filter(name: str) -> Filter:
+    """The filter of that name. Raises BadInput."""
+    for known in FILTERS:
+        if name == known:
+            return known
+    raise BadInput(f"--filter {name}: expected {' or '.join(FILTERS)}", did_you_mean(name, FILTERS))

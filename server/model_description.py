@@ -1,7 +1,10 @@
 """The JSON of GET /v1/models and /v1/models/NAME."""
 
+from typing import Annotated
+
 from pydantic import BaseModel
 
+from tencrop.common.strict_config import left_out
 from tencrop.model.contract import Decoding
 from tencrop.model.measured_errors import MeasuredErrors
 from tencrop.server.schemas import ModelStatus
@@ -23,6 +26,7 @@ class Preprocessing(BaseModel):
     filter: str
     channels: str
     decode: Decoding
+    center_rounding: Annotated[str, left_out("down")] = "down"
     sha256: str
 
 

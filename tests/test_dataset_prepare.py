@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -158,6 +159,16 @@ def test_an_unfinished_part_is_remade_equal(source: Source, tmp_path: Path, part
     (tmp_path / f"part-0000{part}.bin").write_bytes(b"half")
     prepare(source, tmp_path, 0.2, quiet)
     assert snapshot(tmp_path) == whole
+
+
+def test_images_are_resized_by_the_filter_that_is_asked_for(source: Source, tmp_path: Path) -> None:
+    prepare(source, tmp_path, 0.2, quiet, "raw", filter="bicubic")
+    store, contract = PreparedStore.open(tmp_path), Contract(filter="bicubic", decode=DECODING)
+    first = next(entry for entry in source.entries if "broken" not in entry.id)
+    np.testing.assert_array_equal(store.read_pixels(0), decode(source.read(first), contract)[0])
+    assert store.contract == replace(contract, labels=source.labels)
+    with pytest.raises(BadInput, match="--filter cubic: expected bilinear or bicubic; did you mean bicubic?"):
+        prepare(source, tmp_path, 0.2, quiet, filter="cubic")
 
 
 @pytest.mark.usefixtures("parts_of_8")

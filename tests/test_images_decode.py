@@ -16,10 +16,10 @@ from support.pictures import (
     picture,
     square_by_torchvision,
 )
-from torchvision.transforms import CenterCrop, Compose, Resize
+from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
 from tencrop.common.lfs_pointer import POINTER
-from tencrop.images.decode import MAX_ASPECT, MAX_PIXELS, decode
+from tencrop.images.decode import MAX_ASPECT, MAX_PIXELS, decode, fit_square
 from tencrop.images.errors import ImageError, ImageTooLarge, UnsupportedImage
 from tencrop.images.formats import FORMATS
 from tencrop.model.contract import Contract
@@ -63,6 +63,16 @@ def test_the_contract_sets_the_size(resize: int) -> None:
     expected = Compose([Resize(resize, antialias=True), CenterCrop(resize)])(image)
     result, _ = decode(encode(image, "PNG"), Contract(resize=resize, crop=60))
     np.testing.assert_array_equal(result, np.asarray(expected))
+
+
+@pytest.mark.parametrize(("width", "height"), [(333, 500), (97, 31), (256, 257)])
+def test_bicubic_squares_are_bit_equal_to_torchvision(width: int, height: int) -> None:
+    image = Image.fromarray(picture(width, height))
+    wanted = np.asarray(Compose([Resize(256, InterpolationMode.BICUBIC, antialias=True), CenterCrop(256)])(image))
+    contract = Contract(filter="bicubic")
+    np.testing.assert_array_equal(decode(encode(image, "PNG"), contract)[0], wanted)
+    np.testing.assert_array_equal(fit_square(image, contract), wanted)
+    assert (wanted != square_by_torchvision(image)).any()
 
 
 @pytest.mark.parametrize("format", ["PNG", "BMP", "TIFF", "WEBP", "GIF", "JPEG"])

@@ -4,6 +4,8 @@ import json
 from dataclasses import replace
 
 import pytest
+import torch
+from torchvision.transforms import CenterCrop, TenCrop
 
 from tencrop.common.errors import BadInput
 from tencrop.common.strict_config import dump, parse
@@ -26,6 +28,20 @@ def test_an_odd_margin_puts_the_center_at_its_floor() -> None:
     views = Contract(resize=257, crop=224).views
     assert views[CENTER_VIEW] == View(16, 16, False)
     assert views[4] == View(33, 33, False)
+
+
+@pytest.mark.parametrize(("resize", "crop"), [(183, 160), (37, 32), (256, 224), (227, 224)])
+def test_half_even_views_are_those_of_torchvision(resize: int, crop: int) -> None:
+    places = torch.arange(resize * resize).reshape(1, resize, resize)
+    cut = [places[0, v.top : v.top + crop, v.left : v.left + crop] for v in half_even(resize, crop).views]
+    views = [part.flip(-1) if v.mirrored else part for part, v in zip(cut, half_even(resize, crop).views, strict=True)]
+    by_corner = [view[0, 0].item() for view in views]
+    assert sorted(by_corner) == sorted(view[0, 0, 0].item() for view in TenCrop(crop)(places))
+    assert by_corner[CENTER_VIEW] == CenterCrop(crop)(places)[0, 0, 0].item()
+
+
+def half_even(resize: int, crop: int) -> Contract:
+    return Contract(resize=resize, crop=crop, center_rounding="half_even")
 
 
 def test_defaults_are_those_of_section_two() -> None:
@@ -67,6 +83,8 @@ def test_labels_keep_their_order() -> None:
         {"resize": 257},
         {"crop": 223},
         {"decode": DECODING},
+        {"filter": "bicubic"},
+        {"center_rounding": "half_even"},
         {"decode": Decoding(icc_profile="srgb")},
     ],
 )

@@ -111,6 +111,12 @@ def test_a_start_without_a_layer_that_the_recipe_takes_is_refused(start: Path, t
         take_weights(recipe, Checkpoint.load(start), tiny_prepared)
 
 
+def test_a_start_whose_images_another_filter_resized_is_refused(start: Path, tiny_prepared: PreparedStore) -> None:
+    other = replace(tiny_prepared, contract=replace(tiny_prepared.contract, filter="bicubic"))
+    with pytest.raises(BadInput, match="the bilinear filter resized.* the bicubic one; prepare them again"):
+        load_start(tune(start), other)
+
+
 def test_a_start_of_no_fitting_layer_is_refused(start: Path, tiny_prepared: PreparedStore) -> None:
     thin = load("caltech101", [f"start={start}", "net.fc8.units=3"])
     other = replace(thin, net=replace(thin.net, conv5=replace(thin.net.conv5, kernel=1, pad=(0, 0))))

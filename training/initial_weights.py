@@ -16,7 +16,7 @@ from tencrop.model.lowrank import factorise_weights
 from tencrop.model.mean_and_pca import PixelStatistics
 from tencrop.model.net import AlexNet
 from tencrop.training.recipe import Recipe
-from tencrop.training.start import check_sizes
+from tencrop.training.start import check_squares
 
 Weights = Mapping[str, np.ndarray]  # parameters by their names
 OTHER_CLASSES = "other classes"
@@ -48,7 +48,7 @@ def load_start(recipe: Recipe, prepared: PreparedStore) -> Checkpoint | None:
             raise BadInput(f"recipe {recipe.name}: it fine-tunes another net", "add --start CHECKPOINT")
         return None
     start = Checkpoint.load(Path(recipe.start))
-    check_sizes(start, recipe.start, prepared)
+    check_squares(start, recipe.start, prepared)
     return start
 
 

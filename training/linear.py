@@ -25,7 +25,7 @@ from tencrop.model.metrics import ErrorCounts, top_k
 from tencrop.model.run_checkpoints import list_checkpoints, name_checkpoint
 from tencrop.model.run_progress import EpochRecord
 from tencrop.model.ten_crop_net import TenCropNet
-from tencrop.training.start import check_sizes
+from tencrop.training.start import check_squares
 
 STRENGTHS = (1.0, 10.0, 100.0, 1e3, 1e4)  # scikit-learn's C, for features whose squares sum to 1 in the mean
 BATCH = 64  # images of a forward pass
@@ -76,7 +76,7 @@ def train_linear(
     began = time.perf_counter()
     _check_data(prepared)
     saved = Checkpoint.load(start)
-    check_sizes(saved, start, prepared)
+    check_squares(saved, start, prepared)
     if list_checkpoints(out):
         raise BadInput(f"{out}: holds a run already", "choose another folder")
     with lock_folder(out):

@@ -34,6 +34,9 @@ def prepare(
     store: Annotated[
         str, typer.Option(metavar="NAME", help="jpeg (small), or raw (pixels in one file: five times the bytes)")
     ] = "jpeg",
+    filter_: Annotated[
+        str, typer.Option("--filter", metavar="NAME", help="of the resizing: bilinear, or bicubic")
+    ] = "bilinear",
     workers: Workers = None,
 ) -> None:
     """Turn a data set into what `train` reads.
@@ -51,7 +54,7 @@ def prepare(
     source = open_source(data, SourceOptions(labels, list_, config, image_root, image_column, label_column))
     with show_progress("preparing", len(source.entries)) as progress:
         try:
-            document = run(source, out, holdout, progress, store, count)
+            document = run(source, out, holdout, progress, store, count, filter_)
         except KeyboardInterrupt:
             raise Stopped("stopped", "what is done is kept: run it again to go on", signal.SIGINT) from None
     form = f"JPEG of quality {document.quality}" if document.quality else "raw pixels"
