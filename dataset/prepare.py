@@ -54,8 +54,8 @@ def prepare(
     """Write the prepared store of a data set, or finish one; `progress` is called with the number of images done.
 
     `holdout` is the share of each class for validation where the data set has no validation images of its own; `store`
-    is a key of STORES; `filter` is the one of the contract. `workers` processes decode, or threads where it is 0. The statistics are those of the training
-    images, before they are encoded.
+    is a key of STORES; `filter` is the one of the contract. `workers` processes decode, or threads where it is 0. The
+    statistics are those of the training images, before they are encoded.
     Raises BadInput where `out` cannot be used, lies in the source or holds another data set, where there is only one
     class or a class without a training image, and where no training image can be decoded; WorkFailed where the disk
     is full.

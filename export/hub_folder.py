@@ -16,7 +16,7 @@ import onnx
 from tencrop.common.errors import BadInput
 from tencrop.export.graph_builder import GraphBuilder, read_opset, replace_input
 from tencrop.export.importers.hub_folder import CONFIG, NETS, PREPROCESSOR
-from tencrop.export.importers.hub_preprocessor import FILTERS
+from tencrop.export.importers.hub_preprocessor import PILLOW_FILTERS
 from tencrop.model.checkpoint import WEIGHTS
 from tencrop.model.contract import CENTER_VIEW, Contract
 from tencrop.model.feature_output import NET
@@ -112,7 +112,7 @@ def describe_preprocessor(contract: Contract) -> dict[str, Any]:
         "do_convert_rgb": True,
         "do_resize": True,
         "size": {"shortest_edge": contract.resize},
-        "resample": FILTERS.index(contract.filter),
+        "resample": PILLOW_FILTERS.index(contract.filter),
         "do_center_crop": True,
         "crop_size": {"height": contract.crop, "width": contract.crop},
         "do_rescale": False,

@@ -116,8 +116,7 @@ class ViewMaps:
         """(zeros before, zeros behind, places) that the windows of a span of places see."""
         first = span[0] * window.stride - window.before
         last = (span[1] - 1) * window.stride - window.before + window.size
-        behind = 0 if window.rounds_up else max(0, last - self.side)
-        return max(0, -first), behind, (max(0, first), min(last, self.side))
+        return max(0, -first), max(0, last - self.side), (max(0, first), min(last, self.side))
 
     def cut(self, graph: GraphBuilder, name: str, place: Rectangle) -> str:
         """Add the nodes that put a rectangle of every view together: [V*N,K,height,width]."""

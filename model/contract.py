@@ -17,6 +17,7 @@ from tencrop.common.strict_config import STRICT, Count, dump, left_out
 CENTER_VIEW = 2  # index of the center crop among the ten views
 
 Filter = Literal["bilinear", "bicubic"]
+Rounding = Literal["down", "half_even"]
 FILTERS: tuple[Filter, ...] = get_args(Filter)
 
 
@@ -70,7 +71,7 @@ class Contract:
     channels: Literal["rgb"] = "rgb"
     labels: tuple[Label, ...] = ()
     decode: Annotated[Decoding, left_out(FULL_DECODING)] = FULL_DECODING
-    center_rounding: Annotated[Literal["down", "half_even"], left_out("down")] = "down"
+    center_rounding: Annotated[Rounding, left_out("down")] = "down"
 
     def __post_init__(self) -> None:
         twice = [id for id, times in Counter(label.id for label in self.labels).items() if times > 1]

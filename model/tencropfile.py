@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import onnx
 from google.protobuf.message import DecodeError
@@ -24,6 +24,8 @@ INPUT = "images"  # uint8 [N,R,R,3] RGB
 CALIBRATION = PREFIX + "calibration"
 OUTPUTS = ("probabilities", "view_probabilities")  # [N,C], [N,10,C]
 
+Precision = Literal["fp32"]
+
 
 @dataclass(frozen=True)
 class Metadata:
@@ -37,6 +39,7 @@ class Metadata:
     probe: Probe
     calibration: Calibration | None = None  # of `tencrop calibrate`; no export has one
     features: tuple[str, ...] = ()  # layers whose values are outputs of the graph, too (model/feature_output.py)
+    precision: Precision | None = None  # that `--precision auto` computes in; None: the default of the device
 
     def to_props(self) -> dict[str, str]:
         """The entries of an export as key and text, for ONNX metadata_props."""
@@ -51,6 +54,7 @@ class Metadata:
             "kernels": base64.b64encode(self.filter_picture).decode(),
             "probe": json.dumps(dump(self.probe)),
             **({"features": json.dumps(self.features)} if self.features else {}),
+            **({"precision": self.precision} if self.precision else {}),
         }
         return {PREFIX + key: value for key, value in values.items()}
 
@@ -73,11 +77,18 @@ class Metadata:
                 probe=parse(Probe, json.loads(values["probe"]), f"{source}: probe"),
                 calibration=_read_calibration(values.get("calibration"), source),
                 features=parse(tuple[str, ...], json.loads(values.get("features", "[]")), f"{source}: features"),
+                precision=_read_precision(values.get("precision"), source),
             )
         except KeyError as error:
             raise BadInput(f"{source}: not made by `tencrop export` (no metadata {PREFIX}{error.args[0]})") from None
         except (ValueError, TypeError, RecursionError) as error:
             raise BadInput(f"{source}: damaged metadata ({error})") from None
+
+
+def _read_precision(text: str | None, source: str) -> Precision | None:
+    if text in (None, "fp32"):
+        return "fp32" if text else None
+    raise BadInput(f"{source}: prefers the precision {text!r}, expected fp32")
 
 
 def _read_calibration(text: str | None, source: str) -> Calibration | None:

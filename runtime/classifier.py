@@ -233,14 +233,16 @@ def open_classifier(
     """Open a tencrop.onnx or its folder on the first of `engine_choices` that reproduces the file's probe.
 
     An engine, device or precision that the options name has no second choice. A choice that fails before another one
-    works is logged, except a GPU on a machine that has none. `layer`: every forward pass also gives its features.
-    `name` stands in place of the file's own.
+    works is logged, except a GPU on a machine that has none. The precision "auto" is the one that the file prefers, if
+    any. `layer`: every forward pass also gives its features. `name` stands in place of the file's own.
 
     Raises BadInput for a bad file or bad options, WorkFailed with the failure of every choice.
     """
     possible = engine_choices(options)
     file = TenCropFile.read(path)
     file = replace(file, name=name or file.name)
+    if options.precision == "auto" and file.metadata.precision:
+        possible = engine_choices(replace(options, precision=file.metadata.precision))
     file = with_features(file, layer) if layer else file
     failures: list[WorkFailed] = []
     started = time.perf_counter()

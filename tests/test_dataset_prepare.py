@@ -167,7 +167,7 @@ def test_images_are_resized_by_the_filter_that_is_asked_for(source: Source, tmp_
     first = next(entry for entry in source.entries if "broken" not in entry.id)
     np.testing.assert_array_equal(store.read_pixels(0), decode(source.read(first), contract)[0])
     assert store.contract == replace(contract, labels=source.labels)
-    with pytest.raises(BadInput, match="--filter cubic: expected bilinear or bicubic; did you mean bicubic?"):
+    with pytest.raises(BadInput, match=r"--filter cubic: expected bilinear or bicubic; did you mean bicubic\?"):
         prepare(source, tmp_path, 0.2, quiet, filter="cubic")
 
 

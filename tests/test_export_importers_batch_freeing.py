@@ -1,5 +1,7 @@
 """importers/batch_freeing.py: a net of a fixed batch answers many images at once as it answers each by itself."""
 
+import re
+
 import numpy as np
 import onnx
 import pytest
@@ -20,6 +22,7 @@ WEIGHTS = {  # by the names in the graphs below
     "mask": (4, 1, 4, 4),
     "colour": (3, 1, 1),
     "row": (5, 192),
+    "mixing": (16, 5),
 }
 PATCHES = """
     maps = Conv <strides = [2, 2]> (x, kernels)
@@ -83,8 +86,8 @@ GRAPHS = {
     tokens = Expand(token, shape)
     joined = Concat <axis = -2> (tokens, patches, tokens)
     placed = Add(joined, positions)
-    first = Constant <value_int = 0> ()
-    y = Gather <axis = 1> (placed, first)
+    third = Constant <value_int = 2> ()
+    y = Gather <axis = 1> (placed, third)
     """,
     "attention, the sequence in front": PATCHES + HEADS,
     "shifted windows with a mask": PATCHES
@@ -114,14 +117,12 @@ GRAPHS = {
     to_map_again = Constant <value_ints = [B, 2, 2, 4]> ()
     y = Reshape(mean, to_map_again)
     """,
-    "a colour for each pixel": """
+    "spread and padded maps": """
     shape = Shape(x)
-    colours = Expand(colour, shape)
     spread = Expand(x, shape)
     widths = Constant <value_ints = [0, 0, 1, 0, 0, 0, 0, 1]> ()
-    padded = Pad(colours, widths)
     wide = Pad(spread, widths)
-    y = Sub(wide, padded)
+    y = Sub(wide, colour)
     """,
     "maps one by one": """
     a, b, c = Split <axis = 1> (x, thirds)
@@ -135,6 +136,16 @@ GRAPHS = {
     single = Squeeze(pooled, sides)
     y = Mul(single, flat2)
     """,
+    "a mean of one place, as torch strides it": PATCHES
+    + """
+    scored = Einsum <equation = "ncl,lk->nlkc"> (columns, mixing)
+    mean = GlobalMaxPool(scored)
+    to_one = Constant <value_ints = [C]> ()
+    one = Reshape(mean, to_one)
+    strided = Gather(one, places)
+    to_row = Constant <value_ints = [B, 16]> ()
+    y = Reshape(strided, to_row)
+    """,
 }
 FIXED = {
     "a mean of the batch": ("y = ReduceMean <axes = [0]> (x)", "ReduceMean"),
@@ -146,13 +157,16 @@ FIXED = {
 
 def build(body: str, batch: int) -> onnx.ModelProto:
     """A graph x -> y, its batch in the place of B in the text, and in that of what follows from it."""
-    sizes = {"B": batch, "H": 2 * batch, "R": 16 * batch, "W": 4 * batch}
+    sizes = {"B": batch, "C": 16 * batch, "H": 2 * batch, "R": 16 * batch, "W": 4 * batch}
     for letter, number in sizes.items():
-        body = body.replace(f"[{letter},", f"[{number},").replace(f" {letter},", f" {number},")
+        body = re.sub(rf"(?<=[\[ ]){letter}(?=[,\]])", str(number), body)
     text = f'<ir_version: 8, opset_import: ["": 17]> net (float[{batch},3,8,8] x) => (float y) {{{body}}}'
     model = onnx.parser.parse_model(text)
     random = np.random.default_rng(1)
-    values = {name: random.normal(size=shape).astype(np.float32) for name, shape in WEIGHTS.items()}
+    values: dict[str, np.ndarray] = {
+        name: random.normal(size=shape).astype(np.float32) for name, shape in WEIGHTS.items()
+    }
+    values["places"] = np.arange(16 * batch).reshape(batch, 16, 1, 1)
     values |= {"ones": np.ones(4, np.float32), "pair": np.ones((2, 3, 8, 8), np.float32), "thirds": np.array([1, 1, 1])}
     taken = {name for node in model.graph.node for name in node.input}
     model.graph.initializer.extend(

@@ -29,7 +29,9 @@ PREPROCESSOR: dict[str, Any] = {
     "rescale_factor": 1 / 255,
     "size": {"shortest_edge": RESIZE},
 }
-STATED = InputConvention("rgb", "nchw", 1 / 255, (0.5, 0.25, 0.125), (0.5, 0.5, 0.25), crop=CROP, resize=RESIZE)
+STATED = InputConvention(
+    "rgb", "nchw", 1 / 255, (0.5, 0.25, 0.125), (0.5, 0.5, 0.25), crop=CROP, resize=RESIZE, filter="bicubic"
+)
 TAKEN = "taken from preprocessor_config.json: channels rgb, scale 0.00392157, "
 
 
@@ -56,9 +58,8 @@ def test_import_is_that_of_the_same_flags(
     lines = capsys.readouterr().out.splitlines()
     assert ended.value.code == 0
     assert lines[0] == f"imported: ONNX: {CLASSES} classes, logits; resize {RESIZE}, ten crops of {CROP}"
-    assert lines[2:7] == [
-        TAKEN + f"mean 0.5, 0.25, 0.125, std 0.5, 0.5, 0.25, crop {CROP}, resize {RESIZE}",
-        "unlike preprocessor_config.json: images are resized by the bicubic filter there, by the bilinear one here",
+    assert lines[2:6] == [
+        TAKEN + f"mean 0.5, 0.25, 0.125, std 0.5, 0.5, 0.25, crop {CROP}, resize {RESIZE}, filter bicubic",
         "taken from config.json: the names of the classes (id2label)",
         "assumed: the names of config.json as the ids of the classes (--labels)",
         "assumed: outputs that are logits, going by their sums (--output)",
@@ -82,7 +83,7 @@ def test_what_the_user_states_wins(tmp_path: Path) -> None:
     assert made.contract.labels[3] == Label("n00000003", "thing 3")
     assert made.contract.resize == 40 and made.recipe["pixels"]["mean"] == [0.1] * 3
     assert made.recipe["pixels"]["std"] == [0.5, 0.5, 0.25]
-    assert made.recipe["notes"][0] == TAKEN + f"std 0.5, 0.5, 0.25, crop {CROP}"
+    assert made.recipe["notes"][0] == TAKEN + f"std 0.5, 0.5, 0.25, crop {CROP}, filter bicubic"
     assert not any("config.json: the names" in line for line in made.recipe["notes"])
 
 

@@ -1,6 +1,7 @@
 """importers/hub_preprocessor.py: the files that transformers writes state what its image processors compute."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ STEPS = {"do_normalize": True, "do_rescale": True, "do_resize": True, "rescale_f
 HALVES = {"image_mean": list(HALF), "image_std": list(HALF)}
 IMAGENET = {"image_mean": list(IMAGENET_MEAN), "image_std": list(IMAGENET_STD)}
 WHOLE = "the whole image is seen as {0}x{0} there, ten views of that size here (--resize)"
-BICUBIC = "images are resized by the bicubic filter there, by the bilinear one here"
+FILTERS = {2: "bilinear", 3: "bicubic", 9: "bilinear", None: None}  # by Pillow's numbers; 9 is none of them
 
 
 def read(folder: Path, document: Any, **given: Any) -> tuple[InputConvention, tuple[str, ...]]:
@@ -50,7 +51,7 @@ FILES: dict[str, tuple[dict[str, Any], InputConvention, tuple[str, ...]]] = {
             "size": 224,
         },
         InputConvention("rgb", "nchw", 1 / 255, IMAGENET_MEAN, IMAGENET_STD, crop=224, resize=256),
-        (BICUBIC,),
+        (),
     ),
     "ConvNeXT of 384": (
         {
@@ -95,10 +96,7 @@ FILES: dict[str, tuple[dict[str, Any], InputConvention, tuple[str, ...]]] = {
             "size": {"height": 256, "width": 256},
         },
         InputConvention("rgb", "nchw", SCALE, IMAGENET_MEAN, IMAGENET_STD, crop=224, resize=256),
-        (
-            "images are squeezed to 256x256 there; here the shorter side is resized, and the middle is seen",
-            BICUBIC,
-        ),
+        ("images are squeezed to 256x256 there; here the shorter side is resized, and the middle is seen",),
     ),
     "BEiT, which has a crop but does not use it": (
         {**STEPS, **HALVES, "crop_size": 200, "do_center_crop": False, "size": {"height": 224, "width": 224}},
@@ -177,7 +175,12 @@ FILES: dict[str, tuple[dict[str, Any], InputConvention, tuple[str, ...]]] = {
 @pytest.mark.parametrize("what", FILES)
 def test_files_of_transformers(what: str, tmp_path: Path) -> None:
     document, known, lines = FILES[what]
-    assert read(tmp_path, document) == (known, lines)
+    assert read(tmp_path, document) == (replace(known, filter=FILTERS[document.get("resample")]), lines)
+
+
+def test_a_filter_that_the_user_states_is_not_read(tmp_path: Path) -> None:
+    known, lines = read(tmp_path, {**STEPS, **HALVES, "resample": 9}, filter="bicubic")
+    assert known.filter is None and lines == ()
 
 
 REFUSED: dict[str, tuple[Any, str]] = {

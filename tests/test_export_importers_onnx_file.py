@@ -29,9 +29,12 @@ from tencrop.runtime.engine_choice import EngineOptions
 
 def cut_views(image: np.ndarray) -> list[np.ndarray]:
     """The ten crops of uint8 [37,37,3]: corners and center, then their mirror images."""
-    corners = ((0, 0), (0, 5), (2, 2), (5, 0), (5, 5))
-    crops = [image[top : top + CROP, left : left + CROP] for top, left in corners]
-    return [*crops, *(crop[:, ::-1] for crop in crops)]
+    center = {False: (2, 2), True: (2, 3)}  # torchvision rounds it in the image, and in its mirror image
+    return [
+        image[top : top + CROP, left : left + CROP][:, :: -1 if mirrored else 1]
+        for mirrored in (False, True)
+        for top, left in ((0, 0), (0, 5), center[mirrored], (5, 0), (5, 5))
+    ]
 
 
 def expect(net: TinySource, image: np.ndarray, options: InputConvention) -> np.ndarray:

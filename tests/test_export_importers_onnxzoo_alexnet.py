@@ -16,10 +16,12 @@ from torch.nn import functional as F
 from tencrop.export.importers.input_convention import InputConvention
 from tencrop.export.importers.onnxzoo_alexnet import BVLC_INPUT, is_bvlc_alexnet
 from tencrop.export.importers.pixels import resolve_pixels
+from tencrop.export.importers.reference import SourceReference
 from tencrop.export.importers.run import import_net
 from tencrop.export.importers.source_input import read_source_input
 from tencrop.export.importers.source_net import SourceNet
 from tencrop.export.importers.source_to_net import convert_to_net
+from tencrop.export.sample_images import make_formula_images
 from tencrop.images.decode import decode
 from tencrop.model.contract import Contract
 from tencrop.runtime.classifier import open_classifier
@@ -83,7 +85,8 @@ def compute_net_logits(model: onnx.ModelProto, rgb: np.ndarray, options: InputCo
     source = SourceNet(Path("bvlc.onnx"), "ONNX", model, options)
     shape = read_source_input(source, options)
     pixels, _ = resolve_pixels(options, shape.layout, shape.crop)
-    net = convert_to_net(source, shape, pixels, 1000, "probabilities")
+    reference = SourceReference.open(source, shape, pixels, Contract())
+    net = convert_to_net(reference, reference.answer(make_formula_images(Contract(), 1)), "probabilities").model
     return open_engine(net.SerializeToString(), EngineChoice("onnxruntime", "cpu", "fp32")).run(rgb)["logits"]
 
 

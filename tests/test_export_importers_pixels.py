@@ -86,7 +86,7 @@ LINES = {
 def test_each_assumed_number_is_a_line(names: tuple[str, ...]) -> None:
     numbers = {"scale": 1 / 255, "mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
     given = {name: numbers[name] for name in names}
-    options = InputConvention(channels="bgr" if len(names) > 1 else "rgb", resize=256, **given)  # type: ignore[arg-type]
+    options = InputConvention(channels="bgr" if len(names) > 1 else "rgb", resize=256, filter="bilinear", **given)  # type: ignore[arg-type]
     assert list(list_pixel_assumptions(options, resolve(options), Contract())) == LINES[names]
 
 

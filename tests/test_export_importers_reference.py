@@ -17,6 +17,7 @@ from tencrop.export.importers.input_convention import InputConvention
 from tencrop.export.importers.reference import detect_output_kind
 from tencrop.export.importers.run import import_net
 from tencrop.export.importers.source_net import SourceNet
+from tencrop.export.importers.source_to_net import ConvertedNet
 from tencrop.export.parity_gate import Limits
 from tencrop.export.tencrop_graph import build_tencrop_graph
 from tencrop.model.contract import Contract
@@ -38,10 +39,10 @@ def test_import_that_differs_from_the_source_is_refused(
             ends.CopyFrom(numpy_helper.from_array(np.array([CROP, CROP + 4]), ends.name))
         return made
 
-    def convert_wrongly(*arguments: Any) -> onnx.ModelProto:
+    def convert_wrongly(*arguments: Any) -> ConvertedNet:
         made = convert_to_net(*arguments)
         if wrong == "net":
-            next(node for node in made.graph.node if node.op_type == "Relu").op_type = "Tanh"
+            next(node for node in made.model.graph.node if node.op_type == "Relu").op_type = "Tanh"
         return made
 
     monkeypatch.setattr(run, "build_tencrop_graph", build_wrong_graph)

@@ -65,7 +65,7 @@ def test_the_contract_sets_the_size(resize: int) -> None:
     np.testing.assert_array_equal(result, np.asarray(expected))
 
 
-@pytest.mark.parametrize(("width", "height"), [(333, 500), (97, 31), (256, 257)])
+@pytest.mark.parametrize(("width", "height"), [(333, 500), (97, 31), (300, 257)])
 def test_bicubic_squares_are_bit_equal_to_torchvision(width: int, height: int) -> None:
     image = Image.fromarray(picture(width, height))
     wanted = np.asarray(Compose([Resize(256, InterpolationMode.BICUBIC, antialias=True), CenterCrop(256)])(image))

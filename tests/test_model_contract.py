@@ -112,7 +112,8 @@ def test_equal_contracts_have_equal_hashes() -> None:
     [
         {"resize": "256"},
         {"resize": 256.5},
-        {"filter": "bicubic"},
+        {"filter": "nearest"},
+        {"center_rounding": "up"},
         {"channels": "bgr"},
         {"labels": ["tench"]},
         {"labels": [{"id": "a"}]},

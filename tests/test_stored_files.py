@@ -132,7 +132,9 @@ def test_a_stored_prepared_data_set_is_opened_and_prepared_again_the_same(
     assert (len(stored.labels), int(stored.validation.sum())) == (12, 2)
     assert stored.read_pixels(0).shape == (40, 40, 3) and stored.statistics.mean.shape == (3, 40, 40)
     contract = stored.contract
-    monkeypatch.setattr("tencrop.dataset.prepare.Contract", lambda labels, decode: replace(contract, decode=decode))
+    monkeypatch.setattr(
+        "tencrop.dataset.prepare.Contract", lambda filter, labels, decode: replace(contract, decode=decode)
+    )
     before = read_without_account(tmp_path)
     prepare(open_source(STORED / "photos"), tmp_path, 0.25, quiet)  # of a finished part nothing is made again
     assert read_without_account(tmp_path) == before
@@ -144,7 +146,9 @@ def test_a_stored_prepared_data_set_that_is_unfinished_is_finished_the_same(
     shutil.copytree(STORED / "prepared", tmp_path, dirs_exist_ok=True)
     before = read_without_account(tmp_path)
     contract = PreparedStore.open(tmp_path).contract
-    monkeypatch.setattr("tencrop.dataset.prepare.Contract", lambda labels, decode: replace(contract, decode=decode))
+    monkeypatch.setattr(
+        "tencrop.dataset.prepare.Contract", lambda filter, labels, decode: replace(contract, decode=decode)
+    )
     for name in ("prepared.json", "index.parquet", "statistics.safetensors"):
         (tmp_path / name).unlink()
     prepare(open_source(STORED / "photos"), tmp_path, 0.25, quiet)

@@ -113,7 +113,7 @@ def test_a_start_without_a_layer_that_the_recipe_takes_is_refused(start: Path, t
 
 def test_a_start_whose_images_another_filter_resized_is_refused(start: Path, tiny_prepared: PreparedStore) -> None:
     other = replace(tiny_prepared, contract=replace(tiny_prepared.contract, filter="bicubic"))
-    with pytest.raises(BadInput, match="the bilinear filter resized.* the bicubic one; prepare them again"):
+    with pytest.raises(BadInput, match=r"the bilinear filter resized.* the bicubic one; prepare them again"):
         load_start(tune(start), other)
 
 

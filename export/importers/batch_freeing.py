@@ -26,6 +26,8 @@ def free_batch(model: onnx.ModelProto) -> None:
     batch = image.type.tensor_type.shape.dim[0].dim_value
     constants = collect_constants(model)
     shapes = _infer_shapes(model, constants)
+    for node in model.graph.node:
+        _write_as_reshape(model.graph, node, shapes, constants)
     places = _search(model, shapes, constants, batch)
     nodes = [part for node in model.graph.node for part in _open_sides(model.graph, node, shapes, constants, places)]
     del model.graph.node[:]
@@ -46,6 +48,18 @@ def _infer_shapes(model: onnx.ModelProto, constants: Mapping[str, TensorProto]) 
         if tensor.HasField("shape") and all(side.dim_value for side in tensor.shape.dim):
             shapes[value.name] = tuple(side.dim_value for side in tensor.shape.dim)
     return shapes
+
+
+def _write_as_reshape(
+    graph: onnx.GraphProto, node: onnx.NodeProto, shapes: Shapes, constants: Mapping[str, TensorProto]
+) -> None:
+    """Write a Gather of all numbers of a row, in their order, as a Reshape: torch exports `as_strided` so."""
+    if node.op_type != "Gather" or node.input[1] not in constants or len(shapes.get(node.input[0], ())) != 1:
+        return
+    places = numpy_helper.to_array(constants[node.input[1]])
+    if places.size == shapes[node.input[0]][0] and (places.ravel() == np.arange(places.size)).all():
+        shape = _store(graph, f"{node.output[0]}/shape", np.array(places.shape, np.int64))
+        node.CopyFrom(helper.make_node("Reshape", [node.input[0], shape], node.output, name=node.name))
 
 
 def _search(
@@ -83,8 +97,9 @@ def _search(
 
 
 def _find_places(step: Step) -> list[Place]:
-    names = [*(name for name in step.node.input if name), step.node.output[0]]
-    return find_places(step) if all(name in step.shapes for name in names) else []
+    inputs = step.node.input[:1] if step.node.op_type == "Reshape" else step.node.input
+    is_known = all(name in step.shapes for name in (*inputs, step.node.output[0]) if name)
+    return find_places(step) if is_known else []
 
 
 def _open_sides(

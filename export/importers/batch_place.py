@@ -61,14 +61,15 @@ class Step:
 
     def read_list(self, name: str, index: int, default: Sequence[int] | None = None) -> list[int]:
         """Whole numbers that are the attribute `name`, or the input `index` in newer opsets. Raises FixedBatch."""
-        stated = self.read(name)
+        stated: list[int] | None = self.read(name)
         if stated is None and len(self.node.input) > index and self.node.input[index]:
             stored = self.constants.get(self.node.input[index])
             stated = None if stored is None else numpy_helper.to_array(stored).ravel().tolist()
             default = None
-        if stated is None and default is None:
+        found = default if stated is None else stated
+        if found is None:
             raise FixedBatch
-        return list(default if stated is None else stated)
+        return list(found)
 
     def take_first(self) -> Place:
         """The place in the first input, which is the only one of the images. Raises FixedBatch."""
@@ -258,6 +259,18 @@ def _multiply_matrices(step: Step) -> list[Place]:
     return _require(is_free, Place(rank + from_end, step.places[name].outer))
 
 
+def _einsum(step: Step) -> list[Place]:
+    """The letter of the batch stays, and is in no term that is not of the images."""
+    terms, _, result = step.read("equation").decode().replace(" ", "").partition("->")
+    by_name = list(zip(step.node.input, terms.split(","), strict=True))
+    found = {(term[step.places[name].axis], step.places[name].outer) for name, term in by_name if name in step.places}
+    if len(found) != 1 or "." in terms:
+        raise FixedBatch
+    letter, outer = found.pop()
+    is_alone = all(term.count(letter) == (name in step.places) for name, term in by_name)
+    return _require(is_alone and letter in result, Place(result.find(letter), outer))
+
+
 def _gemm(step: Step) -> list[Place]:
     place = step.take_first()
     addend = step.node.input[2] if len(step.node.input) > 2 else ""
@@ -286,4 +299,5 @@ RULES: Mapping[str, Callable[[Step], list[Place]]] = {
     "Pad": _pad,
     "MatMul": _multiply_matrices,
     "Gemm": _gemm,
+    "Einsum": _einsum,
 }

@@ -28,7 +28,16 @@ def read_caffe_convention(
         (guess and given.mean is None and given.mean_image is None, guess),
         (not crop, f"views of {CROP} pixels, as Caffe's AlexNets take them (--crop)"),
     )
-    known = InputConvention("bgr", "nchw", scale, tuple(value * scale for value in mean), (1.0,) * 3, crop=crop or CROP)
+    known = InputConvention(
+        "bgr",
+        "nchw",
+        scale,
+        tuple(value * scale for value in mean),
+        (1.0,) * 3,
+        crop=crop or CROP,
+        filter="bilinear",
+        center_rounding="down",
+    )
     return known, tuple(line for is_assumed, line in lines if is_assumed)
 
 

@@ -66,7 +66,7 @@ def _find_beside(net: Path, folder: Path, name: str) -> Path | None:
 
 def _list_taken(stated: InputConvention, given: InputConvention) -> Iterator[str]:
     """Yield each value of the file that the user does not replace."""
-    for name in ("channels", "scale", "mean", "std", "crop", "resize"):
+    for name in ("channels", "scale", "mean", "std", "crop", "resize", "filter"):
         value = getattr(stated, name)
         if value is not None and getattr(given, name) is None and (name != "mean" or given.mean_image is None):
             shown = format_numbers(value) if isinstance(value, tuple) else value

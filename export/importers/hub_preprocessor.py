@@ -5,15 +5,16 @@ resized to `size`, cut to `crop_size`, multiplied by `rescale_factor`, and norma
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tencrop.common.errors import BadInput, one_line
 from tencrop.export.importers.input_convention import SIDES, InputConvention
 from tencrop.export.importers.pixels import WHITE
+from tencrop.model.contract import FILTERS
 
-FILTERS = ("nearest", "Lanczos", "bilinear", "bicubic", "box", "Hamming")  # Pillow's, by their numbers
+PILLOW_FILTERS = ("nearest", "Lanczos", "bilinear", "bicubic", "box", "Hamming")  # Pillow's, by their numbers
 STEPS = ("do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_flip_channel_order")
 NO_STEPS = ("do_convert_rgb", "do_reduce_labels")  # every image is RGB here; the other one is about maps of labels
 CROP_SHARE = 224 / 256  # side of the crop over that of the resized image, where a processor has it in its code
@@ -35,12 +36,14 @@ def read_preprocessor(path: Path, given: InputConvention) -> tuple[InputConventi
     mean, std = _read_mean_and_std(path, document, given) if normalizes else ((0.0,) * 3, (1.0,) * 3)
     crop, resize, lines = _read_sizes(path, document, given)
     scale = _read_scale(path, document) if given.scale is None else None
-    known = InputConvention("bgr" if flips else "rgb", "nchw", scale, mean, std, crop=crop, resize=resize)
+    filter, unlike = _read_filter(document, given)
+    channels = "bgr" if flips else "rgb"
+    known = InputConvention(channels, "nchw", scale, mean, std, crop=crop, resize=resize, filter=filter)
     try:
         known.check()
     except BadInput as error:
         raise BadInput(f"{path}: {error.what}", NAME_THE_NET) from None
-    return known, (*lines, *_compare_filter(document))
+    return known, (*lines, *unlike)
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
@@ -150,9 +153,12 @@ def _find_crop_share(path: Path, document: Mapping[str, Any], side: int | None) 
     return share
 
 
-def _compare_filter(document: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a line where the file asks for another filter than ours."""
+def _read_filter(document: Mapping[str, Any], given: InputConvention) -> tuple[str | None, tuple[str, ...]]:
+    """The filter, None where the file or the user leaves it open, and a line where the file asks for an unknown one."""
     number = document.get("resample")
-    if number not in (None, FILTERS.index("bilinear")):
-        name = FILTERS[number] if isinstance(number, int) and 0 <= number < len(FILTERS) else one_line(number)
-        yield f"images are resized by the {name} filter there, by the bilinear one here"
+    if number is None or given.filter is not None:
+        return None, ()
+    name = PILLOW_FILTERS[number] if isinstance(number, int) and 0 <= number < len(PILLOW_FILTERS) else one_line(number)
+    if name in FILTERS:
+        return name, ()
+    return FILTERS[0], (f"images are resized by the {name} filter there, by the {FILTERS[0]} one here",)

@@ -11,6 +11,7 @@ import numpy as np
 from tencrop.common.did_you_mean import did_you_mean
 from tencrop.common.errors import BadInput
 from tencrop.export.importers.caffe_file import read_mean_image
+from tencrop.model.contract import FILTERS, Rounding
 
 CHANNELS, LAYOUTS, OUTPUTS = ("rgb", "bgr"), ("nchw", "nhwc"), ("logits", "probabilities")
 SIDES = range(16, 2049)  # pixels of a crop or a resized image
@@ -30,7 +31,9 @@ class InputConvention:
     mean_image: np.ndarray | None = None  # float32 [3,S,S] on the 0..255 scale, BGR, as Caffe writes it
     crop: int | None = None
     resize: int | None = None
-    output: str | None = None
+    filter: str | None = None  # of the resizing, one of the contract's
+    center_rounding: Rounding | None = None  # of the contract; no flag states it
+    output: str | None = None  # logits, probabilities or an output's name
 
     @property
     def lacks_arithmetic(self) -> bool:
@@ -48,7 +51,7 @@ class InputConvention:
 
     def check(self) -> None:
         """Check the values. Raises BadInput for a word that is unknown or a number that is out of range."""
-        for flag, known in (("channels", CHANNELS), ("layout", LAYOUTS), ("output", OUTPUTS)):
+        for flag, known in (("channels", CHANNELS), ("layout", LAYOUTS), ("filter", FILTERS)):
             if (value := getattr(self, flag)) not in (None, *known):
                 raise BadInput(f"--{flag} {value}: expected {' or '.join(known)}", did_you_mean(value, known))
         for flag in ("crop", "resize"):

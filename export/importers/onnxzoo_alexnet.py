@@ -9,7 +9,13 @@ import onnx
 from tencrop.export.importers.input_convention import InputConvention
 
 BVLC_INPUT = InputConvention(
-    channels="bgr", layout="nchw", scale=1.0, mean=(103.939, 116.779, 123.68), std=(1.0,) * 3, resize=256
+    channels="bgr",
+    layout="nchw",
+    scale=1.0,
+    mean=(103.939, 116.779, 123.68),
+    std=(1.0,) * 3,
+    resize=256,
+    filter="bilinear",
 )
 OPERATORS = (
     *("Conv", "Relu", "LRN", "MaxPool") * 2,

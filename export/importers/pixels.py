@@ -133,6 +133,8 @@ def list_pixel_assumptions(convention: InputConvention, pixels: PixelTransform, 
             yield f"a mean of {mean} (--mean)"
         if convention.std is None:
             yield f"a std of {std} (--std)"
+    if convention.filter is None:
+        yield f"images resized by the {contract.filter} filter (--filter)"
     if convention.resize is None and pixels.mean.shape[-1] != contract.resize:
         yield f"crops of {contract.crop} from images resized to {contract.resize} (--resize)"
 

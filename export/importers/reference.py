@@ -114,14 +114,14 @@ class SourceReference:
             crops=cut_ten_views(planes, self.pixels.rgb_mean, self.contract)[:, CENTER_ALONE],
             views=CENTER_ALONE,
             logits=None if logits is None else logits[:, CENTER_ALONE],
-            probabilities=_to_probabilities(answers.scores, output),
+            probabilities=to_probabilities(answers.scores, output),
             description=self.source.reference,
         )
 
     def predict(self, png: bytes, output: str) -> np.ndarray:
         """Mean probabilities of an encoded image, float32 [C], for the probe."""
         pixels, _ = decode(png, self.contract)
-        return np.asarray(_to_probabilities(self.answer(pixels[None]).scores[0], output).mean(0), np.float32)
+        return np.asarray(to_probabilities(self.answer(pixels[None]).scores[0], output).mean(0), np.float32)
 
     def _choose_logits(self, answers: SourceAnswers, output: str) -> np.ndarray | None:
         return answers.scores if output == "logits" else answers.softmax_input
@@ -177,5 +177,6 @@ def detect_output_kind(scores: np.ndarray, wanted: str | None, source: SourceNet
     return kind
 
 
-def _to_probabilities(scores: np.ndarray, output: str) -> np.ndarray:
+def to_probabilities(scores: np.ndarray, output: str) -> np.ndarray:
+    """The probabilities of scores that are "logits" or "probabilities"."""
     return scores if output == "probabilities" else softmax(scores)

@@ -15,6 +15,7 @@ import onnx
 from tencrop.common.atomic import atomic_folder
 from tencrop.common.errors import BadInput, whole_line
 from tencrop.common.strict_config import parse
+from tencrop.export.bf16_estimate import estimate_bf16
 from tencrop.export.hub_folder import HUB_FILES, check_card, write_hub_folder
 from tencrop.export.importers.caffe import read_caffe
 from tencrop.export.importers.filter_picture import draw_first_filters
@@ -28,7 +29,9 @@ from tencrop.export.importers.pixels import list_pixel_assumptions, resolve_pixe
 from tencrop.export.importers.reference import SourceReference, detect_output_kind
 from tencrop.export.importers.source_input import read_source_input
 from tencrop.export.importers.source_net import SourceNet
+from tencrop.export.importers.source_output import choose_output
 from tencrop.export.importers.source_to_net import convert_to_net
+from tencrop.export.importers.source_types import compare_with_half, compute_source_in_float
 from tencrop.export.importers.torchvision_alexnet import read_alexnet
 from tencrop.export.parity_gate import (
     BATCHES,
@@ -40,10 +43,10 @@ from tencrop.export.parity_gate import (
 )
 from tencrop.export.sample_images import make_formula_images
 from tencrop.export.tencrop_graph import FILES, build_tencrop_graph, write_files
-from tencrop.model.contract import DECODING, Contract
-from tencrop.model.probe import Probe
+from tencrop.model.contract import DECODING, FILTERS, Contract, parse_filter
+from tencrop.model.probe import TOLERANCE, Probe
 from tencrop.model.run_checkpoints import INNER
-from tencrop.model.tencropfile import Metadata
+from tencrop.model.tencropfile import Metadata, Precision
 
 READERS: Mapping[str, Callable[[Path, InputConvention], SourceNet]] = {
     ".pth": read_alexnet,
@@ -68,11 +71,12 @@ def import_net(path: Path, out: Path, given: InputConvention, labels: Path | Non
         check_card(out)
     given.check()
     log.info("reading %s", path)
-    source = _read_source(path, given, labels)
-    convention = given.fill_from(source.known)
+    source, kind = choose_output(_read_source(path, given, labels), given.output)
+    source = compute_source_in_float(source, given)
+    convention = replace(given, output=kind).fill_from(source.known)
     source_input = read_source_input(source, convention)
     pixels, resize = resolve_pixels(convention, source_input.layout, source_input.crop)
-    contract = Contract(resize=resize, crop=source_input.crop, decode=DECODING)
+    contract = _make_contract(convention, resize, source_input.crop)
     reference = SourceReference.open(source, source_input, pixels, contract)
     log.info("the net answers %d images", max(BATCHES))
     answers = reference.answer(make_formula_images(contract, max(BATCHES)))
@@ -88,8 +92,9 @@ def import_net(path: Path, out: Path, given: InputConvention, labels: Path | Non
     except Exception as error:  # onnx raises several types
         raise BadInput(f"{path}: onnx refuses ten views around its net: {whole_line(error)}") from None
     expected, recipe = reference.expect(answers, output), _describe_import(reference, convention, output, names)
-    recipe["notes"] += notes
-    parity = _check_parity(net, tencrop, expected)
+    parity = _check_parity(net, tencrop, expected, find_rounding_operator(source.model))
+    precision, line = _choose_precision(tencrop, expected)
+    recipe["notes"] += [*notes, *compare_with_half(reference, answers, output), *line]
     checkpoint = make_checkpoint(reference, contract, expected, output, recipe)
     if checkpoint is None and (out / INNER).exists():
         raise BadInput(f"{out / INNER}: is of another net", "name another folder, or remove it")
@@ -101,6 +106,7 @@ def import_net(path: Path, out: Path, given: InputConvention, labels: Path | Non
         checkpoint_sha256=source.sha256,
         filter_picture=draw_first_filters(source.model, pixels.channels),
         probe=Probe.choose(lambda png: reference.predict(png, output)),
+        precision=precision,
     )
     log.info("writing %s", out)
     with atomic_folder(out) as folder:
@@ -110,6 +116,13 @@ def import_net(path: Path, out: Path, given: InputConvention, labels: Path | Non
         if hub:
             write_hub_folder(folder, out, net, pixels.rgb_mean)
     return metadata
+
+
+def _make_contract(convention: InputConvention, resize: int, crop: int) -> Contract:
+    """The contract, still without labels. Its center is rounded only where the margin around the crop is odd."""
+    rounding = (convention.center_rounding or "half_even") if (resize - crop) % 2 else "down"
+    filter = parse_filter(convention.filter or FILTERS[0])
+    return Contract(resize=resize, crop=crop, filter=filter, decode=DECODING, center_rounding=rounding)
 
 
 def format_import(metadata: Metadata) -> Iterator[str]:
@@ -165,15 +178,26 @@ def _describe_import(
     }
 
 
-def _check_parity(net: onnx.ModelProto, tencrop: onnx.ModelProto, expected: ExpectedAnswers) -> Parity:
-    """Run both graphs on each engine and compare their answers with the reference.
+def _choose_precision(tencrop: onnx.ModelProto, expected: ExpectedAnswers) -> tuple[Precision | None, tuple[str, ...]]:
+    """The precision that the file prefers, and a line for a person; neither where every device's default is as good."""
+    moved = estimate_bf16(tencrop, expected.images, expected.probabilities.mean(1))
+    if moved <= TOLERANCE["bf16"]:
+        return None, ()
+    line = f"bf16, the default of CPUs that have it, would move a probability by up to {moved:.2g} (estimated)"
+    return "fp32", (f"{line}: --precision auto computes this file in fp32",)
+
+
+def _check_parity(
+    net: onnx.ModelProto, tencrop: onnx.ModelProto, expected: ExpectedAnswers, rounding: str | None
+) -> Parity:
+    """Run both graphs on each engine and compare their answers with the reference. rounding: an operator of the net.
 
     Raises WorkFailed where the numbers differ, BadInput where an engine cannot open or run the net.
     """
-    operator, advice = find_rounding_operator(net), ""
-    if operator:
+    advice = ""
+    if rounding:
         advice = (
-            f"the net rounds to 8 or 16 bits ({operator}), which no two engines do alike: "
+            f"the net rounds to 8 or 16 bits ({rounding}), which no two engines do alike: "
             "import the float32 net that it was made from"
         )
     try:

@@ -1,6 +1,5 @@
 """SourceInput: the name, batch, layout and size of the image tensor that a source net takes."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import onnx
@@ -65,20 +64,16 @@ def read_source_input(source: SourceNet, convention: InputConvention) -> SourceI
 
 def _read_image_tensor(source: SourceNet) -> tuple[onnx.ValueInfoProto, list[int]]:
     """The only input and its four sides, 0 for any. Raises BadInput."""
-    inputs, outputs = find_image_inputs(source.model), source.model.graph.output
-    if len(inputs) != 1 or len(outputs) != 1:
-        names = f"inputs {_format_names(inputs)}, outputs {_format_names(outputs)}"
-        raise BadInput(f"{source.path}: an image classifier has one input and one output; this one has {names}")
+    inputs = find_image_inputs(source.model)
+    if len(inputs) != 1:
+        names = ", ".join(one_line(value.name) for value in inputs)
+        raise BadInput(f"{source.path}: an image classifier has one input; this one has {names or 'none'}")
     tensor = inputs[0].type.tensor_type
     sides = [side.dim_value for side in tensor.shape.dim]
     if tensor.elem_type != TensorProto.FLOAT or len(sides) != 4:
         kind = TYPES.get(tensor.elem_type, f"of type {tensor.elem_type}").lower()
         raise BadInput(
             f"{source.path}: its input is {kind} {sides} (0: any); "
-            "expected float images [N,3,height,width] or [N,height,width,3]"
+            "expected images [N,3,height,width] or [N,height,width,3] of float, float16 or uint8"
         )
     return inputs[0], sides
-
-
-def _format_names(values: Iterable[onnx.ValueInfoProto]) -> str:
-    return "[" + ", ".join(value.name for value in values) + "]"

@@ -20,6 +20,7 @@ class SourceNet:
     assumed: tuple[str, ...] = ()  # a line for each value that neither the user nor the file states
     labels: Path | None = None  # a file of class names, the user's or one beside the net
     notes: tuple[str, ...] = ()  # lines about what was taken from files beside the net, or is done otherwise here
+    half_model: onnx.ModelProto | None = None  # the graph as its file has it, where that computes in float16
     is_rebuilt: bool = False  # whether our reader wrote the graph; else the graph is the file's own
 
     @property

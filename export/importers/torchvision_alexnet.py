@@ -21,7 +21,9 @@ from tencrop.export.importers.state_dict import SAVE_WEIGHTS, read_state_dict
 
 KIND = "torchvision's alexnet"
 CROP = 224
-TORCHVISION_INPUT = replace(TORCHVISION_PRESET, layout="nchw", crop=CROP, resize=256, output="logits")
+TORCHVISION_INPUT = replace(
+    TORCHVISION_PRESET, layout="nchw", crop=CROP, resize=256, filter="bilinear", output="logits"
+)
 CONVOLUTIONS = (  # (layer, kernel, stride, pad, whether a pooling follows)
     ("features.0", 11, 4, 2, True),
     ("features.3", 5, 1, 2, True),

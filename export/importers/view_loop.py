@@ -8,7 +8,7 @@ from onnx import helper, numpy_helper
 
 from tencrop.export.importers.graph_rewrite import find_image_inputs
 
-BODY = "view/"  # prefix of the names inside the loop
+BODY = "view/"  # prefix of the net's names inside the loop
 
 
 def loop_over_views(model: onnx.ModelProto) -> None:
@@ -19,11 +19,11 @@ def loop_over_views(model: onnx.ModelProto) -> None:
     view, row = f"{inner_image.name}/one", f"{inner_output.name}/row"
     tensor = deepcopy(image.type.tensor_type)
     sides = [side.dim_value for side in tensor.shape.dim]
-    axes, flat = f"{BODY}axes", f"{BODY}flat"
+    axes, flat = "views/axes", "views/flat"
     nodes = [
-        helper.make_node("Unsqueeze", [view, axes], [inner_image.name], name=f"{BODY}unsqueeze"),
+        helper.make_node("Unsqueeze", [view, axes], [inner_image.name], name="views/unsqueeze"),
         *inner.node,
-        helper.make_node("Reshape", [inner_output.name, flat], [row], name=f"{BODY}reshape"),
+        helper.make_node("Reshape", [inner_output.name, flat], [row], name="views/reshape"),
     ]
     stored = [numpy_helper.from_array(np.array(values), name) for name, values in ((axes, [0]), (flat, [-1]))]
     body = helper.make_graph(

@@ -31,13 +31,19 @@ def import_(
         int | None, typer.Option(help="side of the net's input in pixels, where the file does not say")
     ] = None,
     resize: Annotated[int | None, typer.Option(help="side in pixels of the image that crops are cut from")] = None,
+    filter_: Annotated[
+        str | None, typer.Option("--filter", help="bilinear or bicubic: of the resizing, as the net was trained")
+    ] = None,
     labels: Annotated[
         Path | None,
         typer.Option(
             help='class names by output: lines "wnid words", one name a line, or JSON of Keras or Hugging Face'
         ),
     ] = None,
-    output: Annotated[str | None, typer.Option(help="logits or probabilities")] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(help="logits or probabilities; or the name of the scores, where there are other outputs"),
+    ] = None,
     hub: Hub = False,
 ) -> None:
     """Convert the net of another project.
@@ -50,7 +56,15 @@ def import_(
     from tencrop.export.importers.run import format_import, import_net
 
     options = parse_input_convention(
-        mean, std, scale=scale, channels=channels, layout=layout, crop=crop, resize=resize, output=output
+        mean,
+        std,
+        scale=scale,
+        channels=channels,
+        layout=layout,
+        crop=crop,
+        resize=resize,
+        filter=filter_,
+        output=output,
     )
     echo(*format_import(import_net(source, out, options, labels, hub)))
     echo_sizes(out)
