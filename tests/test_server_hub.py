@@ -1,6 +1,8 @@
-"""/v1/image-classification and / by huggingface_hub's client, and /v1/predict/batch, through real connections."""
+"""/v1/image-classification and / by the hub's clients, and /v1/predict/batch, through real connections."""
 
 import base64
+import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,10 +12,21 @@ import pytest
 from huggingface_hub import InferenceClient
 from huggingface_hub.errors import HfHubHTTPError
 from serving import run_server
+from support.registries import install_from_npm
 
 from tencrop.images.decode import decode
 from tencrop.model.metrics import top_k
 from tencrop.runtime.classifier import Classifier
+
+HUGGINGFACE_JS = "@huggingface/inference@4.13.30"
+SCRIPT = """\
+import { readFileSync } from "node:fs";
+import { InferenceClient } from "@huggingface/inference";
+
+const [url, photograph] = process.argv.slice(2);
+const client = new InferenceClient("none", { endpointUrl: url });
+console.log(JSON.stringify(await client.imageClassification({ data: new Blob([readFileSync(photograph)]) })));
+"""
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +59,20 @@ def test_the_hubs_client_gets_labels_and_scores(
     wanted = expected[:top_k]
     assert [guess.label for guess in guesses] == [label for label, _ in wanted]
     np.testing.assert_allclose([guess.score for guess in guesses], [p for _, p in wanted], rtol=0, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_huggingface_js_gets_labels_and_scores_at_the_root(
+    server: str, photographs: dict[str, Path], expected: list[tuple[str, float]], tmp_path: Path
+) -> None:
+    install_from_npm(tmp_path, HUGGINGFACE_JS)
+    (tmp_path / "ask.mjs").write_text(SCRIPT)
+    command = ["node", "ask.mjs", server, str(photographs["china"])]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    guesses = json.loads(done.stdout)
+    assert [guess["label"] for guess in guesses] == [label for label, _ in expected]
+    np.testing.assert_allclose([guess["score"] for guess in guesses], [p for _, p in expected], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("path", ["/v1/image-classification", ""])

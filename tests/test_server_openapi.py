@@ -2,9 +2,7 @@
 
 import json
 import os
-import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from schemathesis.core.result import Ok
 from schemathesis.schemas import BaseSchema
 from schemathesis.specs.openapi.checks import response_schema_conformance
 from serving import run_server
+from support.registries import find_npm, install_from_pypi
 
 from tencrop.runtime.classifier import Classifier
 from tencrop.server.app import create_app
@@ -130,27 +129,18 @@ def run_tool(folder: Path, document: dict[str, Any], *command: str, **variables:
 @pytest.mark.slow
 @pytest.mark.parametrize("tool", NPM)
 def test_tools_of_npm_read_the_document(tool: str, guarded: dict[str, Any], tmp_path: Path) -> None:
-    npm, npx = shutil.which("npm"), shutil.which("npx")
-    if npm is None or npx is None:
-        pytest.skip("needs npm")
     package, *arguments = NPM[tool].split()
-    if subprocess.run([npm, "view", package, "version"], capture_output=True, timeout=120).returncode:
-        pytest.skip("needs npm's registry, which does not answer")
-    run_tool(tmp_path, guarded, npx, "--yes", package, *arguments, **NO_REPORTS)
+    npx = [find_npm(package), "exec", "--yes", "--", package]
+    run_tool(tmp_path, guarded, *npx, *arguments, **NO_REPORTS)
 
 
 @pytest.mark.slow
 def test_a_client_in_python_is_generated(guarded: dict[str, Any], tmp_path: Path) -> None:
     """In an environment of its own, as it wants other versions than the tests."""
-    subprocess.run([sys.executable, "-m", "venv", tmp_path / "env"], check=True)
-    pip = [str(tmp_path / "env/bin/python"), "-m", "pip", "install", "--quiet", PYTHON_CLIENT]
-    installed = subprocess.run(pip, capture_output=True, text=True, timeout=300)
-    if "No matching distribution" in installed.stderr:
-        pytest.skip("needs an index of packages, which does not answer")
-    assert installed.returncode == 0, installed.stderr
-    path = f"{tmp_path / 'env/bin'}:{os.environ['PATH']}"  # it calls ruff
+    programs = install_from_pypi(tmp_path / "env", PYTHON_CLIENT)
+    path = f"{programs}:{os.environ['PATH']}"  # it calls ruff
     command = "generate --path openapi.json --output-path client --meta none --fail-on-warning"
-    run_tool(tmp_path, guarded, str(tmp_path / "env/bin/openapi-python-client"), *command.split(), PATH=path)
+    run_tool(tmp_path, guarded, str(programs / "openapi-python-client"), *command.split(), PATH=path)
 
 
 @pytest.fixture(scope="module")

