@@ -1,11 +1,9 @@
 """The metrics that Prometheus reads at /metrics: requests, queues, forward passes, seconds, and the engines."""
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from prometheus_client import (
@@ -16,7 +14,6 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
     generate_latest,
-    values,
 )
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -36,16 +33,6 @@ SHADOW = {
     "dropped": "answers that were not compared, for lack of time or of an answer",
     "disagreements": "compared answers with another first label",
 }
-FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's own name of the folder in which processes share their numbers
-
-
-def share_metrics(folder: Path, row: int) -> None:
-    """Keep the numbers of all metrics that are made from now on in files of `folder`, which add up.
-
-    `row` is a number that no other process that lives has; the next process of that number goes on with its numbers.
-    """
-    os.environ[FOLDER] = str(folder)
-    values.ValueClass = values.MultiProcessValue(lambda: row)  # type: ignore[no-untyped-call]
 
 
 class Metrics:

@@ -42,6 +42,7 @@ Expected = dict[bytes, tuple[str, float]]  # image -> label and probability
 KILLS = 50
 LISTENS = "0A"  # a state in /proc/net/tcp
 CLIENTS = 8
+BLOCK = 512  # bytes, of st_blocks
 
 
 @pytest.fixture(scope="module")
@@ -225,8 +226,9 @@ def test_connections_that_come_together_are_spread_over_the_workers(null_model: 
 
 
 def test_metrics_are_the_sum_of_all_processes_and_survive_a_kill(
-    null_model: Path, images: Expected, tmp_path: Path
+    null_model: Path, images: Expected, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     with serve(str(null_model), folder=tmp_path) as server:
         with Load(server.address, images) as load:
             while load.outcomes["right"] < 100:
@@ -246,6 +248,10 @@ def test_metrics_are_the_sum_of_all_processes_and_survive_a_kill(
         lines = [json.loads(line) for line in (tmp_path / "access").read_text().splitlines()]
         assert sum(line["path"] == "/v1/predict" for line in lines) == load.outcomes["right"]
         assert len({line["request"] for line in lines}) == len(lines)
+        files = [file.stat() for file in tmp_path.glob("tencrop-*/*.db")]
+        assert files and all(file.st_blocks * BLOCK >= file.st_size for file in files), (
+            "a full disk would end the server"
+        )
 
 
 def test_the_end_of_the_engine_process_ends_all_with_code_1(null_model: Path, tmp_path: Path) -> None:
@@ -361,6 +367,18 @@ def test_an_error_of_the_models_is_the_one_line_that_it_is_without_workers(tmp_p
     assert done.returncode == 2
     assert done.stderr.startswith(f"tencrop: {tmp_path}/none.onnx: cannot be read (No such file or directory); name a")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_temporary_directory_without_room_is_one_line(null_model: Path, tmp_path: Path) -> None:
+    command = ["sh", "-c", 'ulimit -f 100; exec "$@"', "sh", *SERVE, str(null_model), "--workers", "2", "--port", "0"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "tencrop: the workers cannot share a temporary directory (File too large); "
+        "make room there, or name another one by TMPDIR\n"
+    )
+    assert not list(tmp_path.iterdir())
 
 
 def test_sigterm_while_the_models_load_leaves_nothing(null_model: Path, tmp_path: Path) -> None:

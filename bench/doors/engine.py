@@ -23,9 +23,10 @@ from bench.machine import describe_machine
 from tencrop.runtime.classifier import open_classifier
 from tencrop.runtime.engine_choice import EngineOptions
 from tencrop.server.engines import Engines, describe_models
-from tencrop.server.metrics import Metrics, share_metrics
+from tencrop.server.metrics import Metrics
 from tencrop.server.server_counts import ServerCounts
 from tencrop.server.settings import read_settings
+from tencrop.server.shared_metrics import share_metrics
 from tencrop.server.workers.records import ANSWER, ASK, ASKING, Parts
 from tencrop.server.workers.slots import Slots
 from tencrop.server.workers.worker_channel import WorkerChannel

@@ -4,15 +4,16 @@ import mmap
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from tencrop.common.errors import WorkFailed
 from tencrop.common.lock import FileLock
 from tencrop.server.loaded_model import LoadedModel
 from tencrop.server.log_writer import write_logs_in_background
-from tencrop.server.metrics import share_metrics
 from tencrop.server.server_counts import ServerCounts
+from tencrop.server.shared_metrics import reserve_metrics, share_metrics
 from tencrop.server.workers.slots import Slots
 
 with suppress(ImportError):  # Windows, which has no workers
@@ -26,12 +27,13 @@ class Shared:
     """Made by the supervisor before it forks. `close` removes the folder; the memory ends with the processes.
 
     The memory is a file without a name. The engine process gives it its size, which depends on the models.
+    Raises WorkFailed where the temporary directory cannot be used.
     """
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
         self._memory = os.memfd_create("tencrop")
-        self._folder = Path(tempfile.mkdtemp(prefix="tencrop-"))
+        self._folder = _make_folder(range(ENGINE, FIRST_WORKER + workers))
         self._held = os.open(self._folder, os.O_RDONLY)
         fcntl.flock(self._held, fcntl.LOCK_SH)  # systemd-tmpfiles removes old files, but none of a locked folder
 
@@ -56,3 +58,17 @@ class Shared:
     def close(self) -> None:
         """Remove the folder of locks and metrics."""
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _make_folder(rows: Iterable[int]) -> Path:
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="tencrop-"))
+        try:
+            reserve_metrics(folder, rows)
+        except OSError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+    except OSError as error:
+        what = f"the workers cannot share a temporary directory ({error.strerror})"
+        raise WorkFailed(what, "make room there, or name another one by TMPDIR") from None
+    return folder
