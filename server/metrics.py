@@ -40,7 +40,7 @@ class Metrics:
 
     def __init__(self, processes: Collector | None = None) -> None:
         """`processes` describes all of the server, where several of them share their metrics."""
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each counter and histogram
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # _created, a series more for each other one
         registry = CollectorRegistry()
         self.requests = Counter("tencrop_requests", "answers", ["method", "route", "code"], registry=registry)
         self.request_seconds = Histogram(

@@ -210,9 +210,10 @@ class Pipeline:
         queued = time.perf_counter()
         batched = await self.queue.answer(pixels, requester, features)
         begun = queued + batched.queue_seconds
+        computed = begun + batched.engine_seconds
+        output_seconds = time.perf_counter() - computed
         self._record_span("queue", queued, begun)
-        self._record_span("forward", begun, begun + batched.engine_seconds)
-        output_seconds = time.perf_counter() - begun - batched.engine_seconds
+        self._record_span("forward", begun, computed)
         if info:
             self.metrics.observe_decoding(self.model.name, seconds)
         return ImageAnswer(batched, info, seconds, max(output_seconds, 0.0))
