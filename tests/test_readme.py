@@ -49,6 +49,14 @@ def test_the_readmes_curl_gets_the_readmes_answer(classifier: Classifier) -> Non
     assert [shown_best[key] for key in ("index", "id", "label")] == [best[key] for key in ("index", "id", "label")]
 
 
+def test_every_client_of_the_readmes_table_is_in_the_file_that_it_names() -> None:
+    (table,) = re.findall(r"^\| client \|.*?\n\n", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+    for clients, _, files in (line.strip("| ").split(" | ") for line in table.strip().splitlines()[2:]):
+        text = "".join((ROOT / name).read_text(encoding="utf-8").lower() for name in re.findall("`(.+?)`", files))
+        for client in clients.split(", "):
+            assert re.split(r"\W", client.lower())[0] in text, client
+
+
 def test_the_readmes_python_prints_what_it_says() -> None:
     (block,) = find_blocks("README.md", "python")
     (shown,) = re.findall(r"  # (.+)$", block, re.MULTILINE)
