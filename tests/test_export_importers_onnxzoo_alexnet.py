@@ -116,7 +116,8 @@ def change_norms(**changes: float) -> Edit:
     def edit(model: onnx.ModelProto) -> None:
         for node in model.graph.node:
             for attribute in node.attribute if node.op_type == "LRN" else ():
-                attribute.f = changes.get(attribute.name, attribute.f)
+                if attribute.name in changes:
+                    attribute.f = changes[attribute.name]
 
     return edit
 

@@ -110,7 +110,7 @@ def remove_dropout(model: onnx.ModelProto) -> None:
 
 
 def prune_graph(model: onnx.ModelProto, output: str) -> None:
-    """Remove the nodes and initializers that the value `output` does not need."""
+    """Remove the nodes and weights that the value `output` does not need, also where older files list such an input."""
     needed, kept = {output}, list[onnx.NodeProto]()
     for node in reversed(model.graph.node):
         if needed.intersection(node.output):
@@ -118,8 +118,12 @@ def prune_graph(model: onnx.ModelProto, output: str) -> None:
             kept.append(node)
     del model.graph.node[:]
     model.graph.node.extend(reversed(kept))
-    for value in [value for value in model.graph.initializer if value.name not in needed]:
+    unneeded = [value for value in model.graph.initializer if value.name not in needed]
+    names = {value.name for value in unneeded}
+    for value in unneeded:
         model.graph.initializer.remove(value)
+    for taken in [taken for taken in model.graph.input if taken.name in names]:
+        model.graph.input.remove(taken)
 
 
 def strip_exporter_notes(model: onnx.ModelProto) -> None:
