@@ -101,7 +101,8 @@ def add_error_handlers(app: FastAPI) -> None:
 
 
 def validation_error(error: RequestValidationError | ValidationError) -> ApiError:
-    """422 with the first fault that pydantic found in a request."""
+    """422 with the first fault that pydantic found in a request, and where it lies, such as inputs.0.shape."""
     first = error.errors()[0]
-    where = f"{first['loc'][-1]}: " if first["loc"] else ""
-    return bad_parameter_error(f"{where}{lower_first(first['msg'])}")
+    path = first["loc"][1:] if isinstance(error, RequestValidationError) else first["loc"]  # behind query or path
+    where = ".".join(map(str, path))
+    return bad_parameter_error(f"{where}: {lower_first(first['msg'])}".removeprefix(": "))

@@ -309,6 +309,7 @@ NO_PIXELS: tuple[list[Any], ...] = (
     ("model", "document", "rest", "why"),
     [
         (NAME, {}, b"", "inputs: field required"),
+        (NAME, {"inputs": [{**IMAGE, "shape": ["x"]}]}, b"", "inputs.0.shape.0: input should be a valid integer"),
         (NAME, {"inputs": []}, b"", "inputs: list should have at least 1"),
         (NAME, {"inputs": [IMAGE]}, b"", "neither data nor binary_data_size"),
         (NAME, {"inputs": [{**IMAGE, "name": "x"}]}, b"", "input 'x' of BYTES"),

@@ -202,7 +202,7 @@ def test_ipv6(null_model: Path, files: list[bytes]) -> None:
 
 
 @slow
-def test_a_message_has_a_deadline_in_a_stream_too(null_model: Path, files: list[bytes]) -> None:
+def test_a_message_has_a_deadline_as_a_body_has(null_model: Path, files: list[bytes]) -> None:
     request = service_pb2.ModelInferRequest(model_name=NAME)
     request.inputs.add(name="image", datatype="BYTES", shape=[1]).contents.bytes_contents.append(files[0])
     with (
@@ -226,6 +226,12 @@ def test_a_message_has_a_deadline_in_a_stream_too(null_model: Path, files: list[
         with pytest.raises(grpc.RpcError, match="took longer than"):
             silent(iter(waiting.get, None), timeout=20)
         waiting.put(None)
+        with socket.create_connection(server.http.split(":"), timeout=20) as http:  # type: ignore[arg-type]
+            http.sendall(
+                f"POST /v2/models/{NAME}/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n".encode()
+            )
+            answer = http.makefile("rb").read()
+        assert answer.startswith(b"HTTP/1.1 504") and b"took longer than 0.5 s to arrive" in answer
 
 
 # ---- what is refused
