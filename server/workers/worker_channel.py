@@ -26,6 +26,8 @@ from tencrop.server.workers.records import (
 )
 from tencrop.server.workers.slots import Slots
 
+MAX_WORKERS = 1 << 16
+
 log = logging.getLogger("uvicorn.error")
 
 
@@ -35,8 +37,7 @@ class _Asked(Waiting):
     def __init__(
         self, channel: "WorkerChannel", asking: Asking, pixels: np.ndarray, features: FeatureChoice | None
     ) -> None:
-        requester = Requester(str(asking.client), asking.number)
-        super().__init__(pixels, requester, asking.since, channel.loop, features)
+        super().__init__(pixels, channel.identify(asking), asking.since, channel.loop, features)
         self.model, self.slot, self._channel = asking.model, asking.slot, channel
 
     def settle(self, result: Result) -> None:
@@ -79,6 +80,11 @@ class WorkerChannel(asyncio.Protocol):
         for asked in list(self._asked.values()):
             self._remove(asked, [])
         self._end()
+
+    def identify(self, asking: Asking) -> Requester:
+        """The requester of an image. Each worker counts its requests from zero; numbers below come from ids."""
+        number = asking.number if asking.number < 0 else asking.number * MAX_WORKERS + self._worker
+        return Requester(str(asking.client), number)
 
     def settle(self, asked: _Asked, result: Result) -> None:
         """Put an image's answer into its slot."""
