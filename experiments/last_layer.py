@@ -88,7 +88,7 @@ def compute_views(source: Source, chosen: np.ndarray, classifier: Classifier) ->
     entries = [source.entries[index] for index in chosen]
     labels = source.entries.labels[chosen]
     plan = Plan(source, entries, labels.tolist(), "all", len(entries), len(np.unique(labels)), CHUNK)
-    halves = 1 - Checkpoint.load(EMBEDDED.parent / "checkpoint").net.dropout.p
+    halves = 1 - Checkpoint.load(EMBEDDED / "checkpoint").net.dropout.p
     found = forward_chunks(
         plan, range(plan.chunk_count), classifier, lambda images: (classifier.forward_features(images, "fc7"),), 0
     )
@@ -98,7 +98,7 @@ def compute_views(source: Source, chosen: np.ndarray, classifier: Classifier) ->
 
 def read_last_layer() -> Layer:
     """Read fc8 of the embedded model's checkpoint."""
-    weights = Checkpoint.load(EMBEDDED.parent / "checkpoint").weights
+    weights = Checkpoint.load(EMBEDDED / "checkpoint").weights
     return Layer(*(torch.from_numpy(np.asarray(weights[f"fc8.{name}"], np.float32)) for name in ("weight", "bias")))
 
 
