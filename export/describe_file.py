@@ -50,7 +50,7 @@ def _describe_graph(model: onnx.ModelProto) -> dict[str, Any]:
     nodes = Counter(node.op_type for node in model.graph.node)
     parameters = [
         value
-        for value in model.graph.initializer
+        for value in _list_weights(model.graph)
         if value.data_type in PARAMETER_TYPES
         and not value.name.startswith(FRONT)
         and not value.name.endswith(QUANTIZATION_SUFFIXES)
@@ -63,6 +63,13 @@ def _describe_graph(model: onnx.ModelProto) -> dict[str, Any]:
         "lrn_nodes": nodes["LRN"],
         "nodes": dict(nodes.most_common()),
     }
+
+
+def _list_weights(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """The stored tensors of a graph and of the loops in it."""
+    yield from graph.initializer
+    for attribute in (attribute for node in graph.node for attribute in node.attribute if attribute.HasField("g")):
+        yield from _list_weights(attribute.g)
 
 
 def _format_shape(value: onnx.ValueInfoProto) -> str:

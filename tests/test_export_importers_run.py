@@ -12,6 +12,7 @@ from support.tiny_source import CLASSES, CROP, RESIZE, TinySource
 
 from tencrop import cli
 from tencrop.common.errors import BadInput
+from tencrop.export.describe_file import describe_file
 from tencrop.export.importers.input_convention import InputConvention
 from tencrop.export.importers.onnx_file import read_onnx
 from tencrop.export.importers.pixels import resolve_pixels
@@ -210,7 +211,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "maps for an answer": (edit_source(answer_with_maps), "a row of scores"),
     "a batch that cannot be made any": (
         edit_source(sum_along_rows, TinySource(batch=4, shape=(4, 196))),
-        "its batch is fixed to 4, for its CumSum 'changed' fixes the batch; export it with a dynamic batch: "
+        "its batch is fixed to 4: CumSum 'changed' takes no other; export it with a dynamic batch: "
         'torch.onnx.export(..., dynamic_shapes=({0: "batch"},)), or dynamic_axes={"picture": {0: "batch"}} with '
         "dynamo=False\n",
     ),
@@ -329,6 +330,7 @@ def test_a_net_of_one_image_runs_view_by_view(tmp_path: Path) -> None:
     )
     net = onnx.load(tmp_path / "out/net.onnx")
     assert "Scan" in {node.op_type for node in net.graph.node}
+    assert describe_file(tmp_path / "out")["parameters"] > 4 * 3 * 25 + CLASSES * 196
     assert [(row["engine"], row["batch"]) for row in made.parity["compared"]] == [
         (engine, batch) for engine in ("onnxruntime", "openvino") for batch in (1, 2, 5)
     ]

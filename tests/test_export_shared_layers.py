@@ -124,6 +124,22 @@ def test_sizes_of_the_papers_net() -> None:
     assert counted[4:] == [(13, 2, 3, 100, 525), (13, 3, 4, 64, 665)]
 
 
+def test_a_window_that_ends_beyond_the_map_is_padded_there() -> None:
+    """GoogLeNet's poolings: OpenVINO refuses a window that is larger than what it is given."""
+    maps = ViewMaps("maps", 144, 112, 0, 0, ((0, 0), (32, 32)), {})
+    behind = maps.predict(Window(3, 2, 0, 0, rounds_up=True))
+    assert behind is not None and behind.rectangles["right"].columns == (55, 56)
+    graph = GraphBuilder()
+    seen = {}
+
+    def add(part: str, x: str, zeros: tuple[int, int, int, int]) -> str:
+        seen[part] = zeros
+        return part
+
+    maps.slide(graph, "pool", Window(3, 2, 0, 0, rounds_up=True), add)
+    assert seen == {"bottom": (0, 0, 1, 1), "right": (0, 0, 0, 1), "whole": (0, 0, 0, 0)}
+
+
 def test_views_of_the_embedded_model_share_three_convolutions(embedded: Checkpoint) -> None:
     shared = build_graph(embedded)
     assert [count_convolutions(shared, f"conv{n}") for n in (1, 2, 3, 4, 5)] == [3, 5, 5, 1, 1]

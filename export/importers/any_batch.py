@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import onnx
 
-from tencrop.common.errors import BadInput
+from tencrop.common.errors import BadInput, whole_line
 from tencrop.export.importers.batch_freeing import free_batch
 from tencrop.export.importers.batch_place import FixedBatch
 from tencrop.export.importers.constant_folding import fold_constants
@@ -41,9 +41,9 @@ def make_any_batch(
     except FixedBatch as why:
         advice = f"export it with a dynamic batch: {source_input.advice}"
         if source_input.batch > 1:
-            raise BadInput(f"{name}: its batch is fixed to {source_input.batch}, for {why}", advice) from None
+            raise BadInput(f"{name}: its batch is fixed to {source_input.batch}: {why}", advice) from None
         loop_over_views(model)
-        return model, f"the net runs view by view, which is slower: its batch is fixed to 1, for {why}; {advice}"
+        return model, f"the net runs view by view, which is slower: its batch is fixed to 1 ({why}); {advice}"
     return freed, None
 
 
@@ -52,7 +52,7 @@ def _check_answers(model: onnx.ModelProto, image: str, trial: Trial) -> None:
     try:
         (found,) = open_session(model.SerializeToString()).run(None, {image: trial.inputs})
     except Exception as error:  # types of the runtime's own
-        raise FixedBatch("a batch of ten fails without a shape for one") from error
+        raise FixedBatch(f"onnxruntime runs no ten views at once: {whole_line(error)}") from None
     is_row = found.size == trial.scores.size
     limit = TRIAL_TOLERANCE * np.abs(trial.scores).max()
     if not is_row or not np.abs(found.reshape(trial.scores.shape) - trial.scores).max() <= limit:

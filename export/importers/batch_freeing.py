@@ -93,7 +93,7 @@ def _search(
         places.update(dict.fromkeys(nodes[index].output, found[0]))
         index += 1
     node = nodes[furthest]
-    raise FixedBatch(f"its {node.op_type} {one_line(node.name or node.output[0])!r} fixes the batch")
+    raise FixedBatch(f"{node.op_type} {one_line(node.name or node.output[0])!r} takes no other")
 
 
 def _find_places(step: Step) -> list[Place]:
