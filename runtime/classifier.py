@@ -205,6 +205,7 @@ class Classifier:
             if not self._closed:
                 self._closed = True
                 self.engine.close()
+                self.file = replace(self.file, graph=b"")
 
     def __enter__(self) -> Self:
         return self

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tencrop.common.errors import Stopped, WorkFailed, one_line
+from tencrop.runtime.allocator import give_back_free_memory
 from tencrop.runtime.ensemble import Predictor
 from tencrop.server.batch_outputs import BatchOutputs
 from tencrop.server.feature_choice import FeatureChoice
@@ -202,6 +203,7 @@ class Batcher:
         if self._retired:
             for member in engine.members:
                 member.close()
+            give_back_free_memory()
 
     def _pad(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Squares as a batch of a size that the engine sees; the first one fills it."""

@@ -1,6 +1,7 @@
 """Models are loaded, swapped and unloaded while the server answers; a load that fails leaves all as it was."""
 
 import base64
+import gc
 import hashlib
 import json
 import os
@@ -8,6 +9,7 @@ import re
 import threading
 import time
 import urllib.request
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,6 +31,7 @@ from tencrop.server.app import create_app
 from tencrop.server.batcher import Batcher
 from tencrop.server.keys import hash_key
 from tencrop.server.open_models import open_models
+from tencrop.server.pipeline import Pipeline
 from tencrop.server.repository import find_repository
 from tencrop.server.settings import Settings
 
@@ -201,12 +204,21 @@ def test_requests_that_wait_are_answered_by_the_model_that_they_began_with(
         assert changing.result() == (200, "")
 
 
-def test_the_engines_of_a_swapped_model_are_closed(client: TestClient, root: Path, files: tuple[bytes, bytes]) -> None:
+def test_swapped_models_leave_no_memory_behind(client: TestClient) -> None:
     state = client.app.state.server_state  # type: ignore[attr-defined]
-    old = state.pipelines["a"].queue
-    assert load(client, "a") == (200, "")
-    until(lambda: "closed" in repr(old.model))
-    assert not old.is_alive and state.pipelines["a"].queue.is_alive
+    first, old = state.pipelines["a"].queue, list[weakref.ref[Pipeline]]()
+    gc.collect()
+    gc.disable()  # which may come late
+    try:
+        for _ in range(3):
+            old.append(weakref.ref(state.pipelines["a"]))
+            assert load(client, "a") == (200, "")
+            until(lambda: sum(name.name == "engine a" for name in threading.enumerate()) == 1)
+        until(lambda: old[1]() is None)
+    finally:
+        gc.enable()
+    assert "closed" in repr(first.model) and first.model.file.graph == b""  # the application itself holds this one
+    assert state.pipelines["a"].queue.is_alive
 
 
 def test_a_validation_keeps_the_model_that_it_began_with(
