@@ -26,7 +26,7 @@ floors = load_script("install/floors.py")
 def test_a_line_is_a_name_and_a_public_version() -> None:
     lines = [line for line in CONSTRAINTS.splitlines() if not line.startswith("#")]
     assert len(lines) > 100 and list(PINS) == sorted(PINS) and len(PINS) == len(lines)
-    assert [line for line in lines if not re.fullmatch(r"[a-z0-9.-]+==\d+(\.\d+)*(\.post\d+)?", line)] == []
+    assert [line for line in lines if not re.fullmatch(r"[a-z0-9.-]+==\d+(\.\d+)*(b\d+)?(\.post\d+)?", line)] == []
 
 
 def test_the_head_says_which_python_wrote_it() -> None:
