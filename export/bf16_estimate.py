@@ -16,6 +16,7 @@ from tencrop.runtime.onnxruntime_engine import SESSION_LOG_LEVEL
 
 PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 LOST_BITS = 16  # of float32, which bf16 does not have
+BF16_LIMIT = 1e-2  # difference of a probability, beyond which a file prefers fp32
 
 
 def estimate_bf16(tencrop: onnx.ModelProto, images: np.ndarray, probabilities: np.ndarray) -> float:

@@ -9,6 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 from support.tiny_source import CROP, RESIZE, TinySource
 
 from tencrop.common.errors import BadInput
+from tencrop.export.importers import run
 from tencrop.export.importers.half_precision import compute_in_float, computes_in_half
 from tencrop.export.importers.input_convention import InputConvention
 from tencrop.export.importers.onnx_file import read_onnx
@@ -18,6 +19,7 @@ from tencrop.export.importers.source_output import choose_output
 from tencrop.export.importers.source_types import compute_source_in_float
 from tencrop.images.decode import decode
 from tencrop.model.contract import Contract
+from tencrop.model.tencropfile import TenCropFile
 from tencrop.runtime.classifier import open_classifier
 from tencrop.runtime.engine_choice import EngineOptions
 
@@ -99,6 +101,17 @@ def test_an_import_of_float16_says_how_far_it_moves(tmp_path: Path) -> None:
     (note,) = made.recipe["notes"]
     assert note.startswith("computed in float32: the float16 of the file moves a probability by up to ")
     assert 0 < float(note.rpartition(" ")[2]) < 5e-3
+
+
+@pytest.mark.slow
+def test_a_net_that_bf16_moves_prefers_fp32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "estimate_bf16", lambda tencrop, images, probabilities: 0.094)
+    made = import_net(TinySource().save(tmp_path / "net.onnx"), tmp_path / "out", InputConvention(resize=RESIZE), None)
+    assert made.precision == TenCropFile.read(tmp_path / "out").metadata.precision == "fp32"
+    assert made.recipe["notes"] == [
+        "bf16, the default of CPUs that have it, would move a probability by up to 0.094 (estimated): "
+        "--precision auto computes this file in fp32"
+    ]
 
 
 @pytest.mark.slow

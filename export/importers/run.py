@@ -15,7 +15,7 @@ import onnx
 from tencrop.common.atomic import atomic_folder
 from tencrop.common.errors import BadInput, whole_line
 from tencrop.common.strict_config import parse
-from tencrop.export.bf16_estimate import estimate_bf16
+from tencrop.export.bf16_estimate import BF16_LIMIT, estimate_bf16
 from tencrop.export.hub_folder import HUB_FILES, check_card, write_hub_folder
 from tencrop.export.importers.caffe import read_caffe
 from tencrop.export.importers.filter_picture import draw_first_filters
@@ -44,7 +44,7 @@ from tencrop.export.parity_gate import (
 from tencrop.export.sample_images import make_formula_images
 from tencrop.export.tencrop_graph import FILES, build_tencrop_graph, write_files
 from tencrop.model.contract import DECODING, FILTERS, Contract, parse_filter
-from tencrop.model.probe import TOLERANCE, Probe
+from tencrop.model.probe import Probe
 from tencrop.model.run_checkpoints import INNER
 from tencrop.model.tencropfile import Metadata, Precision
 
@@ -181,7 +181,7 @@ def _describe_import(
 def _choose_precision(tencrop: onnx.ModelProto, expected: ExpectedAnswers) -> tuple[Precision | None, tuple[str, ...]]:
     """The precision that the file prefers, and a line for a person; neither where every device's default is as good."""
     moved = estimate_bf16(tencrop, expected.images, expected.probabilities.mean(1))
-    if moved <= TOLERANCE["bf16"]:
+    if moved <= BF16_LIMIT:
         return None, ()
     line = f"bf16, the default of CPUs that have it, would move a probability by up to {moved:.2g} (estimated)"
     return "fp32", (f"{line}: --precision auto computes this file in fp32",)
