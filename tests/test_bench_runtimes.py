@@ -12,8 +12,8 @@ from onnx.reference.op_run import OpRun
 
 from bench.runtimes import measure
 from bench.runtimes.files import FILES, Task, write_task
-from bench.runtimes.measure import Found, compare, describe_failure, measure_row
-from bench.runtimes.rows import ROWS
+from bench.runtimes.measure import Found, compare, describe_failure, measure_row, shorten
+from bench.runtimes.rows import ROWS, RUNNERS
 from bench.runtimes.runners.onnx_reference_lrn import LRN
 from bench.runtimes.table import render_table
 from tencrop.common.errors import WorkFailed
@@ -58,6 +58,11 @@ def test_a_failure_is_its_last_line_or_its_signal(code: int, stderr: str, reason
     assert describe_failure(subprocess.CompletedProcess([], code, "", stderr)) == reason
 
 
+def test_a_long_reason_keeps_both_ends_on_one_line() -> None:
+    reason = shorten("error: /envs/x/a.cpp:7 (in\nfunction)" + " and" * 50 + " Inconsistent shape", Path("/envs/x"))
+    assert reason.startswith("error: a.cpp:7 (in function) a ... ") and reason.endswith(" and Inconsistent shape")
+
+
 def test_a_row_that_cannot_be_installed_says_so_for_both_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def refuse(folder: Path, *packages: object) -> None:
         raise WorkFailed(f"{folder}/bin/python -m pip install: no distribution | for this Python")
@@ -66,6 +71,11 @@ def test_a_row_that_cannot_be_installed_says_so_for_both_files(monkeypatch: pyte
     found = measure_row(ROWS[ROW], tmp_path, dict.fromkeys(FILES, make_task("logits")))
     reason = "not installable: bin/python -m pip install: no distribution / for this Python"
     assert found == dict.fromkeys(FILES, reason)
+
+
+def test_every_row_has_a_runner() -> None:
+    runners = {row.command.split()[-1] for row in ROWS.values() if "/node " not in row.command}
+    assert {f"{name}.py" for name in runners} == {path.name for path in RUNNERS.glob("*.py")} - {"__init__.py"}
 
 
 def test_the_table_has_the_chosen_rows_in_the_order_of_all() -> None:

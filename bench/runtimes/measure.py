@@ -10,13 +10,13 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from bench.runtimes.files import Task, read_probabilities
-from bench.runtimes.rows import Row
+from bench.runtimes.rows import RUNNERS, Row
 from bench.serving.environment import make_environment
-from tencrop.common.errors import WorkFailed, one_line
+from tencrop.common.errors import WorkFailed
 
 ROOT = Path(__file__).parents[2]
 LIMIT = 1800.0  # seconds that a row may take for one file
-LONGEST = 120  # characters of a reason
+ENDS = 30, 90  # characters that are kept of a longer reason (OpenCV names the cause last)
 
 Found = dict[str, float | str]  # by the file's name: the largest difference of a probability, or why there is none
 
@@ -32,7 +32,7 @@ def measure_row(row: Row, folder: Path, tasks: Mapping[str, Task]) -> Found:
 
 def measure_task(row: Row, folder: Path, task: Task) -> float | str:
     """The largest difference of a probability, or why the runtime has no answer."""
-    command = [part.format(folder=folder) for part in row.command.split()]
+    command = [part.format(folder=folder, runners=RUNNERS) for part in row.command.split()]
     command += [str(task.model), task.output, *map(str, task.batches)]
     with TemporaryDirectory() as scratch:
         variables = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), row.path]))}
@@ -59,7 +59,9 @@ def shorten(reason: str, *folders: Path) -> str:
     """A reason as a cell of Markdown, without the machine's own folders."""
     for folder in folders:
         reason = reason.replace(f"{folder}/", "")
-    return one_line(reason.replace("|", "/"))[:LONGEST]
+    line = " ".join(reason.replace("|", "/").split())
+    first, last = ENDS
+    return line if len(line) <= first + last else f"{line[:first]} ... {line[-last:]}"
 
 
 def compare(answers: Sequence[np.ndarray], task: Task) -> float | str:

