@@ -326,7 +326,7 @@ def test_a_net_of_one_image_runs_view_by_view(tmp_path: Path) -> None:
     source = edit_source(sum_along_rows)(tmp_path)
     made = import_net(source, tmp_path / "out", InputConvention(resize=RESIZE), None)
     assert any(
-        note.startswith("the net runs view by view, which is slower: its batch") for note in made.recipe["notes"]
+        note.startswith("the net runs view by view, one after the other: its batch") for note in made.recipe["notes"]
     )
     net = onnx.load(tmp_path / "out/net.onnx")
     assert "Scan" in {node.op_type for node in net.graph.node}

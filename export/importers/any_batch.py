@@ -43,7 +43,7 @@ def make_any_batch(
         if source_input.batch > 1:
             raise BadInput(f"{name}: its batch is fixed to {source_input.batch}: {why}", advice) from None
         loop_over_views(model)
-        return model, f"the net runs view by view, which is slower: its batch is fixed to 1 ({why}); {advice}"
+        return model, f"the net runs view by view, one after the other: its batch is fixed to 1 ({why}); {advice}"
     return freed, None
 
 
