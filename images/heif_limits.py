@@ -50,7 +50,7 @@ def check_heif(data: bytes) -> Heif:
     if len(kinds) > 1:
         raise UnsupportedImage("a HEIF file of two codecs is not supported")
     pixels = sum(coded[number].pixels * coded[number].passes * times for number, times in pieces.items())
-    return Heif(_strip(container), kinds.pop(), pixels)
+    return Heif(_strip(container), kinds.pop(), max(pixels, size[0] * size[1]))  # libavif enlarges what is smaller
 
 
 def _read_size(container: Container, number: int) -> tuple[int, int]:

@@ -128,6 +128,13 @@ def test_a_codec_that_is_larger_than_the_boxes_say_is_refused(kind: str, monkeyp
     assert estimate_cost(data, CONTRACT) == UNREAD
 
 
+def test_an_avif_that_the_boxes_enlarge_costs_what_it_becomes() -> None:
+    """libavif resizes what it has decoded: a kilobyte becomes 49 megapixels."""
+    data = encode(Image.new("RGB", (64, 48)), "AVIF")
+    large = change(data, struct.pack(">II", 64, 48), struct.pack(">II", 7000, 7000))
+    assert estimate_cost(data, CONTRACT) < 1 and estimate_cost(large, CONTRACT) > CHEAP
+
+
 def test_a_grid_that_repeats_one_tile_or_names_another_size_is_refused() -> None:
     data = grid()
     boxes = Container(data)
