@@ -11,7 +11,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 from tencrop.common.errors import one_line
-from tencrop.export.importers.batch_place import FixedBatch, Place, Shapes, Step, find_places
+from tencrop.export.importers.batch_place import FixedBatch, Place, Shapes, Step
+from tencrop.export.importers.batch_rules import find_places
 from tencrop.export.importers.graph_rewrite import collect_constants, find_image_inputs
 
 MAX_STEPS = 100_000  # of the search, which takes back a choice where it leads nowhere
