@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -30,6 +31,9 @@ from tencrop.runtime.cores import cores
 from tencrop.runtime.engine import open_engine
 from tencrop.runtime.engine_choice import EngineChoice, EngineOptions
 from tencrop.training.recipe import load, to_plain
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # the tests compute on CPUs, on a machine with a GPU too
 # A shell's `make test &` ignores SIGINT, and `nohup` SIGHUP. So would the servers that the tests start and stop.
@@ -57,6 +61,15 @@ def process_left_alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr("tencrop.training.train.keep_freed_memory", lambda: None)
     with torch.random.fork_rng():
         yield
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """Debian's Chromium."""
+    from support.chromium import open_chromium  # most tests need no browser
+
+    with open_chromium() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="session")

@@ -2,13 +2,12 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page
-from support.chromium import needs_chromium, open_chromium
+from support.chromium import needs_chromium
 from support.synthetic_validation import HOSTILE, make_hostile, make_validation
 
 from tencrop.evaluation.record_queries import Predictions
@@ -23,12 +22,6 @@ pytestmark = [
 @pytest.fixture
 def photograph(photographs: dict[str, Path]) -> bytes:
     return photographs["flower"].read_bytes()
-
-
-@pytest.fixture
-def browser() -> Iterator[Browser]:
-    with open_chromium() as browser:
-        yield browser
 
 
 def open_page(browser: Browser, path: Path, *, width: int = 1200, scripts: bool = True) -> tuple[Page, list[str]]:

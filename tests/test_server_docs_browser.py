@@ -27,7 +27,6 @@ KEY = generate_key()
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with open_chromium(f"--host-resolver-rules=MAP {HOST} 127.0.0.1") as browser:
-        expect.set_options(timeout=20_000)
         yield browser
 
 

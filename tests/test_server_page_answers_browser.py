@@ -17,7 +17,7 @@ import pytest
 from fastapi.testclient import TestClient
 from playwright.sync_api import Browser, Page, expect
 from sockets import serve_in_thread
-from support.chromium import needs_chromium, open_chromium
+from support.chromium import needs_chromium
 from support.page import give, open_page
 
 from tencrop.common.errors import WorkFailed
@@ -42,13 +42,6 @@ DROP = """(files) => {
   }
   document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: carried, bubbles: true, cancelable: true }));
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with open_chromium() as browser:
-        expect.set_options(timeout=20_000)
-        yield browser
 
 
 @pytest.fixture(scope="module")

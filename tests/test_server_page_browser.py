@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 from serving import read_address, run_server
-from support.chromium import needs_chromium, open_chromium
+from support.chromium import needs_chromium
 from support.crops import write_crops
 from support.page import ask, assert_shows, give, open_page
 from test_evaluation_report_browser import contrast
@@ -89,13 +89,6 @@ def url(folder: Path, hold: Path) -> Iterator[str]:
             yield read_address(process)
         finally:
             process.kill()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with open_chromium() as browser:
-        expect.set_options(timeout=20_000)
-        yield browser
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from sockets import serve_in_thread
-from support.chromium import needs_chromium, open_chromium
+from support.chromium import needs_chromium
 from support.page import give, open_page
 
 from tencrop.dataset.layouts import open_source
@@ -23,13 +23,6 @@ pytestmark = [
     pytest.mark.slow,
 ]
 QUERY = "bee_hive/3.png"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with open_chromium() as browser:
-        expect.set_options(timeout=20_000)
-        yield browser
 
 
 @pytest.fixture(scope="module")

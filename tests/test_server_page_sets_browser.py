@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 from sockets import serve_in_thread
 from support.calibrated import CALIBRATION, TINY, write_calibrated
-from support.chromium import needs_chromium, open_chromium
+from support.chromium import needs_chromium
 from support.page import ask, give, open_page, percent
 
 from tencrop.model.calibration import Threshold
@@ -23,13 +23,6 @@ pytestmark = [
 ]
 NOTE = " On images like those that the model was calibrated on, such a set holds the right label in {} of cases."
 SURE = replace(CALIBRATION, thresholds=(Threshold(0.8, 0.99),))  # a set holds the first label alone
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with open_chromium() as browser:
-        expect.set_options(timeout=20_000)
-        yield browser
 
 
 @pytest.fixture(scope="module")

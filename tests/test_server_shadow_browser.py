@@ -2,13 +2,12 @@
 
 import json
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
 from sockets import serve_in_thread
-from support.chromium import needs_chromium, open_chromium
+from support.chromium import needs_chromium
 
 from tencrop.model.embedded import EMBEDDED
 from tencrop.runtime.classifier import Classifier, open_classifier
@@ -21,12 +20,6 @@ from tencrop.server.settings import Settings
 pytestmark = [needs_chromium, pytest.mark.slow]
 
 ROOT = "/nets"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with open_chromium() as browser:
-        yield browser
 
 
 def test_the_page_shows_the_numbers(
