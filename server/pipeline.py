@@ -2,15 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
-from http import HTTPStatus
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 from fastapi import Request
-from starlette.requests import ClientDisconnect
 
 from tencrop.common.errors import BadInput
 from tencrop.images.decode import ImageInfo
@@ -19,9 +17,11 @@ from tencrop.images.errors import ImageError
 from tencrop.model.calibration import find_threshold
 from tencrop.runtime.prediction import Prediction
 from tencrop.server.admission import Admission
+from tencrop.server.deadline import with_deadline
 from tencrop.server.decode_pool import DecodePool
-from tencrop.server.errors import ApiError, bad_parameter_error
+from tencrop.server.errors import bad_parameter_error
 from tencrop.server.feature_choice import FeatureChoice
+from tencrop.server.image_answer import ENCODED, SQUARES, ImageAnswer, Images, count_request
 from tencrop.server.loaded_model import LoadedModel
 from tencrop.server.metrics import Metrics
 from tencrop.server.requester import Requester, identify_requester, without_id
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 
 SHORT = 256 << 10  # bytes; the costs of longer images are estimated in a thread
 LOOK_COST = 0.1  # in units of `estimate_cost`, of an estimate
-
-ENCODED, SQUARES = "encoded", "squares"  # forms of a request's images
-Images = Sequence[bytes] | np.ndarray  # encoded images, or decoded squares, uint8 [N,R,R,3]
 
 Body = TypeVar("Body")
 Answer = TypeVar("Answer")
@@ -53,15 +50,6 @@ class Answering(Protocol):
     ) -> BatchedAnswer:
         """uint8 [R,R,3] -> its answer. Once the caller is cancelled nothing is held for the image. Raises NoAnswer."""
         ...
-
-
-class ImageAnswer(NamedTuple):
-    """One image's answer. `info` describes the encoded image; a square that a client decoded has none."""
-
-    batched: BatchedAnswer
-    info: ImageInfo | None
-    decode_seconds: float
-    output_seconds: float  # from the end of the forward pass until the row has come
 
 
 class Pipeline:
@@ -113,7 +101,7 @@ class Pipeline:
         self, image: bytes, requester: Requester, features: FeatureChoice | None = None
     ) -> ImageAnswer:
         """Answer an encoded image. Raises ApiError 429, ImageError."""
-        with self._counting(ENCODED) as answers:
+        with count_request(self.metrics, self.model.name, ENCODED) as answers:
             cost = await self._estimate(image, requester)
             with self.admission.admit(requester.client, is_expensive=cost > CHEAP):
                 answer = await self._answer(image, requester, cost, features)
@@ -127,7 +115,8 @@ class Pipeline:
 
         Raises ApiError 429 where the model has no room for all of them.
         """
-        with self._counting(SQUARES if isinstance(images, np.ndarray) else ENCODED) as answers:
+        form = SQUARES if isinstance(images, np.ndarray) else ENCODED
+        with count_request(self.metrics, self.model.name, form) as answers:
             answers += await self._answer_all(images, requester, features)
         return answers
 
@@ -169,27 +158,6 @@ class Pipeline:
             self._requests -= 1
             if not self._requests:
                 self._unused.set()
-
-    @contextmanager
-    def _counting(self, form: str) -> Iterator[list[ImageAnswer | ImageError]]:
-        """Count a request once the block ends, which fills the list: as failed where an image has no answer."""
-        started, answers = time.perf_counter(), list[ImageAnswer | ImageError]()
-        is_complete = False
-        try:
-            yield answers
-            is_complete = not any(isinstance(answer, ImageError) for answer in answers)
-        finally:
-            good = [answer for answer in answers if isinstance(answer, ImageAnswer)]
-            outcome = "success" if is_complete else "fail"
-            seconds = {outcome: time.perf_counter() - started}
-            if is_complete:
-                seconds |= {
-                    "queue": max((answer.batched.queue_seconds for answer in good), default=0.0),
-                    "compute_input": max((answer.decode_seconds for answer in good), default=0.0),
-                    "compute_infer": max((answer.batched.engine_seconds for answer in good), default=0.0),
-                    "compute_output": max((answer.output_seconds for answer in good), default=0.0),
-                }
-            self.metrics.count_inference(self.model.name, form, outcome, len(good), seconds)
 
     async def _estimate(self, image: bytes | np.ndarray, requester: Requester) -> float:
         """Estimate the cost of decoding an image, so that others are answered meanwhile. A square costs nothing."""
@@ -243,28 +211,3 @@ def _raise_unless_answer(outcome: ImageAnswer | BaseException) -> ImageAnswer | 
     if isinstance(outcome, ImageAnswer | ImageError):
         return outcome
     raise outcome
-
-
-async def with_deadline(request: Request, seconds: float, work: Awaitable[Answer]) -> Answer:
-    """Await `work` for at most `seconds`, and only while the client stays. The request's body must have been read.
-
-    Raises ApiError 504 when the time is over, ClientDisconnect when the client leaves; the work is cancelled then.
-    """
-    left = asyncio.ensure_future(request.receive())  # the next message after a body is the client's disconnect
-    try:
-        async with asyncio.timeout(seconds) as timeout:
-            left.add_done_callback(lambda _: _end_now(timeout))
-            return await work
-    except TimeoutError:
-        if not timeout.expired():
-            raise  # by the work itself
-        if left.done():
-            raise ClientDisconnect from None
-        raise ApiError(HTTPStatus.GATEWAY_TIMEOUT, "deadline", f"no answer within {seconds:g} s; try again") from None
-    finally:
-        left.cancel()
-
-
-def _end_now(timeout: asyncio.Timeout) -> None:
-    with suppress(RuntimeError):  # the block has ended
-        timeout.reschedule(asyncio.get_running_loop().time())

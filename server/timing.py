@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from tencrop.server.pipeline import ImageAnswer
+from tencrop.server.image_answer import ImageAnswer
 from tencrop.server.schemas import Timing
 
 SERVER_TIMING = "Server-Timing"

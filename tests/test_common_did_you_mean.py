@@ -38,9 +38,8 @@ def test_the_like_name_stands_before_the_other_advice() -> None:
         (lambda: engine_choices(EngineOptions(precision="bf61")), "bf16"),
         (lambda: engine_choices(EngineOptions(device="cdua")), "cuda"),
         (lambda: InputConvention(layout="nwhc").check(), "nhwc"),
-        (lambda: InputConvention(output="logit").check(), "logits"),
     ],
-    ids=["recipe", "leaf", "key", "leaves", "engine", "precision", "device", "layout", "output"],
+    ids=["recipe", "leaf", "key", "leaves", "engine", "precision", "device", "layout"],
 )
 def test_a_mistyped_value_of_an_option_is_told_the_right_one(act: Callable[[], object], meant: str) -> None:
     with pytest.raises(BadInput) as refused:

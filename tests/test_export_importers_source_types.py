@@ -151,7 +151,8 @@ def test_an_unknown_output_is_refused_with_the_names(tmp_path: Path) -> None:
     source = read_onnx(TinySource().save(tmp_path / "net.onnx"))
     with pytest.raises(
         BadInput, match=r"--output anser: expected logits or probabilities, or an output of the net: an"
-    ):
+    ) as refused:
         choose_output(source, "anser")
+    assert refused.value.advice == "did you mean answer?"
     assert choose_output(source, "answer") == (source, None)
     assert choose_output(source, "probabilities") == (source, "probabilities")

@@ -18,11 +18,13 @@ from tencrop.runtime.classifier import Classifier
 from tencrop.server import pipeline
 from tencrop.server.admission import Admission
 from tencrop.server.batcher import Batcher
+from tencrop.server.deadline import with_deadline
 from tencrop.server.decode_pool import DecodePool
 from tencrop.server.errors import ApiError
+from tencrop.server.image_answer import ImageAnswer
 from tencrop.server.loaded_model import LoadedModel
 from tencrop.server.metrics import Metrics
-from tencrop.server.pipeline import SHORT, ImageAnswer, Pipeline, with_deadline
+from tencrop.server.pipeline import SHORT, Pipeline
 from tencrop.server.requester import Requester
 
 ANYBODY = Requester("anybody", 0)

@@ -14,12 +14,12 @@ from pydantic_core import to_json
 
 from tencrop.model.contract import Label
 from tencrop.server.errors import ApiError, bad_request_error
+from tencrop.server.image_answer import Images
 from tencrop.server.json_body import parse_json
 from tencrop.server.oip.outputs import AskedOutput, read_output, render_output
 from tencrop.server.oip.schemas import InferRequest, RequestedOutput, Tensor, TensorMetadata
 from tencrop.server.oip.served_model import DYNAMIC, OUTPUT, VERSION
 from tencrop.server.oip.tensor_json import cut_data, parse_images, parse_pixels
-from tencrop.server.pipeline import Images
 
 HEADER_LENGTH = "inference-header-content-length"
 MAX_DIMENSION = 2**31

@@ -14,6 +14,7 @@ from tencrop.server.body_images import BINARY, OCTET_STREAM, describe_body, refe
 from tencrop.server.body_stream import read_body
 from tencrop.server.errors import ApiError, shutting_down_error
 from tencrop.server.failures import IMAGE_FAILURES, describe_failures, describe_rest
+from tencrop.server.image_answer import ImageAnswer
 from tencrop.server.json_body import JSON
 from tencrop.server.oip.codec import HEADER_LENGTH, MICRO, ParsedRequest, parse_request, render_response
 from tencrop.server.oip.compression import compress
@@ -28,7 +29,6 @@ from tencrop.server.oip.schemas import (
     Statistics,
 )
 from tencrop.server.oip.served_model import PIXELS, VERSION, ServedModel
-from tencrop.server.pipeline import ImageAnswer
 from tencrop.server.requester import Requester
 from tencrop.server.schemas import ProtocolFailure
 from tencrop.server.state import ServerState, State

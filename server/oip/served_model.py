@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tencrop.server.image_answer import ENCODED, SQUARES
 from tencrop.server.oip.schemas import (
     Engine,
     InputConfig,
@@ -13,7 +14,7 @@ from tencrop.server.oip.schemas import (
     TensorMetadata,
 )
 from tencrop.server.oip.statistics import describe_statistics
-from tencrop.server.pipeline import ENCODED, SQUARES, Pipeline
+from tencrop.server.pipeline import Pipeline
 
 OUTPUT, VIEWS = "probabilities", "view_probabilities"  # of the ten views together, and of each
 VERSION = "1"  # of every model

@@ -14,9 +14,9 @@ from tencrop.server.direct_route import DirectRoute
 from tencrop.server.errors import ApiError
 from tencrop.server.feature_choice import FeatureChoice
 from tencrop.server.feature_schemas import FeatureAnswer, FeatureBatch, FeatureParameters
+from tencrop.server.image_answer import ImageAnswer
 from tencrop.server.json_body import JSON
 from tencrop.server.loaded_model import LoadedModel
-from tencrop.server.pipeline import ImageAnswer
 from tencrop.server.requester import Requester
 from tencrop.server.routes.predict import ANSWERS
 from tencrop.server.schemas import ErrorBody, Failure, InputInfo

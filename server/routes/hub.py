@@ -13,9 +13,9 @@ from tencrop.server.body_images import HUB_BODY, read_image
 from tencrop.server.body_stream import max_body_bytes, stream_body
 from tencrop.server.failures import IMAGE_FAILURES, describe_failures
 from tencrop.server.hub_json import base64_json_bytes, read_hub_json
+from tencrop.server.image_answer import ImageAnswer
 from tencrop.server.json_body import JSON, get_content_type
 from tencrop.server.known_parameters import KnownParametersRoute
-from tencrop.server.pipeline import ImageAnswer
 from tencrop.server.requester import Requester
 from tencrop.server.routes.predict import TIMES, Model
 from tencrop.server.schemas import COVERAGE, HubGuess

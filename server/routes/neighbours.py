@@ -16,8 +16,8 @@ from tencrop.server.errors import ApiError
 from tencrop.server.failures import describe_failures
 from tencrop.server.feature_choice import FeatureChoice
 from tencrop.server.feature_schemas import NearImage, NeighbourAnswer, NeighbourParameters
+from tencrop.server.image_answer import ImageAnswer
 from tencrop.server.loaded_model import LoadedModel
-from tencrop.server.pipeline import ImageAnswer
 from tencrop.server.requester import Requester
 from tencrop.server.routes.features import choose_features
 from tencrop.server.routes.predict import ANSWERS

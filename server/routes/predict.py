@@ -12,7 +12,8 @@ from tencrop.model.metrics import top_k
 from tencrop.server.body_images import BATCH_BODY, IMAGE_BODY, read_form_images, read_image
 from tencrop.server.direct_route import DirectRoute, Rendered
 from tencrop.server.failures import IMAGE_FAILURES, describe_failures
-from tencrop.server.pipeline import ImageAnswer, Pipeline
+from tencrop.server.image_answer import ImageAnswer
+from tencrop.server.pipeline import Pipeline
 from tencrop.server.schemas import (
     MODEL,
     Answer,
