@@ -69,6 +69,12 @@ def ask_http(server: GrpcServer, files: list[bytes]) -> np.ndarray:
     return answer
 
 
+def both_clients(server: GrpcServer, files: list[bytes], status: HTTPStatus) -> Iterator[tuple[Any, Any, str]]:
+    """Yield by HTTP and by gRPC: a client, the images as it sends them, and the status as it tells it."""
+    yield triton_http.InferenceServerClient(server.http), encoded(files, triton_http), str(status.value)
+    yield triton.InferenceServerClient(server.grpc), encoded(files), str(STATUS[status])
+
+
 # ---- the messages
 
 
@@ -273,34 +279,31 @@ LIMITS = {  # the setting, the status of both interfaces, and the words of both
 def test_limits_are_those_of_http(null_model: Path, files: list[bytes], limit: str) -> None:
     environment, status, words = LIMITS[limit]
     with run_grpc_server(str(null_model), **environment) as server:
-        with triton_http.InferenceServerClient(server.http) as http, pytest.raises(InferenceServerException) as by_http:
-            http.infer(NAME, [encoded(files, triton_http)])
-        with triton.InferenceServerClient(server.grpc) as client, pytest.raises(InferenceServerException) as by_grpc:
-            client.infer(NAME, [encoded(files)])
-    assert (by_http.value.status(), by_grpc.value.status()) == (str(status.value), str(STATUS[status]))
-    assert words in by_http.value.message() and words in by_grpc.value.message()
+        for client, image, told in both_clients(server, files, status):
+            with client, pytest.raises(InferenceServerException) as refused:
+                client.infer(NAME, [image])
+            assert refused.value.status() == told and words in refused.value.message()
 
 
 @slow
 def test_without_a_key_nothing_but_health_is_answered(null_model: Path, tmp_path: Path, files: list[bytes]) -> None:
     (tmp_path / "keys").write_text(f"alice {hash_key('secret')}\n")
     (tmp_path / "keys").chmod(0o600)
-    with (
-        run_grpc_server(str(null_model), "--api-key-file", str(tmp_path / "keys")) as server,
-        triton.InferenceServerClient(server.grpc) as client,
-    ):
-        assert client.is_server_ready()
-        for headers in ({}, {"authorization": "Bearer wrong"}):
-            with pytest.raises(InferenceServerException) as refused:
-                client.infer(NAME, [encoded(files)], headers=headers)
-            assert refused.value.status() == "StatusCode.UNAUTHENTICATED"
-        assert client.infer(NAME, [encoded(files)], headers={"authorization": "Bearer secret"})
+    with run_grpc_server(str(null_model), "--api-key-file", str(tmp_path / "keys")) as server:
+        for client, image, status in both_clients(server, files, HTTPStatus.UNAUTHORIZED):
+            with client:
+                assert client.is_server_ready()
+                for headers in ({}, {"authorization": "Bearer wrong"}):
+                    with pytest.raises(InferenceServerException) as refused:
+                        client.infer(NAME, [image], headers=headers)
+                    assert refused.value.status() == status
+                assert client.infer(NAME, [image], headers={"authorization": "Bearer secret"})
 
 
 @slow
 def test_a_draining_server_answers_unavailable_and_ends(null_model: Path, files: list[bytes]) -> None:
     with (
-        run_grpc_server(str(null_model), TENCROP_DRAIN_SECONDS="3") as server,
+        run_grpc_server(str(null_model), TENCROP_DRAIN_SECONDS="20") as server,
         triton.InferenceServerClient(server.grpc) as client,
         socket.create_connection(server.http.split(":")) as held,  # type: ignore[arg-type]
     ):
@@ -311,7 +314,11 @@ def test_a_draining_server_answers_unavailable_and_ends(null_model: Path, files:
             pass
         with pytest.raises(InferenceServerException, match="shutting down") as refused:
             client.infer(NAME, [encoded(files)])
-        assert refused.value.status() == "StatusCode.UNAVAILABLE"
+        assert refused.value.status() == str(STATUS[HTTPStatus.SERVICE_UNAVAILABLE])
+        by_http = pytest.raises((InferenceServerException, ConnectionRefusedError), match=r"shutting down|refused")
+        with triton_http.InferenceServerClient(server.http) as late, by_http:
+            late.infer(NAME, [encoded(files, triton_http)])
+        held.close()
         assert server.process.wait(30) == 0
 
 
