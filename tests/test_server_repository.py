@@ -204,6 +204,7 @@ def test_requests_that_wait_are_answered_by_the_model_that_they_began_with(
         assert changing.result() == (200, "")
 
 
+@pytest.mark.slow
 def test_swapped_models_leave_no_memory_behind(client: TestClient) -> None:
     state = client.app.state.server_state  # type: ignore[attr-defined]
     first, old = state.pipelines["a"].queue, list[weakref.ref[Pipeline]]()
