@@ -75,25 +75,37 @@ class FeatureFile:
     def open(cls, path: Path) -> "FeatureFile":
         """Read the metadata. Raises BadInput where `path` is no feature file."""
         try:
-            with closing(pq.ParquetFile(path, memory_map=True)) as file:
-                schema, rows = file.schema_arrow, file.metadata.num_rows
+            with closing(pq.ParquetFile(path, pre_buffer=False)) as file:
+                return cls._describe(path, file)
         except OSError as error:
             why = os.strerror(error.errno) if error.errno else one_line(error)  # pyarrow has longer words for it
             raise BadInput(f"{path}: cannot be read ({why})", ADVICE) from None
         except pa.ArrowException as error:
             raise BadInput(f"{path}: no feature file ({one_line(error)})", ADVICE) from None
-        entries = {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
+
+    @classmethod
+    def _describe(cls, path: Path, file: pq.ParquetFile) -> "FeatureFile":
+        schema, rows = file.schema_arrow, file.metadata.num_rows
+        entries = {key.decode(errors="replace"): value for key, value in (schema.metadata or {}).items()}
         kind = schema.field("features").type if "features" in schema.names else pa.null()
         width = kind.list_size if pa.types.is_fixed_size_list(kind) else 0
-        origin = FeatureOrigin(*(entries.get(key, "") for key in ("model_sha256", "layer", "views")))
+        named = (entries.get(key, b"").decode(errors="replace") for key in ("model_sha256", "layer", "views"))
+        origin = FeatureOrigin(*named)
         if not width or not schema.equals(feature_schema(width)) or not origin.layer or origin.views not in VIEWS:
             raise BadInput(f"{path}: no feature file", ADVICE)
         return cls(path, origin, rows, width)
 
     def iter_blocks(self) -> Iterator[tuple[list[str], list[str], np.ndarray]]:
-        """Yield ids, labels and features float32 [n,K] of at most GROUP images after the other. Raises BadInput."""
+        """Yield ids, labels and features float32 [n,K] of at most GROUP images after the other.
+
+        The file is neither mapped into memory, for one that is cut off meanwhile would end the process, nor read ahead.
+        Raises BadInput where it is damaged, or has become a file of another origin.
+        """
         try:
-            with closing(pq.ParquetFile(self.path, memory_map=True)) as file:
+            with closing(pq.ParquetFile(self.path, pre_buffer=False)) as file:
+                found = self._describe(self.path, file)
+                if (found.origin, found.width) != (self.origin, self.width):
+                    raise BadInput(f"{self.path}: was replaced meanwhile", "search again")
                 for batch in file.iter_batches(GROUP):
                     features = batch["features"].flatten().to_numpy().reshape(-1, self.width)
                     yield batch["id"].to_pylist(), batch["label"].to_pylist(), features
