@@ -49,8 +49,6 @@ class Server(uvicorn.Server):
             await self.grpc.start()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        if self.grpc:
-            await self.grpc.report()
         await super().shutdown(sockets)
         if self.grpc:
             await self.grpc.stop(LAST_SECONDS)
@@ -66,8 +64,6 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         if counter % TICKS == 0:
             WATCH.check()
-            if self.grpc:
-                await self.grpc.report()
         return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 import tritonclient.grpc as triton
 import tritonclient.grpc.aio as triton_aio
 import tritonclient.http as triton_http
+from fastapi import FastAPI
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from serving import GrpcServer, run_grpc_server
@@ -28,6 +30,7 @@ from tritonclient.utils import InferenceServerException
 from tencrop.runtime.classifier import Classifier
 from tencrop.server.app import create_app
 from tencrop.server.keys import hash_key
+from tencrop.server.oip_grpc.keyless_services import MAX_STREAMS
 from tencrop.server.oip_grpc.messages import MESSAGES, SERVICE, message_class
 from tencrop.server.oip_grpc.service import GrpcService
 from tencrop.server.oip_grpc.translation import STATUS
@@ -238,6 +241,99 @@ def test_a_message_has_a_deadline_as_a_body_has(null_model: Path, files: list[by
             )
             answer = http.makefile("rb").read()
         assert answer.startswith(b"HTTP/1.1 504") and b"took longer than 0.5 s to arrive" in answer
+
+
+HEAD = {
+    ":method": "POST",
+    ":scheme": "http",
+    ":path": "/grpc.health.v1.Health/Watch",
+    ":authority": "localhost",
+    "content-type": "application/grpc",
+    "te": "trailers",
+}
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+SETTINGS, HEADERS, DATA = 4, 1, 0  # HTTP/2's frames
+
+
+def frame(kind: int, flags: int, stream: int, body: bytes) -> bytes:
+    return len(body).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + body
+
+
+def watch_without_reading(address: str) -> socket.socket:
+    """A client of the health that lets the server send not one byte of an answer."""
+    words = [text.encode() for pair in HEAD.items() for text in pair]
+    coded = [bytes([len(word)]) + word for word in words]
+    head = b"".join(b"\0" + name + value for name, value in zip(coded[::2], coded[1::2], strict=True))
+    no_room = frame(SETTINGS, 0, 0, b"\0\4" + bytes(4))  # the window of a stream
+    host, port = address.rsplit(":", 1)
+    connection = socket.create_connection((host, int(port)), timeout=20)
+    connection.sendall(PREFACE + no_room + frame(HEADERS, 4, 1, head) + frame(DATA, 1, 1, bytes(5)))
+    return connection
+
+
+@slow
+def test_a_watcher_that_reads_nothing_keeps_nobody_waiting(null_model: Path) -> None:
+    with run_grpc_server(str(null_model)) as server, watch_without_reading(server.grpc) as silent:
+        assert silent.recv(1)  # the server's settings
+        with triton.InferenceServerClient(server.grpc) as client, grpc.insecure_channel(server.grpc) as channel:
+            assert client.is_server_ready()
+            assert next(health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())).status == 1
+            server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(30) == 0
+
+
+class ReadyState:
+    """A state that is ready."""
+
+    def check_ready(self) -> None:
+        """Find nothing wrong."""
+
+
+@pytest.fixture
+def open_service(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A service without models, in a thread: its address."""
+    monkeypatch.setattr("tencrop.server.oip_grpc.service.IDLE_SECONDS", 0.2)
+    app, address, ended = FastAPI(), queue.Queue[str](), threading.Event()
+    app.state.server_state = ReadyState()
+
+    async def serve() -> None:
+        service = GrpcService(app, Settings(grpc_port=0), set())
+        address.put(service.bind())
+        await service.start()
+        await asyncio.to_thread(ended.wait)
+        await service.stop(0)
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    yield address.get(timeout=20)
+    ended.set()
+    thread.join()
+
+
+def test_clients_that_mean_no_good_leave_room_for_others(open_service: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Idle connections, calls without a message, bytes that are no message, and streams that never end."""
+    host, port = open_service.rsplit(":", 1)
+    with socket.create_connection((host, int(port)), timeout=20) as idle:
+        idle.sendall(PREFACE + frame(SETTINGS, 0, 0, b""))
+        while idle.recv(1000):  # b"": the server has closed it
+            pass
+    with grpc.insecure_channel(open_service) as channel:
+        for method in (f"/{SERVICE}/ModelInfer", "/grpc.health.v1.Health/Check"):
+            with pytest.raises(grpc.RpcError) as garbage:
+                channel.unary_unary(method, bytes, bytes)(b"\xff" * 4, timeout=20)
+            assert garbage.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        stub = health_pb2_grpc.HealthStub(channel)
+        watching = [stub.Watch(health_pb2.HealthCheckRequest()) for _ in range(MAX_STREAMS + 1)]
+        assert [next(each).status for each in watching[:-1]] == [1] * MAX_STREAMS
+        with pytest.raises(grpc.RpcError, match="64 streams of this service run"):
+            next(watching[-1])
+        with pytest.raises(grpc.RpcError, match="64 streams of this service run"):
+            ProtoReflectionDescriptorDatabase(channel).get_services()
+        assert stub.Check(health_pb2.HealthCheckRequest(), timeout=20).status == 1
+        with pytest.raises(grpc.RpcError) as unknown:
+            stub.Check(health_pb2.HealthCheckRequest(service="other"), timeout=20)
+        assert unknown.value.code() is grpc.StatusCode.NOT_FOUND
+    assert not caplog.records
 
 
 # ---- what is refused

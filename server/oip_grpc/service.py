@@ -10,14 +10,15 @@ from typing import Any
 
 import grpc
 from fastapi import FastAPI
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from tencrop.common.errors import WorkFailed
+from tencrop.server.connection import HEAD_SECONDS
 from tencrop.server.errors import ApiError
 from tencrop.server.oip.codec import HEADER_LENGTH
 from tencrop.server.oip.served_model import VERSION
 from tencrop.server.oip_grpc.http_call import HttpCaller, Reply
+from tencrop.server.oip_grpc.keyless_services import KeylessServices
+from tencrop.server.oip_grpc.message_reader import MessageReader
 from tencrop.server.oip_grpc.messages import INFER, METHODS, POOL, SERVICE, STREAM, Method, message_class
 from tencrop.server.oip_grpc.translation import (
     read_error,
@@ -31,31 +32,33 @@ from tencrop.server.settings import Settings
 
 ENVELOPE = 64 << 10  # bytes of a message beside its images
 MAX_CALLS = 256  # at once; a message counts among the bodies once it is complete
-HEALTH = "grpc.health.v1.Health"
-Status = health_pb2.HealthCheckResponse
+IDLE_SECONDS = 60.0  # until a connection without a call is closed; a client opens another by itself
 
 
 class GrpcService:
     """A gRPC server in front of an application. `tasks` are the requests that the HTTP server waits for at its end."""
 
     def __init__(self, app: FastAPI, settings: Settings, tasks: set[asyncio.Task[Any]]) -> None:
-        self._app, self._settings, self._http = app, settings, HttpCaller(app, tasks)
+        self._settings, self._http = settings, HttpCaller(app, tasks)
+        self._messages = MessageReader(settings.body_seconds)
         limit = settings.max_body_bytes + ENVELOPE
         options = (
             ("grpc.so_reuseport", 0),  # a port that another server has is an error
             ("grpc.max_receive_message_length", limit),
+            ("grpc.max_connection_idle_ms", round(IDLE_SECONDS * 1e3)),
+            ("grpc.server_handshake_timeout_ms", round(HEAD_SECONDS * 1e3)),
             ("grpc.compression_enabled_algorithms_bitset", 1),  # none: a small message could become a large one
         )
         self._server = grpc.aio.server(options=options, maximum_concurrent_rpcs=MAX_CALLS)
-        self._health = health.aio.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         handlers = {name: self._unary(f"{name}Request", self._ask(name, method)) for name, method in METHODS.items()}
         handlers[INFER] = self._unary(f"{INFER}Request", self._infer)
         handlers[STREAM] = grpc.stream_stream_rpc_method_handler(
             self._stream, message_class(f"{INFER}Request").FromString, _serialize
         )
-        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
-        reflection.enable_server_reflection((SERVICE, HEALTH, reflection.SERVICE_NAME), self._server, POOL)
+        keyless = KeylessServices(SERVICE, POOL, lambda: app.state.server_state.check_ready(), self._messages)
+        self._server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(SERVICE, handlers), *keyless.handlers())
+        )
 
     def bind(self) -> str:
         """Bind the port and return its address. Raises WorkFailed."""
@@ -70,44 +73,21 @@ class GrpcService:
         """Answer calls from now on."""
         await self._server.start()
 
-    async def report(self) -> None:
-        """Tell those who watch the health whether the server can answer."""
-        try:
-            self._app.state.server_state.check_ready()
-            status = Status.SERVING
-        except ApiError:
-            status = Status.NOT_SERVING
-        for name in ("", SERVICE):
-            await self._health.set(name, status)
-
     async def stop(self, seconds: float) -> None:
         """End: calls that run have so many seconds."""
-        await self._health.enter_graceful_shutdown()
         await self._server.stop(seconds)
 
     def _unary(self, kind: str, answer: Callable[[Any, Any], Awaitable[Any]]) -> Any:
         """A method of one request, which is read here."""
 
         async def read_and_answer(_: Any, context: Any) -> Any:
-            request = await self._read(context)
-            if request is grpc.aio.EOF:
-                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no message")
+            request = await self._messages.read_first(context)
             try:
                 return await answer(request, context)
             except ApiError as error:
                 await context.abort(translate_status(error.status_code), str(error))
 
         return grpc.stream_unary_rpc_method_handler(read_and_answer, message_class(kind).FromString, _serialize)
-
-    async def _read(self, context: Any) -> Any:
-        """The client's next message, whose arrival has a deadline, as a body has; EOF where there is none."""
-        seconds = self._settings.body_seconds
-        try:
-            async with asyncio.timeout(seconds):
-                return await context.read()
-        except TimeoutError:
-            why = f"the message took longer than {seconds:g} s to arrive"
-            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, why)
 
     def _ask(self, name: str, method: Method) -> Callable[[Any, Any], Awaitable[Any]]:
         """The answer of a method without tensors."""
@@ -140,7 +120,7 @@ class GrpcService:
     async def _stream(self, _: Any, context: Any) -> AsyncIterator[Any]:
         """Answer one request after the other. An error stands in the place of an answer, and the stream goes on."""
         kind = message_class(f"{STREAM}Response")
-        while (request := await self._read(context)) is not grpc.aio.EOF:
+        async for request in self._messages.read_all(context):
             try:
                 yield kind(infer_response=await self._infer(request, context))
             except ApiError as error:
