@@ -14,6 +14,7 @@ from tencrop.runtime.engine_choice import EngineOptions
 from tencrop.runtime.ensemble import Ensemble, Predictor
 from tencrop.server.batcher import warm_up
 from tencrop.server.model_folder import FILE, ModelFile
+from tencrop.server.oip.served_model import PIXELS
 from tencrop.server.open_shadow import OpenShadow, open_shadow
 from tencrop.server.settings import Settings
 
@@ -81,7 +82,12 @@ def _open_on(files: Sequence[NamedFile], ensembles: Sequence[str], options: Engi
             what = f"--ensemble {text}: expected NAME=A,B with served models"
             raise BadInput(what, did_you_mean("".join(unknown[:1]), by_name, f"served are {', '.join(by_name)}"))
         models.append(Ensemble(name, tuple(open_classifier(by_name[member], options) for member in wanted)))
-    names = [model.name for model in models]
+    check_names([model.name for model in models])
+    return models
+
+
+def check_names(models: Sequence[str]) -> None:
+    """Check that no two models have one name. Each has two (server/oip/served_model.py). Raises BadInput."""
+    names = [name + end for name in models for end in ("", PIXELS)]
     if len(set(names)) < len(names):
         raise BadInput(f"two models are named {max(names, key=names.count)!r}", "rename a file")
-    return models

@@ -24,7 +24,7 @@ from tencrop.server.errors import ApiError, shutting_down_error
 from tencrop.server.job_message import public_message
 from tencrop.server.loaded_model import LoadedModel
 from tencrop.server.model_folder import ModelFile, ModelFolder
-from tencrop.server.open_models import open_model
+from tencrop.server.open_models import check_names, open_model
 from tencrop.server.pipeline import Pipeline
 from tencrop.server.settings import Settings
 from tencrop.server.state import ServerState
@@ -142,6 +142,7 @@ class Repository:
     async def _load(self, name: str, file: ModelFile) -> None:
         self._tried[name] = file
         try:
+            check_names([other for other in self._state.pipelines if other != name] + [name])
             engines, model = await run_in_threadpool(self._open, name, file)
         except TencropError as error:
             raise self._cannot_load_error(error) from None

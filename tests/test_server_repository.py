@@ -321,6 +321,16 @@ def test_other_names_are_unknown(refusing: tuple[TestClient, Path], files: tuple
     assert list_states(client) == {"a": "READY", "a-pixels": "READY"}
 
 
+def test_the_second_name_of_another_model_is_taken(
+    refusing: tuple[TestClient, Path], files: tuple[bytes, bytes]
+) -> None:
+    client, root = refusing
+    (root / "a-pixels.onnx").write_bytes(files[1])
+    assert load(client, "a-pixels") == (400, "two models are named 'a-pixels'")
+    (root / "a-pixels.onnx").unlink()
+    assert list_states(client) == {"a": "READY", "a-pixels": "READY"}
+
+
 def test_parameters_are_refused_by_name(refusing: tuple[TestClient, Path]) -> None:
     client, _ = refusing
     config = {"parameters": {"config": "{}", "file:1/model.onnx": base64.b64encode(b"x").decode()}}
@@ -374,6 +384,9 @@ def test_two_models_of_one_name_are_refused_at_the_start(
     (tmp_path / "a.onnx").write_bytes(files[1])
     with pytest.raises(BadInput, match="two models are named 'a'"):
         open_client(root, [tmp_path / "a.onnx"])
+    (root / "a-pixels.onnx").write_bytes(files[1])
+    with pytest.raises(BadInput, match="two models are named 'a-pixels'"):
+        open_client(root)
 
 
 def test_a_link_to_a_folder_gives_the_model_its_own_name(
