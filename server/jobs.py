@@ -194,17 +194,14 @@ class Jobs:
         Raises Stopped where the job is cancelled or the server stops, BadInput, WorkFailed, ApiError.
         """
         job = self._jobs[job_id]
-        if job.model not in self._batchers:
+        batcher = self._batchers.get(job.model)  # once, for a model may be unloaded meanwhile
+        if batcher is None:
             raise BadInput(f"no model {job.model!r}", f"served are {', '.join(self._batchers)}")
         self._change(job_id, status="running", started=job.started or datetime.now(UTC))
 
         def is_stopped() -> bool:
             return self._stopping() or self._jobs[job_id].status == "cancelled"
 
-        folder, out, batcher = (
-            self._data_root.find(job.dataset),
-            self._store.run_folder(job_id),
-            self._batchers[job.model],
-        )
+        folder, out = self._data_root.find(job.dataset), self._store.run_folder(job_id)
         with batcher.hold():
             return evaluate_job(job, folder, out, batcher, is_stopped, partial(self._change, job_id))
