@@ -44,11 +44,11 @@ def lower_first(sentence: str) -> str:
     return sentence[:1].lower() + sentence[1:]
 
 
-def one_line(error: object) -> str:
-    """Another library's message on one line, at most 200 characters."""
-    return " ".join(str(error).split())[:200]
+def one_line(error: object, longest: int = 200) -> str:
+    """Another library's message on one line of at most `longest` characters."""
+    return " ".join(str(error).split())[:longest]
 
 
 def whole_line(error: object) -> str:
     """Another library's message on one line, at most 2,000 characters: some name the cause at their end."""
-    return " ".join(str(error).split())[:2000]
+    return one_line(error, 2000)

@@ -65,9 +65,11 @@ def main() -> None:
     options = parser.parse_args()
     source = open_source(options.data, training=True)
     held = choose_holdout(source.entries, options.holdout)
+    checkpoint = Checkpoint.load(EMBEDDED / "checkpoint")
+    kept = 1 - checkpoint.net.dropout.p
     with open_classifier(EMBEDDED, EngineOptions("cpu", precision=options.precision), "fc7") as classifier:
-        training, test = (compute_views(source, np.flatnonzero(chosen), classifier) for chosen in (~held, held))
-    own = read_last_layer()
+        training, test = (compute_views(source, np.flatnonzero(chosen), classifier, kept) for chosen in (~held, held))
+    own = read_last_layer(checkpoint)
     print(f"{len(training.labels)} training images, {len(test.labels)} held out, {options.precision}\n")
     print("| the last layer | power | pull | seconds | training images | held out: over images | over classes |")
     print("|---|---|---|---|---|---|---|")
@@ -83,23 +85,23 @@ def main() -> None:
         print_row("lengths", f"{power:g}", "", 0, layer, training, test)
 
 
-def compute_views(source: Source, chosen: np.ndarray, classifier: Classifier) -> Views:
-    """Compute what the last layer gets from some images, as the net at test gives it."""
+def compute_views(source: Source, chosen: np.ndarray, classifier: Classifier, kept: float) -> Views:
+    """Compute what the last layer gets from some images, as the net at test gives it: the share `kept` of fc7."""
     entries = [source.entries[index] for index in chosen]
     labels = source.entries.labels[chosen]
     plan = Plan(source, entries, labels.tolist(), "all", len(entries), len(np.unique(labels)), CHUNK)
-    halves = 1 - Checkpoint.load(EMBEDDED / "checkpoint").net.dropout.p
     found = forward_chunks(
         plan, range(plan.chunk_count), classifier, lambda images: (classifier.forward_features(images, "fc7"),), 0
     )
     features = np.concatenate([arrays[0] for _, _, arrays in found])
-    return Views(torch.from_numpy(features).mul_(halves), torch.from_numpy(labels.astype(np.int64)))
+    return Views(torch.from_numpy(features).mul_(kept), torch.from_numpy(labels.astype(np.int64)))
 
 
-def read_last_layer() -> Layer:
-    """Read fc8 of the embedded model's checkpoint."""
-    weights = Checkpoint.load(EMBEDDED / "checkpoint").weights
-    return Layer(*(torch.from_numpy(np.asarray(weights[f"fc8.{name}"], np.float32)) for name in ("weight", "bias")))
+def read_last_layer(checkpoint: Checkpoint) -> Layer:
+    """Take fc8 out of a checkpoint."""
+    return Layer(
+        *(torch.from_numpy(np.asarray(checkpoint.weights[f"fc8.{name}"], np.float32)) for name in ("weight", "bias"))
+    )
 
 
 def fit(own: Layer, training: Views, power: float, pull: float) -> Layer:

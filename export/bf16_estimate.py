@@ -8,11 +8,10 @@ from collections.abc import Iterable
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
+from tencrop.export.session import open_session
 from tencrop.model.tencropfile import INPUT, OUTPUTS
-from tencrop.runtime.onnxruntime_engine import SESSION_LOG_LEVEL
 
 PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 LOST_BITS = 16  # of float32, which bf16 does not have
@@ -24,10 +23,7 @@ def estimate_bf16(tencrop: onnx.ModelProto, images: np.ndarray, probabilities: n
     rounded = onnx.ModelProto()
     rounded.CopyFrom(tencrop)
     _round_graph(rounded.graph, rounded.opset_import)
-    options = ort.SessionOptions()
-    options.log_severity_level = SESSION_LOG_LEVEL
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL  # it might remove the roundings
-    session = ort.InferenceSession(rounded.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = open_session(rounded.SerializeToString())  # without optimization, which might remove the roundings
     found = np.concatenate([session.run([OUTPUTS[0]], {INPUT: image[None]})[0] for image in images])
     return float(np.abs(found - probabilities).max())
 

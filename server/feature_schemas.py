@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from tencrop.server.schemas import MODEL, TIMING, Failure, InputInfo, Timing
+from tencrop.server.schemas import MODEL, TIMING, Answered, Failure, InputInfo, Timing
 
 
 class FeatureParameters(BaseModel):
@@ -20,19 +20,12 @@ class FeatureParameters(BaseModel):
     timing: bool = Field(default=True, description=TIMING)
 
 
-class FeatureAnswer(BaseModel):
+class FeatureAnswer(Answered):
     """The features of an image, and what they are of. The other fields are those of /v1/predict.
 
     A number is float32, written in full: it equals the one that `tencrop features` gives.
     """
 
-    model: str
-    engine: str
-    device: str
-    precision: str
-    model_sha256: str
-    contract_sha256: str
-    decoder: str
     layer: str
     views: str
     features: list[float]
@@ -72,16 +65,9 @@ class NearImage(BaseModel):
     without_thumbnail: str | None = None
 
 
-class NeighbourAnswer(BaseModel):
+class NeighbourAnswer(Answered):
     """The answer of POST /v1/neighbours, the nearest image first. `layer` and `views` are those of the index."""
 
-    model: str
-    engine: str
-    device: str
-    precision: str
-    model_sha256: str
-    contract_sha256: str
-    decoder: str
     index: str
     layer: str
     views: str

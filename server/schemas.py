@@ -76,7 +76,19 @@ class Timing(BaseModel):
     engine: float
 
 
-class Answer(BaseModel):
+class Answered(BaseModel):
+    """What computed an answer, by its names and hashes."""
+
+    model: str
+    engine: str
+    device: str
+    precision: str
+    model_sha256: str
+    contract_sha256: str
+    decoder: str
+
+
+class Answer(Answered):
     """The answer of POST /v1/predict.
 
     Without `timing_ms` it depends on the image, the model, its engine and the parameters alone. `model_sha256` is the
@@ -87,13 +99,6 @@ class Answer(BaseModel):
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
-    model: str
-    engine: str
-    device: str
-    precision: str
-    model_sha256: str
-    contract_sha256: str
-    decoder: str
     top: list[Guess]
     agreement: int = Field(ge=0, le=10, description="how many of the ten views have the first label as their own")
     set: list[Guess] | None = None

@@ -13,6 +13,8 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 from test_deploy_kubernetes import DEPLOY, OBJECTS, VERSION, read
 
+from tencrop.training.recipe_table import merge
+
 CHART = DEPLOY / "helm"
 PROGRAM = Path(__file__).parent / "support" / "helm_template.go"
 (DEFAULTS,) = read("helm/values.yaml")
@@ -25,12 +27,6 @@ Render = Callable[[dict[str, Any]], Objects]
 needs_go = pytest.mark.skipif(not shutil.which("go"), reason="needs Go: apt-get install golang-go")
 
 
-def merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
-    """As Helm merges a user's values into the chart's."""
-    both = {key: merge(base[key], value) for key, value in change.items() if isinstance(value, dict) and key in base}
-    return base | change | both
-
-
 @pytest.fixture(scope="module")
 def render(tmp_path_factory: pytest.TempPathFactory) -> Render:
     """A function that renders the chart as the release `tencrop` with these values."""
@@ -39,7 +35,7 @@ def render(tmp_path_factory: pytest.TempPathFactory) -> Render:
     (chart,) = read("helm/Chart.yaml")
 
     def run(values: dict[str, Any]) -> Objects:
-        merged = merge(DEFAULTS, values)
+        merged = merge(DEFAULTS, values)  # nested tables, and the user's values win: as Helm does
         jsonschema.validate(merged, SCHEMA)
         context = {
             "Values": merged,

@@ -10,7 +10,7 @@ from onnx import numpy_helper
 from tencrop.export.importers.batch_freeing import free_batch
 from tencrop.export.importers.batch_place import FixedBatch
 from tencrop.export.importers.constant_folding import fold_constants
-from tencrop.export.importers.session import open_session
+from tencrop.export.session import open_session
 
 IMAGES = np.random.default_rng(0).normal(size=(6, 3, 8, 8)).astype(np.float32)
 WEIGHTS = {  # by the names in the graphs below

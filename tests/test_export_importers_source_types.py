@@ -14,9 +14,9 @@ from tencrop.export.importers.half_precision import compute_in_float, computes_i
 from tencrop.export.importers.input_convention import InputConvention
 from tencrop.export.importers.onnx_file import read_onnx
 from tencrop.export.importers.run import import_net
-from tencrop.export.importers.session import open_session
 from tencrop.export.importers.source_output import choose_output
 from tencrop.export.importers.source_types import compute_source_in_float
+from tencrop.export.session import open_session
 from tencrop.images.decode import decode
 from tencrop.model.contract import Contract
 from tencrop.model.tencropfile import TenCropFile

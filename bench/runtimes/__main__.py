@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def measure(names: list[str], envs: Path, scratch: Path) -> dict[str, Found]:
-    """What each row found. Says on stderr which one runs."""
+    """Measure each row; stderr says which one runs."""
     tasks, found = write_tasks(scratch), {}
     for name in names:
         print(name, file=sys.stderr)

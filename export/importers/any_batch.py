@@ -10,9 +10,9 @@ from tencrop.common.errors import BadInput, whole_line
 from tencrop.export.importers.batch_freeing import free_batch
 from tencrop.export.importers.batch_place import FixedBatch
 from tencrop.export.importers.constant_folding import fold_constants
-from tencrop.export.importers.session import open_session
 from tencrop.export.importers.source_input import SourceInput
 from tencrop.export.importers.view_loop import loop_over_views
+from tencrop.export.session import open_session
 
 TRIAL_TOLERANCE = 1e-4  # difference between scores of a batch and of single views, relative to the largest
 

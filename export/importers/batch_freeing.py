@@ -4,7 +4,7 @@ A net that was exported with a batch of 1 has the 1 in its Reshape nodes, in sha
 constants beside the images' values, such as the class token of a vision transformer.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -30,7 +30,8 @@ def free_batch(model: onnx.ModelProto) -> None:
     for node in model.graph.node:
         _write_as_reshape(model.graph, node, shapes, constants)
     places = _search(model, shapes, constants, batch)
-    nodes = [part for node in model.graph.node for part in _open_sides(model.graph, node, shapes, constants, places)]
+    steps = [Step(node, shapes, constants, places, batch) for node in model.graph.node]
+    nodes = [part for step in steps for part in _open_sides(model.graph, step)]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     image.type.tensor_type.shape.dim[0].dim_param = "N"
@@ -103,41 +104,29 @@ def _find_places(step: Step) -> list[Place]:
     return find_places(step) if is_known else []
 
 
-def _open_sides(
-    graph: onnx.GraphProto,
-    node: onnx.NodeProto,
-    shapes: Shapes,
-    constants: Mapping[str, TensorProto],
-    places: Mapping[str, Place],
-) -> list[onnx.NodeProto]:
+def _open_sides(graph: onnx.GraphProto, step: Step) -> list[onnx.NodeProto]:
     """The nodes that do the same for any batch."""
-    place = places.get(node.output[0])
+    node, place = step.node, step.places.get(step.node.output[0])
     if place is None or node.op_type not in ("Reshape", "Expand", "Concat"):
         return [node]
-    shape = shapes[node.output[0]]
     if node.op_type == "Concat":
-        given = [name for name in node.input if name not in places]
-        return _pad_and_add(graph, node, shapes, constants, places) if given else [node]
-    opened = [*shape]
+        given = [name for name in node.input if name not in step.places]
+        return _pad_and_add(graph, step, given) if given else [node]
+    opened = [*step.shapes[node.output[0]]]
     opened[place.axis] = -1 if node.op_type == "Reshape" else 1  # 1: Expand leaves the side as it is
     node.input[1] = _store(graph, f"{node.output[0]}/any_batch", np.array(opened, np.int64))
     return [node]
 
 
-def _pad_and_add(
-    graph: onnx.GraphProto,
-    node: onnx.NodeProto,
-    shapes: Shapes,
-    constants: Mapping[str, TensorProto],
-    places: Mapping[str, Place],
-) -> list[onnx.NodeProto]:
-    """Zeros around the images' value, and the constants added to them: a Concat would need one constant an image."""
-    (taken,) = (name for name in node.input if name in places)
-    rank, output = len(shapes[taken]), node.output[0]
-    axis = helper.get_attribute_value(node.attribute[0]) % rank
-    one = [1 if index == places[taken].axis else side for index, side in enumerate(shapes[taken])]
-    given = [name for name in node.input if name not in places]
-    stored = {name: numpy_helper.to_array(constants[name]).take([0], places[taken].axis) for name in given}
+def _pad_and_add(graph: onnx.GraphProto, step: Step, given: Sequence[str]) -> list[onnx.NodeProto]:
+    """Zeros around the images' value, and the constants `given` added to them: a Concat would need one an image."""
+    node = step.node
+    (taken,) = (name for name in node.input if name in step.places)
+    shape, place, output = step.shapes[taken], step.places[taken], node.output[0]
+    rank = len(shape)
+    axis = step.read("axis") % rank
+    one = [1 if index == place.axis else side for index, side in enumerate(shape)]
+    stored = {name: numpy_helper.to_array(step.constants[name]).take([0], place.axis) for name in given}
     dtype = next(iter(stored.values())).dtype
     parts = [stored.get(name, np.zeros(one, dtype)) for name in node.input]
     at = list(node.input).index(taken)

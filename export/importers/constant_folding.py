@@ -7,7 +7,7 @@ import onnx
 from onnx import numpy_helper
 
 from tencrop.export.importers.graph_rewrite import find_image_inputs, prune_graph
-from tencrop.export.importers.session import open_session
+from tencrop.export.session import open_session
 
 SIDES_OF = ("Shape", "Size")  # operators that give the sides of a tensor
 UNPACKING = ("Cast", "DequantizeLinear")  # of weights that are stored in fewer bits, and stay so

@@ -16,9 +16,9 @@ from tencrop.common.strict_config import dump
 from tencrop.export.importers.graph_rewrite import find_softmax_input
 from tencrop.export.importers.net_reading import read_net, shorten
 from tencrop.export.importers.reference import SourceReference
-from tencrop.export.importers.session import open_session
 from tencrop.export.net_graph import build_net_graph
 from tencrop.export.parity_gate import ExpectedAnswers, relative_difference
+from tencrop.export.session import open_session
 from tencrop.model.checkpoint import Checkpoint
 from tencrop.model.contract import Contract
 from tencrop.model.mean_and_pca import PixelStatistics

@@ -14,10 +14,10 @@ from tencrop.export.importers.graph_rewrite import (
     find_tensor,
 )
 from tencrop.export.importers.pixels import PixelTransform, cut_ten_views
-from tencrop.export.importers.session import open_session
 from tencrop.export.importers.source_input import SourceInput
 from tencrop.export.importers.source_net import SourceNet
 from tencrop.export.parity_gate import ExpectedAnswers, softmax
+from tencrop.export.session import open_session
 from tencrop.images.decode import decode
 from tencrop.model.contract import CENTER_VIEW, Contract
 

@@ -32,7 +32,7 @@ class SourceInput:
 
     @property
     def advice(self) -> str:
-        """How torch exports a net for any batch."""
+        """The argument of torch's export that makes the batch dynamic."""
         trace = f'dynamic_axes={{"{one_line(self.name)}": {{0: "batch"}}}}'
         return f'torch.onnx.export(..., dynamic_shapes=({{0: "batch"}},)), or {trace} with dynamo=False'
 

@@ -34,7 +34,7 @@ class KeylessServices:
         self._streams = 0
 
     def handlers(self) -> tuple[Any, ...]:
-        """What a gRPC server calls for each of the two services."""
+        """The handlers of both services, for a gRPC server."""
         health = (HealthCheckRequest.FromString, HealthCheckResponse.SerializeToString)
         shown = (ServerReflectionRequest.FromString, ServerReflectionResponse.SerializeToString)
         check = grpc.stream_unary_rpc_method_handler(self._check, *health)

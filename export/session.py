@@ -1,4 +1,4 @@
-"""open_session: a graph in onnxruntime as it is written, to compare an import with."""
+"""open_session: a graph in onnxruntime as it is written, to compare others with."""
 
 from typing import Any
 
