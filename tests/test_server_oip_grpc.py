@@ -7,7 +7,9 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -246,7 +248,6 @@ def test_a_message_has_a_deadline_as_a_body_has(null_model: Path, files: list[by
 HEAD = {
     ":method": "POST",
     ":scheme": "http",
-    ":path": "/grpc.health.v1.Health/Watch",
     ":authority": "localhost",
     "content-type": "application/grpc",
     "te": "trailers",
@@ -259,21 +260,22 @@ def frame(kind: int, flags: int, stream: int, body: bytes) -> bytes:
     return len(body).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + body
 
 
-def watch_without_reading(address: str) -> socket.socket:
+def ask_without_reading(address: str, method: str) -> socket.socket:
     """A client of the health that lets the server send not one byte of an answer."""
-    words = [text.encode() for pair in HEAD.items() for text in pair]
+    head = {**HEAD, ":path": f"/grpc.health.v1.Health/{method}"}
+    words = [text.encode() for pair in sorted(head.items()) for text in pair]
     coded = [bytes([len(word)]) + word for word in words]
-    head = b"".join(b"\0" + name + value for name, value in zip(coded[::2], coded[1::2], strict=True))
+    coded_head = b"".join(b"\0" + name + value for name, value in zip(coded[::2], coded[1::2], strict=True))
     no_room = frame(SETTINGS, 0, 0, b"\0\4" + bytes(4))  # the window of a stream
     host, port = address.rsplit(":", 1)
     connection = socket.create_connection((host, int(port)), timeout=20)
-    connection.sendall(PREFACE + no_room + frame(HEADERS, 4, 1, head) + frame(DATA, 1, 1, bytes(5)))
+    connection.sendall(PREFACE + no_room + frame(HEADERS, 4, 1, coded_head) + frame(DATA, 1, 1, bytes(5)))
     return connection
 
 
 @slow
 def test_a_watcher_that_reads_nothing_keeps_nobody_waiting(null_model: Path) -> None:
-    with run_grpc_server(str(null_model)) as server, watch_without_reading(server.grpc) as silent:
+    with run_grpc_server(str(null_model)) as server, ask_without_reading(server.grpc, "Watch") as silent:
         assert silent.recv(1)  # the server's settings
         with triton.InferenceServerClient(server.grpc) as client, grpc.insecure_channel(server.grpc) as channel:
             assert client.is_server_ready()
@@ -317,16 +319,18 @@ def test_clients_that_mean_no_good_leave_room_for_others(open_service: str, capl
         idle.sendall(PREFACE + frame(SETTINGS, 0, 0, b""))
         while idle.recv(1000):  # b"": the server has closed it
             pass
-    with grpc.insecure_channel(open_service) as channel:
+    own_connection = [("grpc.use_local_subchannel_pool", 1)]
+    with grpc.insecure_channel(open_service) as first, grpc.insecure_channel(open_service, own_connection) as channel:
         for method in (f"/{SERVICE}/ModelInfer", "/grpc.health.v1.Health/Check"):
             with pytest.raises(grpc.RpcError) as garbage:
                 channel.unary_unary(method, bytes, bytes)(b"\xff" * 4, timeout=20)
             assert garbage.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        watch = health_pb2_grpc.HealthStub(first).Watch
+        watching = [watch(health_pb2.HealthCheckRequest()) for _ in range(MAX_STREAMS)]
+        assert [next(each).status for each in watching] == [1] * MAX_STREAMS
         stub = health_pb2_grpc.HealthStub(channel)
-        watching = [stub.Watch(health_pb2.HealthCheckRequest()) for _ in range(MAX_STREAMS + 1)]
-        assert [next(each).status for each in watching[:-1]] == [1] * MAX_STREAMS
         with pytest.raises(grpc.RpcError, match="64 streams of this service run"):
-            next(watching[-1])
+            next(stub.Watch(health_pb2.HealthCheckRequest()))
         with pytest.raises(grpc.RpcError, match="64 streams of this service run"):
             ProtoReflectionDescriptorDatabase(channel).get_services()
         assert stub.Check(health_pb2.HealthCheckRequest(), timeout=20).status == 1
@@ -334,6 +338,64 @@ def test_clients_that_mean_no_good_leave_room_for_others(open_service: str, capl
             stub.Check(health_pb2.HealthCheckRequest(service="other"), timeout=20)
         assert unknown.value.code() is grpc.StatusCode.NOT_FOUND
     assert not caplog.records
+
+
+@pytest.fixture
+def four_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service has four calls at once, one on a connection, and its clients answer a ping within a second."""
+    monkeypatch.setattr("tencrop.server.oip_grpc.service.MAX_CALLS", 4)
+    monkeypatch.setattr("tencrop.server.oip_grpc.service.PING_SECONDS", 1.0)
+
+
+WATCHERS = """
+import sys, time, grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+channels = [grpc.insecure_channel(sys.argv[1], [("grpc.use_local_subchannel_pool", 1)]) for _ in range(4)]
+watching = [health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest()) for channel in channels]
+print([next(each).status for each in watching], flush=True)
+time.sleep(60)
+"""
+
+
+def wait_for_room(channel: grpc.Channel) -> None:
+    """Ask until a call is refused for want of room, then until one is answered."""
+    check, until = health_pb2_grpc.HealthStub(channel).Check, time.monotonic() + 20
+    for code in (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.OK):
+        while check.future(health_pb2.HealthCheckRequest(), timeout=20).code() is not code:
+            assert time.monotonic() < until
+
+
+@pytest.mark.usefixtures("four_calls")
+def test_answers_that_nobody_reads_hold_their_places_until_the_connection_is_idle(open_service: str) -> None:
+    with ExitStack() as silent, grpc.insecure_channel(open_service) as channel:
+        for _ in range(8):
+            silent.enter_context(ask_without_reading(open_service, "Check"))
+        wait_for_room(channel)
+
+
+@pytest.mark.usefixtures("four_calls")
+def test_a_frozen_client_holds_its_places_until_it_answers_no_ping(open_service: str) -> None:
+    command = [sys.executable, "-c", WATCHERS, open_service]
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE) as frozen,
+        grpc.insecure_channel(open_service) as channel,
+    ):
+        try:
+            assert frozen.stdout and frozen.stdout.readline() == b"[1, 1, 1, 1]\n"
+            frozen.send_signal(signal.SIGSTOP)
+            wait_for_room(channel)
+        finally:
+            frozen.kill()
+
+
+@pytest.mark.usefixtures("four_calls")
+def test_one_connection_has_a_part_of_the_calls(open_service: str) -> None:
+    with grpc.insecure_channel(open_service) as channel:
+        watch = health_pb2_grpc.HealthStub(channel).Watch
+        watching = watch(health_pb2.HealthCheckRequest())
+        assert next(watching).status == 1
+        with pytest.raises(grpc.RpcError, match="Deadline"):
+            next(watch(health_pb2.HealthCheckRequest(), timeout=0.3))
 
 
 # ---- what is refused

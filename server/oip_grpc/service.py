@@ -32,7 +32,9 @@ from tencrop.server.settings import Settings
 
 ENVELOPE = 64 << 10  # bytes of a message beside its images
 MAX_CALLS = 256  # at once; a message counts among the bodies once it is complete
-IDLE_SECONDS = 60.0  # until a connection without a call is closed; a client opens another by itself
+CONNECTIONS = 4  # at least that share the calls
+IDLE_SECONDS = 60.0  # until a connection is closed whose calls are all answered, be the answers read or not
+PING_SECONDS = 20.0  # between two pings, and until one has to be answered: a client that is gone or frozen ends
 
 
 class GrpcService:
@@ -45,7 +47,10 @@ class GrpcService:
         options = (
             ("grpc.so_reuseport", 0),  # a port that another server has is an error
             ("grpc.max_receive_message_length", limit),
+            ("grpc.max_concurrent_streams", MAX_CALLS // CONNECTIONS),
             ("grpc.max_connection_idle_ms", round(IDLE_SECONDS * 1e3)),
+            ("grpc.keepalive_time_ms", round(PING_SECONDS * 1e3)),
+            ("grpc.http2.ping_timeout_ms", round(PING_SECONDS * 1e3)),
             ("grpc.server_handshake_timeout_ms", round(HEAD_SECONDS * 1e3)),
             ("grpc.compression_enabled_algorithms_bitset", 1),  # none: a small message could become a large one
         )
