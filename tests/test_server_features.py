@@ -1,5 +1,6 @@
-"""/v1/features: the numbers of `tencrop features`, beside requests for labels, and refusals in one line."""
+"""Features by /v1/features and /v2: the numbers of `tencrop features`, beside requests for labels, and refusals."""
 
+import base64
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,51 @@ def test_a_request_that_cannot_be_answered_is_one_line(
     for path, body in (("/v1/features", {"image": jpeg}), ("/v1/features/batch", {"images": jpeg})):
         reply = client.post(f"{path}?{query}", files=body)
         assert (reply.status_code, reply.json()["error"]) == (422, {"code": code, "message": message})
+
+
+def infer(client: TestClient, model: str, image: dict[str, Any], *outputs: dict[str, Any]) -> Any:
+    """The answer of /v2, or its error."""
+    reply = client.post(f"/v2/models/{model}/infer", json={"inputs": [image], "outputs": outputs})
+    return reply.json()["outputs"] if reply.status_code == 200 else reply.json()["error"]
+
+
+def bytes_of(*images: bytes) -> dict[str, Any]:
+    data = [base64.b64encode(image).decode() for image in images]
+    return {"name": "image", "datatype": "BYTES", "shape": [len(images)], "data": data}
+
+
+def test_features_are_outputs_of_v2(client: TestClient, feature_net: Classifier, jpeg: bytes) -> None:
+    name, pixels = feature_net.name, decode(jpeg, feature_net.contract)[0][None]
+    own = feature_net.forward_features(pixels, "fc6")[0]
+    listed = client.get(f"/v2/models/{name}").json()["outputs"]
+    assert [(each["name"], each["shape"]) for each in listed[2:]] == [("fc7", [-1, 4096]), ("fc6", [-1, 4096])]
+    config = client.get(f"/v2/models/{name}/config").json()["output"]
+    assert [each["name"] for each in config] == [each["name"] for each in listed]
+    square = {"name": "images", "datatype": "UINT8", "shape": list(pixels.shape), "data": pixels.ravel().tolist()}
+    for model, image in ((name, bytes_of(jpeg)), (f"{name}-pixels", square)):
+        center, mean = infer(client, model, image, {"name": "fc6"}, {"name": "probabilities"})
+        assert (center["name"], center["datatype"], center["shape"]) == ("fc6", "FP32", [1, 4096])
+        assert center["data"] == own[CENTER_VIEW].tolist(), "every bit of float32"
+        assert mean["data"] == feature_net.forward(pixels)[0][0].tolist()
+    (ten,) = infer(client, name, bytes_of(jpeg, jpeg), {"name": "fc6", "parameters": {"views": "ten"}})
+    assert ten["shape"] == [2, 4096]
+    np.testing.assert_allclose(ten["data"], np.tile(own.mean(0), 2), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("model", "outputs", "message"),
+    [
+        ("NAME", [{"name": "fc6"}, {"name": "fc7"}], "fc6 and fc7: ask for the features of one layer in a request"),
+        ("NAME", [{"name": "fc7", "parameters": {"views": "all"}}], "views of fc7: expected center or ten"),
+        ("NAME", [{"name": "fc7", "parameters": {"classification": 3}}], "classification of fc7: features have no"),
+        ("NAME", [{"name": "pool5"}], "this model has the outputs probabilities, view_probabilities, fc7, fc6"),
+        ("pair", [{"name": "fc7"}], "this model has the outputs probabilities, view_probabilities"),
+    ],
+)
+def test_outputs_that_v2_refuses(
+    client: TestClient, feature_net: Classifier, jpeg: bytes, model: str, outputs: list[dict[str, Any]], message: str
+) -> None:
+    assert message in infer(client, model.replace("NAME", feature_net.name), bytes_of(jpeg), *outputs)
 
 
 def test_a_model_that_was_exported_without_features_says_how_to_get_them(classifier: Classifier, jpeg: bytes) -> None:

@@ -14,11 +14,12 @@ from pydantic_core import to_json
 
 from tencrop.model.contract import Label
 from tencrop.server.errors import ApiError, bad_request_error
+from tencrop.server.feature_choice import FeatureChoice
 from tencrop.server.image_answer import Images
 from tencrop.server.json_body import parse_json
 from tencrop.server.oip.outputs import AskedOutput, read_output, render_output
 from tencrop.server.oip.schemas import InferRequest, RequestedOutput, Tensor, TensorMetadata
-from tencrop.server.oip.served_model import DYNAMIC, OUTPUT, VERSION
+from tencrop.server.oip.served_model import DYNAMIC, OUTPUT, VERSION, ServedModel
 from tencrop.server.oip.tensor_json import cut_data, parse_images, parse_pixels
 
 HEADER_LENGTH = "inference-header-content-length"
@@ -36,14 +37,20 @@ class ParsedRequest(NamedTuple):
     outputs: list[AskedOutput]
     seconds: float
 
+    @property
+    def features(self) -> FeatureChoice | None:
+        """The features among the outputs: at most one layer's."""
+        return next((output.features for output in self.outputs if output.features), None)
 
-def parse_request(body: bytes, json_length: str | None, expected: TensorMetadata, max_images: int) -> ParsedRequest:
-    """Parse a request for a model with the input `expected`. `json_length` is the header. Raises ApiError."""
+
+def parse_request(body: bytes, json_length: str | None, model: ServedModel) -> ParsedRequest:
+    """Parse a request for a model. `json_length` is the header. Raises ApiError."""
+    expected, max_images = model.input, model.pipeline.admission.capacity
     json_bytes = _json_bytes(body, json_length)
     if json_length is not None and not json_bytes:
         images = _images_of_raw_body(body, expected)
         _check_count(len(images), max_images)
-        return ParsedRequest(None, images, [AskedOutput(OUTPUT, True, 0)], 0)
+        return ParsedRequest(None, images, [AskedOutput(OUTPUT, True)], 0)
     if json_bytes > MAX_JSON:
         why = f"{json_bytes} bytes of JSON; at most {MAX_JSON}: send tensors as binary data"
         raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body_too_large", why)
@@ -57,9 +64,12 @@ def parse_request(body: bytes, json_length: str | None, expected: TensorMetadata
     _check_count(tensor.shape[0], max_images)
     seconds = _read_schedule(asked.parameters)
     binary = asked.parameters.get("binary_data_output", False)
-    outputs = [read_output(output, binary) for output in asked.outputs or [RequestedOutput(name=OUTPUT)]]
+    wanted = asked.outputs or [RequestedOutput(name=OUTPUT)]
+    outputs = [read_output(output, binary, model.outputs) for output in wanted]
     if len({output.name for output in outputs}) < len(outputs):
         raise bad_request_error(f"output {outputs[0].name!r} is asked for twice")
+    if len(layers := [output.name for output in outputs if output.features]) > 1:
+        raise bad_request_error(f"{' and '.join(layers)}: ask for the features of one layer in a request")
     return ParsedRequest(asked.id, _images_of(tensor, data, body[json_bytes:], expected), outputs, seconds)
 
 
@@ -70,7 +80,7 @@ def render_response(
     labels: Sequence[Label],
     engine: Mapping[str, str],
 ) -> tuple[bytes, int | None]:
-    """float32 [N,...,C] of each output -> the body, and the length of its JSON where binary data follow the JSON."""
+    """float32 [N,...] of each output -> the body, and the length of its JSON where binary data follow the JSON."""
     rendered = [render_output(output, values[output.name], labels) for output in asked.outputs]
     tensors, packed = [tensor for tensor, _ in rendered], b"".join(binary for _, binary in rendered)
     answer = {"model_name": model, "model_version": VERSION, "outputs": tensors, "parameters": engine}

@@ -145,11 +145,10 @@ async def _answer(
     """
     started = asyncio.get_running_loop().time()
     headers, run = request.headers, partial(state.decode_pool.run, requester, MESSAGE_COST)
-    capacity = model.pipeline.admission.capacity
-    asked = await run(parse_request, body, headers.get(HEADER_LENGTH), model.input, capacity)
+    asked = await run(parse_request, body, headers.get(HEADER_LENGTH), model)
     try:
         async with asyncio.timeout_at(started + asked.seconds if asked.seconds else None):
-            answers = await model.pipeline.answer_images(asked.images, requester)
+            answers = await model.pipeline.answer_images(asked.images, requester, asked.features)
     except TimeoutError:
         why = f"no answer within the request's timeout of {asked.seconds * MICRO:.0f} microseconds"
         raise ApiError(HTTPStatus.GATEWAY_TIMEOUT, "deadline", why) from None
@@ -167,9 +166,7 @@ def _render(
         rows.append(answer.batched)
     count, shapes = len(rows), {output.name: output.shape[1:] for output in model.outputs}
     values = {
-        output.name: np.array([getattr(row, output.name) for row in rows], np.float32).reshape(
-            count, *shapes[output.name]
-        )
+        output.name: np.array([output.find(row) for row in rows], np.float32).reshape(count, *shapes[output.name])
         for output in asked.outputs
     }
     body, json_bytes = render_response(

@@ -45,6 +45,10 @@ class ServedModel:
         self.outputs = [
             TensorMetadata(name=OUTPUT, datatype="FP32", shape=(DYNAMIC, classes)),
             TensorMetadata(name=VIEWS, datatype="FP32", shape=(DYNAMIC, len(contract.views), classes)),
+            *(
+                TensorMetadata(name=layer, datatype="FP32", shape=(DYNAMIC, width))
+                for layer, width in pipeline.model.features.items()
+            ),
         ]
         # Triton's clients for images, as its image_client.py, take a model that batches and has one output
         self.max_batch_size = pipeline.admission.capacity if takes_pixels else 0
