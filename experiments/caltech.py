@@ -145,13 +145,13 @@ def training_entries(entries: Entries, held: np.ndarray, held_apart: int) -> Ent
     """The images that a training sees: those to train on, and a few to validate on.
 
     Where a training chooses by its validation images, `held_apart` is not 0, and they are every so many of the training
-    images. Else they are every fifth of the test images `held`, bool [n], and serve the curves alone.
+    images. Else they are every 25th of the test images `held`, bool [n], and serve the curves alone.
     """
     if held_apart:
         training = entries.select(~held)
         return dataclasses.replace(training, validation=np.arange(len(training)) % held_apart == 0)
     mask = ~held
-    mask[np.flatnonzero(held)[::5]] = True
+    mask[np.flatnonzero(held)[::25]] = True
     return entries.select(mask)
 
 
