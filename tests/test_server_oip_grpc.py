@@ -34,7 +34,7 @@ from tencrop.server.app import create_app
 from tencrop.server.keys import hash_key
 from tencrop.server.oip_grpc.keyless_services import MAX_STREAMS
 from tencrop.server.oip_grpc.messages import MESSAGES, SERVICE, message_class
-from tencrop.server.oip_grpc.service import GrpcService
+from tencrop.server.oip_grpc.service import MAX_CALLS, GrpcService
 from tencrop.server.oip_grpc.translation import STATUS
 from tencrop.server.settings import Settings
 
@@ -338,6 +338,14 @@ def test_clients_that_mean_no_good_leave_room_for_others(open_service: str, capl
             stub.Check(health_pb2.HealthCheckRequest(service="other"), timeout=20)
         assert unknown.value.code() is grpc.StatusCode.NOT_FOUND
     assert not caplog.records
+
+
+def test_a_connection_keeps_calls_that_find_no_room_waiting(open_service: str) -> None:
+    with grpc.insecure_channel(open_service) as channel:
+        check = health_pb2_grpc.HealthStub(channel).Check
+        for _ in range(2):  # the second time the client knows how many calls may run
+            calls = [check.future(health_pb2.HealthCheckRequest(), timeout=20) for _ in range(MAX_CALLS)]
+            assert {call.code() for call in calls} == {grpc.StatusCode.OK}
 
 
 @pytest.fixture

@@ -48,6 +48,7 @@ class GrpcService:
             ("grpc.so_reuseport", 0),  # a port that another server has is an error
             ("grpc.max_receive_message_length", limit),
             ("grpc.max_concurrent_streams", MAX_CALLS // CONNECTIONS),
+            ("grpc.http.overload_protection", 0),  # it refuses calls of a client that keeps to the limit
             ("grpc.max_connection_idle_ms", round(IDLE_SECONDS * 1e3)),
             ("grpc.keepalive_time_ms", round(PING_SECONDS * 1e3)),
             ("grpc.http2.ping_timeout_ms", round(PING_SECONDS * 1e3)),
