@@ -287,7 +287,7 @@ def test_a_bad_image_is_an_error_of_the_protocol(client: triton.InferenceServerC
 
 def test_an_unknown_model_is_404(client: triton.InferenceServerClient, files: list[bytes]) -> None:
     assert not client.is_model_ready("other") and not client.is_model_ready(NAME, "2")
-    with pytest.raises(InferenceServerException, match="no model 'other'"):
+    with pytest.raises(InferenceServerException, match=f"'other' of version 1; served in version 1 are {NAME}"):
         client.infer("other", [encoded(files)])
 
 

@@ -66,7 +66,8 @@ async def _find_model(request: Request, state: State, name: ModelName) -> Served
         raise shutting_down_error()
     pipeline = state.pipelines.get(name) or state.pipelines.get(name.removesuffix(PIXELS))
     if pipeline is None or model_version != VERSION:
-        raise ApiError(HTTPStatus.NOT_FOUND, "unknown_model", f"no model {name!r} of version {model_version}")
+        served = f"served in version {VERSION} are {', '.join(state.pipelines)}"
+        raise ApiError(HTTPStatus.NOT_FOUND, "unknown_model", f"no model {name!r} of version {model_version}; {served}")
     return ServedModel(pipeline, name)
 
 
