@@ -40,6 +40,7 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         if self.grpc_settings:
+            os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC's core writes to stderr past the log
             from tencrop.server.oip_grpc.service import GrpcService  # needs the extra `grpc`
 
             self.grpc = GrpcService(self.config.app, self.grpc_settings, self.server_state.tasks)  # type: ignore[arg-type]

@@ -15,8 +15,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import tritonclient.grpc as triton
 from PIL import Image
-from serving import SERVE, read_address, run_server
+from serving import SERVE, read_address, run_grpc_server
+from tritonclient.utils import InferenceServerException
 
 from tencrop.server.log_writer import DROPPED, MAX_WAITING, LogWriter, StderrFormatter, write_logs_in_background
 
@@ -148,17 +150,19 @@ def test_a_server_whose_logs_nobody_reads_answers_and_ends(null_model: Path, clo
 
 @pytest.mark.slow
 def test_the_libraries_write_nothing_past_the_log(null_model: Path) -> None:
-    """libtiff's lines would fill a pipe that nobody reads, and the decoder's thread would wait for ever."""
+    """Lines of libtiff and gRPC would fill a pipe that nobody reads, and their threads would wait for ever."""
     packed = io.BytesIO()
     Image.new("L", (64, 64)).save(packed, "TIFF", compression="tiff_lzw")
     damaged = packed.getvalue()[:8] + bytes(20) + packed.getvalue()[28:]
-    with run_server(str(null_model)) as (process, url):
-        request = urllib.request.Request(f"{url}/v1/predict", damaged, {"Content-Type": "image/tiff"})
+    with run_grpc_server(str(null_model)) as server, triton.InferenceServerClient(server.grpc) as client:
+        request = urllib.request.Request(f"http://{server.http}/v1/predict", damaged, {"Content-Type": "image/tiff"})
         with pytest.raises(urllib.error.HTTPError, match="400"):
             urllib.request.urlopen(request, timeout=30)
-        process.terminate()
-        assert process.stderr
-        assert [line for line in process.stderr if not line.startswith("INFO")] == []
+        with pytest.raises(InferenceServerException, match="UNIMPLEMENTED"):
+            client.infer("null", [triton.InferInput("image", [0], "BYTES")], compression_algorithm="gzip")
+        server.process.terminate()
+        assert server.process.stderr
+        assert [line for line in server.process.stderr if not line.startswith("INFO")] == []
 
 
 @pytest.mark.slow
