@@ -115,7 +115,12 @@ def test_features_are_outputs_of_v2(client: TestClient, feature_net: Classifier,
 @pytest.mark.parametrize(
     ("model", "outputs", "message"),
     [
-        ("NAME", [{"name": "fc6"}, {"name": "fc7"}], "fc6 and fc7: ask for the features of one layer in a request"),
+        (
+            "NAME",
+            [{"name": name} for name in ("view_probabilities", "fc6", "probabilities", "fc7")],
+            "fc6 and fc7: ask for the features of one layer in a request",
+        ),
+        ("NAME", [{"name": "probabilities"}, {"name": "fc7"}, {"name": "fc7"}], "output 'fc7' is asked for twice"),
         ("NAME", [{"name": "fc7", "parameters": {"views": "all"}}], "views of fc7: expected center or ten"),
         ("NAME", [{"name": "fc7", "parameters": {"classification": 3}}], "classification of fc7: features have no"),
         ("NAME", [{"name": "pool5"}], "this model has the outputs probabilities, view_probabilities, fc7, fc6"),

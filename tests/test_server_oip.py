@@ -24,6 +24,7 @@ from tencrop.model.metrics import top_k
 from tencrop.runtime.classifier import Classifier
 from tencrop.server.app import create_app
 from tencrop.server.oip.codec import MAX_JSON
+from tencrop.server.oip.compression import compress
 from tencrop.server.settings import Settings
 
 NAME = "caltech101"
@@ -211,6 +212,20 @@ def test_compressed_both_ways(
     close(client.infer(f"{NAME}-pixels", [pixels(squares)], **compressed), expected)
 
 
+@pytest.mark.parametrize(
+    ("accepted", "encoding"),
+    [
+        ("", None),
+        ("br, GZIP;q=0.5", "gzip"),
+        ("gzip;q=0, deflate", "deflate"),
+        ("gzip; Q=0.000", None),
+        ("identity, deflate;q=1", "deflate"),
+    ],
+)
+def test_an_encoding_that_the_client_takes(accepted: str, encoding: str | None) -> None:
+    assert compress(b"body", accepted)[1] == encoding
+
+
 @pytest.mark.parametrize("binary", [True, False])
 def test_classification(
     client: triton.InferenceServerClient, files: list[bytes], expected: np.ndarray, classifier: Classifier, binary: bool
@@ -341,6 +356,19 @@ NO_PIXELS: tuple[list[Any], ...] = (
             b"",
             "classification",
         ),
+        (
+            NAME,
+            {"inputs": [IMAGE], "outputs": [{"name": "probabilities", "parameters": {"classification": True}}]},
+            b"",
+            "classification",
+        ),
+        (
+            NAME,
+            {"inputs": [IMAGE], "outputs": [{"name": "probabilities", "parameters": {"binary_data": "false"}}]},
+            b"",
+            "binary_data and binary_data_output: expected true or false",
+        ),
+        (NAME, {"inputs": [IMAGE], "parameters": {"binary_data_output": 1}}, b"", "expected true or false"),
         (f"{NAME}-pixels", {"inputs": [{**SQUARE, "data": [1, 2, 3]}]}, b"", "expected 196608 whole numbers"),
         (f"{NAME}-pixels", {"inputs": [{**SQUARE, "data": [256] * 196608}]}, b"", "from 0 to 255"),
         (f"{NAME}-pixels", {"inputs": [{**SQUARE, "data": [[1], [1, 2]]}]}, b"", "expected 196608"),

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import grpc
 import httpx2
@@ -24,6 +25,7 @@ import tritonclient.http as triton_http
 from fastapi import FastAPI
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from pydantic_core import to_json
 from serving import GrpcServer, run_grpc_server
 from support.command_line import call
 from tritonclient.grpc import service_pb2
@@ -35,7 +37,7 @@ from tencrop.server.keys import hash_key
 from tencrop.server.oip_grpc.keyless_services import MAX_STREAMS
 from tencrop.server.oip_grpc.messages import MESSAGES, SERVICE, message_class
 from tencrop.server.oip_grpc.service import MAX_CALLS, GrpcService
-from tencrop.server.oip_grpc.translation import STATUS
+from tencrop.server.oip_grpc.translation import STATUS, read_error
 from tencrop.server.settings import Settings
 
 NAME = "null"
@@ -178,6 +180,25 @@ def test_a_stream_goes_on_after_an_error(client: triton.InferenceServerClient, f
     assert "not an image of a known format" in str(error)
 
 
+def test_a_request_without_a_models_name_is_one_line(open_service: str) -> None:
+    with grpc.insecure_channel(open_service) as channel:
+        for method in ("ModelInfer", "ModelReady", "ModelMetadata", "ModelConfig", "RepositoryModelLoad"):
+            with pytest.raises(grpc.RpcError, match="the request names no model") as refused:
+                channel.unary_unary(f"/{SERVICE}/{method}", bytes, bytes)(b"", timeout=20)
+            assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        kinds = (service_pb2.ModelInferRequest.SerializeToString, service_pb2.ModelStreamInferResponse.FromString)
+        stream = channel.stream_stream(f"/{SERVICE}/ModelStreamInfer", *kinds)
+        asked = [service_pb2.ModelInferRequest(id=name) for name in ("seven", "eight")]
+        answers = list(stream(iter(asked), timeout=20))
+    assert [each.error_message for each in answers] == ["the request names no model"] * 2
+    assert [each.infer_response.id for each in answers] == ["seven", "eight"], "Triton's way to tell which one failed"
+
+
+def test_a_long_error_fits_into_what_a_client_takes() -> None:
+    text = read_error(to_json({"error": "\U0001f600" * 9000}))
+    assert text.endswith("\U0001f600...") and len(quote(text)) < 8192
+
+
 @slow
 def test_health_reflection_and_metrics(server: GrpcServer, client: triton.InferenceServerClient) -> None:
     assert client.is_server_live()
@@ -187,7 +208,8 @@ def test_health_reflection_and_metrics(server: GrpcServer, client: triton.Infere
         assert status == {health_pb2.HealthCheckResponse.SERVING}
         database = ProtoReflectionDescriptorDatabase(channel)
         assert {SERVICE, "grpc.health.v1.Health"} <= set(database.get_services())
-        assert "ModelInfer" in [method.name for method in database.FindFileContainingSymbol(SERVICE).service[0].method]
+        described = {name: database.FindFileContainingSymbol(name).service[0] for name in database.get_services()}
+        assert "ModelInfer" in [method.name for method in described[SERVICE].method]
     metrics = httpx2.get(f"http://{server.http}/metrics").text
     assert 'tencrop_requests_total{code="200",method="GET",route="/v2/health/live"}' in metrics
 

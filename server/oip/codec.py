@@ -5,6 +5,7 @@ the body is the one input itself. A BYTES element is a uint32 length and so many
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, NamedTuple
@@ -66,8 +67,9 @@ def parse_request(body: bytes, json_length: str | None, model: ServedModel) -> P
     binary = asked.parameters.get("binary_data_output", False)
     wanted = asked.outputs or [RequestedOutput(name=OUTPUT)]
     outputs = [read_output(output, binary, model.outputs) for output in wanted]
-    if len({output.name for output in outputs}) < len(outputs):
-        raise bad_request_error(f"output {outputs[0].name!r} is asked for twice")
+    name, times = Counter(output.name for output in outputs).most_common(1)[0]
+    if times > 1:
+        raise bad_request_error(f"output {name!r} is asked for twice")
     if len(layers := [output.name for output in outputs if output.features]) > 1:
         raise bad_request_error(f"{' and '.join(layers)}: ask for the features of one layer in a request")
     return ParsedRequest(asked.id, _images_of(tensor, data, body[json_bytes:], expected), outputs, seconds)

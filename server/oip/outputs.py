@@ -30,23 +30,24 @@ class AskedOutput(NamedTuple):
         return values
 
 
-def read_output(output: RequestedOutput, binary: bool, known: Collection[TensorMetadata]) -> AskedOutput:
+def read_output(output: RequestedOutput, binary: Any, known: Collection[TensorMetadata]) -> AskedOutput:
     """The output with its form, one of the model's. `binary` is the request's own default. Raises ApiError 400."""
     names, parameters = [each.name for each in known], output.parameters
     if output.name not in names:
         raise bad_request_error(f"output {output.name!r}: this model has the outputs {', '.join(names)}")
-    asked = AskedOutput(output.name, bool(parameters.get("binary_data", binary)))
-    classes = parameters.get("classification", 0)
-    if not isinstance(classes, int) or classes < 0:
+    binary, classes = parameters.get("binary_data", binary), parameters.get("classification", 0)
+    if not isinstance(binary, bool):
+        raise bad_request_error("binary_data and binary_data_output: expected true or false")
+    if not isinstance(classes, int) or isinstance(classes, bool) or classes < 0:
         raise bad_request_error("classification: not a number of classes")
     if output.name in (OUTPUT, VIEWS):
-        return asked._replace(classes=classes)
+        return AskedOutput(output.name, binary, classes)
     if classes:
         raise bad_request_error(f"classification of {output.name}: features have no classes")
     views = parameters.get("views", FEATURE_VIEWS[0])
     if views not in FEATURE_VIEWS:
         raise bad_request_error(f"views of {output.name}: expected {' or '.join(FEATURE_VIEWS)}")
-    return asked._replace(features=FeatureChoice(output.name, views))
+    return AskedOutput(output.name, binary, features=FeatureChoice(output.name, views))
 
 
 def render_output(output: AskedOutput, values: np.ndarray, labels: Sequence[Label]) -> tuple[dict[str, Any], bytes]:

@@ -33,7 +33,7 @@ class InferRequest(BaseModel):
 
     id: str | None = None
     inputs: list[Tensor] = Field(min_length=1, max_length=1)
-    outputs: list[RequestedOutput] | None = Field(default=None, max_length=3)
+    outputs: list[RequestedOutput] | None = None
     parameters: dict[str, Any] = {}
 
 

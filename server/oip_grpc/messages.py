@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection_pb2
 
 PACKAGE = "inference"
 SERVICE = f"{PACKAGE}.GRPCInferenceService"
@@ -157,6 +158,7 @@ def _add_field(message: descriptor_pb2.DescriptorProto, parent: str, number: str
 
 POOL = descriptor_pool.DescriptorPool()
 POOL.AddSerializedFile(health_pb2.DESCRIPTOR.serialized_pb)
+POOL.AddSerializedFile(reflection_pb2.DESCRIPTOR.serialized_pb)
 POOL.AddSerializedFile(_describe_file().SerializeToString())
 
 

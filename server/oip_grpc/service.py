@@ -13,7 +13,7 @@ from fastapi import FastAPI
 
 from tencrop.common.errors import WorkFailed
 from tencrop.server.connection import HEAD_SECONDS
-from tencrop.server.errors import ApiError
+from tencrop.server.errors import ApiError, bad_request_error
 from tencrop.server.oip.codec import HEADER_LENGTH
 from tencrop.server.oip.served_model import VERSION
 from tencrop.server.oip_grpc.http_call import HttpCaller, Reply
@@ -100,14 +100,13 @@ class GrpcService:
         kind = message_class(f"{name}Response")
 
         async def answer(request: Any, context: Any) -> Any:
-            is_of_model = "version" in request.DESCRIPTOR.fields_by_name
-            path = method.path
-            if is_of_model:
-                path = _model_path(request.name, request.version) + path
-            elif "model_name" in request.DESCRIPTOR.fields_by_name:
-                path = path.format(_escape(request.model_name))
+            path, fields = method.path, request.DESCRIPTOR.fields_by_name
             if name == "ModelStatistics" and not request.name:
                 path = "/v2/models/stats"
+            elif "version" in fields:
+                path = _model_path(request.name, request.version) + path
+            elif "model_name" in fields:
+                path = path.format(_escape(request.model_name))
             reply = await self._http.call(method.http, path, translate_request(request), context)
             if reply.status in method.unready:
                 return kind(ready=False)
@@ -132,15 +131,18 @@ class GrpcService:
             except ApiError as error:
                 if error.status_code == HTTPStatus.UNAUTHORIZED:
                     await context.abort(translate_status(error.status_code), str(error))
-                yield kind(error_message=str(error))
+                yield kind(error_message=str(error), infer_response={"id": request.id})
 
 
 def _model_path(name: str, version: str) -> str:
-    """The path of a model's version. A slash in a name, which no model has, would make another path."""
+    """The path of a model's version. Raises ApiError 400 where the name is empty."""
     return f"/v2/models/{_escape(name)}/versions/{_escape(version or VERSION)}"
 
 
 def _escape(name: str) -> str:
+    """A name as a part of a path. A slash in it, which no model has, would make another path. Raises ApiError 400."""
+    if not name:
+        raise bad_request_error("the request names no model")
     return name.replace("/", "%2F")
 
 

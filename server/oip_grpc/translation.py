@@ -26,6 +26,7 @@ STATUS = {  # by the HTTP status of the same fault
     HTTPStatus.SERVICE_UNAVAILABLE: StatusCode.UNAVAILABLE,
     HTTPStatus.GATEWAY_TIMEOUT: StatusCode.DEADLINE_EXCEEDED,
 }
+MAX_DETAILS = 600  # characters, of at most 12 bytes: a client refuses an answer with more than 8 KiB of metadata
 InferResponse = message_class("ModelInferResponse")
 
 
@@ -95,8 +96,9 @@ def translate_json(body: bytes, wrap: str, kind: Any) -> Any:
 
 
 def read_error(body: bytes) -> str:
-    """The message of an error answer of /v2."""
-    return str(json.loads(body)["error"])
+    """The message of an error answer of /v2; of a long one the beginning."""
+    text = str(json.loads(body)["error"])
+    return text if len(text) <= MAX_DETAILS else f"{text[:MAX_DETAILS]}..."
 
 
 def _read_parameters(holder: Any) -> dict[str, Any]:
