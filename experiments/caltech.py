@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from tencrop.common.errors import BadInput, Stopped, WorkFailed
 from tencrop.dataset.account import Inventory
-from tencrop.dataset.folder import list_class_images, open_folder
+from tencrop.dataset.folder import Folder, list_class_images, open_folder
 from tencrop.dataset.holdout import choose_holdout
 from tencrop.dataset.prepare import prepare
 from tencrop.dataset.prepared_store import PreparedStore
@@ -103,8 +103,7 @@ def train_and_test(fit: Fit, held_apart: int, data: Path, out: Path, precision: 
     prepared, run, model = (out / name for name in ("prepared", "run", "export"))
     source = open_folder(data, None, ignore_progress)
     held = choose_holdout(source.entries, 0)
-    visible = dataclasses.replace(source, entries=training_entries(source.entries, held, held_apart))
-    prepare(visible, prepared, 0, lambda done: None)
+    prepare(training_part(source, held, held_apart), prepared, 0, lambda done: None)
     started = time.time()
     history = fit(PreparedStore.open(prepared), run)
     export(list_checkpoints(run)[-1], model, "fp32", 0, None)
@@ -139,6 +138,12 @@ def link_images(subsets: Mapping[str, list[str]], photos: Path, data: Path) -> N
             link.parent.mkdir(parents=True, exist_ok=True)
             if not link.is_symlink():
                 os.symlink((photos / image).resolve(), link)
+
+
+def training_part(source: Folder, held: np.ndarray, held_apart: int) -> Folder:
+    """The part of a data set that a training sees. Its account is of this part alone."""
+    entries = training_entries(source.entries, held, held_apart)
+    return dataclasses.replace(source, entries=entries, inventory=Inventory(len(entries)))
 
 
 def training_entries(entries: Entries, held: np.ndarray, held_apart: int) -> Entries:

@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 
 from experiments import caltech as command
-from experiments.caltech import FOR_PLATEAU, TESTED, draw_fold, link_images, training_entries
+from experiments.caltech import FOR_PLATEAU, TESTED, draw_fold, link_images, training_entries, training_part
 from experiments.caltech_results import accuracy_table, difference_table, group_runs
 from tencrop.common.errors import Stopped
+from tencrop.dataset.account import Account
 from tencrop.dataset.folder import Folder, open_folder
 from tencrop.dataset.holdout import choose_holdout
 from tencrop.dataset.source import ignore_progress
@@ -57,6 +58,12 @@ def test_training_validates_on_a_few_test_images_only_for_its_curves(fold: Folde
         entry for entry, test in zip(fold.entries, held, strict=True) if not test
     ]
     assert 0 < sum(bool(entry.validation) for entry in seen) < held.sum() / 4
+
+
+@pytest.mark.parametrize("held_apart", [0, FOR_PLATEAU])
+def test_the_account_of_what_a_training_sees_adds_up(fold: Folder, held_apart: int) -> None:
+    part = training_part(fold, choose_holdout(fold.entries, 0), held_apart)
+    assert Account.close(part.inventory, len(part.entries), []).taken == len(part.entries) < len(fold.entries)
 
 
 def test_a_plateau_rule_sees_no_test_image(fold: Folder) -> None:
