@@ -92,6 +92,12 @@ def test_scores_that_are_neither_logits_nor_probabilities_need_the_flag_output(
     assert detect_output_kind(scores, "logits", source) == "logits"
 
 
+def test_scores_that_are_no_numbers_are_one_line() -> None:
+    source = SourceNet(Path("net.onnx"), "ONNX", TinySource().model())
+    with pytest.raises(BadInput, match="answers with values that are no numbers"):
+        detect_output_kind(np.array([[np.inf, -np.inf]]), None, source)
+
+
 def test_positive_scores_are_logits() -> None:
     source = SourceNet(Path("net.onnx"), "ONNX", append_nodes(RELU, net=TinySource(end="logits")))
     assert (

@@ -126,6 +126,11 @@ def answer_with_maps(model: onnx.ModelProto) -> None:
     model.graph.output[0].CopyFrom(helper.make_tensor_value_info("pooled", TensorProto.FLOAT, [1, 4, 7, 7]))
 
 
+def answer_with_one_score(model: onnx.ModelProto) -> None:
+    model.graph.node.append(helper.make_node("ReduceMax", ["answer"], ["best"], axes=[1], keepdims=1))
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("best", TensorProto.FLOAT, [1, 1]))
+
+
 def answer_as(kind: int) -> Callable[[Path], Path]:
     """Write a net whose scores have another type."""
 
@@ -208,7 +213,8 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "images that are no squares": (edit_source(set_input(1, 3, CROP, CROP + 2)), "squares"),
     "a row of pixels": (edit_source(set_input(1, 3072)), "expected images [N,3,"),
     "whole numbers": (edit_source(set_input(1, 3, CROP, CROP, kind=TensorProto.INT32)), "its input is int32"),
-    "maps for an answer": (edit_source(answer_with_maps), "a row of scores"),
+    "maps for an answer": (edit_source(answer_with_maps), "a row of two or more scores"),
+    "one score": (edit_source(answer_with_one_score), "a row of two or more scores"),
     "a batch that cannot be made any": (
         edit_source(sum_along_rows, TinySource(batch=4, shape=(4, 196))),
         "its batch is fixed to 4: CumSum 'changed' takes no other; export it with a dynamic batch: "

@@ -135,7 +135,8 @@ class SourceReference:
         shape, size = runs[0][name].shape, self.source_input.batch or len(self.contract.views)
         if len(shape) < 2 or shape[0] != size or any(side != 1 for side in shape[2:]) or shape[1] < 2:
             raise BadInput(
-                f"{self.source.path}: answers with {list(shape)}; expected a row of scores for each image, [N,classes]"
+                f"{self.source.path}: answers with {list(shape)}; "
+                "expected a row of two or more scores for each image, [N,classes]"
             )
         return np.concatenate([run[name].reshape(len(run[name]), -1) for run in runs])[:n]
 
@@ -155,12 +156,12 @@ def detect_output_kind(scores: np.ndarray, wanted: str | None, source: SourceNet
 
     Raises BadInput where the user wants the other kind, or where the scores look like neither and the user states none.
     """
-    path, sums = source.path, scores.sum(-1)
+    path = source.path
     if not np.isfinite(scores).all():
         infinite = find_tensor(source.model, np.isinf)
         also = f"{infinite!r}, which holds infinities, and " if infinite is not None else ""
         raise BadInput(f"{path}: answers with values that are no numbers", f"check {also}--scale, --mean and --std")
-    is_positive = scores.min() >= 0
+    is_positive, sums = scores.min() >= 0, scores.sum(-1)
     kind = "probabilities" if is_positive and np.abs(sums - 1).max() < SUM_TOLERANCE else "logits"
     added = f"add up to {sums.min():.4g} .. {sums.max():.4g}"
     if wanted is None and kind == "logits" and is_positive:
