@@ -274,6 +274,7 @@ HEAD = {
     "content-type": "application/grpc",
     "te": "trailers",
 }
+CHECK, WATCH = "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 SETTINGS, HEADERS, DATA = 4, 1, 0  # HTTP/2's frames
 
@@ -282,10 +283,10 @@ def frame(kind: int, flags: int, stream: int, body: bytes) -> bytes:
     return len(body).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + body
 
 
-def ask_without_reading(address: str, method: str) -> socket.socket:
-    """A client of the health that lets the server send not one byte of an answer."""
-    head = {**HEAD, ":path": f"/grpc.health.v1.Health/{method}"}
-    words = [text.encode() for pair in sorted(head.items()) for text in pair]
+def ask_without_reading(address: str, path: str) -> socket.socket:
+    """A client that lets the server send not one byte of an answer. `path` is in latin-1."""
+    head = {**HEAD, ":path": path}
+    words = [text.encode("latin-1") for pair in sorted(head.items()) for text in pair]
     coded = [bytes([len(word)]) + word for word in words]
     coded_head = b"".join(b"\0" + name + value for name, value in zip(coded[::2], coded[1::2], strict=True))
     no_room = frame(SETTINGS, 0, 0, b"\0\4" + bytes(4))  # the window of a stream
@@ -297,7 +298,7 @@ def ask_without_reading(address: str, method: str) -> socket.socket:
 
 @slow
 def test_a_watcher_that_reads_nothing_keeps_nobody_waiting(null_model: Path) -> None:
-    with run_grpc_server(str(null_model)) as server, ask_without_reading(server.grpc, "Watch") as silent:
+    with run_grpc_server(str(null_model)) as server, ask_without_reading(server.grpc, WATCH) as silent:
         assert silent.recv(1)  # the server's settings
         with triton.InferenceServerClient(server.grpc) as client, grpc.insecure_channel(server.grpc) as channel:
             assert client.is_server_ready()
@@ -362,6 +363,19 @@ def test_clients_that_mean_no_good_leave_room_for_others(open_service: str, capl
     assert not caplog.records
 
 
+def test_a_method_that_is_not_utf_8_ends_neither_the_service_nor_other_calls(open_service: str) -> None:
+    with grpc.insecure_channel(open_service) as channel, ExitStack() as clients:
+        stub = health_pb2_grpc.HealthStub(channel)
+        watching = stub.Watch(health_pb2.HealthCheckRequest())
+        assert next(watching).status == 1
+        for _ in range(2):
+            odd = clients.enter_context(ask_without_reading(open_service, "/\xff"))
+            while odd.recv(1000):  # b"": the server that met it is gone
+                pass
+            assert watching.is_active()
+            assert stub.Check(health_pb2.HealthCheckRequest(), timeout=20, wait_for_ready=True).status == 1
+
+
 def test_a_connection_keeps_calls_that_find_no_room_waiting(open_service: str) -> None:
     with grpc.insecure_channel(open_service) as channel:
         check = health_pb2_grpc.HealthStub(channel).Check
@@ -399,7 +413,7 @@ def wait_for_room(channel: grpc.Channel) -> None:
 def test_answers_that_nobody_reads_hold_their_places_until_the_connection_is_idle(open_service: str) -> None:
     with ExitStack() as silent, grpc.insecure_channel(open_service) as channel:
         for _ in range(8):
-            silent.enter_context(ask_without_reading(open_service, "Check"))
+            silent.enter_context(ask_without_reading(open_service, CHECK))
         wait_for_room(channel)
 
 

@@ -18,6 +18,7 @@ from tencrop.server.oip.codec import HEADER_LENGTH
 from tencrop.server.oip.served_model import VERSION
 from tencrop.server.oip_grpc.http_call import HttpCaller, Reply
 from tencrop.server.oip_grpc.keyless_services import KeylessServices
+from tencrop.server.oip_grpc.lasting_server import LastingServer
 from tencrop.server.oip_grpc.message_reader import MessageReader
 from tencrop.server.oip_grpc.messages import INFER, METHODS, POOL, SERVICE, STREAM, Method, message_class
 from tencrop.server.oip_grpc.translation import (
@@ -55,15 +56,15 @@ class GrpcService:
             ("grpc.server_handshake_timeout_ms", round(HEAD_SECONDS * 1e3)),
             ("grpc.compression_enabled_algorithms_bitset", 1),  # none: a small message could become a large one
         )
-        self._server = grpc.aio.server(options=options, maximum_concurrent_rpcs=MAX_CALLS)
         handlers = {name: self._unary(f"{name}Request", self._ask(name, method)) for name, method in METHODS.items()}
         handlers[INFER] = self._unary(f"{INFER}Request", self._infer)
         handlers[STREAM] = grpc.stream_stream_rpc_method_handler(
             self._stream, message_class(f"{INFER}Request").FromString, _serialize
         )
         keyless = KeylessServices(SERVICE, POOL, lambda: app.state.server_state.check_ready(), self._messages)
-        self._server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(SERVICE, handlers), *keyless.handlers())
+        all_handlers = (grpc.method_handlers_generic_handler(SERVICE, handlers), *keyless.handlers())
+        self._open_server = lambda: grpc.aio.server(
+            handlers=all_handlers, options=options, maximum_concurrent_rpcs=MAX_CALLS
         )
 
     def bind(self) -> str:
@@ -71,9 +72,10 @@ class GrpcService:
         host, port = self._settings.host, self._settings.grpc_port
         address = f"[{host}]" if ":" in host else host
         try:
-            return f"{address}:{self._server.add_insecure_port(f'{address}:{port}')}"
+            self._server = LastingServer(self._open_server, f"{address}:{port}", self._settings.drain_seconds)
         except RuntimeError:
             raise WorkFailed(f"cannot listen on {address}:{port}", "choose another --grpc-port") from None
+        return self._server.address
 
     async def start(self) -> None:
         """Answer calls from now on."""
