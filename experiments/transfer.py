@@ -37,7 +37,7 @@ TESTED = 50  # most test images of such a class
 CHOSEN_FROM = 20  # --choose: training images before this one stay for training
 HELD = 0.05  # of the pre-training's images, for its curves
 PRETRAINING = ["epochs=16"]
-SEEN = 60_000  # images that a training from scratch sees, whatever their number: an epoch is short with few
+SEEN = 20_000  # images that a training from scratch sees, whatever their number: an epoch is short with few
 SCRATCH = ["optim.batch=32"]
 
 Photographs = dict[str, list[str]]  # paths below the data set, by class
