@@ -65,7 +65,7 @@ def accuracy(runs: Sequence[Result]) -> str:
 
 def minutes(runs: Sequence[Result]) -> str:
     """Minutes of the training."""
-    return mean_and_range([run["training_seconds"] / 60 for run in runs], 0)
+    return mean_and_range([run["training_seconds"] / 60 for run in runs])
 
 
 def draw(rows: Rows, picture: Path) -> None:

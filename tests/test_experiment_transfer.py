@@ -40,5 +40,5 @@ def test_the_table_has_the_mean_and_the_range_over_draws_without_runs_that_choos
     assert accuracy_table(group_runs(read_results(sorted(tmp_path.iterdir())))) == [
         "| images per class | draws | finetune | minutes |",
         "|---|---|---|---|",
-        "| 5 | 2 | 60.0 (50.0 to 70.0) | 2 |",
+        "| 5 | 2 | 60.0 (50.0 to 70.0) | 2.0 |",
     ]
