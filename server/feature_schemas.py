@@ -4,7 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from tencrop.server.schemas import MODEL, TIMING, Answered, Failure, InputInfo, Timing
+from tencrop.server.answered import Answered
+from tencrop.server.schemas import MODEL, TIMING, Failure, InputInfo, Timing
 
 
 class FeatureParameters(BaseModel):

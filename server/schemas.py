@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from tencrop.runtime.prediction import Guess
+from tencrop.server.answered import Answered
 
 MAX_TOP = 1000  # labels in an answer
 MAX_INTEGER = 2**53  # every JSON reader keeps integers up to this one exact
@@ -74,18 +75,6 @@ class Timing(BaseModel):
     decode: float
     queue: float
     engine: float
-
-
-class Answered(BaseModel):
-    """What computed an answer, by its names and hashes."""
-
-    model: str
-    engine: str
-    device: str
-    precision: str
-    model_sha256: str
-    contract_sha256: str
-    decoder: str
 
 
 class Answer(Answered):

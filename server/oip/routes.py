@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 
 from tencrop import __version__
 from tencrop.images.errors import ImageError
+from tencrop.server.answered import Engine
 from tencrop.server.body_images import BINARY, OCTET_STREAM, describe_body, refer
 from tencrop.server.body_stream import read_body
 from tencrop.server.errors import ApiError, shutting_down_error
@@ -19,7 +20,6 @@ from tencrop.server.json_body import JSON
 from tencrop.server.oip.codec import HEADER_LENGTH, MICRO, ParsedRequest, parse_request, render_response
 from tencrop.server.oip.compression import compress
 from tencrop.server.oip.schemas import (
-    Engine,
     InferRequest,
     InferResponse,
     ModelConfig,

@@ -4,6 +4,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tencrop.server.answered import Engine
+
 REQUEST: dict[str, Any] = {
     "inputs": [{"name": "image", "datatype": "BYTES", "shape": [1], "data": ["an encoded image in base64"]}]
 }
@@ -55,17 +57,6 @@ class InferResponse(BaseModel):
     model_version: str
     outputs: list[OutputTensor]
     parameters: dict[str, str]
-
-
-class Engine(BaseModel):
-    """Engine, device and precision that compute a model's answers, and the bytes that the answers come from."""
-
-    engine: str
-    device: str
-    precision: str
-    model_sha256: str
-    contract_sha256: str
-    decoder: str
 
 
 class ServerMetadata(BaseModel):

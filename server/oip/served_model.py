@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from tencrop.server.answered import Engine
 from tencrop.server.image_answer import ENCODED, SQUARES
 from tencrop.server.oip.schemas import (
-    Engine,
     InputConfig,
     InstanceGroup,
     ModelConfig,
