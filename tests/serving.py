@@ -1,9 +1,12 @@
 """Runs `tencrop serve` as a process on a free port, for tests that need a real server."""
 
+import errno
 import os
 import re
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -44,6 +47,16 @@ def read_start(process: "subprocess.Popen[str]") -> str:
         if "startup complete" in line:
             break
     return "".join(seen)
+
+
+def wait_until_closed(host: str, port: int, seconds: float = 10) -> None:
+    """Wait until connections to a port are refused. In the instant of closing they are reset instead."""
+    due = time.monotonic() + seconds
+    while True:
+        with socket.socket() as probe:
+            if probe.connect_ex((host, port)) == errno.ECONNREFUSED:
+                return
+        assert time.monotonic() < due, "the port is still open"
 
 
 class GrpcServer(NamedTuple):

@@ -1,7 +1,6 @@
 """The Open Inference Protocol by gRPC, with tritonclient, sync and aio: the answers, errors and limits of HTTP."""
 
 import asyncio
-import errno
 import queue
 import signal
 import socket
@@ -27,7 +26,7 @@ from fastapi import FastAPI
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from pydantic_core import to_json
-from serving import GrpcServer, run_grpc_server
+from serving import GrpcServer, run_grpc_server, wait_until_closed
 from support.command_line import call
 from tritonclient.grpc import service_pb2
 from tritonclient.utils import InferenceServerException
@@ -503,12 +502,6 @@ def test_without_a_key_nothing_but_health_is_answered(null_model: Path, tmp_path
                 assert client.infer(NAME, [image], headers={"authorization": "Bearer secret"})
 
 
-def is_listening(address: str) -> bool:
-    host, port = address.rsplit(":", 1)
-    with socket.socket() as probe:
-        return probe.connect_ex((host, int(port))) != errno.ECONNREFUSED
-
-
 @slow
 def test_a_draining_server_answers_unavailable_and_ends(null_model: Path, files: list[bytes]) -> None:
     with (
@@ -524,8 +517,8 @@ def test_a_draining_server_answers_unavailable_and_ends(null_model: Path, files:
         with pytest.raises(InferenceServerException, match="shutting down") as refused:
             client.infer(NAME, [encoded(files)])
         assert refused.value.status() == str(STATUS[HTTPStatus.SERVICE_UNAVAILABLE])
-        while is_listening(server.http):  # a connection in the instant of closing is reset, not refused
-            pass
+        host, port = server.http.split(":")
+        wait_until_closed(host, int(port))
         by_http = pytest.raises(ConnectionRefusedError, match="refused")
         with triton_http.InferenceServerClient(server.http) as late, by_http:
             late.infer(NAME, [encoded(files, triton_http)])

@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 from PIL import Image
-from serving import SERVE
+from serving import SERVE, wait_until_closed
 
 from bench.doors.null_model import answer_square, write_null_model
 from tencrop.images.decode import decode
@@ -419,14 +419,6 @@ def test_the_end_of_a_supervisor_that_leaves_messages_unread_ends_all(null_model
         assert "Traceback" not in server.read_log()
 
 
-def accepts(host: str, port: int) -> bool:
-    try:
-        socket.create_connection((host, port)).close()
-    except ConnectionRefusedError:
-        return False
-    return True
-
-
 def test_nobody_can_connect_while_the_server_drains(null_model: Path, tmp_path: Path) -> None:
     with serve(str(null_model), folder=tmp_path) as server:
         host, port = urlsplit(server.address).netloc.split(":")
@@ -434,9 +426,7 @@ def test_nobody_can_connect_while_the_server_drains(null_model: Path, tmp_path: 
             slow.sendall(b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n1")
             server.get("/readyz")
             server.process.terminate()
-            due = time.monotonic() + 10
-            while accepts(host, int(port)):
-                assert time.monotonic() < due
+            wait_until_closed(host, int(port))
             assert server.process.poll() is None
 
 
