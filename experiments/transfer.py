@@ -5,15 +5,15 @@ python -m experiments.transfer --photos caltech101 --draw 0 --out RUNS/draw0 [--
 
 A draw chooses the 20 classes by a hash, among those with at least 40 photographs. In each of them the first photographs
 by a hash are for training, and up to 50 behind the thirtieth for the test. The pre-training never sees these classes.
-Logistic regression holds a fifth of the training images apart to choose by. `--choose` serves to choose a schedule: the
-test images are then the ten training photographs behind the twentieth. Repeat the same command to resume; each method
-and number of images has its result.json.
+`--choose` serves to choose a schedule: the test images are then the ten training photographs behind the twentieth.
+Repeat the same command to resume; each method and number of images has its result.json.
 """
 
 import argparse
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 from experiments.caltech import Fit, link_images, print_epoch, run_to_end, train_and_test, train_recipe
@@ -41,6 +41,7 @@ SEEN = 20_000  # images that a training from scratch sees, whatever their number
 SCRATCH = ["optim.batch=32"]
 
 Photographs = dict[str, list[str]]  # paths below the data set, by class
+Start = Callable[[], Path]  # pre-trains where that is still to be done -> the checkpoint
 
 
 def main() -> None:
@@ -58,18 +59,17 @@ def main() -> None:
 
 
 def run_draw(options: argparse.Namespace) -> None:
-    """Pre-train, then learn the new classes by each method from each number of images."""
+    """Learn the new classes by each method from each number of images; pre-train for the first that needs it."""
     old, new = draw_classes(list_photographs(options.photos, options.draw), options.draw)
-    start = pretrain(old, options.photos, options.out / "pretrain")
+    start = cache(lambda: pretrain(old, options.photos, options.out / "pretrain"))
     for each in options.each:
         for method in options.methods:
             out = options.out / f"{method}-{each}{'-choose' * options.choose}"
             if not (out / "result.json").is_file():
                 link_images(split_photographs(new, each, options.choose), options.photos, out / "data")
                 changes = [change.removeprefix(f"{method}.") for change in options.set if change.startswith(method)]
-                choose_fit, held_apart = METHODS[method]
-                fit = choose_fit(each * NEW, start, changes)
-                result = train_and_test(fit, held_apart, out / "data", out, options.precision)
+                fit = METHODS[method](each * NEW, start, changes)
+                result = train_and_test(fit, 0, out / "data", out, options.precision)
                 about = {"draw": options.draw, "each": each, "method": method, "choose": options.choose}
                 (out / "result.json").write_text(json.dumps(about | {"set": changes} | result, indent=1) + "\n")
             print((out / "result.json").read_text())
@@ -113,32 +113,28 @@ def pretrain(old: Photographs, photos: Path, out: Path) -> Path:
     return list_checkpoints(run)[-1]
 
 
-def scratch(images: int, start: Path, changes: Sequence[str]) -> Fit:
+def scratch(images: int, start: Start, changes: Sequence[str]) -> Fit:
     """Training from scratch, which sees SEEN images."""
     return train_recipe(load("caltech101", [f"epochs={SEEN // images}", *SCRATCH, *changes]))
 
 
-def finetune(images: int, start: Path, changes: Sequence[str]) -> Fit:
+def finetune(images: int, start: Start, changes: Sequence[str]) -> Fit:
     """Fine-tuning of the pre-trained net."""
-    return train_recipe(load("finetune", [f"start={start}", *changes]))
+    return train_recipe(load("finetune", [f"start={start()}", *changes]))
 
 
-def linear(images: int, start: Path, changes: Sequence[str]) -> Fit:
+def linear(images: int, start: Start, changes: Sequence[str]) -> Fit:
     """Logistic regression on the pre-trained net's features, fitted anew where it was stopped."""
 
     def fit(prepared: PreparedStore, run: Path) -> list[EpochRecord]:
         if found := list_checkpoints(run):
             return [*Checkpoint.load(found[-1]).run_progress.history]
-        return [train_linear(start, prepared, run)]
+        return [train_linear(start(), prepared, run)]
 
     return fit
 
 
-METHODS = {  # with the training images of which one is held apart, where a method chooses by them
-    "scratch": (scratch, 0),
-    "finetune": (finetune, 0),
-    "linear": (linear, 5),
-}
+METHODS = {"scratch": scratch, "finetune": finetune, "linear": linear}
 
 
 if __name__ == "__main__":

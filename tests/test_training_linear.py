@@ -6,17 +6,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import PredefinedSplit, cross_val_predict
 from support.command_line import call
 from support.tiny_recipe import OVERRIDES
 
 from tencrop.common.errors import BadInput
 from tencrop.dataset.prepared_store import PreparedStore
 from tencrop.model.checkpoint import Checkpoint
-from tencrop.model.contract import Label
+from tencrop.model.contract import CENTER_VIEW, Label
 from tencrop.model.net import AlexNet
 from tencrop.model.run_checkpoints import find_checkpoint
 from tencrop.model.ten_crop_net import TenCropNet
-from tencrop.training.linear import Examples, choose_layer, fit_layers, train_linear
+from tencrop.training.linear import MANY, STRENGTHS, Examples, choose_strength, fit_layers, split_folds, train_linear
 from tencrop.training.recipe import load, to_plain
 
 
@@ -53,24 +55,84 @@ def test_checkpoint_has_a_new_last_layer_and_the_starts_others(
         train_linear(start, tiny_prepared, tmp_path / "run")
 
 
-def make_examples(classes: int, count: int, seed: int) -> Examples:
+def make_examples(classes: int, count: int, seed: int, spread: float = 1) -> Examples:
     random = np.random.default_rng(seed)
     labels = np.arange(count) % classes
     centers = np.random.default_rng(0).normal(0, 1, (classes, 20))
-    features = 50 * (centers[labels] + random.normal(0, 1, (count, 20)))
+    features = (centers[labels] + random.normal(0, spread, (count, 20))) / 5
     return Examples(features.astype(np.float32), labels.astype(np.int32))
 
 
 @pytest.mark.parametrize("classes", [2, 4])
-def test_stronger_weights_fit_better_and_the_choice_has_the_fewest_errors(classes: int) -> None:
-    training, validation = make_examples(classes, 80, 1), make_examples(classes, 40, 2)
-    layers = fit_layers(training)
+def test_larger_strengths_fit_better(classes: int) -> None:
+    training = make_examples(classes, 80, 1)
+    layers = fit_layers(training, STRENGTHS)
     assert layers[0].weight.shape == (classes, 20)
-    losses = [layer.mean_loss(training) for layer in layers]
+    losses = [layer.sum_loss(training) / 80 for layer in layers]
     assert losses == sorted(losses, reverse=True) and losses[0] < np.log(classes)
-    chosen = choose_layer(training, validation)
-    fewest = min(layer.count_errors(validation).top1_error for layer in layers)
-    assert chosen.count_errors(validation).top1_error == fewest < 1 / 2
+
+
+@pytest.mark.parametrize("factor", [1, 0.01])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_strength_has_the_fewest_errors_in_cross_validation(seed: int, factor: float) -> None:
+    made = make_examples(4, 120, seed, spread=1.5)
+    examples = replace(made, features=made.features * np.float32(factor))
+    parts = PredefinedSplit(split_folds(examples.labels))
+    guesses = [
+        cross_val_predict(LogisticRegression(C=strength, max_iter=5000), examples.features, examples.labels, cv=parts)
+        for strength in STRENGTHS
+    ]
+    wrong = [(guess != examples.labels).sum() for guess in guesses]
+    # The chosen fit began where another ended, so it may stop one image apart.
+    assert wrong[STRENGTHS.index(choose_strength(examples))] <= min(wrong) + 1 < max(wrong), wrong
+
+
+def test_folds_are_neighbours_of_one_class_and_leave_an_only_image_in() -> None:
+    labels = np.array([3, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2, 1])
+    folds = split_folds(labels)
+    assert folds[labels == 0].tolist() == [0, 0, 0, 1, 1, 2, 2, 3, 3]
+    assert folds[labels == 1].tolist() == [0, 2]
+    assert folds[labels == 2] == folds[labels == 3] == -1
+    assert choose_strength(Examples(np.eye(3, dtype=np.float32), np.arange(3))) in STRENGTHS
+
+
+@pytest.mark.parametrize("many", [MANY, 0])
+def test_every_view_of_a_training_image_is_an_example_unless_there_are_many(
+    start: Path, tiny_prepared: PreparedStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, many: int
+) -> None:
+    monkeypatch.setattr("tencrop.training.linear.MANY", many)
+    train_linear(start, tiny_prepared, tmp_path / "run")
+    found = Checkpoint.load(find_checkpoint(tmp_path / "run"))
+    net, training = TenCropNet.from_checkpoint(Checkpoint.load(start)), np.flatnonzero(~tiny_prepared.validation)
+    ((images, labels),) = tiny_prepared.iter_batches(training, len(training))
+    with torch.inference_mode():
+        crops = net.cut_views(torch.from_numpy(images), net.contract.views)
+        features = (
+            torch.nn.Sequential(*list(net.net.children())[:-1])(crops.flatten(0, 1))
+            .flatten(1)
+            .unflatten(0, crops.shape[:2])
+        )
+    center = features[:, CENTER_VIEW].numpy()
+    scale = np.sqrt((center.astype(float) ** 2).sum(1).mean())
+    views = features.flatten(0, 1).numpy() if many else center
+    strength = choose_strength(Examples((center / scale).astype(np.float32), labels))
+    assert found.recipe["about"].endswith(f"C = {strength:g}")
+    each = len(views) // len(labels)
+    fit = LogisticRegression(C=strength / each, max_iter=5000).fit(views / scale, labels.repeat(each))
+    logits = center @ found.weights["fc8.weight"].T + found.weights["fc8.bias"]
+    expected = fit.decision_function(center / scale)
+    np.testing.assert_allclose(logits, expected, atol=0.02 * np.abs(expected).max())
+
+
+def test_validation_images_change_nothing_but_the_errors(
+    start: Path, tiny_prepared: PreparedStore, tmp_path: Path
+) -> None:
+    first = train_linear(start, tiny_prepared, tmp_path / "first")
+    labels = np.where(tiny_prepared.validation, (tiny_prepared.labels + 1) % 3, tiny_prepared.labels)
+    second = train_linear(start, replace(tiny_prepared, labels=labels), tmp_path / "second")
+    assert second.center_top1_error != first.center_top1_error
+    one, other = (Checkpoint.load(find_checkpoint(tmp_path / name)).weights for name in ("first", "second"))
+    np.testing.assert_array_equal(one["fc8.weight"], other["fc8.weight"])
 
 
 def test_data_without_images_for_a_class_are_refused(start: Path, tiny_prepared: PreparedStore, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import logging
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,9 @@ from tencrop.model.ten_crop_net import TenCropNet
 from tencrop.training.start import check_squares
 
 STRENGTHS = (1.0, 10.0, 100.0, 1e3, 1e4)  # scikit-learn's C, for features whose squares sum to 1 in the mean
-BATCH = 64  # images of a forward pass
+FOLDS = 4  # parts of the training images, each held apart once to choose C
+MANY = 5_000  # training images; all views of more of them take too long to fit, and too much memory
+BATCH = 60  # crops of a forward pass
 STEPS = 500  # of L-BFGS at most
 
 log = logging.getLogger(__name__)
@@ -36,30 +38,43 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Examples:
-    """The inputs of fc8 for the center crops of some images, float32 [n,K], and their classes."""
+    """The inputs of fc8 for some crops, divided by Split.scale, float32 [n,K], and their classes."""
 
     features: np.ndarray
     labels: np.ndarray  # int32 [n]
 
+    def select(self, chosen: np.ndarray) -> "Examples":
+        """The examples where `chosen`, bool [n], is true."""
+        return Examples(self.features[chosen], self.labels[chosen])
+
+
+@dataclass(frozen=True)
+class Split:
+    """The examples of a data set. Divided by `scale`, the squares of `center` sum to 1 in the mean."""
+
+    views: Examples  # of the training images; all views of an image, or its center crop
+    center: Examples
+    validation: Examples  # center crops
+    scale: np.float32
+
 
 @dataclass(frozen=True)
 class LinearLayer:
-    """Weights [C,K] and biases [C] of a last layer, and the strength C that gave them."""
+    """Weights [C,K] and biases [C] of a last layer."""
 
     weight: np.ndarray
     bias: np.ndarray
-    strength: float
 
     def count_errors(self, examples: Examples) -> ErrorCounts:
-        """Count the errors by the center crop."""
+        """Count the errors."""
         return ErrorCounts.from_top_k(top_k(examples.features @ self.weight.T + self.bias), examples.labels)
 
-    def mean_loss(self, examples: Examples) -> float:
-        """The mean cross-entropy, in nats."""
+    def sum_loss(self, examples: Examples) -> float:
+        """The sum of the cross-entropies, in nats."""
         logits = (examples.features @ self.weight.T + self.bias).astype(np.float64)
         logits -= logits.max(1, keepdims=True)
         true = logits[np.arange(len(logits)), examples.labels]
-        return float((np.log(np.exp(logits).sum(1)) - true).mean())
+        return float((np.log(np.exp(logits).sum(1)) - true).sum())
 
 
 def train_linear(
@@ -67,9 +82,9 @@ def train_linear(
 ) -> EpochRecord:
     """Write a checkpoint to the run folder `out`: the net of `start` with a last layer for the classes of `prepared`.
 
-    The strength of the regularization is the one of STRENGTHS with the fewest errors on the validation images, then
-    with the smaller loss. Mean image and colour statistics stay the start's. `progress` is called with the number of
-    images done.
+    All views of the training images are examples, or beyond MANY images the center crops. The strength of the
+    regularization is chosen by `choose_strength`; the validation images give the record's errors alone. Mean image and
+    colour statistics stay the start's. `progress` is called with the number of images done.
 
     Raises BadInput where `out` holds a run, `start` is no checkpoint of the images' size, or a class has no image.
     """
@@ -80,21 +95,24 @@ def train_linear(
     if list_checkpoints(out):
         raise BadInput(f"{out}: holds a run already", "choose another folder")
     with lock_folder(out):
-        training, validation = _compute_inputs(saved, prepared, progress)
-        layer = choose_layer(training, validation)
+        split = _compute_split(saved, prepared, progress)
+        strength = choose_strength(split.center)
+        # An image counts once, however many views it has.
+        (layer,) = fit_layers(split.views, [strength * len(split.center.labels) / len(split.views.labels)])
         seconds = time.perf_counter() - began
-        counts = layer.count_errors(validation)
+        counts = layer.count_errors(split.validation)
         record = EpochRecord(
             epoch=1,
             lr=0.0,
-            train_loss=layer.mean_loss(training),
-            train_error=layer.count_errors(training).top1_error,
+            train_loss=layer.sum_loss(split.center) / len(split.center.labels),
+            train_error=layer.count_errors(split.center).top1_error,
             images_per_s=len(prepared.labels) / seconds,
             center_top1_error=counts.top1_error,
             center_top5_error=counts.top5_error,
             seconds=seconds,
         )
-        checkpoint = _replace_last_layer(saved, layer, prepared, hash_weights(start), record)
+        layer = replace(layer, weight=layer.weight / split.scale)
+        checkpoint = _replace_last_layer(saved, layer, strength, prepared, hash_weights(start), record)
         checkpoint.save(out / name_checkpoint(checkpoint.run_progress))
     return record
 
@@ -111,64 +129,97 @@ def _check_data(prepared: PreparedStore) -> None:
         raise BadInput(f"{prepared.root}: has one class only", "give it two at least")
 
 
+def _compute_split(saved: Checkpoint, prepared: PreparedStore, progress: Callable[[int], object]) -> Split:
+    net, held = TenCropNet.from_checkpoint(saved), prepared.validation
+    images = int((~held).sum())
+    views = tuple(range(len(net.contract.views))) if images <= MANY else (CENTER_VIEW,)
+    features, labels = _compute_inputs(net, prepared, ~held, views, progress)
+    tested, truth = _compute_inputs(net, prepared, held, (CENTER_VIEW,), lambda done: progress(images + done))
+    center = views.index(CENTER_VIEW)
+    scale = np.float32(np.sqrt((features[:, center].astype(np.float64) ** 2).sum(1).mean()) or 1.0)
+    features /= scale
+    return Split(
+        views=Examples(features.reshape(-1, features.shape[-1]), labels.repeat(len(views))),
+        center=Examples(features[:, center], labels),
+        validation=Examples(tested[:, 0] / scale, truth),
+        scale=scale,
+    )
+
+
 @torch.inference_mode()
 def _compute_inputs(
-    saved: Checkpoint, prepared: PreparedStore, progress: Callable[[int], object]
-) -> tuple[Examples, Examples]:
-    """The inputs of the last layer, of the training and of the validation images, as the net at test gives them."""
-    net = TenCropNet.from_checkpoint(saved)
+    net: TenCropNet,
+    prepared: PreparedStore,
+    chosen: np.ndarray,
+    views: Sequence[int],
+    progress: Callable[[int], object],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Compute what the last layer gets at test from some views of the images -> float32 [n,V,K], classes int32 [n]."""
     below = nn.Sequential(*list(net.net.children())[:-1])
-    center, done, found = (net.contract.views[CENTER_VIEW],), 0, []
-    for split in (~prepared.validation, prepared.validation):
-        parts, labels = [], []
-        for images, classes in prepared.iter_batches(np.flatnonzero(split), BATCH):
-            crops: Tensor = net.cut_views(torch.from_numpy(images), center)[:, 0]
-            parts.append(below(crops).flatten(1).numpy())
-            labels.append(classes)
-            progress(done := done + len(images))
-        found.append(Examples(np.concatenate(parts), np.concatenate(labels)))
-    return found[0], found[1]
+    cut = tuple(net.contract.views[view] for view in views)
+    found, labels, done = [], [], 0
+    for images, classes in prepared.iter_batches(np.flatnonzero(chosen), BATCH // len(views)):
+        crops: Tensor = net.cut_views(torch.from_numpy(images), cut)
+        inputs = below(crops.flatten(0, 1)).flatten(1)
+        found.append(inputs.unflatten(0, crops.shape[:2]).numpy())
+        labels.append(classes)
+        progress(done := done + len(images))
+    return np.concatenate(found), np.concatenate(labels)
 
 
-def choose_layer(training: Examples, validation: Examples) -> LinearLayer:
-    """Fit a layer for each of STRENGTHS, and choose by the validation images."""
-    layers = fit_layers(training)
-    for layer in layers:
-        log.debug("C = %g: %.2f %% wrong", layer.strength, 100 * layer.count_errors(validation).top1_error)
-    chosen = min(layers, key=lambda layer: (layer.count_errors(validation).top1_error, layer.mean_loss(validation)))
-    log.info("C = %g has the fewest errors on the validation images", chosen.strength)
-    return chosen
+def choose_strength(examples: Examples) -> float:
+    """The one of STRENGTHS with the fewest errors by cross-validation, then with the smaller loss."""
+    folds = split_folds(examples.labels)
+    wrong, loss = np.zeros(len(STRENGTHS)), np.zeros(len(STRENGTHS))
+    for fold in range(FOLDS):
+        held = folds == fold
+        if held.any():
+            apart = examples.select(held)
+            layers = fit_layers(examples.select(~held), STRENGTHS)
+            wrong += [layer.count_errors(apart).top1_wrong for layer in layers]
+            loss += [layer.sum_loss(apart) for layer in layers]
+    chosen = min(range(len(STRENGTHS)), key=lambda index: (wrong[index], loss[index]))
+    log.info("C = %g has the fewest errors in cross-validation: %d", STRENGTHS[chosen], wrong[chosen])
+    return STRENGTHS[chosen]
 
 
-def fit_layers(training: Examples) -> list[LinearLayer]:
-    """Fit a layer for each of STRENGTHS; each one begins where the one before ended.
+def split_folds(labels: np.ndarray) -> np.ndarray:
+    """Split each class into FOLDS parts of neighbours, since the photographs of a series are -> int [n].
 
-    The features are divided by one number first, so that STRENGTHS suit every net; the weights take it back.
+    A class's only image is in none of them (-1): without it a fit would lack the class.
     """
-    scale = float(np.sqrt((training.features.astype(np.float64) ** 2).sum(1).mean())) or 1.0
+    counts = np.bincount(labels)[labels]
+    order = np.argsort(labels, kind="stable")
+    place = np.empty_like(order)
+    place[order] = np.arange(len(labels)) - np.searchsorted(labels[order], labels[order])
+    return np.where(counts > 1, place * FOLDS // counts, -1)
+
+
+def fit_layers(examples: Examples, strengths: Sequence[float]) -> list[LinearLayer]:
+    """Fit a layer for each strength C; each one begins where the one before ended."""
     regression = LogisticRegression(max_iter=STEPS, warm_start=True)
     layers = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # what STEPS leave out changes no choice
-        for strength in STRENGTHS:
+        for strength in strengths:
             regression.set_params(C=strength)
-            regression.fit(training.features / np.float32(scale), training.labels)
+            regression.fit(examples.features, examples.labels)
             weight, bias = regression.coef_, regression.intercept_
             if len(weight) == 1:  # two classes: one logit, of the second one against the first
                 weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
-            layers.append(LinearLayer((weight / scale).astype(np.float32), bias.astype(np.float32), strength))
+            layers.append(LinearLayer(weight.astype(np.float32), bias.astype(np.float32)))
     return layers
 
 
 def _replace_last_layer(
-    saved: Checkpoint, layer: LinearLayer, prepared: PreparedStore, start: str, record: EpochRecord
+    saved: Checkpoint, layer: LinearLayer, strength: float, prepared: PreparedStore, start: str, record: EpochRecord
 ) -> Checkpoint:
     last = layer_table(saved.net)[-1].name
     spec = replace(getattr(saved.net, last), units=len(layer.bias), rank=0, groups=1)
     recipe: dict[str, Any] = {
         **saved.recipe,
         "name": "linear",
-        "about": f"logistic regression on the features of a net, C = {layer.strength:g}",
+        "about": f"logistic regression on the features of a net, C = {strength:g}",
         "net": dump(replace(saved.net, **{last: spec})),
         "start": start,
         "expect": [],
