@@ -5,6 +5,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -130,11 +131,11 @@ def _check_data(prepared: PreparedStore) -> None:
 
 
 def _compute_split(saved: Checkpoint, prepared: PreparedStore, progress: Callable[[int], object]) -> Split:
-    net, held = TenCropNet.from_checkpoint(saved), prepared.validation
+    held = prepared.validation
     images = int((~held).sum())
-    views = tuple(range(len(net.contract.views))) if images <= MANY else (CENTER_VIEW,)
-    features, labels = _compute_inputs(net, prepared, ~held, views, progress)
-    tested, truth = _compute_inputs(net, prepared, held, (CENTER_VIEW,), lambda done: progress(images + done))
+    views = tuple(range(len(saved.contract.views))) if images <= MANY else (CENTER_VIEW,)
+    features, labels = _compute_inputs(saved, prepared, ~held, views, progress)
+    tested, truth = _compute_inputs(saved, prepared, held, (CENTER_VIEW,), lambda done: progress(images + done))
     center = views.index(CENTER_VIEW)
     scale = np.float32(np.sqrt((features[:, center].astype(np.float64) ** 2).sum(1).mean()) or 1.0)
     features /= scale
@@ -148,23 +149,24 @@ def _compute_split(saved: Checkpoint, prepared: PreparedStore, progress: Callabl
 
 @torch.inference_mode()
 def _compute_inputs(
-    net: TenCropNet,
+    saved: Checkpoint,
     prepared: PreparedStore,
     chosen: np.ndarray,
     views: Sequence[int],
     progress: Callable[[int], object],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Compute what the last layer gets at test from some views of the images -> float32 [n,V,K], classes int32 [n]."""
+    net = TenCropNet.from_checkpoint(saved)
     below = nn.Sequential(*list(net.net.children())[:-1])
     cut = tuple(net.contract.views[view] for view in views)
-    found, labels, done = [], [], 0
-    for images, classes in prepared.iter_batches(np.flatnonzero(chosen), BATCH // len(views)):
+    indices, done = np.flatnonzero(chosen), 0
+    features = np.empty((len(indices), len(cut), prod(layer_table(saved.net)[-1].in_shape)), np.float32)
+    for images, _ in prepared.iter_batches(indices, BATCH // len(cut)):
         crops: Tensor = net.cut_views(torch.from_numpy(images), cut)
         inputs = below(crops.flatten(0, 1)).flatten(1)
-        found.append(inputs.unflatten(0, crops.shape[:2]).numpy())
-        labels.append(classes)
+        features[done : done + len(images)] = inputs.unflatten(0, crops.shape[:2])
         progress(done := done + len(images))
-    return np.concatenate(found), np.concatenate(labels)
+    return features, prepared.labels[indices]
 
 
 def choose_strength(examples: Examples) -> float:
@@ -176,8 +178,10 @@ def choose_strength(examples: Examples) -> float:
         if held.any():
             apart = examples.select(held)
             layers = fit_layers(examples.select(~held), STRENGTHS)
-            wrong += [layer.count_errors(apart).top1_wrong for layer in layers]
+            wrong += (mistakes := [layer.count_errors(apart).top1_wrong for layer in layers])
             loss += [layer.sum_loss(apart) for layer in layers]
+            found = f"{min(mistakes)} to {max(mistakes)} of {held.sum()} images wrong"
+            log.info("cross-validation, part %d of %d: %s", fold + 1, FOLDS, found)
     chosen = min(range(len(STRENGTHS)), key=lambda index: (wrong[index], loss[index]))
     log.info("C = %g has the fewest errors in cross-validation: %d", STRENGTHS[chosen], wrong[chosen])
     return STRENGTHS[chosen]
