@@ -125,11 +125,12 @@ def finetune(images: int, start: Start, changes: Sequence[str]) -> Fit:
 
 def linear(images: int, start: Start, changes: Sequence[str]) -> Fit:
     """Logistic regression on the pre-trained net's features, fitted anew where it was stopped."""
+    checkpoint = start()
 
     def fit(prepared: PreparedStore, run: Path) -> list[EpochRecord]:
         if found := list_checkpoints(run):
             return [*Checkpoint.load(found[-1]).run_progress.history]
-        return [train_linear(start(), prepared, run)]
+        return [train_linear(checkpoint, prepared, run)]
 
     return fit
 
