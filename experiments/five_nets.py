@@ -14,16 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from experiments.caltech import print_epoch, run_to_end
-from experiments.rare_classes import measure_errors
+from experiments.rare_classes import answer_held_out, measure_errors
 from tencrop.common.errors import BadInput
 from tencrop.dataset.layouts import open_source
 from tencrop.dataset.prepare import prepare
 from tencrop.dataset.prepared_store import PreparedStore
-from tencrop.evaluation.calibrate import collect_answers, plan_calibration
 from tencrop.export.run import export
 from tencrop.model.run_checkpoints import list_checkpoints
-from tencrop.runtime.classifier import open_classifier
-from tencrop.runtime.engine_choice import EngineOptions
 from tencrop.training.recipe import load
 from tencrop.training.train import train
 
@@ -51,22 +48,14 @@ def run_nets(options: argparse.Namespace) -> None:
             recipe = load("caltech101", [f"epochs={options.epochs}", f"seed={seed}"])
             train(recipe, PreparedStore.open(prepared), net / "run", True, None, print_epoch)
             export(list_checkpoints(net / "run")[-1], net / "export", "fp32", 0, None)
-            save_answers(options, net)
+            found = answer_held_out(options.data, net / "export", options.holdout, options.precision)
+            np.savez_compressed(net / "answers.npz", mean=found.mean, labels=found.labels)
         with np.load(net / "answers.npz") as saved:
             if len(labels) and not np.array_equal(saved["labels"], labels):
                 raise BadInput(f"{net}: its answers are to other images than those of net-0")
             labels = saved["labels"]
             answers.append(saved["mean"])
     print("\n".join(error_table(answers, labels)))
-
-
-def save_answers(options: argparse.Namespace, net: Path) -> None:
-    """Write the answers of an exported net to its answers.npz: `mean`, float32 [n,C], and `labels`, int64 [n]."""
-    engine = EngineOptions("cpu", precision=options.precision)
-    with open_classifier(net / "export", engine) as classifier:
-        plan = plan_calibration(open_source(options.data, training=False), classifier, options.holdout)
-        found = collect_answers(plan, classifier)
-    np.savez_compressed(net / "answers.npz", mean=found.mean, labels=found.labels)
 
 
 def error_table(answers: Sequence[np.ndarray], labels: np.ndarray) -> list[str]:

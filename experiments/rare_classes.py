@@ -14,6 +14,7 @@ import numpy as np
 from tencrop.dataset.holdout import choose_holdout
 from tencrop.dataset.layouts import open_source
 from tencrop.evaluation.calibrate import collect_answers, plan_calibration
+from tencrop.evaluation.confidence_fit import Answers
 from tencrop.model.embedded import EMBEDDED
 from tencrop.model.metrics import ClassCounts, ErrorCounts
 from tencrop.runtime.classifier import open_classifier
@@ -32,9 +33,7 @@ def main() -> None:
     options = parser.parse_args()
     entries = open_source(options.data, training=True).entries
     trained = np.bincount(entries.labels[~choose_holdout(entries, options.holdout)])
-    with open_classifier(options.model, EngineOptions("cpu", precision=options.precision)) as classifier:
-        plan = plan_calibration(open_source(options.data, training=False), classifier, options.holdout)
-        answers = collect_answers(plan, classifier)
+    answers = answer_held_out(options.data, options.model, options.holdout, options.precision)
     print(f"{len(answers.labels)} images, {options.precision}\n")
     print("| power | mean divided: over images | over classes | each view divided: over images | over classes |")
     print("|---|---|---|---|---|")
@@ -43,6 +42,12 @@ def main() -> None:
         before = divide(answers.views, trained, power).mean(1)
         errors = [error for found in (after, before) for error in measure_errors(found, answers.labels)]
         print(f"| {power:g} | {' | '.join(f'{100 * error:.2f}' for error in errors)} |")
+
+
+def answer_held_out(data: Path, model: Path, holdout: float, precision: str) -> Answers:
+    """The answers of a model on the CPU to a share of each class of a data set."""
+    with open_classifier(model, EngineOptions("cpu", precision=precision)) as classifier:
+        return collect_answers(plan_calibration(open_source(data, training=False), classifier, holdout), classifier)
 
 
 def divide(probabilities: np.ndarray, trained: np.ndarray, power: float) -> np.ndarray:
